@@ -1,7 +1,8 @@
-"""Prints, as constraints for pip, the lowest versions that pyproject.toml declares: `python .ci/lowest.py >constraints.txt`.
+"""Prints the lowest versions that pyproject.toml declares, as constraints for pip:
+`python .ci/lowest.py >constraints.txt`.
 
-Takes the dependencies, what the extra `onnx` adds, and what the tests need to run. Linters, type checkers and the site's builder are left out: CI uses
-their newest versions alone.
+Takes the dependencies, what the extra `onnx` adds, and what the tests need to run. Linters, type checkers and the
+site's builder are left out: CI uses their newest versions alone.
 """
 
 import re
@@ -15,7 +16,10 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)>=([0-9]+(?:\.[0-9]+)*)")
 
 
 def lowest(pyproject: Path) -> Iterator[str]:
-    """`NAME==VERSION` for each package, in order. Raises ValueError for a dependency that does not say `NAME>=VERSION`."""
+    """`NAME==VERSION` for each package, in order.
+
+    Raises ValueError for a dependency that does not say `NAME>=VERSION`.
+    """
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     for text in dict.fromkeys([*project["dependencies"], *extras["onnx"], *extras["test"]]):

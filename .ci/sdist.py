@@ -1,4 +1,7 @@
-"""Checks that an sdist holds every file of the repository and nothing else: `python .ci/sdist.py dist/netc-*.tar.gz`. Exit status 1 says what differs."""
+"""Checks that an sdist holds every file of the repository and nothing else: `python .ci/sdist.py dist/netc-*.tar.gz`.
+
+If they differ, it says how, and the exit status is 1.
+"""
 
 import subprocess
 import sys

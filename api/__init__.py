@@ -98,10 +98,10 @@ def compile(
     """Returns a program with new parameters.
 
     `backend="reference"` runs one operation at a time in NumPy; `"plan"` runs the plan of the machine code in Python,
-    and checks every access. A `Target` object (compiler/targets/target.py) is used as it is. `batch` is the largest batch. `threads` defaults to the cores that the process may use; any
-    number gives the same bits. `machine` is the target to compile for, such as "avx2" or "sse2:l2=64K" (see
-    NETC_TARGET); by default this machine. Raises ValueError for less than 1 thread, and for a machine whose code cannot
-    run here.
+    and checks every access. A `Target` object (compiler/targets/target.py) is used as it is. `batch` is the largest
+    batch. `threads` defaults to the cores that the process may use; any number gives the same bits. `machine` is the
+    target to compile for, such as "avx2" or "sse2:l2=64K" (see NETC_TARGET); by default this machine. Raises ValueError
+    for less than 1 thread, for a machine beside a `Target` object, and for a machine whose code cannot run here.
     """
     from netc.runtime.program import Program
 

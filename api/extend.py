@@ -20,8 +20,8 @@ from netc.compiler.elaborate.library import Library
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
-from netc.compiler.operations.elementwise import defined as elementwise
-from netc.compiler.operations.elementwise import unbroadcast
+from netc.compiler.operations.elementwise_definition import defined as elementwise
+from netc.compiler.operations.elementwise_definition import unbroadcast
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.update import OptimizerRule, Parameter
 from netc.compiler.pipeline import Pass

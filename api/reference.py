@@ -1,4 +1,4 @@
-"""A reference of all names that a `.net` file can use, for `netc ops` and docs/operations.md."""
+"""The names that a `.net` file can use, with signatures and descriptions, for `netc ops` and docs/operations.md."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ KINDS = (*_OF_MODELS, "reader", "data step", "augmentation", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name: its signature, kind and description, and its text if it is defined in the language."""
+    """One name: its kind, signature and description, facts about it, and its text if it is defined in the language."""
 
     name: str
     kind: str
@@ -43,11 +43,12 @@ class Entry:
 
 
 def plural(kind: str) -> str:
+    """The plural of a kind, as a heading."""
     return kind + ("es" if kind.endswith("s") else "s")
 
 
 def entries() -> list[Entry]:
-    """All entries, sorted by kind and name."""
+    """Returns all entries, sorted by kind and name."""
     all_entries = [*_operations(), *_forms(), *_library(), *_settings(), *_data()]
     return sorted(all_entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
@@ -119,10 +120,10 @@ def _forms() -> Iterator[Entry]:
         "shift": "shift(x, first = 0)",
         "ceil": "ceil(time / 2)",
         "grad": "grad(y, x)",
-        "same_length": "y = same_length(x, y)",
+        "same_length": "b = same_length(a, b)",
     }
     for name, form in FORMS.items():
-        yield Entry(name, "form", signatures[name], form.__doc__ or "")
+        yield Entry(name, "form", signatures[name], " ".join((form.__doc__ or "").split()))
 
 
 def _library() -> Iterator[Entry]:
@@ -130,7 +131,7 @@ def _library() -> Iterator[Entry]:
         docs = dict[str, str]()
         for block in library.blocks():
             name = block.name.text
-            # a block of the same name for another shape may have no comment of its own
+            # several blocks may have one name, for different shapes; the comment of the first serves the others too
             doc = docs.setdefault(name, block.span.comment_before)
             arguments = ", ".join(parameter_text(parameter) for parameter in block.parameters)
             yield Entry(name, library.kind, f"{name}({arguments})", doc, _by(library.name), block.span.text)

@@ -9,15 +9,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.backends import Backend, target_of
-from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.ir.graph import Graph, print_graph, verify
+from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import DTypeName, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
@@ -28,41 +26,17 @@ from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
 from netc.compiler.targets.cpu.math import WORDS
 from netc.dsl.diagnostics import nearest
-from netc.dsl.parser import parse
-from netc.dsl.source import Source
-from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
-from netc.runtime.program import Program
+from netc.runtime.verification.findings import BATCH, Array, Failure, Finding, at, compare
+from netc.runtime.verification.pass_definitions import findings_of_pass
 
-BATCH = 5  # samples
 _SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # matches the size of an axis in a type's text
 _WIDER = 14  # axes of generated types are larger by this, so that they exceed a vector
 _TOLERANCE: dict[DTypeName, float] = {"f32": 2e-5, "f64": 1e-12}
 _SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
-Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A fault of a definition: the `point` of the definition, the `case` that shows it, and a message."""
-
-    point: str
-    case: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.point}, {self.case}: {self.message}"
-
-
-class _Failure(Exception):
-    """The definition is wrong at a point of it."""
-
-    def __init__(self, point: str, message: str) -> None:
-        super().__init__(message)
-        self.point, self.message = point, message
 
 
 def check(subject: Operation | Pass, backend: Backend = "numba") -> None:
@@ -89,98 +63,8 @@ def findings(operation: Operation, backend: Backend = "numba") -> Iterator[Findi
             arguments = ", ".join([*types, *(f"{key} = {value}" for key, value in attributes.items())])
             try:
                 _test(operation, types, attributes, precisions, backend)
-            except _Failure as failure:
+            except Failure as failure:
                 yield Finding(failure.point, f"{operation.name}({arguments})", failure.message)
-
-
-def findings_of_pass(stage: Pass) -> Iterator[Finding]:
-    """Yields findings about a pass, on its example, which it must change, and on models of every kind.
-
-    A training step, interpreted in f64, must give the same results with the pass and without it.
-    """
-    if not stage.example:
-        yield Finding("example", stage.name, "there is none to test it with")
-    for text in (*([stage.example] if stage.example else ()), *_MODELS):
-        case = "its example" if text == stage.example else text.split("\n")[0].lstrip("# ")
-        try:
-            _test_pass(stage, text, must_act=text == stage.example)
-        except _Failure as failure:
-            yield Finding(failure.point, f"{stage.name}, {case}", failure.message)
-
-
-# models that a pass is tested on
-_MODELS = (
-    """# a dense network
-model {
-  input x: float[5]
-  target y: class(3)
-  z = x -> dense(7) -> relu -> dense(3)
-  loss cross_entropy(z, y)
-}
-""",
-    """# a convolutional network with normalisation and dropout
-model {
-  input x: float[6, 6, 2]
-  target y: class(3)
-  z = x -> conv(4) -> batchnorm -> relu -> maxpool(2) -> flatten -> dropout(0.3) -> dense(3)
-  loss cross_entropy(z, y)
-}
-""",
-    """# a recurrent network over sequences
-model {
-  input x: float[time <= 8, 3]
-  target y: float
-  z = last(gru(x, 4)) + sum(mean(attention(x, x, x), over = time))
-  loss mse(mean(z), y)
-}
-""",
-    """# a derivative in a loss
-model {
-  input x: float[3]
-  target y: float
-  z = x -> dense(6) -> tanh -> dense(1) -> squeeze
-  loss mse(z, y)
-  loss slope = mean(square(grad(z, x)))
-}
-""",
-)
-
-
-def _test_pass(stage: Pass, text: str, must_act: bool) -> None:
-    """Raises _Failure if a training step has other results with the pass, or if `must_act` and it changes nothing."""
-    file = parse(Source("model.net", text + "train {\n  optimizer = adam(lr = 0.1)\n  precision = f64\n}\n"))
-    model = elaborate(file, {}, lambda *_: 3)
-    graph = pipeline.training_graph(model)
-    if must_act:
-        with _at("pass"), _in_the_pipeline(stage):
-            stages = dict[str, Graph]()
-            pipeline.run_passes(graph, stages.__setitem__)
-            if print_graph(stages[stage.name]) == print_graph(stages[stage.after]):
-                raise _Failure("pass", "it changes nothing")
-    fields = synthetic_data(model, BATCH, longest=6)
-    plain = Program(model, backend="reference", batch=BATCH, threads=1)
-    expected = plain.step(fields)
-    with _at("pass"), _in_the_pipeline(stage):
-        changed = Program(model, backend="reference", batch=BATCH, threads=1)
-        losses = changed.step(fields)
-    for name, loss in expected.items():
-        gives = f"with it the loss `{name}` is"
-        _compare("pass", np.asarray(losses[name]), np.asarray(loss), 1e-9, gives, "without it")
-    for name, value in plain.persistent.items():
-        _compare("pass", changed.persistent[name], value, 1e-6, f"with it `{name}` becomes", "without it")
-
-
-@contextmanager
-def _in_the_pipeline(stage: Pass) -> Iterator[None]:
-    """Within this context, the pass is registered."""
-    before = dict(pipeline.PASSES)
-    pipeline.PASSES.pop(stage.name, None)
-    try:
-        pipeline.register_pass(stage)
-        yield
-    finally:
-        pipeline.PASSES.clear()
-        pipeline.PASSES.update(before)
 
 
 def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DTypeName, ...]]]:
@@ -232,9 +116,9 @@ def _test(
     precisions: tuple[DTypeName, ...],
     backend: Backend,
 ) -> None:
-    """Raises _Failure at the first point that is wrong. Gradients are tested in f64 only."""
+    """Raises Failure at the first point that is wrong. Gradients are tested in f64 only."""
     for dtype in precisions:
-        with _at("type rule"):
+        with at("type rule"):
             graph, leaves, *results = graph_of(operation, types, attributes, dtype)
         graph.results = {ResultKind.VALUE.named(f"y{i}"): value for i, value in enumerate(results)}
         result, arrays = results[0], _arrays(leaves, operation, np.random.default_rng(1))
@@ -244,13 +128,13 @@ def _test(
             _test_words(operation.lower.expression)
         if isinstance(operation.lower, Own):
             _test_bounds(operation.lower, graph, result, leaves, arrays)
-        with _at("kernel"):
+        with at("kernel"):
             first, second = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
         tolerance = max(_TOLERANCE[dtype], _TOLERANCE["f32"] if "f32" in attributes.values() else 0.0)
         for i, name in enumerate(graph.printed_results()):
             kernel = f"result {i} of the kernel" if len(results) > 1 else "the kernel"
-            _compare("kernel", first[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
-            _compare("kernel", second[name], first[name], 0.0, f"{kernel} on two threads gives", "on one")
+            compare("kernel", first[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
+            compare("kernel", second[name], first[name], 0.0, f"{kernel} on two threads gives", "on one")
     if "f64" not in precisions:
         return
     if operation.gradient is not None or (_is_made_of_others(operation) and _is_smooth(operation, types, attributes)):
@@ -262,25 +146,25 @@ def _test_reference(operation: Operation, leaves: list[Value], result: Value, ar
     if _is_made_of_others(operation):
         return  # it has no reference
     operands = [arrays[leaf.name].copy() for leaf in leaves]
-    with _at("reference"):
+    with at("reference"):
         computed = np.asarray(operation.reference(*operands, **attributes_of(result, BATCH)))
     for operand, leaf in zip(operands, leaves, strict=True):
         if not np.array_equal(operand, arrays[leaf.name], equal_nan=operand.dtype.kind == "f"):
-            raise _Failure("reference", f"it changes its operand {leaves.index(leaf) + 1}")
+            raise Failure("reference", f"it changes its operand {leaves.index(leaf) + 1}")
     promised = result.type.shape(BATCH)
     if computed.shape != promised:
         stated = f"the type rule says {result.type}, {list(promised)} for {BATCH} samples"
-        raise _Failure("type rule", f"{stated}; the reference gives {list(computed.shape)}")
+        raise Failure("type rule", f"{stated}; the reference gives {list(computed.shape)}")
     kinds = {"f": "a float", "i": "a whole number", "u": "a whole number", "b": "a truth"}
     expected = "f" if result.type.is_float else "b" if result.type.dtype == "bool" else "i"
     if kinds.get(computed.dtype.kind) != kinds[expected]:
         kind = kinds.get(computed.dtype.kind, computed.dtype)
-        raise _Failure("type rule", f"the type rule says {result.type}; the reference gives {kind}")
+        raise Failure("type rule", f"the type rule says {result.type}; the reference gives {kind}")
 
 
 def _test_words(expression: str) -> None:
     """Every function that a kernel calls must be defined in kernels/math.py."""
-    with _at("kernel"):
+    with at("kernel"):
         calls = [
             node.func.id
             for node in ast.walk(ast.parse(expression))
@@ -290,11 +174,11 @@ def _test_words(expression: str) -> None:
     for word in calls:
         if word not in declared:
             hint = nearest(word, declared)
-            raise _Failure("kernel", f"no word of kernels is called `{word}`" + (f", {hint}" if hint else ""))
+            raise Failure("kernel", f"no word of kernels is called `{word}`" + (f", {hint}" if hint else ""))
 
 
 class _Guarded:
-    """An array that raises _Failure if an element outside of its bounds is read or written."""
+    """An array that raises Failure if an element outside of its bounds is read or written."""
 
     def __init__(self, name: str, array: Array) -> None:
         self.name, self.array, self.shape = name, array, array.shape
@@ -309,7 +193,7 @@ class _Guarded:
         )
         if not is_inside:
             element = f"{self.name}{[int(i) for i in indices]}"
-            raise _Failure("kernel", f"it goes to {element}, beyond its end: {list(self.shape)}")
+            raise Failure("kernel", f"it goes to {element}, beyond its end: {list(self.shape)}")
         return indices
 
     def __getitem__(self, index: Any) -> Any:
@@ -324,7 +208,7 @@ def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], a
 
     It must write every element of its result.
     """
-    with _at("kernel"):
+    with at("kernel"):
         node = definition(lower.function)
         names = [argument.arg for argument in node.args.args]
         output = np.full(result.type.shape(1)[result.type.lead :], np.nan if result.type.is_float else -1, np.float64)
@@ -336,7 +220,7 @@ def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], a
         exec(compile(ast.Module([node], []), "<kernel>", "exec"), space)
         space[node.name](*watched, *numbers)
     if result.type.is_float and np.isnan(output).any() and not np.isnan(evaluate(graph, arrays, BATCH)["y0"]).any():
-        raise _Failure("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(output))[0]]} unwritten")
+        raise Failure("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(output))[0]]} unwritten")
 
 
 def _order(order: str, leaf: Value) -> Result:
@@ -367,11 +251,11 @@ def _test_gradients(
     for i, value in enumerate(results[1:], 1):
         loss = loss + along(f"direction {i}", value)
     graph.results[loss_key] = loss
-    with _at("gradient"):
+    with at("gradient"):
         first = differentiate(graph, loss, wrt)
     for i, (leaf, gradient) in enumerate(first.items(), 1):
         if gradient.type.dims != leaf.type.dims:
-            raise _Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
+            raise Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
         graph.results[_order("first", leaf)] = gradient
     total: Value | None = None
     for i, gradient in enumerate(first.values()):
@@ -379,10 +263,10 @@ def _test_gradients(
         total = value if total is None else total + value
     assert total is not None
     graph.results[slope_key] = total
-    with _at("second gradient"):
+    with at("second gradient"):
         for leaf, gradient in differentiate(graph, total, wrt).items():
             graph.results[_order("second", leaf)] = gradient
-    with _at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
+    with at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
         firsts, seconds = (
             graph.only(*(key for leaf in wrt if (key := _order(order, leaf)) in graph.results))
             for order in ("first", "second")
@@ -397,7 +281,7 @@ def _test_gradients(
             scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * factor
             gives = f"of operand {i} the rule gives"
             computed = gradients[str(_order(order, leaf))]
-            _compare(point, computed, expected, tolerance * scale, gives, "differences", is_absolute=True)
+            compare(point, computed, expected, tolerance * scale, gives, "differences", is_absolute=True)
 
 
 def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: Mapping[str, Any]) -> Array:
@@ -412,37 +296,6 @@ def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: M
             sides.append(float(evaluate(graph, {**arrays, name: moved}, BATCH)[of]))
         slopes[index] = (sides[0] - sides[1]) / (2 * step)
     return slopes
-
-
-@contextmanager
-def _at(point: str) -> Iterator[None]:
-    """Within this context, an exception of the definition becomes a _Failure at this point."""
-    try:
-        yield
-    except _Failure:
-        raise
-    except Exception as error:
-        first = (str(error).strip() or "no message").splitlines()[0]
-        raise _Failure(point, f"it raises {type(error).__name__}: {first}") from error
-
-
-def _compare(
-    point: str, actual: Array, expected: Array, tolerance: float, gives: str, other: str, is_absolute: bool = False
-) -> None:
-    """Raises _Failure if two arrays differ too much, with the element where they differ most."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    if actual.shape != expected.shape:
-        raise _Failure(point, f"{gives} the shape {list(actual.shape)}, {other} {list(expected.shape)}")
-    left, right = actual.astype(np.float64), expected.astype(np.float64)
-    allowed = tolerance if is_absolute else tolerance * (1 + np.abs(right))
-    with np.errstate(invalid="ignore"):
-        fits = (left == right) | (np.abs(left - right) <= allowed) | (np.isnan(left) & np.isnan(right))
-    if not fits.all():
-        with np.errstate(invalid="ignore"):
-            apart = np.where(fits, 0.0, np.nan_to_num(np.abs(left - right), nan=np.inf))
-        at = np.unravel_index(int(apart.argmax()), apart.shape)
-        place = f" at {[int(i) for i in at]}" if at else ""
-        raise _Failure(point, f"{gives} {left[at]:.9g}{place}, {other} {right[at]:.9g}")
 
 
 # ------------------------------------------------------------------ graphs of one operation
@@ -512,3 +365,16 @@ def compiled(
         name: np.asarray(value) if values[name].type.is_batched else np.asarray(value)[0]
         for name, value in step.run(arrays, np.arange(batch)).items()
     }
+
+
+__all__ = [
+    "BATCH",
+    "Finding",
+    "cases",
+    "check",
+    "compiled",
+    "findings",
+    "findings_of_pass",
+    "graph_of",
+    "random_array",
+]

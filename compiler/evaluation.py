@@ -118,17 +118,21 @@ def _statistics(graph: Graph) -> dict[Result, Value]:
     """Returns losses, metrics and statistics of watched values, weighted where the model has weights."""
     statistics: dict[Result, Value] = {}
     for result, value in graph.results.items():
-        weight = graph.weight_of(result)
-        axes = tuple(range(value.type.rank))
         with graph.at(value.span):
-            if result.kind in (ResultKind.LOSS, ResultKind.METRIC) and weight is not None:
-                statistics[result] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
-            elif result.kind in (ResultKind.LOSS, ResultKind.METRIC):
-                statistics[result] = value
+            if result.kind in (ResultKind.LOSS, ResultKind.METRIC):
+                statistics[result] = _weighted(value, graph.weight_of(result))
             elif result.kind is ResultKind.WATCH:
                 for statistic, reduced in _spread(value).items():
                     statistics[ResultKind.WATCH.named(f"{result.name}.{statistic}")] = reduced
     return statistics
+
+
+def _weighted(value: Value, weight: Value | None) -> Value:
+    """Returns the sum of a loss or metric, divided by the sum of its weights if it has any; otherwise the value."""
+    if weight is None:
+        return value
+    axes = tuple(range(value.type.rank))
+    return apply("sum", value, over=axes) / apply("sum", weight, over=axes)
 
 
 def _spread(value: Value) -> dict[str, Value]:

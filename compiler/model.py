@@ -10,14 +10,13 @@ from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data
 
-CLASS_WEIGHTS = "class_weights."  # with a field: a state that is fitted on the training split before the first step
-
 
 @dataclass(frozen=True, slots=True)
 class ParameterInfo:
     """A parameter or a state. `initial` names its initialiser, `numbers` are the initialiser's arguments.
 
-    `decay` says whether weight decay applies to it.
+    `decay` says whether weight decay applies to it. `weights_of` is set for a state that holds class weights, which are
+    fitted on the training split before the first step: the field whose classes they belong to.
     """
 
     name: str
@@ -26,6 +25,7 @@ class ParameterInfo:
     numbers: tuple[float, ...]
     decay: bool
     span: Span
+    weights_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,12 +51,22 @@ class Pass:
 PASSES: dict[str, Pass] = {
     pass_.name: pass_
     for pass_ in (
-        Pass("expand", "What is built of other operations becomes those.", expand, "update"),
-        Pass("simplify", "Fewer values that mean the same.", simplify, "expand"),
-        Pass("hoist", "What need not be in a recurrence leaves it.", hoist, "simplify"),
-        Pass("factor", "A factor goes outside of a sum.", factor, "hoist"),
-        Pass("lift", "A pool's gradient part by part.", lift, "factor"),
-        Pass("sink", "Slices go through element-wise values.", sink, "lift"),
+        Pass(
+            "expand",
+            "Replaces operations that are defined by others, such as softmax, by those others.",
+            expand,
+            "update",
+        ),
+        Pass(
+            "simplify",
+            "Merges equal values, folds constants and removes operations without effect.",
+            simplify,
+            "expand",
+        ),
+        Pass("hoist", "Moves values that do not depend on a carry out of the scan.", hoist, "simplify"),
+        Pass("factor", "Moves a common factor out of a sum: sum(x * c) -> sum(x) * c.", factor, "hoist"),
+        Pass("lift", "Computes the gradient of a pool part by part, without the image in memory.", lift, "factor"),
+        Pass("sink", "Moves slices through element-wise values: f(x)[1:] -> f(x[1:]).", sink, "lift"),
     )
 }
 _OWN = frozenset(PASSES)

@@ -1,8 +1,8 @@
 """Enforces the cache's size limit: the entries that were used least recently are removed first.
 
 An entry is a file (a kernel, a parser's tables, a saved prediction) or a folder (the copy of a data table) with a name
-that netc gives; other files are neither counted nor removed. An entry's modification time is the time of its last use. netc sets it
-itself, because file systems seldom keep access times.
+that netc gives; other files are neither counted nor removed. An entry's modification time is the time of its last use.
+netc sets it itself, because file systems seldom keep access times.
 """
 
 import os

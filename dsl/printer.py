@@ -168,7 +168,7 @@ def _wrapped(line: str, indent: str) -> str:
     return f"\n{indent}{_INDENT}".join([*parts, line[start:]])
 
 
-def _line(node: syntax.Node) -> str:
+def _line(node: syntax.Node) -> str:  # noqa: C901  a case for each kind of node
     match node:
         case syntax.Let(name=name, value=value):
             return f"let {name.text} = {expression(value)}"
@@ -241,7 +241,7 @@ def expression(node: Expression | syntax.Argument) -> str:
 _Pieces = list[str | syntax.Node]
 
 
-def _pieces(node: syntax.Node) -> _Pieces:
+def _pieces(node: syntax.Node) -> _Pieces:  # noqa: C901  a case for each kind of node
     """An expression or argument as a list of words and of the expressions between them."""
     match node:
         case syntax.Name(text=text) | syntax.Number(text=text):

@@ -38,8 +38,8 @@ def probability_outputs(
     """The output that holds a probability for each class of a target, by target in declared order.
 
     Targets without such an output are left out. Where several outputs or targets have the same number of classes, an
-    output belongs to the target whose loss compares a value close to it with that target: `loss cross_entropy(logits, y)`
-    relates `softmax(logits)` to `y`.
+    output belongs to the target whose loss compares a value close to it with that target:
+    `loss cross_entropy(logits, y)` relates `softmax(logits)` to `y`.
     """
     matches: dict[str, str] = {}
     for count in dict.fromkeys(classes.values()):

@@ -97,7 +97,7 @@ def columns_of(run: Run, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def words_of(run: Run, output: str) -> tuple[str, ...]:
-    """The labels of an output that holds tokens of a field, or () if it does not: see target_outputs.field_of_tokens."""
+    """The labels of an output that holds tokens of a field (see target_outputs.field_of_tokens), or () otherwise."""
     field = field_of_tokens(run.model, output)
     return () if field is None else labels_of(run, *field)
 

@@ -17,13 +17,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.results import ResultKind
 from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.figures import Figures, Losses, Row, loss_figures
 from netc.runtime.insight.nan_origin import find
+from netc.runtime.metric_names import watched
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress, place_of
 from netc.runtime.runs.run import Run
@@ -204,9 +205,7 @@ def _row(run: Run) -> Row:
         figures = run.evaluate(part)
         refuse_lost_loss(run, part, figures)
         row |= {
-            f"{part}.{name}": value
-            for name, value in figures.items()
-            if part == "valid" or parse_result(name).kind is ResultKind.WATCH
+            f"{part}.{name}": value for name, value in figures.items() if part == "valid" or watched(name) is not None
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
 

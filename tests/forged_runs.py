@@ -163,7 +163,7 @@ def _forge_metrics(folder: Path, draw: random.Random) -> None:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
     arrays, progress, owned = read_checkpoint(folder / "checkpoint.safetensors")
-    values = {one.name: getattr(progress, one.name) for one in fields(Progress)}
+    values = {field.name: getattr(progress, field.name) for field in fields(Progress)}
     counted = "".join(text.splitlines(keepends=True)[: progress.epoch])
     forged = Progress(**{**values, "metrics": zlib.crc32(counted.encode())})
     save_checkpoint(folder / "checkpoint.safetensors", arrays, forged, owned)

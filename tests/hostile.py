@@ -90,4 +90,4 @@ def hostile_names(count: int, seed: int) -> list[str]:
 
 def plain(text: str) -> bool:
     """Whether a text is one line without control characters, halves of pairs or what turns its direction."""
-    return text.isprintable() or all(one.isprintable() or one in "\u3000\xa0" for one in text)
+    return text.isprintable() or all(character.isprintable() or character in "\u3000\xa0" for character in text)

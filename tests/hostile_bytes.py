@@ -32,19 +32,19 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 def packed(content: bytes, draw: random.Random) -> bytes:
     """A .gz of it: whole, damaged, in two members, with something behind it, packed twice, a little bomb, or not packed at all."""
-    half, whole = len(content) // 2, gzip.compress(content)
+    half, compressed = len(content) // 2, gzip.compress(content)
     match draw.randrange(12):
         case 0:
             return gzip.compress(content[:half]) + gzip.compress(content[half:])
         case 1:
-            return whole + draw.choice((b"behind", bytes(512)))
+            return compressed + draw.choice((b"behind", bytes(512)))
         case 2:
-            return gzip.compress(whole)
+            return gzip.compress(compressed)
         case 3:
             return gzip.compress(bytes(4_000_000))
         case 4:
-            return draw.choice((content, b"", whole[:3]))
+            return draw.choice((content, b"", compressed[:3]))
         case 5 | 6:
-            return damaged(whole, draw)
+            return damaged(compressed, draw)
         case _:
-            return whole
+            return compressed

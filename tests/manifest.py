@@ -113,15 +113,15 @@ def planned(model: Model, graph: Graph, offsets: dict[str, int], machine: Machin
     """The texts of everything below a graph, for a machine. `offsets` are those of parameters and states."""
     sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
     tasks = lower(graph, sizes, machine)
-    made = plan(tasks, offsets, sizes, machine)
-    kernels = list(dict.fromkeys(source_of(call.kernel) for call in made.schedule.calls()))
+    planned = plan(tasks, offsets, sizes, machine)
+    kernels = list(dict.fromkeys(source_of(call.kernel) for call in planned.schedule.calls()))
     keys = {kernel: parts_of(kernel, machine).kernel for kernel in kernels}
     return {
         "tasks": "\n".join(task_lines(tasks)),
         "phases": "\n".join(phase_lines(divide(tasks.tasks, size_of(BATCH, sizes), machine))),
-        "plan": "\n".join(plan_lines(tasks, made)),
+        "plan": "\n".join(plan_lines(tasks, planned)),
         "kernels": "\n".join(f"{keys[kernel]} {kernel.form} {kernel.arguments}\n{kernel.text}" for kernel in kernels),
-        "schedule": emit(made.schedule, {kernel: f"kernel_{key}" for kernel, key in keys.items()}),
+        "schedule": emit(planned.schedule, {kernel: f"kernel_{key}" for kernel, key in keys.items()}),
     }
 
 

@@ -66,7 +66,7 @@ def _command_server() -> subprocess.Popen:
 
 def command(*arguments: object, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess:
     """Run a command to its end, in a process of its own and this one's environment; `path` is a folder of modules that it may import."""
-    words, server = [str(one) for one in arguments], _command_server()
+    words, server = [str(argument) for argument in arguments], _command_server()
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / name for name in ("stdout", "stderr")}
         for file in files.values():

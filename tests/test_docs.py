@@ -29,11 +29,11 @@ SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 def fences(path: Path) -> list[tuple[str, str]]:
     """The fenced texts of a page, each with what its first line says, and the files that it takes in."""
     text = SNIPPET.sub(
-        lambda found: (ROOT / found[1]).read_text(encoding="utf-8").rstrip(), path.read_text(encoding="utf-8")
+        lambda match: (ROOT / match[1]).read_text(encoding="utf-8").rstrip(), path.read_text(encoding="utf-8")
     )
-    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert text.count("\n```") == 2 * len(found), f"{path}: a fence that is not closed"
-    return [(kind.strip(), body) for kind, body in found]
+    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert text.count("\n```") == 2 * len(fences), f"{path}: a fence that is not closed"
+    return [(kind.strip(), body) for kind, body in fences]
 
 
 MODELS = [
@@ -87,8 +87,17 @@ def test_there_are_files_and_commands() -> None:
     assert len(MODELS) >= 24
     assert sum(map(len, COMMANDS.values())) >= 50
     kinds = {kind for path in TEXTS for kind, _ in fences(path)}
-    known = {"", "net", "{.net .fragment}", "{.net .wrong}", "{.net .right}", "{.net .library}", "sh", "{.sh .long}"}
-    assert kinds <= known | {"python", "{.python .kernel}", "diff", "lua"}, "fences that nobody checks"
+    languages = {
+        "",
+        "net",
+        "{.net .fragment}",
+        "{.net .wrong}",
+        "{.net .right}",
+        "{.net .library}",
+        "sh",
+        "{.sh .long}",
+    }
+    assert kinds <= languages | {"python", "{.python .kernel}", "diff", "lua"}, "fences that nobody checks"
 
 
 @pytest.mark.every(5)
@@ -121,8 +130,8 @@ def test_each_picture_is_shown() -> None:
     """None that nobody looks at, none that is not there; what they are made by knows them all."""
     shown = {name for path in TEXTS for name in re.findall(r"pictures/(\w+)\.svg\)", path.read_text(encoding="utf-8"))}
     assert shown == {path.stem for path in (ROOT / "docs" / "pictures").glob("*.svg")}
-    made = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
-    assert all(re.search(rf"^def {name}\(", made, re.MULTILINE) for name in shown)
+    source = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
+    assert all(re.search(rf"^def {name}\(", source, re.MULTILINE) for name in shown)
 
 
 # Pages that name files of the repository, in backticks: `compiler/passes/`, `passes/differentiate.py`, `pipeline.py`.

@@ -108,12 +108,12 @@ OF_SEQUENCES = (
     ),
     *('einsum(h, h, "tk,sk->ts")', 'einsum(h, "tk->kt")', "outer(h, h)", "h @ h", "h @ transpose(h)", "h @ table[0]"),
     *(
-        f"h @ transpose(m) -> {made}"
-        for made in ("softmax", "last", "conv(4)", "dense(4)", "layernorm", "batchnorm", "flatten", "positions")
+        f"h @ transpose(m) -> {function}"
+        for function in ("softmax", "last", "conv(4)", "dense(4)", "layernorm", "batchnorm", "flatten", "positions")
     ),
     *(
-        f"{made}(h @ transpose(m), over = {axis})"
-        for made in ("argmax", "reverse", "cumsum", "mean", "softmax")
+        f"{function}(h @ transpose(m), over = {axis})"
+        for function in ("argmax", "reverse", "cumsum", "mean", "softmax")
         for axis in (0, "s", "batch")
     ),
     *(
@@ -182,13 +182,15 @@ OF_SEQUENCES = (
 )
 
 
-@pytest.mark.parametrize("made", OF_SEQUENCES)
-def test_what_is_made_of_sequences(made: str) -> None:
+@pytest.mark.parametrize("statement", OF_SEQUENCES)
+def test_what_is_made_of_sequences(statement: str) -> None:
     """It is right, or a fault says why not: compiled down to the tasks, whatever the loss."""
     for loss in ("mse(z, z * 2)", "z", "cross_entropy(z, y)"):
         text = (
-            "model {\n  input x: float[time <= 9, 3]\n  input k: class(5)[time]\n  input m: float[s <= 8, 5]\n  target y: class(4)\n"
-            f"  param table: float[5, 5] = normal(1)\n  h = x -> dense(5) -> tanh\n  z = {made}\n  output p = z\n  loss {loss}\n}}\n"
+            "model {\n  input x: float[time <= 9, 3]\n  input k: class(5)[time]\n  input m: float[s <= 8, 5]\n"
+            "  target y: class(4)\n"
+            f"  param table: float[5, 5] = normal(1)\n  h = x -> dense(5) -> tanh\n  z = {statement}\n"
+            f"  output p = z\n  loss {loss}\n}}\n"
         )
 
         def run(text: str = text) -> None:

@@ -15,7 +15,7 @@ CASES = sorted(path.name for path in GALLERY.iterdir() if path.is_dir())
 def test_message(case: str, golden) -> None:
     folder = GALLERY / case
     try:
-        message = "\n\n".join(one.render() for one in warnings_of(folder / "case.net"))
+        message = "\n\n".join(warning.render() for warning in warnings_of(folder / "case.net"))
     except netc.Fault as fault:
         message = str(fault)
     assert message, "netc finds nothing wrong"

@@ -154,10 +154,10 @@ def test_arrays_and_lists_come_back_from_another_process(tmp_path: Path, monkeyp
         "def predict(x, s): return {'a\\n': x * 2, 'b': [one + 1 for one in s], 'c': s[:0]}\n", encoding="utf-8"
     )
     x, parts = np.arange(3.0), [np.arange(n) for n in (2, 0, 12)]
-    found = predict_separately(tmp_path / "f.py", [x, parts], {"a\n": False, "b": True, "c": True})
-    assert np.array_equal(found["a\n"], x * 2)
-    assert [one.tolist() for one in found["b"]] == [(one + 1).tolist() for one in parts]
-    assert found["c"] == []
+    results = predict_separately(tmp_path / "f.py", [x, parts], {"a\n": False, "b": True, "c": True})
+    assert np.array_equal(results["a\n"], x * 2)
+    assert [array.tolist() for array in results["b"]] == [(array + 1).tolist() for array in parts]
+    assert results["c"] == []
     monkeypatch.setattr("sys.executable", "")
     with pytest.raises(NotRun, match="there is no Python"):
         predict_separately(tmp_path / "f.py", [], {})
@@ -165,8 +165,8 @@ def test_arrays_and_lists_come_back_from_another_process(tmp_path: Path, monkeyp
 
 def test_nan_is_a_difference() -> None:
     nan, inf = np.nan, np.inf
-    for own, found in (([1.0, 1], [1, nan]), ([nan, 1], [1, 1]), ([1.0], [inf]), ([inf], [-inf]), ([nan], [inf])):
-        assert difference(np.array(own), np.array(found)) == inf
+    for own, other in (([1.0, 1], [1, nan]), ([nan, 1], [1, 1]), ([1.0], [inf]), ([inf], [-inf]), ([nan], [inf])):
+        assert difference(np.array(own), np.array(other)) == inf
     assert difference([np.ones(2), np.full(3, nan)], [np.ones(2), np.ones(3)]) == inf
     assert (
         difference([np.ones(2)], [np.ones(3)])
@@ -213,10 +213,10 @@ def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch
         text = re.sub(pattern, spoiled, right)
         assert text != right
         monkeypatch.setattr("netc.runtime.export.exported.as_python", lambda run, asked, text=text: text)
-        with pytest.raises(netc.Fault) as told:
+        with pytest.raises(netc.Fault) as raised:
             export(tmp_path, path)
-        assert str(told.value).startswith(f"error[E1203]: the predictions of `{path}` are not the run's\n")
-        assert message in str(told.value)
+        assert str(raised.value).startswith(f"error[E1203]: the predictions of `{path}` are not the run's\n")
+        assert message in str(raised.value)
         assert path.read_text(encoding="utf-8") == text, "it is there to be looked at"
 
 
@@ -283,10 +283,10 @@ def test_new_as_a_command(tmp_path: Path) -> None:
     evil = '"no\n}\nblock b(x) { return x }  # \r__import__(""os"").system(""touch PWNED"")"'
     rows = [f"{i % 7}.5,{i % 5},{i % 3},{i % 2},{evil if i % 2 else 'yes'}\n" for i in range(60)]
     (tmp_path / "d.csv").write_bytes((header + "".join(rows)).encode())
-    made = command("new", "m", "--data", "d.csv", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert made.stdout.count("is left out: a `.net` text cannot name it") == 3
-    assert "the column `#{c}\\n` is left out" in made.stdout
+    result = command("new", "m", "--data", "d.csv", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("is left out: a `.net` text cannot name it") == 3
+    assert "the column `#{c}\\n` is left out" in result.stdout
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 0
     refused = command("new", "n", "--data", "d.csv", "--target", 'b "q"', cwd=tmp_path)
     assert refused.returncode == 1
@@ -358,8 +358,8 @@ def test_commands_print_null(tmp_path: Path) -> None:
     spoiled = {name: np.full_like(array, np.nan) for name, array in run.program.persistent.items()}
     save_checkpoint(run.folder / CHECKPOINT, spoiled, run.progress, run._owned)
     (run.folder / "best.safetensors").unlink(missing_ok=True)
-    found = strict(command("eval", "runs/r", "--json", cwd=tmp_path).stdout)
-    assert found["loss"] is None
+    metrics = strict(command("eval", "runs/r", "--json", cwd=tmp_path).stdout)
+    assert metrics["loss"] is None
     rows = (run.folder / "metrics.jsonl").read_text(encoding="utf-8")
     (run.folder / "metrics.jsonl").write_text(re.sub(r'("train.loss": )[\d.e-]+', r"\1null", rows), encoding="utf-8")
     listed = strict(command("runs", "--json", cwd=tmp_path).stdout)

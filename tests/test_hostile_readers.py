@@ -288,9 +288,9 @@ def test_mutated_files(kind: str, tmp_path: Path, is_long: bool, monkeypatch: py
 
 def faults(reader: str, path: Path, **options: Any) -> str:
     """What is said of a file that cannot be read."""
-    with at_most(10), nothing_else_runs(), pytest.raises(netc.Fault) as told:
+    with at_most(10), nothing_else_runs(), pytest.raises(netc.Fault) as raised:
         read(reader, path, path.name, NOWHERE, options=options)
-    message = str(told.value)
+    message = str(raised.value)
     assert all(plain(line) for line in message.split("\n"))
     assert len(message) < 3_000
     return message
@@ -458,8 +458,8 @@ def test_a_cell_in_every_step(cell: str, field: str, type_: str, tmp_path: Path)
     try:
         with at_most(10), nothing_else_runs():
             _load(tmp_path / "m.net")
-    except netc.Fault as told:
-        message = str(told)
+    except netc.Fault as fault:
+        message = str(fault)
     else:
         message = ""
     assert len(message) < 2_000
@@ -471,9 +471,9 @@ def test_counting_classes_of_what_has_none(largest: str, tmp_path: Path) -> None
     text = CELLS.replace("FIELD", '\n  y = column("y")').replace("TYPE", "float\n  target y: class(auto)")
     text = text.replace("output p = x", "z = stack(x, x) -> dense(size(y))\n  loss cross_entropy(z, y)")
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
-    with at_most(10), pytest.raises(netc.Fault) as told:
+    with at_most(10), pytest.raises(netc.Fault) as raised:
         _load(tmp_path / "m.net")
-    assert re.match(r"error\[E080[345]\]", str(told.value))
+    assert re.match(r"error\[E080[345]\]", str(raised.value))
 
 
 def _load(path: Path) -> None:
@@ -561,7 +561,7 @@ def test_readers_of_others(raised: Exception, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(READERS, "arff", simple_reader("arff", "", broken))
     assert "cannot read `t.arff`" in faults("arff", tmp_path / "t.arff")
     for columns_ in ({"a": 1}, {"a": [1], "b": [1, 2]}, {"a": [[1], [2, 3]]}, {"a": []}, {}, [1], None):
-        monkeypatch.setitem(READERS, "arff", simple_reader("arff", "", lambda path, given=columns_: given))
+        monkeypatch.setitem(READERS, "arff", simple_reader("arff", "", lambda path, columns=columns_: columns))
         assert "error[E0801]" in faults("arff", tmp_path / "t.arff")
 
 
@@ -571,12 +571,12 @@ def test_readers_of_others(raised: Exception, tmp_path: Path, monkeypatch: pytes
 def test_texts_that_are_no_regular_files(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for kind, path in places(tmp_path).items():
-        with at_most(10), pytest.raises(netc.Fault) as told:
+        with at_most(10), pytest.raises(netc.Fault) as raised:
             netc.load(path)
-        assert str(told.value).startswith("error[E0104]"), kind
-        with at_most(10), pytest.raises(netc.Fault) as told:
+        assert str(raised.value).startswith("error[E0104]"), kind
+        with at_most(10), pytest.raises(netc.Fault) as raised:
             netc.open(path)
-        assert str(told.value).startswith("error[E1001]"), kind
+        assert str(raised.value).startswith("error[E1001]"), kind
     for name in ("x" * 300, "loop", "pipe", "folder", "broken", "x" * 300 + "/y"):
         target = tmp_path / f"{name}.net"
         if name in ("loop", "pipe", "folder", "broken"):

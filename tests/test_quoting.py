@@ -26,9 +26,9 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.outline import outline_of
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
-from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model
 from netc.dsl import quoting
@@ -76,7 +76,7 @@ def model_called(name: str, comment: str = "") -> Model:
 def exported(model: Model, name: str, labels: tuple[str, ...] = ("no", "yes"), note: str = "") -> Exported:
     graph = pipeline.prediction_graph(model)
     arrays = dict(Program(model, backend="reference").persistent)
-    types = {key: one.type for key, one in graph.results_of(ResultKind.OUTPUT).items()}
+    types = {key: output.type for key, output in graph.results_of(ResultKind.OUTPUT).items()}
     notes = {"x": note, "p": note}
     return Exported(name, exportable(graph), fields_of(model, graph), types, arrays, notes, {"y": labels, "p": labels})
 
@@ -111,7 +111,7 @@ def test_the_watch_sees_what_runs(text: str) -> None:
 
 def without_surrogates(text: str) -> str:
     """As a docstring has it."""
-    return "".join(f"\\u{ord(one):04x}" if "\ud800" <= one <= "\udfff" else one for one in text)
+    return "".join(f"\\u{ord(character):04x}" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
 def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
@@ -132,11 +132,11 @@ def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
         space: dict[str, Any] = {}
         with nothing_else_runs("model.py"):
             exec(compile(text.encode(), "model.py", "exec"), space)
-            found = space["predict"](x)["p"]
+            predicted = space["predict"](x)["p"]
         assert space["labels"] == {"y": ("no", name), "p": ("no", name)}
-        assert [dumped(one) for one in tree.body] == [dumped(one) for one in calm.body]
-        expected = found if expected is None else expected
-        assert np.array_equal(found, expected)
+        assert [dumped(statement) for statement in tree.body] == [dumped(statement) for statement in calm.body]
+        expected = predicted if expected is None else expected
+        assert np.array_equal(predicted, expected)
 
 
 def dumped(statement: ast.stmt) -> str:
@@ -238,7 +238,7 @@ def test_names_of_inputs_in_exported_files() -> None:
         f"  summed = {total}\n  output state = last(reverse(gru(varying, 2))) + varying_rows + summed\n}}\n"
     )
     graph = pipeline.prediction_graph(model)
-    types = {key: one.type for key, one in graph.results_of(ResultKind.OUTPUT).items()}
+    types = {key: output.type for key, output in graph.results_of(ResultKind.OUTPUT).items()}
     program, rng = Program(model, backend="reference"), np.random.default_rng(1)
     fields: dict[str, Any] = {name: rng.normal(size=(3, 2)).astype(np.float32) for name in model.inputs}
     fields["varying"] = [rng.normal(size=(n, 2)).astype(np.float32) for n in (2, 4, 1)]
@@ -249,8 +249,8 @@ def test_names_of_inputs_in_exported_files() -> None:
     ordered = [fields[name] for name in asked.inputs]
     np.testing.assert_allclose(space["predict"](*ordered)["state"], expected, rtol=1e-4, atol=1e-4)
     padded = {**fields, "varying": np.zeros((3, 4, 2), np.float32), "length.time": np.array([2, 4, 1])}
-    for i, one in enumerate(fields["varying"]):
-        padded["varying"][i, : len(one)] = one
+    for i, sequence in enumerate(fields["varying"]):
+        padded["varying"][i, : len(sequence)] = sequence
     session = onnxruntime.InferenceSession(onnx_file(asked), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(["state"], padded)[0], expected, rtol=1e-4, atol=1e-4)
 
@@ -264,7 +264,7 @@ def test_names_in_onnx(names: list[str]) -> None:
         with nothing_else_runs():
             content = onnx_file(exported(model, name or "model", ("no", name), name))
         read = onnx.load_model_from_string(content)
-        notes = {one.key: one.value for one in read.metadata_props}
+        notes = {entry.key: entry.value for entry in read.metadata_props}
         assert read.graph.name == quoting.escaped(name or "model")
         assert json.loads(notes["labels.p"]) == ["no", joined(name)]
         assert notes["x"] == quoting.escaped(name)
@@ -365,7 +365,7 @@ def test_names_in_the_page_of_a_model(names: list[str]) -> None:
         assert not shown or parsed.texts.count(shown) >= 2, "the title and the heading"
         facts = strict(next(text for text in parsed.texts if text.startswith('{"links"')))
         line = model.source.line(5).strip()
-        assert joined(line) in {one["line"] for one in facts["details"].values()}
+        assert joined(line) in {detail["line"] for detail in facts["details"].values()}
 
 
 def sections_of(name: str) -> list[sections.Section]:
@@ -397,10 +397,10 @@ def test_names_in_a_report(names: list[str]) -> None:
 
 def test_names_in_a_flame_graph(names: list[str]) -> None:
     for name in names:
-        whole = Flame("step", 1.0, "", "step", (Flame(name, 1.0, name, "forward"),))
-        tree = ElementTree.fromstring(flame_svg(whole).encode())
+        root = Flame("step", 1.0, "", "step", (Flame(name, 1.0, name, "forward"),))
+        tree = ElementTree.fromstring(flame_svg(root).encode())
         assert quoting.escaped(f"{name}: {name}") in [
-            one.text for one in tree.iter("{http://www.w3.org/2000/svg}title")
+            element.text for element in tree.iter("{http://www.w3.org/2000/svg}title")
         ]
 
 
@@ -420,7 +420,7 @@ def test_names_in_plots(names: list[str]) -> None:
         with rc_context({"svg.fonttype": "none"}), nothing_else_runs():
             figure.savefig(buffer, format="svg")
         tree = ElementTree.fromstring(buffer.getvalue())
-        shown = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
+        shown = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")]
         for name in part:
             expected = quoting.escaped(name)
             assert shown.count(f" {expected}" if expected.startswith("_") else expected) >= 2, repr(name)
@@ -463,7 +463,7 @@ def test_pieces_of_net(names: list[str]) -> None:
 
 
 def test_a_text_with_any_forbidden_character_is_refused(names: list[str]) -> None:
-    for character in sorted({one for name in names for one in name if not plain(one)} | {"\r"}):
+    for character in sorted({character for name in names for character in name if not plain(character)} | {"\r"}):
         for text in (f"let a = 1 # {character}x\n", f'let a = "{character}x"\n', f"let a ={character}1\n"):
             if character in "\n\t":
                 continue
@@ -504,11 +504,13 @@ def test_names_in_hovers(names: list[str]) -> None:
     for name in names:
         said = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", "", quoting.net_comment(name))
         text = f"# {said}\nblock twice(x) {{\n  return x + x\n}}\nmodel {{ output y = twice(1) }}\n"
-        told = hover(Analysis(text, None, Counts()), text.index("twice"))
-        assert told is not None
-        kinds = [token.type for token in reader.parse(told[0])]
+        shown = hover(Analysis(text, None, Counts()), text.index("twice"))
+        assert shown is not None
+        kinds = [token.type for token in reader.parse(shown[0])]
         assert kinds == ["fence", "paragraph_open", "inline", "paragraph_close"], repr(name)
-        assert "html_inline" not in {one.type for token in reader.parse(told[0]) for one in token.children or ()}
+        assert "html_inline" not in {
+            token_part.type for token in reader.parse(shown[0]) for token_part in token.children or ()
+        }
 
 
 # ------------------------------------------------------------------ the terminal
@@ -520,8 +522,10 @@ def test_cells_of_data(names: list[str]) -> None:
         shown = quoting.cell(name)
         assert len(shown) <= quoting.CELL == 80
         assert plain(shown)
-        whole = quoting.escaped(name)
-        assert shown == whole or (len(whole) > 80 and shown.endswith("...") and whole.startswith(shown[:-3]))
+        escaped_name = quoting.escaped(name)
+        assert shown == escaped_name or (
+            len(escaped_name) > 80 and shown.endswith("...") and escaped_name.startswith(shown[:-3])
+        )
     assert quoting.cell(None) == "None"
     assert quoting.cell(10**5000) == "a number of 16,610 bits"
 
@@ -537,9 +541,9 @@ def test_names_in_messages(names: list[str]) -> None:
 
     calm = lines("name")
     for name in names:
-        found = lines(name)
-        assert len(found) == len(calm), repr(name)
-        assert all(plain(line.replace("\t", "")) for line in found)
+        texts = lines(name)
+        assert len(texts) == len(calm), repr(name)
+        assert all(plain(line.replace("\t", "")) for line in texts)
 
 
 def test_pieces_are_hostile() -> None:

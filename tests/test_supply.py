@@ -22,9 +22,9 @@ TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses their n
 
 def bounds(requirements: list[str]) -> dict[str, str]:
     """The lower bound of each package."""
-    found = dict(text.split(">=") for text in requirements)
-    assert len(found) == len(requirements)
-    return found
+    lowest = dict(text.split(">=") for text in requirements)
+    assert len(lowest) == len(requirements)
+    return lowest
 
 
 def test_ci_installs_the_lowest_versions_that_are_declared() -> None:
@@ -56,14 +56,14 @@ def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:
 
 def imported(folder: str) -> set[str]:
     """The packages that modules below a folder import, but for Python's own and netc."""
-    found = set()
+    imported = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-    return found - {*sys.stdlib_module_names, "netc"}
+                imported.add(node.module.partition(".")[0])
+    return imported - {*sys.stdlib_module_names, "netc"}
 
 
 @pytest.mark.parametrize("folder", ["dsl", "compiler", "runtime", "api"])
@@ -79,9 +79,9 @@ def test_what_is_imported_is_declared(folder: str) -> None:
 
 def test_the_pythons_that_are_named_are_tested() -> None:
     named = {
-        found[1]
+        match[1]
         for text in PROJECT["classifiers"]
-        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", text))
+        if (match := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", text))
     }
     (versions,) = re.findall(r"^for version in (.+); do$", CI, re.MULTILINE)
     lowest = PROJECT["requires-python"].removeprefix(">=")
@@ -129,9 +129,9 @@ def test_the_sdist_is_the_repository() -> None:
     lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
     packed = {word for line in lines if line.startswith(("include ", "graft ")) for word in line.split()[1:]}
     missing = {
-        one.name
-        for one in ROOT.iterdir()
-        if one.name not in packed | {"pyproject.toml", "MANIFEST.in"} and _is_of_the_repository(one)
+        entry.name
+        for entry in ROOT.iterdir()
+        if entry.name not in packed | {"pyproject.toml", "MANIFEST.in"} and _is_of_the_repository(entry)
     }
     assert not missing
     assert all((ROOT / word).exists() for word in packed)

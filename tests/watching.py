@@ -115,6 +115,6 @@ def nothing_outside_opens(*folders: Path) -> Iterator[None]:
     finally:
         _opened.pop()
     installed = [*_INSTALLED, *filter(None, sys.path)]
-    expected = [os.path.realpath(one) for one in (*folders, *installed, os.environ["NETC_CACHE"])]
-    outside = {path for path in seen if not any(Path(path).is_relative_to(one) for one in expected)}
+    expected = [os.path.realpath(folder) for folder in (*folders, *installed, os.environ["NETC_CACHE"])]
+    outside = {path for path in seen if not any(Path(path).is_relative_to(folder) for folder in expected)}
     assert not outside, f"opened: {sorted(outside)}"

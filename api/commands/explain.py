@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.explain_program import STAGES, show_program
 from netc.commands.terminal import say, say_lines, table
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def explain(
             "--after",
             metavar="PASS",
             help="Print the graph after elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, "
-            "simplify, hoist, factor, lift or sink.",
+            "simplify, hoist, factor, lift or sink; or the tasks of the step (lower), or its phases and addresses "
+            "(plan).",
         ),
     ] = None,
     line: Annotated[int | None, typer.Option("--line", metavar="N", help="Only for one line of the file.")] = None,
@@ -48,7 +50,7 @@ def explain(
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Print the graph of the training step after a pass, how it has changed, which values share a loop, or the kernels.
+    """Print the training step after a pass, how it has changed, which values share a loop, or the kernels.
 
     Example: netc explain examples/iris.net --after simplify --diff expand
     """
@@ -59,11 +61,11 @@ def explain(
     from netc.compiler.targets.named import machine_for
 
     model, _ = options.load(file, settings)
-    _check_stages(after, diff)
+    _check_stages(after, diff, line)
     if diff is not None:
         _show_difference(model, after or pipeline.stages()[-1], diff, line, settings)
         return
-    if after is not None:
+    if after is not None and after not in STAGES:
         graph = pipeline.training_stages(model)[after]
         say_lines("\n".join(_values_of_line(graph, line)) if line is not None else print_graph(graph).rstrip("\n"))
         return
@@ -71,6 +73,10 @@ def explain(
         _show_gradient(model)
         return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
+    for stage in STAGES:
+        if after == stage:
+            show_program(model, graph, stage, line)
+            return
     if fusion:
         _show_fusion(graph, line)
         return
@@ -79,13 +85,20 @@ def explain(
     (_show_cache if cache else _show_kernels)(tasks)
 
 
-def _check_stages(after: str | None, diff: str | None) -> None:
-    """Raises BadParameter (wrong usage) unless `after` is a pass, and `diff` a pass or a path that exists."""
+def _check_stages(after: str | None, diff: str | None, line: int | None) -> None:
+    """Raises BadParameter (wrong usage) unless `after` is a stage, and `diff` a pass or a path that exists.
+
+    Below the graph nothing can be compared, and a plan is printed as a whole.
+    """
     from netc.compiler import pipeline
 
     stages = pipeline.stages()
-    if after is not None and after not in stages:
-        raise typer.BadParameter(f"`{after}` is not a pass: {', '.join(stages)}", param_hint="--after")
+    if after is not None and after not in (*stages, *STAGES):
+        raise typer.BadParameter(f"`{after}` is not a pass: {', '.join((*stages, *STAGES))}", param_hint="--after")
+    if diff is not None and after in STAGES:
+        raise typer.BadParameter(f"it cannot be used with --after {after}", param_hint="--diff")
+    if line is not None and after == "plan":
+        raise typer.BadParameter("it cannot be used with --after plan", param_hint="--line")
     if diff is not None and not os.path.exists(diff) and diff not in stages:
         raise typer.BadParameter(f"`{diff}` is neither a pass nor a file: {', '.join(stages)}", param_hint="--diff")
 

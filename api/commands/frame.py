@@ -23,12 +23,12 @@ from netc.dsl.source import Source, Span
 DONE, WRONG, USAGE, FAILED, INTERRUPTED, NO_READER = 0, 1, 2, 70, 130, 141
 STATUSES = {
     DONE: "done",
-    WRONG: "the file, its data or the machine is at fault, and a message says how",
+    WRONG: "something is wrong with the file, its data or the machine: a message says what",
     USAGE: "wrong usage",
-    FAILED: "a fault of netc: the message names a file to report it with",
-    129: "ended by SIGHUP: the terminal is gone",
+    FAILED: "a bug in netc: the message names a file for the report",
+    129: "ended by SIGHUP, because the terminal was closed",
     INTERRUPTED: "interrupted",
-    NO_READER: "the reader of the output has ended, as `head` does after its lines",
+    NO_READER: "the program that reads the output has ended, such as `head`",
     143: "ended by SIGTERM",
 }
 # errors such as a full disk or a missing permission: a fault neither of netc nor of the file

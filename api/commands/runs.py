@@ -21,6 +21,8 @@ def runs(
 
     Example: netc runs
     """
+    from netc.runtime.metric_names import watched
+
     paths = sorted(folder.glob("*/run.json")) if os.path.isdir(folder) else []
     folders = [path.parent for path in paths if not is_temporary(path.parent.name)]
     reports = [row for path in folders if (row := _row(path)) is not None]
@@ -30,7 +32,7 @@ def runs(
     if not reports:
         say(f"no runs in {folder}")
         return
-    names = list(dict.fromkeys(name for row in reports for name in row["figures"] if "watch." not in name))
+    names = list(dict.fromkeys(name for row in reports for name in row["figures"] if watched(name) is None))
     rows = [("run", "epochs", *map(cell, names), "seconds")]
     for row in reports:
         metrics = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]

@@ -79,10 +79,12 @@ def number(value: float) -> str:
 
 def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
     """The metrics of a row as one line, by name. Without watched values, which are for curves, and without matrices."""
+    from netc.runtime.metric_names import watched
+
     return "  ".join(
         f"{name} {number(value)}"
         for name, value in row.items()
-        if name not in skip and not isinstance(value, list) and "watch." not in name
+        if name not in skip and not isinstance(value, list) and watched(name) is None
     )
 
 

@@ -71,7 +71,9 @@ def _plain(value: str) -> str:
 
 def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], Mapping[str, Figure]]]") -> None:
     """Prints the runs of a sweep as a table: the settings and the metrics of each."""
-    columns = [name for name, value in results[0][1].items() if isinstance(value, float) and "watch." not in name]
+    from netc.runtime.metric_names import watched
+
+    columns = [name for name, value in results[0][1].items() if isinstance(value, float) and watched(name) is None]
     rows = [[*names, *columns]]
     for chosen, metrics in results:
         values = (metrics.get(name) for name in columns)
@@ -93,7 +95,7 @@ def _train(
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
-    from netc.runtime.trainer import Report, refuse_lost_loss
+    from netc.runtime.trainer import Report
     from netc.runtime.trainer import train as train_run
 
     if resume is not None:
@@ -128,14 +130,21 @@ def _train(
                 say(f"interrupted; netc train --resume {run.folder} continues", is_error=True)
             raise
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    if "test" in run.load_data().parts:
-        tested = run.evaluate("test")
-        refuse_lost_loss(run, "test", tested)
-        say(f"test  {metrics_text(tested)}")
-        matrices(tested)
-        return tested
-    last = run.metrics[-1] if run.metrics else {}
-    return {name: value for name, value in last.items() if name not in _NO_METRICS}
+    return _final_metrics(run)
+
+
+def _final_metrics(run: "Run") -> "Mapping[str, Figure]":
+    """Evaluates a trained run on the test part and prints it. Without one, returns the metrics of the last epoch."""
+    from netc.runtime.trainer import refuse_lost_loss
+
+    if "test" not in run.load_data().parts:
+        last = run.metrics[-1] if run.metrics else {}
+        return {name: value for name, value in last.items() if name not in _NO_METRICS}
+    tested = run.evaluate("test")
+    refuse_lost_loss(run, "test", tested)
+    say(f"test  {metrics_text(tested)}")
+    matrices(tested)
+    return tested
 
 
 def _started(

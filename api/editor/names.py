@@ -179,7 +179,7 @@ class _Binder:
         for statement in statements:
             self.statement(statement, scope)
 
-    def statement(self, statement: syntax.Statement, scope: _Scope) -> None:
+    def statement(self, statement: syntax.Statement, scope: _Scope) -> None:  # noqa: C901  a case for each kind of node
         match statement:
             case syntax.Input(name=name, type=type_) | syntax.Target(name=name, type=type_):
                 kind = "input" if isinstance(statement, syntax.Input) else "target"

@@ -7,16 +7,27 @@ the first step, which is the last one of a scan that goes backwards.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table
-from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.elementwise import relu, sigmoid, tanh
-from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf, part, scan, scans, slot_of
+from netc.compiler.operations.functions import relu, sigmoid, tanh
+from netc.compiler.operations.scan import (
+    Scan,
+    ScanAttributes,
+    ScanOperands,
+    SlotKind,
+    add_leaf,
+    part,
+    scan,
+    scans,
+    slot_of,
+)
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -57,7 +68,8 @@ class Diagnosis:
 def diagnosis(model: Model) -> Diagnosis:
     """The graphs of a model that has a loss."""
     forward = model.graph.of(ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
-    graph = opened(_probed(prepared(forward, training=True)))
+    probed, carries = _probed(prepared(forward, training=True))
+    graph = opened(probed)
     units = _units(graph)
     outputs = graph.of(ResultKind.UNIT)
     probes = {name: graph.results.pop(ResultKind.STATE.named(name)) for name in graph.results_of(ResultKind.STATE)}
@@ -71,11 +83,10 @@ def diagnosis(model: Model) -> Diagnosis:
             if zero in gradients
         }
     for name, zero in probes.items():
-        group, own = name.split(".", 1)
         ends = [ResultKind.STATE.named(f"{name}.{end}") for end in ("last", "first")]
         results = tuple(str(result) for result in ends if result in graph.results)
         if results:
-            states.append(Probe(results, own, zero.span, group))
+            states.append(Probe(results, carries[name].name, zero.span, carries[name].scan))
     leaves = {value.name: value for value in graph.values(Role.PARAMETER)}
     matrices = [leaves[name] for name in model.parameters if name in leaves and leaves[name].type.rank > 1]
     weights = []
@@ -87,12 +98,19 @@ def diagnosis(model: Model) -> Diagnosis:
     return Diagnosis(graph.of(ResultKind.STATE, ResultKind.GRADIENT), outputs, tuple(weights), tuple(states), units)
 
 
-def _probed(graph: Graph) -> Graph:
-    """The graph with a zero added to each float state of its scans as it enters each step.
+class _Carry(NamedTuple):
+    """The number of a scan, and the name of a state that it carries."""
+
+    scan: str
+    name: str
+
+
+def _probed(graph: Graph) -> tuple[Graph, dict[str, _Carry]]:
+    """The graph with a zero added to each float state of its scans as it enters each step, and the states by result.
 
     The zeros are results `state.SCAN.NAME` with a row for each step; their gradients are those of the states.
     """
-    zeros: dict[Result, Value] = {}
+    zeros: dict[_Carry, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.role is not Role.SCAN:
@@ -100,11 +118,12 @@ def _probed(graph: Graph) -> Graph:
         return _probed_scan(copy, value, operands, zeros)
 
     probed = rebuild(graph, rule)
-    probed.results.update(zeros)
-    return probed
+    carries = {".".join(carry): carry for carry in zeros}
+    probed.results.update({ResultKind.STATE.named(name): zeros[carry] for name, carry in carries.items()})
+    return probed, carries
 
 
-def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[Result, Value]) -> Value:
+def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[_Carry, Value]) -> Value:
     """The scan in the graph `copy`, with the zeros as further sequences, which are put into `zeros`."""
     original, names = Scan.of(value), value.attributes_as(ScanAttributes).carries or ()
     floats = [i for i, begin in enumerate(original.begins) if begin.type.is_float]
@@ -114,7 +133,7 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[R
         row = original.begins[i].type
         zero = apply("broadcast", copy.constant(0.0, row), dims=(original.dim, *row.dims[1:]))
         added.append(zero)
-        zeros[ResultKind.STATE.named(f"{value.number}.{names[i] if i < len(names) else i}")] = zero
+        zeros[_Carry(str(value.number), str(names[i] if i < len(names) else i))] = zero
 
     def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
         inner = body.add_copy(leaf, parts)
@@ -128,9 +147,7 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[R
         copy,
         rebuild(original.body, inside),
         original.dim,
-        [*operands[:first], *added],
-        operands[first : first + second],
-        operands[first + second :],
+        ScanOperands([*operands[:first], *added], operands[first : first + second], operands[first + second :]),
         original.is_reversed,
     )
 

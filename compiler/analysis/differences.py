@@ -130,7 +130,13 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
         for item in value.keywords.values():
             if isinstance(item, Body):
                 lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
-    return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.results.items()))]
+    return [
+        *lines,
+        *(
+            f"{inside}{name} = {names[value]}"
+            for name, value in sorted(graph.results.items(), key=lambda item: str(item[0]))
+        ),
+    ]
 
 
 def difference(before: list[str], after: list[str]) -> Iterator[str]:

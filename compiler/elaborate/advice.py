@@ -14,7 +14,8 @@ from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
-from netc.compiler.operations.elementwise import add, log, relu, sigmoid, subtract
+from netc.compiler.operations.elementwise import add, subtract
+from netc.compiler.operations.functions import log, relu, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.compiler.operations.shape import broadcast, reshape
 from netc.dsl.diagnostics import Diagnostic, Label

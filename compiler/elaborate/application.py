@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from netc.compiler.elaborate import samples
+from netc.compiler.elaborate import joining, samples
 from netc.compiler.elaborate.arguments import bind
-from netc.compiler.elaborate.attributes import OperationCall, read_attribute
+from netc.compiler.elaborate.attributes import read_attribute
 from netc.compiler.elaborate.bindings import (
     Applied,
     BlockFunction,
@@ -17,6 +17,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.blocks import apply_block, seen_from
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.operation_call import OperationCall
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import describe_sample
@@ -69,7 +70,7 @@ def apply_operation(
         call.operands = [call.value(argument) for argument in call.rest]
         if (joined := _joined_steps(call)) is not None:
             return joined
-        call.operands = samples.with_common_batch(call.operands)
+        call.operands = joining.with_common_batch(call.operands)
         if not call.operands:
             fault("E0301", f"`{operation.name}` takes at least one value", span)
     sources = [call.named[name] for name, kind in operation.arguments.items() if kind == "value"] or call.rest
@@ -132,10 +133,10 @@ def _is_constant(call: OperationCall) -> bool:
 def _joined_steps(call: OperationCall) -> Value | None:
     """The result of `concat` along a varying dimension; None for any other call."""
     axes = call.axes(call.named["over"]) if "over" in call.named else (-1,)
-    if call.operation.name != "concat" or not samples.joins_steps(call.operands, axes):
+    if call.operation.name != "concat" or not joining.joins_steps(call.operands, axes):
         return None
     operands, span = call.operands, call.span
-    return call.context.guard(span, lambda: samples.join_steps(operands), lambda: call.context.origins(operands, span))
+    return call.context.guard(span, lambda: joining.join_steps(operands), lambda: call.context.origins(operands, span))
 
 
 def _results(call: OperationCall) -> tuple[Value, ...]:

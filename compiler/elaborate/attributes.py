@@ -3,84 +3,20 @@
 Each kind of attribute (`axes`, `pair`, `dims`, ...) has a reader in READERS.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 from netc.compiler.elaborate import constants, samples
-from netc.compiler.elaborate.arguments import named_axes
-from netc.compiler.elaborate.bindings import Length, Scope
-from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.bindings import Length
+from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.operation_call import OperationCall, Parameter
+from netc.compiler.elaborate.window_attributes import read_border, read_pads, read_pair
 from netc.compiler.ir.types import BATCH, Dim, Mismatch, describe_sample
-from netc.compiler.ir.value import Operation, Value
-from netc.compiler.operations import bounded, sequence
+from netc.compiler.ir.value import Value
+from netc.compiler.operations import bounded
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
-from netc.dsl.source import Span
 
 FIXED = "fixed"  # as an axis: all axes of a sample but the varying ones
-
-
-@dataclass(slots=True)
-class OperationCall:
-    """An application of an operation while its arguments are read.
-
-    `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
-    `attributes` are what the operation gets; `axes_along_steps` are its axes if one of them is a varying dimension.
-    """
-
-    context: Context
-    operation: Operation
-    span: Span
-    scope: Scope
-    named: Mapping[str, syntax.Argument]
-    rest: Sequence[syntax.Argument]
-    operands: list[Value] = field(default_factory=list)
-    attributes: dict[str, Any] = field(default_factory=dict)
-    axes_along_steps: tuple[int, ...] = ()
-
-    @property
-    def first(self) -> Value:
-        """The operand that axes and sizes refer to."""
-        assert self.operands
-        return self.operands[0]
-
-    def pair(self, name: str) -> tuple[int, int] | None:
-        """A pair for height and width that has been read already; None if the operation has no such parameter."""
-        chosen: tuple[int, int] | None = self.attributes.get(name)
-        return chosen
-
-    def value(self, argument: syntax.Argument) -> Value:
-        """The value of the graph that an argument stands for. Faults E0205 if it is none."""
-        return self.context.as_value(evaluate(self.context, argument.value, self.scope), argument.span)
-
-    def constant(self, argument: syntax.Argument) -> Any:
-        """The constant that an argument stands for. Faults E0304 if it depends on data."""
-        return constant(self.context, argument.value, self.scope)
-
-    def integer(self, argument: syntax.Argument, what: str, least: int = 1) -> int:
-        """The integer that an argument stands for. Faults E0304 if it is none, or below `least`."""
-        return constants.integer(self.constant(argument), argument.span, what, least)
-
-    def axes(self, argument: syntax.Argument) -> tuple[int | str, ...]:
-        """The axes that an argument names."""
-        return named_axes(self.context, argument.value, self.scope)
-
-    def axis_number(self, axis: int | str) -> int:
-        """An axis of a sample of the first operand, as an axis of its value. Raises Mismatch if there is none."""
-        return samples.axis_number(self.first, axis, self.context.axis_names)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of an operation that becomes an attribute: its default as text ("" for none), and the argument if
-    there is one."""
-
-    name: str
-    kind: str
-    default: str
-    argument: syntax.Argument | None
 
 
 def read_attribute(call: OperationCall, name: str, kind: str) -> None:
@@ -188,26 +124,6 @@ def _read_stream(call: OperationCall, parameter: Parameter) -> None:
     call.attributes[parameter.name] = call.context.streams
 
 
-def _read_pair(call: OperationCall, parameter: Parameter) -> None:
-    first, argument, default = call.first, parameter.argument, parameter.default
-    if argument is not None:
-        pair = _pair(call, argument)
-    elif default in call.attributes:  # the same as another attribute
-        pair = call.attributes[default]
-    else:
-        pair = _on_axes_of(first, (int(default),) * 2)
-    call.attributes[parameter.name] = pair
-
-
-def _read_border(call: OperationCall, parameter: Parameter) -> None:
-    word = call.constant(parameter.argument) if parameter.argument else parameter.default
-    call.attributes[parameter.name] = word if word in ("same", "valid") else _pads(call, parameter)
-
-
-def _read_pads(call: OperationCall, parameter: Parameter) -> None:
-    call.attributes[parameter.name] = _pads(call, parameter)
-
-
 def _read_number(call: OperationCall, parameter: Parameter) -> None:
     argument = parameter.argument
     number = call.integer(argument, f"`{parameter.name}`") if argument else int(parameter.default)
@@ -225,9 +141,9 @@ READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
     "share": _read_share,
     "real": _read_real,
     "stream": _read_stream,
-    "pair": _read_pair,
-    "border": _read_border,
-    "pads": _read_pads,
+    "pair": read_pair,
+    "border": read_border,
+    "pads": read_pads,
     "number": _read_number,
 }
 
@@ -236,60 +152,6 @@ def _size(call: OperationCall, argument: syntax.Argument) -> Dim:
     """A dimension of a shape: a number, or a varying dimension by its name."""
     size = call.constant(argument)
     return size.dim if isinstance(size, Length) else constants.integer(size, argument.span, "a dimension")
-
-
-def _on_axes_of(x: Value, pair: tuple[int, int]) -> tuple[int, int]:
-    """The pair for height and width; of a sequence x[t, c], which is an image one column wide, only its first number
-    counts."""
-    return (pair[0], 1) if len(x.type.sample) == 2 else pair
-
-
-def _pair(call: OperationCall, argument: syntax.Argument) -> tuple[int, int]:
-    """Reads `3`, or `(3, 5)` for height and width."""
-    constant_ = call.constant(argument)
-    numbers = constant_ if isinstance(constant_, tuple) else (constant_, constant_)
-    span = argument.value.span
-    if len(numbers) != 2:
-        fault("E0303", "this is one number, or two: along the height and the width", span)
-    first, second = (constants.integer(number, span, "a size or a step") for number in numbers)
-    return _on_axes_of(call.first, (first, second))
-
-
-def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int]:
-    """Reads `same`, `valid`, a number, or (top, bottom, left, right) as the four widths of a border.
-
-    `same` gives as many places as strides fit into the image; an odd row or column is added at the end.
-    """
-    x, argument = call.first, parameter.argument
-    border = call.constant(argument) if argument else parameter.default
-    if border == "valid":
-        return (0, 0, 0, 0)
-    if border == "same":
-        return _same_pads(call)
-    assert argument is not None
-    span = argument.value.span
-    numbers = border if isinstance(border, tuple) else (border,) * (4 if len(x.type.sample) == 3 else 2)
-    if len(numbers) == 2 and len(x.type.sample) == 2:
-        numbers = (*numbers, 0, 0)
-    if len(numbers) != 4 or isinstance(border, str):
-        fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", span, hint="pad = same")
-    top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
-    return top, bottom, left, right
-
-
-def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
-    x = call.first
-    kernel = call.pair("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
-    strides, dilations = call.pair("stride") or (1, 1), call.pair("dilation") or (1, 1)
-    pads: list[int] = []
-    for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
-        if isinstance(size, int):
-            reach = dilation * (int(extent) - 1) + 1
-            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-            pads += [total // 2, total - total // 2]
-        else:
-            pads += [sequence.SAME, sequence.SAME]
-    return (pads[0], pads[1], *(pads[2:] or (0, 0)))
 
 
 _OF_TWO = {"min": ("minimum", "smaller"), "max": ("maximum", "larger")}

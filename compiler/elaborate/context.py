@@ -25,6 +25,7 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.elaborate.frame import Dimensions, Frame
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
@@ -235,10 +236,10 @@ class Context:
     def _constant(self, number: bool | int | float, like: Item | None) -> Value:
         """A number as a value: an integer only beside integers."""
         if isinstance(number, bool):
-            return self.graph.add("constant", (), {"value": number}, Type("bool"))
+            return self.graph.add("constant", (), Constant(number), Type("bool"))
         if isinstance(number, int) and isinstance(like, Value) and like.type.dtype == "i32":
-            return self.graph.add("constant", (), {"value": number}, Type("i32"))
-        return self.graph.add("constant", (), {"value": float(number)}, Type(self.graph.precision))
+            return self.graph.add("constant", (), Constant(number), Type("i32"))
+        return self.graph.add("constant", (), Constant(float(number)), Type(self.graph.precision))
 
     @property
     def is_frozen(self) -> bool:

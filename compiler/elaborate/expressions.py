@@ -1,49 +1,26 @@
 """Expressions: each becomes a value of the graph, or a constant: a number, a text, a list, a block."""
 
-from dataclasses import replace
 from typing import Any
 
-from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate import samples
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
     Broken,
     Item,
     LayerInstance,
-    Length,
     Namespace,
     Results,
     Scope,
     UserOperation,
-    Weighted,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
+from netc.compiler.elaborate.operators import binary, unary
 from netc.compiler.elaborate.stacks import on_new_stack
-from netc.compiler.ir.dims import plus, times
-from netc.compiler.ir.types import Type, describe_sample
+from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
-from netc.dsl.source import Span
-
-_OPERATORS = {
-    "+": "add",
-    "-": "subtract",
-    "*": "multiply",
-    "/": "divide",
-    "//": "floor_divide",
-    "%": "remainder",
-    "**": "power",
-    "@": "matmul",
-    "<": "less",
-    "<=": "less_equal",
-    ">": "greater",
-    ">=": "greater_equal",
-    "==": "equal",
-    "!=": "not_equal",
-    "and": "logical_and",
-    "or": "logical_or",
-}
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
@@ -100,7 +77,9 @@ def _links(context: Context, node: syntax.Expression, scope: Scope) -> list[synt
     return links
 
 
-def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
+def _evaluate(  # noqa: C901  a case for each kind of node
+    context: Context, node: syntax.Expression, scope: Scope
+) -> Item:
     match node:
         case syntax.Number():
             return node.value
@@ -114,10 +93,10 @@ def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
             return tuple(evaluate(context, item, scope) for item in items)
         case syntax.Tuple(entries=entries):
             return tuple(evaluate(context, entry.value, scope) for entry in entries)
-        case syntax.Unary(operator=symbol, operand=operand):
-            return unary(context, symbol, operand, node.span, scope)
-        case syntax.Binary(operator=symbol, left=left, right=right):
-            return binary(context, symbol, left, right, node.span, scope)
+        case syntax.Unary(operand=operand):
+            return unary(context, node, evaluate(context, operand, scope))
+        case syntax.Binary(left=left, right=right):
+            return binary(context, node, evaluate(context, left, scope), evaluate(context, right, scope))
         case syntax.Choose():
             return choose(context, node, scope)
         case syntax.Pipe(value=value, into=into):
@@ -254,83 +233,3 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
         node.span,
         others=[Label(name.span, "asked for here")],
     )
-
-
-def unary(context: Context, symbol: str, operand: syntax.Expression, span: Span, scope: Scope) -> Item:
-    """`-x` or `not x`, of a value or a constant."""
-    item = evaluate(context, operand, scope)
-    if isinstance(item, Value | Results | Length):
-        with context.applying(symbol, span):
-            return context.guard(
-                span,
-                lambda: samples.apply_elementwise(
-                    OPERATIONS["neg" if symbol == "-" else "logical_not"], [context.as_value(item, operand.span)]
-                ),
-            )
-    if symbol == "not":
-        return not item
-    if isinstance(item, bool) or not isinstance(item, int | float):
-        fault("E0304", "only a number has a negative", operand.span)
-    return -item
-
-
-def binary(
-    context: Context, symbol: str, left: syntax.Expression, right: syntax.Expression, span: Span, scope: Scope
-) -> Item:
-    """`left symbol right`: of values, lengths or constants."""
-    x, y = evaluate(context, left, scope), evaluate(context, right, scope)
-    x, y = (item.items[0] if isinstance(item, Results) else item for item in (x, y))
-    if isinstance(x, Weighted) and symbol in ("*", "/"):
-        return replace(x, value=_scaled(context, symbol, x.value, y, right, span))
-    if isinstance(y, Weighted) and symbol == "*":
-        return replace(y, value=_scaled(context, symbol, y.value, x, left, span))
-    for item, node in ((x, left), (y, right)):
-        if isinstance(item, Weighted):
-            context.as_value(item, node.span)
-    if isinstance(x, Length | int) and isinstance(y, Length | int) and (length := _length(symbol, x, y)) is not None:
-        return Length(length)
-    x, y = (
-        context.as_value(item, node.span) if isinstance(item, Length) else item
-        for item, node in ((x, left), (y, right))
-    )
-    if not isinstance(x, Value) and not isinstance(y, Value):
-        if symbol == "@":
-            fault("E0303", "`@` takes values of the model", span)
-        for item, node in ((x, left), (y, right)):
-            if not isinstance(item, int | float | bool | str | tuple):
-                fault("E0205", f"`{expression(node)}` is no value", node.span, "it has to be applied to something")
-        result: Item = constants.compute(symbol, x, y, span)
-        return result
-    a, b = context.as_value(x, left.span, like=y), context.as_value(y, right.span, like=x)
-    operation = OPERATIONS[_OPERATORS[symbol]]
-
-    def others() -> list[Label]:
-        labels = [Label(left.span, describe_sample(a.type)), Label(right.span, describe_sample(b.type))]
-        return [*labels, *context.origins((a, b), span)]
-
-    with context.applying(symbol, span):
-        return context.guard(span, lambda: samples.apply_operation(operation, [a, b], {}), others)
-
-
-def _length(symbol: str, x: Length | int, y: Length | int) -> str | None:
-    """The dimension that is a sum, a difference or a multiple of dimensions; None if no dimension is."""
-    if symbol == "+" and isinstance(x, int) and isinstance(y, Length):
-        x, y = y, x
-    if isinstance(x, Length) and symbol in ("+", "-"):
-        if isinstance(y, Length):
-            return plus(x.dim, y.dim) if symbol == "+" else None
-        return plus(x.dim, y if symbol == "+" else -y)
-    number, length = (x, y) if isinstance(x, int) else (y, x)
-    if symbol == "*" and isinstance(number, int) and number >= 1 and isinstance(length, Length):
-        return times(length.dim, number)
-    return None
-
-
-def _scaled(context: Context, symbol: str, value: Value, by: Item, node: syntax.Expression, span: Span) -> Value:
-    """A weighted loss, multiplied or divided by a number."""
-    factor = context.as_value(by, node.span, like=value)
-    if factor.type.dims:
-        fault(
-            "E0503", "a weighted loss is multiplied by a number", node.span, f"this is {describe_sample(factor.type)}"
-        )
-    return context.guard(span, lambda: samples.apply_elementwise(OPERATIONS[_OPERATORS[symbol]], [value, factor]))

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate import constants, joining
 from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
@@ -58,7 +58,7 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
             if len(indices) > 1:
                 fault("E0901", "an index that depends on data stands alone, so far", part.span)
             if value.type.is_batched:
-                return context.guard(node.span, partial(samples.pick, value, item))
+                return context.guard(node.span, partial(joining.pick, value, item))
             return context.guard(node.span, partial(apply, "gather", value, item))
         size = value.type.dims[axis]
         if isinstance(size, str):

@@ -17,6 +17,7 @@ from netc.compiler.elaborate.frame import Frame
 from netc.compiler.elaborate.inner_scan import inner_scan
 from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table
@@ -42,7 +43,8 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
     with context.graph.at(context.user_span(head)):
         captured, step = _finished(frame)
         names = [carry.name.text for carry in node.carries]
-        value = operation.scan(context.graph, step, dim, frame.walked, begins, captured, carries=names)
+        operands = operation.ScanOperands(frame.walked, begins, captured)
+        value = operation.scan(context.graph, step, dim, operands, carries=names)
         stacks = [operation.part(value, result) for result in step.results if result.kind is ResultKind.YIELD]
         if size is not None:
             stacks = [operation.from_steps(stack, size) for stack in stacks]
@@ -191,7 +193,7 @@ def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) ->
     """The first value of a carry, for each sample. Faults E0401 for a sequence."""
     with context.graph.at(context.user_span(carry.span)):
         value = (
-            context.graph.add("constant", (), {"value": item}, Type("i32"))
+            context.graph.add("constant", (), Constant(item), Type("i32"))
             if is_token and isinstance(item, int)
             else context.as_value(item, carry.value.span)
         )

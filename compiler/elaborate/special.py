@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from netc.compiler.elaborate import constants, contractions, samples
+from netc.compiler.elaborate import constants, contractions, joining, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope
 from netc.compiler.elaborate.context import Context, Form
@@ -20,6 +20,7 @@ from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import apply
 from netc.compiler.model import Equal
 from netc.compiler.operations import bounded, sequence
+from netc.compiler.operations.shape import Count
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
@@ -34,16 +35,16 @@ def _dims(context: Context, arguments: Arguments, scope: Scope) -> tuple[int, ..
 
 def _filled(number: float) -> Form:
     def form(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-        """One number in every place."""
         dims = _dims(context, arguments, scope)
         value = context.as_value(number, span)
         return apply("broadcast", value, dims=dims) if dims else value
 
+    form.__doc__ = f"A value of this shape whose elements are all {number:g}."
     return form
 
 
 def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The whole numbers from 0, as floats; of a varying dimension, the number of each step."""
+    """The numbers 0, 1, ... n - 1, as floats. For a varying dimension, the number of each step."""
     item = evaluate(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if isinstance(item, Length):
         return context.guard(span, lambda: sequence.steps(context.graph, item.dim))
@@ -51,12 +52,12 @@ def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if len(dims) != 1:
         fault("E0301", "`arange` takes one number", span, hint="arange(10)")
     with context.graph.at(context.user_span(span)):
-        numbers = context.graph.add("arange", (), {"n": dims[0]}, Type("i32", dims))
+        numbers = context.graph.add("arange", (), Count(dims[0]), Type("i32", dims))
         return apply("cast", numbers, dtype=context.graph.precision)
 
 
 def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A value in equal parts along an axis (the last one)."""
+    """Cuts a value into equal parts along an axis (by default the last one)."""
     bound = bind(context, ("x", "parts", "over"), arguments, "split", span)
     if "x" not in bound or "parts" not in bound:
         fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
@@ -65,14 +66,14 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
     )
     axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
-    return context.guard(span, lambda: samples.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
+    return context.guard(span, lambda: joining.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
 
 
 def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Values of one shape along a new first axis."""
+    """Joins values of one shape along a new first axis."""
     if not arguments:
         fault("E0301", "`stack` takes at least one value", span)
-    values = samples.with_common_batch([value_of(context, argument, scope) for argument in arguments])
+    values = joining.with_common_batch([value_of(context, argument, scope) for argument in arguments])
     lead = values[0].type.lead
     return context.guard(
         span,
@@ -85,7 +86,7 @@ def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """How many classes a label has."""
+    """The number of classes of a label."""
     (argument,) = required(context, "size", ("label",), arguments, span, "size(label)")
     value = value_of(context, argument, scope)
     if value.type.classes is None:
@@ -94,7 +95,7 @@ def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Sums of products by named axes of the samples: einsum(x, y, "ik,kj->ij"), of one value or more."""
+    """Sums of products of one or more values, with a letter for each axis of a sample: einsum(x, y, "ik,kj->ij")."""
     example = 'einsum(x, y, "ik,kj->ij")'
     text = evaluate(context, arguments[-1].value, scope) if arguments else None
     match = re.fullmatch(r"([a-zA-Z,]*)->([a-zA-Z]*)", text.replace(" ", "")) if isinstance(text, str) else None
@@ -110,7 +111,7 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
 
 
 def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A number twice, or the two numbers that are given: a kernel's height and width."""
+    """A kernel's height and width: two numbers, or one number for both."""
     (argument,) = required(context, "pair", ("x",), arguments, span, "pair(3)")
     numbers = constant(context, argument.value, scope)
     if isinstance(numbers, tuple) and len(numbers) != 2:
@@ -119,7 +120,7 @@ def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Mean and variance of each channel: over the batch and all axes but the last."""
+    """The mean and the variance of each channel, over the batch and all axes but the last."""
     (argument,) = required(context, "moments", ("x",), arguments, span, "m, v = moments(x)")
     value = value_of(context, argument, scope)
     axes = tuple(range(value.type.rank - 1))
@@ -135,7 +136,7 @@ def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -
 
 
 def _pad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Zeros around an image x[h, w, c]: as many on each side, or (top, bottom, left, right)."""
+    """Puts zeros around an image x[h, w, c]: one number for all sides, or (top, bottom, left, right)."""
     x, by = required(context, "pad", ("x", "by"), arguments, span, "pad(x, 2)")
     value, widths = value_of(context, x, scope), constant(context, by.value, scope)
     numbers = widths if isinstance(widths, tuple) else (widths,) * 4
@@ -159,13 +160,13 @@ def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
             return bounded.last_held(x)
         if not x.type.sample:
             raise Mismatch("a number has no last step")
-        return samples.step_of(x, -1)
+        return joining.step_of(x, -1)
 
     return context.guard(span, build)
 
 
 def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A sequence one step later: what a decoder is fed while it learns. `first` (0) stands at the beginning."""
+    """Moves a sequence one step later, as a decoder reads it in training. `first` (default: 0) fills the first step."""
     bound = bind(context, ("x", "first"), arguments, "shift", span)
     if "x" not in bound:
         fault("E0301", "`shift` lacks its argument `x`", span, hint="shift(y, first = 0)")
@@ -173,11 +174,11 @@ def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     begin = evaluate(context, bound["first"].value, scope) if "first" in bound else 0
     place = bound["first"].span if "first" in bound else span
     first = context.as_value(begin, place, like=x)
-    return context.guard(span, lambda: samples.shifted(x, first))
+    return context.guard(span, lambda: joining.shifted(x, first))
 
 
 def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The least whole number not below a quotient: of a dimension, as a stride makes it, or of numbers."""
+    """Rounds a quotient up to a whole number: that of numbers, or the length of a dimension after a stride."""
     (argument,) = required(context, "ceil", ("x",), arguments, span, "ceil(time / 2)")
     node = argument.value
     if isinstance(node, syntax.Binary) and node.operator == "/":
@@ -192,7 +193,7 @@ def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _same_length(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """b, whose varying dimension is said to be as long as that of a in every sample: checked when data comes."""
+    """Returns b with the varying dimension of a. Both must be equally long in each sample; the data is checked."""
     first, second = required(context, "same_length", ("a", "b"), arguments, span, "y = same_length(x, y)")
     a, b = value_of(context, first, scope), value_of(context, second, scope)
     for value, argument in ((a, first), (b, second)):

@@ -78,7 +78,9 @@ def assigned(statement: syntax.Statement) -> Sequence[syntax.Name]:
     return [name for name in names if isinstance(name, syntax.Name)]
 
 
-def run_statement(context: Context, statement: syntax.Statement, scope: Scope, in_model: bool) -> Results | None:
+def run_statement(  # noqa: C901  a case for each kind of node
+    context: Context, statement: syntax.Statement, scope: Scope, in_model: bool
+) -> Results | None:
     """Runs one statement, and returns what a `return` gives."""
     if isinstance(statement, _OF_MODELS) and not in_model:
         fault("E0103", f"`{statement.span.text.split()[0]}` stands in a model, not in a block", statement.span)

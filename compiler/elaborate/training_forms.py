@@ -12,14 +12,14 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
-from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
+from netc.compiler.model import ParameterInfo
 from netc.compiler.operations.reduce import as_float
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
 
 
 def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """All elements, in one axis, of the parameters before this line whose names match a pattern."""
+    """All elements of the parameters before this line whose names match a pattern, in one axis."""
     pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if not isinstance(pattern, str):
         fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
@@ -67,18 +67,18 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
             argument.span,
             describe_sample(label.type),
         )
-    key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
+    key, type_ = f"class_weights.{name}", Type(context.graph.precision, (label.type.classes,))
     state = next((leaf for leaf in context.graph.values(Role.STATE) if leaf.name == key), None)
     if state is not None:
         return state
     place = context.user_span(span)
-    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place)
+    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place, weights_of=name)
     with context.graph.at(place):
         return context.graph.leaf("state", key, type_)
 
 
 def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A metric of the training split after each epoch, kept with the run: fitted(quantile(error, 0.99))."""
+    """A metric of the training split, computed after each epoch and kept in the run: fitted(quantile(error, 0.99))."""
     (argument,) = required(context, "fitted", ("x",), arguments, span, "fitted(mean(x, over = batch))")
     value = value_of(context, argument, scope)
     if value.type.is_batched or not value.type.is_float:
@@ -95,7 +95,10 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The derivative, of any order, of y (a number, or a sum over a sample's steps) with respect to a value x."""
+    """The derivative of y with respect to a value x, of any order. y is one number per sample, or one per step.
+
+    With one number per step, y stands for the sum over the steps of a sample.
+    """
     first, second = required(context, "grad", ("y", "x"), arguments, span, "grad(energy, x)")
     y, x = value_of(context, first, scope), value_of(context, second, scope)
     if context.frames:

@@ -1,86 +1,122 @@
 """Recognises the recurrent layers that ONNX has an operation for.
 
-The scan's body is compared with the body of the library's layer. Names do not matter: a layer that the user writes with
-the same equations becomes the same operation.
+The scan's body is compared, value by value, with the equations of each layer. Names do not matter: a layer that the
+user writes with the same equations becomes the same operation.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.export.writer import Array, exportable
-from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.export.exportable import Array, exportable
+from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Scan
-from netc.compiler.pipeline import prediction_graph
-from netc.dsl.parser import parse
-from netc.dsl.source import Source
+from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.scan import Scan, SlotKind, add_leaf
+
+Equations = Callable[[Value, Sequence[Value], Sequence[Value]], tuple[Value, ...]]
+
+
+def _lstm(x: Value, carries: Sequence[Value], parameters: Sequence[Value]) -> tuple[Value, ...]:
+    (h, c), (w, u, b) = carries, parameters
+    i, f, g, o = _split(_product(x, w) + _product(h, u) + b, 4)
+    cell = apply("sigmoid", f) * c + apply("sigmoid", i) * apply("tanh", g)
+    return apply("sigmoid", o) * apply("tanh", cell), cell
+
+
+def _gru(x: Value, carries: Sequence[Value], parameters: Sequence[Value]) -> tuple[Value, ...]:
+    (h,), (w, b, u, c) = carries, parameters
+    xr, xz, xn = _split(_product(x, w) + b, 3)
+    hr, hz, hn = _split(_product(h, u) + c, 3)
+    r, z = apply("sigmoid", xr + hr), apply("sigmoid", xz + hz)
+    return ((1 - z) * apply("tanh", xn + r * hn) + z * h,)
+
+
+def _rnn(x: Value, carries: Sequence[Value], parameters: Sequence[Value]) -> tuple[Value, ...]:
+    (h,), (w, u, b) = carries, parameters
+    return (apply("tanh", _product(x, w) + _product(h, u) + b),)
+
+
+def _product(rows: Value, matrix: Value) -> Value:
+    return apply("einsum", rows, matrix, subscripts="Bk,kn->Bn")
+
+
+def _split(gates: Value, count: int) -> list[Value]:
+    units = int(gates.type.dims[1]) // count
+    return [apply("slice", gates, axis=1, start=i * units, stop=(i + 1) * units) for i in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A layer of the library, and its operation in ONNX: the order of the gates there, and its attributes."""
+    """A recurrent operation of ONNX: the order of its gates there, its attributes, and its equations.
 
-    block: str
+    `equations` returns the next carries from a step, the carries and the captured parameters. `parameters` has a letter
+    for each of these: the weights `W` of the step, the weights `U` of the state, a bias `b`.
+    """
+
     operation: str
     order: tuple[int, ...]
     carries: int
+    parameters: str
+    equations: Equations
     attributes: tuple[tuple[str, int], ...] = ()
 
 
 CELLS = (
-    Cell("lstm", "LSTM", (0, 3, 1, 2), 2),  # netc: i f g o, ONNX: i o f c
-    Cell("gru", "GRU", (1, 0, 2), 1, (("linear_before_reset", 1),)),  # netc: r z n, ONNX: z r h
-    Cell("rnn", "RNN", (0,), 1),
+    Cell("LSTM", (0, 3, 1, 2), 2, "WUb", _lstm),  # netc: i f g o, ONNX: i o f c
+    Cell("GRU", (1, 0, 2), 1, "WbUb", _gru, (("linear_before_reset", 1),)),  # netc: r z n, ONNX: z r h
+    Cell("RNN", (0,), 1, "WUb", _rnn),
 )
 
 
 def cell_of(scan: Scan) -> Cell | None:
-    """Returns the cell that a scan computes, or None if ONNX has no operation for it.
-
-    The scan of a cell captures W, U and the biases, in this order.
-    """
+    """Returns the cell that a scan computes, or None if ONNX has no operation for it."""
     if len(scan.sequences) != 1 or scan.sequences[0].type.rank != 2:
         return None
     if not scan.begins or scan.begins[0].type.rank != 2:
         return None
-    width, units = int(scan.sequences[0].type.dims[1]), int(scan.begins[0].type.dims[1])
-    text = _transition(scan)
-    return next((cell for cell in CELLS if _text_of(cell.block, width, units, scan.body.precision) == text), None)
+    carries = scan.body.results_of(ResultKind.NEXT)
+    if any(value not in carries.values() for value in scan.body.results.values()):
+        return None  # an operation of ONNX yields the next carries alone
+    return next((cell for cell in CELLS if _computes(scan, cell, carries)), None)
 
 
-def _transition(scan: Scan) -> str:
-    """Returns the text of the graph that computes the next carries, or "" if the scan yields any other value."""
-    nexts = {result: value for result, value in scan.body.results.items() if result.kind is ResultKind.NEXT}
-    if any(value not in nexts.values() for value in scan.body.results.values()):
-        return ""
-    return print_graph(_without_spans(scan.body.subgraph(nexts)[0]))
+def _computes(scan: Scan, cell: Cell, carries: dict[str, Value]) -> bool:
+    """Whether the next carries of a scan are those of a cell with as many units."""
+    if (len(scan.begins), len(scan.captured)) != (cell.carries, len(cell.parameters)):
+        return False
+    expected = _transition(cell, int(scan.sequences[0].type.dims[1]), int(scan.begins[0].type.dims[1]), scan.body)
+    return all(_is_same(carries[name], value) for name, value in expected.results_of(ResultKind.NEXT).items())
 
 
-def _without_spans(graph: Graph) -> Graph:
-    """Copies a graph without the places in the source, which its text would show."""
-    copy, copies = Graph(), dict[Value, Value]()
-    for value in graph.values():
-        copies[value] = copy.add_copy(value, [copies[operand] for operand in value.operands])
-    copy.results = {result: copies[value] for result, value in graph.results.items()}
-    return copy
+def _transition(cell: Cell, width: int, units: int, like: Graph) -> Graph:
+    """Returns the body of a cell's scan with the results `next.N`, in the precision of `like`, as it is exported."""
+    graph = Graph()
+    graph.precision = like.precision
+    gates = len(cell.order) * units
+    dims = {"W": (width, gates), "U": (units, gates), "b": (gates,)}
+
+    def leaf(kind: SlotKind, i: int, *dims: Dim) -> Value:
+        return add_leaf(graph, kind.slot(i), Type(graph.precision, dims))
+
+    x = leaf(SlotKind.STEP_INPUT, 0, BATCH, width)
+    carries = [leaf(SlotKind.CARRY, i, BATCH, units) for i in range(cell.carries)]
+    parameters = [leaf(SlotKind.CAPTURED, i, *dims[kind]) for i, kind in enumerate(cell.parameters)]
+    graph.results = {ResultKind.NEXT.named(i): value for i, value in enumerate(cell.equations(x, carries, parameters))}
+    return exportable(graph)
 
 
-@cache
-def _text_of(block: str, width: int, units: int, precision: str) -> str:
-    """Returns the text of the transition of a library's layer."""
-    states = "y, c" if block == "lstm" else "y"
-    text = (
-        f"model {{\n input x: float[time, {width}]\n {states} = {block}(x, {units})\n output z = y\n}}\n"
-        f"train {{\n precision = {precision}\n}}\n"
-    )
-    model = elaborate(parse(Source(f"{block}.net", text)), {}, lambda *_: 0)
-    (scan,) = exportable(prediction_graph(model)).values(Role.SCAN)
-    return _transition(Scan.of(scan))
+def _is_same(value: Value, expected: Value) -> bool:
+    """Whether two values of different graphs are computed in the same way from leaves of the same names."""
+    if value.definition is not expected.definition or value.role is not expected.role:
+        return False
+    if value.type != expected.type or value.attributes != expected.attributes:
+        return False
+    if len(value.operands) != len(expected.operands):
+        return False
+    return all(_is_same(*operands) for operands in zip(value.operands, expected.operands, strict=True))
 
 
 def gates(array: Array, order: tuple[int, ...]) -> Array:

@@ -1,29 +1,28 @@
 """Writes a model as a Python file that needs only NumPy: a function `predict`, and the model's parameters."""
 
-import base64
 import inspect
 import re
 import textwrap
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from netc.compiler.export import helpers
+from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.numpy_forms import FORMS, NUMPY_WORDS, bare
+from netc.compiler.export.numpy_frame import assembled, identifiers
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
+from netc.compiler.export.writer import Rows, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
-from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
+from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.program.custom import definition
-from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
+from netc.dsl.quoting import python_comment, python_string
 
-_WIDTH, _SHORT = 116, 60
+_SHORT = 60  # characters of a term that is repeated rather than named
 _INFIX = {
     "add": "+",
     "subtract": "-",
@@ -76,7 +75,7 @@ class _NumpyFile(Writer):
         self.line, self.comment = (-1, ""), ""  # the last value's source line; the comment before the next line
         self.names = 0
         self.functions: dict[str, str] = {}
-        self.arguments, self.rows_names = _identifiers(exported.inputs)
+        self.arguments, self.rows_names = identifiers(exported.inputs)
 
     # ------------------------------------------------------------ words
 
@@ -216,7 +215,8 @@ class _NumpyFile(Writer):
         """Returns the text of the file."""
         terms = self.walk(self.exported.graph, self._inputs())
         self._outputs({result: terms[value].text for result, value in self.exported.graph.results.items()})
-        return self._assembled("\n".join(self.lines))
+        body = "\n".join(self.lines)
+        return assembled(self.exported, body, self.arguments, [*self.functions.values()], self.arrays)
 
     def _inputs(self) -> dict[str, Term]:
         """Writes the conversion of the arguments to arrays, and returns the inputs' terms."""
@@ -253,50 +253,6 @@ class _NumpyFile(Writer):
         for entry in entries:
             self.put(f"    {entry}")
         self.put("}")
-
-    def _assembled(self, body: str) -> str:
-        """Returns the file around the body of `predict`: its docstring, imports, functions, labels and parameters."""
-        exported = self.exported
-        inputs = [f"{argument}: {_described(exported, name)}" for name, argument in self.arguments.items()]
-        outputs = [f"{name}: {_described(exported, name)}" for name in exported.outputs]
-        used = _helpers_in(body)
-        arguments = ", ".join(self.arguments.values())
-        head = [
-            f'"""{python_docstring(exported.name)}, exported by netc: `predict` needs NumPy alone.',
-            "",
-            "The first axis of an array is the samples; a sequence is a list of arrays, one for each sample. Arguments:",
-            *(f"    {python_docstring(line)}" for line in inputs),
-            "Results by name:",
-            *(f"    {python_docstring(line)}" for line in outputs),
-            '"""',
-            "",
-            *(["import base64", "import math", "import zlib"] if "_erf" in used else ["import base64", "import zlib"]),
-            "",
-            "import numpy as np",
-            "",
-        ]
-        functions = [
-            inspect.getsource(getattr(helpers, name)).replace(": Any", "").replace(" -> Any", "") for name in used
-        ]
-        functions += list(self.functions.values())
-        blocks = [re.sub(r"(\w+): (?:int|float)(?=[,)])", r"\1", function).rstrip() for function in functions]
-        # the parameters come last, so that a reader sees the model first
-        return "\n".join(
-            [
-                *head,
-                *(f"\n{block}\n" for block in blocks),
-                f"\ndef predict({arguments}):",
-                '    """The outputs by name, for any number of samples."""',
-                body,
-                "",
-                *(
-                    [f"labels = {_labels(exported.labels)}  # of classes, by their numbers", ""]
-                    if exported.labels
-                    else []
-                ),
-                _numbers(self.arrays),
-            ]
-        )
 
     # ------------------------------------------------------------ scans
 
@@ -357,36 +313,6 @@ class _NumpyFile(Writer):
         return leaves
 
 
-_OWN_NAMES = frozenset(
-    {"np", "math", "zlib", "base64", "predict", "labels", "t", "i", "one", "len", "range", "reversed", "enumerate"}
-)
-
-
-def _identifiers(inputs: Mapping[str, Type]) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the argument's name for each input, and the name of its rows for each sequence.
-
-    An argument is called as its input is if that is a valid and free name in Python.
-    """
-    used = set(_OWN_NAMES)
-    arguments, rows = dict[str, str](), dict[str, str]()
-    for name in inputs:
-        arguments[name] = python_name(name, used)
-        used.add(arguments[name])
-    for name in (name for name, type_ in inputs.items() if type_.is_varying):
-        rows[name] = python_name(f"{arguments[name]}_rows", used)
-        used.add(rows[name])
-    return arguments, rows
-
-
-def _labels(labels: Mapping[str, Sequence[str]]) -> str:
-    """Returns a dict literal: the labels of classes by the name of the input or output."""
-    entries = [
-        f"{python_string(name)}: ({', '.join(map(python_string, classes))}{',' * (len(classes) == 1)})"
-        for name, classes in labels.items()
-    ]
-    return f"{{{', '.join(entries)}}}"
-
-
 def _is_number(text: str) -> bool:
     """Whether a term is a literal. An argument called `nan` or `inf` is not, although `float` accepts its name."""
     try:
@@ -398,50 +324,3 @@ def _is_number(text: str) -> bool:
 
 def _dtype_of(array: Array) -> str:
     return next(name for name, kind in DTYPES.items() if kind.numpy == array.dtype)
-
-
-def _described(exported: Exported, name: str) -> str:
-    """Returns the type of an input or output, and its note."""
-    type_ = {**exported.outputs, **exported.inputs}[name]
-    shown = f"a list of {describe_sample(type_)}" if type_.is_varying else describe_sample(type_)
-    return f"{shown} ({exported.notes[name]})" if name in exported.notes else shown
-
-
-def _helpers_in(body: str) -> list[str]:
-    """Returns the helpers that a text calls, directly or through other helpers, in the order of their definitions."""
-    names = [name for name, member in vars(helpers).items() if inspect.isfunction(member)]
-    used: set[str] = set()
-    pending = [body]
-    while pending:
-        text = pending.pop()
-        for name in names:
-            if name not in used and re.search(rf"\b{name}\(", text):
-                used.add(name)
-                pending.append(inspect.getsource(getattr(helpers, name)))
-    return [name for name in names if name in used]
-
-
-def _numbers(arrays: Mapping[str, Array]) -> str:
-    """Returns the definition of `_weights`, the parameters and states."""
-    places, content = [], b""
-    for name, array in arrays.items():
-        places.append(
-            f"    {python_string(name)}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(content)}),"
-        )
-        content += np.ascontiguousarray(array).tobytes()
-    coded = textwrap.wrap(base64.b64encode(zlib.compress(content, 6)).decode(), _WIDTH)
-    return "\n".join(
-        [
-            "_places = {  # each parameter: element type, shape, the first of its bytes",
-            *places,
-            "}",
-            '_bytes = zlib.decompress(base64.b64decode("""',
-            *coded,
-            '"""))',
-            "_weights = {",
-            "    name: np.frombuffer(_bytes, dtype, int(np.prod(shape)), start).reshape(shape)",
-            "    for name, (dtype, shape, start) in _places.items()",
-            "}",
-            "",
-        ]
-    )

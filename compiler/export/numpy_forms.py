@@ -12,7 +12,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, is_matmul
 from netc.compiler.operations.pooling import Interleave
-from netc.compiler.operations.scan import Room
+from netc.compiler.operations.scan import StoredSteps
 from netc.compiler.operations.shape import Count, Order, Pad, Slice
 from netc.dsl.quoting import python_string
 
@@ -91,7 +91,7 @@ def _argmax(file: Text, value: Value, x: Term) -> Term:
 
 
 def _from_steps(file: Text, value: Value, x: Term, position: Term) -> Term:
-    size = value.attributes_as(Room).size
+    size = value.attributes_as(StoredSteps).size
     return Term(f"_from_steps({bare(x.text)}, {position.text}, {file.samples}, {size})", x.dtype)
 
 

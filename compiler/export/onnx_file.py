@@ -11,10 +11,11 @@ import onnx
 from onnx import helper
 
 from netc.compiler.export.cells import Cell, cell_of, gates
+from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.onnx_forms import FORMS
 from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.export.writer import Array, Exported, Index, declared_dims
+from netc.compiler.export.writer import Index, declared_dims
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH, Dim, Type

@@ -14,10 +14,11 @@ from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.convolution import Convolution, ConvolutionInput
+from netc.compiler.operations.gathering import scatter_add
 from netc.compiler.operations.linear import Subscripts, is_matmul
 from netc.compiler.operations.pooling import Interleave, Pool
 from netc.compiler.operations.reduce import logsumexp
-from netc.compiler.operations.shape import Count, Order, Pad, Slice, scatter_add
+from netc.compiler.operations.shape import Count, Order, Pad, Slice
 from netc.compiler.operations.window import Window
 
 

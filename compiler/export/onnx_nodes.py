@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.scalar import Term
-from netc.compiler.export.writer import Array, Exported, Index, Rows, Writer
+from netc.compiler.export.writer import Index, Rows, Writer
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value

@@ -66,7 +66,7 @@ class _Translator:
     def __init__(self, operands: Mapping[str, Term], numbers: Mapping[str, float], dtype: str, words: Words) -> None:
         self.operands, self.numbers, self.dtype, self.words = operands, numbers, dtype, words
 
-    def of(self, node: ast.expr) -> Term | float:
+    def of(self, node: ast.expr) -> Term | float:  # noqa: C901  a case for each kind of node
         match node:
             case ast.Name(id=name):
                 return self.operands[name] if name in self.operands else self.numbers[name]

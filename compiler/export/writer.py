@@ -8,10 +8,9 @@ tables of compiler/ir/rows.py from the samples' lengths.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
-import numpy as np
-
+from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import names_in, value_of
@@ -20,43 +19,10 @@ from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
-from netc.compiler.ir.types import Bounded, Dim, Type
+from netc.compiler.ir.types import Bounded, Dim
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
-from netc.compiler.operations.convolution import conv2d, conv2d_input
-from netc.compiler.operations.pooling import avgpool2d, maxpool2d
-from netc.compiler.operations.reduce import log_softmax, logsumexp, softmax
 from netc.compiler.operations.scan import Part, Scan, Slot
-from netc.compiler.passes.scans import in_bodies, trimmed
-from netc.compiler.passes.simplify import expand, simplify
 from netc.dsl.diagnostics import fault
-
-Array = np.ndarray[Any, Any]
-# operations that are not expanded, since both formats have them
-KEPT = (conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp)
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """A model to be written: its prediction graph, and the values of its parameters and states (`arrays`).
-
-    `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes.
-    """
-
-    name: str
-    graph: Graph
-    inputs: Mapping[str, Type]
-    outputs: Mapping[str, Type]
-    arrays: Mapping[str, Array]
-    notes: Mapping[str, str]
-    labels: Mapping[str, tuple[str, ...]]
-
-
-def exportable(graph: Graph) -> Graph:
-    """Returns the graph with composite operations expanded, except those that both formats have, and simplified."""
-    graph = trimmed(graph)
-    for rewrite in (lambda graph: expand(graph, KEPT), simplify):
-        graph = in_bodies(rewrite(graph), rewrite)
-    return graph
 
 
 @dataclass(frozen=True, slots=True)

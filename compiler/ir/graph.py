@@ -197,7 +197,7 @@ def print_graph(graph: Graph) -> str:
     """Prints one line per value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results.
 
     A scan's body follows in braces, indented. The first line of a graph whose precision is not f32 states it:
-    `precision f64`. `parse_graph` reads the text back.
+    `precision f64`. `parse_graph` (graph_parser.py) reads the text back.
     """
     lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
     lines += [line for value in graph.values() for line in print_value(value)]
@@ -223,17 +223,6 @@ def literal(item: Attribute) -> str:
     if isinstance(item, tuple):
         return f"({', '.join(map(literal, item))}{',' * (len(item) == 1)})"
     return f"{item.name!r} <= {int(item)}" if isinstance(item, Bounded) else repr(item)
-
-
-def parse_graph(text: str) -> Graph:
-    """Reads a graph that `print_graph` printed, without its spans.
-
-    In graphs that are written by hand, values may have names (`%x`) instead of numbers. Blank lines and lines that
-    begin with `#` are ignored. Raises ValueError if a line is neither a value nor a result.
-    """
-    from netc.compiler.ir.graph_parser import parse_lines
-
-    return parse_lines(text.splitlines())
 
 
 class Body(Nested):

@@ -28,7 +28,16 @@ _PRECISION = re.compile(r"precision (?P<dtype>\w+)")
 _NUMBERS = {"inf": float("inf"), "nan": float("nan")}
 
 
-def parse_lines(lines: Sequence[str]) -> Graph:
+def parse_graph(text: str) -> Graph:
+    """Reads a graph that `print_graph` printed, without its spans.
+
+    In graphs that are written by hand, values may have names (`%x`) instead of numbers. Blank lines and lines that
+    begin with `#` are ignored. Raises ValueError if a line is neither a value nor a result.
+    """
+    return _parse_lines(text.splitlines())
+
+
+def _parse_lines(lines: Sequence[str]) -> Graph:
     """Reads the graph in these lines. The lines of a body are indented by two spaces and end with `}`.
 
     Raises ValueError if a line cannot be read.
@@ -46,7 +55,7 @@ def parse_lines(lines: Sequence[str]) -> Graph:
                 if end is None:
                     raise ValueError(f"a body without an end: {line}")
                 attributes = {
-                    "body": Body(parse_lines([inner.removeprefix("  ") for inner in lines[at:end]])),
+                    "body": Body(_parse_lines([inner.removeprefix("  ") for inner in lines[at:end]])),
                     **attributes,
                 }
                 at = end + 1

@@ -39,24 +39,53 @@ _OF_SAMPLES = (TableKind.FIRST, TableKind.RANKED, TableKind.LAST, TableKind.LENG
 
 
 @dataclass(frozen=True, slots=True)
+class Less:
+    """The length of a dimension is subtracted."""
+
+    dim: str
+
+    def __str__(self) -> str:
+        return f"less {self.dim}"
+
+
+@dataclass(frozen=True, slots=True)
+class Centred:
+    """Windows of `size` steps are centred, as those of a convolution with `pad = same`."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"same {self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class FromEnd:
+    """The last steps of both dimensions correspond."""
+
+    def __str__(self) -> str:
+        return "end"
+
+
+Shift = Less | Centred | FromEnd
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """Maps a step to a step of another dimension: step * times // by + offset, adjusted by `shift`.
 
-    `shift` is empty, or `less DIM` (the length of a dimension is subtracted), `end` (the last steps of both dimensions
-    correspond), or `same N` (windows of N steps are centred, as those of a convolution). The tables of kind
-    TO and IN read it.
+    The tables of the kinds TO and IN read it.
     """
 
     dim: str
     times: int = 1
     by: int = 1
     offset: int = 0
-    shift: str = ""
+    shift: Shift | None = None
 
     @property
     def dims(self) -> tuple[str, ...]:
         """The dimensions whose rows the table needs."""
-        return (self.dim, self.shift[5:]) if self.shift.startswith("less ") else (self.dim,)
+        return (self.dim, self.shift.dim) if isinstance(self.shift, Less) else (self.dim,)
 
     def place(
         self, step: Any, sample: Any, lengths: Any, of: Callable[[str], Any], positive: Callable[[Any], Any]
@@ -67,15 +96,19 @@ class Other:
         replaces negative numbers by 0. All are arrays, or objects that support sums, products, `//` and indexing.
         """
         at = step * self.times // self.by + self.offset
-        if self.shift == "end":
-            return at + (of(self.dim) - lengths)[sample]
-        if self.shift.startswith("same "):
-            reach = (lengths - 1) * self.times + int(self.shift[5:]) - of(self.dim)
-            return at - (positive(reach) // 2)[sample]
-        return at - of(self.shift[5:])[sample] if self.shift.startswith("less ") else at
+        match self.shift:
+            case Less(dim):
+                return at - of(dim)[sample]
+            case Centred(size):
+                reach = (lengths - 1) * self.times + size - of(self.dim)
+                return at - (positive(reach) // 2)[sample]
+            case FromEnd():
+                return at + (of(self.dim) - lengths)[sample]
+        return at
 
     def __str__(self) -> str:
-        return f"{self.times} {self.by} {self.offset} {self.shift}|{self.dim}"
+        shift = "" if self.shift is None else str(self.shift)
+        return f"{self.times} {self.by} {self.offset} {shift}|{self.dim}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +156,8 @@ def table_of(value: Value) -> IndexTable | None:
 
 _NAME = re.compile(
     r"rows\.(?P<kind>[a-z]+)(?P<size>\d*)"
-    r"( (?P<times>-?\d+) (?P<by>-?\d+) (?P<offset>-?\d+) (?P<shift>[^|]*)\|(?P<other>[^.]*))?"
+    r"( (?P<times>-?\d+) (?P<by>-?\d+) (?P<offset>-?\d+) "
+    r"(less (?P<less>[^|]*)|same (?P<same>\d+)|(?P<end>end))?\|(?P<other>[^.]*))?"
     r"(\.(?P<dim>.*))?"
 )
 
@@ -137,9 +171,17 @@ def parse_table(name: str) -> IndexTable | None:
     other = None
     if match["other"] is not None:
         numbers = (int(match["times"]), int(match["by"]), int(match["offset"]))
-        other = Other(match["other"], *numbers, match["shift"])
+        other = Other(match["other"], *numbers, _shift(match))
     size = int(match["size"]) if match["size"] else None
     return IndexTable(TableKind(match["kind"]), match["dim"] or "", size, other)
+
+
+def _shift(match: re.Match[str]) -> Shift | None:
+    if match["less"] is not None:
+        return Less(match["less"])
+    if match["same"] is not None:
+        return Centred(int(match["same"]))
+    return FromEnd() if match["end"] is not None else None
 
 
 def batch_table(value: Value) -> IndexTable | None:

@@ -1,4 +1,7 @@
-"""Values that are put together from their operands, each computed into its part of the buffer: concat, pad, interleave."""
+"""Values that are put together from their operands, each computed into its part of the buffer.
+
+These are concat, pad and interleave.
+"""
 
 from dataclasses import replace
 

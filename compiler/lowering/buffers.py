@@ -46,6 +46,7 @@ class Lowering:
         for result, buffer in self.bindings.yields.items():
             self.stacks.setdefault(graph.results[result], []).append(buffer)
         self.fusion: Fusion = fuse(graph)
+        self.roots = set(graph.results.values())
         self.padded_forms = padded_forms(graph, self.fusion)
         self.places: dict[Value, Place] = {}
         self.tables: dict[Value, Buffer] = {}  # inputs whose rows have not been gathered yet

@@ -1,7 +1,7 @@
 """Loops over points: element-wise values and folds that share a loop."""
 
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Fold, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import Unit
 from netc.compiler.lowering.loop import Loop
@@ -39,17 +39,5 @@ def _fold_in_shards(lowering: Lowering, unit: Unit) -> None:
 
 def _stays_inside(lowering: Lowering, value: Value, unit: Unit) -> bool:
     """Whether all users of a value are in its own loop."""
-    if value in lowering.graph.results.values() or isinstance(OPERATIONS[value.operation].lower, Fold):
-        return False
-    fusion = lowering.fusion
-    pending, seen = list(fusion.users[value]), set[Value]()
-    while pending:
-        user = pending.pop()
-        if user in seen:
-            continue
-        seen.add(user)
-        if user in fusion.inlined and isinstance(OPERATIONS[user.operation].lower, Scalar):
-            pending.extend(fusion.users[user])
-        elif fusion.unit_of.get(user) is not unit:
-            return False
-    return True
+    is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
+    return not is_fold and value not in lowering.roots and lowering.fusion.only_reader[value] is unit

@@ -8,6 +8,7 @@ because the register tile can start from that term. elementwise.py lowers the lo
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
@@ -37,7 +38,7 @@ class Unit:
     near: set[Value] = field(default_factory=set)  # values that it reads, and those that they are views of
 
 
-@dataclass(slots=True)
+@dataclass
 class Fusion:
     """The units of a graph.
 
@@ -50,6 +51,21 @@ class Fusion:
     inlined: set[Value]
     starts: dict[Value, Value]
     users: dict[Value, list[Value]]
+
+    @cached_property
+    def only_reader(self) -> dict[Value, Unit | None]:
+        """The unit in which all users of a value are computed, also those that are inlined there; None if there are
+        several.
+
+        Users come after what they use, so one walk from the end sees each value's users first.
+        """
+        units: dict[Value, Unit | None] = {}
+        for value, users in reversed(self.users.items()):
+            readers = {
+                units[user] if user in self.inlined and _is_scalar(user) else self.unit_of.get(user) for user in users
+            }
+            units[value] = readers.pop() if len(readers) == 1 else None
+        return units
 
     def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
         """Yields each value in memory that is read to compute a value, and whether it is read point by point."""

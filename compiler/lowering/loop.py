@@ -66,6 +66,7 @@ class Loop:
         self.lead: int | None = space.index(BATCH) if in_shards else None if is_one else kept[0]
         self.lines: list[Line] = []
         self.pointers: list[Pointer] = []
+        self.numbers: dict[Pointer, int] = {}  # of the pointers
         self.names: dict[Any, str] = {}
         self.members: dict[Value, str] = {}
         self.inlined: dict[Value, str] = {}
@@ -81,9 +82,10 @@ class Loop:
 
     def pointer(self, buffer: Buffer, offset: int, strides: tuple[int, ...], shard: int = 0) -> int:
         pointer = Pointer(buffer, offset, 0 if self.lead is None else strides[self.lead], shard)
-        if pointer not in self.pointers:
+        if pointer not in self.numbers:
+            self.numbers[pointer] = len(self.pointers)
             self.pointers.append(pointer)
-        return self.pointers.index(pointer)
+        return self.numbers[pointer]
 
     def load(self, place: Place, type_: Type, strides: tuple[int, ...], indirect: tuple[str, int] | None = None) -> str:
         if place.buffer is None:
@@ -183,6 +185,7 @@ class Loop:
         if self.is_whole or combine is not None:
             self.lead = None
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
+            self.numbers = {pointer: number for number, pointer in reversed([*enumerate(self.pointers)])}
         for line, value, place in outputs:
             assert place.buffer is not None
             fold = None if argmax else self._reduction(value)

@@ -1,15 +1,18 @@
-"""The operations of the language, a file a family; importing this registers them all."""
+"""The operations of the language, one file for each family. Importing this package registers all of them."""
 
 from netc.compiler.operations import (
     convolution,
     derivative,
     elementwise,
-    figures,
+    functions,
+    gathering,
     images,
     linear,
+    metrics,
     pooling,
     random,
     reduce,
+    reshaping,
     shape,
     window,
 )
@@ -18,12 +21,15 @@ __all__ = [
     "convolution",
     "derivative",
     "elementwise",
-    "figures",
+    "functions",
+    "gathering",
     "images",
     "linear",
+    "metrics",
     "pooling",
     "random",
     "reduce",
+    "reshaping",
     "shape",
     "window",
 ]

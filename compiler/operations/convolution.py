@@ -1,6 +1,6 @@
 """Convolution and its two adjoints.
 
-A convolution is trilinear: the sum over all places of x[place + offset] * w[offset] * y[place]. `conv2d`,
+A convolution is trilinear: the sum over all positions of x[position + offset] * w[offset] * y[position]. `conv2d`,
 `conv2d_input` and `conv2d_weights` are its derivatives with respect to y, x and w. Each is therefore the gradient of
 the others, and gradients of any order consist of these three operations. They are expanded to products over windows
 of the padded input, which are a view: nothing is copied.
@@ -12,11 +12,10 @@ that the channels of input and output are split into.
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
+from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
 
@@ -179,93 +178,24 @@ def _with_lead(x: Value, y: Value) -> tuple[Value, Value]:
     return apply("broadcast", x, dims=(*batch, *x.type.dims)), y
 
 
-def _conv_gradient(
-    g: Value, r: Value, x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int
-) -> tuple[Value, Value]:
-    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
-    h, wide = (x.type.dims[axis] for axis in image_axes(x.type))
-    return (
-        apply("conv2d_input", g, w, **how, size=(h, wide)),
-        apply("conv2d_weights", x, g, **how, kernel=w.type.dims[:2]),
-    )
+def _image_size(x: Value) -> tuple[Dim, ...]:
+    return tuple(x.type.dims[axis] for axis in image_axes(x.type))
 
 
-def _input_gradient(
-    g: Value, r: Value, y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair
-) -> tuple[Value, Value]:
-    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
-    return apply("conv2d", g, w, **how), apply("conv2d_weights", g, y, **how, kernel=w.type.dims[:2])
+# In the gradients below, `geometry` are the fields of `Convolution`, which the three operations share.
 
 
-def _weights_gradient(
-    g: Value, r: Value, x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair
-) -> tuple[Value, Value]:
-    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
-    h, wide = (x.type.dims[axis] for axis in image_axes(x.type))
-    return apply("conv2d_input", y, g, **how, size=(h, wide)), apply("conv2d", x, g, **how)
+def _conv_gradient(g: Value, r: Value, x: Value, w: Value, **geometry: Any) -> tuple[Value, Value]:
+    to_x = apply("conv2d_input", g, w, **geometry, size=_image_size(x))
+    return to_x, apply("conv2d_weights", x, g, **geometry, kernel=w.type.dims[:2])
 
 
-def _taken(x: Any, i: int, j: int, counts: Pair, stride: Pair, dilation: Pair) -> tuple[Any, ...]:
-    """The index that takes the element (i, j) of all windows."""
-    first, second = i * dilation[0], j * dilation[1]
-    return (
-        ...,
-        np.s_[first : first + (counts[0] - 1) * stride[0] + 1 : stride[0]],
-        np.s_[second : second + (counts[1] - 1) * stride[1] + 1 : stride[1]],
-        np.s_[:],
-    )
+def _input_gradient(g: Value, r: Value, y: Value, w: Value, size: Pair, **geometry: Any) -> tuple[Value, Value]:
+    return apply("conv2d", g, w, **geometry), apply("conv2d_weights", g, y, **geometry, kernel=w.type.dims[:2])
 
 
-def _bordered(x: Any, pad: Pads) -> Any:
-    return np.pad(x, [(0, 0)] * (x.ndim - 3) + [(pad[0], pad[1]), (pad[2], pad[3]), (0, 0)])
-
-
-def _grouped(x: Any, groups: int) -> Any:
-    return x.reshape(*x.shape[:-1], groups, -1)
-
-
-def _conv_reference(x: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Any:
-    """Computes the convolution by its definition, as a sum over the elements of a window."""
-    x, (kh, kw) = _bordered(x, pad), w.shape[:2]
-    counts = (
-        (x.shape[-3] - dilation[0] * (kh - 1) - 1) // stride[0] + 1,
-        (x.shape[-2] - dilation[1] * (kw - 1) - 1) // stride[1] + 1,
-    )
-    parts = [
-        np.einsum(
-            "...gc,cgo->...go",
-            _grouped(x[_taken(x, i, j, counts, stride, dilation)], groups),
-            _grouped(w[i, j], groups),
-        )
-        for i in range(kh)
-        for j in range(kw)
-    ]
-    total = np.sum(parts, axis=0)
-    return total.reshape(*total.shape[:-2], -1)
-
-
-def _input_reference(y: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Any:
-    """Adds each element of y, times the weights, to the elements of its window."""
-    top, bottom, left, right = pad
-    padded_size = (size[0] + top + bottom, size[1] + left + right)
-    result = np.zeros((*y.shape[:-3], *padded_size, w.shape[2] * groups), y.dtype)
-    counts = (y.shape[-3], y.shape[-2])
-    for i in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            part = np.einsum("...go,cgo->...gc", _grouped(y, groups), _grouped(w[i, j], groups))
-            result[_taken(result, i, j, counts, stride, dilation)] += part.reshape(*part.shape[:-2], -1)
-    return result[..., top : top + size[0], left : left + size[1], :]
-
-
-def _weights_reference(x: Any, y: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Any:
-    x, counts = _bordered(x, pad), (y.shape[-3], y.shape[-2])
-    grouped_y = _grouped(y.reshape(-1, y.shape[-1]), groups)
-    rows = []
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            seen = x[_taken(x, i, j, counts, stride, dilation)].reshape(-1, x.shape[-1])
-            rows.append(np.einsum("pgc,pgo->cgo", _grouped(seen, groups), grouped_y))
-    return np.stack(rows).reshape(*kernel, x.shape[-1] // groups, y.shape[-1])
+def _weights_gradient(g: Value, r: Value, x: Value, y: Value, kernel: Pair, **geometry: Any) -> tuple[Value, Value]:
+    return apply("conv2d_input", y, g, **geometry, size=_image_size(x)), apply("conv2d", x, g, **geometry)
 
 
 _PLAIN = {"stride": (1, 1), "dilation": (1, 1), "pad": (1, 1, 1, 1), "groups": 1}
@@ -283,10 +213,10 @@ CONVOLUTION = {
 conv2d = register(
     Operation(
         "conv2d",
-        "The products of w[kh, kw, c, n] with each window of x[h, w, c], added up: [oh, ow, n].",
+        "Sums of products of w[kh, kw, c, n] with each window of x[h, w, c]: [oh, ow, n].",
         attributes=Convolution,
         type=_conv_type,
-        reference=_conv_reference,
+        reference=conv_reference,
         lower=Expansion(_build_conv),
         arguments=CONVOLUTION,
         gradient=_conv_gradient,
@@ -300,10 +230,10 @@ conv2d = register(
 conv2d_input = register(
     Operation(
         "conv2d_input",
-        "What conv2d's input gets back from y[oh, ow, n]: each place spreads w over its window.",
+        "The gradient of conv2d's input for the gradient y[oh, ow, n]: each element of y spreads w over its window.",
         attributes=ConvolutionInput,
         type=_input_type,
-        reference=_input_reference,
+        reference=input_reference,
         lower=Expansion(_build_input),
         is_callable=False,
         gradient=_input_gradient,
@@ -326,10 +256,10 @@ conv2d_input = register(
 conv2d_weights = register(
     Operation(
         "conv2d_weights",
-        "What conv2d's weights get back: the products of x's windows with y, added up over all places and samples.",
+        "The gradient of conv2d's weights: sums of products of the windows of x with y, over positions and samples.",
         attributes=ConvolutionWeights,
         type=_weights_type,
-        reference=_weights_reference,
+        reference=weights_reference,
         lower=Expansion(_build_weights),
         is_callable=False,
         gradient=_weights_gradient,

@@ -1,4 +1,4 @@
-"""`grad(y, x)`: a derivative as a value of the model. It stays one value until passes/prepare.py writes out what computes it."""
+"""`grad(y, x)`: a derivative as a value of the model. passes/prepare.py replaces it by the values that compute it."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Operation, Replaced, register
 
 
-def _written_out(*_: Any, **__: Any) -> Any:
-    raise AssertionError("a derivative is written out before it is computed")
+def _no_reference(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a derivative is replaced before anything is computed")
 
 
 register(
     Operation(
         "grad",
-        "The derivative of y, a number of each sample, with respect to x.",
+        "The derivative of y, one number per sample, with respect to x.",
         role=Role.DERIVATIVE,
         attributes=Attributes,
         type=lambda y, x: Type(x.dtype, x.dims),
-        reference=_written_out,
+        reference=_no_reference,
         lower=Replaced(),
         is_callable=False,
     )

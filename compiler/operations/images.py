@@ -71,7 +71,7 @@ def _added(values: list[Value]) -> Value:
 
 
 def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair, groups: int) -> Value:
-    """A convolution along a varying dimension: for each element of the kernel, the steps it meets times its weights."""
+    """A convolution along a varying dimension: the sum over the kernel's elements of the steps times their weights."""
     (size, channels, n), c = tuple(map(int, w.type.dims)), fixed_size(x.type.dims[1])
     if c != channels * groups or n % groups:
         raise Mismatch(f"the kernel has {channels * groups} channels, and {x.type} has {c}")
@@ -138,31 +138,32 @@ for _name, _doc, _build, _arguments in (
     ("maxpool", "The largest element of each window of x[h, w, c] or x[t, c].", _pool("maxpool2d"), _POOL_ARGUMENTS),
     (
         "avgpool",
-        "The mean of each window of x[h, w, c] or x[t, c]; at the border, of what lies inside.",
+        "The mean of each window of x[h, w, c] or x[t, c]; at the border, of the elements that lie inside.",
         _pool("avgpool2d"),
         _POOL_ARGUMENTS,
     ),
     (
         "conv1d",
-        "The products of w[k, c, n] with each window of x[t, c] along t, added up: [places, n].",
+        "Sums of products of w[k, c, n] with each window of x[t, c] along t: [ot, n].",
         _build_conv1d,
         CONVOLUTION,
     ),
     (
         "depthwise_conv2d",
-        "Each channel of x[h, w, c] by m kernels of its own, w[kh, kw, c, m]: [oh, ow, c * m].",
+        "Convolves each channel of x[h, w, c] with its m kernels of w[kh, kw, c, m]: [oh, ow, c * m].",
         _build_depthwise_op,
         {name: kind for name, kind in CONVOLUTION.items() if name != "groups"},
     ),
     (
         "conv_transpose2d",
-        "The adjoint of a convolution: each place of x[h, w, c] spreads w[kh, kw, c, n], a stride apart.",
+        "The adjoint of a convolution: each element of x[h, w, c] adds a multiple of w[kh, kw, c, n] to the result, "
+        "`stride` apart.",
         _build_transpose,
         {"x": "value", "w": "value", "stride": "pair = 2", "pad": "border = same"},
     ),
     (
         "upsample",
-        "Each element repeated along h and w (or along t).",
+        "Repeats each element along h and w (or along t).",
         _build_upsample,
         {"x": "value", "size": "pair = 2"},
     ),

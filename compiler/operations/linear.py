@@ -1,4 +1,7 @@
-"""Products. One primitive, `einsum` of two operands, is closed under differentiation; matmul and outer are written with it."""
+"""Products: `einsum` of two operands, and matmul, outer and cumsum, which are built of it.
+
+The gradient of an einsum consists of einsums, so no other product is needed.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,23 +18,26 @@ from netc.compiler.ir.value import Expansion, Kernel, Operation, Value, apply, r
 
 @dataclass(frozen=True, slots=True)
 class Subscripts(Attributes):
-    """Which axes of two operands are multiplied and added up: `ik,kj->ij`."""
+    """A letter for each axis of both operands and of the result, such as `ik,kj->ij`.
+
+    The product is summed over the letters that the result lacks.
+    """
 
     subscripts: str
 
     @property
     def inputs(self) -> str:
-        """The indices of both operands, with a comma between."""
+        """The letters of both operands, with a comma between them."""
         return self.subscripts.partition("->")[0]
 
     @property
     def out(self) -> str:
-        """The indices of the result."""
+        """The letters of the result."""
         return self.subscripts.partition("->")[2]
 
 
 def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:
-    """The dimension of each letter. Raises Mismatch where one letter stands for two."""
+    """The dimension of each letter. Raises Mismatch if a letter stands for two different dimensions."""
     inputs = subscripts.partition("->")[0].split(",")
     sizes: dict[str, Dim] = {}
     for letters, type_ in zip(inputs, types, strict=True):
@@ -44,7 +50,7 @@ def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:
 
 
 def is_matmul(subscripts: str) -> bool:
-    """Whether a product is x[..., k] @ y[k, m], or y has the axes before those two as x has."""
+    """Whether a product is x[..., k] @ y[k, m], or x[..., n, k] @ y[..., k, m] with the same leading axes."""
     inputs, _, out = subscripts.partition("->")
     x, y = inputs.split(",")
     if not x or len(y) < 2 or y[-2] != x[-1] or out != x[:-1] + y[-1] or y[-1] in x:
@@ -60,16 +66,19 @@ def einsum_type(x: Type, y: Type, subscripts: str) -> Type:
 
 
 def _gradient(g: Value, result: Value, x: Value, y: Value, subscripts: str) -> tuple[Value, Value]:
-    """The gradient of a product is a product: swap the result with the operand. An index that only that operand has is repeated."""
+    """The gradient of each operand: the product of the result's gradient with the other operand.
+
+    Along an axis that only this operand has, the gradient is repeated.
+    """
     inputs, _, out = subscripts.partition("->")
     left, right = inputs.split(",")
 
-    def towards(operand: Value, own: str, other: Value, others: str) -> Value:
-        reachable = "".join(letter for letter in own if letter in out + others)
-        part = apply("einsum", g, other, subscripts=f"{out},{others}->{reachable}")
-        if reachable == own:
+    def towards(operand: Value, letters: str, other: Value, other_letters: str) -> Value:
+        reachable = "".join(letter for letter in letters if letter in out + other_letters)
+        part = apply("einsum", g, other, subscripts=f"{out},{other_letters}->{reachable}")
+        if reachable == letters:
             return part
-        dims = tuple(dim if letter in reachable else 1 for letter, dim in zip(own, operand.type.dims, strict=True))
+        dims = tuple(dim if letter in reachable else 1 for letter, dim in zip(letters, operand.type.dims, strict=True))
         return apply("broadcast", apply("reshape", part, dims=dims), dims=operand.type.dims)
 
     return towards(x, left, y, right), towards(y, right, x, left)
@@ -82,7 +91,7 @@ def einsum_flops(out: Type, x: Type, y: Type, subscripts: str, sizes: Sizes = 1)
 einsum = register(
     Operation(
         "einsum",
-        'The sum over products of two operands, by named indices: einsum(x, y, "ik,kj->ij").',
+        'Sums of products of two operands, with a letter for each axis: einsum(x, y, "ik,kj->ij").',
         role=Role.CONTRACTION,
         attributes=Subscripts,
         type=einsum_type,
@@ -105,12 +114,12 @@ einsum = register(
 
 
 def _build_matmul(x: Value, y: Value) -> Value:
-    """x[..., n, k] @ y[..., k, m]; a vector on either side loses its axis."""
+    """x[..., n, k] @ y[..., k, m]. If an operand is a vector, the result lacks its axis."""
     if not x.type.sample or not y.type.sample:
         raise Mismatch("`@` needs at least a vector on each side", "a number multiplies with `*`")
-    depth, wanted = x.type.dims[-1], y.type.sample[0] if len(y.type.sample) == 1 else y.type.dims[-2]
-    if depth != wanted:
-        raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
+    row_size, column_size = x.type.dims[-1], y.type.sample[0] if len(y.type.sample) == 1 else y.type.dims[-2]
+    if row_size != column_size:
+        raise Mismatch(f"`@` multiplies rows of {row_size} with columns of {column_size}")
     x_letters = "B" * x.type.lead + "abcdefgh"[: len(x.type.sample) - 1] + "k"
     rows = "abcdefgh"[: len(x.type.sample) - 1]
     lead = len(y.type.sample) - 2
@@ -152,23 +161,26 @@ def _cumsum_type(x: Type, over: tuple[int, ...]) -> Type:
 
 
 def _build_cumsum(x: Value, over: tuple[int, ...]) -> Value:
-    """The product with a triangle of ones: x[..., n] @ [[1, 1, ...], [0, 1, ...], ...]. Of n elements it costs n * n products, on the register tile."""
+    """The product with a triangular matrix: x[..., n] @ [[1, 1, ...], [0, 1, ...], ...].
+
+    It takes n * n multiplications for n elements, but the register tile computes it.
+    """
     (axis,) = over
     size = x.type.dims[axis]
     if not isinstance(size, int):
         raise Mismatch("a running sum goes along an axis of the sample", code="E0403")
-    counted = x.graph.add("arange", (), {"n": size}, Type("i32", (size,)))
-    rows, columns = (apply("reshape", counted, dims=dims) for dims in ((size, 1), (1, size)))
-    ones = apply("cast", apply("less_equal", rows, columns), dtype=x.type.dtype)
+    positions = x.graph.add("arange", (), {"n": size}, Type("i32", (size,)))
+    rows, columns = (apply("reshape", positions, dims=dims) for dims in ((size, 1), (1, size)))
+    triangle = apply("cast", apply("less_equal", rows, columns), dtype=x.type.dtype)
     letters = "abcdefgh"[: x.type.rank]
-    moved = letters.replace(letters[axis], "z")
-    return apply("einsum", x, ones, subscripts=f"{letters},{letters[axis]}z->{moved}")
+    result_letters = letters.replace(letters[axis], "z")
+    return apply("einsum", x, triangle, subscripts=f"{letters},{letters[axis]}z->{result_letters}")
 
 
 cumsum = register(
     Operation(
         "cumsum",
-        "The running sum along an axis (the last one).",
+        "The running sum along an axis (by default the last one).",
         attributes=Over,
         type=_cumsum_type,
         reference=lambda x, over: np.cumsum(x, axis=over[0]),
@@ -180,7 +192,7 @@ cumsum = register(
 outer = register(
     Operation(
         "outer",
-        "x[n], y[m] -> [n, m], every product.",
+        "x[n], y[m] -> [n, m]: the product of each element of x with each element of y.",
         type=_derived_type,
         reference=np.outer,
         lower=Expansion(_build_outer),

@@ -1,7 +1,7 @@
-"""Pooling: the largest element or the mean of each window of an image, and where their gradients go.
+"""Pooling: the largest element or the mean of each window of an image, and their gradients.
 
-A small window is taken apart: what all windows hold at (i, j) is a slice of the image, and slices fuse with whatever
-is around them.
+A small window is computed element by element: the elements at (i, j) of all windows are a slice of the image, and
+slices fuse with the values around them.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from netc.compiler.operations.window import (
     windows_of,
 )
 
-_MOST_IN_A_LOOP = 9  # elements of a window that are taken one by one, with what is kept beside
+_MOST_IN_A_LOOP = 9  # the largest window whose elements one loop takes one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Pool(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Interleave(Attributes):
-    """How many parts an image has along its height and its width."""
+    """The numbers of parts along the height and the width."""
 
     size: Pair
 
@@ -76,7 +76,7 @@ def _interleave_gradient(g: Value, r: Value, *parts: Value, size: Pair) -> tuple
 interleave = register(
     Operation(
         "interleave",
-        "An image of which part i * width + j holds every size-th element from (i, j) on.",
+        "Puts images together: part i * width + j is every size-th element of the result, from (i, j) on.",
         role=Role.ASSEMBLY,
         attributes=Interleave,
         type=_interleave_type,
@@ -178,7 +178,7 @@ def _maxplace_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
 register(
     Operation(
         "maxplace2d",
-        "Which element of each window, counted by rows, is the first of the largest, as a number.",
+        "The position of the largest element in each window, counted by rows, as a float; of equal ones, the first.",
         attributes=Pool,
         type=lambda x, size, stride, pad: _pool_type(x, size, stride, pad),
         reference=_maxplace_reference,
@@ -256,7 +256,7 @@ maxpool2d = register(
 avgpool2d = register(
     Operation(
         "avgpool2d",
-        "The mean of each window of x[h, w, c]; of one at the border, of what lies inside.",
+        "The mean of each window of x[h, w, c]; at the border, of the elements that lie inside.",
         attributes=Pool,
         type=_pool_type,
         reference=_avgpool_reference,

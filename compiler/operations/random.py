@@ -1,8 +1,9 @@
-"""Random values by a counter-based generator: an element is a function of (seed, epoch, stream, sample, its step, its place there), and of nothing else.
+"""Random values by a counter-based generator, without a state that is carried along.
 
-There is no state to carry, so the bits do not depend on how a batch is cut, on the number of threads, or on where a run was resumed. The
-runtime gives two leaves of kind `given`: `random.sample`, each sample's number in the data, and `random.STREAM`, two words hashed from (seed, stream,
-epoch). From there on it is arithmetic on 32-bit words, written in operations.
+Each element is a function of seed, epoch, stream, sample, step and position. So the bits do not depend on how a batch
+is divided, on the number of threads, or on where a run was resumed. The runtime provides two leaves of kind `given`:
+`random.sample`, the number of each sample in the data, and `random.STREAM`, two words hashed from seed, stream and
+epoch. The rest is arithmetic on 32-bit words, which is written in operations.
 """
 
 import math
@@ -11,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.attributes import Attributes, ElementType
+from netc.compiler.ir.attributes import Attributes, ElementType, Given
 from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
-from netc.compiler.operations.elementwise import elementwise, result_type
+from netc.compiler.operations.elementwise_definition import elementwise, result_type
 
 RANDOM = ("uniform_like", "normal_like")
 
@@ -30,7 +31,7 @@ class Stream(Attributes):
 
 
 def _mix(x: Any) -> Any:
-    """A permutation of 32-bit words in which every bit depends on every other: lowbias32 of Wellons' hash-prospector."""
+    """A permutation of 32-bit words in which each bit depends on all others: lowbias32 of Wellons' hash-prospector."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
     return x ^ (x >> np.uint32(16))
@@ -44,7 +45,7 @@ def _scramble(x: Any, y: Any) -> Any:
 
 elementwise(
     "scramble",
-    "A 32-bit word that looks random: for every y a permutation of x.",
+    "A hash of two 32-bit words. For each y it is a permutation of x.",
     scalar="scramble(x, y)",
     operands=2,
     reference=_scramble,
@@ -57,7 +58,7 @@ elementwise(
 register(
     Operation(
         "unit",
-        "A 32-bit word as a float, uniform in [0, 1): its upper 24 bits, in any precision.",
+        "The upper 24 bits of a 32-bit word as a float in [0, 1), the same number in any precision.",
         attributes=ElementType,
         type=lambda x, dtype: Type(dtype, x.dims),
         lower=Scalar("unit(x)"),
@@ -72,10 +73,13 @@ register(
 
 
 def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
-    """Uniform in [0, 1), one number for each element of a value; a stream has two that know nothing of each other."""
+    """A random number, uniform in [0, 1), for each element of a value.
+
+    A stream has two independent sequences of numbers; `is_second` selects the second one.
+    """
     graph, rows = like.graph, like.type.rows
     sample = tuple(int(dim) for dim in (like.type.dims if rows is None else like.type.dims[1:]))
-    keys = graph.add("given", (), {"name": str(SuppliedKind.RANDOM.named(stream))}, Type("i32", (2,)))
+    keys = graph.add("given", (), Given(str(SuppliedKind.RANDOM.named(stream))), Type("i32", (2,)))
     first, second = (apply("reshape", apply("slice", keys, axis=0, start=i, stop=i + 1), dims=()) for i in range(2))
     if is_second:
         first, second = second, first
@@ -83,7 +87,7 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     element = apply("reshape", graph.add("arange", (), {"n": n}, Type("i32", (n,))), dims=sample)
     row = apply("scramble", first, second)
     if rows is not None:
-        number = graph.add("given", (), {"name": str(SuppliedKind.SAMPLES.named())}, Type("i32", (BATCH,)))
+        number = graph.add("given", (), Given(str(SuppliedKind.SAMPLES.named())), Type("i32", (BATCH,)))
         row = apply("scramble", apply("scramble", number, first), second)
         if rows != BATCH:
             row = apply(
@@ -96,13 +100,13 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
 
 
 def _normal(x: Value, stream: int) -> Value:
-    """Box and Muller 1958: sqrt(-2 log u) cos(2 pi v), u in (0, 1]."""
+    """Normal random numbers, sqrt(-2 log u) cos(2 pi v) with u in (0, 1] (Box and Muller 1958)."""
     radius = apply("sqrt", -2.0 * apply("log", 1.0 - _draw(x, stream)))
     return radius * apply("cos", _draw(x, stream, is_second=True) * (2 * math.pi))
 
 
 def _dropout(x: Value, rate: float, stream: int) -> Value:
-    """Srivastava et al. 2014, the kept elements scaled up while training, so that use needs no scaling."""
+    """Dropout (Srivastava et al. 2014). Training scales the kept elements up, so that prediction needs no scaling."""
     kept = apply("uniform_like", x, stream=stream) >= rate
     return apply("where", x.graph.add("training", (), {}, Type("bool")), apply("where", kept, x / (1 - rate), 0.0), x)
 
@@ -112,8 +116,12 @@ def _drawn(*_: Any, **__: Any) -> Any:
 
 
 for _name, _doc, _build in (
-    ("uniform_like", "Random numbers of the shape of x, uniform in [0, 1), drawn anew in every step.", _draw),
-    ("normal_like", "Random numbers of the shape of x, of mean 0 and variance 1, drawn anew in every step.", _normal),
+    ("uniform_like", "Random numbers of the shape of x, uniform in [0, 1), drawn anew in each step.", _draw),
+    (
+        "normal_like",
+        "Normal random numbers of the shape of x, with mean 0 and variance 1, drawn anew in each step.",
+        _normal,
+    ),
 ):
     register(
         Operation(
@@ -132,7 +140,7 @@ for _name, _doc, _build in (
 register(
     Operation(
         "dropout",
-        "While training, each element is 0 with probability `rate`, and the others are scaled up so that the mean stays.",
+        "In training, sets each element to 0 with probability `rate` and scales the others up, which keeps the mean.",
         type=_drawn,
         lower=Expansion(_dropout),
         reference=_drawn,

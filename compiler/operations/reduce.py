@@ -1,15 +1,15 @@
-"""Reductions, and what is made of them: softmax and its kin.
+"""Reductions, and operations that are built of them: mean, variance, norm, softmax, log_softmax and logsumexp.
 
-`over` counts axes from 0 over all dimensions, the batch included; the axes reduced are gone from the result. Built-up ones
-(mean, variance, ...) are expanded where they are applied; softmax, log_softmax and logsumexp stay whole until `expand`, so that the graph reads as the
-file does and their gradients are the short ones.
+`over` are the axes that a reduction removes. They are counted from 0 over all dimensions, the batch included. Mean and
+norm are expanded where they are applied. The variance, softmax, log_softmax and logsumexp remain one value until the
+pass `expand`: so their gradients are short, and the graph looks like the file.
 """
 
 from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.attributes import Dims, Over
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import Expansion, Fold, Kernel, Operation, Value, apply, register
@@ -18,10 +18,12 @@ Axes = tuple[int, ...]
 
 
 def reduced_dims(dims: tuple[Dim, ...], over: Axes) -> tuple[Dim, ...]:
+    """The dimensions without the axes `over`."""
     return tuple(dim for axis, dim in enumerate(dims) if axis not in over)
 
 
 def kept_dims(dims: tuple[Dim, ...], over: Axes) -> tuple[Dim, ...]:
+    """The dimensions with size 1 along the axes `over`."""
     return tuple(1 if axis in over else dim for axis, dim in enumerate(dims))
 
 
@@ -34,19 +36,22 @@ def same_type(x: Type, over: Axes) -> Type:
 
 
 def restore(reduced: Value, like: Value, over: Axes) -> Value:
-    """A reduced value with its axes back as ones, ready to broadcast against what it was reduced from."""
+    """Gives a reduced value its axes back, with size 1, so that it broadcasts against `like`, which was reduced."""
     return apply("reshape", reduced, dims=kept_dims(like.type.dims, over))
 
 
 def as_float(x: Value) -> Value:
-    """Bools and whole numbers as numbers of the graph's precision."""
+    """Converts bools and whole numbers to floats of the graph's precision; returns floats unchanged."""
     return x if x.type.is_float else apply("cast", x, dtype=x.graph.precision)
 
 
 def extent(like: Value, axes: Axes) -> Value:
-    """How many elements the axes of a value hold together, as a scalar of its type; the batch's share is known when the program runs."""
+    """The number of elements along some axes of a value, as a scalar of its element type.
+
+    The size of the batch is known only when the program runs.
+    """
     dims = tuple(like.type.dims[axis] for axis in axes)
-    return like.graph.add("extent", (), {"dims": dims}, Type(like.type.dtype))
+    return like.graph.add("extent", (), Dims(dims), Type(like.type.dtype))
 
 
 _EXAMPLES = (
@@ -73,7 +78,7 @@ sum_ = register(
 
 
 def _extreme_gradient(g: Value, result: Value, x: Value, over: Axes) -> Value:
-    """To all elements that equal the extreme, in equal parts."""
+    """The gradient goes in equal parts to all elements that are equal to the extreme."""
     chosen = as_float(apply("equal", x, restore(result, x, over)))
     return restore(g, x, over) * chosen / restore(apply("sum", chosen, over=over), x, over)
 
@@ -107,7 +112,7 @@ min_ = register(
 
 
 def _argmax_type(x: Type, over: Axes) -> Type:
-    """A class of as many as there are places; along a varying dimension a whole number."""
+    """A class(n) for an axis of n elements; a whole number along a varying dimension."""
     size = x.dims[over[0]]
     is_fixed = isinstance(size, int) and not isinstance(size, Bounded)
     return Type("i32", reduced_dims(x.dims, over), int(size) if is_fixed else None)
@@ -116,7 +121,7 @@ def _argmax_type(x: Type, over: Axes) -> Type:
 argmax = register(
     Operation(
         "argmax",
-        "Where the largest element stands along one axis; the first of equals.",
+        "The position of the largest element along one axis; of equal ones, the first.",
         attributes=Over,
         type=_argmax_type,
         reference=lambda x, over: np.argmax(x, axis=over[0]).astype(np.int32),
@@ -128,6 +133,7 @@ argmax = register(
 
 
 def build_mean(x: Value, over: Axes) -> Value:
+    """The mean over axes, as a float; x itself as a float if there are no axes."""
     number = as_float(x)
     if not over:
         return number
@@ -157,13 +163,13 @@ mean = _expanded("mean", "The mean over axes.", build_mean, lambda x, over: np.m
 variance_whole = register(
     Operation(
         "variance_whole",
-        "The population's variance over axes, of floats.",
+        "The variance of floats over axes (the population variance, divided by n).",
         attributes=Over,
         type=reduced_type,
         reference=lambda x, over: np.var(x, axis=over),
         lower=Expansion(_build_variance),
         is_callable=False,
-        # the mean's own part is the sum of what lies above and below it: 0
+        # no part for the mean: its gradient is the sum of all x - mean, which is 0
         gradient=lambda g, r, x, over: (
             (x - restore(build_mean(x, over), x, over)) * restore(g * 2 / extent(x, over), x, over)
         ),
@@ -172,7 +178,7 @@ variance_whole = register(
 )
 variance = _expanded(
     "variance",
-    "The population's variance over axes.",
+    "The variance over axes (the population variance, divided by n).",
     lambda x, over: apply("variance_whole", as_float(x), over=over) if over else _build_variance(x, over),
     lambda x, over: np.var(x, axis=over),
 )
@@ -184,7 +190,7 @@ norm = _expanded(
 )
 
 
-# ------------------------------------------------------------------ softmax and its kin
+# ------------------------------------------------------------------ softmax, log_softmax, logsumexp
 
 
 def _reference_logsumexp(x: Any, over: Axes) -> Any:
@@ -198,7 +204,7 @@ def _reference_softmax(x: Any, over: Axes) -> Any:
 
 
 def _powers(x: Value, over: Axes) -> tuple[Value, Value, Value]:
-    """exp(x - max), its sum and the maximum: no exponential of a positive number, whatever x holds."""
+    """exp(x - max), its sum, and the maximum. The exponentials cannot overflow, because no exponent is positive."""
     top = apply("max", x, over=over)
     powers = apply("exp", x - restore(top, x, over))
     return powers, apply("sum", powers, over=over), top
@@ -220,7 +226,7 @@ _SOFT_EXAMPLES = ((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 10]",), {"over
 softmax = register(
     Operation(
         "softmax",
-        "exp(x) / sum(exp(x)) along an axis (the last one): positive numbers that sum to 1.",
+        "exp(x) / sum(exp(x)) along an axis (by default the last one): positive numbers that sum to 1.",
         attributes=Over,
         type=same_type,
         reference=_reference_softmax,
@@ -233,7 +239,7 @@ softmax = register(
 log_softmax = register(
     Operation(
         "log_softmax",
-        "The logarithm of softmax, computed without forming it.",
+        "log(softmax(x)), computed without softmax, so that small probabilities keep their digits.",
         attributes=Over,
         type=same_type,
         reference=lambda x, over: x - np.expand_dims(_reference_logsumexp(x, over), over),
@@ -246,7 +252,7 @@ log_softmax = register(
 logsumexp = register(
     Operation(
         "logsumexp",
-        "log(sum(exp(x))) along an axis (the last one), stable for large x.",
+        "log(sum(exp(x))) along an axis (by default the last one), stable for large x.",
         attributes=Over,
         type=reduced_type,
         reference=_reference_logsumexp,

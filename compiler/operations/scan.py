@@ -71,8 +71,8 @@ def add_leaf(body: Builder, slot: Slot, type_: Type) -> Value:
 class ScanAttributes(Attributes):
     """The attributes of a scan.
 
-    `counts` are the number of sequences and of initial values among the operands; the others are captured. `carries`
-    are the names of the carries in the file. `whole` is set if the scan recomputes values that another did not keep.
+    `counts` are the numbers of sequences and of initial values among the operands; the others are captured. `carries`
+    are the names of the carries in the file. `whole` is set if the scan recomputes what another scan did not keep.
     """
 
     body: Body
@@ -97,7 +97,7 @@ class Part(Attributes):
 
 
 @dataclass(frozen=True, slots=True)
-class Room(Attributes):
+class StoredSteps(Attributes):
     """The number of steps that are stored for each sample."""
 
     size: int
@@ -117,6 +117,7 @@ class Scan:
 
     @classmethod
     def of(cls, value: Value) -> "Scan":
+        """Returns the parts of a value whose operation is `scan`."""
         attributes = value.attributes_as(ScanAttributes)
         first, second = attributes.counts
         operands = value.operands
@@ -145,36 +146,44 @@ def leaves_of(body: Graph) -> dict[Slot, Value]:
     return {slot: leaf for leaf in body.values() if (slot := slot_of(leaf)) is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class ScanOperands:
+    """The operands of a scan by kind: sequences, initial values of the carries, and captured values."""
+
+    sequences: Sequence[Value] = ()
+    begins: Sequence[Value] = ()
+    captured: Sequence[Value] = ()
+
+
 def scan(
     graph: Builder,
     body: Graph,
     dim: str,
-    sequences: Sequence[Value],
-    begins: Sequence[Value],
-    captured: Sequence[Value],
+    operands: ScanOperands,
     is_reversed: bool = False,
     carries: Sequence[str] = (),
     recomputes: bool = False,
 ) -> Value:
     """Adds a scan over the rows of `dim`, from the last step to the first if `is_reversed`.
 
-    `carries` are the names of the carries in the file. `recomputes` marks a scan that computes again what another scan
-    did not keep. Only values that are the same at every step are moved out of it: others would then be kept after all.
+    `carries` are the names of the carries in the file. `recomputes` marks a scan that recomputes values which another
+    scan did not keep. Passes move only those values out of it that are the same at all steps, because a value for each
+    step, computed outside, would have to be kept.
     """
-    attributes = ScanAttributes(
-        Body(body), dim, is_reversed, (len(sequences), len(begins)), tuple(carries) or None, recomputes or None
-    )
-    return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
+    counts = (len(operands.sequences), len(operands.begins))
+    attributes = ScanAttributes(Body(body), dim, is_reversed, counts, tuple(carries) or None, recomputes or None)
+    values = (*operands.sequences, *operands.begins, *operands.captured)
+    return graph.add("scan", values, attributes, Type("f32"))
 
 
 def part(value: Value, result: Result) -> Value:
     """Adds a result of a scan: `yield.NAME` as rows, or `last.0`, a carry after each sample's last step."""
-    parts = Scan.of(value)
+    scanned = Scan.of(value)
     if result.kind is ResultKind.LAST:
-        type_ = parts.begins[result.number].type
+        type_ = scanned.begins[result.number].type
     else:
-        type_ = parts.body.results[result].type
-        type_ = type_.with_dims((parts.dim, *type_.dims[1:]))
+        type_ = scanned.body.results[result].type
+        type_ = type_.with_dims((scanned.dim, *type_.dims[1:]))
     return value.graph.add("part", (value,), Part(str(result), str(type_)), type_)
 
 
@@ -197,8 +206,8 @@ def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array]
             if slot.kind is SlotKind.STEP_INPUT:
                 inputs[str(slot)] = array[rows]
             elif slot.kind is SlotKind.CAPTURED:
-                is_own = slot in types and types[slot].is_batched
-                inputs[str(slot)] = array[running] if is_own else array
+                is_of_sample = slot in types and types[slot].is_batched
+                inputs[str(slot)] = array[running] if is_of_sample else array
         computed = evaluate(scanned.body, inputs, len(rows))
         for result in scanned.body.results:
             array = computed[str(result)]
@@ -221,7 +230,7 @@ def _no_layout(*_: Any, **__: Any) -> Any:
 register(
     Operation(
         "scan",
-        "A body run once a step, with carries.",
+        "Runs a body once per step, with values that are carried from step to step.",
         role=Role.SCAN,
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
@@ -233,7 +242,7 @@ register(
 register(
     Operation(
         "part",
-        "One of a scan's results.",
+        "A result of a scan.",
         role=Role.PART,
         attributes=Part,
         type=lambda scan, of, type: parse_type(type),
@@ -248,7 +257,7 @@ def _flat(x: Any) -> Any:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _from_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
+def _from_steps_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
     result = np.zeros((size_of(BATCH, sizes) * size, *y.shape[1:]), y.dtype)
     result[place] = y
     return result.reshape(-1, size, *y.shape[1:])
@@ -257,7 +266,7 @@ def _from_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
 pack = register(
     Operation(
         "to_steps",
-        "Sequences with room for n steps each, as rows: x[batch, n, ...] -> [steps, ...].",
+        "Packs sequences that are stored with n steps each as rows: x[batch, n, ...] -> [steps, ...].",
         attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
@@ -269,11 +278,11 @@ pack = register(
 unpack = register(
     Operation(
         "from_steps",
-        "Rows as sequences with room for n steps each, zeros beyond their ends: the inverse of to_steps.",
+        "Stores rows as sequences with n steps each, with zeros beyond their ends: the inverse of to_steps.",
         takes_sizes=True,
-        attributes=Room,
+        attributes=StoredSteps,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
-        reference=_from_reference,
+        reference=_from_steps_reference,
         lower=Kernel(Form.FROM_STEPS),
         gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
         is_callable=False,

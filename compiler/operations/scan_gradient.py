@@ -12,7 +12,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.scan import Scan, SlotKind, add_leaf, leaves_of, part, scan, slot_of
+from netc.compiler.operations.scan import Scan, ScanOperands, SlotKind, add_leaf, leaves_of, part, scan, slot_of
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
@@ -60,7 +60,7 @@ class _Backward:
         self.operands: tuple[list[Value], list[Value], list[Value]] = ([], [], [])
 
     def seed(self) -> None:
-        """Adds leaves for the incoming gradients: those of yielded values (one row per step) and of the carries."""
+        """Adds leaves for the incoming gradients: of the yielded values (one row per step) and of the carries."""
         for key, gradient in self.part_gradients.items():
             if key.kind is ResultKind.YIELD:
                 result = self.joint.results[key]
@@ -124,7 +124,7 @@ class _Backward:
             self.outside,
             self.body,
             self.scan.dim,
-            *self.operands,
+            ScanOperands(*self.operands),
             is_reversed=not self.scan.is_reversed,
             recomputes=self.recomputes,
         )

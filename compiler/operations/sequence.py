@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from netc.compiler.ir.dims import at_most, divided, plus, times
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import Other, TableKind, table
+from netc.compiler.ir.index_tables import Centred, FromEnd, Less, Other, TableKind, table
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.operations.scan import SlotKind, add_leaf, part, scan
+from netc.compiler.operations.scan import ScanOperands, SlotKind, add_leaf, part, scan
 
 SAME = -1  # as padding: the result has ceil(length / stride) steps; an odd step of padding goes to the end
 
@@ -131,16 +131,17 @@ def taps(x: Value, size: int, stride: int, pad: tuple[int, int], dilation: int =
     before and after each sample, or SAME; these have the value `beyond`.
     """
     reach, dim = dilation * (size - 1), rows_of(x)
+    shift: Centred | None = None
     if SAME in pad and stride == 1:
         pad = (reach // 2, reach - reach // 2)
     if SAME in pad:
-        length, shift, before = divided(dim, stride), f"same {reach + 1}", 0
+        length, shift, before = divided(dim, stride), Centred(reach + 1), 0
     else:
-        length, shift, before = divided(plus(dim, sum(pad) - reach), stride), "", pad[0]
+        length, before = divided(plus(dim, sum(pad) - reach), stride), pad[0]
     elements = []
     for i in range(size):
         which = Other(dim, stride, 1, i * dilation - before, shift)
-        is_inside = not shift and which.offset >= 0 and i * dilation <= reach - pad[1]
+        is_inside = shift is None and which.offset >= 0 and i * dilation <= reach - pad[1]
         elements.append(
             x
             if which == Other(dim) and length == dim
@@ -163,7 +164,7 @@ def begin(x: Value, most: int) -> Value:
 
 def end(x: Value, most: int) -> Value:
     """The last steps of each sample, at most `most` of them."""
-    return _to(x, at_most(rows_of(x), most), Other(rows_of(x), shift="end"))
+    return _to(x, at_most(rows_of(x), most), Other(rows_of(x), shift=FromEnd()))
 
 
 def repeated(x: Value, times_each: int) -> Value:
@@ -183,7 +184,7 @@ def joined(values: Sequence[Value]) -> Value:
     result = _to(values[0], total, Other(dims[0]))
     for i, value in enumerate(values[1:], 1):
         before = plus(dims[0], *dims[1:i])
-        which = Other(dims[i], shift=f"less {before}")
+        which = Other(dims[i], shift=Less(before))
         is_there = apply("equal", table(value.graph, TableKind.IN, total, other=which), 1)
         is_there = apply("reshape", is_there, dims=(total, *(1,) * (value.type.rank - 1)))
         extended = apply("where", is_there, _to(value, total, which), result)
@@ -198,7 +199,7 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     total = add_leaf(body, SlotKind.CARRY.slot(0), row) + add_leaf(body, SlotKind.STEP_INPUT.slot(0), row)
     body.results.update({ResultKind.NEXT.named(0): total, ResultKind.YIELD.named(0): total})
     begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
-    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), ResultKind.YIELD.named(0))
+    return part(scan(x.graph, body, rows_of(x), ScanOperands([x], [begin])), ResultKind.YIELD.named(0))
 
 
 def steps(graph: Builder, dim: str) -> Value:

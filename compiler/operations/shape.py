@@ -1,4 +1,4 @@
-"""Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad, gather.
+"""Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad.
 
 Attributes count axes over all dimensions, the batch included, and shapes include the batch too. Operations that only
 read the operand's memory in another order are Views.
@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
-from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Scatter, Value, View, apply, register
+from netc.compiler.ir.value import Kernel, Operation, Scalar, Value, View, apply, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Order(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Attributes):
-    """Every `step`-th element, or every one, from start to stop (exclusive) along an axis."""
+    """Every `step`-th element (each, if it is None) from start to stop (exclusive) along an axis."""
 
     axis: int
     start: int
@@ -56,13 +56,6 @@ class Pad(Attributes):
     def fill(self) -> float:
         """The value of the new elements."""
         return 0.0 if self.value is None else self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Rows(Attributes):
-    """The number of rows of the result."""
-
-    rows: Dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +91,7 @@ reshape = register(
 transpose = register(
     Operation(
         "transpose",
-        "The axes in another order; without one, the last two change places.",
+        "The axes in another order; if none is given, the last two are swapped.",
         attributes=Order,
         type=lambda x, order: x.with_dims(tuple(x.dims[axis] for axis in order)),
         lower=View(lambda strides, r, x, order: StridedLayout(tuple(strides[axis] for axis in order))),
@@ -127,7 +120,7 @@ def _broadcast_gradient(g: Value, result: Value, x: Value, dims: tuple[Dim, ...]
 broadcast = register(
     Operation(
         "broadcast",
-        "x repeated along axes of size 1.",
+        "Repeats x along axes of size 1.",
         role=Role.SHAPE,
         takes_sizes=True,
         attributes=Dims,
@@ -200,26 +193,18 @@ def _pad_reference(
     value: float = 0.0,
 ) -> Any:
     dims: list[int] = list(x.shape)
-    place: list[slice] = [slice(None)] * x.ndim
+    index: list[slice] = [slice(None)] * x.ndim
     for axis, first, last, apart in zip(axes, before, after, step, strict=True):
         end = first + (dims[axis] - 1) * apart + 1
-        dims[axis], place[axis] = end + last, slice(first, end, apart)
+        dims[axis], index[axis] = end + last, slice(first, end, apart)
     result = np.full(dims, value, x.dtype)
-    result[tuple(place)] = x
+    result[tuple(index)] = x
     return result
 
 
-def _pad_gradient(
-    g: Value,
-    result: Value,
-    x: Value,
-    axes: tuple[int, ...],
-    before: tuple[int, ...],
-    after: tuple[int, ...],
-    step: tuple[int, ...],
-    value: float = 0.0,
-) -> Value:
-    for axis, first, apart in zip(axes, before, step, strict=True):
+def _pad_gradient(g: Value, result: Value, x: Value, **_: Any) -> Value:
+    attributes = result.attributes_as(Pad)
+    for axis, first, apart in zip(attributes.axes, attributes.before, attributes.step, strict=True):
         size = fixed_size(x.type.dims[axis])
         g = apply("slice", g, axis=axis, start=first, stop=first + (size - 1) * apart + 1, step=apart)
     return g
@@ -228,7 +213,7 @@ def _pad_gradient(
 pad = register(
     Operation(
         "pad",
-        "A value around x along axes, and with a `step` above 1 between its elements too.",
+        "Puts a value around x along axes and, with a `step` above 1, also between its elements.",
         role=Role.ASSEMBLY,
         attributes=Pad,
         type=_pad_type,
@@ -292,7 +277,7 @@ def _concat_gradient(g: Value, result: Value, *operands: Value, axis: int) -> tu
 concat = register(
     Operation(
         "concat",
-        "Values joined along an axis (the last one).",
+        "Joins values along an axis (by default the last one).",
         role=Role.ASSEMBLY,
         attributes=Axis,
         type=_concat_type,
@@ -301,70 +286,6 @@ concat = register(
         arguments={"values": "values", "over": "join"},
         reference=lambda *x, axis: np.concatenate(x, axis=axis),
         examples=((("f64[3, 4]", "f64[3, 2]"), {"axis": 1}), (("f64[batch, 4]", "f64[batch, 1]"), {"axis": 1})),
-    )
-)
-
-
-def _gather_type(table: Type, index: Type) -> Type:
-    if index.dtype != "i32":
-        raise Mismatch("an index must be a class or a whole number", code="E0402")
-    return table.with_dims(index.dims + table.dims[1:])
-
-
-gather = register(
-    Operation(
-        "gather",
-        "table[index]: a row of the table for each index.",
-        attributes=Attributes,
-        type=_gather_type,
-        lower=Kernel(Form.GATHER),
-        arguments={"table": "value", "index": "value"},
-        reference=lambda table, index: table[index],
-        examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
-        gradient=lambda g, r, table, index: (apply("scatter_add", g, index, rows=table.type.dims[0]), None),
-    )
-)
-scatter_add = register(
-    Operation(
-        "scatter_add",
-        "The rows of x added up at their indices: what gather's gradient is.",
-        takes_sizes=True,
-        attributes=Rows,
-        lower=Scatter("0", "a + b"),
-        is_callable=False,
-        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
-        gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
-        reference=lambda x, index, rows, sizes=0: _scatter(np.add, 0, x, index, size_of(rows, sizes)),
-        examples=((("f64[batch, 3]", "class(5)[batch]"), {"rows": 5}),),
-    )
-)
-
-
-def _scatter(combine: Any, start: float, x: Any, index: Any, rows: int) -> Any:
-    result = np.full((rows, *x.shape[index.ndim :]), start, x.dtype)
-    combine.at(result, index, x)
-    return result
-
-
-def _largest_gradient(g: Value, r: Value, x: Value, index: Value, rows: Dim) -> tuple[Value, None]:
-    """To all rows that equal the largest, in equal parts."""
-    chosen = apply("cast", apply("equal", x, apply("gather", r, index)), dtype=x.type.dtype)
-    share = g / apply("scatter_add", chosen, index, rows=rows)
-    return chosen * apply("gather", share, index), None
-
-
-segment_max = register(
-    Operation(
-        "segment_max",
-        "The largest of the rows of x at each index; -inf where there is none.",
-        takes_sizes=True,
-        attributes=Rows,
-        lower=Scatter("-inf", "a if a >= b or a != a else b"),
-        is_callable=False,
-        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
-        gradient=_largest_gradient,
-        reference=lambda x, index, rows, sizes=0: _scatter(np.maximum, -np.inf, x, index, size_of(rows, sizes)),
-        examples=((("f64[batch, 3]", "class(2)[batch]"), {"rows": 2}),),
     )
 )
 
@@ -384,7 +305,7 @@ arange = register(
 extent = register(
     Operation(
         "extent",
-        "How many elements some dimensions hold together; the batch's size is known when the program runs.",
+        "The product of some dimensions. The size of the batch is known when the program runs.",
         role=Role.EXTENT,
         takes_sizes=True,
         attributes=Dims,
@@ -392,75 +313,5 @@ extent = register(
         lower=Kernel(Form.EXTENT),
         is_callable=False,
         reference=lambda dims, sizes=1: math.prod(size_of(dim, sizes) for dim in dims),
-    )
-)
-
-
-def _build_flatten(x: Value) -> Value:
-    return apply(
-        "reshape",
-        x,
-        dims=x.type.dims[: len(x.type.dims) - len(x.type.sample)]
-        + (math.prod(dim for dim in x.type.sample if isinstance(dim, int)),),
-    )
-
-
-def _build_squeeze(x: Value) -> Value:
-    lead = len(x.type.dims) - len(x.type.sample)
-    return apply("reshape", x, dims=x.type.dims[:lead] + tuple(dim for dim in x.type.sample if dim != 1))
-
-
-def _build_one_hot(x: Value, n: int) -> Value:
-    if x.type.dtype != "i32":
-        raise Mismatch("one_hot takes a class or a whole number", code="E0402")
-    positions = x.graph.add("arange", (), {"n": n}, Type("i32", (n,)))
-    return apply(
-        "cast", apply("equal", apply("reshape", x, dims=(*x.type.dims, 1)), positions), dtype=x.graph.precision
-    )
-
-
-def _unknown_type(*_: Type, **__: Any) -> Type:
-    raise AssertionError("expanded where it is applied")
-
-
-flatten = register(
-    Operation(
-        "flatten",
-        "All elements of a sample in one axis.",
-        type=_unknown_type,
-        lower=Expansion(_build_flatten),
-        reference=lambda x: np.reshape(x, -1),
-        arguments={"x": "value"},
-    )
-)
-squeeze = register(
-    Operation(
-        "squeeze",
-        "Without the dimensions of size 1.",
-        type=_unknown_type,
-        lower=Expansion(_build_squeeze),
-        reference=np.squeeze,
-        arguments={"x": "value"},
-    )
-)
-unsqueeze = register(
-    Operation(
-        "unsqueeze",
-        "With a dimension of size 1 at an axis of the result (the last one, if none is given): the inverse of squeeze.",
-        type=_unknown_type,
-        lower=Expansion(lambda x, axis: apply("reshape", x, dims=(*x.type.dims[:axis], 1, *x.type.dims[axis:]))),
-        reference=lambda x, axis: np.expand_dims(x, axis),
-        arguments={"x": "value", "axis": "new axis = -1"},
-    )
-)
-one_hot = register(
-    Operation(
-        "one_hot",
-        "1 where the class is, else 0: class(n) -> float[n].",
-        type=_unknown_type,
-        lower=Expansion(_build_one_hot),
-        arguments={"x": "value", "n": "number = 0"},
-        reference=lambda x, n: np.eye(n)[x],
-        examples=((("class(5)[batch]",), {"n": 5}),),
     )
 )

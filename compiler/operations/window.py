@@ -73,7 +73,7 @@ def window_gradient(g: Value, r: Value, x: Value, axis: int, size: int, stride: 
 window = register(
     Operation(
         "window",
-        "Windows of a size along an axis, a stride apart, whose elements are `dilation` apart: a view with one axis more.",
+        "Windows along an axis, `stride` apart, whose elements are `dilation` apart: a view with one more axis.",
         attributes=Window,
         type=_window_type,
         reference=_window_reference,

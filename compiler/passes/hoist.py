@@ -14,7 +14,18 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import OPERATIONS, Value, View, apply
 from netc.compiler.operations.linear import Subscripts
-from netc.compiler.operations.scan import Part, Scan, ScanAttributes, Slot, SlotKind, add_leaf, part, scan, slot_of
+from netc.compiler.operations.scan import (
+    Part,
+    Scan,
+    ScanAttributes,
+    ScanOperands,
+    Slot,
+    SlotKind,
+    add_leaf,
+    part,
+    scan,
+    slot_of,
+)
 from netc.compiler.operations.sequence import spread
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
@@ -69,10 +80,8 @@ class _Split:
             self.inner.results[ResultKind.NEXT.named(name)] = self.copy(value)
         for value in self.body.results_of(ResultKind.YIELD).values():
             self.reach(value)
-        sequences, begins, captured = self.operands.values()
-        self.core = scan(
-            graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed, recomputes=self.is_whole
-        )
+        inner_operands = ScanOperands(*self.operands.values())
+        self.core = scan(graph, self.inner, self.dim, inner_operands, self.is_reversed, recomputes=self.is_whole)
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""

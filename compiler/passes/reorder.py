@@ -4,7 +4,8 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.elementwise import elu, exp, leaky_relu, multiply, neg, relu, sigmoid, softplus, tanh
+from netc.compiler.operations.elementwise import multiply, neg
+from netc.compiler.operations.functions import elu, exp, leaky_relu, relu, sigmoid, softplus, tanh
 from netc.compiler.operations.pooling import maxpool2d
 from netc.compiler.operations.reduce import sum_
 from netc.compiler.passes.simplify import rebuild, simplify

@@ -16,7 +16,17 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
-from netc.compiler.operations.scan import Part, Scan, ScanAttributes, Slot, SlotKind, leaves_of, scan, slot_of
+from netc.compiler.operations.scan import (
+    Part,
+    Scan,
+    ScanAttributes,
+    ScanOperands,
+    Slot,
+    SlotKind,
+    leaves_of,
+    scan,
+    slot_of,
+)
 from netc.compiler.passes.simplify import rebuild
 
 
@@ -61,11 +71,11 @@ def trimmed(graph: Graph) -> Graph:
     """
     if not graph.values(Role.SCAN):
         return graph
-    asked: dict[Value, set[Result]] = {}
+    results_read: dict[Value, set[Result]] = {}
     live = graph.live()
     for selection in graph.values(Role.PART):
         if selection in live:
-            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).result)
+            results_read.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).result)
     renamed: dict[Value, dict[Result, Result]] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -75,28 +85,41 @@ def trimmed(graph: Graph) -> Graph:
             return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=str(new)))
         if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
-        original = Scan.of(value)
-        read = asked.get(value, set())
-        results = {result: inner for result, inner in original.body.results.items() if result in read}
-        needed = _carries(original, results, {result.number for result in read if result.kind is ResultKind.LAST})
-        for i in needed:
-            results[ResultKind.NEXT.named(i)] = original.body.results[ResultKind.NEXT.named(i)]
-        body, _ = original.body.subgraph(results)
-        operand_by_slot = dict(zip(original.operand_of(), operands, strict=True))
-        stay = {*leaves_of(body), *(SlotKind.CARRY.slot(i) for i in needed)}
-        kept = {kind: [slot for slot in operand_by_slot if slot.kind is kind and slot in stay] for kind in SlotKind}
-        new_slots = {slot: kind.slot(i) for kind, some in kept.items() for i, slot in enumerate(some)}
-        last = ResultKind.LAST.named
-        renamed[value] = {last(slot.index): last(new_slots[slot].index) for slot in kept[SlotKind.CARRY]}
-        body = _with_slots(body, new_slots)
-        sequences, begins, captured = ([operand_by_slot[slot] for slot in slots] for slots in kept.values())
-        own = value.attributes_as(ScanAttributes)
-        called = own.carries or ()
-        carries = [called[slot.index] for slot in kept[SlotKind.CARRY]] if called else ()
-        is_whole = bool(own.whole)
-        return scan(copy, body, original.dim, sequences, begins, captured, original.is_reversed, carries, is_whole)
+        trimmed_scan, renamed[value] = _trimmed_scan(copy, Scan.of(value), operands, results_read.get(value, set()))
+        return trimmed_scan
 
     return rebuild(graph, rule)
+
+
+def _trimmed_scan(
+    graph: Graph, original: Scan, operands: list[Value], results_read: set[Result]
+) -> tuple[Value, dict[Result, Result]]:
+    """Adds a copy of a scan that has only the parts `results_read`.
+
+    Returns it and the new names of its parts `last.N`.
+    """
+    results = {result: value for result, value in original.body.results.items() if result in results_read}
+    ends = {result.number for result in results_read if result.kind is ResultKind.LAST}
+    carries = _carries(original, results, ends)
+    for i in carries:
+        results[ResultKind.NEXT.named(i)] = original.body.results[ResultKind.NEXT.named(i)]
+    body, _ = original.body.subgraph(results)
+    operand_by_slot = dict(zip(original.operand_of(), operands, strict=True))
+    slots = {*leaves_of(body), *(SlotKind.CARRY.slot(i) for i in carries)}
+    kept = {kind: [slot for slot in operand_by_slot if slot.kind is kind and slot in slots] for kind in SlotKind}
+    new_slots = {slot: kind.slot(i) for kind, old_slots in kept.items() for i, slot in enumerate(old_slots)}
+    attributes = original.value.attributes_as(ScanAttributes)
+    trimmed_scan = scan(
+        graph,
+        _with_slots(body, new_slots),
+        original.dim,
+        ScanOperands(*([operand_by_slot[slot] for slot in kept[kind]] for kind in SlotKind)),
+        original.is_reversed,
+        [attributes.carries[slot.index] for slot in kept[SlotKind.CARRY]] if attributes.carries else (),
+        bool(attributes.whole),
+    )
+    last = ResultKind.LAST.named
+    return trimmed_scan, {last(slot.index): last(new_slots[slot].index) for slot in kept[SlotKind.CARRY]}
 
 
 def _carries(original: Scan, results: dict[Result, Value], ends: set[int]) -> list[int]:

@@ -138,7 +138,9 @@ def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
     return copy.add_copy(value, operands)
 
 
-def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) -> Value | None:
+def _algebra(  # noqa: C901  a case for each rule
+    copy: Graph, operation: str, operands: list[Value], type_: Type
+) -> Value | None:
     """Returns a simpler value that equals the operation on these operands, or None if no rule applies."""
 
     def fits(value: Value) -> Value | None:

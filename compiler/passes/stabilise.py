@@ -9,7 +9,7 @@ from collections.abc import Callable
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.elementwise import exp
+from netc.compiler.operations.functions import exp
 from netc.compiler.passes.simplify import is_constant, rebuild
 
 

@@ -13,8 +13,8 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.scan import Part, Scan, SlotKind
-from netc.compiler.operations.shape import gather
 from netc.dsl.diagnostics import fault
 
 STEP = str(IndexTable(TableKind.STEP, ""))  # the leaf that says which step it is, from 0

@@ -16,8 +16,8 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Truncate
 from netc.compiler.operations import sequence
 from netc.compiler.operations.elementwise import cast, equal
+from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.scan import Scan, part
-from netc.compiler.operations.shape import gather
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import Label, fault
 

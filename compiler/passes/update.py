@@ -53,7 +53,7 @@ class Parameter:
 
 
 def _sgd(p: Parameter) -> Value:
-    """v = momentum * v + g; w = w - lr * v; Nesterov's way, w = w - lr * (g + momentum * v)."""
+    """v = momentum * v + g; w = w - lr * v, or with `nesterov` w = w - lr * (g + momentum * v)."""
     g, momentum = p.decayed_gradient(), p.numbers["momentum"]
     if momentum == 0.0:
         return p.value - p.scaled(g)
@@ -62,12 +62,12 @@ def _sgd(p: Parameter) -> Value:
 
 
 def _adam(p: Parameter) -> Value:
-    """Kingma and Ba 2015, algorithm 1; eps outside of the root, as PyTorch has it. Corrections are computed in f64."""
+    """Kingma and Ba 2015, algorithm 1, with eps outside of the root, as in PyTorch. Corrections are computed in f64."""
     return _adam_step(p, p.value, p.decayed_gradient())
 
 
 def _adamw(p: Parameter) -> Value:
-    """Loshchilov and Hutter 2019: the decay goes to the weight itself, past the moments."""
+    """Loshchilov and Hutter 2019: the decay is applied to the weight itself, and not added to the gradient."""
     return _adam_step(p, p.value - p.scaled(p.value, p.decay) if p.decay else p.value, p.gradient)
 
 
@@ -119,32 +119,32 @@ OPTIMIZERS = {
     for optimizer in (
         OptimizerRule(
             "sgd",
-            "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's way.",
+            "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's variant.",
             {"lr": None, "momentum": 0.0, "nesterov": False, "decay": 0.0},
             _sgd,
         ),
         OptimizerRule(
             "adam",
-            "Kingma and Ba 2015: the rate of each weight by running means of its gradient "
-            "and of the gradient's square.",
+            "Scales the step of each weight by running means of its gradient and of the gradient's square "
+            "(Kingma and Ba 2015).",
             {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0},
             _adam,
         ),
         OptimizerRule(
             "adamw",
-            "Adam whose decay goes to the weight itself, past the means (Loshchilov and Hutter 2019).",
+            "Adam with decay of the weight itself, which is not added to the gradient (Loshchilov and Hutter 2019).",
             {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 1e-2},
             _adamw,
         ),
         OptimizerRule(
             "rmsprop",
-            "The gradient over the root of a running mean of its square.",
+            "Divides the gradient by the root of a running mean of its square.",
             {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0},
             _rmsprop,
         ),
         OptimizerRule(
             "adagrad",
-            "The gradient over the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
+            "Divides the gradient by the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
             {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "decay": 0.0},
             _adagrad,
         ),

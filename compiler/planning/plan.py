@@ -5,6 +5,7 @@ its own arena; their lifetimes count tasks. There, a value that a group passes o
 block. The plan contains the schedule (program/schedule.py), which a target runs.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -159,21 +160,18 @@ def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
 
     The largest buffers are placed first, each at the lowest offset that is free during its lifetime.
     """
-    placed: list[tuple[int, int, _Lifetime]] = []
+    placed: list[tuple[int, int, _Lifetime]] = []  # in the order of their bytes
+    offsets: dict[Buffer, int] = {}
     for lifetime in sorted(lifetimes, key=lambda lifetime: -lifetime.size):
-        at = 0
-        for start, end, other in sorted(placed, key=lambda place: place[:2]):
-            if (
-                other.first <= lifetime.last
-                and lifetime.first <= other.last
-                and start < at + lifetime.size
-                and at < end
-            ):
+        at, size, first, last = 0, lifetime.size, lifetime.first, lifetime.last
+        for start, end, other in placed:
+            if start >= at + size:  # as all after it do
+                break
+            if at < end and other.first <= last and first <= other.last:
                 at = end
-        placed.append((at, at + lifetime.size, lifetime))
-    return {lifetime.buffer: start for start, _, lifetime in placed}, max(
-        (end for _, end, _ in placed), default=0
-    ) + SLACK
+        insort(placed, (at, at + size, lifetime), key=lambda place: place[:2])
+        offsets[lifetime.buffer] = at
+    return offsets, max((end for _, end, _ in placed), default=0) + SLACK
 
 
 def _group(group: TaskGroup, row_block: int, places: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:

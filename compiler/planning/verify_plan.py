@@ -25,6 +25,7 @@ from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks
+from netc.compiler.program.verify import verify_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class _Call:
 
 
 def verify_plan(program: Tasks, plan: Plan) -> None:
-    """Raises AssertionError if a plan breaks one of the rules above."""
+    """Raises AssertionError if a plan breaks one of the rules above, or its program one of program/verify.py."""
+    verify_tasks(program)
     calls = list(_calls(plan))
     touches: dict[Buffer, list[_Call]] = {}
     for call in calls:

@@ -52,7 +52,7 @@ def _nest(nest: Nest, counts: Sequence[Count]) -> Iterator[str]:
         yield f"sums {nest.sums}"
     for line in nest.lines:
         value = line.value
-        yield f"{line.name} = {_access(value) if isinstance(value, Access) else _expression(value)}"
+        yield f"{line.name} = {_access(value) if isinstance(value, Access) else expression_text(value)}"
     for output in nest.outputs:
         yield f"{_access(output.target)} = {_stored(nest, output)}"
 
@@ -62,16 +62,17 @@ def _stored(nest: Nest, output: Output) -> str:
     fold = output.fold
     if fold is not None:
         keys = f" with keys {fold.keyed}" if fold.keyed else ""
-        initial, combine = _expression(fold.initial), _expression(fold.combine)
+        initial, combine = expression_text(fold.initial), expression_text(fold.combine)
         return f"fold of {output.line} from {initial} by {combine}{keys}"
     if nest.argmax:
         return f"index of the largest {output.line}"
     if nest.combine is not None:
-        return f"combined with {output.line} by {_expression(nest.combine)}"
+        return f"combined with {output.line} by {expression_text(nest.combine)}"
     return output.line
 
 
-def _expression(tree: Expression) -> str:
+def expression_text(tree: Expression) -> str:
+    """Returns a scalar expression with the types of its functions, conversions and numbers."""
     return written(tree, _SPELLING)
 
 

@@ -90,6 +90,25 @@ class Conversion:
 
 Expression = Name | Number | Unary | Binary | Logic | Comparison | Choice | Word | Conversion
 
+
+def names_of(tree: Expression) -> set[str]:
+    """Returns the names in an expression."""
+    match tree:
+        case Name(name):
+            return {name}
+        case Number():
+            return set()
+        case Unary(_, operand) | Conversion(_, operand):
+            return names_of(operand)
+        case Binary(_, left, right):
+            return names_of(left) | names_of(right)
+        case Choice(test, yes, no):
+            return names_of(test) | names_of(yes) | names_of(no)
+        case Logic(_, operands) | Comparison(_, operands) | Word(_, _, operands):
+            return set().union(*map(names_of, operands))
+    raise AssertionError(f"no expression: {tree}")
+
+
 _UNARY = {"-": ast.USub, "+": ast.UAdd, "~": ast.Invert, "not": ast.Not}
 _BINARY = {
     **{"+": ast.Add, "-": ast.Sub, "*": ast.Mult, "/": ast.Div, "//": ast.FloorDiv, "%": ast.Mod, "**": ast.Pow},
@@ -98,7 +117,6 @@ _BINARY = {
 _LOGIC = {"and": ast.And, "or": ast.Or}
 _COMPARISON = {"<": ast.Lt, "<=": ast.LtE, ">": ast.Gt, ">=": ast.GtE, "==": ast.Eq, "!=": ast.NotEq}
 _SYMBOLS = {kind: symbol for table in (_UNARY, _BINARY, _LOGIC, _COMPARISON) for symbol, kind in table.items()}
-# `-` and `+` are both unary and binary; ast has a class for each.
 
 
 # ------------------------------------------------------------------ text -> tree

@@ -13,9 +13,10 @@ A target decides how a schedule is run. Knows no graph.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from netc.compiler.program.kernels import Kernel
+if TYPE_CHECKING:  # a plan whose code is linked already has none
+    from netc.compiler.program.kernels import Kernel
 
 # The memories of a program: parameters and states, the arena that workers share, each worker's own arena, the numbers
 # of the samples, and from TABLES on the inputs and results.
@@ -49,7 +50,7 @@ class Address:
 class Call:
     """A call of a kernel: addresses, then counts."""
 
-    kernel: Kernel
+    kernel: "Kernel"
     arguments: tuple[Address | Count, ...]
 
 

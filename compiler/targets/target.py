@@ -126,8 +126,8 @@ class Interface:
     """What the runtime provides for each call of an executable.
 
     `inputs` and `results` are the types of the arrays, by name; a name such as `rows.step.time` is a table of
-    ir/index_tables.py. `per_step` are the inputs with a value for each step. `room` is the most samples of a step, and the most rows of each varying dimension; None means any
-    number. `shared` and `private` are the bytes of an arena.
+    ir/index_tables.py. `per_step` are the inputs with a value for each step. `room` is the most samples of a step, and
+    the most rows of each varying dimension; None means any number. `shared` and `private` are the bytes of an arena.
     """
 
     inputs: "Mapping[str, Type]"

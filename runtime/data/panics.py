@@ -124,7 +124,7 @@ class _Calls:
             self._filter = None
 
     def after_fork(self) -> None:
-        """Starts anew in a process that was forked: the calls in progress are those of threads that it does not have."""
+        """Starts anew in a process that was forked. The calls in progress belong to threads that it does not have."""
         if self._filter is not None:
             self._filter.restore_in_child()
         self._lock, self._count, self._filter = threading.Lock(), 0, None

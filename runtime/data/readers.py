@@ -6,6 +6,7 @@ file stays on disk (store.py). polars is imported where a table is read, as that
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,12 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.access import opening
 from netc.runtime.data.csv_reader import read_csv
-from netc.runtime.data.idx_reader import read_idx
-from netc.runtime.data.images import Options, read_images
-from netc.runtime.data.jsonl_reader import read_jsonl
 from netc.runtime.data.npz import read_arrays
-from netc.runtime.data.parquet_reader import read_parquet
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.store import IsText
 from netc.runtime.data.table import Table, table_of
-from netc.runtime.data.text_reader import read_text
 
+Options = Mapping[str, Any]  # the settings of `images`
 Read = Callable[[Path, str, Span, IsText], Table]
 
 
@@ -59,6 +56,16 @@ def simple_reader(
     return Reader(name, doc, read_table, suffixes)
 
 
+def _reader_of_module(name: str) -> Read:
+    """The function `read_NAME` of the module NAME_reader.py, which is imported when a table is read."""
+
+    def read_table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+        function: Read = getattr(import_module(f"netc.runtime.data.{name}_reader"), f"read_{name}")
+        return function(path, shown, span, is_text)
+
+    return read_table
+
+
 def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     """The arrays of an .npz archive as columns."""
     return table_of(shown, read_arrays(path, shown, span), "arrays", span)
@@ -68,20 +75,25 @@ READERS = {
     reader.name: reader
     for reader in (
         Reader("csv", "A table of text, also as .gz. The model says which columns are numbers.", read_csv, (".csv",)),
-        Reader("parquet", "A table of typed columns.", read_parquet, (".parquet",)),
-        Reader("jsonl", "A JSON object a line, also as .gz; lists of one shape are arrays.", read_jsonl, (".jsonl",)),
+        Reader("parquet", "A table of typed columns.", _reader_of_module("parquet"), (".parquet",)),
+        Reader(
+            "jsonl",
+            "A JSON object a line, also as .gz; lists of one shape are arrays.",
+            _reader_of_module("jsonl"),
+            (".jsonl",),
+        ),
         Reader("npz", "NumPy arrays by name; no Python objects.", read_npz, (".npz",)),
         Reader(
             "text",
             'A text, also as .gz, read as a series: field("text") -> characters (or words) -> vocabulary -> '
             "window(100).",
-            read_text,
+            _reader_of_module("text"),
             (".txt",),
         ),
         Reader(
             "idx",
             "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",
-            read_idx,
+            _reader_of_module("idx"),
             takes_folder=True,
         ),
         Reader(
@@ -123,6 +135,8 @@ def read(
         refuse_irregular(path, shown, span)
     with (reading if reader_name in _BUILT_IN else decoding)(shown, span):
         if reader.read is None:
+            from netc.runtime.data.images import read_images
+
             columns, notes = read_images(path, shown, span, options or {})
             table = Table(shown, columns, notes=notes)
         else:

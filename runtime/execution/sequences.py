@@ -202,7 +202,7 @@ class SequenceStep(Step):
 
 
 def _room_of(loaded: Loaded) -> Mapping[str, int] | None:
-    """The most samples, and the most rows of each dimension, that an executable has memory for; None without a limit."""
+    """The most samples, and rows of each dimension, that an executable has memory for; None without a limit."""
     room = loaded.room
     return {BATCH: room} if isinstance(room, int) else room
 

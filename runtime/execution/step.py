@@ -96,7 +96,7 @@ class Step:
         return step
 
     def build(self, room: Sizes) -> Loaded:
-        """Build an executable, with memory for steps of at most these sizes. Raises NotEnough if the machine has less."""
+        """Build an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
         planned: Planned | None = None
 
         def make_plan(all_share: bool) -> Planned:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.export.writer import Exported
+from netc.compiler.export.exportable import Exported
 from netc.dsl.files import reason
 from netc.runtime.export.samples import from_padded, padded, samples_of
 from netc.runtime.export.separate import Failed, NotRun, predict_separately

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.export.writer import Exported
+from netc.compiler.export.exportable import Exported
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.dsl.source import NOWHERE

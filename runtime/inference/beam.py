@@ -38,8 +38,8 @@ class Decoder:
     """An output that beam search can compute, as three graphs.
 
     `before` has what the scan reads for each sample: the first carries, its sequences, captured values. `scores` is a
-    step up to the choice of a token, `after` the rest of the step. There are at most `steps` steps. `slots` are those of
-    the body.
+    step up to the choice of a token, `after` the rest of the step. There are at most `steps` steps. `slots` are the
+    operands of the scan.
     """
 
     output: str

@@ -7,6 +7,7 @@ from typing import Any
 from netc.dsl.quoting import plot_text
 from netc.runtime.figures import Figure
 from netc.runtime.insight.pictures import svg_bytes
+from netc.runtime.metric_names import watched
 
 _MOST_EPOCHS = 2_000
 _MOST_PANELS = 24
@@ -50,15 +51,14 @@ def _panels(epoch_rows: Sequence[Mapping[str, Figure]]) -> dict[str, list[str]]:
 
 def _title(name: str) -> str:
     """`loss` for `valid.loss`, `h` for `valid.watch.h.mean`."""
-    metric = name.partition(".")[2]
-    return metric.removeprefix("watch.").rpartition(".")[0] if metric.startswith("watch.") else metric
+    return watched(name) or name.partition(".")[2]
 
 
 def _draw_panel(axes: Any, epoch_rows: Sequence[Mapping[str, Figure]], names: Sequence[str]) -> None:
     """A curve for each metric, with a gap where a row does not have it, or the range of a watched value."""
     epochs = [row["epoch"] for row in epoch_rows]
     curves = {name: [_point(row.get(name)) for row in epoch_rows] for name in names}
-    if "watch." in names[0]:
+    if watched(names[0]) is not None:
         _draw_range(axes, epochs, {name.rpartition(".")[2]: values for name, values in curves.items()})
     else:
         for name, values in curves.items():

@@ -23,6 +23,7 @@ from netc.runtime.insight.sections import (
     left_out,
     page_html,
 )
+from netc.runtime.metric_names import watched
 from netc.runtime.runs.run import Run
 
 _MOST_METRICS, _MOST_PARAMETERS = 60, 300
@@ -70,7 +71,7 @@ def _part(run: Run) -> str | None:
 
 def _summary(part: str, metrics: Mapping[str, Figure]) -> Iterator[Section]:
     """The metrics that are numbers, without those of watched values."""
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and "watch." not in name}
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and watched(name) is None}
     shown = list(numbers.items())[:_MOST_METRICS]
     yield Summary([(f"{part} {shortened(name)}", f"{value:.4g}") for name, value in shown])
     yield from left_out(len(numbers), _MOST_METRICS, "metrics")

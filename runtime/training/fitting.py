@@ -6,7 +6,6 @@ import numpy as np
 
 from netc.compiler.evaluation import fitting_graphs
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.model import CLASS_WEIGHTS
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.execution.fields import Fields, RawFields
@@ -15,9 +14,9 @@ from netc.runtime.inference.evaluation import Evaluator
 
 def fit_class_weights(compiled: CompiledModel, fields: Fields) -> None:
     """Set the class weights before the first step: samples / (classes * samples of the class)."""
-    for name, array in compiled.state.arrays.items():
-        if name.startswith(CLASS_WEIGHTS) and name in compiled.model.states:
-            field = fields[name.removeprefix(CLASS_WEIGHTS)]
+    for name, info in compiled.model.states.items():
+        if info.weights_of is not None:
+            field, array = fields[info.weights_of], compiled.state.arrays[name]
             labels = np.asarray(field.rows if isinstance(field, Ragged) else field).ravel()
             counts = np.bincount(labels, minlength=len(array))
             with compiled.guard.writing:

@@ -74,7 +74,8 @@ def check(subject: Subject) -> Iterator[Difference]:
 def check_plan(subject: Subject) -> Iterator[Difference]:
     """Compares the same for the plan, emulated in a random order of tasks.
 
-    One member runs the plan for this machine; three and five run that for small limits. Each part of the comparison has one of these settings; another seed exchanges them.
+    One member runs the plan for this machine; three and five run that for small limits. Each part of the comparison
+    has one of these settings; another seed exchanges them.
     """
     if _is_too_large(subject):
         return

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
-from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role

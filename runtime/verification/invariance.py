@@ -135,7 +135,7 @@ def accumulate(subject: Subject) -> Iterator[Difference]:
 
     def step(program: Program) -> dict[str, Any]:
         losses = program.step(fields)
-        kept = {name: array.copy() for name, array in program.persistent.items() if not name.startswith("accumulated.")}
+        kept = {name: program.persistent[name].copy() for name in large.persistent}  # without accumulated gradients
         return {
             **{str(ResultKind.LOSS.named(name)): np.asarray(loss, dtype_of(program)) for name, loss in losses.items()},
             **kept,

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.ir.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.graph import Body, Graph, print_graph, verify
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.value import Value
 from netc.compiler.passes.update import STEP
@@ -13,6 +14,7 @@ from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
 from netc.runtime.training import schedule
 from netc.runtime.verification.comparison import Rounding, difference, differences
+from netc.runtime.verification.interpreter import Noise
 from netc.runtime.verification.precision import in_f64
 from netc.runtime.verification.situation import Situation
 from netc.runtime.verification.stages import Chain, Stage, chains
@@ -60,7 +62,11 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
         situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
         expected = {**before, **graph.select(ResultKind.UPDATE, situation.results(graph))}
         program.step(fields)
-        rounding = Rounding(lambda noise, at=situation: graph.select(ResultKind.UPDATE, at.results(graph, noise)))  # type: ignore[misc]
+
+        def updates_with(noise: Noise, at: Situation = situation) -> dict[str, Array]:
+            return graph.select(ResultKind.UPDATE, at.results(graph, noise))
+
+        rounding = Rounding(updates_with)
         wrong = list(differences(program.persistent, expected, rounding))
         for name, detail in wrong:
             updates = graph.results_of(ResultKind.UPDATE)

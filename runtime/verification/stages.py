@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import EVALUATED, PREDICTED, TRAINED, ResultKind
 from netc.compiler.ir.roles import Role
@@ -50,7 +51,7 @@ def for_training(graph: Graph, is_training: bool) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.role is Role.TRAINING:
-            return copy.add("constant", (), {"value": is_training}, value.type)
+            return copy.add("constant", (), Constant(is_training), value.type)
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)

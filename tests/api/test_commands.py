@@ -37,14 +37,14 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
 def test_new_writes_a_file_that_learns(table: str, target: str, metric: str, baseline: float, tmp_path: Path) -> None:
     """Without an edit within 0.03 of what a plain method reaches (../shared/data/README.md)."""
     data = ROOT / "examples" / "data" / table / f"{table}.csv"
-    made = command("new", table, "--data", data, "--target", target, cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+    printed = command("new", table, "--data", data, "--target", target, cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
     text = (tmp_path / f"{table}.net").read_text(encoding="utf-8")
     assert print_file(parse(Source("x.net", text))) == text
     done = command("train", f"{table}.net", "--strict", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = done.stdout.splitlines()[-1].split()
-    assert float(told[told.index(metric) + 1]) >= baseline - 0.03
+    words = done.stdout.splitlines()[-1].split()
+    assert float(words[words.index(metric) + 1]) >= baseline - 0.03
     assert command("new", table, "--data", data, cwd=tmp_path).returncode == 1, "a file was overwritten"
 
 
@@ -55,18 +55,18 @@ def test_new_explains_what_it_guessed(golden, tmp_path: Path) -> None:
         + "2020-02-01,,a,,1,\n",
         encoding="utf-8",
     )
-    made = command("new", "t", "--data", "t.csv", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+    printed = command("new", "t", "--data", "t.csv", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
     golden(Path(__file__).parent / "new.net", (tmp_path / "t.net").read_text(encoding="utf-8"))
     assert command("train", "t.net", "--epochs", "1", cwd=tmp_path).returncode == 0
-    for wrong, told in (
+    for wrong, message in (
         ("note", "it is a text"),
         ("same", "it is the same in every row"),
         ("prise", "did you mean `price`?"),
     ):
         refused = command("new", "u", "--data", "t.csv", "--target", wrong, cwd=tmp_path)
         assert refused.returncode == 1
-        assert told in refused.stderr
+        assert message in refused.stderr
     plain = command("new", "start", cwd=tmp_path)
     assert plain.returncode == 0
     netc.load(tmp_path / "start.net")
@@ -127,19 +127,22 @@ def test_images_are_shown(tmp_path: Path) -> None:
 
 def test_check_tries_and_tells(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
-        "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n",
+        (
+            "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n"
+            "  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n"
+        ),
         encoding="utf-8",
     )
-    found = json.loads(command("check", "m.net", "--json", "--try", cwd=tmp_path).stdout)
-    assert found["parameters"][0] == {"name": "z.dense.W", "type": "f32[3, 1]", "count": 3}
-    assert len(found["tried"]) == 2
-    assert found["warnings"] == [{"code": "W0501", "title": "nothing reads the input `unused`", "line": 3}]
+    report = json.loads(command("check", "m.net", "--json", "--try", cwd=tmp_path).stdout)
+    assert report["parameters"][0] == {"name": "z.dense.W", "type": "f32[3, 1]", "count": 3}
+    assert len(report["tried"]) == 2
+    assert report["warnings"] == [{"code": "W0501", "title": "nothing reads the input `unused`", "line": 3}]
     assert command("check", "m.net", cwd=tmp_path).returncode == 0
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
 
 
 def test_the_reference_knows_every_name(tmp_path: Path) -> None:
-    found = {one.name for one in entries()}
+    names = {entry.name for entry in entries()}
     assert {
         "relu",
         "einsum",
@@ -152,8 +155,8 @@ def test_the_reference_knows_every_name(tmp_path: Path) -> None:
         "orthogonal",
         "jsonl",
         "minmax",
-    } <= found
-    assert all(one.doc for one in entries()), [one.name for one in entries() if not one.doc]
+    } <= names
+    assert all(entry.doc for entry in entries()), [entry.name for entry in entries() if not entry.doc]
     page = command("ops", "huber", cwd=tmp_path)
     assert "block huber(a: float[...], b: float[...]) {" in page.stdout
     wrong = command("ops", "hubert", cwd=tmp_path)
@@ -162,9 +165,9 @@ def test_the_reference_knows_every_name(tmp_path: Path) -> None:
 
 
 def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:
-    told = command("explain", ROOT / "examples" / "iris.net", "--gradient", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    golden(Path(__file__).parent / "gradient.txt", told.stdout)
+    printed = command("explain", ROOT / "examples" / "iris.net", "--gradient", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    golden(Path(__file__).parent / "gradient.txt", printed.stdout)
 
 
 def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
@@ -190,12 +193,14 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
 def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)), encoding="utf-8")
     (tmp_path / "m.net").write_text(
-        'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n  y = column("b") -> standardize\n}\n'
-        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n",
+        'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n'
+        '  y = column("b") -> standardize\n}\n'
+        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n"
+        "  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n",
         encoding="utf-8",
     )
-    told = command("train", "m.net", "--set", "width=2,3", "--set", "kind=a,b/c", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
+    result = command("train", "m.net", "--set", "width=2,3", "--set", "kind=a,b/c", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
         "m-width=2-kind=a",
         "m-width=2-kind=b_c",
@@ -203,7 +208,7 @@ def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
         "m-width=3-kind=b_c",
     ]
     assert netc.open(tmp_path / "runs" / "m-width=3-kind=a").program.parameters["z.dense.W"].shape == (1, 3)
-    head, *rows = (line.split() for line in told.stdout.splitlines()[-5:])
+    head, *rows = (line.split() for line in result.stdout.splitlines()[-5:])
     assert head == ["width", "kind", "loss"]
     assert [row[:2] for row in rows] == [["2", "a"], ["2", "b/c"], ["3", "a"], ["3", "b/c"]]
     assert rows[0][2] == rows[1][2] != rows[2][2]

@@ -122,8 +122,8 @@ def in_an_editor(
     asyncio.run(run())
 
 
-def labels(found: Any) -> set[str]:
-    return {one.label for one in found.items}
+def labels(completion: Any) -> set[str]:
+    return {item.label for item in completion.items}
 
 
 def test_the_server_ends_quietly_when_it_is_asked_to() -> None:
@@ -153,8 +153,8 @@ def test_a_session(tmp_path: Path) -> None:
         client, document = editor.client, editor.document
 
         async def hover(words: str, ahead: int = 0) -> str:
-            found = await client.text_document_hover_async(types.HoverParams(document, editor.at(words, ahead)))
-            return found.contents.value if found else ""
+            shown = await client.text_document_hover_async(types.HoverParams(document, editor.at(words, ahead)))
+            return shown.contents.value if shown else ""
 
         assert "h: float[8]" in await hover("h = twice")
         assert "96 parameters: `h.twice.h.dense.W`" in await hover("h = twice")
@@ -168,10 +168,10 @@ def test_a_session(tmp_path: Path) -> None:
         assert await hover("layers; the") == ""
 
         async def definition(words: str, ahead: int = 0) -> tuple[str, int]:
-            (found,) = await client.text_document_definition_async(
+            (definition,) = await client.text_document_definition_async(
                 types.DefinitionParams(document, editor.at(words, ahead))
             )
-            return found.uri, found.range.start.line
+            return definition.uri, definition.range.start.line
 
         assert await definition("twice(x, units") == (editor.uri, 4)
         assert await definition("units = width") == (editor.uri, 4)
@@ -180,28 +180,28 @@ def test_a_session(tmp_path: Path) -> None:
         library = Path(to_fs_path(uri) or "").read_text(encoding="utf-8").splitlines()
         assert library[line].startswith("block dense(")
 
-        found = await client.text_document_references_async(
+        references = await client.text_document_references_async(
             types.ReferenceParams(types.ReferenceContext(True), document, editor.at("x: float[2]"))
         )
-        assert [one.range.start.line for one in found] == [11, 16, 19]
+        assert [reference.range.start.line for reference in references] == [11, 16, 19]
         edit = await client.text_document_rename_async(types.RenameParams(document, editor.at("x: float[2]"), "size"))
         text = TEXT
-        for one in sorted(edit.changes[editor.uri], key=lambda one: -one.range.start.line):
-            start, end = (offset_at(TEXT, place) for place in (one.range.start, one.range.end))
-            text = text[:start] + one.new_text + text[end:]
+        for edited in sorted(edit.changes[editor.uri], key=lambda edited: -edited.range.start.line):
+            start, end = (offset_at(TEXT, place) for place in (edited.range.start, edited.range.end))
+            text = text[:start] + edited.new_text + text[end:]
         assert text == TEXT.replace("  x = columns", "  size = columns").replace("input x:", "input size:").replace(
             "twice(x, units = width)", "twice(size, units = width)"
         )
-        for name, told in (
+        for name, message in (
             ("h", "`h` already exists"),
             ("let", "`let` is a word of the language"),
             ("1a", "is not a name"),
         ):
-            with pytest.raises(JsonRpcException, match=re.escape(told)):
+            with pytest.raises(JsonRpcException, match=re.escape(message)):
                 await client.text_document_rename_async(types.RenameParams(document, editor.at("x: float[2]"), name))
 
         outline = await client.text_document_document_symbol_async(types.DocumentSymbolParams(document))
-        assert [one.name for one in outline] == ["width", "twice", "h", "x", "y", "h", "z", "error"]
+        assert [symbol.name for symbol in outline] == ["width", "twice", "h", "x", "y", "h", "z", "error"]
 
     in_an_editor(tmp_path / "m.net", talk)
 
@@ -218,16 +218,16 @@ def test_faults_as_one_types(tmp_path: Path) -> None:
         assert (fault.code, fault.severity) == ("E0201", types.DiagnosticSeverity.Error)
         assert fault.range.start == place.start
         assert "did you mean `dense`?" in fault.message
-        found = await editor.client.text_document_code_action_async(
+        code_actions = await editor.client.text_document_code_action_async(
             types.CodeActionParams(editor.document, fault.range, types.CodeActionContext([fault]))
         )
-        assert [one.title for one in found] == ["`dense` in place of `dennse`"]
-        (edit,) = found[0].edit.changes[editor.uri]
+        assert [action.title for action in code_actions] == ["`dense` in place of `dennse`"]
+        (edit,) = code_actions[0].edit.changes[editor.uri]
         editor.change(edit.new_text, edit.range)
         assert await editor.faults() == []
 
         editor.change(TEXT.replace("output z = z", "output z = z +"))
-        assert [one.code for one in await editor.faults()] == ["E0101"]
+        assert [fault.code for fault in await editor.faults()] == ["E0101"]
         hover = await editor.client.text_document_hover_async(types.HoverParams(editor.document, editor.at("h ->")))
         assert "h: float[8]" in hover.contents.value, "what was known before the text broke"
 
@@ -238,19 +238,19 @@ def test_faults_as_one_types(tmp_path: Path) -> None:
         )
         (warning,) = await editor.faults()
         assert (warning.code, warning.severity) == ("W0501", types.DiagnosticSeverity.Warning)
-        found = await editor.client.text_document_code_action_async(
+        code_actions = await editor.client.text_document_code_action_async(
             types.CodeActionParams(editor.document, warning.range, types.CodeActionContext([warning]))
         )
-        (edit,) = found[-1].edit.changes[editor.uri]
+        (edit,) = code_actions[-1].edit.changes[editor.uri]
         assert edit.new_text == "  # allow: W0501"
         editor.change(edit.new_text, edit.range)
         assert await editor.faults() == []
 
         editor.change("model{\n  input   x:float[2]\n  output y=x\n}\n")
-        found = await editor.client.text_document_formatting_async(
+        code_actions = await editor.client.text_document_formatting_async(
             types.DocumentFormattingParams(editor.document, types.FormattingOptions(2, True))
         )
-        assert [one.new_text for one in found] == ["model {\n  input x: float[2]\n  output y = x\n}\n"]
+        assert [edited.new_text for edited in code_actions] == ["model {\n  input x: float[2]\n  output y = x\n}\n"]
 
     in_an_editor(tmp_path / "m.net", talk)
 
@@ -278,13 +278,13 @@ def test_faults_as_one_types(tmp_path: Path) -> None:
 )
 def test_what_may_come_next(text: str, offered: set[str], absent: set[str]) -> None:
     offset = text.index("|")
-    whole = text.replace("|", "")
-    known = Analysis(whole, None, Counts())
-    if known.file is None:  # an editor has the text before
-        known = Analysis(re.sub(r"h = .*", "h = x", whole), None, Counts())
-    found = {one.label for one in completions(whole, offset, known)}
-    assert offered <= found
-    assert not absent & found
+    source = text.replace("|", "")
+    analysis = Analysis(source, None, Counts())
+    if analysis.file is None:  # an editor has the text before
+        analysis = Analysis(re.sub(r"h = .*", "h = x", source), None, Counts())
+    labels_there = {completion.label for completion in completions(source, offset, analysis)}
+    assert offered <= labels_there
+    assert not absent & labels_there
 
 
 def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
@@ -305,8 +305,8 @@ def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
             await client.text_document_completion_async(types.CompletionParams(document, at))
             await client.text_document_definition_async(types.DefinitionParams(document, at))
             await client.text_document_document_symbol_async(types.DocumentSymbolParams(document))
-            whole = types.Range(types.Position(0, 0), types.Position(len(lines), 0))
-            actions = types.CodeActionParams(document, whole, types.CodeActionContext([]))
+            whole_text = types.Range(types.Position(0, 0), types.Position(len(lines), 0))
+            actions = types.CodeActionParams(document, whole_text, types.CodeActionContext([]))
             await client.text_document_code_action_async(actions)
             formatting = types.DocumentFormattingParams(document, types.FormattingOptions(2, True))
             await client.text_document_formatting_async(formatting)
@@ -338,9 +338,9 @@ def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
     ],
 )
 def test_a_hint_is_put_in(text: str, title: str, mended: str) -> None:
-    known = Analysis(text, None, Counts())
-    found = [one for diagnostic in known.diagnostics for one in actions(known, diagnostic)]
-    (chosen,) = [one for one in found if one.title == title]
+    analysis = Analysis(text, None, Counts())
+    offered = [action for diagnostic in analysis.diagnostics for action in actions(analysis, diagnostic)]
+    (chosen,) = [action for action in offered if action.title == title]
     span = chosen.edit.span
     assert mended in text[: span.start] + chosen.edit.text + text[span.end :]
 

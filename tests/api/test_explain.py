@@ -26,9 +26,9 @@ TEXT = """model {
 
 def test_what_a_pass_did(golden, tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
-    told = command("explain", "m.net", "--after", "simplify", "--diff", "expand", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    golden(HERE / "diff.txt", told.stdout)
+    printed = command("explain", "m.net", "--after", "simplify", "--diff", "expand", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    golden(HERE / "diff.txt", printed.stdout)
     assert command("explain", "m.net", "--diff", "sink", cwd=tmp_path).returncode == 2  # the last pass, and itself
 
 
@@ -63,9 +63,9 @@ def test_what_a_change_of_the_file_did(golden, tmp_path: Path) -> None:
     (tmp_path / "now.net").write_text(
         "# one line more\n" + TEXT.replace("dense(5) -> tanh", "dense(5) -> relu"), encoding="utf-8"
     )
-    told = command("explain", "now.net", "--diff", "before.net", "--after", "elaborate", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    golden(HERE / "changed.txt", re.sub(r"(bytes of a step).*", r"\1 ...", told.stdout))  # of a machine's own
+    printed = command("explain", "now.net", "--diff", "before.net", "--after", "elaborate", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    golden(HERE / "changed.txt", re.sub(r"(bytes of a step).*", r"\1 ...", printed.stdout))  # of a machine's own
     same = command("explain", "now.net", "--diff", "now.net", "--after", "simplify", cwd=tmp_path)
     assert same.stdout.endswith("\nthe same values\n")
     wrong = command("explain", "now.net", "--diff", "nothing", cwd=tmp_path)
@@ -89,8 +89,8 @@ def test_lines_of_two_texts() -> None:
 
 def test_one_line_after_a_pass(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
-    told = command("explain", "m.net", "--after", "elaborate", "--line", "4", cwd=tmp_path)
-    assert [line.split(" = ")[1].split("(")[0].split("[")[0] for line in told.stdout.splitlines()] == [
+    printed = command("explain", "m.net", "--after", "elaborate", "--line", "4", cwd=tmp_path)
+    assert [line.split(" = ")[1].split("(")[0].split("[")[0] for line in printed.stdout.splitlines()] == [
         "parameter",
         "parameter",
         "einsum",
@@ -101,19 +101,19 @@ def test_one_line_after_a_pass(tmp_path: Path) -> None:
 
 def test_which_values_share_a_loop(golden, tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT + "train { optimizer = sgd(lr = 0.1) }\n", encoding="utf-8")
-    told = command("explain", "m.net", "--fusion", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    golden(HERE / "fusion.txt", told.stdout)
+    printed = command("explain", "m.net", "--fusion", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    golden(HERE / "fusion.txt", printed.stdout)
     only = command("explain", "m.net", "--fusion", "--line", "7", cwd=tmp_path)
-    assert 0 < len(only.stdout) < len(told.stdout)
+    assert 0 < len(only.stdout) < len(printed.stdout)
 
 
 def test_how_wide_a_kernel_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     assert command("check", "m.net", "--try", cwd=tmp_path).returncode == 0
-    told = command("explain", "m.net", "--line", "4", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    assert re.search(r"tanh : f32\[batch, 5\]\n# vectors of (4|8|16) elements\ndef kernel", told.stdout)
+    printed = command("explain", "m.net", "--line", "4", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    assert re.search(r"tanh : f32\[batch, 5\]\n# vectors of (4|8|16) elements\ndef kernel", printed.stdout)
     (tmp_path / "other.net").write_text(TEXT.replace("dense(5)", "dense(7)"), encoding="utf-8")
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))  # where nobody compiled anything yet
     new = command("explain", "other.net", "--line", "4", cwd=tmp_path)
@@ -127,7 +127,7 @@ def test_where_the_time_goes(tmp_path: Path) -> None:
     assert rows[0].split()[:3] == ["line", "text", "kernels"]
     assert any("dense(16)" in row for row in rows)
     picture = ElementTree.fromstring((tmp_path / "iris.svg").read_text(encoding="utf-8"))
-    titles = [one.text or "" for one in picture.iter("{http://www.w3.org/2000/svg}title")]
+    titles = [element.text or "" for element in picture.iter("{http://www.w3.org/2000/svg}title")]
     assert [title.partition(":")[0] for title in titles if title.startswith(("forward", "backward", "update"))] == [
         "forward",
         "backward",

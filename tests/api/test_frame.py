@@ -66,7 +66,8 @@ def test_a_fault_of_netc_is_one_message_with_a_file_to_report(cache: Path) -> No
     (path,) = (cache / failures.FOLDER).iterdir()
     assert done.stdout == ""
     assert done.stderr == (
-        f"error[E1302]: netc failed: RuntimeError: outer\n --> {path}\n  | versions, the command and the traceback are in this file\n"
+        f"error[E1302]: netc failed: RuntimeError: outer\n --> {path}\n"
+        "  | versions, the command and the traceback are in this file\n"
         "  = hint: this is a fault of netc; please report it, with that text and your files\n"
     )
     text = path.read_text(encoding="utf-8")
@@ -108,7 +109,7 @@ def test_old_failures_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = failures.keep("new")
     assert path is not None
     assert path.read_text(encoding="utf-8") == "new"
-    kept = sorted(one.name for one in folder.iterdir())
+    kept = sorted(path.name for path in folder.iterdir())
     assert len(kept) == 20
     assert kept[0] == "20200101-000021-1.txt"
 
@@ -121,7 +122,10 @@ def test_old_failures_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "unwritable",
             WRONG,
-            "error[E1007]: the system refuses a file or a folder\n --> /some/\\x1b[2Jfile\n  | No space left on device\n",
+            (
+                "error[E1007]: the system refuses a file or a folder\n --> /some/\\x1b[2Jfile\n"
+                "  | No space left on device\n"
+            ),
         ),
         ("odd", FAILED, "error[E1302]: netc failed: Odd\n"),
         ("eof", FAILED, "error[E1302]: netc failed: EOFError: no more\n"),
@@ -278,7 +282,8 @@ def test_messages_are_bounded(tmp_path: Path) -> None:
     """A cell, a column, a line of the file: however long it is, a message about it is for people."""
     (tmp_path / "m.net").write_text(
         'data {\n  source = csv("d.csv")\n  x = column("x")\n  y = column("y") -> classes\n}\n'
-        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n  loss cross_entropy(z, y)\n}\n",
+        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n"
+        "  loss cross_entropy(z, y)\n}\n",
         encoding="utf-8",
     )
     long = "z" * 300_000

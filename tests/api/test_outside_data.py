@@ -107,13 +107,13 @@ def text(request: pytest.FixtureRequest, place: Path) -> str:
 
 def test_an_editor_opens_nothing_outside_and_says_so(text: str, place: Path) -> None:
     with nothing_outside_opens(place / "project"):
-        known = Analysis(text, place / "project" / "m.net", Counts())
-        (found,) = known.diagnostics
-    assert found.code == "E0807"
-    assert found.primary.span.text == text.partition("(")[2].partition(")")[0]
-    assert "netc lsp --allow" in (found.hint or "")
-    assert "secret1" not in found.render()
-    assert known.names.at(text.index("z = x")) is not None, "what does not depend on the data is known all the same"
+        analysis = Analysis(text, place / "project" / "m.net", Counts())
+        (diagnostic,) = analysis.diagnostics
+    assert diagnostic.code == "E0807"
+    assert diagnostic.primary.span.text == text.partition("(")[2].partition(")")[0]
+    assert "netc lsp --allow" in (diagnostic.hint or "")
+    assert "secret1" not in diagnostic.render()
+    assert analysis.names.at(text.index("z = x")) is not None, "what does not depend on the data is known all the same"
 
 
 def test_the_watch_sees_what_is_opened(place: Path) -> None:
@@ -123,8 +123,8 @@ def test_the_watch_sees_what_is_opened(place: Path) -> None:
 
 
 def test_data_of_the_workspace_are_opened(text: str, place: Path) -> None:
-    known = Analysis(text, place / "project" / "m.net", Counts([place]))
-    assert not known.diagnostics, "three classes, as many as the logits"
+    analysis = Analysis(text, place / "project" / "m.net", Counts([place]))
+    assert not analysis.diagnostics, "three classes, as many as the logits"
 
 
 def test_a_command_reads_what_it_is_told_to_and_check_names_it(text: str, place: Path) -> None:
@@ -158,16 +158,16 @@ def test_check_names_data_before_it_is_read(place: Path) -> None:
 def test_parts_with_files_of_their_own(place: Path) -> None:
     (place / "project" / "t.jsonl").write_text(TABLE, encoding="utf-8")
     text = text_of('jsonl("t.jsonl")\n  split = (train = jsonl("t.jsonl"), test = jsonl("../data/t.jsonl"))')
-    (found,) = Analysis(text, place / "project" / "m.net", Counts()).diagnostics
-    assert (found.code, found.primary.span.text) == ("E0807", '"../data/t.jsonl"')
+    (diagnostic,) = Analysis(text, place / "project" / "m.net", Counts()).diagnostics
+    assert (diagnostic.code, diagnostic.primary.span.text) == ("E0807", '"../data/t.jsonl"')
 
 
 def test_a_text_without_a_file_has_no_folder_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     text = text_of('jsonl("data/t.jsonl")')
     with nothing_outside_opens():
-        (found,) = Analysis(text, None, Counts()).diagnostics
-    assert found.code == "E0807"
+        (diagnostic,) = Analysis(text, None, Counts()).diagnostics
+    assert diagnostic.code == "E0807"
     assert not Analysis(text, None, Counts([place])).diagnostics
 
 
@@ -178,13 +178,13 @@ def test_the_definition_of_an_import_is_looked_for_in_the_folder_alone(place: Pa
     (place / "project" / "linked.net").symlink_to(place / "data" / "blocks.net")
     (place / "data" / "blocks.txt").write_text(block, encoding="utf-8")
 
-    def found(path: str) -> list[Path | None]:
+    def sources_of(path: str) -> list[Path | None]:
         text = f'import "{path}"\nmodel {{\n  input x: float[4]\n  output y = twice(x)\n}}\n'
         with nothing_outside_opens(place / "project"):
-            known = Analysis(text, place / "project" / "m.net", Counts())
-            return [one.source.path for one in definitions(known, text.index("twice"))]
+            analysis = Analysis(text, place / "project" / "m.net", Counts())
+            return [definition.source.path for definition in definitions(analysis, text.index("twice"))]
 
-    assert found("blocks.net") == [place / "project" / "blocks.net"]
+    assert sources_of("blocks.net") == [place / "project" / "blocks.net"]
     for outside in (
         "../data/blocks.net",
         f"{place}/data/blocks.net",
@@ -192,11 +192,11 @@ def test_the_definition_of_an_import_is_looked_for_in_the_folder_alone(place: Pa
         "../data/blocks.txt",
         "/etc/passwd",
     ):
-        assert found(outside) == [], outside
+        assert sources_of(outside) == [], outside
 
 
 @pytest.mark.parametrize(
-    ("arguments", "has_workspace", "options", "told"),
+    ("arguments", "has_workspace", "options", "message"),
     [
         ((), False, None, "outside of this file's folder and of the workspace"),
         ((), True, None, None),
@@ -206,16 +206,16 @@ def test_the_definition_of_an_import_is_looked_for_in_the_folder_alone(place: Pa
     ],
 )
 def test_what_the_server_may_open(
-    arguments: tuple[str, ...], has_workspace: bool, options: object, told: str | None, place: Path
+    arguments: tuple[str, ...], has_workspace: bool, options: object, message: str | None, place: Path
 ) -> None:
     async def talk(editor: Editor) -> None:
         editor.open(text_of('jsonl("../data/t.jsonl")'))
-        found = await asyncio.wait_for(editor.faults(), 600)
-        if told is None:
-            assert found == []
+        faults = await asyncio.wait_for(editor.faults(), 600)
+        if message is None:
+            assert faults == []
             return
-        assert [(one.code, one.severity) for one in found] == [("E0807", types.DiagnosticSeverity.Information)]
-        assert told in found[0].message
+        assert [(fault.code, fault.severity) for fault in faults] == [("E0807", types.DiagnosticSeverity.Information)]
+        assert message in faults[0].message
 
     words = [str(place / "data") if word == "DATA" else word for word in arguments]
     in_an_editor(place / "project" / "m.net", talk, words, place if has_workspace else None, options)

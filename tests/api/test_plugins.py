@@ -115,10 +115,10 @@ def _climbed(x, least):
 def _climbed_back(g, x, least):
     steps = np.diff(x, axis=-2)
     each = np.where(steps > least, g[..., None, :] / (1 + np.maximum(steps, 0)), 0)
-    made = np.zeros(x.shape)
-    made[..., 1:, :] += each
-    made[..., :-1, :] -= each
-    return made
+    result = np.zeros(x.shape)
+    result[..., 1:, :] += each
+    result[..., :-1, :] -= each
+    return result
 
 
 climb_back = Operation(
@@ -136,9 +136,9 @@ def _second(h, g, x, least):
     n = int(x.type.dims[-2])
     axis = x.type.rank - 2
 
-    def steps(one):
-        later = apply("slice", one, axis=axis, start=1, stop=n)
-        return later - apply("slice", one, axis=axis, start=0, stop=n - 1)
+    def steps(sequence):
+        later = apply("slice", sequence, axis=axis, start=1, stop=n)
+        return later - apply("slice", sequence, axis=axis, start=0, stop=n - 1)
 
     s, d = steps(x), steps(h)
     zero = s * 0.0
@@ -181,16 +181,16 @@ jitter = Operation(
 
 
 @pytest.fixture
-def known() -> Iterator[None]:
+def registered() -> Iterator[None]:
     """What these operations are called is known, as a plug-in's would be."""
-    for one in (climb, climb_back, polar, jitter):
-        netc.register(one)
+    for operation in (climb, climb_back, polar, jitter):
+        netc.register(operation)
     yield
-    for one in (climb, climb_back, polar, jitter):
-        del OPERATIONS[one.name]
+    for operation in (climb, climb_back, polar, jitter):
+        del OPERATIONS[operation.name]
 
 
-@pytest.mark.usefixtures("known")
+@pytest.mark.usefixtures("registered")
 def test_a_kernel_of_ones_own() -> None:
     check(climb)
     text = """model {
@@ -227,20 +227,23 @@ def test_a_number_that_is_not_given_is_a_message(kind: str) -> None:
         del OPERATIONS["climbing"]
 
 
-@pytest.mark.usefixtures("known")
+@pytest.mark.usefixtures("registered")
 def test_several_results_and_noise() -> None:
     check(polar)
-    text = "model {\n  input x: float[3]\n  r, a = polar(x, 2 * x)\n  output a = a\n  output r = polar(x, x) + r\n  output j = jitter(x, amount = 0.5)\n}\n"
+    text = (
+        "model {\n  input x: float[3]\n  r, a = polar(x, 2 * x)\n  output a = a\n  output r = polar(x, x) + r\n"
+        "  output j = jitter(x, amount = 0.5)\n}\n"
+    )
     x = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
-    found = netc.compile(netc.parse(text)).predict({"x": x})
-    np.testing.assert_allclose(found["a"], x / (1 + 4 * x * x), rtol=1e-5)
-    np.testing.assert_allclose(found["r"], np.sqrt(2 * x * x + 0.1) + np.sqrt(5 * x * x + 0.1), rtol=1e-5)
-    noise = found["j"] - x
+    predicted = netc.compile(netc.parse(text)).predict({"x": x})
+    np.testing.assert_allclose(predicted["a"], x / (1 + 4 * x * x), rtol=1e-5)
+    np.testing.assert_allclose(predicted["r"], np.sqrt(2 * x * x + 0.1) + np.sqrt(5 * x * x + 0.1), rtol=1e-5)
+    noise = predicted["j"] - x
     assert abs(noise.std() - 0.5) < 0.03
     assert abs(noise.mean()) < 0.05
 
 
-@pytest.mark.parametrize("operation", [mish, hill, sum_of_cubes, largest], ids=lambda one: one.name)
+@pytest.mark.parametrize("operation", [mish, hill, sum_of_cubes, largest], ids=lambda operation: operation.name)
 def test_right_definitions_are_right(operation: Operation) -> None:
     check(operation)
     assert operation.name not in OPERATIONS, "a test leaves it registered"
@@ -388,11 +391,11 @@ WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_definitions_are_told(what: str) -> None:
-    make, where, told = WRONG[what]
+    make, where, message = WRONG[what]
     first = next(findings(make()), None)
     assert first is not None, "nothing was found"
     assert str(first).startswith(f"{where}: "), str(first)
-    assert told in first.message, str(first)
+    assert message in first.message, str(first)
     with pytest.raises(AssertionError, match=first.point):
         check(make())
 
@@ -472,9 +475,9 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
     refused = run(project, "predict", "runs/m", "d.csv")
     assert refused.returncode == 1, "a run chose what is imported"
     assert "it was trained with the plug-in `mine`\n  = hint: --plugin mine, if you trust it\n" in refused.stderr
-    told = run(project, "predict", "runs/m", "d.csv", "--plugin", "mine")
-    assert told.returncode == 0, told.stderr
-    assert len(told.stdout.splitlines()) == 41
+    result = run(project, "predict", "runs/m", "d.csv", "--plugin", "mine")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 41
     page = run(project, "ops", "softly", "--plugin", "mine").stdout
     assert page.startswith(
         "softly(x, scale = 1.0)    (operation)\nx / (scale + |x|).\nDefined by the plug-in `mine`.\n"
@@ -486,14 +489,14 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
 
 
 def test_an_installed_plugin_needs_no_option(project: Path) -> None:
-    made = project / "mine-1.0.dist-info"
-    made.mkdir()
-    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n", encoding="utf-8")
-    (made / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:soft\n", encoding="utf-8")
+    metadata = project / "mine-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:soft\n", encoding="utf-8")
     done = run(project, "train", "m.net")
     assert done.returncode == 0, done.stderr
     assert "softly(x, scale = 1.0)" in run(project, "ops").stdout
-    (made / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:hard\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:hard\n", encoding="utf-8")
     broken = run(project, "check", "m.net")
     assert broken.returncode == 1
     assert broken.stderr.startswith(
@@ -527,10 +530,10 @@ def test_an_installed_plugin_needs_no_option(project: Path) -> None:
 def test_a_plugin_that_does_not_load_is_a_message(text: str, message: str, project: Path) -> None:
     (project / "mine.py").write_text(text, encoding="utf-8")
     (project / "plain.net").write_text(NET.replace("NAME(x -> dense(4), scale = 2)", "x -> dense(4)"), encoding="utf-8")
-    told = run(project, "check", "plain.net", "--plugin", "mine")
-    assert told.returncode == 1
-    assert told.stderr.startswith(message + "\n"), told.stderr
-    assert "Traceback" not in told.stderr
+    result = run(project, "check", "plain.net", "--plugin", "mine")
+    assert result.returncode == 1
+    assert result.stderr.startswith(message + "\n"), result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_pass_a_step_and_blocks(project: Path) -> None:
@@ -543,10 +546,10 @@ def test_a_pass_a_step_and_blocks(project: Path) -> None:
     )
     done = run(project, "train", "m.net", "--plugin", "mine")
     assert done.returncode == 0, done.stderr
-    told = run(project, "explain", "m.net", "--diff", "simplify", "--after", "twins", "--plugin", "mine")
-    assert told.returncode == 0, told.stderr
-    assert "-add@11 = add(x, x) : f32[batch, 2]" in told.stdout
-    assert re.search(r"^\+multiply@11\.\d+ = multiply\(x, 2\.0\) : f32\[batch, 2\]$", told.stdout, re.MULTILINE)
+    result = run(project, "explain", "m.net", "--diff", "simplify", "--after", "twins", "--plugin", "mine")
+    assert result.returncode == 0, result.stderr
+    assert "-add@11 = add(x, x) : f32[batch, 2]" in result.stdout
+    assert re.search(r"^\+multiply@11\.\d+ = multiply\(x, 2\.0\) : f32\[batch, 2\]$", result.stdout, re.MULTILINE)
     page = run(project, "ops", "softly", "--plugin", "mine").stdout
     assert page.startswith("softly(x: float[...])    (layer)\nAs it is.\nDefined by the plug-in `mine`.\n")
     untested = run(project, "ops", "twins", "--test", "--plugin", "mine")
@@ -555,7 +558,10 @@ def test_a_pass_a_step_and_blocks(project: Path) -> None:
     assert run(project, "predict", "runs/m", "d.csv", "--plugin", "mine").returncode == 0
 
 
-EXAMPLE = "model {\n  input x: float[3]\n  target y: float\n  param w: float[3] = ones\n  loss mse(sum(x * w + x * w), y)\n}\n"
+EXAMPLE = (
+    "model {\n  input x: float[3]\n  target y: float\n  param w: float[3] = ones\n  loss mse(sum(x * w + x * w), y)\n"
+    "}\n"
+)
 
 
 def twins(rule: Callable[..., object], example: str = EXAMPLE) -> Pass:
@@ -576,18 +582,21 @@ def summed(copy: Graph, value: Value, operands: list[Value]) -> Value:
 
 
 @pytest.mark.parametrize(
-    ("one", "told"),
+    ("wrong", "message"),
     [
-        (twins(lambda *given: doubled(*given, factor=3.0)), "pass, twins, its example: with it the loss `mse` is"),
+        (
+            twins(lambda *operands: doubled(*operands, factor=3.0)),
+            "pass, twins, its example: with it the loss `mse` is",
+        ),
         (twins(summed), "pass, twins, its example: it raises"),
         (twins(doubled, ""), "example, twins: there is none to test it with"),
         (twins(doubled, EXAMPLE.replace("x * w + x * w", "x * w")), "pass, twins, its example: it changes nothing"),
     ],
 )
-def test_a_wrong_pass_is_told(one: Pass, told: str) -> None:
+def test_a_wrong_pass_is_told(wrong: Pass, message: str) -> None:
     check(twins(doubled))
-    with pytest.raises(AssertionError, match=re.escape(told)):
-        check(one)
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        check(wrong)
 
 
 def test_a_script_registers_what_it_defines() -> None:
@@ -595,8 +604,8 @@ def test_a_script_registers_what_it_defines() -> None:
     try:
         text = "model {\n  input x: float[3]\n  output y = mish(x) + mish(2 * x)\n}\n"
         x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
-        found = netc.compile(netc.parse(text)).predict({"x": x})["y"]
-        np.testing.assert_allclose(found, MISH["reference"](x) + MISH["reference"](2 * x), rtol=1e-5, atol=1e-6)
+        predicted = netc.compile(netc.parse(text)).predict({"x": x})["y"]
+        np.testing.assert_allclose(predicted, MISH["reference"](x) + MISH["reference"](2 * x), rtol=1e-5, atol=1e-6)
         with pytest.raises(ValueError, match="an operation `mish` is registered already"):
             netc.register(mish)
         text = "model {\n  input x: class(3)\n  output y = mish(x)\n}\n"

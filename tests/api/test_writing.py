@@ -49,9 +49,9 @@ def unwritable(folder: Path) -> dict[str, Path]:
 
 def test_what_cannot_be_written_is_a_message(tmp_path: Path) -> None:
     for why, path in unwritable(tmp_path).items():
-        with pytest.raises(netc.Fault) as told:
+        with pytest.raises(netc.Fault) as raised:
             write_whole(path, b"content")
-        message = str(told.value)
+        message = str(raised.value)
         assert message.startswith("error[E1001]: cannot write `")
         assert why in message or why in ("null", "surrogates")
         assert message.isprintable() or message.replace("\n", "").isprintable()
@@ -186,12 +186,12 @@ _FILES = [path for floor in ("dsl", "compiler", "runtime", "api") for path in (R
 
 def calls(path: Path) -> list[str]:
     """What a file calls: `open`, `.write_text`, ..., each with the module if that is named."""
-    found = []
+    calls = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            found += [name, name.rpartition(".")[2]]
-    return found
+            calls += [name, name.rpartition(".")[2]]
+    return calls
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(ROOT)))

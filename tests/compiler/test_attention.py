@@ -16,7 +16,10 @@ FIELDS = {"x": X, "y": Y, "one": ONE}
 # z: float[time, 4], of x: float[time, 6] and k: float[s, 6]
 MADE = {
     "attention": "z = attention(x -> dense(6), k, k) -> dense(4)",
-    "heads, causal, positions": "h = x -> positions -> self_attention(heads = 2, causal = true)\n  z = concat(h, attention(h, k, k, heads = 3)) -> dense(4)",
+    "heads, causal, positions": (
+        "h = x -> positions -> self_attention(heads = 2, causal = true)\n"
+        "  z = concat(h, attention(h, k, k, heads = 3)) -> dense(4)"
+    ),
     "a query in a scan": """layer f = dense(5)
   param Q: float[5, 6]
   h = scan xt in x with h = zeros(5) {
@@ -60,10 +63,12 @@ MADE = {
 }
 
 
-def text_of(made: str) -> str:
+def text_of(statement: str) -> str:
     return (
-        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  target one: class(4)[time]\n  k = y -> dense(6)\n"
-        f"  {made}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n  batch = 7\n}}\n"
+        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  target one: class(4)[time]\n"
+        "  k = y -> dense(6)\n"
+        f"  {statement}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n"
+        f"  batch = 7\n}}\n"
     )
 
 
@@ -76,18 +81,22 @@ def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> Non
     inputs = {key: FIELDS[key] for key in ("x", "y")}
     expected, (loss, gradients) = reference.predict(inputs)["p"], reference.gradients(FIELDS)
     alone = [{key: field[i : i + 1] for key, field in FIELDS.items()} for i in range(len(LENGTHS))]
-    for i, one in enumerate(alone):
-        given = {key: one[key] for key in inputs}
-        np.testing.assert_allclose(reference.predict(given)["p"][0], expected[i], rtol=1e-12, atol=1e-13)
-    each = [reference.gradients(one) for one in alone]
+    for i, sample in enumerate(alone):
+        sample_inputs = {key: sample[key] for key in inputs}
+        np.testing.assert_allclose(reference.predict(sample_inputs)["p"][0], expected[i], rtol=1e-12, atol=1e-13)
+    each = [reference.gradients(sample) for sample in alone]
     shares = np.array(LENGTHS) / sum(LENGTHS)
-    assert loss == pytest.approx(sum(share * one for share, (one, _) in zip(shares, each, strict=True)), rel=1e-12)
+    assert loss == pytest.approx(
+        sum(share * sample_loss for share, (sample_loss, _) in zip(shares, each, strict=True)), rel=1e-12
+    )
     for key, gradient in gradients.items():
-        whole = sum(share * one[key] for share, (_, one) in zip(shares, each, strict=True))
-        np.testing.assert_allclose(gradient, whole, rtol=1e-9, atol=1e-12, err_msg=key)
+        expected_gradient = sum(
+            share * gradients_of_sample[key] for share, (_, gradients_of_sample) in zip(shares, each, strict=True)
+        )
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-12, err_msg=key)
     for program in compiled:
-        for one, other in zip(program.predict(inputs)["p"], expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        for predicted, other in zip(program.predict(inputs)["p"], expected, strict=True):
+            np.testing.assert_allclose(predicted, other, rtol=1e-10, atol=1e-12)
         for key, gradient in program.gradients(FIELDS)[1].items():
             np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
             np.testing.assert_array_equal(gradient, compiled[0].gradients(FIELDS)[1][key])
@@ -116,17 +125,17 @@ def test_self_attention_is_pytorchs(causal: bool) -> None:
         theirs.in_proj_bias.copy_(torch.tensor(own["b"]))
         theirs.out_proj.weight.copy_(torch.tensor(own["W_out"].T.copy()))
         theirs.out_proj.bias.copy_(torch.tensor(own["b_out"]))
-    wanted = [rng.standard_normal(x.shape) for x in X]
-    found, total = program.predict({"x": X})["p"], torch.zeros((), dtype=torch.float64)
-    for x, y, z in zip(X, wanted, found, strict=True):
-        one = torch.tensor(x)[None]
+    truths = [rng.standard_normal(x.shape) for x in X]
+    predicted, total = program.predict({"x": X})["p"], torch.zeros((), dtype=torch.float64)
+    for x, y, z in zip(X, truths, predicted, strict=True):
+        sequence = torch.tensor(x)[None]
         mask = torch.triu(torch.ones(len(x), len(x), dtype=torch.bool), diagonal=1) if causal else None
-        made, _ = theirs(one, one, one, attn_mask=mask, need_weights=False)
-        np.testing.assert_allclose(z, made[0].detach().numpy(), rtol=1e-9, atol=1e-11)
-        total = total + ((made[0] - torch.tensor(y)) ** 2).mean(dim=1).sum()
+        attended, _ = theirs(sequence, sequence, sequence, attn_mask=mask, need_weights=False)
+        np.testing.assert_allclose(z, attended[0].detach().numpy(), rtol=1e-9, atol=1e-11)
+        total = total + ((attended[0] - torch.tensor(y)) ** 2).mean(dim=1).sum()
     total = total / sum(LENGTHS)
     total.backward()
-    loss, gradients = program.gradients({"x": X, "y": wanted})
+    loss, gradients = program.gradients({"x": X, "y": truths})
     assert loss == pytest.approx(total.item(), rel=1e-12)
     pairs = {
         "W": theirs.in_proj_weight,
@@ -141,16 +150,17 @@ def test_self_attention_is_pytorchs(causal: bool) -> None:
 def test_attention_between_two_is_pytorchs() -> None:
     torch = pytest.importorskip("torch")
     program = run(
-        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  output p = attention(x, concat(y, y[:, 1:3]), y, heads = 2)\n}\n"
+        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n"
+        "  output p = attention(x, concat(y, y[:, 1:3]), y, heads = 2)\n}\n"
         "train { precision = f64 }\n"
     )
     for x, y, z in zip(X, Y, program.predict({"x": X, "y": Y})["p"], strict=True):
         q, k, v = (
-            torch.tensor(one).reshape(len(one), 2, -1).transpose(0, 1)
-            for one in (x, np.concatenate([y, y[:, 1:3]], axis=1), y)
+            torch.tensor(array).reshape(len(array), 2, -1).transpose(0, 1)
+            for array in (x, np.concatenate([y, y[:, 1:3]], axis=1), y)
         )
-        made = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(len(x), 4)
-        np.testing.assert_allclose(z, made.numpy(), rtol=1e-9, atol=1e-11)
+        attended = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(len(x), 4)
+        np.testing.assert_allclose(z, attended.numpy(), rtol=1e-9, atol=1e-11)
 
 
 def test_a_product_of_weights_comes_before_the_rows() -> None:
@@ -159,9 +169,9 @@ def test_a_product_of_weights_comes_before_the_rows() -> None:
         '  output p = einsum(A, B, x, "am,mk,tm->tk")\n}\ntrain { precision = f64 }\n'
     )
     program = run(text)
-    held = program.parameters
+    parameters = program.parameters
     for x, z in zip(X, program.predict({"x": X})["p"], strict=True):
-        np.testing.assert_allclose(z, np.einsum("am,mk,tm->tk", held["A"], held["B"], x), rtol=1e-10)
+        np.testing.assert_allclose(z, np.einsum("am,mk,tm->tk", parameters["A"], parameters["B"], x), rtol=1e-10)
 
 
 def test_positions_are_waves() -> None:
@@ -175,10 +185,10 @@ def test_positions_are_waves() -> None:
 
 
 def test_an_output_of_two_lengths_is_cut_to_them() -> None:
-    found = run(text_of("z = x -> dense(4)\n  output w = softmax(x @ transpose(k))")).predict({"x": X, "y": Y})["w"]
-    assert [one.shape for one in found] == list(zip(LENGTHS, OTHERS, strict=True))
-    for one in found:
-        np.testing.assert_allclose(one.sum(axis=1), 1, rtol=1e-12)
+    weights = run(text_of("z = x -> dense(4)\n  output w = softmax(x @ transpose(k))")).predict({"x": X, "y": Y})["w"]
+    assert [matrix.shape for matrix in weights] == list(zip(LENGTHS, OTHERS, strict=True))
+    for matrix in weights:
+        np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-12)
 
 
 UNTIL = """
@@ -218,23 +228,23 @@ def test_a_scan_ends_on_a_value() -> None:
     programs = [run(UNTIL, "reference"), run(UNTIL), run(UNTIL, threads=2)]
     for program in programs:
         program.parameters["g.b"][2] = 0.6  # an end is likely, and not certain
-    held = programs[0].parameters
+    parameters = programs[0].parameters
     expected = []
-    for one in x:
-        h, token, tokens, states = np.concatenate([one, one]), 1, [], []
+    for sample in x:
+        h, token, tokens, states = np.concatenate([sample, sample]), 1, [], []
         while len(tokens) < 12 and token != 2:
-            h = np.tanh(np.concatenate([held["sound.table"][token], h]) @ held["f.W"] + held["f.b"])
-            token = int(np.argmax(h @ held["g.W"] + held["g.b"]))
+            h = np.tanh(np.concatenate([parameters["sound.table"][token], h]) @ parameters["f.W"] + parameters["f.b"])
+            token = int(np.argmax(h @ parameters["g.W"] + parameters["g.b"]))
             tokens.append(token)
             states.append(h)
         expected.append((tokens, np.array(states)))
     assert {len(tokens) for tokens, _ in expected} != {12}, "some end before"
     for program in programs:
-        found = program.predict({"x": x})
+        predicted = program.predict({"x": x})
         for i, (tokens, states) in enumerate(expected):
-            assert found["said"][i].tolist() == tokens
-            np.testing.assert_allclose(found["end"][i], states[-1], rtol=1e-10, atol=1e-12)
-            np.testing.assert_allclose(found["both"][i], states.mean(0) + states.max(0), rtol=1e-10, atol=1e-12)
+            assert predicted["said"][i].tolist() == tokens
+            np.testing.assert_allclose(predicted["end"][i], states[-1], rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(predicted["both"][i], states.mean(0) + states.max(0), rtol=1e-10, atol=1e-12)
     truth = [rng.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
     edits = sum(_edits(tokens, list(true)) for (tokens, _), true in zip(expected, truth, strict=True))
     for program in programs:

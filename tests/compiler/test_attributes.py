@@ -3,7 +3,8 @@
 import pytest
 
 from netc.compiler.ir.attributes import Attributes, Over, attributes_class
-from netc.compiler.ir.graph import Graph, parse_graph, print_graph
+from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.shape import Slice

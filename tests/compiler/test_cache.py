@@ -59,9 +59,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A cache filled by two processes at once, and the loss that both came to."""
     folder = tmp_path_factory.mktemp("cache")
     shutil.rmtree(folder)
-    (one, *_), (other, *_) = (finish(running) for running in [start(folder), start(folder)])
-    assert one == other
-    return folder, one
+    (first, *_), (other, *_) = (finish(running) for running in [start(folder), start(folder)])
+    assert first == other
+    return folder, first
 
 
 @pytest.fixture
@@ -102,33 +102,33 @@ def test_without_a_folder_of_its_own_nothing_is_kept_and_all_runs(filled: tuple[
 
 
 def test_a_damaged_or_renamed_entry_is_a_miss(copy: Path) -> None:
-    one, other = (entry for entry in list(cache.entries())[:2])
-    assert one.parts
+    first, other = (entry for entry in list(cache.entries())[:2])
+    assert first.parts
     assert other.parts
-    code = cache.read(one.parts)
+    code = cache.read(first.parts)
     assert code
-    stored = one.path.read_bytes()
+    stored = first.path.read_bytes()
     for at in (0, 40, len(stored) // 2, len(stored) - 1):
-        one.path.write_bytes(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
-        assert cache.read(one.parts) is None
-        assert cache.why_missing(one.parts, []) == "its entry is damaged"
-    one.path.write_bytes(stored[:-10])
-    assert cache.read(one.parts) is None
-    one.path.write_bytes(other.path.read_bytes())
-    assert cache.read(one.parts) is None, "the code of another kernel was taken"
-    one.path.write_bytes(stored)
-    assert cache.read(one.parts) == code
+        first.path.write_bytes(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
+        assert cache.read(first.parts) is None
+        assert cache.why_missing(first.parts, []) == "its entry is damaged"
+    first.path.write_bytes(stored[:-10])
+    assert cache.read(first.parts) is None
+    first.path.write_bytes(other.path.read_bytes())
+    assert cache.read(first.parts) is None, "the code of another kernel was taken"
+    first.path.write_bytes(stored)
+    assert cache.read(first.parts) == code
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(cache.Parts)])
 def test_whatever_decides_the_code_is_in_the_key(copy: Path, field: str) -> None:
-    known = [entry for entry in cache.entries() if entry.parts]
-    parts = known[0].parts
+    readable = [entry for entry in cache.entries() if entry.parts]
+    parts = readable[0].parts
     assert parts
     changed = replace(parts, **{field: "other"})
     assert changed.name != parts.name
     assert cache.read(changed) is None
-    why = cache.why_missing(changed, known)
+    why = cache.why_missing(changed, readable)
     words = {"kernel": "it is new", "features": "instruction sets", "sources": "kernels have changed"}
     assert words.get(field, f"{field} was {getattr(parts, field)}, is other") in why
 
@@ -161,10 +161,10 @@ def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> 
     kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(0))\n", 1) for i in range(12)]
     monkeypatch.setattr(compile.sys, "executable", shutil.which("false"))
     monkeypatch.setattr(compile, "cores", lambda: 3)
-    made = dict(compile.compile_all(kernels, host()))
-    assert made.keys() == set(kernels)
-    for kernel, one in made.items():
-        assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in one.code, "the key is in no symbol"
+    compiled_kernels = dict(compile.compile_all(kernels, host()))
+    assert compiled_kernels.keys() == set(kernels)
+    for kernel, code in compiled_kernels.items():
+        assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in code.code, "the key is in no symbol"
 
 
 def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,11 +187,11 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(compile, "_exactly", read)
     monkeypatch.setattr(compile, "compile_kernel", compile_later)
-    made = dict(compile.compile_all(kernels, host()))
-    assert made.keys() == set(kernels)
+    compiled_kernels = dict(compile.compile_all(kernels, host()))
+    assert compiled_kernels.keys() == set(kernels)
     assert len(asked) < len(kernels)
     monkeypatch.undo()
-    assert all(one == compile.compile_kernel(kernel, host()) for kernel, one in made.items())
+    assert all(code == compile.compile_kernel(kernel, host()) for kernel, code in compiled_kernels.items())
 
 
 @pytest.mark.every(2)
@@ -208,13 +208,13 @@ def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: d
         if array.dtype == np.float32:
             array.ravel()[array.size // 2] = np.nan
     expected = evaluate(graph, arrays, 5)["y"]
-    found = compiled(graph, arrays)["y"]
+    computed = compiled(graph, arrays)["y"]
     if name == "conv2d_input":  # what lies between places is 0, and 0 times a weight that is no number is none
-        assert (np.isnan(found) >= np.isnan(expected)).all()
+        assert (np.isnan(computed) >= np.isnan(expected)).all()
     elif result.type.dtype in ("f32", "f64"):
-        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        np.testing.assert_array_equal(np.isnan(computed), np.isnan(expected))
     else:
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(computed, expected)
 
 
 def test_a_schedule_for_another_cpu_uses_nothing_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,23 +72,23 @@ def test_convolution_is_pytorchs(combination: tuple) -> None:
     meaning = evaluate(graph, arrays, BATCH)
     inputs = {name: arrays[name] for name in ("x", "v")}
     by_kernels = graph if CHOSEN.index(combination) % 6 == 0 else graph.only(*map(parse_result, ("y", "gx", "gw")))
-    found = {**meaning, **compiled_with(by_kernels, inputs, {"w": arrays["w"]})}
+    results = {**meaning, **compiled_with(by_kernels, inputs, {"w": arrays["w"]})}
     for name, expected in {"y": ty, "gx": gx, "gw": gw, "ggx": ggx, "ggw": ggw}.items():
-        wanted = expected.detach().numpy()
-        scale = max(1.0, np.abs(wanted).max())
-        np.testing.assert_allclose(found[name] / scale, wanted / scale, atol=1e-9, err_msg=name)
-        np.testing.assert_allclose(meaning[name] / scale, wanted / scale, atol=1e-9, err_msg=f"reference, {name}")
+        derivative = expected.detach().numpy()
+        scale = max(1.0, np.abs(derivative).max())
+        np.testing.assert_allclose(results[name] / scale, derivative / scale, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(meaning[name] / scale, derivative / scale, atol=1e-9, err_msg=f"reference, {name}")
 
 
 def compiled_with(graph: Graph, inputs: dict, parameters: dict) -> dict:
     """As `compiled`, with parameters as inputs that have no batch."""
     text = Graph()
     text.precision = "f64"
-    made = {}
+    copies = {}
     for value in graph.values():
         kind = "given" if value.operation == "parameter" else value.operation
-        made[value] = text.add(kind, [made[one] for one in value.operands], value.attributes, value.type)
-    text.results = {name: made[value] for name, value in graph.results.items()}
+        copies[value] = text.add(kind, [copies[operand] for operand in value.operands], value.attributes, value.type)
+    text.results = {name: copies[value] for name, value in graph.results.items()}
     return compiled(text, {**inputs, **parameters})
 
 
@@ -124,9 +124,9 @@ def test_pooling_is_pytorchs(kind: str, size: tuple, kernel: tuple, stride: tupl
         else pool.avg_pool2d(image, kernel, stride, pad, count_include_pad=False)
     ).permute(0, 2, 3, 1)
     (ty * ty).sum().backward()
-    for found in (compiled(graph, {"x": array}), evaluate(graph, {"x": array}, BATCH)):
-        np.testing.assert_allclose(found["y"], ty.detach().numpy(), atol=1e-12)
-        np.testing.assert_allclose(found["g"], tx.grad.numpy(), atol=1e-12)
+    for results in (compiled(graph, {"x": array}), evaluate(graph, {"x": array}, BATCH)):
+        np.testing.assert_allclose(results["y"], ty.detach().numpy(), atol=1e-12)
+        np.testing.assert_allclose(results["g"], tx.grad.numpy(), atol=1e-12)
 
 
 NET = """model {
@@ -174,12 +174,12 @@ def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
     """With normalisation over the batch and dropout, the last batch a short one; large enough that workers share the work."""
     text = NET.replace("f64", "f32").replace("conv(6)", "conv(48)")
     fields = {name: array.astype(np.float32 if name == "x" else np.int32) for name, array in fields_of(60).items()}
-    found = []
+    results = []
     for count in (1, threads):
         program = netc.Program(netc.parse(text.replace("batch = 7", "batch = 25")), threads=count)
         losses = [program.steps(fields, np.random.default_rng(e).permutation(60), e).values["loss"] for e in range(2)]
-        found.append([*losses, *program.persistent.values(), program.predict(fields)["p"]])
-    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
+        results.append([*losses, *program.persistent.values(), program.predict(fields)["p"]])
+    assert all(np.array_equal(first, other) for first, other in zip(*results, strict=True))
 
 
 def test_a_convolution_commutes_with_a_translation() -> None:
@@ -190,7 +190,7 @@ def test_a_convolution_commutes_with_a_translation() -> None:
     x = np.zeros((1, 12, 12, 3), np.float32)
     x[:, 4:8, 3:7] = np.random.default_rng(0).standard_normal((1, 4, 4, 3))
     program.parameters["y.conv.b"][...] = program.parameters["y.conv_2.b"][...] = 0
-    still, moved = (program.predict({"x": one})["y"] for one in (x, np.roll(x, (1, 2), (1, 2))))
+    still, moved = (program.predict({"x": image})["y"] for image in (x, np.roll(x, (1, 2), (1, 2))))
     np.testing.assert_array_equal(np.roll(still, (1, 2), (1, 2)), moved)
 
 
@@ -219,31 +219,33 @@ def test_a_transposed_convolution_is_the_adjoint() -> None:
     torch = pytest.importorskip("torch")
     model = netc.parse(
         "model {\n  input x: float[5, 4, 3]\n  param W: float[3, 3, 3, 6] = normal(1)\n"
-        "  output y = conv_transpose2d(x, W, stride = 2, pad = 1)\n  output same = conv_transpose2d(x, W, stride = 2)\n}\ntrain { precision = f64 }"
+        "  output y = conv_transpose2d(x, W, stride = 2, pad = 1)\n"
+        "  output same = conv_transpose2d(x, W, stride = 2)\n}\ntrain { precision = f64 }"
     )
     program, x = netc.compile(model), np.random.default_rng(0).standard_normal((2, 5, 4, 3))
-    found = program.predict({"x": x})
-    assert found["same"].shape == (2, 10, 8, 6)
+    predicted = program.predict({"x": x})
+    assert predicted["same"].shape == (2, 10, 8, 6)
     weights = torch.tensor(program.parameters["W"].copy()).permute(2, 3, 0, 1)
     expected = torch.nn.functional.conv_transpose2d(torch.tensor(x).permute(0, 3, 1, 2), weights, stride=2, padding=1)
-    np.testing.assert_allclose(found["y"], expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
+    np.testing.assert_allclose(predicted["y"], expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
 
 
 def test_lines_are_images_one_column_wide() -> None:
     torch = pytest.importorskip("torch")
     model = netc.parse(
         "model {\n  input x: float[11, 2]\n  y = x -> conv(4, kernel = 3, stride = 2, dilation = 2, pad = valid)\n"
-        "  output y = y\n  output top = y -> maxpool(2)\n  output mean = y -> global_avgpool\n}\ntrain { precision = f64 }"
+        "  output y = y\n  output top = y -> maxpool(2)\n  output mean = y -> global_avgpool\n}\n"
+        "train { precision = f64 }"
     )
     program, x = netc.compile(model), np.random.default_rng(0).standard_normal((3, 11, 2))
-    found = program.predict({"x": x})
+    predicted = program.predict({"x": x})
     weights, bias = (torch.tensor(program.parameters[f"y.conv.{name}"].copy()) for name in ("W", "b"))
     expected = torch.nn.functional.conv1d(torch.tensor(x).permute(0, 2, 1), weights.permute(2, 1, 0), bias, 2, 0, 2)
-    np.testing.assert_allclose(found["y"], expected.permute(0, 2, 1).numpy(), atol=1e-12)
+    np.testing.assert_allclose(predicted["y"], expected.permute(0, 2, 1).numpy(), atol=1e-12)
     np.testing.assert_allclose(
-        found["top"], torch.nn.functional.max_pool1d(expected, 2).permute(0, 2, 1).numpy(), atol=1e-12
+        predicted["top"], torch.nn.functional.max_pool1d(expected, 2).permute(0, 2, 1).numpy(), atol=1e-12
     )
-    np.testing.assert_allclose(found["mean"], expected.mean(2).numpy(), atol=1e-12)
+    np.testing.assert_allclose(predicted["mean"], expected.mean(2).numpy(), atol=1e-12)
 
 
 def test_a_frozen_normalisation_uses_its_running_statistics() -> None:
@@ -266,7 +268,8 @@ def test_a_frozen_normalisation_uses_its_running_statistics() -> None:
 def test_gradients_of_a_batch_that_is_not_full(precision: str) -> None:
     """With fewer samples than shards some shards hold none; they add zero to a sum over the batch."""
     model = netc.parse(
-        "model {\n  input x: float[10, 10, 3]\n  target y: float[2]\n  h = x -> conv(5, kernel = 3, pad = valid) -> batchnorm\n"
+        "model {\n  input x: float[10, 10, 3]\n  target y: float[2]\n"
+        "  h = x -> conv(5, kernel = 3, pad = valid) -> batchnorm\n"
         "  z = h -> global_avgpool -> dense(2)\n  loss mse(z, y)\n}\n"
         f"train {{\n  precision = {precision}\n  batch = 40\n}}\n"
     )
@@ -274,10 +277,10 @@ def test_gradients_of_a_batch_that_is_not_full(precision: str) -> None:
     rng = np.random.default_rng(0)
     for count in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 40):
         fields = {"x": rng.standard_normal((count, 10, 10, 3)), "y": rng.standard_normal((count, 2))}
-        (_, found), (_, expected) = (program.gradients(fields) for program in programs)
+        (_, gradients), (_, expected) = (program.gradients(fields) for program in programs)
         largest = max(np.abs(gradient).max() for gradient in expected.values())
         for name, gradient in expected.items():
             tolerance = {"f32": 1e-4, "f64": 1e-10}[precision] * largest
             np.testing.assert_allclose(
-                found[name], gradient, atol=tolerance, rtol=0, err_msg=f"{name}, {count} samples"
+                gradients[name], gradient, atol=tolerance, rtol=0, err_msg=f"{name}, {count} samples"
             )

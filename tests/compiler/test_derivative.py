@@ -19,10 +19,19 @@ FIELDS = {
 # statements that end in a loss, of x: float[4], im: float[6, 6, 2], f: float[6, 3], s: float[time, 3] and y: float
 LOSSES = {
     "a penalty on a gradient": "h = x -> dense(6) -> tanh -> dense(1) -> squeeze\n  g = grad(h, x)\n  loss (h - y) ** 2 + sum(g * g)",
-    "contractive": "c = x -> dense(3) -> sigmoid\n  loss (sum(c) - y) ** 2 + sum(grad(c[0], x) ** 2) + sum(grad(c[1], x) ** 2) + sum(grad(c[2], x) ** 2)",
+    "contractive": (
+        "c = x -> dense(3) -> sigmoid\n"
+        "  loss (sum(c) - y) ** 2 + sum(grad(c[0], x) ** 2) + sum(grad(c[1], x) ** 2) + sum(grad(c[2], x) ** 2)"
+    ),
     "an equation": "u = x[0:1] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  loss (d + u - y) ** 2",
-    "of second order": "u = x[0:2] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)\n  dd = grad(d[0], x)[0] + grad(d[1], x)[1]\n  loss (dd - y) ** 2",
-    "of third order": "u = x -> dense(5) -> sin -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  dd = grad(d, x)[1]\n  ddd = grad(dd, x)[0]\n  loss (ddd - y) ** 2",
+    "of second order": (
+        "u = x[0:2] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)\n"
+        "  dd = grad(d[0], x)[0] + grad(d[1], x)[1]\n  loss (dd - y) ** 2"
+    ),
+    "of third order": (
+        "u = x -> dense(5) -> sin -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  dd = grad(d, x)[1]\n"
+        "  ddd = grad(dd, x)[0]\n  loss (ddd - y) ** 2"
+    ),
     "softplus": "u = x -> dense(5) -> softplus -> dense(1) -> squeeze\n  loss sum(grad(u, x) ** 2) + u * y",
     "products": "A = x -> dense(16) -> reshape(4, 4)\n  u = sum(A @ A * outer(x, x))\n  loss (sum(grad(u, x)) - y) ** 2",
     "softmax": "p = x -> dense(5) -> softmax\n  u = sum(p * log(p))\n  loss sum(grad(u, x) ** 2) + y * u",
@@ -34,23 +43,29 @@ LOSSES = {
     "an LSTM of known length": "h = f -> lstm(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, f) ** 2) + y * u",
     "a GRU of any length": "h = s -> gru(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, s) ** 2) + y * u",
     "attention": "u = sum(tanh(s -> self_attention(heads = 1)))\n  loss sum(grad(u, s) ** 2) * y",
-    "with respect to a middle value": "h = x -> dense(5) -> tanh\n  u = h -> dense(4) -> sigmoid -> dense(1) -> squeeze\n  loss sum(grad(u, h) ** 2) + y * u",
+    "with respect to a middle value": (
+        "h = x -> dense(5) -> tanh\n  u = h -> dense(4) -> sigmoid -> dense(1) -> squeeze\n"
+        "  loss sum(grad(u, h) ** 2) + y * u"
+    ),
     "gelu, erf, cos": "u = sum(gelu(x -> dense(4)) * cos(x -> dense(4)))\n  loss sum(grad(u, x) ** 2) * y",
     "a square root": "u = sqrt(1 + sum((x -> dense(4)) ** 2))\n  loss (sum(grad(u, x)) - y) ** 2",
 }
 
 
-def text_of(made: str) -> str:
+def text_of(statement: str) -> str:
     inputs = {"x": "float[4]", "im": "float[6, 6, 2]", "f": "float[6, 3]", "s": "float[time <= 6, 3]"}
     declared = "".join(
         f"  input {name}: {kind}\n"
         for name, kind in inputs.items()
-        if f"({name}" in made or f", {name})" in made or f"= {name} " in made or f"= {name}[" in made
+        if f"({name}" in statement
+        or f", {name})" in statement
+        or f"= {name} " in statement
+        or f"= {name}[" in statement
     )
-    return f"model {{\n{declared}  target y: float\n  {made}\n}}\ntrain {{\n  precision = f64\n  batch = 5\n}}\n"
+    return f"model {{\n{declared}  target y: float\n  {statement}\n}}\ntrain {{\n  precision = f64\n  batch = 5\n}}\n"
 
 
-def given(program: netc.Program) -> dict:
+def fields_of(program: netc.Program) -> dict:
     return {name: FIELDS[name] for name in (*program.model.inputs, *program.model.targets)}
 
 
@@ -62,12 +77,12 @@ def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backe
         run(text_of(LOSSES[name]), backend),
         run(text_of(LOSSES[name]), backend, threads=2),
     )
-    fields = given(reference)
+    fields = fields_of(reference)
     loss, gradients = reference.gradients(fields)
     for program in compiled:
-        other, found = program.gradients(fields)
+        other, actual = program.gradients(fields)
         assert other == pytest.approx(loss, rel=1e-10)
-        for key, gradient in found.items():
+        for key, gradient in actual.items():
             np.testing.assert_allclose(gradient, gradients[key], rtol=1e-8, atol=1e-11, err_msg=key)
     for key, gradient in gradients.items():
         for index in {tuple(int(rng.integers(0, n)) for n in gradient.shape) for _ in range(3)}:
@@ -77,9 +92,10 @@ def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backe
 def test_a_derivative_is_an_output() -> None:
     rng = np.random.default_rng(3)
     program = run(
-        "model {\n  input x: float[3]\n  u = sum(x ** 3)\n  output g = grad(u, x)\n  output h = grad(sum(grad(u, x)), x)\n}\ntrain { precision = f64 }\n"
+        "model {\n  input x: float[3]\n  u = sum(x ** 3)\n  output g = grad(u, x)\n"
+        "  output h = grad(sum(grad(u, x)), x)\n}\ntrain { precision = f64 }\n"
     )
     x = rng.standard_normal((4, 3))
-    found = program.predict({"x": x})
-    np.testing.assert_allclose(found["g"], 3 * x**2, rtol=1e-12)
-    np.testing.assert_allclose(found["h"], 6 * x, rtol=1e-12)
+    predicted = program.predict({"x": x})
+    np.testing.assert_allclose(predicted["g"], 3 * x**2, rtol=1e-12)
+    np.testing.assert_allclose(predicted["h"], 6 * x, rtol=1e-12)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import run
-from test_derivative import LOSSES, given, text_of
+from test_derivative import LOSSES, fields_of, text_of
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -57,7 +57,7 @@ def penalty(p: Parameters, s: Sample) -> Any:
 
 def contractive(p: Parameters, s: Sample) -> Any:
     c = torch.sigmoid(dense(s["x"], p, "c.dense"))
-    return (c.sum() - s["y"]) ** 2 + sum((grad(one, s["x"]) ** 2).sum() for one in c)
+    return (c.sum() - s["y"]) ** 2 + sum((grad(component, s["x"]) ** 2).sum() for component in c)
 
 
 def equation(p: Parameters, s: Sample) -> Any:
@@ -110,8 +110,8 @@ def pool(p: Parameters, s: Sample) -> Any:
 
 
 def line(p: Parameters, s: Sample) -> Any:
-    made = F.conv1d(s["f"].T[None], p["u.conv.W"].permute(2, 1, 0), p["u.conv.b"], padding=1)
-    return (grad((torch.tanh(made) ** 2).sum(), s["f"]) ** 2).sum() * s["y"]
+    convolved = F.conv1d(s["f"].T[None], p["u.conv.W"].permute(2, 1, 0), p["u.conv.b"], padding=1)
+    return (grad((torch.tanh(convolved) ** 2).sum(), s["f"]) ** 2).sum() * s["y"]
 
 
 def through_lstm(p: Parameters, s: Sample) -> Any:
@@ -127,8 +127,8 @@ def through_gru(p: Parameters, s: Sample) -> Any:
 def attention(p: Parameters, s: Sample) -> Any:
     q, k, v = (s["s"] @ p["u.self_attention.W"] + p["u.self_attention.b"]).split(3, dim=1)
     seen = torch.softmax(q @ k.T / 3**0.5, dim=1) @ v
-    made = seen @ p["u.self_attention.W_out"] + p["u.self_attention.b_out"]
-    return (grad(torch.tanh(made).sum(), s["s"]) ** 2).sum() * s["y"]
+    attended = seen @ p["u.self_attention.W_out"] + p["u.self_attention.b_out"]
+    return (grad(torch.tanh(attended).sum(), s["s"]) ** 2).sum() * s["y"]
 
 
 def middle(p: Parameters, s: Sample) -> Any:
@@ -177,17 +177,17 @@ def test_no_loss_is_left_out() -> None:
 @pytest.mark.parametrize("name", THEIRS)
 def test_gradients_of_gradients_are_pytorchs(name: str) -> None:
     program = run(text_of(LOSSES[name]), threads=2)
-    fields = given(program)
+    fields = fields_of(program)
     loss, gradients = program.gradients(fields)
-    held = {key: torch.tensor(np.array(one), requires_grad=True) for key, one in program.parameters.items()}
+    parameters = {key: torch.tensor(np.array(array), requires_grad=True) for key, array in program.parameters.items()}
     samples = [
-        {key: torch.tensor(one[i], requires_grad=key != "y") for key, one in fields.items()}
+        {key: torch.tensor(array[i], requires_grad=key != "y") for key, array in fields.items()}
         for i in range(len(fields["y"]))
     ]
-    theirs = sum(THEIRS[name](held, sample) for sample in samples) / len(samples)
+    theirs = sum(THEIRS[name](parameters, sample) for sample in samples) / len(samples)
     theirs.backward()
     assert loss == pytest.approx(theirs.item(), rel=1e-10)
     for key, gradient in gradients.items():
-        wanted = held[key].grad
-        wanted = np.zeros_like(gradient) if wanted is None else wanted.numpy()
-        np.testing.assert_allclose(gradient, wanted, rtol=1e-9, atol=1e-11, err_msg=key)
+        expected = parameters[key].grad
+        expected = np.zeros_like(gradient) if expected is None else expected.numpy()
+        np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-11, err_msg=key)

@@ -15,9 +15,9 @@ from support import ROOT, command
 import netc
 from netc import extend
 from netc.compiler.analysis.outline import outline_of
+from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
-from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
@@ -54,7 +54,7 @@ def session_of(content: bytes) -> onnxruntime.InferenceSession:
 
 
 def answers(session: onnxruntime.InferenceSession, fields: dict[str, Any]) -> dict[str, Any]:
-    return dict(zip([one.name for one in session.get_outputs()], session.run(None, fields), strict=True))
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, fields), strict=True))
 
 
 def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tuple[Exported, dict[str, Any], Any]:
@@ -62,27 +62,29 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
     graph, leaves, *results = graph_of(OPERATIONS[name], types, attributes, "f32")
     rng = np.random.default_rng(2)
     arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
-    given = {leaf.name: leaf.type for leaf in leaves if leaf.type.is_batched}
-    whole = Graph()  # the same with leaves of two kinds
-    made = {}
+    inputs = {leaf.name: leaf.type for leaf in leaves if leaf.type.is_batched}
+    copied_graph = Graph()  # the same with leaves of two kinds
+    copies = {}
     for value in graph.values():
         kind = value.operation
         if value in leaves:
             kind = "input" if value.type.is_batched else "parameter"
-        made[value] = whole.add(kind, [made[one] for one in value.operands], value.attributes, value.type)
-    if not given:  # a file is asked about samples
-        given["samples"] = whole.leaf("input", "samples", parse_type("f32[batch, 1]")).type
-        whole.results[parse_result("output.same")] = whole.values(Role.INPUT)[0]
+        copies[value] = copied_graph.add(
+            kind, [copies[operand] for operand in value.operands], value.attributes, value.type
+        )
+    if not inputs:  # a file is asked about samples
+        inputs["samples"] = copied_graph.leaf("input", "samples", parse_type("f32[batch, 1]")).type
+        copied_graph.results[parse_result("output.same")] = copied_graph.values(Role.INPUT)[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
-    whole.results |= {parse_result(f"output.y{i}"): made[one] for i, one in enumerate(results)}
+    copied_graph.results |= {parse_result(f"output.y{i}"): copies[result] for i, result in enumerate(results)}
     expected = evaluate(graph_with(graph, results), arrays, BATCH)
-    outputs = {key: one.type for key, one in whole.results_of(ResultKind.OUTPUT).items()}
-    one = Exported(name, exportable(whole), given, outputs, arrays, {}, {})
-    return one, {key: arrays[key] for key in given}, expected
+    outputs = {key: output.type for key, output in copied_graph.results_of(ResultKind.OUTPUT).items()}
+    exported_case = Exported(name, exportable(copied_graph), inputs, outputs, arrays, {}, {})
+    return exported_case, {key: arrays[key] for key in inputs}, expected
 
 
 def graph_with(graph: Graph, results: list[Any]) -> Graph:
-    graph.results = {parse_result(f"y{i}"): one for i, one in enumerate(results)}
+    graph.results = {parse_result(f"y{i}"): result for i, result in enumerate(results)}
     return graph
 
 
@@ -95,20 +97,20 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "types", "attributes"), CASES)
 def test_an_operation_as_python(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
-    one, fields, expected = case_of(name, types, attributes)
-    found = python_of(numpy_file(one, lambda stream: np.array([1, 2], np.int32)))(**fields)
+    exported_case, fields, expected = case_of(name, types, attributes)
+    results = python_of(numpy_file(exported_case, lambda stream: np.array([1, 2], np.int32)))(**fields)
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(results[key], value, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize(("name", "types", "attributes"), [case for case in CASES if case[0] not in RANDOM])
 def test_an_operation_as_onnx(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
     if attributes.get("dtype") == "f64" or "f64" in str(attributes):
         pytest.skip("onnxruntime has few kernels for doubles")
-    one, fields, expected = case_of(name, types, attributes)
-    found = answers(session_of(onnx_file(one)), fields)
+    exported_case, fields, expected = case_of(name, types, attributes)
+    results = answers(session_of(onnx_file(exported_case)), fields)
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(results[key], value, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.every(2)
@@ -123,10 +125,10 @@ def test_an_example_says_the_same_everywhere(path: Path, tmp_path: Path) -> None
     for count, longest in ((1, 9), (17, 9), (1, 23), (17, 23)):
         raw, prepared = samples_of(run, asked.inputs, count, count, longest)
         expected, fields = run.predict(prepared), padded(asked, raw)
-        for found in (python(*raw.values()), from_padded(answers(session, fields), asked, fields)):
-            assert list(found) == list(expected)
+        for predicted in (python(*raw.values()), from_padded(answers(session, fields), asked, fields)):
+            assert list(predicted) == list(expected)
             for name, value in expected.items():
-                for left, right in zip(found[name], value, strict=True):
+                for left, right in zip(predicted[name], value, strict=True):
                     np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5 * unit)
 
 
@@ -175,10 +177,10 @@ def of_text(text: str, folder: Path) -> Run:
 
 def test_what_is_random_is_python_only(tmp_path: Path) -> None:
     run = of_text("model {\n  input x: float[3]\n  output y = x + normal_like(x)\n}\n", tmp_path)
-    with pytest.raises(Fault) as told:
+    with pytest.raises(Fault) as raised:
         as_onnx(exported(run))
     assert (
-        str(told.value)
+        str(raised.value)
         == """error[E1201]: random numbers cannot be exported as ONNX
  --> model.net:3:18
   |
@@ -269,8 +271,8 @@ def test_a_part_of_a_model(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     code = python_of(as_python(run, exported(run, ["code"])))(x)["code"]
     np.testing.assert_allclose(code, run.predict({"x": x}, outputs=["code"])["code"], rtol=1e-5)
-    found = answers(session_of(as_onnx(exported(run, None, ["code"]))), {"code": code})
-    np.testing.assert_allclose(found["y"], run.predict({"x": x})["y"], rtol=1e-4, atol=1e-6)
+    predicted = answers(session_of(as_onnx(exported(run, None, ["code"]))), {"code": code})
+    np.testing.assert_allclose(predicted["y"], run.predict({"x": x})["y"], rtol=1e-4, atol=1e-6)
 
 
 def test_what_a_plugin_adds() -> None:
@@ -295,15 +297,15 @@ def test_what_a_plugin_adds() -> None:
         OPERATIONS[operation.name] = operation
         try:
             for types, attributes in operation.examples:
-                one, fields, expected = case_of(operation.name, types, attributes)
-                found = python_of(numpy_file(one, lambda stream: np.zeros(2, np.int32)))(**fields)
-                np.testing.assert_allclose(found["y0"], expected["y0"], rtol=1e-5)
+                exported_case, fields, expected = case_of(operation.name, types, attributes)
+                results = python_of(numpy_file(exported_case, lambda stream: np.zeros(2, np.int32)))(**fields)
+                np.testing.assert_allclose(results["y0"], expected["y0"], rtol=1e-5)
                 if operation is product:
-                    found = answers(session_of(onnx_file(one)), fields)
-                    np.testing.assert_allclose(found["y0"], expected["y0"], rtol=1e-5)
+                    results = answers(session_of(onnx_file(exported_case)), fields)
+                    np.testing.assert_allclose(results["y0"], expected["y0"], rtol=1e-5)
                 else:
                     with pytest.raises(Fault, match="ONNX has no operation that it is made of"):
-                        onnx_file(one)
+                        onnx_file(exported_case)
         finally:
             del OPERATIONS[operation.name]
 
@@ -348,22 +350,25 @@ def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
     for lengths in ((5,), (4, 4), (3, 9, 5, 4)):
         x = [rng.standard_normal((n, 3)).astype(np.float32) for n in lengths]
         expected, fields = run.predict({"x": x})["y"], padded(asked, {"x": x})
-        for found in (python(x), from_padded(answers(session, fields), asked, fields)):
-            for left, right in zip(found["y"], expected, strict=True):
+        for predicted in (python(x), from_padded(answers(session, fields), asked, fields)):
+            for left, right in zip(predicted["y"], expected, strict=True):
                 np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
 
 
 def test_two_lengths(tmp_path: Path) -> None:
-    text = "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n  output z = attention(y, x, x)\n}\n"
+    text = (
+        "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n"
+        "  output z = attention(y, x, x)\n}\n"
+    )
     run = of_text(text, tmp_path)
     asked = exported(run)
     python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     rng = np.random.default_rng(0)
     x, y = ([rng.standard_normal((n, 3)).astype(np.float32) for n in some] for some in ((3, 7, 2), (8, 1, 4)))
     expected, fields = run.predict({"x": x, "y": y})["z"], padded(asked, {"x": x, "y": y})
-    assert [one.name for one in session.get_inputs()] == ["x", "y", "length.source", "length.target"]
-    for found in (python(x, y), from_padded(answers(session, fields), asked, fields)):
-        for left, right in zip(found["z"], expected, strict=True):
+    assert [model_input.name for model_input in session.get_inputs()] == ["x", "y", "length.source", "length.target"]
+    for predicted in (python(x, y), from_padded(answers(session, fields), asked, fields)):
+        for left, right in zip(predicted["z"], expected, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
 
 
@@ -386,8 +391,8 @@ def test_double_precision(expression: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     asked = exported(run)
     path.write_bytes(as_onnx(asked))
-    told = checked(run, asked, path).text
-    assert float(re.search(r"at most (\S+) from", told)[1]) < 1e-6, told
+    message = checked(run, asked, path).text
+    assert float(re.search(r"at most (\S+) from", message)[1]) < 1e-6, message
 
 
 @pytest.mark.parametrize(
@@ -419,8 +424,8 @@ model {{
     asked = exported(run)
     raw = np.array([[i + 1, (i % 7) + 0.5] for i in range(40)], np.float32)
     expected = run.predict({"x": prepared_by(run, raw)})["z"]
-    for found in (python_of(as_python(run, asked))(raw), answers(session_of(as_onnx(asked)), {"x": raw})):
-        np.testing.assert_allclose(found["z"], expected, rtol=1e-5, atol=1e-5)
+    for predicted in (python_of(as_python(run, asked))(raw), answers(session_of(as_onnx(asked)), {"x": raw})):
+        np.testing.assert_allclose(predicted["z"], expected, rtol=1e-5, atol=1e-5)
 
 
 def prepared_by(run: Run, raw: np.ndarray) -> np.ndarray:

@@ -38,18 +38,24 @@ def test_losses_and_their_gradients(loss: str) -> None:
         }[name]
         for name in "abys"
     )
-    text += f"  param w: float[5] = ones\n  u = a\n  a = a * w\n  output p = u + b\n  output q = a\n  loss {loss}\n}}\ntrain {{\n  precision = f64\n  batch = 40\n}}\n"
+    text += (
+        f"  param w: float[5] = ones\n  u = a\n  a = a * w\n  output p = u + b\n  output q = a\n  loss {loss}\n}}\n"
+        f"train {{\n  precision = f64\n  batch = 40\n}}\n"
+    )
     program = netc.compile(netc.parse(text))
-    found, gradients = program.gradients(FIELDS)
+    actual, gradients = program.gradients(FIELDS)
     w = torch.ones(5, dtype=torch.float64, requires_grad=True)
     expected = LOSSES[loss](T["a"] * w, T["b"], T["y"], torch.tensor(FIELDS["s"]))
     expected.backward()
-    assert found == pytest.approx(expected.item(), abs=1e-9)
+    assert actual == pytest.approx(expected.item(), abs=1e-9)
     np.testing.assert_allclose(gradients["w"], w.grad.numpy(), atol=1e-9)
 
 
 def figure(metric: str) -> float:
-    text = f"model {{\n  input a: float[5]\n  target y: class(5)\n  target b: float[5]\n  output p = a\n  metric m = {metric}\n}}\ntrain {{\n  batch = 16\n  precision = f64\n}}\n"
+    text = (
+        f"model {{\n  input a: float[5]\n  target y: class(5)\n  target b: float[5]\n  output p = a\n"
+        f"  metric m = {metric}\n}}\ntrain {{\n  batch = 16\n  precision = f64\n}}\n"
+    )
     return netc.compile(netc.parse(text)).evaluate({"a": A, "y": Y, "b": B})["m"]
 
 

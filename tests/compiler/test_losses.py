@@ -131,7 +131,8 @@ def test_losses_are_what_they_say(backend: str) -> None:
 def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, backend: str) -> None:
     """Whatever else the model holds: `training` makes the passes simplify it before it is differentiated."""
     model = netc.parse(
-        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
+        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n"
+        "  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
         f"  p = {beside}\n  loss main = {loss}\n  loss other = p ** 3\n}}\ntrain {{ precision = f64 }}"
     )
     rng = np.random.default_rng(0)
@@ -146,7 +147,8 @@ def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, bac
 def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
     """Nor does it where the gradient of what is chosen is infinite."""
     model = netc.parse(
-        f"model {{\n  input x: float[2]\n  input y: float[2]\n  param s: float = ones\n  z = sqrt({choice})\n  loss sum(z)\n}}\n"
+        f"model {{\n  input x: float[2]\n  input y: float[2]\n  param s: float = ones\n  z = sqrt({choice})\n"
+        f"  loss sum(z)\n}}\n"
     )
     fields = {"x": np.array([[0.0, 1.0]], np.float32), "y": np.array([[1.0, 1.0]], np.float32)}
     _, gradients = netc.compile(model, backend="reference").gradients(fields, wrt=("x", "y"))
@@ -167,7 +169,8 @@ def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
 )
 def test_einsum_is_numpys(subscripts: str, expected: str) -> None:
     model = netc.parse(
-        f"model {{\n  input x: float[3, 4]\n  param y: float[4, 2] = normal(1)\n  output z = einsum({subscripts})\n}}\ntrain {{ precision = f64 }}"
+        f"model {{\n  input x: float[3, 4]\n  param y: float[4, 2] = normal(1)\n"
+        f"  output z = einsum({subscripts})\n}}\ntrain {{ precision = f64 }}"
     )
     program = netc.compile(model)
     x = np.random.default_rng(0).standard_normal((5, 3, 4))
@@ -219,26 +222,26 @@ def test_a_schedule_moves_a_loss(backend: str, batch: int, times: int) -> None:
     program = netc.compile(netc.parse(text), backend=backend)
     alone = {}
     for name in ("mse", "small", "penalty"):
-        lines = [one for one in MOVED.splitlines() if not one.lstrip().startswith(("loss", "accumulate"))]
-        (loss,) = (one for one in MOVED.splitlines() if one.startswith((f"  loss {name} ", f"  loss {name}(")))
-        whole = "\n".join(lines).replace("}", f"{loss}\n}}", 1).replace("BATCH", "12")
-        alone[name] = netc.compile(netc.parse(whole), backend="reference")
+        lines = [line for line in MOVED.splitlines() if not line.lstrip().startswith(("loss", "accumulate"))]
+        (loss,) = (line for line in MOVED.splitlines() if line.startswith((f"  loss {name} ", f"  loss {name}(")))
+        program_text = "\n".join(lines).replace("}", f"{loss}\n}}", 1).replace("BATCH", "12")
+        alone[name] = netc.compile(netc.parse(program_text), backend="reference")
     for epoch in (0.0, 1.0, 2.5, 9.0):
-        wanted = {name: array.copy() for name, array in program.parameters.items()}
+        parameters = {name: array.copy() for name, array in program.parameters.items()}
         losses = {}
         for name, scale in (("mse", 1.0), ("small", min(1.0, epoch / 4)), ("penalty", 0.5)):
             for key, array in program.parameters.items():
                 alone[name].parameters[key][...] = array
             losses[name], gradients = alone[name].gradients(fields)
             for key, gradient in gradients.items():
-                wanted[key] -= 0.1 * scale * gradient
+                parameters[key] -= 0.1 * scale * gradient
         moved = factors(program.model.train, round(2 * epoch), 1, 2)
-        told = program.steps(fields, np.arange(12), 0, moved)
+        result = program.steps(fields, np.arange(12), 0, moved)
         for name, value in losses.items():
-            assert told.values[name][0] == pytest.approx(value, rel=1e-12)
-        assert told.values["loss"][0] == pytest.approx(sum(losses.values()), rel=1e-12)
+            assert result.values[name][0] == pytest.approx(value, rel=1e-12)
+        assert result.values["loss"][0] == pytest.approx(sum(losses.values()), rel=1e-12)
         for key, array in program.parameters.items():
-            np.testing.assert_allclose(array, wanted[key], rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(array, parameters[key], rtol=1e-12, atol=1e-14)
     if times > 1:
         return
     gradients = program.gradients(fields)[1]

@@ -79,9 +79,9 @@ def test_both_ways_agree(name: str, count: int) -> None:
         assert abs(ours.step(fields)["loss"] - meaning.step(fields)["loss"]) < 1e-12
     for key in meaning.parameters:
         np.testing.assert_allclose(ours.parameters[key], meaning.parameters[key], atol=1e-12, err_msg=key)
-    found, wanted = ours.evaluate(fields), meaning.evaluate(fields)
-    assert found.keys() == wanted.keys()
-    assert all(abs(found[key] - wanted[key]) < 1e-12 for key in wanted)
+    metrics, meant = ours.evaluate(fields), meaning.evaluate(fields)
+    assert metrics.keys() == meant.keys()
+    assert all(abs(metrics[key] - meant[key]) < 1e-12 for key in meant)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -103,8 +103,8 @@ def test_against_pytorch(name: str, backend: str) -> None:
         else torch.nn.functional.mse_loss(out, y)
     )
     loss.backward()
-    found, gradients = program.gradients(fields)
-    assert abs(found - loss.item()) < 1e-9
+    actual, gradients = program.gradients(fields)
+    assert abs(actual - loss.item()) < 1e-9
     for key, parameter in pairs:
         np.testing.assert_allclose(gradients[key], parameter.grad.numpy().T, atol=1e-9, err_msg=key)
 
@@ -154,8 +154,8 @@ def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, schedu
         if schedule:
             schedule.step()
         moved = factors(model, step) if factors else None
-        found = program.steps(fields, np.arange(9), 0, moved).values["loss"][0]
-        assert abs(found - loss.item()) < 1e-9
+        actual = program.steps(fields, np.arange(9), 0, moved).values["loss"][0]
+        assert abs(actual - loss.item()) < 1e-9
 
 
 @pytest.mark.parametrize("setting", OPTIMIZERS)
@@ -230,8 +230,11 @@ def test_what_is_frozen_stays_and_rates_are_scaled() -> None:
     names = list(netc.parse(text).parameters)
     more = f'train {{ optimizer = sgd(lr = 0.1)\n freeze = "{names[0]}"\n lr_scale = ("{names[-1]}" = 0.1)\n'
     plain, changed = (
-        netc.compile(netc.parse(one))
-        for one in (text.replace("train {", "train { optimizer = sgd(lr = 0.1)\n"), text.replace("train {", more))
+        netc.compile(netc.parse(model_text))
+        for model_text in (
+            text.replace("train {", "train { optimizer = sgd(lr = 0.1)\n"),
+            text.replace("train {", more),
+        )
     )
     fields = batch_for(plain.model, 9)
     before = {name: array.copy() for name, array in plain.parameters.items()}
@@ -301,7 +304,10 @@ def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "m.net").write_text(
-        'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n',
+        (
+            'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n'
+            "  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n"
+        ),
         encoding="utf-8",
     )
     assert netc.load(tmp_path / "m.net").outputs["y"].dims == ("batch", 2)
@@ -317,13 +323,14 @@ def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
 
 def test_a_sample_s_own_index_picks() -> None:
     model = netc.parse(
-        "model {\n  input x: float[4, 2]\n  input k: class(4)\n  param t: float[4, 3] = normal(1)\n  output y = x[k]\n  output z = t[k]\n}"
+        "model {\n  input x: float[4, 2]\n  input k: class(4)\n  param t: float[4, 3] = normal(1)\n"
+        "  output y = x[k]\n  output z = t[k]\n}"
     )
     x, k = np.arange(24, dtype=np.float32).reshape(3, 4, 2), np.array([3, 0, 2], np.int32)
     program = netc.compile(model)
-    found = program.predict({"x": x, "k": k})
-    np.testing.assert_array_equal(found["y"], x[np.arange(3), k])
-    np.testing.assert_array_equal(found["z"], program.parameters["t"][k])
+    predicted = program.predict({"x": x, "k": k})
+    np.testing.assert_array_equal(predicted["y"], x[np.arange(3), k])
+    np.testing.assert_array_equal(predicted["z"], program.parameters["t"][k])
 
 
 STATES = """block centre(x: float[n]) {
@@ -355,15 +362,15 @@ def test_states_move_while_training_and_stand_in_use() -> None:
     fields = {"x": rng.standard_normal((8, 3)) + 5, "y": rng.standard_normal((8, 2))}
     for backend in ("numba", "reference"):
         program = netc.compile(model, backend=backend)
-        held = program.persistent["h.centre.mean_so_far"]
+        state = program.persistent["h.centre.mean_so_far"]
         program.gradients(fields)
         program.predict(fields)
-        assert not held.any(), "only a step moves a state"
+        assert not state.any(), "only a step moves a state"
         expected = np.zeros(3)
         for _ in range(3):
             program.step(fields)
             expected = 0.9 * expected + 0.1 * fields["x"].mean(axis=0)
-            np.testing.assert_allclose(held, expected, rtol=1e-12)
+            np.testing.assert_allclose(state, expected, rtol=1e-12)
         w, b = program.parameters["h.dense.W"], program.parameters["h.dense.b"]
         np.testing.assert_allclose(program.predict(fields)["p"], (fields["x"] - expected) @ w + b, rtol=1e-10)
         assert program.predict(fields)["unused"].shape == (8, 4), "a parameter that no loss reads"
@@ -392,6 +399,6 @@ train { precision = f64 }
     program = netc.compile(netc.parse(text))
     assert sorted(program.parameters) == ["f.dense.W", "f.dense.b", "f.dense_2.W", "f.dense_2.b"]
     x = np.random.default_rng(0).standard_normal((3, 4))
-    found = program.predict({"x": x})
-    np.testing.assert_array_equal(found["once"], found["again"])
-    np.testing.assert_allclose(found["twice"], program.predict({"x": found["once"]})["once"], rtol=1e-12)
+    predicted = program.predict({"x": x})
+    np.testing.assert_array_equal(predicted["once"], predicted["again"])
+    np.testing.assert_allclose(predicted["twice"], program.predict({"x": predicted["once"]})["once"], rtol=1e-12)

@@ -34,9 +34,9 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
         graph.results |= {parse_result(f"gradient of {leaf.name}"): gradients[leaf] for leaf in wrt}
     rng = np.random.default_rng(0)
     arrays = {leaf.name: random_array(leaf.type, rng, operation.domain) for leaf in leaves}
-    found = compiled(graph, arrays)
+    computed = compiled(graph, arrays)
     for result, expected in evaluate(graph, arrays, BATCH).items():
-        np.testing.assert_allclose(found[result], expected, rtol=1e-4, atol=2e-5, err_msg=result)
+        np.testing.assert_allclose(computed[result], expected, rtol=1e-4, atol=2e-5, err_msg=result)
 
 
 # tested by name: random ones in test_random.py, windows in test_convolution.py, split metrics in test_losses.py, the others in
@@ -105,14 +105,15 @@ def test_passes_keep_the_meaning() -> None:
 def gradient_at(text: str, x: list[float]) -> np.ndarray:
     """d/dx of the sum of an expression of the file, by both backends, which must agree on what is no number too."""
     model = netc.parse(
-        f"model {{\n  input x: float[{len(x)}]\n  param one: float = ones\n  output z = x\n  loss sum({text}) * one\n}}\ntrain {{ precision = f64 }}"
+        f"model {{\n  input x: float[{len(x)}]\n  param one: float = ones\n  output z = x\n"
+        f"  loss sum({text}) * one\n}}\ntrain {{ precision = f64 }}"
     )
-    found = [
+    results = [
         netc.compile(model, backend=backend).gradients({"x": np.array([x])}, wrt=("x",))[1]["x"][0]
         for backend in ("numba", "reference")
     ]
-    np.testing.assert_array_equal(*found)
-    return found[0]
+    np.testing.assert_array_equal(*results)
+    return results[0]
 
 
 @pytest.mark.parametrize(
@@ -165,5 +166,5 @@ def test_slopes_at_the_edges(text: str, x: list[float], expected: list[float]) -
 def test_values_at_the_edges(text: str, x: list[float], expected: list[float]) -> None:
     model = netc.parse(f"model {{\n  input x: float[2]\n  output z = {text}\n}}\ntrain {{ precision = f64 }}")
     for backend in ("numba", "reference"):
-        found = netc.compile(model, backend=backend).predict({"x": np.array([x], float)})["z"][0]
-        np.testing.assert_allclose(found, expected, atol=1e-12, err_msg=backend)
+        predicted = netc.compile(model, backend=backend).predict({"x": np.array([x], float)})["z"][0]
+        np.testing.assert_allclose(predicted, expected, atol=1e-12, err_msg=backend)

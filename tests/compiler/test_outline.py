@@ -39,7 +39,7 @@ model {
 """
 
 
-def told(outline: Outline) -> str:
+def drawn(outline: Outline) -> str:
     """A line a box, what is inside below it; where each leads."""
     names = {box.key: box.title for box in outline.all()}
     ways: dict[int, list[str]] = {}
@@ -52,13 +52,13 @@ def told(outline: Outline) -> str:
         work = "" if box.flops == 0 else " FLOPs by length" if box.flops is None else f" {box.flops} FLOPs"
         to = f" -> {', '.join(ways[box.key])}" if box.key in ways else ""
         own = f"{'  ' * deep}{box.kind} {name}{box.title}: {box.type}{reads}{work} line {box.span.line}{to}"
-        return [own, *(line for one in box.inside for line in lines(one, deep + 1))]
+        return [own, *(line for inner in box.inside for line in lines(inner, deep + 1))]
 
     return "\n".join(line for box in outline.boxes for line in lines(box, 0)) + "\n"
 
 
 def test_boxes_are_as_the_file_writes_them(golden) -> None:
-    golden(Path(__file__).parent / "outline.txt", told(outline_of(netc.parse(TEXT))))
+    golden(Path(__file__).parent / "outline.txt", drawn(outline_of(netc.parse(TEXT))))
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet", "variational", "names", "cmudict", "moby_dick", "oscillator"])
@@ -87,16 +87,16 @@ def test_links_lead_from_box_to_box(name: str) -> None:
             if item[0] == "o":
                 grid = int(item[1:].split(".")[0])
                 onward |= ways.get((box_item(grid), begin), set())
-            waiting += [one for one in onward if one not in seen]
+            waiting += [link for link in onward if link not in seen]
         assert box_item(end) in seen, (begin, end)
 
 
 def test_pictures_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
-    told = command("show", "m.net", cwd=tmp_path)
-    assert told.stdout == "43 values, 12 blocks -> m.svg\n", told
+    result = command("show", "m.net", cwd=tmp_path)
+    assert result.stdout == "43 values, 12 blocks -> m.svg\n", result
     svg = ElementTree.parse(tmp_path / "m.svg").getroot()
-    texts = {one.text.strip() for one in svg.iter() if one.tag.endswith("text") and one.text}
+    texts = {element.text.strip() for element in svg.iter() if element.tag.endswith("text") and element.text}
     assert {"input x", "a = unit", "float[6]", "loss weighted", "30 parameters"} <= texts
     assert "swish" not in texts, "a block is not folded"
     assert command("show", "m.net", "--unfold", 3, "-o", "open.svg", cwd=tmp_path).returncode == 0
@@ -110,7 +110,7 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
     assert command("show", "m.net", "-o", "m.html", cwd=tmp_path).returncode == 0
     page = (tmp_path / "m.html").read_text(encoding="utf-8")
     facts = json.loads(page.partition('id="facts">')[2].partition("</script>")[0])
-    (unit,) = (one for one in facts["details"].values() if one["title"] == "a = unit")
+    (unit,) = (detail for detail in facts["details"].values() if detail["title"] == "a = unit")
     assert unit == {
         "title": "a = unit",
         "kind": "block",

@@ -276,7 +276,7 @@ def test_every_kernel_of_these_models_is_vectorised() -> None:
     for text in MODELS.values():
         model = netc.parse(text)
         graph = pipeline.run_passes(pipeline.training_graph(model))
-        sizes = {"batch": 4, **{str(one.type.rows): 12 for one in graph.values() if one.type.is_varying}}
+        sizes = {"batch": 4, **{str(value.type.rows): 12 for value in graph.values() if value.type.is_varying}}
         for task in lower(graph, sizes, TINY).tasks:
             kernel = kernel_of(task.kernel)
             assert kernel.run is not kernel.in_order or isinstance(task.kernel, Contraction), task.kernel
@@ -315,7 +315,7 @@ Phases = list[list[tuple[Group, list[Task]]]]
 
 
 def change_address(
-    phases: Phases, wanted: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]
+    phases: Phases, is_chosen: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]
 ) -> None:
     """Change the addresses of some pointers; at least one."""
     count = 0
@@ -327,7 +327,7 @@ def change_address(
                 for i, pointer in enumerate(task.pointers):
                     address = arguments[i]
                     assert isinstance(address, Address)
-                    if wanted(pointer, address):
+                    if is_chosen(pointer, address):
                         arguments[i] = change(address)
                         count += 1
                 calls.append(replace(call, arguments=tuple(arguments)))
@@ -380,7 +380,7 @@ def drop_writer(phases: Phases) -> None:
 def drop_result(phases: Phases) -> None:
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
-            kept = [i for i, task in enumerate(tasks) if not any(one.kind == "result" for one in task.writes)]
+            kept = [i for i, task in enumerate(tasks) if not any(region.kind == "result" for region in task.writes)]
             phase[g] = (replace(group, calls=tuple(group.calls[i] for i in kept)), [tasks[i] for i in kept])
 
 
@@ -419,17 +419,19 @@ def test_a_broken_plan_is_caught(name: str) -> None:
     data = synthetic(model, 8)
     step = program.training({})
     tasks = lower(step.graph, 8, TINY)
-    whole = plan(tasks, program.state.offsets, 8, TINY)
-    remaining = iter(whole.tasks)
-    phases = [[(group, [next(remaining) for _ in group.calls]) for group in phase] for phase in whole.schedule.phases]
-    verify_plan(tasks, whole)
+    program_plan = plan(tasks, program.state.offsets, 8, TINY)
+    remaining = iter(program_plan.tasks)
+    phases = [
+        [(group, [next(remaining) for _ in group.calls]) for group in phase] for phase in program_plan.schedule.phases
+    ]
+    verify_plan(tasks, program_plan)
     BROKEN[name](phases)
     broken = replace(
-        whole,
-        schedule=replace(whole.schedule, phases=tuple(tuple(group for group, _ in phase) for phase in phases)),
+        program_plan,
+        schedule=replace(program_plan.schedule, phases=tuple(tuple(group for group, _ in phase) for phase in phases)),
         tasks=tuple(task for phase in phases for _, members in phase for task in members),
     )
-    assert broken != whole
+    assert broken != program_plan
     with pytest.raises(AssertionError):
         verify_plan(tasks, broken)
     step.loaded = Loaded(Emulator(broken, 2), Planned(broken, 2), step.resources)

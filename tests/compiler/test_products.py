@@ -33,9 +33,9 @@ def test_products_of_all_edges(machine: str, dtype: str) -> None:
                     rng.standard_normal((rows, depth)).astype(a.type.dtype.replace("f", "float")),
                     rng.standard_normal((depth, columns)).astype(dtype.replace("f", "float")),
                 )
-    for key, found in compiled(graph, arrays, machine=MACHINES[machine]).items():
+    for key, result in compiled(graph, arrays, machine=MACHINES[machine]).items():
         expected = arrays[f"a{key}"].astype(np.float64) @ arrays[f"b{key}"].astype(np.float64)
-        np.testing.assert_allclose(found, expected, atol=2e-4 if dtype == "f32" else 1e-11, err_msg=key)
+        np.testing.assert_allclose(result, expected, atol=2e-4 if dtype == "f32" else 1e-11, err_msg=key)
 
 
 @pytest.mark.parametrize(

@@ -27,21 +27,21 @@ def drawn(text: str, samples: int = 2000, backend: str = "numba", seed: int = 0,
 
 
 def test_uniform_numbers_are_uniform_and_know_nothing_of_each_other() -> None:
-    found = drawn(UNIFORM)
-    u, v = found["u"].reshape(2000, 200), found["v"].reshape(2000, 200)
+    numbers = drawn(UNIFORM)
+    u, v = numbers["u"].reshape(2000, 200), numbers["v"].reshape(2000, 200)
     assert u.min() >= 0
     assert u.max() < 1
     counts = np.histogram(u, bins=100, range=(0, 1))[0]
     expected = u.size / 100
     chi_squared = ((counts - expected) ** 2 / expected).sum()
     assert 60 < chi_squared < 150  # 99 degrees of freedom: outside of this one time in a thousand
-    for one, other in (
+    for drawn_again, other in (
         (u, v),
         (u[:-1], u[1:]),
         (u[:, :-1], u[:, 1:]),
         (u, drawn(UNIFORM, seed=1)["u"].reshape(u.shape)),
     ):
-        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.007  # 4.4 deviations
+        assert abs(np.corrcoef(drawn_again.ravel(), other.ravel())[0, 1]) < 0.007  # 4.4 deviations
     assert len(np.unique(u[:, 0])) > 1990
 
 

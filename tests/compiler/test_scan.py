@@ -172,10 +172,11 @@ block before(x: float[t, n]) {
 """
 
 
-def text_of(made: str) -> str:
+def text_of(statement: str) -> str:
     return (
-        f"{BLOCKS}\nmodel {{\n  input x: float[time, 3]\n  input f: float[6, 3]\n  input v: float[4]\n  target y: float[4]\n"
-        f"  w = v * 2\n  z = {made}\n  output p = z\n  loss mse(z, y)\n}}\n"
+        f"{BLOCKS}\nmodel {{\n  input x: float[time, 3]\n  input f: float[6, 3]\n  input v: float[4]\n"
+        "  target y: float[4]\n"
+        f"  w = v * 2\n  z = {statement}\n  output p = z\n  loss mse(z, y)\n}}\n"
         "train {\n  precision = f64\n  batch = 7\n  optimizer = sgd(lr = 0.1)\n}\n"
     )
 
@@ -202,18 +203,18 @@ train {
 
 def test_random_values_are_drawn_anew_at_each_step() -> None:
     programs = [run(DRAWN, "reference"), run(DRAWN), run(DRAWN, threads=2)]
-    held, fields = programs[0].parameters, {"x": X, "y": Y}
+    parameters, fields = programs[0].parameters, {"x": X, "y": Y}
     for i, x in enumerate(X):  # in use nothing is drawn
         h = np.zeros(4)
         for step in x:
-            h = np.tanh(step @ held["W"] + h @ held["U"])
+            h = np.tanh(step @ parameters["W"] + h @ parameters["U"])
         for program in programs:
             np.testing.assert_allclose(program.predict({"x": X})["p"][i], h, rtol=1e-10)
     loss, gradients = programs[0].gradients(fields)
     for program in programs[1:]:
-        other, found = program.gradients(fields)
+        other, actual = program.gradients(fields)
         assert other == pytest.approx(loss, rel=1e-12)
-        for name, gradient in found.items():
+        for name, gradient in actual.items():
             np.testing.assert_allclose(gradient, gradients[name], rtol=1e-9, atol=1e-13)
     still = programs[0].gradients({"x": [np.zeros((1, 3))] * 7, "y": Y * 0})[0]
     long = programs[0].gradients({"x": [np.zeros((40, 3))] * 7, "y": Y * 0})[0]
@@ -226,29 +227,29 @@ def test_random_values_are_drawn_anew_at_each_step() -> None:
 def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
     text = text_of(MADE[name])
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
-    wanted = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
-    expected, (loss, gradients) = reference.predict(wanted)["p"], reference.gradients(wanted, wrt=("v", "f"))
-    alone = [{key: field[i : i + 1] for key, field in wanted.items()} for i in range(len(LENGTHS))]
-    for i, one in enumerate(alone):
-        np.testing.assert_allclose(reference.predict(one)["p"][0], expected[i], rtol=1e-12, atol=1e-14)
-    parts = [reference.gradients(one) for one in alone]
+    names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
+    expected, (loss, gradients) = reference.predict(names)["p"], reference.gradients(names, wrt=("v", "f"))
+    alone = [{key: field[i : i + 1] for key, field in names.items()} for i in range(len(LENGTHS))]
+    for i, sample in enumerate(alone):
+        np.testing.assert_allclose(reference.predict(sample)["p"][0], expected[i], rtol=1e-12, atol=1e-14)
+    parts = [reference.gradients(sample) for sample in alone]
     assert loss == pytest.approx(np.mean([part[0] for part in parts]), rel=1e-12)
     for key in reference.model.parameters:
-        whole = np.mean([part[1][key] for part in parts], axis=0)
-        np.testing.assert_allclose(gradients[key], whole, rtol=1e-9, atol=1e-12, err_msg=key)
-    first = compiled[0].gradients(wanted, wrt=("v", "f"))[1]
+        mean_gradient = np.mean([part[1][key] for part in parts], axis=0)
+        np.testing.assert_allclose(gradients[key], mean_gradient, rtol=1e-9, atol=1e-12, err_msg=key)
+    first = compiled[0].gradients(names, wrt=("v", "f"))[1]
     for program in compiled:
-        np.testing.assert_allclose(program.predict(wanted)["p"], expected, rtol=1e-10, atol=1e-13)
-        for key, gradient in program.gradients(wanted, wrt=("v", "f"))[1].items():
+        np.testing.assert_allclose(program.predict(names)["p"], expected, rtol=1e-10, atol=1e-13)
+        for key, gradient in program.gradients(names, wrt=("v", "f"))[1].items():
             np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
             np.testing.assert_array_equal(gradient, first[key])
     rng = np.random.default_rng(0)
-    for key, held in reference.parameters.items():
-        direction, sides = rng.standard_normal(held.shape), []
+    for key, parameter in reference.parameters.items():
+        direction, sides = rng.standard_normal(parameter.shape), []
         for step in (1e-6, -2e-6):
-            held += step * direction
-            sides.append(reference.gradients(wanted)[0])
-        held += 1e-6 * direction
+            parameter += step * direction
+            sides.append(reference.gradients(names)[0])
+        parameter += 1e-6 * direction
         slope = (sides[0] - sides[1]) / 2e-6
         assert float((gradients[key] * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8), key
 
@@ -258,7 +259,8 @@ def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
     text = (
         "model {\n  input a: float[s, 3]\n  input b: float[t, 2]\n  target y: float[4]\n  c = last(a -> gru(4))\n"
         "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c)) + last(pull(b, c))\n"
-        "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n  param W: float[n, m] = glorot_uniform\n"
+        "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n"
+        "  param W: float[n, m] = glorot_uniform\n"
         "  s = scan xt in x with h = goal {\n    h = tanh(xt @ W + h * goal)\n    yield h\n  }\n  return s\n}\n"
         "train {\n  precision = f64\n  batch = 6\n}\n"
     )
@@ -283,12 +285,12 @@ def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
 def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
     text = text_of(MADE["stacked"])
     reference, compiled = run(text, "reference"), run(text, threads=threads)
-    wanted = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
-    short = {key: field[2:5] for key, field in wanted.items()}
-    for fields in (wanted, short, wanted):
+    names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
+    short = {key: field[2:5] for key, field in names.items()}
+    for fields in (names, short, names):
         assert compiled.step(fields)["loss"] == pytest.approx(reference.step(fields)["loss"], rel=1e-12)
-    for key, held in reference.parameters.items():
-        np.testing.assert_allclose(compiled.parameters[key], held, rtol=1e-9, atol=1e-12)
+    for key, parameter in reference.parameters.items():
+        np.testing.assert_allclose(compiled.parameters[key], parameter, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer", ["LSTM", "GRU", "RNN"])
@@ -316,8 +318,8 @@ def test_layers_are_pytorchs(layer: str) -> None:
         loss = loss + ((states[-1, 0] - torch.tensor(Y[i])) ** 2).mean() / len(X)
     loss.backward()
     np.testing.assert_allclose(program.predict(FIELDS)["p"], ends, atol=1e-9)
-    found, gradients = program.gradients(FIELDS)
-    assert found == pytest.approx(loss.item(), abs=1e-12)
+    actual, gradients = program.gradients(FIELDS)
+    assert actual == pytest.approx(loss.item(), abs=1e-12)
     mine = {name.rpartition(".")[2]: array for name, array in gradients.items()}
     for name, other in (
         ("W", theirs.weight_ih_l0),

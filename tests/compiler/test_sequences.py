@@ -50,10 +50,11 @@ FOR_A_STEP = {
 }
 
 
-def text_of(made: str, loss: str) -> str:
+def text_of(statement: str, loss: str) -> str:
     return (
-        "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n  param table: float[5, 5] = normal(1)\n"
-        f"  h = x -> dense(5) -> tanh\n  z = {made}\n  output p = z\n  loss {loss}\n}}\n"
+        "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n"
+        "  param table: float[5, 5] = normal(1)\n"
+        f"  h = x -> dense(5) -> tanh\n  z = {statement}\n  output p = z\n  loss {loss}\n}}\n"
         "train {\n  precision = f64\n  batch = 7\n}\n"
     )
 
@@ -72,29 +73,30 @@ def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> Non
     if name not in FOR_A_SAMPLE:
         text = text.replace("  target y: class(4)", "  target one: class(4)[time]")
     fields = {**FIELDS, "one": [tokens % 4 for tokens in TOKENS]}
-    wanted = {key: fields[key] for key in ("x", "k", "y" if name in FOR_A_SAMPLE else "one")}
+    sample_fields = {key: fields[key] for key in ("x", "k", "y" if name in FOR_A_SAMPLE else "one")}
     programs = [run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))]
-    expected, (loss, gradients) = programs[0].predict(wanted)["p"], programs[0].gradients(wanted)
+    expected, (loss, gradients) = programs[0].predict(sample_fields)["p"], programs[0].gradients(sample_fields)
     for i in range(len(LENGTHS)):
-        one = {key: field[i : i + 1] for key, field in wanted.items()}
-        np.testing.assert_allclose(programs[0].predict(one)["p"][0], expected[i], rtol=1e-12, atol=1e-14)
+        sample = {key: field[i : i + 1] for key, field in sample_fields.items()}
+        np.testing.assert_allclose(programs[0].predict(sample)["p"][0], expected[i], rtol=1e-12, atol=1e-14)
     shares = np.array(LENGTHS if name not in FOR_A_SAMPLE else [1] * len(LENGTHS)) / (
         sum(LENGTHS) if name not in FOR_A_SAMPLE else len(LENGTHS)
     )
     alone = [
-        programs[0].gradients({key: field[i : i + 1] for key, field in wanted.items()}) for i in range(len(LENGTHS))
+        programs[0].gradients({key: field[i : i + 1] for key, field in sample_fields.items()})
+        for i in range(len(LENGTHS))
     ]
-    assert loss == pytest.approx(sum(share * one[0] for share, one in zip(shares, alone, strict=True)), rel=1e-12)
+    assert loss == pytest.approx(sum(share * result[0] for share, result in zip(shares, alone, strict=True)), rel=1e-12)
     for key, gradient in gradients.items():
-        whole = sum(share * one[1][key] for share, one in zip(shares, alone, strict=True))
-        np.testing.assert_allclose(gradient, whole, rtol=1e-9, atol=1e-12, err_msg=key)
+        expected_gradient = sum(share * result[1][key] for share, result in zip(shares, alone, strict=True))
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-12, err_msg=key)
     for program in programs[1:]:
-        found = program.predict(wanted)["p"]
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
-        for key, gradient in program.gradients(wanted)[1].items():
+        predicted = program.predict(sample_fields)["p"]
+        for array, other in zip(predicted, expected, strict=True):
+            np.testing.assert_allclose(array, other, rtol=1e-10, atol=1e-12)
+        for key, gradient in program.gradients(sample_fields)[1].items():
             np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
-            np.testing.assert_array_equal(gradient, programs[1].gradients(wanted)[1][key])
+            np.testing.assert_array_equal(gradient, programs[1].gradients(sample_fields)[1][key])
 
 
 def test_slices_leave_out_steps_at_the_ends() -> None:
@@ -113,8 +115,8 @@ def test_slices_leave_out_steps_at_the_ends() -> None:
     }
     for i, x in enumerate(fields["x"]):
         h = np.tanh(x @ own["W"] + own["b"])
-        made = (np.square(h[1:] - h[:-1]).mean(0) + h[1:-1].sum(0)) @ dense["W"] + dense["b"]
-        np.testing.assert_allclose(reference.predict(fields)["p"][i], made, rtol=1e-10)
+        hidden = (np.square(h[1:] - h[:-1]).mean(0) + h[1:-1].sum(0)) @ dense["W"] + dense["b"]
+        np.testing.assert_allclose(reference.predict(fields)["p"][i], hidden, rtol=1e-10)
     expected = reference.gradients(fields)[1]
     for program in compiled:
         np.testing.assert_allclose(program.predict(fields)["p"], reference.predict(fields)["p"], rtol=1e-10)
@@ -158,34 +160,36 @@ WINDOWS = (
 
 
 @pytest.mark.every(3)
-@pytest.mark.parametrize("made", WINDOWS)
-def test_windows_and_slices_are_those_of_a_line(made: str, backend: Backend) -> None:
+@pytest.mark.parametrize("statement", WINDOWS)
+def test_windows_and_slices_are_those_of_a_line(statement: str, backend: Backend) -> None:
     """Each sequence as one of known length: values, loss and gradients; and compiled as interpreted, on any number of threads."""
     rng = np.random.default_rng(3)
     lengths = (7, 11, 5, 9, 6, 7)
     text = (
-        "model {\n  input x: float[time <= 12, 3]\n  target y: float\n  param table: float[12, 4] = normal(1)\n  h = x -> dense(4) -> tanh\n  g = h * h\n"
-        f"  z = {made}\n  output p = z\n  loss mse(mean(square(z)), y)\n}}\ntrain {{\n  precision = f64\n  batch = 6\n}}\n"
+        "model {\n  input x: float[time <= 12, 3]\n  target y: float\n  param table: float[12, 4] = normal(1)\n"
+        "  h = x -> dense(4) -> tanh\n  g = h * h\n"
+        f"  z = {statement}\n  output p = z\n  loss mse(mean(square(z)), y)\n}}\ntrain {{\n  precision = f64\n"
+        f"  batch = 6\n}}\n"
     )
     x, y = [rng.standard_normal((n, 3)) for n in lengths], rng.standard_normal(6)
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
-    found, (loss, gradients) = reference.predict({"x": x})["p"], reference.gradients({"x": x, "y": y})
+    predicted, (loss, gradients) = reference.predict({"x": x})["p"], reference.gradients({"x": x, "y": y})
     total, sums = 0.0, {name: np.zeros_like(array) for name, array in gradients.items()}
     for i, n in enumerate(lengths):
-        known = run(text.replace("[time <= 12, 3]", f"[{n}, 3]").replace("time", str(n)), "reference")
+        fixed = run(text.replace("[time <= 12, 3]", f"[{n}, 3]").replace("time", str(n)), "reference")
         for name, array in reference.parameters.items():
-            known.parameters[name][...] = array
-        np.testing.assert_allclose(found[i], known.predict({"x": x[i][None]})["p"][0], rtol=1e-10, atol=1e-12)
-        one, own = known.gradients({"x": x[i][None], "y": y[i : i + 1]})
-        total += one / 6
+            fixed.parameters[name][...] = array
+        np.testing.assert_allclose(predicted[i], fixed.predict({"x": x[i][None]})["p"][0], rtol=1e-10, atol=1e-12)
+        sample_loss, own = fixed.gradients({"x": x[i][None], "y": y[i : i + 1]})
+        total += sample_loss / 6
         for name, array in own.items():
             sums[name] += array / 6
     assert loss == pytest.approx(total, rel=1e-10)
     for name, array in gradients.items():
         np.testing.assert_allclose(array, sums[name], rtol=1e-9, atol=1e-12, err_msg=name)
     for program in compiled:
-        for one, other in zip(program.predict({"x": x})["p"], found, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        for rows, other in zip(program.predict({"x": x})["p"], predicted, strict=True):
+            np.testing.assert_allclose(rows, other, rtol=1e-10, atol=1e-12)
         for name, array in program.gradients({"x": x, "y": y})[1].items():
             np.testing.assert_allclose(array, gradients[name], rtol=1e-9, atol=1e-12, err_msg=name)
             np.testing.assert_array_equal(array, compiled[0].gradients({"x": x, "y": y})[1][name])
@@ -194,16 +198,16 @@ def test_windows_and_slices_are_those_of_a_line(made: str, backend: Backend) -> 
 def test_a_convolution_is_that_of_a_line() -> None:
     """Sequences that happen to be as long are lines of known length."""
     rng = np.random.default_rng(3)
-    made = "{x} -> conv(4, kernel = 5) -> relu -> conv(3, kernel = 2)"
+    statement = "{x} -> conv(4, kernel = 5) -> relu -> conv(3, kernel = 2)"
     varying = netc.parse(
-        f"model {{\n  input x: float[time, 3]\n  output p = {made.format(x='x')}\n}}\ntrain {{ precision = f64 }}"
+        f"model {{\n  input x: float[time, 3]\n  output p = {statement.format(x='x')}\n}}\ntrain {{ precision = f64 }}"
     )
-    known = netc.parse(
-        f"model {{\n  input x: float[6, 3]\n  output p = {made.format(x='x')}\n}}\ntrain {{ precision = f64 }}"
+    fixed = netc.parse(
+        f"model {{\n  input x: float[6, 3]\n  output p = {statement.format(x='x')}\n}}\ntrain {{ precision = f64 }}"
     )
     x = rng.standard_normal((5, 6, 3))
-    one, other = netc.compile(varying), netc.compile(known)
-    np.testing.assert_allclose(one.predict({"x": list(x)})["p"], other.predict({"x": x})["p"], rtol=1e-10)
+    first, other = netc.compile(varying), netc.compile(fixed)
+    np.testing.assert_allclose(first.predict({"x": list(x)})["p"], other.predict({"x": x})["p"], rtol=1e-10)
 
 
 def test_gradients_are_finite_differences() -> None:
@@ -251,7 +255,8 @@ def test_memory_is_what_check_says(threads: int) -> None:
 def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
     """The passes leave nothing that varies in its step, though the model has a sequence."""
     model = netc.parse(
-        "model {\n  input x: float[3]\n  input s: float[time, 2]\n  target y: float\n  h = x -> dense(2)\n  k = s -> batchnorm\n"
+        "model {\n  input x: float[3]\n  input s: float[time, 2]\n  target y: float\n  h = x -> dense(2)\n"
+        "  k = s -> batchnorm\n"
         "  loss mse(sum(h), y)\n  output o = k\n}\n"
     )
     rng = np.random.default_rng(0)
@@ -266,10 +271,13 @@ def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
 @pytest.mark.parametrize("backend", ["numba", "plan"])
 def test_a_sample_may_stand_several_times_in_a_batch(backend: Backend) -> None:
     """As in a bootstrap sample: then a batch has more rows than its longest samples have (generated program 400804)."""
-    text = "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n  loss mse(sum(sum(z, over = 1)), y)\n}\ntrain {\n  precision = f64\n  batch = 12\n}\n"
+    text = (
+        "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n"
+        "  loss mse(sum(sum(z, over = 1)), y)\n}\ntrain {\n  precision = f64\n  batch = 12\n}\n"
+    )
     fields = {"x": Ragged.of([x[: n + 1] for n, x in enumerate(X[:3])], np.float64), "y": np.arange(3.0)}
     order = np.array([2] * 11 + [1] + [0, 2, 2])
-    losses = [run(text, one, threads=2).steps(fields, order, 0).values["loss"] for one in (backend, "reference")]
+    losses = [run(text, kind, threads=2).steps(fields, order, 0).values["loss"] for kind in (backend, "reference")]
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 

@@ -75,9 +75,9 @@ def test_the_words_of_loops(target: str, dtype: str) -> None:
     rng = np.random.default_rng(1)
     x = np.stack([rng.uniform(low, high, 1003) for low, high in domains.values()]).astype(kind)
     together = run(x)
-    for name, row, found in zip(domains, x, together, strict=True):
+    for name, row, result in zip(domains, x, together, strict=True):
         expected = _REFERENCES[name](row.astype(np.float64))
-        units = np.abs(found - expected) / np.spacing(np.maximum(np.abs(expected), np.finfo(kind).tiny).astype(kind))
+        units = np.abs(result - expected) / np.spacing(np.maximum(np.abs(expected), np.finfo(kind).tiny).astype(kind))
         assert units.max() <= _ULPS[dtype], f"{name}: {units.max()} units at {row[units.argmax()]}"
     alone = np.concatenate([run(x[:, i : i + 1]) for i in range(0, 1003, 59)], axis=1)
     assert alone.tobytes() == np.ascontiguousarray(together[:, ::59]).tobytes()
@@ -113,14 +113,14 @@ def reduced(target: str, dtype: str) -> dict[str, Array]:
 def test_sums_and_extremes(target: str, dtype: str) -> None:
     """Sums have the same bits on every target: their order does not know how wide vectors are."""
     (x,), tolerance = reductions(dtype)[1].values(), 1e-4 if dtype == "f32" else 1e-12
-    for name, found in reduced(target, dtype).items():
+    for name, result in reduced(target, dtype).items():
         operation, axis = name[:-1], int(name[-1])
         expected = getattr(np, operation)(x if operation != "sum" else x.astype(np.float64), axis=axis)
         if operation == "sum":
-            np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=name)
+            np.testing.assert_allclose(result, expected, atol=tolerance, err_msg=name)
         else:
-            assert np.array_equal(found, expected, equal_nan=operation != "argmax"), name
-        assert found.tobytes() == reduced(TARGETS[0], dtype)[name].tobytes(), name
+            assert np.array_equal(result, expected, equal_nan=operation != "argmax"), name
+        assert result.tobytes() == reduced(TARGETS[0], dtype)[name].tobytes(), name
 
 
 # ------------------------------------------------------------------ models
@@ -214,9 +214,9 @@ def test_the_environment_names_the_target(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_a_wrong_description_is_a_message(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"(?s)E1006.*{message}") as found:
+    with pytest.raises(ValueError, match=f"(?s)E1006.*{message}") as raised:
         netc.compile(netc.parse(_RECURRENCE), machine=text)
-    assert isinstance(found.value, netc.Fault)
+    assert isinstance(raised.value, netc.Fault)
 
 
 def test_what_this_machine_cannot_run_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,17 +61,18 @@ train {{
     ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
 )
 def test_updates_are_simultaneous(updates: list[str], after: dict[str, object], reads: str, backend: str) -> None:
-    found = state_after("".join(f"  update {one}\n" for one in updates), backend, reads)
-    old = {**OLD, "old W": found["old W"]}
+    states = state_after("".join(f"  update {update}\n" for update in updates), backend, reads)
+    old = {**OLD, "old W": states["old W"]}
     for name in OLD:
         expected = after.get(name, name)
-        assert found[name] == (old[expected] if isinstance(expected, str) else expected), name
+        assert states[name] == (old[expected] if isinstance(expected, str) else expected), name
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_what_is_accumulated_begins_again_if_everything_is_frozen(backend: str) -> None:
     text = (
-        "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n  loss mse(h, y)\n}\n"
+        "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n"
+        "  loss mse(h, y)\n}\n"
         'train {\n  batch = 5\n  accumulate = 2\n  optimizer = sgd(lr = 0.1)\n  freeze = "P"\n}\n'
     )
     program = netc.compile(netc.parse(text), seed=3, backend=backend)
@@ -107,8 +108,8 @@ train {
     program = netc.compile(netc.parse(text), seed=3, backend=backend)
     w = program.parameters["w"]
     expected = [3 * w, 5 * w, 3 * w, 0 * w]  # p, q, r: (w, w, 0), (0, w, w), (0, 0, w), (0, 0, 0)
-    for found, sequence in zip(program.predict({"x": data["x"]})["o"], data["x"], strict=True):
-        np.testing.assert_allclose(found, expected[: len(sequence)], rtol=1e-12)
+    for output, sequence in zip(program.predict({"x": data["x"]})["o"], data["x"], strict=True):
+        np.testing.assert_allclose(output, expected[: len(sequence)], rtol=1e-12)
     _, gradients = program.gradients(data)
     factors = np.array([3.0, 5.0, 3.0, 0.0])
     errors = [factors[: len(y), None] * w - y for y in data["y"]]

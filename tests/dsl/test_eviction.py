@@ -21,9 +21,9 @@ from netc.dsl import eviction, home, temporary
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
-    found = home.folder()
-    assert found is not None
-    return found
+    folder = home.folder()
+    assert folder is not None
+    return folder
 
 
 def path_of(folder: Path, number: int) -> Path:
@@ -194,9 +194,9 @@ def test_sizes(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_limit_that_is_none_is_told_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE_LIMIT", text)
     monkeypatch.setattr(home, "_warned", set())
-    with pytest.warns(home.CacheWarning, match="is not a size such as 2G or 500M; the cache holds up to 10G") as told:
+    with pytest.warns(home.CacheWarning, match="is not a size such as 2G or 500M; the cache holds up to 10G") as warned:
         assert [home.limit() for _ in range(3)] == [10 << 30] * 3
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 def no_home(uid: int) -> NoReturn:
@@ -233,9 +233,9 @@ def refuse(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_folder_that_is_refused_is_told_once(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "_warned", set())
     reason = refuse(case, tmp_path / "cache", monkeypatch)
-    with pytest.warns(home.CacheWarning) as told:
+    with pytest.warns(home.CacheWarning) as warned:
         assert [home.folder() for _ in range(3)] == [None] * 3
-    assert [str(warning.message) for warning in told] == [f"the cache is not used: {reason}; netc goes on without it"]
+    assert [str(warning.message) for warning in warned] == [f"the cache is not used: {reason}; netc goes on without it"]
     assert home.why_unusable() == reason
     with warnings.catch_warnings():
         warnings.simplefilter("error")

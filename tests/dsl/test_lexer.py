@@ -23,22 +23,22 @@ model {
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_files_fall_into_tokens(path: Path) -> None:
-    found = list(get_lexer_by_name("net").get_tokens(path.read_text(encoding="utf-8")))
-    assert "".join(text for _, text in found) == path.read_text(encoding="utf-8")
-    assert not [text for kind, text in found if kind is Text and text.strip()], "characters of no kind"
+    tokens = list(get_lexer_by_name("net").get_tokens(path.read_text(encoding="utf-8")))
+    assert "".join(text for _, text in tokens) == path.read_text(encoding="utf-8")
+    assert not [text for kind, text in tokens if kind is Text and text.strip()], "characters of no kind"
 
 
 def test_words_are_what_they_mean() -> None:
-    found = [(kind, text) for kind, text in get_lexer_by_name("net").get_tokens(TEXT) if text.strip()]
-    assert found[0] == (Comment.Single, "# a file")
-    assert (Keyword, "let") in found
-    assert (Number.Float, "1e-3") in found
-    assert (Keyword.Namespace, "model") in found
-    assert [kind for kind, text in found if text == "input"] == [Keyword.Declaration, Name]
-    assert [kind for kind, text in found if text == "loss"] == [Name.Function, Keyword.Declaration]
-    assert (Keyword.Type, "float") in found
-    assert [text for kind, text in found if kind is Number.Integer] == ["28", "0", "4"]
-    assert (String.Double, '"net"') in found
+    tokens = [(kind, text) for kind, text in get_lexer_by_name("net").get_tokens(TEXT) if text.strip()]
+    assert tokens[0] == (Comment.Single, "# a file")
+    assert (Keyword, "let") in tokens
+    assert (Number.Float, "1e-3") in tokens
+    assert (Keyword.Namespace, "model") in tokens
+    assert [kind for kind, text in tokens if text == "input"] == [Keyword.Declaration, Name]
+    assert [kind for kind, text in tokens if text == "loss"] == [Name.Function, Keyword.Declaration]
+    assert (Keyword.Type, "float") in tokens
+    assert [text for kind, text in tokens if kind is Number.Integer] == ["28", "0", "4"]
+    assert (String.Double, '"net"') in tokens
 
 
 def test_vscode_knows_the_words_of_the_grammar() -> None:

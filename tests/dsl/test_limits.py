@@ -34,7 +34,7 @@ def codes(text: str) -> list[str]:
     try:
         elaborate(parsed(text))
     except netc.Fault as fault:
-        return [one.code for one in fault.diagnostics]
+        return [diagnostic.code for diagnostic in fault.diagnostics]
     return []
 
 
@@ -64,7 +64,7 @@ def test_chains_of_any_length(kind: str) -> None:
     assert parse_result("output.y") in elaborate(file).graph.results
     analysis = Analysis(text, None, Counts())
     assert analysis.diagnostics == ()
-    assert next(one for one in analysis.names.symbols if one.name == "x" and one.kind == "input").uses
+    assert next(symbol for symbol in analysis.names.symbols if symbol.name == "x" and symbol.kind == "input").uses
 
 
 def random_sum(draw: random.Random, terms: int) -> tuple[str, int]:
@@ -114,13 +114,17 @@ def graph_text(text: str) -> list[str]:
 def test_a_chain_within_a_block_that_applies_itself() -> None:
     """What is ready of a chain belongs to one application of its block."""
     links = " + x" * 40
-    before = f"block f(x: float[n], k) {{ return (x if k == 0 else g(k){links} -> f(k - 1)) }}\nblock g(k) {{ return k * 2 }}\n"
+    before = (
+        f"block f(x: float[n], k) {{ return (x if k == 0 else g(k){links} -> f(k - 1)) }}\n"
+        f"block g(k) {{ return k * 2 }}\n"
+    )
     short = before.replace(links, " + 40 * x")
     model_of = {
-        name: netc.Program(netc.parse(model("x -> f(3)", one))) for name, one in (("long", before), ("short", short))
+        name: netc.Program(netc.parse(model("x -> f(3)", definition)))
+        for name, definition in (("long", before), ("short", short))
     }
     x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
-    long, short_one = (one.predict({"x": x})["y"] for one in model_of.values())
+    long, short_one = (program.predict({"x": x})["y"] for program in model_of.values())
     np.testing.assert_allclose(long, short_one, rtol=1e-5)
 
 
@@ -137,9 +141,9 @@ def test_nesting_has_a_limit(opening: str, closing: str) -> None:
     for levels in (deeper, 3_000):
         with pytest.raises(netc.Fault) as fault:
             parsed(f"let n = {opening * levels}1{closing * levels}\n")
-        (one,) = fault.value.diagnostics
-        assert one.code == "E0106"
-        assert abs(one.primary.span.start - len(f"let n = {opening * deeper}")) <= 2 * len(opening)
+        (diagnostic,) = fault.value.diagnostics
+        assert diagnostic.code == "E0106"
+        assert abs(diagnostic.primary.span.start - len(f"let n = {opening * deeper}")) <= 2 * len(opening)
 
 
 def test_braces_have_a_limit() -> None:
@@ -204,8 +208,8 @@ def test_numbers_are_of_64_bits(number: str, is_right: bool) -> None:
         model(f"x * {number}"),
         model(f"x -> dense({number})"),
     ):
-        found = codes(text)
-        assert (found == ["E0107"]) != is_right or found == ["E0304"], (
+        expected = codes(text)
+        assert (expected == ["E0107"]) != is_right or expected == ["E0304"], (
             "a dimension that is no whole number is another fault"
         )
         if not is_right:
@@ -215,7 +219,7 @@ def test_numbers_are_of_64_bits(number: str, is_right: bool) -> None:
 
 
 def test_numbers_that_are_computed_or_set_are_of_64_bits() -> None:
-    for text, found in (
+    for text, expected in (
         ("2 ** 62 + (2 ** 62 - 1)", []),
         ("2 ** 62 + 2 ** 62", ["E0304"]),
         ("-(2 ** 62) * 4", ["E0304"]),
@@ -223,18 +227,18 @@ def test_numbers_that_are_computed_or_set_are_of_64_bits() -> None:
         ("10.0 ** 20", []),
         ("1e308 * 10", ["E0304"]),
     ):
-        assert codes(model("x", f"let n = {text}\n")) == found, text
+        assert codes(model("x", f"let n = {text}\n")) == expected, text
     text = parsed(model("x -> dense(n)", "let n = 3\n"))
     for number in (10**30, -(10**400), float("inf"), float("nan")):
         with pytest.raises(netc.Fault) as fault:
             elaborate(text, {"n": number})
-        assert [one.code for one in fault.value.diagnostics] == ["E0107"]
+        assert [diagnostic.code for diagnostic in fault.value.diagnostics] == ["E0107"]
 
 
 def test_all_numbers_that_are_too_large_are_told() -> None:
     with pytest.raises(netc.Fault) as fault:
         parsed("let a = 1e999\nlet b = [1e999, " + "9" * 30 + "]\n")
-    assert [one.primary.span.line for one in fault.value.diagnostics] == [1, 2, 2]
+    assert [diagnostic.primary.span.line for diagnostic in fault.value.diagnostics] == [1, 2, 2]
 
 
 def test_a_file_has_a_limit_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +280,7 @@ def test_imports_have_a_limit(tmp_path) -> None:
 
 def test_mistakes_in_long_texts_are_found_at_once() -> None:
     """Patterns that a search would try at every character, or in every way, are not."""
-    for text, told in (
+    for text, message in (
         ("model {\n  h = a +" + "\n" * 300 + "  b\n  g = a +\n  output q\n}\n", "E0101"),
         ("model {\n  h = " + "9" * 100_000 + " 9\n}\n", "E0101"),
         ("model {\n  h = " + "9" * 100_000 + ".1.1\n}\n", "E0101"),
@@ -284,7 +288,7 @@ def test_mistakes_in_long_texts_are_found_at_once() -> None:
     ):
         with pytest.raises(netc.Fault) as fault:
             parsed(text)
-        assert fault.value.diagnostics[0].code == told
+        assert fault.value.diagnostics[0].code == message
 
 
 def test_comments_and_gaps_of_many_lines() -> None:

@@ -108,9 +108,9 @@ def test_print_gives_back_what_was_read(text: str) -> None:
 
 @pytest.mark.parametrize("snippet", WRONG)
 def test_wrong_text_is_a_fault_in_the_file(snippet: str) -> None:
-    with pytest.raises(Fault) as found:
+    with pytest.raises(Fault) as raised:
         parse(Source("a.net", f"model {{\n  {snippet}\n}}\n"))
-    assert all(1 <= one.primary.span.line <= 4 for one in found.value.diagnostics)
+    assert all(1 <= diagnostic.primary.span.line <= 4 for diagnostic in raised.value.diagnostics)
 
 
 def test_spans_are_the_text() -> None:
@@ -127,30 +127,34 @@ def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: 
     from netc.dsl import home, tables
 
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
-    grammar, made = 'start: "a"+\n', []
+    grammar, parsers = 'start: "a"+\n', []
     real = Lark.__init__
-    monkeypatch.setattr(Lark, "__init__", lambda self, *given, **named: made.append(1) or real(self, *given, **named))
+    monkeypatch.setattr(
+        Lark, "__init__", lambda self, *arguments, **named: parsers.append(1) or real(self, *arguments, **named)
+    )
     trees = [tables.parser_of(grammar, None).parse("aaa") for _ in range(3)]
-    assert len(made) == 1
+    assert len(parsers) == 1
     assert trees[0] == trees[1] == trees[2]
     (kept,) = (tmp_path / "own").glob("parser-*.tables")
-    whole = kept.read_bytes()
-    for damaged in (whole[:-1], whole[:40] + b"\0" + whole[41:], b""):
+    content = kept.read_bytes()
+    for damaged in (content[:-1], content[:40] + b"\0" + content[41:], b""):
         kept.write_bytes(damaged)
         assert tables.parser_of(grammar, None).parse("aa") is not None
         assert tables._read(kept, None) is not None
-    assert len(made) == 4
+    assert len(parsers) == 4
     (tmp_path / "own").chmod(0o777)
     monkeypatch.setattr(home, "_warned", set())
     with pytest.warns(home.CacheWarning, match="other users can write to"):
         tables.parser_of(grammar, None)
-    assert len(made) == 5, "a folder that others can write to was trusted"
+    assert len(parsers) == 5, "a folder that others can write to was trusted"
 
 
 def test_a_scan_is_printed_with_its_comments() -> None:
     text = (
-        "block a(x: float[t, n]) {\n  s = scan xt in x with h = zeros(n) {  # head\n    # inside\n    h = h + xt  # added\n"
-        "    yield h\n  }  # end\n  z = last(scan xt in x with h = zeros(n) {\n    h = h * xt\n    yield h\n  })\n  return s\n}\n"
+        "block a(x: float[t, n]) {\n  s = scan xt in x with h = zeros(n) {  # head\n    # inside\n"
+        "    h = h + xt  # added\n"
+        "    yield h\n  }  # end\n  z = last(scan xt in x with h = zeros(n) {\n    h = h * xt\n    yield h\n  })\n"
+        "  return s\n}\n"
     )
     messy = text.replace("h + xt", "h  +xt").replace("    # inside", "# inside").replace("    yield", "  yield")
     assert print_file(parse(Source("a.net", messy))) == text

@@ -31,21 +31,21 @@ class Checked:
     arguments: dict[str, Any]
     tolerance: float
 
-    def near(self, name: str, found: Array, expected: Array, tolerance: float | None = None) -> None:
+    def near(self, name: str, actual: Array, expected: Array, tolerance: float | None = None) -> None:
         limit = self.tolerance if tolerance is None else tolerance
-        np.testing.assert_allclose(found, expected, rtol=limit, atol=limit, equal_nan=True, err_msg=name)
+        np.testing.assert_allclose(actual, expected, rtol=limit, atol=limit, equal_nan=True, err_msg=name)
 
     def same_results(self, numbers: Numbers) -> dict[str, Array]:
         """Every result of the graph before must be one of the graph after, and the same. Returns those of the graph after."""
         training = self.arguments.get("training")
         expected = results_of(self.before, numbers, training)
-        found = results_of(self.after, numbers, training)
+        actual = results_of(self.after, numbers, training)
         before, after = self.before.printed_results(), self.after.printed_results()
         for name, array in expected.items():
             old, new = before[name].type, after[name].type
             assert (new.dtype, new.dims) == (old.dtype, old.dims), name
-            self.near(name, found[name], array)
-        return found
+            self.near(name, actual[name], array)
+        return actual
 
     @property
     def is_f64(self) -> bool:
@@ -74,19 +74,19 @@ def by_rank(checked: Checked) -> None:
 def gradients(checked: Checked) -> None:
     """Each `gradient.NAME` is the derivative of the result that the heading names."""
     numbers = Numbers(checked.before)
-    found = checked.same_results(numbers)
+    actual = checked.same_results(numbers)
     if checked.is_f64:
         for name in checked.arguments["wrt"]:
             expected = gradient_of(checked.before, checked.arguments["of"], name, numbers)
-            checked.near(name, found[f"gradient.{name}"], expected, _OF_DERIVATIVES)
+            checked.near(name, actual[f"gradient.{name}"], expected, _OF_DERIVATIVES)
 
 
 def derivatives(checked: Checked) -> None:
     if checked.is_f64:
         numbers = Numbers(checked.before)
-        found = results_of(checked.after, numbers)
+        actual = results_of(checked.after, numbers)
         for name, expected in evaluate_with_derivatives(checked.before, numbers.leaves, numbers.sizes).items():
-            checked.near(name, found[name], expected, _OF_DERIVATIVES)
+            checked.near(name, actual[name], expected, _OF_DERIVATIVES)
 
 
 # ------------------------------------------------------------------ the objective
@@ -94,15 +94,15 @@ def derivatives(checked: Checked) -> None:
 
 def total(checked: Checked) -> None:
     numbers = Numbers(checked.before)
-    found = checked.same_results(numbers)
+    actual = checked.same_results(numbers)
     means, factors = list[Array](), list[Array]()
     for name in _losses(checked.before):
-        loss, weight = found[f"loss.{name}"], found.get(f"weight.loss.{name}")
+        loss, weight = actual[f"loss.{name}"], actual.get(f"weight.loss.{name}")
         means.append(loss.sum() / (loss.size if weight is None else weight.sum()))
         factors.append(numbers.leaves.get(str(SuppliedKind.LOSS_FACTOR.named(name)), np.ones(())))
-        checked.near(name, found[f"total.{name}"], means[-1])
-    checked.near("total", found["total"], np.sum(means))
-    checked.near("small", found["small"], np.dot(means, factors))
+        checked.near(name, actual[f"total.{name}"], means[-1])
+    checked.near("total", actual["total"], np.sum(means))
+    checked.near("small", actual["small"], np.dot(means, factors))
 
 
 def _losses(graph: Graph) -> list[str]:
@@ -111,7 +111,7 @@ def _losses(graph: Graph) -> list[str]:
 
 def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[str, Array]]]:
     """By group of losses: how many elements they have, and the gradients of their sum, by finite differences."""
-    results, found = results_of(checked.before, numbers), dict[str, tuple[float, dict[str, Array]]]()
+    results, perturbed = results_of(checked.before, numbers), dict[str, tuple[float, dict[str, Array]]]()
     for name in _losses(checked.before):
         loss, weight, type_ = (
             results[f"loss.{name}"],
@@ -120,19 +120,19 @@ def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[s
         )
         group = f"{type_.size(1)} a row of {type_.rows}" if type_.is_batched else "step"
         count, group = (loss.size, group) if weight is None else (weight.sum(), f"weights of {name}")
-        held = found.setdefault(group, (count, {wrt: np.zeros(()) for wrt in checked.arguments["wrt"]}))[1]
-        for wrt in held:
-            held[wrt] = held[wrt] + gradient_of(checked.before, f"loss.{name}", wrt, numbers)
-    return found
+        differences = perturbed.setdefault(group, (count, {wrt: np.zeros(()) for wrt in checked.arguments["wrt"]}))[1]
+        for wrt in differences:
+            differences[wrt] = differences[wrt] + gradient_of(checked.before, f"loss.{name}", wrt, numbers)
+    return perturbed
 
 
 def accumulated(checked: Checked) -> None:
     """Sums and counts are added to the states; a loss that no data is in is left for the last batch."""
     if checked.is_f64:
         numbers = Numbers(checked.before)
-        found = checked.same_results(numbers)
+        actual = checked.same_results(numbers)
         groups = _groups(checked, numbers)
-        assert {name for name in found if name.startswith("update.")} == {
+        assert {name for name in actual if name.startswith("update.")} == {
             f"update.{ACCUMULATED}{group}{end}"
             for group in set(groups) - {"step"}
             for end in ("", *(f".{name}" for name in checked.arguments["wrt"]))
@@ -143,7 +143,7 @@ def accumulated(checked: Checked) -> None:
                 (f"{ACCUMULATED}{group}", np.asarray(count)),
                 *((f"{ACCUMULATED}{group}.{wrt}", sums[wrt]) for wrt in sums),
             ):
-                checked.near(name, found[f"update.{name}"], numbers.leaves[name] + number, _OF_DERIVATIVES)
+                checked.near(name, actual[f"update.{name}"], numbers.leaves[name] + number, _OF_DERIVATIVES)
 
 
 def accumulated_gradients(checked: Checked) -> None:
@@ -152,16 +152,16 @@ def accumulated_gradients(checked: Checked) -> None:
         numbers = Numbers(checked.before)
         for group in set(_groups(checked, numbers)) - {"step"}:
             numbers.leaves[f"{ACCUMULATED}{group}"] = np.asarray(5.0)
-        found = checked.same_results(numbers)
+        actual = checked.same_results(numbers)
         for wrt in checked.arguments["wrt"]:
-            whole = np.zeros(())
+            total = np.zeros(())
             for group, (count, sums) in _groups(checked, numbers).items():
                 before, number = (numbers.leaves.get(f"{ACCUMULATED}{group}{end}", 0.0) for end in (f".{wrt}", ""))
-                whole = whole + (before + sums[wrt]) / (number + count)
-            checked.near(wrt, found[f"gradient.{wrt}"], whole, _OF_DERIVATIVES)
-        for name in found:
+                total = total + (before + sums[wrt]) / (number + count)
+            checked.near(wrt, actual[f"gradient.{wrt}"], total, _OF_DERIVATIVES)
+        for name in actual:
             if name.startswith("update."):
-                checked.near(name, found[name], np.zeros(found[name].shape))
+                checked.near(name, actual[name], np.zeros(actual[name].shape))
 
 
 # ------------------------------------------------------------------ the optimizer, and what the runtime gives
@@ -176,8 +176,8 @@ def updated(checked: Checked) -> None:
         name = value.name
         numbers.leaves[name] = np.abs(numbers.leaves[name])
     numbers.leaves[STEP] = np.asarray(2.0)
-    found, how = checked.same_results(numbers), checked.arguments
-    gradients = checked.before.select(ResultKind.GRADIENT, found)
+    actual, how = checked.same_results(numbers), checked.arguments
+    gradients = checked.before.select(ResultKind.GRADIENT, actual)
     if "clip_norm" in how:
         norm = np.sqrt(sum((array**2).sum() for array in gradients.values()))
         gradients = {name: array * min(1.0, how["clip_norm"] / (norm + 1e-6)) for name, array in gradients.items()}
@@ -189,8 +189,8 @@ def updated(checked: Checked) -> None:
         )
         rule = _sgd if how["optimizer"] == "sgd" else _adam
         for result, expected in rule(name, numbers.leaves, gradient, rate, how).items():
-            checked.near(result, found[result], expected)
-    checked.near(STEP, found[f"update.{STEP}"], np.asarray(3.0))
+            checked.near(result, actual[result], expected)
+    checked.near(STEP, actual[f"update.{STEP}"], np.asarray(3.0))
 
 
 def _sgd(name: str, leaves: dict[str, Array], gradient: Array, rate: Array, how: dict[str, Any]) -> dict[str, Array]:
@@ -217,11 +217,11 @@ def _adam(name: str, leaves: dict[str, Array], gradient: Array, rate: Array, how
 def from_bytes(checked: Checked) -> None:
     """An input is its bytes times the factor that the runtime gives."""
     numbers = Numbers(checked.after)
-    found = results_of(checked.after, numbers)
+    actual = results_of(checked.after, numbers)
     for name in checked.arguments["names"]:
         numbers.leaves[name] = numbers.leaves[name] * numbers.leaves[str(SuppliedKind.SCALE.named(name))]
     for name, array in results_of(checked.before, numbers).items():
-        checked.near(name, found[name], array)
+        checked.near(name, actual[name], array)
 
 
 def chunk_by_chunk(checked: Checked) -> None:
@@ -233,17 +233,17 @@ def chunk_by_chunk(checked: Checked) -> None:
     for name in set(numbers.leaves) & set(chunk.leaves):
         if parse_table(name) is None:
             chunk.leaves[name] = numbers.leaves[name]
-    found = list[dict[str, Array]]()
+    parts = list[dict[str, Array]]()
     for number in range(2):
         rows = slice(number * steps * SAMPLES, (number + 1) * steps * SAMPLES)
         for name in row_leaves:
             if parse_table(name) is None:
                 chunk.leaves[name] = numbers.leaves[name][rows]
         chunk.leaves[FIRST] = np.array([1.0 - number])
-        found.append(evaluate(checked.after, chunk.leaves, chunk.sizes))
+        parts.append(evaluate(checked.after, chunk.leaves, chunk.sizes))
         chunk.leaves.update(
-            {str(key): found[-1][str(key)] for key in checked.after.results if key.kind is ResultKind.CHUNK}
+            {str(key): parts[-1][str(key)] for key in checked.after.results if key.kind is ResultKind.CHUNK}
         )
     for name, value in checked.before.printed_results().items():
-        whole = np.concatenate([one[name] for one in found]) if value.type.rows == dim else found[1][name]
-        checked.near(name, whole, expected[name])
+        joined = np.concatenate([part[name] for part in parts]) if value.type.rows == dim else parts[1][name]
+        checked.near(name, joined, expected[name])

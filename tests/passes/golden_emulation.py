@@ -36,11 +36,11 @@ def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float)
     expected = _run(graph, fields, batch, count, machine, "reference")
     for seed in range(_ORDERS):
         with random_order(seed):
-            found = _run(graph, fields, batch, count, machine, "plan")
-        assert found.keys() == expected.keys()
+            results = _run(graph, fields, batch, count, machine, "plan")
+        assert results.keys() == expected.keys()
         for name, array in expected.items():
             np.testing.assert_allclose(
-                found[name], array, rtol=tolerance, atol=tolerance, err_msg=f"{name}, in the order {seed}"
+                results[name], array, rtol=tolerance, atol=tolerance, err_msg=f"{name}, in the order {seed}"
             )
 
 

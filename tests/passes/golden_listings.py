@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from golden_emulation import check_emulated
 from golden_numbers import in_f64
 
-from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering

@@ -15,7 +15,6 @@ from netc.compiler.ir.supplied import parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import stop_gradient
-from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.simplify import expand, rebuild
@@ -108,7 +107,7 @@ def evaluable(graph: Graph, training: bool | None) -> Graph:
         return copy.add_copy(value, operands)
 
     return expand(
-        rebuild(graph, rule), kept={definition for name, definition in OPERATIONS.items() if name not in RANDOM}
+        rebuild(graph, rule), kept={operation for operation in OPERATIONS.values() if operation.role is not Role.RANDOM}
     )
 
 
@@ -135,10 +134,10 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
     """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
     stopped = {value: f"stopped.{value.number}" for value in graph.values(stop_gradient)}
-    found = evaluate(
+    stopped_at = evaluate(
         graph.subgraph({parse_result(name): value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
     )
-    numbers.leaves.update(found)
+    numbers.leaves.update(stopped_at)
     return with_leaf(graph, stopped)
 
 
@@ -169,10 +168,10 @@ def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: 
     derivatives, names = dict[str, Array](), dict[Value, str]()
     for value in graph.values(Role.DERIVATIVE):
         y, x = value.operands
-        whole, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
+        copy, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
         point = evaluate_with_derivatives(graph.subgraph({parse_result("x"): x})[0], leaves, sizes)["x"]
         leaf = f"cut.{len(leaves)}"
-        cut = with_leaf(whole, {copies[x]: leaf})
+        cut = with_leaf(copy, {copies[x]: leaf})
 
         def function(array: Array, cut: Graph = cut, leaf: str = leaf) -> Array:
             return evaluate_with_derivatives(cut, {**leaves, leaf: array}, sizes)["y"].sum()

@@ -10,7 +10,8 @@ from golden_listings import LISTINGS, listing
 from golden_numbers import SPECIAL, Numbers, in_f64, results_of
 from golden_passes import PASSES, run
 
-from netc.compiler.ir.graph import parse_graph, print_graph, verify
+from netc.compiler.ir.graph import print_graph, verify
+from netc.compiler.ir.graph_parser import parse_graph
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*/*.txt"))
@@ -54,13 +55,13 @@ def _checked_step(text: str, call: Call) -> str:
 
 def _check_numbers(text: str, call: Call) -> None:
     """In f32 as it is written, and in f64, where what is equal is nearly the same number."""
-    known = PASSES[call.name]
+    pass_ = PASSES[call.name]
     for source, tolerance in ((text, 1e-4), (in_f64(text), 1e-11)):
         after = run(parse_graph(source), call)
-        known.check(Checked(parse_graph(source), after, call.arguments, tolerance))
-    for number in range(len(SPECIAL)) if known.is_exact else ():
+        pass_.check(Checked(parse_graph(source), after, call.arguments, tolerance))
+    for number in range(len(SPECIAL)) if pass_.is_exact else ():
         before, after = parse_graph(text), run(parse_graph(text), call)
         numbers, training = Numbers(before, special=number), call.arguments.get("training")
-        expected, found = (results_of(graph, numbers, training) for graph in (before, after))
+        expected, actual = (results_of(graph, numbers, training) for graph in (before, after))
         for name, array in expected.items():
-            np.testing.assert_array_equal(found[name], array, err_msg=f"{name}, with infinities and NaN")
+            np.testing.assert_array_equal(actual[name], array, err_msg=f"{name}, with infinities and NaN")

@@ -13,12 +13,12 @@ def block(g: Growth) -> bool:
 
     if g.depth:
         return False
-    x = g.pick_float(lambda one: not one.type.is_held, 6)
-    y = x and g.pick_float(lambda one: one.number != x.number and one.type.is_fixed, 6)
+    x = g.pick_float(lambda value: not value.type.is_held, 6)
+    y = x and g.pick_float(lambda value: value.number != x.number and value.type.is_fixed, 6)
     if not x:
         return False
     operands = (x, y) if y and g.chance(0.4) else (x,)
-    if any(dim.name != dim.base for one in operands for dim in one.type.dims if not isinstance(dim, int)):
+    if any(dim.name != dim.base for operand in operands for dim in operand.type.dims if not isinstance(dim, int)):
         return False
     inner = g.child("block")
     names = [inner.new_name("x") for _ in operands]
@@ -33,20 +33,26 @@ def block(g: Growth) -> bool:
         return False
     chosen = g.draw.sample(results[-3:], g.draw.choice([n for n in (1, 1, 2) if n <= len(results[-3:])]))
     inner.add(
-        Statement("return", (), ", ".join(f"{{{n}}}" for n in range(len(chosen))), tuple(one.name for one in chosen))
+        Statement(
+            "return", (), ", ".join(f"{{{n}}}" for n in range(len(chosen))), tuple(value.name for value in chosen)
+        )
     )
     name = g.new_name("block")
-    parameters = ", ".join(f"{one}: {value.type.text()}" for one, value in zip(names, operands, strict=True))
+    parameters = ", ".join(
+        f"{parameter}: {value.type.text()}" for parameter, value in zip(names, operands, strict=True)
+    )
     g.definition("block", name, f"({parameters})", tuple(inner.statements))
-    traits = {"is_trained": any(one.is_trained for one in chosen), "scale": max(one.scale for one in chosen)}
-    mixed = frozenset[int]().union(*(one.mixed for one in chosen))
-    traits |= {"mixed": mixed, "is_discrete": any(one.is_discrete for one in chosen), "is_batched": True}
-    types = tuple(one.type for one in chosen)
+    traits = {"is_trained": any(value.is_trained for value in chosen), "scale": max(value.scale for value in chosen)}
+    mixed = frozenset[int]().union(*(value.mixed for value in chosen))
+    traits |= {"mixed": mixed, "is_discrete": any(value.is_discrete for value in chosen), "is_batched": True}
+    types = tuple(value.type for value in chosen)
     slots = ", ".join(f"{{{n}}}" for n in range(len(operands)))
     call = f"{name}({slots})" if len(operands) > 1 or g.chance(0.5) else f"{{0}} -> {name}"
     g.assign(call, operands, *types, **traits)
     if g.chance(0.25):
-        others = [g.pick(lambda one, t=value.type: one.type == t and one.is_batched) for value in operands]
+        others = [
+            g.pick(lambda candidate, t=value.type: candidate.type == t and candidate.is_batched) for value in operands
+        ]
         again = tuple(other for other in others if other is not None)
         if len(again) == len(operands):  # the results may have taken an operand's name
             g.assign(f"{name}({slots})", again, *types, **traits)
@@ -63,7 +69,7 @@ TAKING_BLOCKS = (  # how many blocks they take, and what they do with them
 
 
 def block_of_blocks(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank == 1 and one.type.is_fixed, 6)
+    x = g.pick_float(lambda value: value.type.rank == 1 and value.type.is_fixed, 6)
     if x is None:
         return False
     n = x.type.dims[0]
@@ -72,24 +78,24 @@ def block_of_blocks(g: Growth) -> bool:
     name = g.new_name("block")
     g.definition("block", name, signature, (Statement("return", (), body),))
     candidates = [f"dense({n})", f"dense({n})", *(["layernorm"] if n > 2 else [])]  # type: ignore[operator]
-    given = ", ".join(g.draw.choice(candidates) for _ in range(count))
-    g.assign(f"{{0}} -> {name}({given})", (x,), x.type, scale=2 * x.scale + 1, is_trained=True)
+    arguments = ", ".join(g.draw.choice(candidates) for _ in range(count))
+    g.assign(f"{{0}} -> {name}({arguments})", (x,), x.type, scale=2 * x.scale + 1, is_trained=True)
     g.feature("block as an argument")
     return True
 
 
 def state(g: Growth) -> bool:
     """A state of the shape of a value less its batch, an update of some kind, and mostly a reader."""
-    x = g.pick_float(lambda one: one.type.is_fixed and one.type.rank <= 2 and not one.is_parameter)
+    x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank <= 2 and not value.is_parameter)
     if x is None:
         return False
     name = g.new_name("q")
     initial = g.draw.choice(("zeros", "ones", "uniform(-0.5, 0.5)", "normal(0.3)"))
     g.add(Statement("state", (name,), f": {x.type.text()} = {initial}", (), (x.type,)))
-    held = g.define(name, x.type, is_batched=False, scale=1.0)
+    state = g.define(name, x.type, is_batched=False, scale=1.0)
     g.reserved.add(name)
     g.feature("state")
-    _update(g, held, x)
+    _update(g, state, x)
     if g.chance(0.8):
         template = g.draw.choice(
             (
@@ -102,34 +108,36 @@ def state(g: Growth) -> bool:
         traits = {"mixed": x.ancestors} if "batch" in template else {}
         if traits:
             g.feature("mixes_samples")
-        g.assign(template, (x, held), x.type, scale=x.scale + 1, **traits)
+        g.assign(template, (x, state), x.type, scale=x.scale + 1, **traits)
     return True
 
 
-def _update(g: Growth, held: Value, x: Value) -> None:
+def _update(g: Growth, state: Value, x: Value) -> None:
     """`update q = ...`: a running mean, the batch's own mean, another state, a view of itself, a parameter, a count; or none."""
     other = g.pick(
-        lambda one: one.type == held.type and not one.is_batched and one.number != held.number and one.scale <= 3
+        lambda value: (
+            value.type == state.type and not value.is_batched and value.number != state.number and value.scale <= 3
+        )
     )
     choices: list[tuple[str, tuple[Value, ...], str]] = [
-        ("0.9 * {0} + 0.1 * mean({1}, over = batch)", (held, x), "running mean"),
-        ("mean({1}, over = batch)", (held, x), "state of the batch"),
-        ("max({1}, over = batch)", (held, x), "state of the batch"),
-        ("0.5 * {0}", (held,), "state of itself"),
-        ("stop_gradient(0.7 * mean({1}, over = batch)) + 0.1 * {0}", (held, x), "running mean"),
+        ("0.9 * {0} + 0.1 * mean({1}, over = batch)", (state, x), "running mean"),
+        ("mean({1}, over = batch)", (state, x), "state of the batch"),
+        ("max({1}, over = batch)", (state, x), "state of the batch"),
+        ("0.5 * {0}", (state,), "state of itself"),
+        ("stop_gradient(0.7 * mean({1}, over = batch)) + 0.1 * {0}", (state, x), "running mean"),
     ]
-    if held.type.rank:
-        choices.append(("reverse({0})", (held,), "state that is a view of itself"))
+    if state.type.rank:
+        choices.append(("reverse({0})", (state,), "state that is a view of itself"))
     if other is not None:
         choices += [
-            ("{1}", (held, other), "state that is another value"),
-            ("0.5 * {0} + 0.5 * {1}", (held, other), "state of another value"),
+            ("{1}", (state, other), "state that is another value"),
+            ("0.5 * {0} + 0.5 * {1}", (state, other), "state of another value"),
         ] * 2
     if g.chance(0.1):
         g.feature("state without an update")
         return
     template, operands, feature = g.draw.choice(choices)
-    names = (held.name, *(one.name for one in operands))
+    names = (state.name, *(operand.name for operand in operands))
     template = template.replace("{1}", "{2}").replace("{0}", "{1}")
     g.add(Statement("update", (), f"{{0}} = {template}", names))
     g.feature("update", feature)
@@ -139,7 +147,7 @@ def _update(g: Growth, held: Value, x: Value) -> None:
 
 def swapped_states(g: Growth) -> bool:
     """Two states that change places at each step."""
-    x = g.pick_float(lambda one: one.type.is_fixed and one.type.rank <= 2)
+    x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank <= 2)
     if x is None:
         return False
     names = [g.new_name("q") for _ in range(2)]
@@ -172,18 +180,19 @@ def swapped_states(g: Growth) -> bool:
 def derivative(g: Growth) -> bool:
     """`grad(y, x)`: y a number of each sample, x a value that it is computed from with nothing between that mixes samples."""
     y = g.pick_float(
-        lambda one: (
-            (one.type.rank == 0 or (one.type.steps is not None and one.type.rank == 1)) and len(one.ancestors) > 1
+        lambda value: (
+            (value.type.rank == 0 or (value.type.steps is not None and value.type.rank == 1))
+            and len(value.ancestors) > 1
         ),
         6,
     )
     x = y and g.pick_float(
-        lambda one: (
-            one.number in y.ancestors
-            and one.number not in y.mixed
-            and one.number != y.number
-            and not one.type.is_held
-            and one.is_batched
+        lambda value: (
+            value.number in y.ancestors
+            and value.number not in y.mixed
+            and value.number != y.number
+            and not value.type.is_held
+            and value.is_batched
         )
     )
     if not y or not x:
@@ -200,10 +209,13 @@ def between(y: Value, x: Value) -> frozenset[int]:
 
 def derivative_of_sum(g: Growth) -> bool:
     """`grad(sum(v), x)`, the sum written where it is."""
-    y = g.pick_float(lambda one: one.type.is_fixed and one.type.rank > 0 and len(one.ancestors) > 1, 6)
+    y = g.pick_float(lambda value: value.type.is_fixed and value.type.rank > 0 and len(value.ancestors) > 1, 6)
     x = y and g.pick_float(
-        lambda one: (
-            one.number in y.ancestors and one.number not in y.mixed and one.number != y.number and not one.type.is_held
+        lambda value: (
+            value.number in y.ancestors
+            and value.number not in y.mixed
+            and value.number != y.number
+            and not value.type.is_held
         )
     )
     if not y or not x:
@@ -215,7 +227,7 @@ def derivative_of_sum(g: Growth) -> bool:
 
 def loop(g: Growth) -> bool:
     """`for i in 0..2 { h = ... }`, written out when compiling."""
-    x = g.pick_float(lambda one: one.type.rank >= 1 and one.type.is_fixed, 4)
+    x = g.pick_float(lambda value: value.type.rank >= 1 and value.type.is_fixed, 4)
     if x is None:
         return False
     n = x.type.dims[-1]
@@ -231,7 +243,7 @@ def loop(g: Growth) -> bool:
 
 def constant(g: Growth) -> bool:
     """`let` before the model, and a choice that is made when compiling."""
-    x = g.pick_float(lambda one: one.type.rank >= 1 and one.type.is_fixed, 4)
+    x = g.pick_float(lambda value: value.type.rank >= 1 and value.type.is_fixed, 4)
     if x is None:
         return False
     name = g.new_name("k")
@@ -252,7 +264,7 @@ def constant(g: Growth) -> bool:
 
 def fitted(g: Growth) -> bool:
     """A figure of the training split, which is 0 before the first epoch has ended."""
-    x = g.pick_float(lambda one: one.type.is_fixed and one.type.rank <= 1)
+    x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank <= 1)
     if x is None:
         return False
     g.assign("{0} - fitted(mean({0}, over = batch))", (x,), x.type)

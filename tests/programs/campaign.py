@@ -98,13 +98,13 @@ def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterat
     for name in checks:
         try:
             with at_most(seconds, OutOfTime):
-                found = first_difference(program, name)
+                difference = first_difference(program, name)
         except OutOfTime as late:
-            found = ("it takes too long", str(late))
+            difference = ("it takes too long", str(late))
         except Exception as error:
-            found = (_kind_of(error), "".join(traceback.format_exception(error, limit=-6)))
-        if found is not None:
-            yield Failure(program.seed, name, *found)
+            difference = (_kind_of(error), "".join(traceback.format_exception(error, limit=-6)))
+        if difference is not None:
+            yield Failure(program.seed, name, *difference)
 
 
 def first_difference(program: Program, check: str) -> tuple[str, str] | None:
@@ -115,12 +115,12 @@ def first_difference(program: Program, check: str) -> tuple[str, str] | None:
     if check == PYTORCH:
         from tests.programs.pytorch import differences_from_pytorch
 
-        found = next(differences_from_pytorch(program), None)
-        return found and ("differs", found)
+        difference = next(differences_from_pytorch(program), None)
+        return difference and ("differs", difference)
     differences = verify(Subject(netc.parse(program.text), program.data, program.seed), [check])
     if not differences:
         return None
-    texts = [str(one) for one in differences]
+    texts = [str(text) for text in differences]
     return _kind_of_text(differences[0].where, differences[0].detail), "\n".join(texts[:5])
 
 
@@ -142,24 +142,24 @@ def _kind_of_text(where: str, detail: str) -> str:
 
 def run(task: Task) -> Result:
     """Generate the program of a seed, run the checks, reduce what fails."""
-    found = outcome(task.seed, task.profile)
+    result = outcome(task.seed, task.profile)
     failures, texts = [], []
-    for program, error in found.findings:
+    for program, error in result.findings:
         failures.append(Failure(task.seed, FRONT_END, _kind_of(error), "".join(traceback.format_exception(error))))
         texts.append(described(program, failures[-1], task))
-    if found.program is None:
-        return Result(task.seed, len(found.rejected), frozenset(), tuple(failures), tuple(texts))
-    for failure in failures_of(found.program, task.checks, task.seconds):
+    if result.program is None:
+        return Result(task.seed, len(result.rejected), frozenset(), tuple(failures), tuple(texts))
+    for failure in failures_of(result.program, task.checks, task.seconds):
         failures.append(failure)
-        texts.append(described(found.program, failure, task))
-    return Result(task.seed, len(found.rejected), found.program.features, tuple(failures), tuple(texts))
+        texts.append(described(result.program, failure, task))
+    return Result(task.seed, len(result.rejected), result.program.features, tuple(failures), tuple(texts))
 
 
 def described(program: Program, failure: Failure, task: Task) -> str:
     """A failing program as small as it gets, and the test to paste."""
 
     def fails(candidate: Program) -> bool:
-        return any(one.kind == failure.kind for one in failures_of(candidate, [failure.check], task.seconds))
+        return any(other.kind == failure.kind for other in failures_of(candidate, [failure.check], task.seconds))
 
     smallest = reduced(program, fails, task.attempts) if task.attempts else program
     return f"{smallest.text}\n{as_test(smallest, [failure.check], f'seed {failure.seed} {failure.check}')}"

@@ -96,11 +96,11 @@ COMPARISONS = ("<", "<=", ">", ">=")
 
 def unary(function: Function, g: Growth) -> bool:
     x = g.pick(
-        lambda one: (
-            one.type.is_float
-            and one.scale <= function.most
-            and not (function.is_discrete and one.is_discrete)
-            and (one.is_batched or g.where != "scan" or one.is_parameter)
+        lambda value: (
+            value.type.is_float
+            and value.scale <= function.most
+            and not (function.is_discrete and value.is_discrete)
+            and (value.is_batched or g.where != "scan" or value.is_parameter)
         )
     )
     if x is None:
@@ -131,11 +131,11 @@ def partner(g: Growth, x: Value, most: float = 20.0, kind: str = "float") -> tup
 
 
 def binary(operator: Operator, g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.is_float and one.scale <= operator.most)
-    found = x and partner(g, x, operator.most)
-    if not x or not found:
+    x = g.pick(lambda value: value.type.is_float and value.scale <= operator.most)
+    other = x and partner(g, x, operator.most)
+    if not x or not other:
         return False
-    y, type_ = found
+    y, type_ = other
     operands, swapped = ((x, y), False) if g.chance(0.5) else ((y, x), True)
     if type_.dims != x.type.dims:
         g.feature("broadcast")
@@ -154,21 +154,21 @@ def steps_of(type_: Type) -> list[str]:
 
 def comparison(g: Growth) -> bool:
     """`a < b`, which is a bool; of values that differ."""
-    x = g.pick_float(lambda one: not one.is_discrete and not one.type.is_held)
+    x = g.pick_float(lambda value: not value.is_discrete and not value.type.is_held)
     if x is None:
         return False
     symbol = g.draw.choice(COMPARISONS)
-    found = partner(g, x)
+    other = partner(g, x)
     if (
-        found
-        and found[0].number != x.number
-        and not found[0].is_discrete
-        and not found[1].is_held
-        and found[0].number not in x.ancestors
-        and x.number not in found[0].ancestors
+        other
+        and other[0].number != x.number
+        and not other[0].is_discrete
+        and not other[1].is_held
+        and other[0].number not in x.ancestors
+        and x.number not in other[0].ancestors
         and g.chance(0.6)
     ):
-        y, type_ = found
+        y, type_ = other
         g.assign(f"{{0}} {symbol} {{1}}", (x, y), Type("bool", type_.dims), is_discrete=True)
     else:
         g.assign(
@@ -179,10 +179,10 @@ def comparison(g: Growth) -> bool:
 
 def class_comparison(g: Growth) -> bool:
     """`label == 2`, or two labels of a kind."""
-    x = g.pick(lambda one: one.type.kind == "class" and not one.type.is_held)
+    x = g.pick(lambda value: value.type.kind == "class" and not value.type.is_held)
     if x is None:
         return False
-    y = g.pick(lambda one: one.type == x.type and one.number != x.number)
+    y = g.pick(lambda value: value.type == x.type and value.number != x.number)
     symbol = g.draw.choice(("==", "!="))
     if y is not None:
         g.assign(f"{{0}} {symbol} {{1}}", (x, y), Type("bool", x.type.dims), is_discrete=True)
@@ -194,10 +194,10 @@ def class_comparison(g: Growth) -> bool:
 
 
 def logical(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.kind == "bool")
+    x = g.pick(lambda value: value.type.kind == "bool")
     if x is None:
         return False
-    y = g.pick(lambda one: one.type == x.type)
+    y = g.pick(lambda value: value.type == x.type)
     template = g.draw.choice(("{0} and {1}", "{0} or not {1}", "not {0}"))
     assert y is not None
     operands = (x, y) if "{1}" in template else (x,)
@@ -206,18 +206,18 @@ def logical(g: Growth) -> bool:
 
 
 def where(g: Growth) -> bool:
-    condition = g.pick(lambda one: one.type.kind == "bool")
+    condition = g.pick(lambda value: value.type.kind == "bool")
     if condition is None:
         return False
-    x = g.pick_float(lambda one: broadcast(condition.type, one.type) is not None)
+    x = g.pick_float(lambda value: broadcast(condition.type, value.type) is not None)
     if x is None:
         return False
     dims = broadcast(condition.type, x.type)
     y = g.pick(
-        lambda one: (
-            one.type.is_float
+        lambda value: (
+            value.type.is_float
             and dims is not None
-            and (met := broadcast(floats(*dims), one.type)) is not None
+            and (met := broadcast(floats(*dims), value.type)) is not None
             and g.fits(*met)
             and len([dim for dim in met if not isinstance(dim, int)]) < 2
         )
@@ -240,10 +240,10 @@ def where(g: Growth) -> bool:
 
 def as_number(g: Growth) -> bool:
     """A bool or a label in arithmetic."""
-    x = g.pick(lambda one: one.type.kind == "bool")
+    x = g.pick(lambda value: value.type.kind == "bool")
     if x is None:
         return False
-    y = g.pick_float(lambda one: one.type == floats(*x.type.dims))
+    y = g.pick_float(lambda value: value.type == floats(*x.type.dims))
     if y is not None:
         g.assign("{0} * {1}", (x, y), y.type, scale=y.scale)
     else:
@@ -253,7 +253,7 @@ def as_number(g: Growth) -> bool:
 
 def constants(g: Growth) -> bool:
     """`zeros`, `ones` and `arange` beside a value."""
-    x = g.pick_float(lambda one: bool(one.type.dims) and isinstance(one.type.dims[-1], int))
+    x = g.pick_float(lambda value: bool(value.type.dims) and isinstance(value.type.dims[-1], int))
     if x is None:
         return False
     n = x.type.dims[-1]
@@ -276,7 +276,7 @@ def own_operation(g: Growth) -> bool:
     if x is None:
         return False
     name = g.new_name("op")
-    y = g.pick_float(lambda one: one.type == x.type, most=4)
+    y = g.pick_float(lambda value: value.type == x.type, most=4)
     if y is not None and g.chance(0.5):
         body = g.draw.choice(("x * sigmoid(y)", "x * y + x", "tanh(x) - 0.5 * y", "where(x > 0, x, 0.2 * y)"))
         g.definition("op", name, f"(x, y) = {body}")

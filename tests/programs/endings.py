@@ -9,9 +9,9 @@ from tests.programs.values import Type, Value, floats
 
 def _target(g: Growth, type_: Type) -> str:
     """A target of this type, declared at the top of the model."""
-    known = [one.names[0] for one in g.shared.targets if one.types == (type_,)]
-    if known and g.chance(0.2):
-        return g.draw.choice(known)
+    names = [target.names[0] for target in g.shared.targets if target.types == (type_,)]
+    if names and g.chance(0.2):
+        return g.draw.choice(names)
     name = g.new_name("y")
     g.shared.targets.append(Statement("target", (name,), "", (), (type_,)))
     return name
@@ -85,8 +85,11 @@ def _per_sample(g: Growth, x: Value) -> Ending | None:
 def _slope(g: Growth, x: Value) -> Ending | None:
     """A penalty on a derivative."""
     source = g.pick_float(
-        lambda one: (
-            one.number in x.ancestors and one.number not in x.mixed and one.number != x.number and not one.type.is_held
+        lambda value: (
+            value.number in x.ancestors
+            and value.number not in x.mixed
+            and value.number != x.number
+            and not value.type.is_held
         )
     )
     if not x.is_batched or x.type.rank or source is None or not source.is_batched:
@@ -113,7 +116,7 @@ def _weighted(g: Growth, x: Value, ending: Ending) -> Ending:
     if label is not None and x.type.rank == 1 and g.chance(0.7):
         g.feature("class weights")
         return f"weighted({template}, class_weights({{1}})[{{1}}])", operands
-    weight = g.pick_float(lambda one: one.type == floats(*_loss_dims(template, x)) and one.is_batched)
+    weight = g.pick_float(lambda value: value.type == floats(*_loss_dims(template, x)) and value.is_batched)
     if weight is None:
         return ending
     return f"weighted({template}, 0.2 + sigmoid({{{n}}}))", (*operands, weight.name)
@@ -136,7 +139,9 @@ def losses(g: Growth) -> bool:
     count = g.draw.choice((1, 1, 1, 2, 2, 3))
     done = 0
     for _ in range(12 * count):
-        x = g.pick(lambda one: one.type.is_float and one.is_trained and not one.type.is_held and one.scale <= 30)
+        x = g.pick(
+            lambda value: value.type.is_float and value.is_trained and not value.type.is_held and value.scale <= 30
+        )
         if x is None:
             return False
         rule = g.draw.choices(list(ENDINGS), list(ENDINGS.values()))[0]
@@ -166,7 +171,7 @@ def losses(g: Growth) -> bool:
 
 
 def _penalty(g: Growth) -> None:
-    parameter = g.pick(lambda one: one.is_parameter)
+    parameter = g.pick(lambda value: value.is_parameter)
     if parameter is not None:
         template = g.draw.choice((" = 0.01 * sum(square({0}))", " = 0.01 * l1({0})", ' = 0.01 * l2(weights("*"))'))
         operands = (parameter.name,) if "{0}" in template else ()
@@ -180,7 +185,7 @@ def _penalty(g: Growth) -> None:
 def outputs(g: Growth) -> None:
     """None to three outputs, and watched values."""
     for _ in range(g.draw.choice((0, 1, 1, 2, 3))):
-        x = g.pick(lambda one: one.is_batched and one.type.kind != "bool" and g.reads_input(one))
+        x = g.pick(lambda value: value.is_batched and value.type.kind != "bool" and g.reads_input(value))
         if x is None or (x.type.is_held and g.chance(0.5)):
             continue
         name = g.new_name("out")
@@ -188,7 +193,7 @@ def outputs(g: Growth) -> None:
         g.add(Statement("output", (name,), template, (x.name,)))
         g.feature("output")
     if g.chance(0.2):
-        x = g.pick(lambda one: one.type.is_float and not one.type.is_held)
+        x = g.pick(lambda value: value.type.is_float and not value.type.is_held)
         if x is not None:
             g.add(Statement("watch", (g.new_name("watch"),), " = {0}", (x.name,)))
             g.feature("watch")

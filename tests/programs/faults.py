@@ -184,7 +184,10 @@ MENDS = (
         "01: stop_gradient goes before the gradients are taken",
         "compiler/passes/simplify.py",
         '        case "add", [x, y] if is_constant(x, 0.0):\n',
-        '        case "stop_gradient", [x]:\n            return x\n        case "add", [x, y] if is_constant(x, 0.0):\n',
+        (
+            '        case "stop_gradient", [x]:\n            return x\n'
+            '        case "add", [x, y] if is_constant(x, 0.0):\n'
+        ),
     ),
     Fault(
         "02 and 05: a state or carry whose old value nobody reads is not written",
@@ -283,9 +286,9 @@ def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
     }
     arguments = [word for name, number in numbers.items() for word in (f"--{name}", str(number))]
     result = run_on_copy(fault, ["-m", "tests.programs", *arguments, "--checks", checks, "--until-failure"])
-    if found := re.search(r"the first failure is that of program (\d+)", result.stdout):
+    if match := re.search(r"the first failure is that of program (\d+)", result.stdout):
         kind = re.search(r"^seed \d+, (.*)$", result.stdout, re.MULTILINE)
-        return f"program {found[1]} ({kind[1] if kind else '?'})"
+        return f"program {match[1]} ({kind[1] if kind else '?'})"
     return f"not seen in {options.programs} programs" if result.returncode == 0 else f"broke: {result.stderr[-300:]}"
 
 

@@ -58,8 +58,12 @@ ATTEMPTS = 40
 
 def grow(g: Growth, count: int) -> None:
     """Add so many productions to a body (fewer if nothing fits)."""
-    candidates = [one for one in PRODUCTIONS.values() if g.where in one.where and g.shared.weights[one.name] > 0]
-    weights = [g.shared.weights[one.name] for one in candidates]
+    candidates = [
+        production
+        for production in PRODUCTIONS.values()
+        if g.where in production.where and g.shared.weights[production.name] > 0
+    ]
+    weights = [g.shared.weights[production.name] for production in candidates]
     for _ in range(ATTEMPTS * count):
         if count <= 0 or not candidates:
             return
@@ -110,12 +114,14 @@ def attempt(seed: int, sub_seed: int, profile: Profile = DEFAULT) -> Program | N
         g.feature("several targets")
     if count > 1:
         g.feature("several inputs")
-    found = settings(g)
-    by_name = dict(found)
+    chosen_settings = settings(g)
+    by_name = dict(chosen_settings)
     number = samples(g, int(by_name["batch"]), int(by_name.get("accumulate", "1")))
     lengths = lengths_of(g)
-    statements = tuple(_declared(one, g.shared.bounds) for one in g.statements)
-    return Program(seed, tuple(g.shared.definitions), statements, found, lengths, number, frozenset(g.shared.features))
+    statements = tuple(_declared(statement, g.shared.bounds) for statement in g.statements)
+    return Program(
+        seed, tuple(g.shared.definitions), statements, chosen_settings, lengths, number, frozenset(g.shared.features)
+    )
 
 
 def lengths_of(g: Growth) -> tuple[Lengths, ...]:
@@ -162,8 +168,8 @@ def outcome(seed: int, profile: Profile = DEFAULT) -> Outcome:
 
 def generate(seed: int, profile: Profile = DEFAULT) -> Program:
     """The program of a seed. Raises whatever other than a Fault the compiler's front end raises."""
-    found = outcome(seed, profile)
-    if found.findings:
-        raise found.findings[0][1]
-    assert found.program is not None, f"no program of seed {seed} is accepted"
-    return found.program
+    result = outcome(seed, profile)
+    if result.findings:
+        raise result.findings[0][1]
+    assert result.program is not None, f"no program of seed {seed} is accepted"
+    return result.program

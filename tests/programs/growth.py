@@ -96,12 +96,12 @@ class Growth:
         candidates = [value for value in self.values.values() if test(value)]
         if not candidates:
             return None
-        weights = [(1 + n) * (1 if one.number in self.used else 2.5) for n, one in enumerate(candidates)]
+        weights = [(1 + n) * (1 if value.number in self.used else 2.5) for n, value in enumerate(candidates)]
         return self.draw.choices(candidates, weights)[0]
 
     def pick_float(self, test: Test = lambda value: True, most: float = 20.0) -> Value | None:
         """A batched float whose numbers are not too large."""
-        return self.pick(lambda one: one.type.is_float and one.is_batched and one.scale <= most and test(one))
+        return self.pick(lambda value: value.type.is_float and value.is_batched and value.scale <= most and test(value))
 
     def size(self, most: int = 70) -> int:
         """A dimension: one that some value has already, or a new one."""
@@ -162,19 +162,19 @@ class Growth:
     def define(self, name: str, type_: Type, operands: tuple[Value, ...] = (), **traits: object) -> Value:
         """A value of this name in scope; what it inherits from operands follows from them."""
         self.shared.count += 1
-        self.used.update(one.number for one in operands)
-        ancestors = frozenset[int]().union(*(one.ancestors for one in operands))
+        self.used.update(operand.number for operand in operands)
+        ancestors = frozenset[int]().union(*(operand.ancestors for operand in operands))
         mixes = traits.pop("mixes", False)
         value = Value(
             name,
             type_,
             self.shared.count,
-            is_batched=any(one.is_batched for one in operands) and not mixes,
-            scale=max((one.scale for one in operands), default=1.0),
-            is_trained=any(one.is_trained for one in operands),
-            is_discrete=any(one.is_discrete for one in operands),
+            is_batched=any(operand.is_batched for operand in operands) and not mixes,
+            scale=max((operand.scale for operand in operands), default=1.0),
+            is_trained=any(operand.is_trained for operand in operands),
+            is_discrete=any(operand.is_discrete for operand in operands),
             ancestors=ancestors | {self.shared.count},
-            mixed=ancestors if mixes else frozenset[int]().union(*(one.mixed for one in operands)),
+            mixed=ancestors if mixes else frozenset[int]().union(*(operand.mixed for operand in operands)),
         )
         value = replace(value, **traits)
         self.values.pop(name, None)
@@ -183,10 +183,10 @@ class Growth:
 
     def parameter(self, *dims: int, initial: str = "") -> Value | None:
         """A parameter of these dimensions: one in scope, or a new one where a body may own some."""
-        known = self.pick(lambda one: one.is_parameter and one.type == floats(*dims))
-        if known is not None and (self.where == "scan" or self.chance(0.4)):
+        parameter = self.pick(lambda value: value.is_parameter and value.type == floats(*dims))
+        if parameter is not None and (self.where == "scan" or self.chance(0.4)):
             self.feature("tied parameter")
-            return known
+            return parameter
         if self.where == "scan" or floats(*dims).count > self.profile.parameters:
             return None
         name = self.new_name("w")
@@ -210,7 +210,7 @@ class Growth:
 
 
 def _names(operands: tuple[Value, ...]) -> tuple[str, ...]:
-    return tuple(one.name for one in operands)
+    return tuple(operand.name for operand in operands)
 
 
 Rule = Callable[[Growth], bool]
@@ -231,9 +231,9 @@ class Production:
 
 def productions_of(*tables: Iterator[Production] | list[Production]) -> dict[str, Production]:
     """All productions of some tables by name."""
-    found: dict[str, Production] = {}
+    productions: dict[str, Production] = {}
     for table in tables:
         for production in table:
-            assert production.name not in found, production.name
-            found[production.name] = production
-    return found
+            assert production.name not in productions, production.name
+            productions[production.name] = production
+    return productions

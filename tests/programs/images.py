@@ -30,12 +30,12 @@ def _options(**options: tuple[tuple[int, int], tuple[int, int]]) -> str:
 
 
 def image_of(g: Growth, most: float = 6) -> Value | None:
-    return g.pick_float(lambda one: one.type.rank == 3 and one.type.is_fixed, most)
+    return g.pick_float(lambda value: value.type.rank == 3 and value.type.is_fixed, most)
 
 
 def line_of(g: Growth, most: float = 6) -> Value | None:
     """A value float[t, c], whose first dimension may vary."""
-    return g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held, most)
+    return g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held, most)
 
 
 def _along_line(g: Growth, size: Dim, kernel: int, stride: int, dilation: int, pad: str | int) -> Dim | None:

@@ -10,7 +10,9 @@ ACTIVATIONS = ("", "", " -> relu", " -> tanh", " -> gelu", " -> sigmoid")
 
 
 def dense(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank > 0 and isinstance(one.type.dims[-1], int) and not one.type.is_held, 8)
+    x = g.pick_float(
+        lambda value: value.type.rank > 0 and isinstance(value.type.dims[-1], int) and not value.type.is_held, 8
+    )
     if x is None:
         return False
     width = g.size()
@@ -30,13 +32,15 @@ def dense(g: Growth) -> bool:
 
 def shared_layer(g: Growth) -> bool:
     """One instance of a layer, applied to two values or twice in a row; in a scan, one that stands outside."""
-    known = [
-        name for name, (takes, _) in g.layers.items() if g.pick(lambda one, t=takes: one.type == t and one.is_batched)
+    names = [
+        name
+        for name, (takes, _) in g.layers.items()
+        if g.pick(lambda value, t=takes: value.type == t and value.is_batched)
     ]
-    if known and (g.where == "scan" or g.chance(0.6)):
-        name = g.draw.choice(known)
+    if names and (g.where == "scan" or g.chance(0.6)):
+        name = g.draw.choice(names)
         takes, gives = g.layers[name]
-        x = g.pick(lambda one: one.type == takes and one.is_batched)
+        x = g.pick(lambda value: value.type == takes and value.is_batched)
         assert x is not None
         g.assign(
             g.draw.choice((f"{name}({{0}})", f"{{0}} -> {name}")), (x,), gives, scale=1.5 * x.scale, is_trained=True
@@ -45,7 +49,7 @@ def shared_layer(g: Growth) -> bool:
         return True
     if g.where == "scan":
         return False
-    x = g.pick_float(lambda one: one.type.rank == 1 and one.type.is_fixed, 8)
+    x = g.pick_float(lambda value: value.type.rank == 1 and value.type.is_fixed, 8)
     if x is None:
         return False
     width = g.draw.choice((x.type.dims[0], g.size(17)))
@@ -60,8 +64,11 @@ def shared_layer(g: Growth) -> bool:
 
 def layernorm(g: Growth) -> bool:
     x = g.pick_float(
-        lambda one: (
-            one.type.rank > 0 and isinstance(one.type.dims[-1], int) and one.type.dims[-1] > 2 and not one.type.is_held
+        lambda value: (
+            value.type.rank > 0
+            and isinstance(value.type.dims[-1], int)
+            and value.type.dims[-1] > 2
+            and not value.type.is_held
         )
     )
     if x is None:
@@ -71,7 +78,9 @@ def layernorm(g: Growth) -> bool:
 
 
 def batchnorm(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank > 0 and isinstance(one.type.dims[-1], int) and not one.type.is_held)
+    x = g.pick_float(
+        lambda value: value.type.rank > 0 and isinstance(value.type.dims[-1], int) and not value.type.is_held
+    )
     if x is None:
         return False
     option = g.draw.choice(("", "", "(momentum = 0.5)"))
@@ -81,7 +90,7 @@ def batchnorm(g: Growth) -> bool:
 
 
 def embed(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.kind == "class" and one.is_batched and not one.type.is_held)
+    x = g.pick(lambda value: value.type.kind == "class" and value.is_batched and not value.type.is_held)
     if x is None:
         return False
     width = g.size(17)

@@ -47,16 +47,16 @@ def _logits(g: Growth) -> list[Operands]:
 def _tokens(g: Growth) -> list[Operands]:
     """Two sequences of labels."""
     tokens = [
-        one
-        for one in g.values.values()
-        if one.type.kind == "class" and one.type.rank == 1 and one.is_batched and g.is_bounded(one.type)
+        value
+        for value in g.values.values()
+        if value.type.kind == "class" and value.type.rank == 1 and value.is_batched and g.is_bounded(value.type)
     ]
     return [(a.name, b.name) for a in tokens for b in tokens if a.type.classes == b.type.classes]
 
 
 def _number(g: Growth) -> list[Operands]:
     """A number of each sample."""
-    return [(one.name,) for one in g.values.values() if one.type == floats() and one.is_batched]
+    return [(value.name,) for value in g.values.values() if value.type == floats() and value.is_batched]
 
 
 METRICS = (

@@ -12,7 +12,9 @@ def _narrow(value: Value, most: float = 6) -> bool:
 
 def by_parameter(g: Growth) -> bool:
     """`x @ W + b`, or with a vector."""
-    x = g.pick_float(lambda one: one.type.rank > 0 and isinstance(one.type.dims[-1], int) and not one.type.is_held, 8)
+    x = g.pick_float(
+        lambda value: value.type.rank > 0 and isinstance(value.type.dims[-1], int) and not value.type.is_held, 8
+    )
     if x is None:
         return False
     depth, lead = x.type.dims[-1], x.type.dims[:-1]
@@ -23,7 +25,7 @@ def by_parameter(g: Growth) -> bool:
             return False
         g.assign(g.draw.choice(("{0} @ {1}", "matmul({0}, {1})")), (x, w), floats(*lead), scale=1.5 * x.scale)
         return True
-    tied = g.pick(lambda one: one.is_parameter and one.type.rank == 2 and one.type.dims[1] == depth)
+    tied = g.pick(lambda value: value.is_parameter and value.type.rank == 2 and value.type.dims[1] == depth)
     if tied is not None and g.chance(0.4):
         width = tied.type.dims[0]
         if g.fits(*lead, width):
@@ -44,16 +46,16 @@ def by_parameter(g: Growth) -> bool:
 
 def of_samples(g: Growth) -> bool:
     """A product of two values of the sample: matrices, or a vector and a matrix."""
-    x = g.pick(lambda one: _narrow(one) and one.type.is_fixed and one.is_batched)
+    x = g.pick(lambda value: _narrow(value) and value.type.is_fixed and value.is_batched)
     if x is None:
         return False
     depth = x.type.dims[-1]
     y = g.pick(
-        lambda one: (
-            _narrow(one)
-            and one.type.is_fixed
-            and one.type.rank <= 2
-            and (one.type.dims[0] == depth or one.type.dims[-1] == depth)
+        lambda value: (
+            _narrow(value)
+            and value.type.is_fixed
+            and value.type.rank <= 2
+            and (value.type.dims[0] == depth or value.type.dims[-1] == depth)
         )
     )
     if y is None:
@@ -73,8 +75,8 @@ def of_samples(g: Growth) -> bool:
 
 
 def outer(g: Growth) -> bool:
-    x = g.pick(lambda one: _narrow(one) and one.type.rank == 1 and one.type.is_fixed)
-    y = x and g.pick(lambda one: _narrow(one) and one.type.rank == 1 and one.type.is_fixed)
+    x = g.pick(lambda value: _narrow(value) and value.type.rank == 1 and value.type.is_fixed)
+    y = x and g.pick(lambda value: _narrow(value) and value.type.rank == 1 and value.type.is_fixed)
     if not x or not y or not (x.is_batched or y.is_batched):
         return False
     dims = (*x.type.dims, *y.type.dims)
@@ -86,7 +88,7 @@ def outer(g: Growth) -> bool:
 
 def einsum_of_one(g: Growth) -> bool:
     """Axes of one value added up or in another order."""
-    x = g.pick_float(lambda one: 1 <= one.type.rank <= 4 and one.type.is_fixed)
+    x = g.pick_float(lambda value: 1 <= value.type.rank <= 4 and value.type.is_fixed)
     if x is None:
         return False
     letters = "ijkl"[: x.type.rank]
@@ -98,8 +100,8 @@ def einsum_of_one(g: Growth) -> bool:
 
 def einsum(g: Growth) -> bool:
     """Two values by named axes: axes of equal size may be one axis, summed over or kept."""
-    x = g.pick(lambda one: _narrow(one) and 1 <= one.type.rank <= 3 and one.type.is_fixed and one.is_batched)
-    y = x and g.pick(lambda one: _narrow(one) and 1 <= one.type.rank <= 3 and one.type.is_fixed)
+    x = g.pick(lambda value: _narrow(value) and 1 <= value.type.rank <= 3 and value.type.is_fixed and value.is_batched)
+    y = x and g.pick(lambda value: _narrow(value) and 1 <= value.type.rank <= 3 and value.type.is_fixed)
     if not x or not y:
         return False
     sizes: dict[str, Dim] = {}
@@ -125,7 +127,7 @@ def einsum(g: Growth) -> bool:
 
 def einsum_with_parameter(g: Growth) -> bool:
     """A parameter of two or three axes with one axis of a value, or two."""
-    x = g.pick_float(lambda one: 1 <= one.type.rank <= 3 and one.type.is_fixed, 6)
+    x = g.pick_float(lambda value: 1 <= value.type.rank <= 3 and value.type.is_fixed, 6)
     if x is None:
         return False
     letters = "ijk"[: x.type.rank]
@@ -153,17 +155,17 @@ def einsum_with_parameter(g: Growth) -> bool:
 def two_sequences(g: Growth) -> bool:
     """The products of all steps of one sequence with all of another (or of itself), softmax of them, and back."""
 
-    def is_sequence(one: Value) -> bool:
+    def is_sequence(value: Value) -> bool:
         return (
-            one.type.is_float
-            and one.type.steps is not None
-            and one.type.rank == 2
-            and one.scale <= 4
-            and one.type.steps.name in g.shared.bounds
+            value.type.is_float
+            and value.type.steps is not None
+            and value.type.rank == 2
+            and value.scale <= 4
+            and value.type.steps.name in g.shared.bounds
         )
 
     x = g.pick(is_sequence)
-    y = x and g.pick(lambda one: is_sequence(one) and one.type.dims[1] == x.type.dims[1])
+    y = x and g.pick(lambda value: is_sequence(value) and value.type.dims[1] == x.type.dims[1])
     if not x or not y or g.where == "scan":
         return False
     t, s = x.type.dims[0], y.type.dims[0]

@@ -68,7 +68,7 @@ class Program:
         lines: list[str] = []
         for definition in self.definitions:
             lines += [*definition.lines(), ""]
-        lines += ["model {", *(line for one in self.statements for line in one.lines("  ")), "}"]
+        lines += ["model {", *(line for statement in self.statements for line in statement.lines("  ")), "}"]
         if self.settings:
             lines += ["", "train {", *(f"  {name} = {value}" for name, value in self.settings), "}"]
         return "\n".join(lines) + "\n"
@@ -76,7 +76,11 @@ class Program:
     @property
     def fields(self) -> dict[str, Type]:
         """Inputs and targets by name."""
-        return {one.names[0]: one.types[0] for one in self.statements if one.keyword in ("input", "target")}
+        return {
+            statement.names[0]: statement.types[0]
+            for statement in self.statements
+            if statement.keyword in ("input", "target")
+        }
 
     @property
     def data(self) -> dict[str, Any]:
@@ -94,14 +98,16 @@ class Program:
     @property
     def size(self) -> int:
         """How many statements there are, settings with them."""
-        return sum(one.count() for one in (*self.definitions, *self.statements)) + len(self.settings)
+        return sum(statement.count() for statement in (*self.definitions, *self.statements)) + len(self.settings)
 
 
 def make_data(fields: Mapping[str, Type], lengths: tuple[Lengths, ...], samples: int, seed: int) -> dict[str, Any]:
     """Random fields of these types."""
     counts = {
-        one.dim: _generator(seed, one.like or one.dim).integers(one.least, one.most + 1, samples).tolist()
-        for one in lengths
+        length.dim: _generator(seed, length.like or length.dim)
+        .integers(length.least, length.most + 1, samples)
+        .tolist()
+        for length in lengths
     }
     each = [{dim: values[n] for dim, values in counts.items()} for n in range(samples)]
     data: dict[str, Any] = {}
@@ -139,5 +145,5 @@ def resized(statement: Statement, old: int, new: int) -> Statement:
             )
             for type_ in statement.types
         ),
-        body=tuple(resized(one, old, new) for one in statement.body),
+        body=tuple(resized(inner, old, new) for inner in statement.body),
     )

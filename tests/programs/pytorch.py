@@ -59,7 +59,7 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
         name: torch.tensor(ours.persistent[name], dtype=torch.float64, requires_grad=True) for name in model.parameters
     }
     states = [torch.tensor(ours.persistent[name], dtype=torch.float64) for name in model.states]
-    samples = {name: Samples(_tensor(one) for one in value) for name, value in fields.items()}
+    samples = {name: Samples(_tensor(sample) for sample in value) for name, value in fields.items()}
     blocks = {item.name.text: item for item in file.items if isinstance(item, syntax.Block | syntax.Op)}
     evaluator = Evaluator(
         len(next(iter(samples.values()))),
@@ -77,13 +77,13 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
     evaluator.run(body, Scope(scope))
     total = sum(evaluator.losses)
     if not total.requires_grad:  # a derivative that is the same everywhere
-        return total.item(), {name: np.zeros(one.shape) for name, one in parameters.items()}
-    found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+        return total.item(), {name: np.zeros(parameter.shape) for name, parameter in parameters.items()}
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     zeros = (
-        torch.zeros_like(one) if gradient is None else gradient
-        for one, gradient in zip(parameters.values(), found, strict=True)
+        torch.zeros_like(parameter) if gradient is None else gradient
+        for parameter, gradient in zip(parameters.values(), gradients, strict=True)
     )
-    return total.item(), {name: one.numpy() for name, one in zip(parameters, zeros, strict=True)}
+    return total.item(), {name: gradient.numpy() for name, gradient in zip(parameters, zeros, strict=True)}
 
 
 def _tensor(sample: Any) -> Any:

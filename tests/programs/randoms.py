@@ -7,10 +7,10 @@ from tests.programs.growth import IN_BLOCKS, Growth, Production
 
 def training(g: Growth) -> bool:
     """`x if training else y`."""
-    x = g.pick_float(lambda one: not one.type.is_held)
+    x = g.pick_float(lambda value: not value.type.is_held)
     if x is None:
         return False
-    y = g.pick_float(lambda one: one.type == x.type and one.number != x.number)
+    y = g.pick_float(lambda value: value.type == x.type and value.number != x.number)
     if y is not None and g.chance(0.6):
         g.assign("{0} if training else {1}", (x, y), x.type)
     else:
@@ -19,7 +19,7 @@ def training(g: Growth) -> bool:
 
 
 def dropout(g: Growth) -> bool:
-    x = g.pick_float(lambda one: not one.type.is_held)
+    x = g.pick_float(lambda value: not value.type.is_held)
     if x is None:
         return False
     rate = g.draw.choice(("", ", 0.2", ", rate = 0.7", ", 0"))
@@ -30,7 +30,7 @@ def dropout(g: Growth) -> bool:
 
 def noise(g: Growth) -> bool:
     """A random value of the shape of another."""
-    x = g.pick(lambda one: one.type.is_float and one.is_batched and not one.type.is_held)
+    x = g.pick(lambda value: value.type.is_float and value.is_batched and not value.type.is_held)
     if x is None:
         return False
     name = g.draw.choice(("normal_like", "uniform_like"))
@@ -44,7 +44,7 @@ def noise(g: Growth) -> bool:
 
 def shared_noise(g: Growth) -> bool:
     """A random value without a row for each sample."""
-    x = g.pick_float(lambda one: one.type.is_fixed and one.type.rank > 0)
+    x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank > 0)
     if x is None or g.where == "scan":
         return False
     template = "{0} + 0.2 * normal_like(mean({0}, over = batch))"

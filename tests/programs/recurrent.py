@@ -19,7 +19,7 @@ def recurrent(g: Growth) -> bool:
     if name == "lstm_layernorm" and units < 3:
         return False
     operands, options = [x], ""
-    start = g.pick_float(lambda one: one.type == floats(units), 4)
+    start = g.pick_float(lambda value: value.type == floats(units), 4)
     if start is not None and g.chance(0.6):
         operands.append(start)
         options = ", h0 = {1}"
@@ -52,17 +52,20 @@ def bidirectional(g: Growth) -> bool:
 
 
 def attention(g: Growth) -> bool:
-    keys = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and g.is_bounded(one.type), 4)
+    keys = g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held and g.is_bounded(value.type), 4)
     if keys is None:
         return False
     n = keys.type.dims[1]
     assert isinstance(n, int)
     values = g.pick_float(
-        lambda one: one.type.rank == 2 and one.type.dims[0] == keys.type.dims[0] and not one.type.is_held, 6
+        lambda value: value.type.rank == 2 and value.type.dims[0] == keys.type.dims[0] and not value.type.is_held, 6
     )
     queries = g.pick_float(
-        lambda one: (
-            one.type.rank in (1, 2) and one.type.dims[-1] == n and not one.type.is_held and g.is_bounded(one.type)
+        lambda value: (
+            value.type.rank in (1, 2)
+            and value.type.dims[-1] == n
+            and not value.type.is_held
+            and g.is_bounded(value.type)
         ),
         4,
     )
@@ -86,7 +89,7 @@ def attention(g: Growth) -> bool:
 
 
 def self_attention(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and g.is_bounded(one.type), 4)
+    x = g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held and g.is_bounded(value.type), 4)
     if x is None:
         return False
     n = x.type.dims[1]
@@ -100,11 +103,11 @@ def self_attention(g: Growth) -> bool:
 
 def positions(g: Growth) -> bool:
     x = g.pick_float(
-        lambda one: (
-            one.type.rank == 2
-            and not one.type.is_held
-            and isinstance(one.type.dims[1], int)
-            and one.type.dims[1] % 2 == 0
+        lambda value: (
+            value.type.rank == 2
+            and not value.type.is_held
+            and isinstance(value.type.dims[1], int)
+            and value.type.dims[1] % 2 == 0
         )
     )
     if x is None:

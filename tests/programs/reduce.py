@@ -30,7 +30,7 @@ def assigned(statement: Statement) -> frozenset[str]:
 
 def without(statements: Statements, start: int, stop: int) -> Statements:
     """The statements without some of them, and without those that read what these define."""
-    gone = {name for one in statements[start:stop] for name in assigned(one)}
+    gone = {name for statement in statements[start:stop] for name in assigned(statement)}
     kept = list(statements[:start])
     for statement in statements[stop:]:
         if uses(statement) & gone:
@@ -99,8 +99,8 @@ def contractions(statements: Statements) -> Iterator[Statements]:
     types: dict[str, Type] = {}
     for n, statement in enumerate(statements):
         for name, type_ in zip(statement.names, statement.types, strict=False):
-            earlier = [one for one, known in types.items() if known == type_ and one != name]
-            preferred = sorted(earlier, key=lambda one, s=statement: one not in s.operands)
+            earlier = [other for other, other_type in types.items() if other_type == type_ and other != name]
+            preferred = sorted(earlier, key=lambda other, s=statement: other not in s.operands)
             for other in preferred[:3]:
                 rest = renamed(statements[n + 1 :], name, other)
                 yield (
@@ -199,31 +199,33 @@ def _smaller(number: int) -> list[int]:
 def less_data(program: Program) -> Iterator[Program]:
     for samples in _smaller(program.samples):
         yield replace(program, samples=samples)
-    for n, one in enumerate(program.lengths):
-        used = any(one.dim in line for line in program.text.splitlines())
+    for n, lengths in enumerate(program.lengths):
+        used = any(lengths.dim in line for line in program.text.splitlines())
         rest = program.lengths[:n] + program.lengths[n + 1 :]
         if not used:
             yield replace(program, lengths=rest)
-        for most in range(one.least, one.most):
+        for most in range(lengths.least, lengths.most):
             yield replace(
-                program, lengths=(*program.lengths[:n], Lengths(one.dim, one.least, most), *program.lengths[n + 1 :])
+                program,
+                lengths=(*program.lengths[:n], Lengths(lengths.dim, lengths.least, most), *program.lengths[n + 1 :]),
             )
-        for least in range(1, one.least):
+        for least in range(1, lengths.least):
             yield replace(
-                program, lengths=(*program.lengths[:n], Lengths(one.dim, least, one.most), *program.lengths[n + 1 :])
+                program,
+                lengths=(*program.lengths[:n], Lengths(lengths.dim, least, lengths.most), *program.lengths[n + 1 :]),
             )
 
 
 def smaller_sizes(program: Program) -> Iterator[Program]:
     """With one number smaller wherever it stands."""
-    texts = [one.head for statement in (*program.definitions, *program.statements) for one in _all(statement)]
+    texts = [inner.head for statement in (*program.definitions, *program.statements) for inner in _all(statement)]
     numbers = sorted({int(n) for text in texts for n in re.findall(r"(?<![\w.])\d+(?![\w.]\d)", text)}, reverse=True)
     for old in numbers:
         for new in _smaller(old):
             yield replace(
                 program,
-                definitions=tuple(resized(one, old, new) for one in program.definitions),
-                statements=tuple(resized(one, old, new) for one in program.statements),
+                definitions=tuple(resized(definition, old, new) for definition in program.definitions),
+                statements=tuple(resized(other, old, new) for other in program.statements),
             )
 
 
@@ -302,9 +304,11 @@ def cost(program: Program) -> tuple[int, int]:
     """What reduction makes less of: statements first, then the length of the text, its numbers and the data."""
     text = program.text
     numbers = sum(int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.]\d)", text))
-    data = program.samples + sum(one.least + one.most for one in program.lengths)
+    data = program.samples + sum(lengths.least + lengths.most for lengths in program.lengths)
     computed = sum(
-        one.keyword not in ("input", "target") for s in (*program.definitions, *program.statements) for one in _all(s)
+        inner.keyword not in ("input", "target")
+        for s in (*program.definitions, *program.statements)
+        for inner in _all(s)
     )
     return 3 * computed + program.size, len(text) + 2 * numbers + data
 
@@ -312,7 +316,10 @@ def cost(program: Program) -> tuple[int, int]:
 def as_test(program: Program, checks: Sequence[str], title: str) -> str:
     """A test to paste: the text, how its data is made, and the checks that it must pass."""
     fields = ", ".join(f"{name!r}: {_type_call(type_)}" for name, type_ in program.fields.items())
-    lengths = ", ".join(f"Lengths({one.dim!r}, {one.least}, {one.most})" for one in program.lengths)
+    lengths = ", ".join(
+        f"Lengths({lengths_of_dim.dim!r}, {lengths_of_dim.least}, {lengths_of_dim.most})"
+        for lengths_of_dim in program.lengths
+    )
     name = re.sub(r"\W+", "_", title).strip("_").lower()
     return (
         f'def test_{name}() -> None:\n    text = """{program.text}"""\n'

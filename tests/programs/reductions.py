@@ -46,11 +46,11 @@ REDUCTIONS = {  # by name: weight, and the scale of the result from that of an e
 
 
 def reduction(name: str, g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank > 0 and not (name in ("max", "min", "norm") and one.is_discrete))
-    found = x and axes_of(g, x)
-    if not x or not found:
+    x = g.pick_float(lambda value: value.type.rank > 0 and not (name in ("max", "min", "norm") and value.is_discrete))
+    axes = x and axes_of(g, x)
+    if not x or not axes:
         return False
-    over, stay, gone = found
+    over, stay, gone = axes
     if x.type.is_held and not over:
         return False
     scale = REDUCTIONS[name][1](x.scale, count_of(gone))
@@ -61,7 +61,9 @@ def reduction(name: str, g: Growth) -> bool:
 
 def batch_reduction(name: str, g: Growth) -> bool:
     """Over the batch, and over axes of the sample with it: one value for all samples."""
-    x = g.pick_float(lambda one: not one.type.is_held and not (name in ("max", "min", "norm") and one.is_discrete))
+    x = g.pick_float(
+        lambda value: not value.type.is_held and not (name in ("max", "min", "norm") and value.is_discrete)
+    )
     if x is None:
         return False
     if x.type.is_varying or (x.type.rank and g.chance(0.4)):
@@ -77,7 +79,7 @@ def batch_reduction(name: str, g: Growth) -> bool:
 
 
 def moments(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank > 0 and not one.type.is_held)
+    x = g.pick_float(lambda value: value.type.rank > 0 and not value.type.is_held)
     if x is None or not isinstance(x.type.dims[-1], int):
         return False
     type_ = floats(x.type.dims[-1])
@@ -96,7 +98,7 @@ NORMALISED = {  # same shape, along an axis: weight and scale
 
 def along(name: str, g: Growth) -> bool:
     """An operation along one axis that keeps the shape."""
-    x = g.pick_float(lambda one: one.type.rank > 0)
+    x = g.pick_float(lambda value: value.type.rank > 0)
     if x is None:
         return False
     axis = g.draw.randrange(x.type.rank)
@@ -110,7 +112,7 @@ def along(name: str, g: Growth) -> bool:
 
 
 def logsumexp(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank > 0)
+    x = g.pick_float(lambda value: value.type.rank > 0)
     if x is None:
         return False
     axis = g.draw.randrange(x.type.rank)
@@ -121,7 +123,7 @@ def logsumexp(g: Growth) -> bool:
 
 def argmax(g: Growth) -> bool:
     """Where the largest element stands: a class, if there are two or more."""
-    x = g.pick_float(lambda one: one.type.rank > 0 and not one.is_discrete and not one.type.is_held)
+    x = g.pick_float(lambda value: value.type.rank > 0 and not value.is_discrete and not value.type.is_held)
     if x is None:
         return False
     axis = g.draw.randrange(x.type.rank)
@@ -135,7 +137,7 @@ def argmax(g: Growth) -> bool:
 
 def standardised(g: Growth) -> bool:
     """A value less its mean, by its spread: readers of one value on both sides of a reduction."""
-    x = g.pick_float(lambda one: one.type.rank > 0 and one.type.is_fixed)
+    x = g.pick_float(lambda value: value.type.rank > 0 and value.type.is_fixed)
     if x is None or x.type.dims[-1] == 1:
         return False
     g.assign(

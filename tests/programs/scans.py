@@ -13,21 +13,21 @@ def _walked(g: Growth) -> list[Value]:
     """One or two values whose steps a scan walks together."""
     most = 4 if g.where == "scan" else MOST_STEPS
 
-    def walks(one: Value) -> bool:
-        first = one.type.dims[0] if one.type.dims else None
+    def walks(value: Value) -> bool:
+        first = value.type.dims[0] if value.type.dims else None
         is_short = first <= most if isinstance(first, int) else first is not None and g.where != "scan"
         return (
-            one.type.kind in ("float", "class")
+            value.type.kind in ("float", "class")
             and is_short
-            and not one.type.is_held
-            and one.scale <= 6
-            and one.is_batched
+            and not value.type.is_held
+            and value.scale <= 6
+            and value.is_batched
         )
 
     x = g.pick(walks)
     if x is None:
         return []
-    y = g.pick(lambda one: walks(one) and one.type.dims[0] == x.type.dims[0] and one.number != x.number)
+    y = g.pick(lambda value: walks(value) and value.type.dims[0] == x.type.dims[0] and value.number != x.number)
     return [x, y] if y is not None and g.chance(0.35) else [x]
 
 
@@ -40,7 +40,7 @@ def _captures(g: Growth, inner: Growth) -> None:
 
 def _captured_product(g: Growth) -> tuple[Value, Value] | None:
     """A value of outside and a parameter to multiply it with at each step: what the parameter gets is a sum over steps that the value does not change in."""
-    x = g.pick_float(lambda one: one.type.is_fixed and 1 <= one.type.rank <= 2, 8)
+    x = g.pick_float(lambda value: value.type.is_fixed and 1 <= value.type.rank <= 2, 8)
     depth = x.type.dims[-1] if x is not None else None
     if x is None or not isinstance(depth, int):
         return None
@@ -54,19 +54,19 @@ def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple
     kind = g.draw.choice(("value", "value", "zeros", "zeros", "number"))
     if kind == "value":
         value = g.pick(
-            lambda one: (
-                one.type.is_float
-                and one.type.is_fixed
-                and one.scale <= 3
-                and one.type.rank <= 2
-                and (g.where != "scan" or one.is_batched or one.is_parameter)
+            lambda value: (
+                value.type.is_float
+                and value.type.is_fixed
+                and value.scale <= 3
+                and value.type.rank <= 2
+                and (g.where != "scan" or value.is_batched or value.is_parameter)
             )
         )
         if value is not None:
             return "{}", (value,), value.type, value.scale
     if kind == "number":
         return g.draw.choice(("0.5", "0", "1")), (), floats(), 1.0
-    shapes = [one.type.dims for one in steps if one.type.is_float and one.type.is_fixed and one.type.dims]
+    shapes = [step.type.dims for step in steps if step.type.is_float and step.type.is_fixed and step.type.dims]
     dims: tuple[Dim, ...] = g.draw.choice(shapes) if shapes and g.chance(0.8) else (g.size(17),)
     name = g.draw.choice(("zeros", "zeros", "ones"))
     return f"{name}({', '.join(map(str, dims))})", (), floats(*dims), 1.0
@@ -74,10 +74,12 @@ def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple
 
 def _updated(inner: Growth, name: str, carry: Value) -> bool:
     """The usual next value: of the carry, and of something that the step computed."""
-    value = inner.pick(lambda one: one.type.is_float and one.type == carry.type and one.number != carry.number)
+    value = inner.pick(
+        lambda candidate: candidate.type.is_float and candidate.type == carry.type and candidate.number != carry.number
+    )
     trained = carry.is_trained
     if value is None:
-        number = inner.pick(lambda one: one.type == floats() and one.number != carry.number)
+        number = inner.pick(lambda value: value.type == floats() and value.number != carry.number)
         if number is None:
             template, operands = inner.draw.choice(("tanh(0.7 * {0} + 0.2)", "0.9 * {0} + 0.1")), (carry,)
         else:
@@ -97,7 +99,7 @@ def _updated(inner: Growth, name: str, carry: Value) -> bool:
     used = operands if "{0}" in template else operands[1:]
     if "{0}" not in template:
         template = template.replace("{1}", "{0}")
-    inner.add(Statement("", (name,), f" = {template}", tuple(one.name for one in used), (carry.type,)))
+    inner.add(Statement("", (name,), f" = {template}", tuple(operand.name for operand in used), (carry.type,)))
     inner.define(name, carry.type, used, scale=2.0, is_trained=trained)
     return True
 
@@ -105,7 +107,9 @@ def _updated(inner: Growth, name: str, carry: Value) -> bool:
 def _delayed(inner: Growth, name: str, carry: Value) -> bool:
     """The value of another name, often a carry's: delayed or swapped, as the order of the statements has it."""
     value = inner.pick(
-        lambda one: one.type == carry.type and one.number != carry.number and one.is_batched and one.scale <= 3
+        lambda value: (
+            value.type == carry.type and value.number != carry.number and value.is_batched and value.scale <= 3
+        )
     )
     if value is None:
         return _updated(inner, name, carry)
@@ -227,12 +231,14 @@ def scan(g: Growth) -> bool:
         if number is not None:
             until = f" until {number.name} > 0.4"
     inner.add(
-        Statement("yield", (), ", ".join(f"{{{n}}}" for n in range(len(results))), tuple(one.name for one in results))
+        Statement(
+            "yield", (), ", ".join(f"{{{n}}}" for n in range(len(results))), tuple(result.name for result in results)
+        )
     )
     line = f"scan {', '.join(heads)} in {head}{until}{' with ' + ', '.join(texts) if texts else ''}"
-    trained = any(one.is_trained for one in (*operands, *results))
+    trained = any(value.is_trained for value in (*operands, *results))
     used = tuple(operands) + tuple(
-        one for one in g.values.values() if any(one.number in result.ancestors for result in results)
+        value for value in g.values.values() if any(value.number in result.ancestors for result in results)
     )
     return _finish(
         g,
@@ -240,7 +246,7 @@ def scan(g: Growth) -> bool:
         tuple(operands),
         used,
         inner,
-        [(one.type.of(first, *one.type.dims), one.scale) for one in results],
+        [(result.type.of(first, *result.type.dims), result.scale) for result in results],
         trained,
         bool(until),
         heads[0],
@@ -266,9 +272,11 @@ def _finish(
         results = [(type_.of(Steps(counter, ""), *type_.dims[1:]), scale) for type_, scale in results]
     types = tuple(type_ for type_, _ in results)
     g.add(
-        Statement("", tuple(names), f" = {line}", tuple(one.name for one in operands), types, tuple(inner.statements))
+        Statement(
+            "", tuple(names), f" = {line}", tuple(operand.name for operand in operands), types, tuple(inner.statements)
+        )
     )
-    mixed = frozenset[int]().union(*(one.mixed for one in used))
+    mixed = frozenset[int]().union(*(value.mixed for value in used))
     for name, (type_, scale) in zip(names, results, strict=True):
         g.define(name, type_, used, scale=scale, is_trained=trained, is_batched=True, is_parameter=False, mixed=mixed)
     g.feature("scan", *(["scan in a scan"] if g.where == "scan" else []))

@@ -62,7 +62,7 @@ def _memory(g: Growth) -> str | None:
 def _patterns(g: Growth) -> list[str]:
     """Patterns that match some parameter."""
     own = [value.name for value in g.values.values() if value.is_parameter]
-    text = "\n".join(one.head for one in g.statements)
+    text = "\n".join(statement.head for statement in g.statements)
     layers = ["*.W", "*.b"] if "dense(" in text or "conv(" in text or "gru(" in text else []
     return [*own, *layers]
 
@@ -82,20 +82,20 @@ def settings(g: Growth) -> tuple[tuple[str, str], ...]:
     """Settings of a `train` block by name."""
     precision = g.draw.choices(list(g.profile.precision), list(g.profile.precision.values()))[0]
     batch = g.draw.choice([n for n in BATCHES if n <= g.profile.batch])
-    found = {"optimizer": g.draw.choice(OPTIMIZERS), "precision": precision, "batch": str(batch)}
-    g.feature(found["optimizer"].partition("(")[0], precision)
+    chosen = {"optimizer": g.draw.choice(OPTIMIZERS), "precision": precision, "batch": str(batch)}
+    g.feature(chosen["optimizer"].partition("(")[0], precision)
     for name, (chance, rule) in MORE.items():
         value = rule(g) if g.chance(chance) else None
         if value is not None:
-            found[name] = value
+            chosen[name] = value
             g.feature(name)
     if g.chance(0.18):
-        found["accumulate"] = str(g.draw.choice((2, 3, 4)))
+        chosen["accumulate"] = str(g.draw.choice((2, 3, 4)))
         g.feature("accumulate")
     elif g.shared.least and not g.shared.bounds and g.chance(0.4):
-        found["truncate"] = f"({g.draw.choice(sorted(g.shared.least))} = {g.draw.choice((1, 2, 3))})"
+        chosen["truncate"] = f"({g.draw.choice(sorted(g.shared.least))} = {g.draw.choice((1, 2, 3))})"
         g.feature("truncate")
-    return tuple(found.items())
+    return tuple(chosen.items())
 
 
 def samples(g: Growth, batch: int, accumulate: int) -> int:

@@ -18,7 +18,7 @@ def _trailing(x: Value) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
 
 
 def reshape(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.rank > 0 and not one.type.is_held and one.type.count > 1)
+    x = g.pick(lambda value: value.type.rank > 0 and not value.type.is_held and value.type.count > 1)
     if x is None:
         return False
     lead, numbers = _trailing(x)
@@ -36,7 +36,7 @@ def reshape(g: Growth) -> bool:
 
 def as_image(g: Growth) -> bool:
     """A vector or a matrix as an image."""
-    x = g.pick_float(lambda one: fixed(one) and one.type.count >= 12 and one.type.rank < 3)
+    x = g.pick_float(lambda value: fixed(value) and value.type.count >= 12 and value.type.rank < 3)
     if x is None:
         return False
     total = x.type.count
@@ -49,7 +49,7 @@ def as_image(g: Growth) -> bool:
 
 
 def flatten(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.is_fixed and one.type.rank > 1)
+    x = g.pick(lambda value: value.type.is_fixed and value.type.rank > 1)
     if x is None:
         return False
     g.assign(g.draw.choice(("flatten({0})", "{0} -> flatten")), (x,), x.type.of(prod(x.type.numbers)))
@@ -57,7 +57,7 @@ def flatten(g: Growth) -> bool:
 
 
 def transpose(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.rank > 1 and one.type.is_fixed)
+    x = g.pick(lambda value: value.type.rank > 1 and value.type.is_fixed)
     if x is None:
         return False
     if x.type.rank == 2 or g.chance(0.4):
@@ -72,7 +72,7 @@ def transpose(g: Growth) -> bool:
 
 
 def unsqueeze(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.rank < 4 and not one.type.is_varying)
+    x = g.pick(lambda value: value.type.rank < 4 and not value.type.is_varying)
     if x is None:
         return False
     axis = g.draw.randrange(x.type.rank + 1)
@@ -83,7 +83,7 @@ def unsqueeze(g: Growth) -> bool:
 
 
 def squeeze(g: Growth) -> bool:
-    x = g.pick(lambda one: 1 in one.type.dims and not one.type.is_held)
+    x = g.pick(lambda value: 1 in value.type.dims and not value.type.is_held)
     if x is None:
         return False
     g.assign(
@@ -94,7 +94,7 @@ def squeeze(g: Growth) -> bool:
 
 def index(g: Growth) -> bool:
     """`x[2]`, `x[1:4]`, `x[:, -1]`, `x[0, 1:3]`: along fixed axes."""
-    x = g.pick(lambda one: one.type.rank > 0 and not one.type.is_held and bool(one.type.numbers))
+    x = g.pick(lambda value: value.type.rank > 0 and not value.type.is_held and bool(value.type.numbers))
     if x is None:
         return False
     parts, dims = [], []
@@ -129,7 +129,7 @@ def index(g: Growth) -> bool:
 
 
 def split(g: Growth) -> bool:
-    x = g.pick_float(lambda one: bool(one.type.numbers) and not one.type.is_held)
+    x = g.pick_float(lambda value: bool(value.type.numbers) and not value.type.is_held)
     if x is None:
         return False
     axis = g.draw.choice([axis for axis, dim in enumerate(x.type.dims) if isinstance(dim, int)])
@@ -145,7 +145,7 @@ def split(g: Growth) -> bool:
 
 
 def concat(g: Growth) -> bool:
-    x = g.pick_float(lambda one: bool(one.type.numbers) and not one.type.is_held)
+    x = g.pick_float(lambda value: bool(value.type.numbers) and not value.type.is_held)
     if x is None:
         return False
     axis = g.draw.choice([axis for axis, dim in enumerate(x.type.dims) if isinstance(dim, int)])
@@ -176,8 +176,8 @@ def concat(g: Growth) -> bool:
 
 
 def stack(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.is_fixed)
-    y = x and g.pick(lambda one: one.type == x.type)
+    x = g.pick_float(lambda value: value.type.is_fixed)
+    y = x and g.pick(lambda value: value.type == x.type)
     if not x or not y or not g.fits(2, *x.type.dims):
         return False
     g.assign("stack({0}, {1})", (x, y), floats(2, *x.type.dims))
@@ -186,7 +186,7 @@ def stack(g: Growth) -> bool:
 
 def expand(g: Growth) -> bool:
     """`broadcast(x, ...)` along axes of size 1."""
-    x = g.pick_float(lambda one: fixed(one) and 1 in one.type.dims)
+    x = g.pick_float(lambda value: fixed(value) and 1 in value.type.dims)
     if x is None:
         return False
     dims = tuple(g.size(9) if dim == 1 else dim for dim in x.type.numbers)
@@ -198,10 +198,10 @@ def expand(g: Growth) -> bool:
 
 def gather(g: Growth) -> bool:
     """A row of a table for each label; the table is a parameter, or a value of the sample."""
-    label = g.pick(lambda one: one.type.kind == "class" and one.is_batched and not one.type.is_held)
+    label = g.pick(lambda value: value.type.kind == "class" and value.is_batched and not value.type.is_held)
     if label is None:
         return False
-    of_sample = g.pick_float(lambda one: one.type.is_fixed and one.type.dims[:1] == (label.type.classes,))
+    of_sample = g.pick_float(lambda value: value.type.is_fixed and value.type.dims[:1] == (label.type.classes,))
     if of_sample is not None and label.type.rank == 0 and g.chance(0.5):
         g.assign("{0}[{1}]", (of_sample, label), floats(*of_sample.type.dims[1:]))
         g.feature("pick")
@@ -218,7 +218,7 @@ def gather(g: Growth) -> bool:
 
 
 def one_hot(g: Growth) -> bool:
-    label = g.pick(lambda one: one.type.kind == "class" and one.is_batched and not one.type.is_held)
+    label = g.pick(lambda value: value.type.kind == "class" and value.is_batched and not value.type.is_held)
     if label is None or not g.fits(*label.type.dims, label.type.classes):
         return False
     size = g.draw.choice(("", "", f", {label.type.classes}", ", size({0})"))

@@ -7,7 +7,9 @@ from tests.programs.values import Steps, floats
 
 
 def shift(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.rank > 0 and one.is_batched and not one.type.is_held and one.type.kind != "bool")
+    x = g.pick(
+        lambda value: value.type.rank > 0 and value.is_batched and not value.type.is_held and value.type.kind != "bool"
+    )
     if x is None:
         return False
     first = "" if x.type.kind == "class" or g.chance(0.6) else ", first = 0.5"
@@ -18,7 +20,9 @@ def shift(g: Growth) -> bool:
 
 
 def last(g: Growth) -> bool:
-    x = g.pick(lambda one: one.type.rank > 0 and one.is_batched and not one.type.is_held and one.type.kind != "bool")
+    x = g.pick(
+        lambda value: value.type.rank > 0 and value.is_batched and not value.type.is_held and value.type.kind != "bool"
+    )
     if x is None:
         return False
     g.assign(g.draw.choice(("last({0})", "{0} -> last", "{0}[-1]")), (x,), x.type.of(*x.type.dims[1:]))
@@ -27,7 +31,7 @@ def last(g: Growth) -> bool:
 
 def some_steps(g: Growth) -> bool:
     """A step of a sequence, or some of its steps, counted from either end."""
-    x = g.pick(lambda one: one.type.steps is not None and one.type.kind != "bool")
+    x = g.pick(lambda value: value.type.steps is not None and value.type.kind != "bool")
     if x is None:
         return False
     steps = x.type.steps
@@ -49,9 +53,9 @@ def some_steps(g: Growth) -> bool:
 
 def join_steps(g: Growth) -> bool:
     """One sequence behind another."""
-    x = g.pick(lambda one: one.type.steps is not None and one.type.is_float)
+    x = g.pick(lambda value: value.type.steps is not None and value.type.is_float)
     y = x and g.pick(
-        lambda one: one.type.steps is not None and one.type.is_float and one.type.dims[1:] == x.type.dims[1:]
+        lambda value: value.type.steps is not None and value.type.is_float and value.type.dims[1:] == x.type.dims[1:]
     )
     if not x or not y:
         return False
@@ -67,9 +71,9 @@ def join_steps(g: Growth) -> bool:
 def same_length(g: Growth) -> bool:
     """`same_length(x, y)`: y, whose dimension is that of x from here on."""
     sequences = [
-        (one, one.type.steps)
-        for one in g.values.values()
-        if one.type.steps is not None and one.type.steps.name == one.type.steps.base
+        (value, value.type.steps)
+        for value in g.values.values()
+        if value.type.steps is not None and value.type.steps.name == value.type.steps.base
     ]
     pairs = [(x, y, steps, other) for x, steps in sequences for y, other in sequences if steps != other]
     if not pairs or g.shared.equal:
@@ -84,7 +88,9 @@ def same_length(g: Growth) -> bool:
 def lengths(g: Growth) -> bool:
     """A dimension as a number, and the numbers of its steps."""
     x = g.pick_float(
-        lambda one: one.type.steps is not None and one.type.steps.name == one.type.steps.base and one.type.rank < 3
+        lambda value: (
+            value.type.steps is not None and value.type.steps.name == value.type.steps.base and value.type.rank < 3
+        )
     )
     if x is None or g.where != "model":
         return False

@@ -58,8 +58,8 @@ def test_a_seed_is_a_program() -> None:
 
 def test_few_programs_are_refused() -> None:
     results = [outcome(seed) for seed in range(40)]
-    assert all(one.program is not None and not one.findings for one in results)
-    assert sum(len(one.rejected) for one in results) < 0.2 * len(results)
+    assert all(result.program is not None and not result.findings for result in results)
+    assert sum(len(result.rejected) for result in results) < 0.2 * len(results)
 
 
 def test_every_operation_and_block_is_generated() -> None:
@@ -77,7 +77,7 @@ def _library_files() -> list:  # type: ignore[type-arg]
 
 def test_every_feature_is_generated() -> None:
     features = set().union(*(program.features for program in many()))
-    assert not {*PRODUCTIONS, *(one.name for one in METRICS), *SETTINGS, *SCANS, *STATES, *OPTIMIZERS} - features
+    assert not {*PRODUCTIONS, *(metric.name for metric in METRICS), *SETTINGS, *SCANS, *STATES, *OPTIMIZERS} - features
     assert (
         not {"weighted", "class weights", "penalty", "several losses", "several inputs", "several targets"} - features
     )
@@ -92,10 +92,10 @@ def test_data_has_the_types_of_the_fields() -> None:
     steps = Steps("time", "time")
     fields = {"x": floats(steps, 3), "y": Type("class", (), 4), "z": floats(steps.shortened(1).divided(2))}
     data = make_data(fields, (Lengths("time", 3, 6),), samples=20, seed=1)
-    lengths = [len(one) for one in data["x"]]
+    lengths = [len(sequence) for sequence in data["x"]]
     assert set(lengths) <= {3, 4, 5, 6}
     assert len(set(lengths)) > 1
-    assert [len(one) for one in data["z"]] == [-(-(length - 1) // 2) for length in lengths]
+    assert [len(sequence) for sequence in data["z"]] == [-(-(length - 1) // 2) for length in lengths]
     assert data["y"].shape == (20,)
     assert set(data["y"]) <= {0, 1, 2, 3}
     fewer = make_data({"x": fields["x"]}, (Lengths("time", 3, 6),), samples=20, seed=1)
@@ -117,8 +117,8 @@ def test_statements_go_with_those_that_read_them() -> None:
         Statement("", ("b",), " = {0}", ("c",)),
         Statement("", ("d",), " = {0}", ("b",)),
     )
-    assert [one.head for one in without(statements, 0, 1)] == ["c = 2", "b = c", "d = b"]
-    assert [one.head for one in without(statements, 2, 3)] == ["a = 1", "b = a"]
+    assert [statement.head for statement in without(statements, 0, 1)] == ["c = 2", "b = c", "d = b"]
+    assert [statement.head for statement in without(statements, 2, 3)] == ["a = 1", "b = a"]
 
 
 def test_a_failure_is_reduced() -> None:
@@ -128,18 +128,18 @@ def test_a_failure_is_reduced() -> None:
         names = re.findall(r"(\w+)(?:: \S+)? = tanh", program.text)
         return program.batch > 2 and any(re.search(rf"softmax\({name}\b", program.text) for name in names)
 
-    found = next(
+    generated = next(
         program
         for seed in range(400)
         if (program := attempt(seed, 0)) is not None and fails(program) and _is_accepted(program)
     )
-    smallest = reduced(found, fails, attempts=400)
+    smallest = reduced(generated, fails, attempts=400)
     assert fails(smallest)
     assert _is_accepted(smallest)
-    computed = [one for one in smallest.statements if one.keyword not in ("input", "target")]
+    computed = [statement for statement in smallest.statements if statement.keyword not in ("input", "target")]
     assert len(computed) <= 4, smallest.text  # the two, what a loss needs for a parameter, and a loss
     assert smallest.samples == 1
-    assert len(smallest.text) < len(found.text)
+    assert len(smallest.text) < len(generated.text)
     pasted = as_test(smallest, ["plan"], "seed 7 plan")
     assert f"verify(Subject(netc.parse(text), data, seed={smallest.seed}), ['plan']) == []" in pasted
 

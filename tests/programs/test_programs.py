@@ -22,8 +22,8 @@ def seeds(config: pytest.Config, count: int) -> range:
 def failures(seed: int, profile: str, checks: tuple[str, ...]) -> list[str]:
     """What is wrong with the program of a seed, with a minimal file and a test to paste."""
     result = run(Task(seed, PROFILES[profile], checks, seconds=120, attempts=150))
-    found = zip(result.failures, result.reduced, strict=True)
-    return [f"seed {seed}, {one.check}: {one.kind}\n{one.detail}\n\n{text}" for one, text in found]
+    failures = zip(result.failures, result.reduced, strict=True)
+    return [f"seed {seed}, {failure.check}: {failure.kind}\n{failure.detail}\n\n{text}" for failure, text in failures]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

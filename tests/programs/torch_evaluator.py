@@ -43,12 +43,12 @@ class Evaluator:
     def each(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """A function of each sample; of what does not depend on data, once."""
         values = (*arguments, *options.values())
-        if not any(isinstance(one, Samples) for one in values):
+        if not any(isinstance(value, Samples) for value in values):
             return function(*arguments, **options)
         results = []
         for n in range(self.count):
-            own = [one[n] if isinstance(one, Samples) else one for one in arguments]
-            named = {name: one[n] if isinstance(one, Samples) else one for name, one in options.items()}
+            own = [argument[n] if isinstance(argument, Samples) else argument for argument in arguments]
+            named = {name: option[n] if isinstance(option, Samples) else option for name, option in options.items()}
             results.append(function(*own, **named))
         if isinstance(results[0], tuple):  # several results
             return Results(Samples(column) for column in zip(*results, strict=True))
@@ -113,16 +113,18 @@ class Evaluator:
             and isinstance(call.function, syntax.Name)
             and call.function.text == "weighted"
         ):
-            error, weight = (self.evaluate(one.value, scope) for one in call.arguments)
+            error, weight = (self.evaluate(argument.value, scope) for argument in call.arguments)
             pairs = list(zip(weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True))
-            if any(one.ndim > like.ndim for one, like in pairs):
+            if any(error_of_sample.ndim > like.ndim for error_of_sample, like in pairs):
                 raise Unsupported("a weight for each step, of samples that are all as long (over_fixed)")
-            errors = torch.cat([one.reshape(-1) for one in error])
-            weights = torch.cat([one.broadcast_to(like.shape).reshape(-1) for one, like in pairs]).detach()
+            errors = torch.cat([error_of_sample.reshape(-1) for error_of_sample in error])
+            weights = torch.cat(
+                [weight_of_sample.broadcast_to(like.shape).reshape(-1) for weight_of_sample, like in pairs]
+            ).detach()
             return (errors * weights).sum() / weights.sum()
         value = self.evaluate(node, scope)
         parts = value if isinstance(value, Samples) else (value,)
-        return torch.cat([one.reshape(-1) for one in parts]).mean()
+        return torch.cat([part.reshape(-1) for part in parts]).mean()
 
     # ------------------------------------------------------------------ expressions
 
@@ -152,7 +154,7 @@ class Evaluator:
             case syntax.Call(function=function, arguments=arguments):
                 return self.apply(function, list(arguments), scope)
             case syntax.Index(value=value, indices=indices):
-                parts = [self.index(one, scope) for one in indices]
+                parts = [self.index(index, scope) for index in indices]
                 return self.each(lambda x, *at: x[at if len(at) > 1 else at[0]], self.evaluate(value, scope), *parts)
             case syntax.Scan():
                 return scan(self, node, scope)
@@ -176,8 +178,8 @@ class Evaluator:
     def index(self, node: syntax.Expression, scope: Scope) -> Any:
         if not isinstance(node, syntax.Slice):
             at = self.evaluate(node, scope)
-            return self.each(lambda one: one.long() if hasattr(one, "long") else one, at)
-        start, stop = (None if one is None else self.evaluate(one, scope) for one in (node.start, node.stop))
+            return self.each(lambda array: array.long() if hasattr(array, "long") else array, at)
+        start, stop = (None if bound is None else self.evaluate(bound, scope) for bound in (node.start, node.stop))
         return slice(start, stop)
 
     # ------------------------------------------------------------------ applications
@@ -187,18 +189,21 @@ class Evaluator:
         if isinstance(node, syntax.Call):
             inner = self.function(node.function, scope)
             return replace(inner, arguments=(*inner.arguments, *node.arguments), scope=scope)
-        found = self.evaluate(node, scope)
-        if not isinstance(found, Function):
+        value = self.evaluate(node, scope)
+        if not isinstance(value, Function):
             raise Unsupported("an application of a value")
-        return found
+        return value
 
     def apply(self, node: syntax.Expression, arguments: list[syntax.Argument], scope: Scope) -> Any:
         """A function applied to arguments, the first of which may stand left of `->`."""
         function = self.function(node, scope)
-        values = [(one.name.text if one.name else None, self.argument(one.value, scope)) for one in arguments]
+        values = [
+            (argument.name.text if argument.name else None, self.argument(argument.value, scope))
+            for argument in arguments
+        ]
         more = [
-            (one.name.text if one.name else None, self.argument(one.value, function.scope or scope))
-            for one in function.arguments
+            (argument.name.text if argument.name else None, self.argument(argument.value, function.scope or scope))
+            for argument in function.arguments
         ]
         return self.call(function, [*values, *more] if more else values, scope)
 
@@ -257,13 +262,13 @@ class Evaluator:
         entries = over if isinstance(over, list) else [over]
         axes = [*(over if is_pair(over) else entries)]
         if "batch" in axes:
-            return self.over_batch(function, places[0], [one for one in axes if one != "batch"])
+            return self.over_batch(function, places[0], [axis for axis in axes if axis != "batch"])
         numbers = []
-        for one in axes:
-            if isinstance(one, str) and one == "fixed":
+        for axis in axes:
+            if isinstance(axis, str) and axis == "fixed":
                 numbers += ["fixed"]
             else:
-                numbers.append(0 if isinstance(one, Samples) else one)
+                numbers.append(0 if isinstance(axis, Samples) else axis)
         if numbers == ["fixed"]:
             numbers = self.fixed_axes(places[0])
             if not numbers and name in ("sum", "mean", "max", "min"):  # PyTorch takes no axes for all of them
@@ -279,9 +284,9 @@ class Evaluator:
 
     def varies(self, x: Any) -> bool:
         """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""
-        if len({one.shape for one in x}) > 1:
+        if len({sample.shape for sample in x}) > 1:
             return True
-        if any(len({len(one) for one in values if one.ndim}) > 1 for values in self.fields.values()):
+        if any(len({len(sample) for sample in values if sample.ndim}) > 1 for values in self.fields.values()):
             return False
         if not self.has_sequences:
             return False
@@ -292,12 +297,12 @@ class Evaluator:
         values = self.each(function, *places)
         if not isinstance(values, Samples):
             return values.mean()
-        differ = len({one.shape for one in values}) > 1
-        return Samples(one.reshape(one.shape[0], -1).mean(1) if differ else one.mean() for one in values)
+        differ = len({sample.shape for sample in values}) > 1
+        return Samples(sample.reshape(sample.shape[0], -1).mean(1) if differ else sample.mean() for sample in values)
 
     def over_batch(self, function: Callable[..., Any], x: Any, axes: list[Any]) -> Any:
         """Over all samples, and axes of each; where lengths differ, the steps of all samples are one axis."""
-        if len({one.shape for one in x}) > 1 or any(isinstance(axis, Samples) for axis in axes):
+        if len({sample.shape for sample in x}) > 1 or any(isinstance(axis, Samples) for axis in axes):
             rest = [axis for axis in axes if not (isinstance(axis, Samples) or axis == 0)]
             return function(torch.cat(x), over=(0, *rest))
         return function(torch.stack(x), over=(0, *(axis + 1 if axis >= 0 else axis for axis in axes)))
@@ -306,9 +311,9 @@ class Evaluator:
         """A block of the file or the library, or an `op`."""
         inner = Scope()
         if isinstance(block, syntax.Op):
-            inner.update(zip((one.text for one in block.parameters), places, strict=True))
+            inner.update(zip((parameter.text for parameter in block.parameters), places, strict=True))
             return self.evaluate(block.value, inner)
-        inner.update(zip((one.name.text for one in block.parameters), places, strict=False))
+        inner.update(zip((parameter.name.text for parameter in block.parameters), places, strict=False))
         inner.update(named)
         for parameter in block.parameters:
             if parameter.type is not None and parameter.name.text in inner:
@@ -322,7 +327,7 @@ class Evaluator:
 
 def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
     """A function that takes tensors where the text has numbers beside them."""
-    plain = [tuple(one) if isinstance(one, Pair) else one for one in values]
+    plain = [tuple(value) if isinstance(value, Pair) else value for value in values]
     if function is torch.log or function in (
         torch.maximum,
         torch.minimum,
@@ -331,7 +336,7 @@ def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) ->
         torch.add,
         torch.pow,
     ):
-        plain = [torch.as_tensor(one, dtype=torch.float64) for one in plain]
+        plain = [torch.as_tensor(value, dtype=torch.float64) for value in plain]
     return function(*plain, **options)
 
 
@@ -343,7 +348,7 @@ def _takes_blocks(name: str, scope: Scope, blocks: Mapping[str, Any]) -> bool:
 def _bind_dims(type_: syntax.TypeOf, value: Any, scope: Scope) -> None:
     """The names of dimensions in a block's signature: numbers of the value, or of each sample."""
     dims = list(type_.dims)
-    shapes = [tuple(one.shape) for one in value] if isinstance(value, Samples) else [tuple(value.shape)]
+    shapes = [tuple(sample.shape) for sample in value] if isinstance(value, Samples) else [tuple(value.shape)]
     leading = next((n for n, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
     for n, dim in enumerate(dims):
         if isinstance(dim, syntax.Name) and dim.text not in scope:

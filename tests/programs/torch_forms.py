@@ -32,8 +32,8 @@ def _grad(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Sc
     """The derivative of each sample's number, or of the sum over its steps."""
 
     def slope(y: Any, x: Any) -> Any:
-        found = torch.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True)[0] if y.requires_grad else None
-        return torch.zeros_like(x) if found is None else found
+        gradient = torch.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True)[0] if y.requires_grad else None
+        return torch.zeros_like(x) if gradient is None else gradient
 
     y, x = places
     if not isinstance(x, Samples):
@@ -43,7 +43,7 @@ def _grad(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Sc
 
 def _moments(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
     x = places[0]
-    rows = torch.cat([one.reshape(-1, one.shape[-1]) for one in (x if isinstance(x, Samples) else (x,))])
+    rows = torch.cat([sample.reshape(-1, sample.shape[-1]) for sample in (x if isinstance(x, Samples) else (x,))])
     return Results([rows.mean(0), rows.var(0, correction=0)])
 
 
@@ -51,10 +51,10 @@ def _batchnorm(self: "Evaluator", places: list[Any], named: dict[str, Any], scop
     scale, shift = self.parameter(), self.parameter()
     next(self.states), next(self.states)
     x = places[0]
-    rows = torch.cat([one.reshape(-1, one.shape[-1]) for one in x])
+    rows = torch.cat([sample.reshape(-1, sample.shape[-1]) for sample in x])
     # PyTorch refuses one row: what it would compute is written out
     mean, var = rows.mean(0), rows.var(0, correction=0)
-    return self.each(lambda one: (one - mean) * torch.rsqrt(var + 1e-5) * scale + shift, x)
+    return self.each(lambda sample: (sample - mean) * torch.rsqrt(var + 1e-5) * scale + shift, x)
 
 
 def _weights(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:

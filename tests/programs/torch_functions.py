@@ -97,7 +97,7 @@ def maxpool(x: Tensor, size: Any, stride: Any, pad: Any) -> Tensor:
 
 @_as_image
 def avgpool(x: Tensor, size: Any, stride: Any, pad: Any) -> Tensor:
-    sums, counts = (_windows(one, size, stride, pad, 0).sum((-2, -1)) for one in (x, torch.ones_like(x)))
+    sums, counts = (_windows(image, size, stride, pad, 0).sum((-2, -1)) for image in (x, torch.ones_like(x)))
     return sums / counts
 
 
@@ -124,7 +124,7 @@ def one_hot(x: Tensor, n: int) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int = 1, causal: bool = False) -> Tensor:
     is_vector = q.ndim == 1
     q = q[None] if is_vector else q
-    split = [one.reshape(one.shape[0], heads, -1).transpose(0, 1) for one in (q, k, v)]
+    split = [array.reshape(array.shape[0], heads, -1).transpose(0, 1) for array in (q, k, v)]
     mask = torch.ones(q.shape[0], k.shape[0], dtype=torch.bool).tril() if causal else None
     out = F.scaled_dot_product_attention(*split, attn_mask=mask).transpose(0, 1).reshape(q.shape[0], -1)
     return out[0] if is_vector else out
@@ -193,7 +193,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     },
     **{name: getattr(F, name) for name in ("relu", "elu", "gelu", "silu", "softplus", "leaky_relu")},
     "clip": lambda x, low, high: torch.clamp(x, low, high),
-    "where": lambda c, x, y: torch.where(c, *(torch.as_tensor(one, dtype=torch.float64) for one in (x, y))),
+    "where": lambda c, x, y: torch.where(c, *(torch.as_tensor(branch, dtype=torch.float64) for branch in (x, y))),
     "stop_gradient": lambda x: x.detach(),
     "neg": torch.neg,
     "add": torch.add,

@@ -44,7 +44,7 @@ def _walked(self: "Evaluator", node: syntax.Scan, scope: Scope) -> tuple[list[Se
         start, stop = self.evaluate(node.over.start, scope), self.evaluate(node.over.stop, scope)
         counted = torch.arange(start, stop, dtype=torch.float64)
         return [(counted,) * self.count], [stop - start] * self.count
-    sequences = [_of_samples(self.evaluate(one, scope), self.count) for one in node.over]
+    sequences = [_of_samples(self.evaluate(sequence, scope), self.count) for sequence in node.over]
     return list(sequences), [len(own) for own in sequences[0]]
 
 

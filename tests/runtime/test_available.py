@@ -211,17 +211,17 @@ def test_room_grows_when_more_rows_come_and_bits_do_not_change(monkeypatch: pyte
         return plans[-1]
 
     monkeypatch.setattr(step, "plan_step", counted)
-    grown, whole = program(2000, 33), program(2000, 33)
-    whole.training(fields(2000))
+    grown, reserved = program(2000, 33), program(2000, 33)
+    reserved.training(fields(2000))
     for rows in (3, 7, 100, 5, 2000, 1999):
-        losses = [one.step(fields(rows)) for one in (grown, whole)]
+        losses = [each.step(fields(rows)) for each in (grown, reserved)]
         assert losses[0] == losses[1]
         for name, array in grown.persistent.items():
-            np.testing.assert_array_equal(array, whole.persistent[name], strict=True)
+            np.testing.assert_array_equal(array, reserved.persistent[name], strict=True)
     assert [plan.sizes for plan in plans] == [2000, 3, 7, 100, 2000]
     plans.clear()
     for rows in range(1, 40):
-        np.testing.assert_array_equal(grown.predict(fields(rows))["z"], whole.predict(fields(rows))["z"])
+        np.testing.assert_array_equal(grown.predict(fields(rows))["z"], reserved.predict(fields(rows))["z"])
     assert [plan.sizes for plan in plans] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64]
 
 
@@ -229,14 +229,14 @@ def test_sequences_have_room_for_their_samples() -> None:
     text = TEXT.replace("x: float[4]", "x: float[time, 4]").replace("h = x ->", "h = x -> mean(over = time) ->")
     model = netc.parse(text.replace("BATCH", "1000000").replace("WIDTH", "8"))
     rng = np.random.default_rng(0)
-    grown, whole = netc.Program(model, seed=1), netc.Program(model, seed=1, batch=40)
+    grown, reserved = netc.Program(model, seed=1), netc.Program(model, seed=1, batch=40)
     for count in (3, 40, 7):
-        given = {
+        arrays = {
             "x": [rng.standard_normal((n, 4)).astype(np.float32) for n in rng.integers(1, 9, count)],
             "y": fields(count)["y"],
         }
-        assert grown.step(given) == whole.step(given)
-        np.testing.assert_array_equal(grown.predict(given)["z"], whole.predict(given)["z"])
+        assert grown.step(arrays) == reserved.step(arrays)
+        np.testing.assert_array_equal(grown.predict(arrays)["z"], reserved.predict(arrays)["z"])
     assert grown.training({}).plan.sizes["batch"] == 40
 
 
@@ -244,10 +244,10 @@ def test_a_step_that_memory_does_not_hold(little: int) -> None:
     large = program(200_000, 1000)
     with pytest.raises(netc.Fault, match=r"E1005\]: a step of 200,000 samples would take") as fault:
         large.step(fields(200_000))
-    (one,) = fault.value.diagnostics
-    assert one.primary.span.text == "batch = 200000"
-    assert "this machine has 200,000,000 bytes free" in one.primary.text
-    proposed = int(one.hint.removeprefix("batch = "))
+    (diagnostic,) = fault.value.diagnostics
+    assert diagnostic.primary.span.text == "batch = 200000"
+    assert "this machine has 200,000,000 bytes free" in diagnostic.primary.text
+    proposed = int(diagnostic.hint.removeprefix("batch = "))
     assert 1000 < proposed < 200_000
     program(proposed, 1000).step(fields(proposed))
     large.step(fields(100))  # nothing was taken
@@ -270,9 +270,9 @@ def test_check_of_any_batch(tmp_path: Path) -> None:
     """What a step takes is arithmetic: it costs the same for any batch."""
     for batch in ("10**12", "2**62"):
         (tmp_path / "m.net").write_text(TEXT.replace("BATCH", batch).replace("WIDTH", "8"), encoding="utf-8")
-        told = command("check", "m.net", cwd=tmp_path)
-        assert told.returncode == 0, told.stderr
-        assert f"a step of {eval(batch)} samples: " in told.stdout
+        result = command("check", "m.net", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert f"a step of {eval(batch)} samples: " in result.stdout
     refused = command("check", "m.net", "--try", cwd=tmp_path)
     assert refused.returncode == 1
     assert "would take" in refused.stderr
@@ -283,7 +283,10 @@ def test_check_of_any_batch(tmp_path: Path) -> None:
 
 
 def data(source: str, block: str = 'x = column("x")') -> netc.Model:
-    text = f"data {{\n  source = {source}\n  {block}\n  split = (train = 1)\n}}\nmodel {{\n  input x: float\n  output y = x\n}}\n"
+    text = (
+        f"data {{\n  source = {source}\n  {block}\n  split = (train = 1)\n}}\nmodel {{\n  input x: float\n"
+        f"  output y = x\n}}\n"
+    )
     return netc.parse(text)
 
 
@@ -293,9 +296,9 @@ def refused(model: netc.Model, folder: Path, line: int = 2) -> str:
         patch.chdir(folder)
         with pytest.raises(netc.Fault) as fault:
             load(model, parse_data(model))
-    (one,) = fault.value.diagnostics
-    assert (one.code, one.primary.span.line) == ("E1005", line)
-    return one.render()
+    (diagnostic,) = fault.value.diagnostics
+    assert (diagnostic.code, diagnostic.primary.span.line) == ("E1005", line)
+    return diagnostic.render()
 
 
 @pytest.mark.parametrize(("reader", "line"), [("csv", b"1,0\n"), ("jsonl", b'{"x": 1}\n'), ("text", b"abc ")])
@@ -316,9 +319,9 @@ def test_a_packed_file_is_counted_while_it_is_unpacked(
         piece = line * (10_000_000 // len(line))
         for _ in range(20):
             file.write(piece)
-    told = refused(data(f'{reader}("bomb.gz")'), tmp_path)
-    assert "`bomb.gz` unpacks to more than 67,108,864 bytes" in told
-    assert "this machine has 200,000,000 bytes free" in told
+    message = refused(data(f'{reader}("bomb.gz")'), tmp_path)
+    assert "`bomb.gz` unpacks to more than 67,108,864 bytes" in message
+    assert "this machine has 200,000,000 bytes free" in message
     assert sum(unpacked) <= 67_108_864 + 2 * max(unpacked)
     assert max(unpacked) <= 1 << 20
 
@@ -341,8 +344,8 @@ def test_cells_that_memory_does_not_hold(tmp_path: Path, little: int, reader: st
     """A file of a few megabytes whose cells are many."""
     head = b"x,a,b,c\n" if reader == "csv" else b""
     (tmp_path / name).write_bytes(head + line * (9_000_000 // len(line)))
-    told = refused(data(f'{reader}("{name}")'), tmp_path)
-    assert ("characters of" if reader == "text" else "cells of") in told
+    message = refused(data(f'{reader}("{name}")'), tmp_path)
+    assert ("characters of" if reader == "text" else "cells of") in message
 
 
 def head(shape: str, kind: str = "<f8") -> bytes:
@@ -394,7 +397,8 @@ def test_a_picture_of_many_pixels(tmp_path: Path, little: int) -> None:
 def test_labels_as_numbers_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
     (tmp_path / "t.csv").write_text("x\n" + "\n".join(f"a{i}" for i in range(20_000)) + "\n", encoding="utf-8")
     model = netc.parse(
-        'data {\n  source = csv("t.csv")\n  x = column("x") -> one_hot\n  split = (train = 1)\n}\nmodel {\n  input x: float[20000]\n  output y = x\n}\n'
+        'data {\n  source = csv("t.csv")\n  x = column("x") -> one_hot\n  split = (train = 1)\n}\nmodel {\n'
+        "  input x: float[20000]\n  output y = x\n}\n"
     )
     assert "20,000 cells of 20,000 numbers would take 3,200,000,000 bytes" in refused(model, tmp_path, 3)
 
@@ -415,8 +419,8 @@ def test_one_hot_is_what_it_was() -> None:
 
     labels = np.array([["b", "a"], ["c", "b"]], object)
     place = Location("t", ("x", "y"), np.arange(2), NOWHERE)
-    made = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, place)
-    np.testing.assert_array_equal(made, np.eye(3)[[[1, 0], [2, 1]]], strict=True)
+    encoded = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, place)
+    np.testing.assert_array_equal(encoded, np.eye(3)[[[1, 0], [2, 1]]], strict=True)
 
 
 def test_mapped_memory_has_its_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,27 +128,31 @@ def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
     columns = table()
     columns["b"] = [value + 1 for value in columns["b"]]
     (tmp_path / "t.csv").write_text(as_csv(columns), encoding="utf-8")
-    made, spec = dataset(
+    loaded, spec = dataset(
         tmp_path,
-        f'source = csv("t.csv")\nx = columns("a", "b") -> {steps}\ny = column("kind") -> classes\nsplit = ordered(train = 1.0)',
+        (
+            f'source = csv("t.csv")\nx = columns("a", "b") -> {steps}\ny = column("kind") -> classes\n'
+            "split = ordered(train = 1.0)"
+        ),
     )
     raw = np.array([columns["a"], columns["b"]]).T
-    np.testing.assert_allclose(made.parts["train"]["x"], expected(raw), rtol=1e-6)
+    np.testing.assert_allclose(loaded.parts["train"]["x"], expected(raw), rtol=1e-6)
     if back:
-        restored = undo(spec.fields["x"], made.states["x"])(np.asarray(made.parts["train"]["x"], np.float64))
+        restored = undo(spec.fields["x"], loaded.states["x"])(np.asarray(loaded.parts["train"]["x"], np.float64))
         np.testing.assert_allclose(restored, raw, rtol=1e-5)
 
 
 def test_texts_are_made_small_and_missing_ones_filled(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,kind\n1,2,Red\n3,,red\n5,6,\n,8,blue\n,2,red\n", encoding="utf-8")
-    made, _ = dataset(
+    loaded, _ = dataset(
         tmp_path,
-        'source = csv("t.csv")\nx = columns("a", "b") -> impute(median)\ny = column("kind") -> impute(mode) -> lowercase -> classes\n'
+        'source = csv("t.csv")\nx = columns("a", "b") -> impute(median)\n'
+        'y = column("kind") -> impute(mode) -> lowercase -> classes\n'
         "split = ordered(train = 1.0)",
         MODEL.replace("class(3)", "class(2)").replace("dense(3)", "dense(2)"),
     )
-    np.testing.assert_array_equal(made.parts["train"]["x"], [[1, 2], [3, 4], [5, 6], [3, 8], [3, 2]])
-    np.testing.assert_array_equal(made.parts["train"]["y"], [1, 1, 1, 0, 1])
+    np.testing.assert_array_equal(loaded.parts["train"]["x"], [[1, 2], [3, 4], [5, 6], [3, 8], [3, 2]])
+    np.testing.assert_array_equal(loaded.parts["train"]["y"], [1, 1, 1, 0, 1])
 
 
 def test_all_columns_but(tmp_path: Path) -> None:
@@ -160,8 +164,8 @@ def test_all_columns_but(tmp_path: Path) -> None:
         np.testing.assert_array_equal(named.parts["train"]["x"], others.parts["train"]["x"])
 
 
-def rows_of(made: Dataset) -> dict[str, np.ndarray]:
-    return {name: rows - 2 for name, rows in made.rows.items()}
+def rows_of(loaded: Dataset) -> dict[str, np.ndarray]:
+    return {name: rows - 2 for name, rows in loaded.rows.items()}
 
 
 def test_a_split_is_stratified_and_seeded(tmp_path: Path) -> None:
@@ -171,8 +175,8 @@ def test_a_split_is_stratified_and_seeded(tmp_path: Path) -> None:
     other = rows_of(dataset(tmp_path, text, MODEL + "train { seed = 1 }")[0])
     kinds = np.array(columns["kind"])
     for label in np.unique(kinds):
-        whole = (kinds == label).sum()
-        assert abs((kinds[first["train"]] == label).sum() - whole / 2) <= 1
+        in_class = (kinds == label).sum()
+        assert abs((kinds[first["train"]] == label).sum() - in_class / 2) <= 1
     assert sorted(np.concatenate(list(first.values()))) == list(range(60))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not np.array_equal(first["train"], other["train"])
@@ -184,8 +188,8 @@ def test_other_splits(tmp_path: Path) -> None:
     ordered = rows_of(dataset(tmp_path, begin + "split = ordered(train = 0.8, valid = 0.1, test = 0.1)")[0])
     assert [len(rows) for rows in ordered.values()] == [48, 6, 6]
     assert np.array_equal(np.concatenate(list(ordered.values())), np.arange(60))
-    told = rows_of(dataset(tmp_path, begin + 'split = column("part")')[0])
-    assert {name: {columns["part"][i] for i in rows} for name, rows in told.items()} == {
+    rows_by_column = rows_of(dataset(tmp_path, begin + 'split = column("part")')[0])
+    assert {name: {columns["part"][i] for i in rows} for name, rows in rows_by_column.items()} == {
         name: {name} for name in ("train", "valid", "test")
     }
     grouped = rows_of(dataset(tmp_path, begin + 'split = by("group", train = 0.6, test = 0.4)')[0])
@@ -200,14 +204,17 @@ def test_other_splits(tmp_path: Path) -> None:
 def test_nested_lists_are_arrays(tmp_path: Path) -> None:
     rows = [{"x": [[i, i + 1], [2, 3]], "y": i % 2} for i in range(20)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    model = "model {\n  input x: float[2, 2]\n  target y: class(2)\n  z = x -> flatten -> dense(2)\n  output p = softmax(z)\n  loss cross_entropy(z, y)\n}"
-    made, _ = dataset(
+    model = (
+        "model {\n  input x: float[2, 2]\n  target y: class(2)\n  z = x -> flatten -> dense(2)\n"
+        "  output p = softmax(z)\n  loss cross_entropy(z, y)\n}"
+    )
+    loaded, _ = dataset(
         tmp_path,
         'source = jsonl("t.jsonl")\nx = field("x")\ny = field("y")\nsplit = ordered(train = 0.5, test = 0.5)',
         model,
     )
-    np.testing.assert_array_equal(made.parts["train"]["x"][3], [[3, 4], [2, 3]])
-    np.testing.assert_array_equal(made.parts["test"]["y"], [0, 1] * 5)
+    np.testing.assert_array_equal(loaded.parts["train"]["x"][3], [[3, 4], [2, 3]])
+    np.testing.assert_array_equal(loaded.parts["test"]["y"], [0, 1] * 5)
 
 
 def test_sequences_of_any_length(tmp_path: Path) -> None:
@@ -219,9 +226,12 @@ def test_sequences_of_any_length(tmp_path: Path) -> None:
         .replace("class(3)", "class(2)")
         .replace("x -> dense(3)", "mean(x, over = time) -> dense(2)")
     )
-    text = '  source = jsonl("t.jsonl.gz")\n  x = field("x") -> standardize\n  y = field("y") -> classes\n  split = ordered(train = 1.0)'
-    made, _ = dataset(tmp_path, text, model)
-    x = made.parts["train"]["x"]
+    text = (
+        '  source = jsonl("t.jsonl.gz")\n  x = field("x") -> standardize\n  y = field("y") -> classes\n'
+        "  split = ordered(train = 1.0)"
+    )
+    loaded, _ = dataset(tmp_path, text, model)
+    x = loaded.parts["train"]["x"]
     steps = np.array([step for row in rows for step in row["x"]], float)
     np.testing.assert_array_equal(x.lengths, [3, 1, 2])
     np.testing.assert_allclose(x.rows, (steps - steps.mean(0)) / steps.std(0), rtol=1e-6)
@@ -230,27 +240,36 @@ def test_sequences_of_any_length(tmp_path: Path) -> None:
 
 def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("word,y,part\nabba,a,train\nBa c,b,train\nxab,a,test\n", encoding="utf-8")
-    text = '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
+    text = (
+        '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n'
+        '  y = column("y") -> classes\n  split = column("part")'
+    )
     model = (
         MODEL.replace("float[2]", "class(auto)[letters]")
         .replace("class(3)", "class(2)")
         .replace("x -> dense(3)", "mean(x -> embed(3), over = letters) -> dense(2)")
     )
-    made, _ = dataset(tmp_path, text, model)
-    tokens = made.states["x"][2]["tokens"]
+    loaded, _ = dataset(tmp_path, text, model)
+    tokens = loaded.states["x"][2]["tokens"]
     assert tokens == ["<unknown>", "a", "b", " ", "c"]
-    assert [list(one) for one in made.parts["train"]["x"]] == [[1, 2, 2, 1], [2, 1, 3, 4]]
-    assert [list(one) for one in made.parts["test"]["x"]] == [[0, 1, 2]]
+    assert [list(sequence) for sequence in loaded.parts["train"]["x"]] == [[1, 2, 2, 1], [2, 1, 3, 4]]
+    assert [list(sequence) for sequence in loaded.parts["test"]["x"]] == [[0, 1, 2]]
 
 
 def test_ends_are_tokens(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("word,y,part\nab,p,train\nbbb,q,train\nc,p,test\n", encoding="utf-8")
-    text = '  source = csv("t.csv")\n  x = column("word") -> characters -> ends -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
-    model = "model {\n  input x: class(auto)[letters]\n  target y: class(2)\n  z = mean(x -> embed(2), over = letters) -> dense(2)\n  loss cross_entropy(z, y)\n}\n"
+    text = (
+        '  source = csv("t.csv")\n  x = column("word") -> characters -> ends -> vocabulary\n'
+        '  y = column("y") -> classes\n  split = column("part")'
+    )
+    model = (
+        "model {\n  input x: class(auto)[letters]\n  target y: class(2)\n"
+        "  z = mean(x -> embed(2), over = letters) -> dense(2)\n  loss cross_entropy(z, y)\n}\n"
+    )
     loaded, _ = dataset(tmp_path, text, model)
     assert loaded.states["x"][2]["tokens"] == ["<unknown>", "<end>", "b", "a"]
-    assert [one.tolist() for one in loaded.parts["train"]["x"]] == [[3, 2, 1], [2, 2, 2, 1]]
-    assert [one.tolist() for one in loaded.parts["test"]["x"]] == [[0, 1]]
+    assert [sequence.tolist() for sequence in loaded.parts["train"]["x"]] == [[3, 2, 1], [2, 2, 2, 1]]
+    assert [sequence.tolist() for sequence in loaded.parts["test"]["x"]] == [[0, 1]]
 
 
 @pytest.mark.parametrize("unit", ["characters", "words"])
@@ -266,20 +285,23 @@ def test_windows_of_a_text(tmp_path: Path, unit: str) -> None:
         .replace("class(3)", "class(auto)[time]")
         .replace("x -> dense(3)", "x -> embed(4) -> dense(size(y))")
     )
-    made, _ = dataset(tmp_path, text, model)
+    loaded, _ = dataset(tmp_path, text, model)
     pieces = list(content) if unit == "characters" else content.split()
-    tokens, edge = made.states["x"][1]["tokens"], round(0.75 * len(pieces))
+    tokens, edge = loaded.states["x"][1]["tokens"], round(0.75 * len(pieces))
     for part, series in (("train", pieces[:edge]), ("test", pieces[edge:])):
-        x, y = (made.parts[part][name] for name in "xy")
+        x, y = (loaded.parts[part][name] for name in "xy")
         assert len(x) == len(y) == (len(series) - 7) // 3 + 1
-        for i, (one, other) in enumerate(zip(x, y, strict=True)):
-            assert [tokens[k] for k in one] == series[3 * i : 3 * i + 6]
+        for i, (row, other) in enumerate(zip(x, y, strict=True)):
+            assert [tokens[k] for k in row] == series[3 * i : 3 * i + 6]
             assert [tokens[k] for k in other] == series[3 * i + 1 : 3 * i + 7]
 
 
 def test_windows_of_a_series(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v\n" + "\n".join(map(str, range(50))), encoding="utf-8")
-    text = '  source = csv("t.csv")\n  x = column("v") -> window(4, 2)\n  y = column("v") -> window(4, 2) -> next(3)\n  split = (train = 0.6, test = 0.4)'
+    text = (
+        '  source = csv("t.csv")\n  x = column("v") -> window(4, 2)\n  y = column("v") -> window(4, 2) -> next(3)\n'
+        "  split = (train = 0.6, test = 0.4)"
+    )
     model = (
         MODEL.replace("float[2]", "float[4]")
         .replace("class(3)", "float")
@@ -287,9 +309,9 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
         .replace("softmax(logits)", "logits")
         .replace("cross_entropy", "mse")
     )
-    made, _ = dataset(tmp_path, text, model)
+    loaded, _ = dataset(tmp_path, text, model)
     for part, first in (("train", 0), ("test", 30)):
-        x, y = (made.parts[part][name] for name in "xy")
+        x, y = (loaded.parts[part][name] for name in "xy")
         np.testing.assert_array_equal(x[0], first + np.arange(4))
         np.testing.assert_array_equal(x[1], first + 2 + np.arange(4))
         np.testing.assert_array_equal(y, x[:, -1] + 3)
@@ -349,14 +371,14 @@ def test_without_room_in_the_cache_a_large_table_is_read_all_the_same(
         (cache / "tables").write_text("", encoding="utf-8")
     else:
         monkeypatch.setenv("NETC_CACHE_LIMIT", "100")
-    told = {
+    messages = {
         "refused": f"the cache is not used: other users can write to {cache}",
         "unwritable": "the cache cannot be written (File exists)",
         "small": f"the cache may hold 100 bytes (NETC_CACHE_LIMIT), too little for a copy of {tmp_path / 't.csv'}",
     }[hindrance]
     with pytest.warns(home.CacheWarning) as warnings:
         on_disk = [dataset(tmp_path, source)[0] for _ in range(2)]
-    assert [str(warning.message).startswith(told) for warning in warnings] == [True], [*map(str, warnings)]
+    assert [str(warning.message).startswith(messages) for warning in warnings] == [True], [*map(str, warnings)]
     for part, fields in in_memory.parts.items():
         for name, array in fields.items():
             assert all(isinstance(other.parts[part][name], np.memmap) for other in on_disk)

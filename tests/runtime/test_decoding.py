@@ -64,7 +64,7 @@ def test_it_learns_to_spell(tmp_path: Path) -> None:
     draw = random.Random(0)
     words = sorted({"".join(draw.choices("abcde", k=draw.randint(1, 4))) for _ in range(900)})
     said = [" ".join(sound for letter in reversed(word) for sound in SOUNDS[letter]) for word in words]
-    rows = [(word, one) for word, one in zip(words, said, strict=True) if len(one.split()) <= 7]
+    rows = [(word, sentence) for word, sentence in zip(words, said, strict=True) if len(sentence.split()) <= 7]
     for name, heads, chosen in (("words", ["word", "said"], rows), ("new", ["word"], [row[:1] for row in rows[::40]])):
         with (tmp_path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([heads, *chosen])
@@ -75,10 +75,10 @@ def test_it_learns_to_spell(tmp_path: Path) -> None:
     assert errors < 0.2, "a fifth of the sounds"
     searched = command("predict", "runs/m", "new.csv", "--beam", 3, cwd=tmp_path)
     assert len(searched.stdout.splitlines()) == 1 + len(rows[::40])
-    found = command("predict", "runs/m", "new.csv", cwd=tmp_path)
-    cells = [json.loads(row["spoken"]) for row in csv.DictReader(found.stdout.splitlines())]
+    predicted = command("predict", "runs/m", "new.csv", cwd=tmp_path)
+    cells = [json.loads(row["spoken"]) for row in csv.DictReader(predicted.stdout.splitlines())]
     assert len(cells) == len(rows[::40])
-    right = sum(cell == [*one.split(), "<end>"] for cell, (_, one) in zip(cells, rows[::40], strict=True))
+    right = sum(cell == [*sentence.split(), "<end>"] for cell, (_, sentence) in zip(cells, rows[::40], strict=True))
     assert right > len(cells) / 2
     assert all(cell.count("<end>") <= 1 for cell in cells)
 
@@ -102,44 +102,48 @@ train { precision = f64 }
 
 def test_a_wide_beam_finds_the_likeliest_of_all() -> None:
     program, x = netc.compile(netc.parse(DECODER)), np.random.default_rng(0).standard_normal((6, 4))
-    held = program.parameters
+    parameters = program.parameters
 
     def likeliest(h: np.ndarray, said: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
         if said[-1:] == (2,) or len(said) == 5:
             return 0.0, said
-        told = said[-1] if said else 1
-        h = np.tanh(np.concatenate([held["table"][told], h]) @ held["f.W"] + held["f.b"] + len(said) / 10)
-        scores = 2 * (h @ held["g.W"] + held["g.b"])
+        token_before = said[-1] if said else 1
+        h = np.tanh(
+            np.concatenate([parameters["table"][token_before], h]) @ parameters["f.W"]
+            + parameters["f.b"]
+            + len(said) / 10
+        )
+        scores = 2 * (h @ parameters["g.W"] + parameters["g.b"])
         chances = scores - np.log(np.exp(scores).sum())
         return max(
-            (chances[token] + rest, found) for token in range(4) for rest, found in [likeliest(h, (*said, token))]
+            (chances[token] + rest, tokens) for token in range(4) for rest, tokens in [likeliest(h, (*said, token))]
         )
 
     wide, greedy = program.predict({"x": x}, beam=4**4)["said"], program.predict({"x": x})["said"]
-    expected = [likeliest(np.concatenate([one, one]), ())[1] for one in x]
-    assert [tuple(one) for one in wide] == expected
-    assert any(tuple(one) != other for one, other in zip(greedy, expected, strict=True)), "greed misses some"
+    expected = [likeliest(np.concatenate([start, start]), ())[1] for start in x]
+    assert [tuple(tokens) for tokens in wide] == expected
+    assert any(tuple(tokens) != other for tokens, other in zip(greedy, expected, strict=True)), "greed misses some"
 
     def searched(h: np.ndarray, width: int) -> tuple[int, ...]:
         """A beam search by its definition."""
         beam = [(0.0, (), h)]
         for step in range(5):
-            found = []
+            hypotheses = []
             for chance, said, state in beam:
                 if said[-1:] == (2,):
-                    found.append((chance, said, state))
+                    hypotheses.append((chance, said, state))
                     continue
-                told = np.concatenate([held["table"][said[-1] if said else 1], state])
-                state = np.tanh(told @ held["f.W"] + held["f.b"] + step / 10)
-                scores = 2 * (state @ held["g.W"] + held["g.b"])
+                embedded = np.concatenate([parameters["table"][said[-1] if said else 1], state])
+                state = np.tanh(embedded @ parameters["f.W"] + parameters["f.b"] + step / 10)
+                scores = 2 * (state @ parameters["g.W"] + parameters["g.b"])
                 logs = scores - np.log(np.exp(scores).sum())
-                found += [(chance + logs[token], (*said, token), state) for token in range(4)]
-            beam = sorted(found, key=lambda one: -one[0])[:width]
+                hypotheses += [(chance + logs[token], (*said, token), state) for token in range(4)]
+            beam = sorted(hypotheses, key=lambda hypothesis: -hypothesis[0])[:width]
         return beam[0][1]
 
     for width in (1, 2):
         narrow = program.predict({"x": x}, beam=width)["said"]
-        assert [tuple(one) for one in narrow] == [searched(np.concatenate([one, one]), width) for one in x]
+        assert [tuple(tokens) for tokens in narrow] == [searched(np.concatenate([start, start]), width) for start in x]
 
 
 def test_what_is_not_decoded_is_told() -> None:

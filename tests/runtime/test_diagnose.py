@@ -31,7 +31,10 @@ def trained(folder: Path, model: str, x: list, y: list, blocks: str = "", settin
     )
     (folder / "t.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "m.net").write_text(
-        f"{blocks}{HEAD}model {{\n{model}}}\ntrain {{\n  optimizer = sgd(lr = 1e-9)\n  batch = 16\n  epochs = 1\n{settings}}}\n",
+        (
+            f"{blocks}{HEAD}model {{\n{model}}}\ntrain {{\n  optimizer = sgd(lr = 1e-9)\n  batch = 16\n  epochs = 1\n"
+            f"{settings}}}\n"
+        ),
         encoding="utf-8",
     )
     return netc.train(netc.load(folder / "m.net"), out=folder / "run")
@@ -88,7 +91,10 @@ block fading(x: float[t, n]) {
   return hs
 }
 """
-    model = f"{SEQUENCE}  h = x -> dense(4) -> fading\n  z = squeeze(last(h) -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
+    model = (
+        f"{SEQUENCE}  h = x -> dense(4) -> fading\n  z = squeeze(last(h) -> dense(1))\n  output z = z\n"
+        "  loss mse(z, y)\n"
+    )
     fading = diagnose(trained(tmp_path / "one", model, x, list(y), block))
     growing = diagnose(trained(tmp_path / "two", model, x, list(y), block.replace("0.3 * h", "1.3 * h")))
     assert [code for code, _ in codes(fading)] == ["W1001"]
@@ -158,7 +164,7 @@ def test_units_at_their_ends_are_found(tmp_path: Path, layer: str, code: str | N
         f"{PLAIN}  {layer}\n  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
     )
     diagnosed = diagnose(trained(tmp_path, model, x, y, block))
-    assert [found for found, _ in codes(diagnosed) if found in ("W1004", "W1005")] == ([code] if code else [])
+    assert [warning for warning, _ in codes(diagnosed) if warning in ("W1004", "W1005")] == ([code] if code else [])
     assert diagnosed.units[0].count == 6
 
 

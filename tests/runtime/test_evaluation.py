@@ -20,7 +20,8 @@ MIXING = {
 
 def text_of(statement: str, dims: str, batch: int) -> str:
     return (
-        f"model {{\n  input x: float[{dims}]\n  target y: float[{dims}]\n  param w: float[4] = normal(1)\n  {statement}\n  g = h * w\n"
+        f"model {{\n  input x: float[{dims}]\n  target y: float[{dims}]\n  param w: float[4] = normal(1)\n"
+        f"  {statement}\n  g = h * w\n"
         f"  loss mse(g, y)\n  loss weighted(abs(g), sigmoid(g))\n  metric mae(g, y)\n  watch inner = g\n}}\n"
         f"train {{\n  batch = {batch}\n  precision = f64\n}}\n"
     )
@@ -30,12 +31,12 @@ def text_of(statement: str, dims: str, batch: int) -> str:
 @pytest.mark.parametrize("name", MIXING)
 def test_what_mixes_samples_sees_the_whole_split(name: str, batch: int) -> None:
     fields = {"x": RNG.standard_normal((7, 4)), "y": RNG.standard_normal((7, 4))}
-    whole = netc.compile(netc.parse(text_of(MIXING[name], "4", 7)), backend="reference")
+    uncut = netc.compile(netc.parse(text_of(MIXING[name], "4", 7)), backend="reference")
     cut = netc.compile(netc.parse(text_of(MIXING[name], "4", batch)), backend="reference")
-    loss, _ = whole.gradients(fields)
+    loss, _ = uncut.gradients(fields)
     figures = cut.evaluate(fields)
     assert figures["loss"] == pytest.approx(loss, rel=1e-10)
-    assert figures == pytest.approx(whole.evaluate(fields), rel=1e-10)
+    assert figures == pytest.approx(uncut.evaluate(fields), rel=1e-10)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -43,17 +44,18 @@ def test_what_mixes_steps_sees_the_whole_split(backend: str) -> None:
     """After a mean over all steps of all samples, a recurrence that needs the tables of the whole split's rows."""
     statement = "h = x - mean(x, over = batch) -> gru(4)"
     fields = {name: [RNG.standard_normal((n, 4)) for n in LENGTHS] for name in ("x", "y")}
-    whole = netc.compile(netc.parse(text_of(statement, "time, 4", 7)), backend="reference")
+    uncut = netc.compile(netc.parse(text_of(statement, "time, 4", 7)), backend="reference")
     cut = netc.compile(netc.parse(text_of(statement, "time, 4", 3)), backend=backend)
-    loss, _ = whole.gradients(fields)
+    loss, _ = uncut.gradients(fields)
     assert cut.evaluate(fields)["loss"] == pytest.approx(loss, rel=1e-10)
-    assert cut.evaluate(fields) == pytest.approx(whole.evaluate(fields), rel=1e-10)
+    assert cut.evaluate(fields) == pytest.approx(uncut.evaluate(fields), rel=1e-10)
 
 
 def test_random_values_without_rows() -> None:
     """They are drawn once for the whole split."""
     text = (
-        "model {\n  input x: float[4]\n  target y: float[3]\n  h = x -> dense(3)\n  g = h + normal_like(mean(h, over = batch))\n"
+        "model {\n  input x: float[4]\n  target y: float[3]\n  h = x -> dense(3)\n"
+        "  g = h + normal_like(mean(h, over = batch))\n"
         "  loss mse(g, y)\n}\ntrain {\n  batch = BATCH\n  precision = f64\n}\n"
     )
     fields = {"x": RNG.standard_normal((6, 4)), "y": RNG.standard_normal((6, 3))}

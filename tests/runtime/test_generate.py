@@ -41,13 +41,15 @@ BLOCK = """block slow(x: float[t, n]) {
 """
 
 
-def trained(folder: Path, made: str) -> Run:
+def trained(folder: Path, statement: str) -> Run:
     (folder / "t.txt").write_text(TEXT, encoding="utf-8")
     (folder / "m.net").write_text(
         'data {\n  source = text("t.txt")\n  letter = field("text") -> characters -> vocabulary -> window(20, 5)\n'
-        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(20, 5)\n  split = (train = 0.8, test = 0.2)\n}\n'
+        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(20, 5)\n'
+        "  split = (train = 0.8, test = 0.2)\n}\n"
         f"{BLOCK}model {{\n  input letter: class(auto)[time <= 20]\n  target following: class(auto)[time]\n"
-        f"  e = letter -> embed(5)\n  h = {made.replace('e + shift(e) ->', '(e + shift(e)) ->')}\n  z = h -> dense(size(following))\n"
+        f"  e = letter -> embed(5)\n  h = {statement.replace('e + shift(e) ->', '(e + shift(e)) ->')}\n"
+        "  z = h -> dense(size(following))\n"
         "  output likely = softmax(z)\n  loss cross_entropy(z, following)\n}\n"
         "train {\n  optimizer = adam(lr = 0.02)\n  batch = 32\n  epochs = 3\n  precision = f64\n}\n",
         encoding="utf-8",
@@ -60,8 +62,8 @@ def test_a_step_says_what_the_whole_says(tmp_path: Path, name: str) -> None:
     run = trained(tmp_path, MADE[name])
     model = Generator(run)
     codes = np.array([model.tokens.index(letter) for letter in "the mat sat on"], np.int32)
-    whole = run.program.predict({"letter": [codes]})["likely"][0]
-    np.testing.assert_allclose([model.next(int(code)) for code in codes], whole, rtol=1e-10, atol=1e-13)
+    likely = run.program.predict({"letter": [codes]})["likely"][0]
+    np.testing.assert_allclose([model.next(int(code)) for code in codes], likely, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -73,10 +75,10 @@ def test_what_sees_a_later_step_does_not_generate(tmp_path: Path, name: str) -> 
 
 def test_a_text_goes_on(tmp_path: Path) -> None:
     run = trained(tmp_path, MADE["an LSTM"])
-    one, again, other = ("".join(generate(run, "the ", 40, seed=seed)) for seed in (1, 1, 2))
-    assert one == again != other
-    assert len(one) == 40
-    assert "<" not in one, "what stands for unknown tokens is never drawn"
+    first, again, other = ("".join(generate(run, "the ", 40, seed=seed)) for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(first) == 40
+    assert "<" not in first, "what stands for unknown tokens is never drawn"
     likeliest = "".join(generate(run, "the ", 30, temperature=0))
     assert likeliest == "".join(generate(run, "the ", 30, top_k=1, seed=5))
     assert "".join(generate(run, "the ", 200, stop=".")).endswith(".")
@@ -101,7 +103,7 @@ def test_a_prediction_of_sequences_is_json(tmp_path: Path) -> None:
     assert len(rows) == (len(TEXT) - 20) // 5 + 1
     letters, chances = (json.loads(rows[0][name]) for name in ("following", "likely"))
     tokens = Generator(run).tokens
-    assert letters == [tokens[int(np.argmax(one))] for one in chances]
+    assert letters == [tokens[int(np.argmax(row))] for row in chances]
     assert np.allclose(np.sum(chances, axis=1), 1)
     assert command("report", run.folder, cwd=tmp_path).returncode == 0
     assert command("eval", run.folder, cwd=tmp_path).returncode == 0

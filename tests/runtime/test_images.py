@@ -21,9 +21,9 @@ IMAGES = np.random.default_rng(0).integers(1, 255, (5, 8, 6, 1), np.uint8)
 
 
 def each(*specs: tuple) -> np.ndarray:
-    found = augmented(Bytes(IMAGES, 1 / 255), specs, "image", 0, 0)
-    assert isinstance(found, Bytes)
-    return found.array
+    result = augmented(Bytes(IMAGES, 1 / 255), specs, "image", 0, 0)
+    assert isinstance(result, Bytes)
+    return result.array
 
 
 def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
@@ -32,25 +32,27 @@ def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
 
 def test_each_augmentation_is_what_it_says() -> None:
     flipped = each(AugmentationSpec("flip", ("horizontal",)))
-    turned = [np.array_equal(one, image[:, ::-1]) for one, image in zip(flipped, IMAGES, strict=True)]
-    still = [np.array_equal(one, image) for one, image in zip(flipped, IMAGES, strict=True)]
+    turned = [
+        np.array_equal(flipped_image, image[:, ::-1]) for flipped_image, image in zip(flipped, IMAGES, strict=True)
+    ]
+    still = [np.array_equal(flipped_image, image) for flipped_image, image in zip(flipped, IMAGES, strict=True)]
     assert all(a or b for a, b in zip(turned, still, strict=True))
     assert any(turned)
     assert any(still)
-    for one, image in zip(each(AugmentationSpec("shift", (2,))), IMAGES, strict=True):
+    for shifted, image in zip(each(AugmentationSpec("shift", (2,))), IMAGES, strict=True):
         padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
         windows = [padded[i : i + 8, j : j + 6] for i in range(5) for j in range(5)]
-        assert any(np.array_equal(one, window) for window in windows)
+        assert any(np.array_equal(shifted, window) for window in windows)
     np.testing.assert_array_equal(each(AugmentationSpec("rotate", (1e-9,))), IMAGES)
     turned = each(AugmentationSpec("rotate", (20,)))
-    assert all(not np.array_equal(one, image) for one, image in zip(turned, IMAGES, strict=True))
+    assert all(not np.array_equal(turned_image, image) for turned_image, image in zip(turned, IMAGES, strict=True))
     middle = np.zeros((9, 9, 1), np.uint8)
     middle[4] = 200  # a row: turned by a quarter, a column
     np.testing.assert_array_equal(rotated(middle, 90), middle.transpose(1, 0, 2))
     rows, columns = np.arange(8) * 6 // 8, np.arange(6) * 4 // 6
-    for one, image in zip(each(AugmentationSpec("crop", (2,))), IMAGES, strict=True):
+    for cropped, image in zip(each(AugmentationSpec("crop", (2,))), IMAGES, strict=True):
         windows = [image[i + rows][:, j + columns] for i in range(3) for j in range(3)]
-        assert any(np.array_equal(one, window) for window in windows)
+        assert any(np.array_equal(cropped, window) for window in windows)
     noisy = augmented(Bytes(IMAGES, 1 / 255), (AugmentationSpec("noise", (0.1,)),), "image", 0, 0)
     assert isinstance(noisy, np.ndarray)
     assert 0.05 < (noisy - np.asarray(Bytes(IMAGES, 1 / 255))).std() < 0.15

@@ -53,12 +53,12 @@ def test_a_save_writes_the_new_rows_alone(tmp_path: Path, monkeypatch: pytest.Mo
         written.append(len(content))
         return real(handle, content)
 
-    def whole(path: Path, content: bytes) -> None:
+    def write(path: Path, content: bytes) -> None:
         written.append(len(content))
         write_whole(path, content)
 
     monkeypatch.setattr(module.os, "write", counted)
-    monkeypatch.setattr(module, "write_whole", whole)
+    monkeypatch.setattr(module, "write_whole", write)
     path = tmp_path / "metrics.jsonl"
     metrics, file = Metrics(), MetricsFile()
     file.save(path, metrics)
@@ -138,7 +138,7 @@ def test_what_a_kill_left_behind_the_rows_is_left_out(project: Path, torn: bytes
     path = run.folder / "metrics.jsonl"
     with path.open("ab") as file:
         file.write(torn)
-    assert [one["epoch"] for one in netc.open(run.folder).metrics] == [1, 2, 3]
+    assert [row["epoch"] for row in netc.open(run.folder).metrics] == [1, 2, 3]
     resumed = command("train", "--resume", "run", "--epochs", "5", cwd=project)
     assert resumed.returncode == 0, resumed.stderr
     assert same(project / "whole", project / "run")
@@ -164,5 +164,5 @@ def test_runs_are_listed_while_a_row_is_written(project: Path) -> None:
     with (run.folder / "metrics.jsonl").open("ab") as file:
         file.write(b'{"epoch": 3, "tra')
     listed = json.loads(command("runs", "--json", cwd=project).stdout)
-    assert [(one["run"], one["epochs"]) for one in listed] == [("runs/r", 2)]
+    assert [(entry["run"], entry["epochs"]) for entry in listed] == [("runs/r", 2)]
     assert len(list(whole_rows(run.folder / "metrics.jsonl"))) == 2

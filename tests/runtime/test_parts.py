@@ -51,17 +51,17 @@ def test_parts_are_the_whole() -> None:
     model = netc.parse(IMAGES.replace("DATA", "unread.csv"))
     program = netc.compile(model)
     x = rng.random((7, 8), np.float32)
-    whole = program.predict({"x": x})
+    outputs = program.predict({"x": x})
     code = program.predict({"x": x}, outputs=["code"])
     assert code.keys() == {"code"}
-    np.testing.assert_array_equal(code["code"], whole["code"])
-    decoded = program.predict({"code": whole["code"]})
+    np.testing.assert_array_equal(code["code"], outputs["code"])
+    decoded = program.predict({"code": outputs["code"]})
     assert decoded.keys() == {"again"}
-    np.testing.assert_array_equal(decoded["again"], whole["again"])
+    np.testing.assert_array_equal(decoded["again"], outputs["again"])
     middle = program.predict({"x": x}, outputs=["planes", "again"])
     assert middle["planes"].shape == (7, 2, 2, 2)
     again = program.predict({"planes": middle["planes"]}, outputs=["again"])
-    np.testing.assert_array_equal(again["again"], whole["again"])
+    np.testing.assert_array_equal(again["again"], outputs["again"])
 
 
 def test_what_is_given_must_be_of_use() -> None:
@@ -82,12 +82,12 @@ def test_parts_of_sequences(backend: str) -> None:
     rng = np.random.default_rng(3)
     program = netc.compile(netc.parse(SEQUENCES), backend=backend, batch=3)
     x = [rng.standard_normal((n, 4)).astype(np.float32) for n in (3, 6, 2, 5, 4)]
-    whole = program.predict({"x": x})
-    decoded = program.predict({"code": whole["code"]})
+    outputs = program.predict({"x": x})
+    decoded = program.predict({"code": outputs["code"]})
     assert decoded.keys() == {"again", "end"}
     for name, value in decoded.items():
-        for one, other in zip(value, whole[name], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+        for part, other in zip(value, outputs[name], strict=True):
+            np.testing.assert_allclose(part, other, rtol=1e-6, atol=1e-7)
 
 
 def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(f"{','.join('abcdefgh')}\n{rows}\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(IMAGES.replace("DATA", "data.csv"), encoding="utf-8")
     assert command("train", "m.net", cwd=tmp_path).returncode == 0
-    told = command("predict", "runs/m", "data.csv", "--output", "code", "-o", "codes.csv", cwd=tmp_path)
-    assert told.stdout == "30 rows -> codes.csv\n"
+    result = command("predict", "runs/m", "data.csv", "--output", "code", "-o", "codes.csv", cwd=tmp_path)
+    assert result.stdout == "30 rows -> codes.csv\n"
     assert (tmp_path / "codes.csv").read_text(encoding="utf-8").splitlines()[0] == "code[0],code[1],code[2]"
     decoded = command("predict", "runs/m", "codes.csv", "--given", "code", cwd=tmp_path).stdout
     assert decoded == command("predict", "runs/m", "data.csv", "--output", "again", cwd=tmp_path).stdout
@@ -114,7 +114,8 @@ def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
 def test_an_output_that_reads_no_field(backend: str) -> None:
     """It is the same for every sample that is given."""
     model = netc.parse(
-        "model {\n  input x: float[2]\n  param w: float[2] = ones\n  h = x if training else x\n  output z = (x + w if training else w + 0 * ones(2))\n}\n"
+        "model {\n  input x: float[2]\n  param w: float[2] = ones\n  h = x if training else x\n"
+        "  output z = (x + w if training else w + 0 * ones(2))\n}\n"
     )
-    found = netc.compile(model, backend=backend).predict({"x": np.zeros((3, 2), np.float32)})["z"]
-    np.testing.assert_array_equal(np.broadcast_to(found, (3, 2)), np.ones((3, 2)))
+    predicted = netc.compile(model, backend=backend).predict({"x": np.zeros((3, 2), np.float32)})["z"]
+    np.testing.assert_array_equal(np.broadcast_to(predicted, (3, 2)), np.ones((3, 2)))

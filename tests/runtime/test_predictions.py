@@ -31,7 +31,10 @@ def outputs_of(text: str, *names: str) -> dict[str, str]:
         "  loss cross_entropy(za, a) + 0.5 * cross_entropy(zb, b)\n",
         "  loss la = nll(log(softmax(za)), a)\n  loss lb = hinge(zb, b)\n",
         "  loss mean(square(za)) + mean(square(zb))\n  metric ma = accuracy(za, a)\n  metric mb = accuracy(zb, b)\n",
-        "  loss la = mean(square(one_hot(a, 3) - softmax(za)))\n  loss lb = mean(square(one_hot(b, 3) - softmax(zb)))\n",
+        (
+            "  loss la = mean(square(one_hot(a, 3) - softmax(za)))\n"
+            "  loss lb = mean(square(one_hot(b, 3) - softmax(zb)))\n"
+        ),
     ],
 )
 def test_two_heads_of_as_many_classes(losses: str) -> None:

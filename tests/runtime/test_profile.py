@@ -16,14 +16,14 @@ EXAMPLES = ROOT / "examples"
 def test_shares_add_up(threads: int) -> None:
     model = netc.load(EXAMPLES / "mnist.net")
     program = netc.compile(model, threads=threads)
-    found = profile(program, synthetic_data(model, 256), seconds=0.2)
+    measured = profile(program, synthetic_data(model, 256), seconds=0.2)
     graph = pipeline.run_passes(pipeline.training_graph(model))
-    assert found.threads == threads
-    assert sum(row.flops for row in found.rows) == pytest.approx(flops(graph, 64), rel=1e-3)
-    assert sum(row.seconds for row in found.rows) + found.waiting == pytest.approx(found.seconds)
-    assert all(row.seconds > 0 for row in found.rows)
-    assert found.waiting > 0
-    assert found.peak > 0
+    assert measured.threads == threads
+    assert sum(row.flops for row in measured.rows) == pytest.approx(flops(graph, 64), rel=1e-3)
+    assert sum(row.seconds for row in measured.rows) + measured.waiting == pytest.approx(measured.seconds)
+    assert all(row.seconds > 0 for row in measured.rows)
+    assert measured.waiting > 0
+    assert measured.peak > 0
 
 
 def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:

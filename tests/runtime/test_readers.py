@@ -1,16 +1,19 @@
 """Readers of text: cells and names as the file has them, at a cost that grows with the file and no faster."""
 
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
+from netc.runtime.data.csv_reader import _plain_columns
 from netc.runtime.data.readers import read
 from netc.runtime.data.spec import parse_block
 from netc.runtime.data.split import divide
@@ -26,7 +29,7 @@ def drawn_value(draw: random.Random) -> Any:
     return draw.choice([1, 2.5, True, None, "a", "a\u2028b\x85c\x0bd\x1ee", [1, 2], [[1.5], [2]], [], {"k": 1}, 10**30])
 
 
-def whole(names: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def columns_of(names: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The columns of a table of rows, by the rule as it is written down: a key that a row lacks is None."""
     return {name: column_of([row.get(name) for row in rows]) for name in names}
 
@@ -44,14 +47,14 @@ def test_jsonl_is_what_its_rows_say(tmp_path: Path, seed: int) -> None:
     text = "".join(json.dumps(row, ensure_ascii=draw.random() < 0.5) + ends for row in rows)
     (tmp_path / "t.jsonl").write_bytes(text.encode())
     names = list(dict.fromkeys(name for row in rows for name in row))
-    found = table("jsonl", tmp_path / "t.jsonl")
-    assert list(found.columns) == names
+    columns = table("jsonl", tmp_path / "t.jsonl")
+    assert list(columns.columns) == names
     chosen = np.array([draw.randrange(len(rows)) for _ in range(20)])
-    for name, column in whole(names, rows).items():
-        assert len(found.columns[name]) == len(rows)
+    for name, column in columns_of(names, rows).items():
+        assert len(columns.columns[name]) == len(rows)
         for picked in (np.arange(len(rows)), chosen):
-            np.testing.assert_equal(found.columns[name][picked].tolist(), column[picked].tolist())
-            assert found.columns[name][picked].dtype == column.dtype
+            np.testing.assert_equal(columns.columns[name][picked].tolist(), column[picked].tolist())
+            assert columns.columns[name][picked].dtype == column.dtype
 
 
 def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
@@ -59,14 +62,14 @@ def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
     count = 3_000
     lines = "".join(json.dumps({f"k{i}": i, "x": i % 7}) + "\n" for i in range(count))
     (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
-    found = table("jsonl", tmp_path / "t.jsonl")
-    sparse = [column for column in found.columns.values() if isinstance(column, SparseColumn)]
+    columns = table("jsonl", tmp_path / "t.jsonl")
+    sparse = [column for column in columns.columns.values() if isinstance(column, SparseColumn)]
     assert len(sparse) == count
     assert sum(len(column.cells) + len(column.rows) for column in sparse) == 2 * count
-    assert found.columns["k17"][np.array([16, 17, 18, 17])].tolist() == [None, 17, None, 17]
-    assert found.columns["k0"][np.arange(count)].tolist() == [0] + [None] * (count - 1)
-    assert found.columns[f"k{count - 1}"][np.array([count - 1, 0])].tolist() == [count - 1, None]
-    np.testing.assert_array_equal(found.columns["x"][np.arange(count)], np.arange(count) % 7)
+    assert columns.columns["k17"][np.array([16, 17, 18, 17])].tolist() == [None, 17, None, 17]
+    assert columns.columns["k0"][np.arange(count)].tolist() == [0] + [None] * (count - 1)
+    assert columns.columns[f"k{count - 1}"][np.array([count - 1, 0])].tolist() == [count - 1, None]
+    np.testing.assert_array_equal(columns.columns["x"][np.arange(count)], np.arange(count) % 7)
 
 
 def test_objects_without_keys(tmp_path: Path) -> None:
@@ -90,9 +93,9 @@ def test_names_of_a_csv_are_unquoted(tmp_path: Path, header: str, large: bool, m
         path.write_bytes(bom + header.encode() + b'\n1,2,3\n4,"5 ""q""",6\n')
         if large:
             monkeypatch.setattr(store, "LARGE", 1)
-        found = table("csv", path)
-        assert list(found.columns) == names
-        assert found.columns[names[1]][np.arange(2)].tolist() == ["2", '5 "q"']
+        columns = table("csv", path)
+        assert list(columns.columns) == names
+        assert columns.columns[names[1]][np.arange(2)].tolist() == ["2", '5 "q"']
 
 
 def test_a_header_of_many_columns(tmp_path: Path) -> None:
@@ -128,18 +131,84 @@ def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
     from netc.runtime.data.split import _edges, _labels
     from netc.runtime.random import generator
 
-    text = 'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n'
+    text = (
+        'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n'
+        "  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n"
+    )
     source = Source("m.net", text)
     spec = parse_block(source, parse(source).items[0], {})
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, [1, 3, 50, 400, 2][seed], 400).astype(str).astype(object)
     rows = np.sort(draw.permutation(400)[:350])
-    found = divide(Table("t", {"y": labels}), rows, spec, spec.fields["y"], seed)
-    cells, expected = _labels(labels, rows), {name: [] for name in found}
+    divided = divide(Table("t", {"y": labels}), rows, spec, spec.fields["y"], seed)
+    cells, expected = _labels(labels, rows), {name: [] for name in divided}
     for i in range(int(cells.max()) + 1):
         group = rows[cells == i]
         order = generator(seed, "split", i).permutation(len(group))
         for name, (start, stop) in _edges(dict(spec.split.fractions), len(group)).items():
             expected[name].append(group[order[start:stop]])
     for name, parts in expected.items():
-        np.testing.assert_array_equal(found[name], np.sort(np.concatenate(parts)))
+        np.testing.assert_array_equal(divided[name], np.sort(np.concatenate(parts)))
+
+
+_CELLS = [
+    "",
+    "a",
+    "b ",
+    " ",
+    "1",
+    "2.5",
+    "-",
+    "é",
+    "#x",
+    "null",
+    "NaN",
+    "\t",
+    "\ufeff",
+    "'",
+    "\x0b",
+    "\x0c",
+    "\x1c",
+    "\u2028",
+    ";",
+]
+_NAMES = ["a", "b", " c", "d ", "é", "#", "1", "\ufeffq", ""]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plain_csv_is_read_as_polars_reads_it(seed: int) -> None:
+    """Small files without quotes do without polars, which must make no difference."""
+    draw, compared = random.Random(seed), 0
+    for _ in range(100):
+        names = draw.sample(_NAMES, draw.randint(1, 4))
+        rows = [["".join(draw.choices(_CELLS, k=draw.randint(0, 2))) for _ in names] for _ in range(draw.randint(0, 4))]
+        text = "\n".join(",".join(row) for row in (names, *rows)) + draw.choice(["", "\n"])
+        text = text.removeprefix("\ufeff")  # a mark at the beginning is removed before
+        columns = _plain_columns(text)
+        if columns is None:
+            continue
+        compared += 1
+        frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+        assert [*columns] == frame.columns
+        assert [column.tolist() for column in columns.values()] == [column.to_list() for column in frame.get_columns()]
+        assert all(column.dtype == object for column in columns.values())
+    assert compared > 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2,3\n",
+        "a,b\n1\n",
+        "a\n\n1\n",
+        "a,a\n1,2\n",
+        ",b\n1,2\n",
+        'a\n"1"\n',
+        "a\r\n1\r\n",
+        "a\n",
+        "",
+        "a\n1\n\n",
+    ],
+)
+def test_every_other_csv_is_left_to_polars(text: str) -> None:
+    assert _plain_columns(text) is None

@@ -44,25 +44,25 @@ def confusion_html(prediction: TargetPrediction) -> str:
 def cells(table: str) -> tuple[list[str], np.ndarray]:
     """The labels of the rows, and the numbers of a matrix in HTML."""
     rows = re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", table)
-    numbers = [[int(one or 0) for one in re.findall(r"<td[^>]*>(\d*)</td>", row)] for _, row in rows]
+    numbers = [[int(cell or 0) for cell in re.findall(r"<td[^>]*>(\d*)</td>", row)] for _, row in rows]
     return [label for label, _ in rows], np.array(numbers)
 
 
 @pytest.mark.parametrize("classes", [2, 30])
 def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
-    one = prediction(classes, 500)
-    labels, numbers = cells(confusion_html(one))
+    sections = prediction(classes, 500)
+    labels, numbers = cells(confusion_html(sections))
     expected = np.zeros((classes, classes), int)
-    np.add.at(expected, (one.true, one.predicted), 1)
+    np.add.at(expected, (sections.true, sections.predicted), 1)
     np.testing.assert_array_equal(numbers, expected)
     assert len(labels) == classes
-    assert "left" not in confusion_html(one)
+    assert "left" not in confusion_html(sections)
 
 
 @pytest.mark.parametrize("classes", [31, 2_000, 200_000])
 def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classes: int) -> None:
-    one = prediction(classes, 5_000)
-    text = confusion_html(one)
+    sections = prediction(classes, 5_000)
+    text = confusion_html(sections)
     assert len(text) < MB // 5
     assert f"30 of {classes:,} classes are shown, those that are in most mistakes; all others are one." in text
     labels, numbers = cells(text)
@@ -71,13 +71,13 @@ def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classe
     assert numbers.sum() == 5_000
     kept = [int(re.match(r"label &lt;(\d+)&gt;", label)[1]) for label in labels[:-1]]
     mistakes = np.zeros(classes, int)
-    for side in (one.true, one.predicted):
-        np.add.at(mistakes, side[one.true != one.predicted], 1)
+    for side in (sections.true, sections.predicted):
+        np.add.at(mistakes, side[sections.true != sections.predicted], 1)
     rest = np.delete(mistakes, kept)
     assert mistakes[kept].min() >= rest.max()
     for i, row in enumerate(kept):
-        assert numbers[i, i] == ((one.true == row) & (one.predicted == row)).sum()
-        assert numbers[i].sum() == (one.true == row).sum()
+        assert numbers[i, i] == ((sections.true == row) & (sections.predicted == row)).sum()
+        assert numbers[i].sum() == (sections.true == row).sum()
 
 
 def run_of(folder: Path, rows: list[dict], text: str) -> Run:
@@ -216,6 +216,6 @@ def test_matrices_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.matrices({"confusion": [[1.0, 0.0], [2.0, 3.0]]})
     assert "rows are true, columns predicted" in capsys.readouterr().out
     terminal.matrices({"confusion": [[0.0] * 2000] * 2000})
-    told = capsys.readouterr().out
-    assert "2000 rows of 2000 numbers, too many to show" in told
-    assert len(told) < 200
+    printed = capsys.readouterr().out
+    assert "2000 rows of 2000 numbers, too many to show" in printed
+    assert len(printed) < 200

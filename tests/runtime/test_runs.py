@@ -73,8 +73,8 @@ def test_killed_at_any_moment_nothing_is_lost(
     """
     if is_long:
         monkeypatch.setenv("NETC_CACHE", str(project / "cache"))
-    whole = command("train", "m.net", "--out", "whole", cwd=project)
-    assert whole.returncode == 0, whole.stderr
+    uninterrupted = command("train", "m.net", "--out", "whole", cwd=project)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
     draw, kills, counts = random.Random(0), 0, collections.Counter[str]()
     while kills < (300 if is_long else len(SIGNALS)):
         folder = project / f"run{kills}"
@@ -138,8 +138,8 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
         "loss mse(z, y)", "loss mse(z, y)  # as before\n  metric mae(z, y)"
     )
     (project / "m.net").write_text(longer, encoding="utf-8")
-    told = command("train", "--resume", "run", cwd=project)
-    assert "m.net has changed since; `netc train" in told.stdout
+    result = command("train", "--resume", "run", cwd=project)
+    assert "m.net has changed since; `netc train" in result.stdout
     done = command("train", "m.net", "--resume", "run", cwd=project)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
@@ -177,8 +177,10 @@ def test_names_that_are_no_text(project: Path) -> None:
     rows = [{"x": i / 3, "y": ("a", "\ud800")[i % 2]} for i in range(20)]
     (project / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     path.write_text(
-        'data {\n  source = jsonl("t.jsonl")\n  x = column("x")\n  y = column("y") -> classes\n  split = (train = 1)\n}\n'
-        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n  loss cross_entropy(z, y)\n}\n",
+        'data {\n  source = jsonl("t.jsonl")\n  x = column("x")\n  y = column("y") -> classes\n'
+        "  split = (train = 1)\n}\n"
+        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n"
+        "  loss cross_entropy(z, y)\n}\n",
         encoding="utf-8",
     )
     run = netc.train(netc.load(path), out=project / os.fsdecode(b"run\xfe"), epochs=1)
@@ -200,8 +202,8 @@ def test_start_from(project: Path) -> None:
         "from first: 2 loaded, 2 new (z.dense_2.W, z.dense_2.b), 2 of another shape (z.dense.W, z.dense.b)\n"
         in done.stdout
     )
-    found = netc.open(project / "second").program.parameters
-    np.testing.assert_array_equal(found["h.dense.W"], first.program.parameters["h.dense.W"])
+    parameters = netc.open(project / "second").program.parameters
+    np.testing.assert_array_equal(parameters["h.dense.W"], first.program.parameters["h.dense.W"])
     (project / "n.net").write_text(text.replace('"h.*"', '"g.*"'), encoding="utf-8")
     refused = command("train", "n.net", cwd=project)
     assert refused.returncode == 1
@@ -234,19 +236,19 @@ def test_damaged_files_are_messages(project: Path) -> None:
     assert len(paths) >= 5
     for path in paths:
         refused = 0
-        whole = path.read_bytes()
+        content = path.read_bytes()
         for turn in range(12):
-            damaged = bytearray(whole)
-            damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
-            path.write_bytes(bytes(damaged) if turn else whole[: draw.randrange(len(whole))])
+            damaged = bytearray(content)
+            damaged[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            path.write_bytes(bytes(damaged) if turn else content[: draw.randrange(len(content))])
             try:
-                found = netc.open(project / "run").predict(fields)["z"]
+                predicted = netc.open(project / "run").predict(fields)["z"]
             except netc.Fault as fault:
-                found, message, refused = right, str(fault), refused + 1
+                predicted, message, refused = right, str(fault), refused + 1
                 assert "E1001" in message
-            np.testing.assert_array_equal(found, right)
+            np.testing.assert_array_equal(predicted, right)
         assert refused, f"no damage of {path.name} was found"
-        path.write_bytes(whole)
+        path.write_bytes(content)
         np.testing.assert_array_equal(netc.open(project / "run").predict(fields)["z"], right)
 
 
@@ -426,8 +428,8 @@ def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
     (project / "m.net").write_text(TEXT.replace("dense(8)", "dense(10 ** 13)"), encoding="utf-8")
     refused = command("train", "m.net", cwd=project)
     assert refused.returncode == 1
-    told = r"error\[E1005\]: parameters and the optimizer's states, of which `h.dense.W` is the largest, would take [\d,]+ bytes"
-    assert re.search(told, refused.stderr)
+    message = r"error\[E1005\]: parameters and the optimizer's states, of which `h.dense.W` is the largest, would take [\d,]+ bytes"
+    assert re.search(message, refused.stderr)
     assert "11 | " in refused.stderr
     assert re.search(r"has [\d,]+ bytes free", refused.stderr)
     assert "f32[2, 10000000000000] alone are 80,000,000,000,000 bytes" in refused.stderr
@@ -460,7 +462,7 @@ def forge(folder: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"seed": None}, "run.json: Object missing required field `seed`"),
         ({"seed": "1"}, "run.json: Expected `int`, got `str` - at `$.seed`"),
@@ -470,11 +472,11 @@ def forge(folder: Path, **changes: object) -> None:
         ({"plugins": "antigravity"}, "run.json: Expected `array`, got `str` - at `$.plugins`"),
     ],
 )
-def test_a_forged_run_is_a_message(forged: Path, changes: dict[str, object], told: str) -> None:
+def test_a_forged_run_is_a_message(forged: Path, changes: dict[str, object], message: str) -> None:
     forge(forged, **changes)
     refused = command("eval", forged.name, cwd=forged.parent)
     assert refused.returncode == 1
-    assert told in refused.stderr
+    assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -173,8 +173,10 @@ def remove_kernels(cache: Path) -> None:
 
 
 def swap_kernels(cache: Path) -> None:
-    first, second = sorted(cache.glob("*.o"))[:2]
-    first.write_bytes(second.read_bytes())
+    paths = sorted(cache.glob("*.o"))
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, [*contents[1:], contents[0]], strict=True):
+        path.write_bytes(content)
 
 
 DAMAGES = {

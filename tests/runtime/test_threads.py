@@ -145,8 +145,8 @@ def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
         for turn in range(200 if is_long else 6):
             count = list(parts)[(turn + number) % 4]
             if (turn + number) % 3 == 0:
-                found, gradients = program.gradients(parts[24])
-                assert found == loss
+                actual, gradients = program.gradients(parts[24])
+                assert actual == loss
                 assert all(np.array_equal(gradients[name], slope) for name, slope in slopes.items())
             elif (turn + number) % 3 == 1:
                 assert program.evaluate(parts[count]) == figures[count]
@@ -169,15 +169,16 @@ def test_hypotheses_of_many_threads() -> None:
     program = netc.Program(netc.parse(SPOKEN), threads=2, seed=3)
     k = np.arange(6, dtype=np.int32)
     expected = program.predict({"k": k}, beam=3)["spoken"]
-    for found in in_threads(lambda number: program.predict({"k": k[: number + 1]}, beam=3)["spoken"], 6):
-        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=False))
+    for spoken in in_threads(lambda number: program.predict({"k": k[: number + 1]}, beam=3)["spoken"], 6):
+        assert all(np.array_equal(tokens, other) for tokens, other in zip(spoken, expected, strict=False))
 
 
 def test_a_text_that_many_threads_generate(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("the cat sat on the mat. " * 20, encoding="utf-8")
     (tmp_path / "m.net").write_text(
         'data {\n  source = text("t.txt")\n  letter = field("text") -> characters -> vocabulary -> window(10, 5)\n'
-        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(10, 5)\n  split = (train = 0.8, test = 0.2)\n}\n'
+        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(10, 5)\n'
+        "  split = (train = 0.8, test = 0.2)\n}\n"
         "model {\n  input letter: class(auto)[time <= 10]\n  target following: class(auto)[time]\n"
         "  z = letter -> embed(5) -> gru(6) -> dense(size(following))\n"
         "  output likely = softmax(z)\n  loss cross_entropy(z, following)\n}\ntrain {\n  batch = 32\n  epochs = 1\n}\n",

@@ -42,8 +42,8 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
         pytest.skip("it trains for a minute")
     done = command("train", ROOT / "examples" / f"{example}.net", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = done.stdout.splitlines()
-    (line,) = (one for one in told if one.startswith("test "))
+    printed = done.stdout.splitlines()
+    (line,) = (text for text in printed if text.startswith("test "))
     assert figures(line)[metric] >= least
     folder = tmp_path / "runs" / example
     assert {path.name for path in folder.iterdir()} - {"best.safetensors"} == {
@@ -55,14 +55,14 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
         "curves.svg",
     }
     again = command("eval", folder, cwd=tmp_path)
-    assert again.stdout.splitlines() == told[told.index(line) :]
+    assert again.stdout.splitlines() == printed[printed.index(line) :]
 
 
 def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = netc.load(ROOT / "examples" / "cars.net")
-    whole = netc.train(model, out=tmp_path / "whole", epochs=4)
+    uninterrupted = netc.train(model, out=tmp_path / "whole", epochs=4)
     again = netc.train(model, out=tmp_path / "whole", epochs=4)
-    assert again.folder != whole.folder, "a run was overwritten"
+    assert again.folder != uninterrupted.folder, "a run was overwritten"
     chunks = 0
     real_steps = netc.Program.steps
 
@@ -80,7 +80,8 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     done = command("train", "--resume", tmp_path / "broken", "--epochs", 4, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     runs = [
-        load_file(folder / "checkpoint.safetensors") for folder in (whole.folder, again.folder, tmp_path / "broken")
+        load_file(folder / "checkpoint.safetensors")
+        for folder in (uninterrupted.folder, again.folder, tmp_path / "broken")
     ]
     for name, array in runs[0].items():
         assert all(np.array_equal(array, other[name]) for other in runs[1:]), name
@@ -89,7 +90,7 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
             {key: value for key, value in json.loads(line).items() if "second" not in key}
             for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         ]
-        for folder in (whole.folder, tmp_path / "broken")
+        for folder in (uninterrupted.folder, tmp_path / "broken")
     ]
     assert rows[0] == rows[1]
 
@@ -114,34 +115,35 @@ def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
     _, message = running.communicate(timeout=600)
     assert running.returncode == 130, message
     assert "--resume" in message
-    whole = command(
+    uninterrupted = command(
         "train", ROOT / "examples" / "mnist.net", "--epochs", 2, "--out", "whole", "--threads", 3, cwd=tmp_path
     )
     resumed = command("train", "--resume", "runs/mnist", cwd=tmp_path)
-    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+    assert resumed.stdout.splitlines()[-1] == uninterrupted.stdout.splitlines()[-1]
     first, second = (load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("whole", "runs/mnist"))
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_arrays_from_python(tmp_path: Path) -> None:
     model = netc.parse(
-        "model {\n  input x: float[3]\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\ntrain { optimizer = adam(0.05)\n epochs = 60 }"
+        "model {\n  input x: float[3]\n  target y: float\n  output z = x -> dense(1) -> squeeze\n"
+        "  loss mse(z, y)\n}\ntrain { optimizer = adam(0.05)\n epochs = 60 }"
     )
     x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
     run = netc.train(model, data={"x": x, "y": x @ np.array([1, 2, 3], np.float32)}, out=tmp_path / "line")
     assert run.metrics[-1]["train.loss"] < 0.05
     again = netc.open(run.folder)
     np.testing.assert_array_equal(again.predict({"x": x})["z"], run.predict({"x": x})["z"])
-    for wrong, told in (
+    for wrong, message in (
         ({"x": x}, "the arrays do not give the target `y`"),
         ({"x": x, "y": x[:5, 0]}, "the arrays differ in length: x: 200, y: 5"),
         ({"x": x[:, :2], "y": x[:, 0]}, "a sample of `x` has the shape [2], the model says float[3]"),
         ({"x": x, "y": np.where(x[:, 0] == x[7, 0], np.nan, x[:, 0])}, "a value is missing"),
         ({"x": x, "y": np.full(200, "many")}, "this holds no numbers"),
     ):
-        with pytest.raises(netc.Fault) as found:
+        with pytest.raises(netc.Fault) as raised:
             netc.train(model, data=wrong, out=tmp_path / "wrong")
-        assert told.partition(":")[0] in str(found.value)
+        assert message.partition(":")[0] in str(raised.value)
 
 
 def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
@@ -191,7 +193,10 @@ def test_usage_and_explain(tmp_path: Path) -> None:
 def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a\n1\n2\n3\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(
-        'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n  input a: float\n  output b = a * 2\n}\n',
+        (
+            'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n'
+            "  input a: float\n  output b = a * 2\n}\n"
+        ),
         encoding="utf-8",
     )
     done = command(name, "m.net", cwd=tmp_path)
@@ -207,7 +212,10 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     text = text.replace("adam(lr = 0.01)", "adam(lr = 0.3)")
     text = text.replace(
         "train {",
-        "train {\n  early_stop = (metric = valid.loss, patience = 4)\n  keep = best(valid.loss)\n  schedule = plateau(patience = 2, factor = 0.5)",
+        (
+            "train {\n  early_stop = (metric = valid.loss, patience = 4)\n  keep = best(valid.loss)\n"
+            "  schedule = plateau(patience = 2, factor = 0.5)"
+        ),
     )
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
     done = command("train", "m.net", cwd=tmp_path)
@@ -229,7 +237,7 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "train", "line", "told"),
+    ("statement", "train", "line", "message"),
     [
         ("log(tanh(h)) -> dense(1) -> squeeze", "", 5, "`log` gives nan"),
         ("(h * h * h) -> dense(1) -> squeeze", "  optimizer = sgd(lr = 1e9)\n", 5, "gives"),
@@ -242,21 +250,22 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
         ("last(grow(h)) -> dense(1) -> squeeze", "", 10, "`multiply` gives inf"),
     ],
 )
-def test_who_lost_the_number(tmp_path: Path, made: str, train: str, line: int, told: str) -> None:
+def test_who_lost_the_number(tmp_path: Path, statement: str, train: str, line: int, message: str) -> None:
     text = (
         "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8)\n"
-        f"  z = {made}\n  loss mse(z, y)\n}}\nblock grow(h: float[n]) {{\n  s = scan i in 0..40 with k = h + 3 {{\n"
+        f"  z = {statement}\n  loss mse(z, y)\n}}\nblock grow(h: float[n]) {{\n"
+        f"  s = scan i in 0..40 with k = h + 3 {{\n"
         "    k = k * k\n    yield k\n  }\n  return s\n}\n"
         f"train {{\n  batch = 4\n  epochs = 5\n{train}}}\n"
     )
     rng = np.random.default_rng(0)
     data = {"x": rng.standard_normal((40, 2)).astype(np.float32), "y": rng.standard_normal(40).astype(np.float32)}
-    with pytest.raises(netc.Fault) as found:
+    with pytest.raises(netc.Fault) as raised:
         netc.train(netc.parse(text), data=data, out=tmp_path / "run")
-    (diagnostic,) = found.value.diagnostics
+    (diagnostic,) = raised.value.diagnostics
     assert diagnostic.code == "E1002"
     assert diagnostic.primary.span.line == line
-    assert told in diagnostic.primary.text
+    assert message in diagnostic.primary.text
     opened = netc.open(tmp_path / "run")
     assert all(np.isfinite(array).all() for array in opened.program.persistent.values()), "the last good checkpoint"
 
@@ -265,19 +274,21 @@ def test_parameters_that_overflow_in_the_last_step_are_no_run(tmp_path: Path) ->
     """The loss of that step is still a number, and there is no further one."""
     rows = [f"{i % 5},{i % 7},{(i % 5) - (i % 7)}" for i in range(40)]
     (tmp_path / "d.csv").write_text("\n".join(["a,b,y", *rows]) + "\n", encoding="utf-8")
-    for rate, told in (
+    for rate, message in (
         ("1e38", "`h.dense.W` is no longer made of numbers, after epoch 1"),
         ("1e30", "the loss of the part `valid` is not a number"),
     ):
         text = (
-            'data {\n  source = csv("d.csv")\n  x = columns("a", "b")\n  y = column("y")\n  split = (train = 0.6, valid = 0.4)\n}\n'
-            "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8) -> relu\n  z = h -> dense(1) -> squeeze\n  output p = z\n"
+            'data {\n  source = csv("d.csv")\n  x = columns("a", "b")\n  y = column("y")\n'
+            "  split = (train = 0.6, valid = 0.4)\n}\n"
+            "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8) -> relu\n"
+            "  z = h -> dense(1) -> squeeze\n  output p = z\n"
             f"  loss mse(z, y)\n}}\ntrain {{\n  optimizer = sgd(lr = {rate})\n  epochs = 1\n  batch = 64\n}}\n"
         )
         (tmp_path / "m.net").write_text(text, encoding="utf-8")
         done = command("train", "m.net", "--out", f"run{rate}", cwd=tmp_path)
         assert done.returncode == 1
-        assert done.stderr.startswith(f"error[E1002]: {told}"), done.stderr
+        assert done.stderr.startswith(f"error[E1002]: {message}"), done.stderr
         assert not (tmp_path / f"run{rate}" / "metrics.jsonl").read_text(encoding="utf-8"), "an epoch was kept"
 
 
@@ -306,7 +317,7 @@ train {
             decisions.take({"valid.loss": value})
             is_kept.append(decisions.keeps_last)
             is_over.append(decisions.is_over)
-        assert [i for i, one in enumerate(is_kept) if one] == kept
-        assert [i for i, one in enumerate(is_over) if one] == over
+        assert [i for i, kept_now in enumerate(is_kept) if kept_now] == kept
+        assert [i for i, is_over_now in enumerate(is_over) if is_over_now] == over
         rows = [{"valid.loss": value} for value in values]
         assert Decisions(train, rows).rate == decisions.rate, "a resumed run decides otherwise"

@@ -22,9 +22,10 @@ MADE = {
 }
 
 
-def text_of(made: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)") -> str:
+def text_of(statement: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)") -> str:
     return (
-        f"model {{\n  input x: float[time <= 40, 3]\n  target y: float[time, 2]\n  {made}\n  z = h -> dense(2)\n  output z = z\n  loss mse(z, y)\n}}\n"
+        f"model {{\n  input x: float[time <= 40, 3]\n  target y: float[time, 2]\n  {statement}\n"
+        f"  z = h -> dense(2)\n  output z = z\n  loss mse(z, y)\n}}\n"
         f"train {{\n  precision = f64\n  batch = 6\n  optimizer = {optimizer}\n{more}}}\n"
     )
 
@@ -33,10 +34,10 @@ def text_of(made: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)") ->
 def test_states_go_on(name: str) -> None:
     """With weights that hardly move the loss is that of whole sequences; compiled, interpreted and on threads alike."""
     cut = text_of(MADE[name], "  truncate = (time = 10)\n")
-    whole = run(text_of(MADE[name])).step({"x": X, "y": Y})["loss"]
+    untruncated = run(text_of(MADE[name])).step({"x": X, "y": Y})["loss"]
     programs = [run(cut, "reference"), run(cut), run(cut, threads=2), run(cut, threads=3)]
     losses = [program.step({"x": X, "y": Y})["loss"] for program in programs]
-    assert losses == pytest.approx([whole] * 4, rel=1e-4)
+    assert losses == pytest.approx([untruncated] * 4, rel=1e-4)
     for program in programs[1:]:
         for key, array in program.parameters.items():
             np.testing.assert_allclose(array, programs[0].parameters[key], rtol=1e-10)
@@ -45,10 +46,10 @@ def test_states_go_on(name: str) -> None:
 
 def test_a_chunk_that_holds_all_is_no_chunk() -> None:
     text = text_of(MADE["two layers"], optimizer="sgd(lr = 0.1)")
-    one, other = run(text), run(text.replace("batch = 6", "batch = 6\n  truncate = (time = 40)"))
+    first, other = run(text), run(text.replace("batch = 6", "batch = 6\n  truncate = (time = 40)"))
     for _ in range(2):
-        assert one.step({"x": X, "y": Y})["loss"] == pytest.approx(other.step({"x": X, "y": Y})["loss"], rel=1e-12)
-    for key, array in one.parameters.items():
+        assert first.step({"x": X, "y": Y})["loss"] == pytest.approx(other.step({"x": X, "y": Y})["loss"], rel=1e-12)
+    for key, array in first.parameters.items():
         np.testing.assert_allclose(array, other.parameters[key], rtol=1e-10)
 
 
@@ -77,19 +78,19 @@ def test_gradients_stop_at_the_chunks_beginning() -> None:
 
 
 def test_what_sees_all_steps_is_told() -> None:
-    for made in ("h = x -> bidirectional(gru(2))", "h = x - mean(x, over = time)", "h = x -> self_attention"):
+    for statement in ("h = x -> bidirectional(gru(2))", "h = x - mean(x, over = time)", "h = x -> self_attention"):
         with pytest.raises(netc.Fault, match="`truncate` cuts `time` into chunks"):
-            run(text_of(made, "  truncate = (time = 10)\n"))
+            run(text_of(statement, "  truncate = (time = 10)\n"))
 
 
 def test_random_numbers_differ_from_chunk_to_chunk() -> None:
     text = text_of("h = dropout(x * 0 + 1, 0.5)", "  truncate = (time = 10)\n").replace("mse(z, y)", "mse(h, x * 0)")
     text = text.replace("h = dropout", "w = x -> dense(3)\n  h = 0 * w + dropout")
     program = run(text)
-    ones = [np.ones((40, 3))] * 6
-    whole = program.step({"x": ones, "y": [np.zeros((40, 2))] * 6})["loss"]
-    first = run(text).step({"x": [x[:10] for x in ones], "y": [np.zeros((10, 2))] * 6})["loss"]
-    assert whole != pytest.approx(first, rel=1e-9)
+    inputs = [np.ones((40, 3))] * 6
+    untruncated = program.step({"x": inputs, "y": [np.zeros((40, 2))] * 6})["loss"]
+    first = run(text).step({"x": [x[:10] for x in inputs], "y": [np.zeros((10, 2))] * 6})["loss"]
+    assert untruncated != pytest.approx(first, rel=1e-9)
 
 
 LIMITED = """
@@ -164,8 +165,10 @@ def test_what_cannot_be_kept_is_told() -> None:
 def test_a_scan_over_a_count_is_no_sequence_that_is_cut() -> None:
     """Its own steps are whole in every chunk; the truncated dimension is another."""
     text = (
-        "model {\n  input x: class(2)[time]\n  h = scan i in 0..3 with c = 0 {\n    c = c + 1\n    yield i\n  }\n  z = h -> dense(1)\n"
-        "  e = x -> embed(2)\n  loss a = z ** 2\n  loss b = e ** 2\n}\ntrain {\n  truncate = (time = 1)\n  precision = f64\n}\n"
+        "model {\n  input x: class(2)[time]\n  h = scan i in 0..3 with c = 0 {\n    c = c + 1\n    yield i\n  }\n"
+        "  z = h -> dense(1)\n"
+        "  e = x -> embed(2)\n  loss a = z ** 2\n  loss b = e ** 2\n}\ntrain {\n  truncate = (time = 1)\n"
+        "  precision = f64\n}\n"
     )
     fields = {"x": [np.array([0, 1]), np.array([1])]}
     losses = [run(text, backend).step(fields)["loss"] for backend in ("numba", "reference")]
@@ -185,7 +188,8 @@ def test_no_loss_reads_what_is_cut() -> None:
 def test_other_dimensions_stay_whole(backend: str) -> None:
     """A sequence that no loss reads, along a dimension of its own, may be shorter or longer than a chunk."""
     text = (
-        "model {\n  input x: float[time, 2]\n  input z: float[s, 2]\n  target y: float[time, 2]\n  h = x -> dense(2)\n  output k = z -> dense(2)\n"
+        "model {\n  input x: float[time, 2]\n  input z: float[s, 2]\n  target y: float[time, 2]\n"
+        "  h = x -> dense(2)\n  output k = z -> dense(2)\n"
         "  loss mse(h, y)\n}\ntrain {\n  precision = f64\n  truncate = (time = 3)\n}\n"
     )
     rng = np.random.default_rng(0)

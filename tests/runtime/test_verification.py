@@ -51,7 +51,7 @@ def subject(text: str = NET, count: int = 7) -> Subject:
     return Subject(model, synthetic_data(model, count, longest=5))
 
 
-def one(check: str, about: Subject | None = None) -> Difference:
+def only_difference(check: str, about: Subject | None = None) -> Difference:
     """The first difference that a check finds; the same subject is right without the fault (`test_good_models`)."""
     differences = verify(about or subject(), [check])
     assert differences, f"`{check}` does not see the fault"
@@ -59,8 +59,8 @@ def one(check: str, about: Subject | None = None) -> Difference:
     return differences[0]
 
 
-def line_of(found: Difference) -> int:
-    return found.span.line
+def line_of(difference: Difference) -> int:
+    return difference.span.line
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_good_models(name: str, is_long: bool) -> None:
 
 
 def test_a_good_model_passes_every_check() -> None:
-    assert [str(found) for found in verify(subject())] == []
+    assert [str(difference) for difference in verify(subject())] == []
 
 
 def test_ties_and_cancelled_gradients_are_no_difference() -> None:
@@ -144,10 +144,10 @@ def test_a_pass_that_drops_a_term(passes) -> None:
         return copy.add_copy(value, operands)
 
     passes(Pass("dropping", "Drops a bias.", lambda graph: rebuild(graph, rule), after="hoist"))
-    found = one("passes")
-    assert found.where.startswith("after `dropping`: ")
-    assert line_of(found) in (6, 7)
-    assert "should be" in found.detail
+    difference = only_difference("passes")
+    assert difference.where.startswith("after `dropping`: ")
+    assert line_of(difference) in (6, 7)
+    assert "should be" in difference.detail
 
 
 def test_a_pass_that_lets_gradients_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,20 +167,20 @@ def test_a_pass_that_lets_gradients_through(monkeypatch: pytest.MonkeyPatch) -> 
     for module in (prepare, stages):
         monkeypatch.setattr(module, "stabilise", forgetful)
     about = subject(NET.replace("tanh(h)", "tanh(h) * stop_gradient(h)"))
-    found = one("passes", about)
-    assert found.where == "after `stabilise`: gradient.h.dense.W"
-    assert line_of(found) == 5
-    found = one("gradients", about)
-    assert found.where == "the derivative of the loss: gradient.h.dense.W"
-    assert line_of(found) == 4
+    difference = only_difference("passes", about)
+    assert difference.where == "after `stabilise`: gradient.h.dense.W"
+    assert line_of(difference) == 5
+    difference = only_difference("gradients", about)
+    assert difference.where == "the derivative of the loss: gradient.h.dense.W"
+    assert line_of(difference) == 4
     assert verify(about, ["plan"]) == []
 
 
 def test_a_wrong_gradient_rule(operation) -> None:
     operation("tanh", gradient=lambda g, r, x: g * (1 - r))
-    found = one("gradients")
-    assert found.where == "the derivative of the loss: gradient.h.dense.W"
-    assert "differences of the loss give" in found.detail
+    difference = only_difference("gradients")
+    assert difference.where == "the derivative of the loss: gradient.h.dense.W"
+    assert "differences of the loss give" in difference.detail
 
 
 def test_a_wrong_derivative_that_the_file_asks_for(operation) -> None:
@@ -189,16 +189,16 @@ def test_a_wrong_derivative_that_the_file_asks_for(operation) -> None:
         "loss mse(z, y)", "loss mse(z, y)\n  output slope = grad(sum(a), x)\n  loss size = mean(square(slope))"
     )
     assert "after `derive`: the value of `grad(sum(a), x)`" in [
-        found.where for found in verify(subject(text), ["gradients"])
+        difference.where for difference in verify(subject(text), ["gradients"])
     ]
 
 
 def test_a_wrong_kernel(operation) -> None:
     operation("tanh", lower=Scalar("tanh(x) * T(1.01)"))
     for check in ("compiled", "plan"):
-        found = one(check)
-        assert "gradients of" in found.where
-        assert line_of(found) == 5, "the first value that differs"
+        difference = only_difference(check)
+        assert "gradients of" in difference.where
+        assert line_of(difference) == 5, "the first value that differs"
 
 
 def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> Non
         )
 
     monkeypatch.setattr(steps, "plan_step", swapped)
-    assert one("plan").check == "plan"
+    assert only_difference("plan").check == "plan"
 
 
 def test_states_that_are_written_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,8 +248,8 @@ model {
   loss mse(z, y)
 }
 """
-    found = one("updates", subject(text))
-    assert found.where == "after step 1: h.remember.b"
+    difference = only_difference("updates", subject(text))
+    assert difference.where == "after step 1: h.remember.b"
 
 
 def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> N
         return results
 
     monkeypatch.setattr(steps.Step, "run", run)
-    assert one("threads").where.startswith("on 3 threads: ")
+    assert only_difference("threads").where.startswith("on 3 threads: ")
 
 
 def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,9 +279,9 @@ def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -
         }
 
     monkeypatch.setattr(CompiledModel, "results_of", results_of)
-    found = one("evaluation")
-    assert found.where == "in the metric `loss`"
-    assert line_of(found) == 7
+    difference = only_difference("evaluation")
+    assert difference.where == "in the metric `loss`"
+    assert line_of(difference) == 7
 
 
 @pytest.mark.parametrize("check", ["alone", "alone_compiled"])
@@ -291,9 +291,9 @@ def test_samples_that_meet(passes, check: str) -> None:
         return value + 0.01 * apply("mean", value, over=(0,)) if value.operation == "tanh" else value
 
     passes(Pass("meeting", "Mixes samples.", lambda graph: rebuild(graph, rule)))
-    found = one(check)
-    assert found.where == "sample 0 alone: output.z"
-    assert line_of(found) == 6
+    difference = only_difference(check)
+    assert difference.where == "sample 0 alone: output.z"
+    assert line_of(difference) == 6
 
 
 def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +306,7 @@ def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) ->
                 graph.results[result] = value * 2.0
 
     monkeypatch.setattr(pipeline, "accumulate", twice)
-    assert ": h.dense" in one("accumulate").where
+    assert ": h.dense" in only_difference("accumulate").where
 
 
 def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +317,7 @@ def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(self, step, fields, order, epoch, {name: values[:1] for name, values in factors.items()})
 
     monkeypatch.setattr(CompiledModel, "run_step", run_step)
-    assert one("many_steps").where.startswith("2 steps in one call: ")
+    assert only_difference("many_steps").where.startswith("2 steps in one call: ")
 
 
 def test_another_loss_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,32 +330,32 @@ def test_another_loss_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         return graph
 
     monkeypatch.setattr(pipeline, "training_graph", training_graph)
-    assert "loss of step 1" in one("memory", subject_of(MODELS["recurrent network"], "recurrent")).where
+    assert "loss of step 1" in only_difference("memory", subject_of(MODELS["recurrent network"], "recurrent")).where
 
 
 def test_a_file_that_predicts_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     real = exports.numpy_file
     monkeypatch.setattr(exports, "numpy_file", lambda *arguments: real(*arguments).replace("np.tanh", "np.sin"))
-    found = one("export")
-    assert found.where == "the NumPy file: output.z"
-    assert line_of(found) == 6
+    difference = only_difference("export")
+    assert difference.where == "the NumPy file: output.z"
+    assert line_of(difference) == 6
 
 
 def test_a_printer_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     real = texts.print_file
     monkeypatch.setattr(texts, "print_file", lambda file: real(file).replace("tanh(h)", "h"))
-    found = one("format")
-    assert found.where.startswith("the graph: ")
-    assert line_of(found) == 5
+    difference = only_difference("format")
+    assert difference.where.startswith("the graph: ")
+    assert line_of(difference) == 5
     monkeypatch.setattr(texts, "print_file", lambda file: real(file).replace("batch = 4", "batch = 5"))
-    assert one("format").where == "the settings: batch"
+    assert only_difference("format").where == "the settings: batch"
 
 
 def test_what_a_check_raises_is_a_difference(operation) -> None:
     operation("tanh", lower=Scalar("no_such_word(x)"))
-    found = one("compiled")
-    assert found.where == "an exception"
-    assert "no_such_word" in found.detail or "Error" in found.detail
+    difference = only_difference("compiled")
+    assert difference.where == "an exception"
+    assert "no_such_word" in difference.detail or "Error" in difference.detail
 
 
 # ------------------------------------------------------------------ the parts
@@ -401,17 +401,19 @@ def test_check_verify(tmp_path: Path, operation) -> None:
     assert "error[E1301]: `gradients` differs in the derivative of the loss: gradient.h.dense.W" in bad.output
     assert "4 |   h = x -> dense(6)" in bad.output
     assert "Please report" in bad.output
-    told = json.loads(runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
-    assert not told["ok"]
-    assert [found["check"] for found in told["checks"] if not found["ok"]] == ["gradients"]
+    report = json.loads(runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
+    assert not report["ok"]
+    assert [check["check"] for check in report["checks"] if not check["ok"]] == ["gradients"]
 
 
 def test_check_verify_on_the_file_s_data(tmp_path: Path) -> None:
     rows = "\n".join(f"{i / 10},{(i * i) % 7}" for i in range(20))
     (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
     (tmp_path / "m.net").write_text(
-        'data {\n  a = column("a")\n  b = column("b") -> standardize\n  split = (train = 1.0)\n  source = csv("t.csv")\n}\n'
-        "model {\n  input a: float\n  target b: float\n  param w: float = ones\n  output z = w * a\n  loss mse(z, b)\n}\n"
+        'data {\n  a = column("a")\n  b = column("b") -> standardize\n  split = (train = 1.0)\n'
+        '  source = csv("t.csv")\n}\n'
+        "model {\n  input a: float\n  target b: float\n  param w: float = ones\n  output z = w * a\n"
+        "  loss mse(z, b)\n}\n"
         "train {\n  batch = 8\n}\n"
     )
     result = CliRunner().invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--data"])
@@ -428,4 +430,4 @@ def test_groups_of_the_selftest_find_faults(monkeypatch: pytest.MonkeyPatch, ope
 
     monkeypatch.setattr(cache, "read", lambda parts: None)
     monkeypatch.setattr(build.cache, "read", lambda parts: None)
-    assert any("not read" in told for told in groups["kernel cache"].run())
+    assert any("not read" in finding for finding in groups["kernel cache"].run())

@@ -5,7 +5,7 @@ import pytest
 from support import ROOT
 
 import netc
-from netc.compiler.targets.cpu.build import Linked
+from netc.compiler.targets.cpu.linked import Linked
 from netc.runtime.data.stored import Bytes
 from netc.runtime.execution.workers import Workers
 
@@ -38,8 +38,8 @@ def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Progr
 
 @pytest.mark.parametrize("threads", [2, 3, 64])
 def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
-    for one, other in zip(trained(1)[0], trained(threads)[0], strict=True):
-        assert np.array_equal(one, other)
+    for array, other in zip(trained(1)[0], trained(threads)[0], strict=True):
+        assert np.array_equal(array, other)
 
 
 def test_steps_in_one_chunk_are_steps_one_by_one() -> None:
@@ -95,13 +95,13 @@ def test_helpers_go_when_their_program_does() -> None:
 
     program = netc.Program(netc.parse(NET), threads=5)
     program.step({"x": np.zeros((24, 30), np.float32), "y": np.zeros(24, np.int32)})
-    held = threading.active_count()
+    threads_before = threading.active_count()
     del program
     gc.collect()
     until = time.monotonic() + 300
-    while threading.active_count() > held - 4 and time.monotonic() < until:
+    while threading.active_count() > threads_before - 4 and time.monotonic() < until:
         time.sleep(0.01)
-    assert threading.active_count() <= held - 4
+    assert threading.active_count() <= threads_before - 4
 
 
 def test_no_threads_are_refused() -> None:
@@ -116,21 +116,21 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
     from netc.runtime.execution.step_cost import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
-    told = step_memory(model, machine_for().cores, {})
+    needed = step_memory(model, machine_for().cores, {})
     netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
     tracemalloc.start()
     try:
         program = netc.Program(model)
-        held = [_of_numpy()]
+        sizes = [_of_numpy()]
         program.training({})
-        held.append(_of_numpy())
+        sizes.append(_of_numpy())
     finally:
         tracemalloc.stop()
     executable = program.training({}).executable
     assert executable is not None
-    assert held[0] == told[0]
-    assert held[1] - held[0] == told[1] + executable.ticks.nbytes
-    assert sum(array.nbytes for array in program.persistent.values()) <= told[0]
+    assert sizes[0] == needed[0]
+    assert sizes[1] - sizes[0] == needed[1] + executable.ticks.nbytes
+    assert sum(array.nbytes for array in program.persistent.values()) <= needed[0]
 
 
 def _of_numpy() -> int:
@@ -138,7 +138,9 @@ def _of_numpy() -> int:
     import tracemalloc
 
     domain = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
-    return sum(one.size for one in tracemalloc.take_snapshot().filter_traces([domain]).statistics("filename"))
+    return sum(
+        statistic.size for statistic in tracemalloc.take_snapshot().filter_traces([domain]).statistics("filename")
+    )
 
 
 def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
@@ -158,16 +160,16 @@ def test_bytes_are_scaled_while_they_are_gathered() -> None:
     raw = rng.integers(0, 256, (100, 30)).astype(np.uint8)
     y = rng.integers(0, 7, 100).astype(np.int32)
     order = rng.permutation(100)
-    found = []
+    runs = []
     for x in (Bytes(raw, 1 / 255), raw.astype(np.float32) * np.float32(1 / 255)):
         program = netc.Program(netc.parse(NET), threads=2)
         losses = program.steps({"x": x, "y": y}, order, 0).values["loss"]
         figures = program.evaluate({"x": x, "y": y})
-        found.append(
+        runs.append(
             [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*figures.values()])]
         )
-    for one, other in zip(*found, strict=True):
-        assert np.array_equal(one, other)
+    for array, other in zip(*runs, strict=True):
+        assert np.array_equal(array, other)
 
 
 MANY = """model {

@@ -43,8 +43,8 @@ class Unloadable(Exception):
 class Linked:
     """A program in machine code, over a context (see context.py). The code lives as long as this object.
 
-    `step` is the object code of its schedule, `kernels` the names of its kernels in the cache, and `compiled` the number
-    of kernels that were compiled for it.
+    `step` is the object code of its schedule, `kernels` the names of its kernels in the cache, and `compiled` the
+    number of kernels that were compiled for it.
     """
 
     def __init__(self, owner: Any, address: int, step: bytes = b"", kernels: Sequence[str] = (), compiled: int = 0):

@@ -187,16 +187,14 @@ class _Run:
         """Yields the units of a phase, each member's in the order of the schedule."""
         alone = count()
         for number, group in enumerate(groups):
-            turn = next(alone) % self.members if group.kind == "one" else 0
+            if group.kind == "one":
+                yield Unit(next(alone) % self.members, number, (Frame(0, 1),))
+                continue
             for member in range(self.members):
-                if group.kind == "one":
-                    if member == turn:
-                        yield Unit(member, number, (Frame(0, 1),))
-                elif group.kind == "steps":
+                if group.kind == "steps":
                     yield Unit(member, number, tuple(self.steps_of(group, member)))
                 else:
-                    for frame in self.frames(group, member):
-                        yield Unit(member, number, (frame,))
+                    yield from (Unit(member, number, (frame,)) for frame in self.frames(group, member))
 
     def frames(self, group: Group, member: int) -> Iterator[Frame]:
         """Yields the frames of a member in a group of samples, pieces or shards."""

@@ -12,19 +12,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.targets.emulator import reductions
-from netc.compiler.targets.emulator.texts import Form, MemoryAccess, access_of, accesses, linear
+from netc.compiler.targets.emulator.kernel_loops import (
+    NotVector,
+    assigned_name,
+    exposed_and_assigned,
+    is_accumulated,
+    linear_form,
+    loop_variable,
+    names_in,
+    range_arguments,
+)
+from netc.compiler.targets.emulator.texts import Form, MemoryAccess, access_of, accesses
 from netc.compiler.targets.emulator.words import WORDS
-
-
-class _NotVector(Exception):
-    """The loops of the text cannot become axes."""
 
 
 def vectorised(function: ast.FunctionDef) -> Any:
     """Returns a function of an Access, pointers and counts, or None if the loops cannot become axes."""
     try:
         source = _Vectoriser(function).source()
-    except _NotVector:
+    except NotVector:
         return None
     names: dict[str, Any] = {**WORDS, **reductions.NAMES}
     exec(compile(source, "<kernel by axes>", "exec"), names)
@@ -46,7 +52,7 @@ class _Vectoriser:
     def __init__(self, function: ast.FunctionDef) -> None:
         self.function = function
         self.loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
-        self.loop_variables = {_variable(loop) for loop in self.loops}
+        self.loop_variables = {loop_variable(loop) for loop in self.loops}
         self.arguments = {argument.arg for argument in function.args.args}
         self.depth = max((self._depth(loop) for loop in self.loops), default=0) or 1
         self.lines: list[str] = []
@@ -63,23 +69,23 @@ class _Vectoriser:
     def _dependencies(self) -> dict[str, set[str]]:
         """The loop variables that each name depends on."""
         assignments = [node for node in ast.walk(self.function) if isinstance(node, ast.Assign)]
-        variables: dict[str, set[str]] = {_target(node): set() for node in assignments}
+        variables: dict[str, set[str]] = {assigned_name(node): set() for node in assignments}
         for _ in variables:  # a dependency passes through at most so many names
             for node in assignments:
-                for name in _names(node.value):
-                    variables[_target(node)] |= {name} & self.loop_variables | variables.get(name, set())
+                for name in names_in(node.value):
+                    variables[assigned_name(node)] |= {name} & self.loop_variables | variables.get(name, set())
         return variables
 
     def _check_aliases(self) -> None:
-        """Raises _NotVector if a pointer is loaded from and stored to at different offsets."""
+        """Raises NotVector if a pointer is loaded from and stored to at different offsets."""
         forms: dict[str, list[Form]] = {}
         stored: set[str] = set()
         for access in accesses(self.function):
-            forms.setdefault(access.pointer, []).append(_linear(access.offset))
+            forms.setdefault(access.pointer, []).append(linear_form(access.offset))
             stored |= {access.pointer} if access.verb == "store" else set()
         self.loaded = {access.pointer for access in accesses(self.function) if access.verb == "load"}
         if any(form != forms[pointer][0] for pointer in stored & self.loaded for form in forms[pointer]):
-            raise _NotVector
+            raise NotVector
 
     # -------------------------------------------------------------- statements
 
@@ -100,11 +106,11 @@ class _Vectoriser:
                 (value,) = access.values
                 self.lines.append(f"{indent}{self.access(access, self.expression(value))}")
             else:
-                raise _NotVector
+                raise NotVector
 
     def loop(self, loop: ast.For, indent: str) -> None:
         """Writes a loop: as an axis if its iterations are independent, else as a loop."""
-        variable, limits = _variable(loop), _limits(loop)
+        variable, limits = loop_variable(loop), range_arguments(loop)
         parallel = self.is_parallel(loop)
         axis = _Axis(variable, len(self.open), parallel)
         bounds = ", ".join(self.expression(limit) for limit in limits)
@@ -124,25 +130,25 @@ class _Vectoriser:
 
     def is_parallel(self, loop: ast.For) -> bool:
         """Whether a loop's iterations do not depend on one another, except for names that are only accumulated."""
-        variable = _variable(loop)
-        if len(_limits(loop)) == 3 or any(
-            variable in _names(limit)
+        variable = loop_variable(loop)
+        if len(range_arguments(loop)) == 3 or any(
+            variable in names_in(limit)
             for inner in ast.walk(loop)
             if isinstance(inner, ast.For)
-            for limit in _limits(inner)
+            for limit in range_arguments(inner)
         ):
             return False
         for access in accesses(loop):
             if access.verb == "load":
                 continue
-            form = _linear(access.offset)
+            form = linear_form(access.offset)
             moved = any(variable in self.depends.get(name, ()) for name in form)
             if moved and access.pointer in self.loaded:
                 return False
             if not moved and not form.get(variable):
                 return False
-        exposed, assigned = _exposed(loop.body)
-        return all(_is_accumulated(name, loop) for name in exposed & assigned)
+        exposed, assigned = exposed_and_assigned(loop.body)
+        return all(is_accumulated(name, loop) for name in exposed & assigned)
 
     def parallel(self) -> frozenset[str]:
         """The variables of the open loops that are axes."""
@@ -150,9 +156,9 @@ class _Vectoriser:
 
     def assign(self, node: ast.Assign, indent: str) -> None:
         """Writes an assignment; one that accumulates along an axis is a reduction."""
-        name = _target(node)
+        name = assigned_name(node)
         before = self.assigned.get(name)
-        if before is not None and name in _names(node.value) and (over := self.parallel() - before):
+        if before is not None and name in names_in(node.value) and (over := self.parallel() - before):
             self.reduce(name, node.value, over, indent)
             return
         value = self.expression(node.value)
@@ -170,9 +176,9 @@ class _Vectoriser:
             case ast.BinOp(op=ast.Add(), left=ast.Name(id=left), right=right) if left == name:
                 self.lines.append(f"{indent}{name} = added({name}, {self.expression(right)}, ({sizes},), ({depths},))")
                 return
-        others = sorted(_names(value) - {name} - set(WORDS) - reductions.PLAIN)
+        others = sorted(names_in(value) - {name} - set(WORDS) - reductions.PLAIN)
         if any(other in self.loop_variables for other in others) or any(True for _ in accesses(value)):
-            raise _NotVector
+            raise NotVector
         self.assigned[name] = self.parallel()  # in its own expression, the name is the total at one point
         function = f"lambda {', '.join([name, *others])}: {self.expression(value)}"
         self.assigned[name] = self.parallel() - over
@@ -186,14 +192,14 @@ class _Vectoriser:
         return ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(node), mode="eval").body))
 
     def check_name(self, name: str) -> None:
-        """Raises _NotVector if a name was assigned along an axis that is closed."""
+        """Raises NotVector if a name was assigned along an axis that is closed."""
         if name in self.assigned and not self.assigned[name] <= self.parallel():
-            raise _NotVector
+            raise NotVector
 
     def access(self, access: MemoryAccess, value: str | None = None) -> str:
         """The call of an Access that loads, or stores a value: by strides, or by an index if that was loaded or
         computed."""
-        form = _linear(access.offset)
+        form = linear_form(access.offset)
         tail = "" if value is None else f", {value}"
         parallel = {axis.variable: axis for axis in self.open if axis.is_parallel}
         if set(form) - self.loop_variables - self.arguments - {""}:
@@ -225,7 +231,7 @@ class _Translator(ast.NodeTransformer):
         if (access := access_of(node)) is not None:
             return ast.parse(self.vectoriser.access(access), mode="eval").body
         if not isinstance(node.func, ast.Name) or node.keywords:
-            raise _NotVector
+            raise NotVector
         word = reductions.WORD_OF.get(node.func.id, node.func.id)
         return _call(word, *(self.visit(argument) for argument in node.args))
 
@@ -246,69 +252,10 @@ class _Translator(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         if len(node.ops) != 1:
-            raise _NotVector
+            raise NotVector
         self.generic_visit(node)
         return node
 
 
 def _call(name: str, *arguments: Any) -> ast.expr:
     return ast.Call(ast.Name(name), list(arguments), [])
-
-
-def _variable(loop: ast.For) -> str:
-    if not isinstance(loop.target, ast.Name):
-        raise _NotVector
-    return loop.target.id
-
-
-def _limits(loop: ast.For) -> list[ast.expr]:
-    """The arguments of the loop's range."""
-    if not (isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Name) and loop.iter.func.id == "range"):
-        raise _NotVector
-    return loop.iter.args
-
-
-def _target(node: ast.Assign) -> str:
-    (target,) = node.targets
-    if not isinstance(target, ast.Name):
-        raise _NotVector
-    return target.id
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-
-
-def _linear(node: ast.expr) -> Form:
-    if (form := linear(node)) is None:
-        raise _NotVector
-    return form
-
-
-def _exposed(body: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:
-    """The names that are read before they are surely assigned, and those that are assigned."""
-    exposed: set[str] = set()
-    sure: set[str] = set()
-    assigned: set[str] = set()
-    for node in body:
-        if isinstance(node, ast.For):
-            inner_exposed, inner_assigned = _exposed(node.body)
-            exposed |= (inner_exposed | set().union(*(_names(limit) for limit in _limits(node)))) - sure
-            assigned |= inner_assigned
-        elif isinstance(node, ast.Assign):
-            exposed |= _names(node.value) - sure
-            sure.add(_target(node))
-            assigned.add(_target(node))
-        else:
-            exposed |= _names(node) - sure
-    return exposed, assigned
-
-
-def _is_accumulated(name: str, loop: ast.For) -> bool:
-    """Whether a loop does nothing with a name but `name = expression of name`, once."""
-    assignments = [node for node in ast.walk(loop) if isinstance(node, ast.Assign) and _target(node) == name]
-    reads = sum(
-        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(loop)
-    )
-    own = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
-    return len(assignments) == 1 and reads == own >= 1

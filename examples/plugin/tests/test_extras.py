@@ -101,7 +101,10 @@ def test_a_file_uses_all_three(tmp_path: Path) -> None:
 
 
 def test_lion_is_as_its_paper_says() -> None:
-    text = "model {\n  input x: float\n  target y: float\n  param w: float = ones\n  z = w * x\n  loss mse(z, y)\n}\ntrain {\n  optimizer = lion(lr = 0.1, beta1 = 0.5, beta2 = 0.75, decay = 0.2)\n  precision = f64\n}\n"
+    text = (
+        "model {\n  input x: float\n  target y: float\n  param w: float = ones\n  z = w * x\n  loss mse(z, y)\n}\n"
+        "train {\n  optimizer = lion(lr = 0.1, beta1 = 0.5, beta2 = 0.75, decay = 0.2)\n  precision = f64\n}\n"
+    )
     program = netc.compile(netc.parse(text))
     w, m = 1.0, 0.0
     for x, y in ((1.0, 3.0), (2.0, 1.0), (-1.0, -1.5), (0.5, 4.0)):

@@ -1,4 +1,7 @@
-"""Figures of a whole split: computed once, by their references, from what was collected batch by batch (evaluation.py). Metrics may use them, and `fitted`."""
+"""Split metrics: operations on all samples of a split at once, for `metric` and `fitted`.
+
+The runtime collects their operands batch by batch and then computes each once, by its NumPy reference (evaluation.py).
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,28 +18,32 @@ from netc.compiler.operations.sequence import lengths
 
 @dataclass(frozen=True, slots=True)
 class Quantile(Attributes):
-    """The share of the elements that the result is not below."""
+    """`q` is the share of the samples that the quantile is not below, between 0 and 1."""
 
     q: float
 
 
 def _ranked_above(scores: Any, positive: Any, over: Axes) -> Any:
-    """Of each column the share of pairs of a positive and a negative sample whose scores are in this order; equal ones count half (Mann and Whitney)."""
+    """The share of pairs of a positive and a negative sample in which the positive one has the higher score.
+
+    Equal scores count half (Mann and Whitney 1947). One share for each column of `scores`, NaN where a column has only
+    positive or only negative samples.
+    """
     result = np.full(scores.shape[1:], np.nan)
     for column in np.ndindex(result.shape):
-        own, is_positive = scores[:, *column], positive[:, *column] > 0.5
-        _, place, count = np.unique(own, return_inverse=True, return_counts=True)
-        rank = (np.cumsum(count) - (count - 1) / 2)[place]
-        ones, zeros = int(is_positive.sum()), int((~is_positive).sum())
-        if ones and zeros:
-            result[column] = (rank[is_positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)
+        is_positive = positive[:, *column] > 0.5
+        _, position, count = np.unique(scores[:, *column], return_inverse=True, return_counts=True)
+        rank = (np.cumsum(count) - (count - 1) / 2)[position]
+        positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
+        if positives and negatives:
+            result[column] = (rank[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives)
     return result.astype(scores.dtype)
 
 
 register(
     Operation(
         "ranked_above",
-        "The area under the ROC curve of scores against what is true, over the batch.",
+        "The area under the ROC curve of `scores`, over the batch; `positive` is 1 for the positive samples.",
         attributes=Over,
         type=lambda scores, positive, over: reduced_type(scores, over),
         reference=_ranked_above,
@@ -58,14 +65,15 @@ def _build_auc(scores: Value, label: Value) -> Value:
     if scores.type.sample != (label.type.classes,):
         raise Mismatch(f"`auc` takes float[{label.type.classes}] for a class({label.type.classes})")
     scores = apply("softmax", scores, over=(1,))
-    each = apply("ranked_above", scores, apply("one_hot", label, n=label.type.classes), over=(0,))
-    return build_mean(each, (0,))
+    area_of_class = apply("ranked_above", scores, apply("one_hot", label, n=label.type.classes), over=(0,))
+    return build_mean(area_of_class, (0,))
 
 
 register(
     Operation(
         "auc",
-        "The area under the ROC curve: the chance that a positive sample has a higher score than a negative one; of several classes, one against the rest, their mean.",
+        "The area under the ROC curve: the chance that a positive sample has a higher score than a negative one. "
+        "For several classes, the mean over the classes, each against all others.",
         type=reduced_type,
         reference=_ranked_above,
         lower=Expansion(_build_auc),
@@ -83,7 +91,8 @@ def _quantile_type(x: Type, q: float) -> Type:
 register(
     Operation(
         "quantile",
-        "Of all samples, or all their steps, the value that a share q of them does not exceed, linear between two (Hyndman and Fan 1996, type 7). For `metric` and `fitted`.",
+        "The value that a share q of all samples, or of all their steps, does not exceed. "
+        "Between two samples it is interpolated (Hyndman and Fan 1996, type 7). For `metric` and `fitted`.",
         attributes=Quantile,
         type=_quantile_type,
         reference=lambda x, q: np.quantile(x, q, axis=0).astype(x.dtype),
@@ -94,20 +103,24 @@ register(
 
 
 def _edits(a: Any, a_ends: Any, b: Any, b_ends: Any) -> Any:
-    """Of each pair the least insertions, deletions and replacements that make one of the other (Levenshtein 1966), all pairs at once."""
+    """The edit distance (Levenshtein 1966) of each pair of rows of a and b, of `a_ends` and `b_ends` tokens.
+
+    All pairs are computed at once: distance[:, i, j] is the distance of the first i tokens of a and the first j of b.
+    """
     distance = np.zeros((len(a), a.shape[1] + 1, b.shape[1] + 1))
     distance[:, :, 0], distance[:, 0] = np.arange(a.shape[1] + 1), np.arange(b.shape[1] + 1)
     for i in range(a.shape[1]):
         for j in range(b.shape[1]):
-            moved = np.minimum(distance[:, i, j + 1], distance[:, i + 1, j]) + 1
-            distance[:, i + 1, j + 1] = np.minimum(moved, distance[:, i, j] + (a[:, i] != b[:, j]))
+            deleted_or_inserted = np.minimum(distance[:, i, j + 1], distance[:, i + 1, j]) + 1
+            replaced = distance[:, i, j] + (a[:, i] != b[:, j])
+            distance[:, i + 1, j + 1] = np.minimum(deleted_or_inserted, replaced)
     return distance[np.arange(len(a)), a_ends, b_ends]
 
 
 register(
     Operation(
         "edits",
-        "How many edits make one sequence of another, each with its lengths.",
+        "The number of edits between two sequences, whose lengths are given.",
         attributes=Attributes,
         type=lambda a, a_ends, b, b_ends: Type("i32", a_ends.dims),  # a count, in any precision
         reference=_edits,
@@ -118,26 +131,27 @@ register(
 
 
 def _build_edit_distance(a: Value, b: Value) -> Value:
-    parts = []
-    for one in (a, b):
-        if one.type.dtype != "i32" or len(one.type.sample) != 1:
-            told = f"`edit_distance` takes two sequences of tokens, and this is {describe_sample(one.type)}"
-            raise Mismatch(told, code="E0402")
-        one = hold(one)
-        size = one.type.dims[-1]
+    operands = []
+    for tokens in (a, b):
+        if tokens.type.dtype != "i32" or len(tokens.type.sample) != 1:
+            message = f"`edit_distance` takes two sequences of tokens, and this is {describe_sample(tokens.type)}"
+            raise Mismatch(message, code="E0402")
+        held = hold(tokens)
+        size = held.type.dims[-1]
         if isinstance(size, Bounded):
-            ends = lengths(one.graph, size.name)
+            ends = lengths(held.graph, size.name)
         else:
-            whole = one.graph.add("constant", (), {"value": size}, Type("i32"))
-            ends = apply("broadcast", whole, dims=(BATCH,))
-        parts += [one, ends]
-    return apply("cast", apply("edits", *parts), dtype=a.graph.precision)
+            length = held.graph.add("constant", (), {"value": size}, Type("i32"))
+            ends = apply("broadcast", length, dims=(BATCH,))
+        operands += [held, ends]
+    return apply("cast", apply("edits", *operands), dtype=a.graph.precision)
 
 
 register(
     Operation(
         "edit_distance",
-        "The least insertions, deletions and replacements that make one sequence of tokens of another, of any lengths (Levenshtein 1966): a metric.",
+        "The least number of insertions, deletions and replacements that turn one sequence of tokens into another, "
+        "which may have another length (Levenshtein 1966). For `metric`.",
         type=lambda a, b: Type("f32", (BATCH,)),
         reference=_edits,
         lower=Expansion(_build_edit_distance),

@@ -1,0 +1,72 @@
+"""An application of an operation while its arguments are read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate.arguments import named_axes
+from netc.compiler.elaborate.bindings import Scope
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.ir.value import Operation, Value
+from netc.dsl import syntax
+from netc.dsl.source import Span
+
+
+@dataclass(slots=True)
+class OperationCall:
+    """An application of an operation while its arguments are read.
+
+    `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
+    `attributes` are what the operation gets; `pairs` are those for height and width, `axes_along_steps` its axes if one
+    of them is a varying dimension.
+    """
+
+    context: Context
+    operation: Operation
+    span: Span
+    scope: Scope
+    named: Mapping[str, syntax.Argument]
+    rest: Sequence[syntax.Argument]
+    operands: list[Value] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    axes_along_steps: tuple[int, ...] = ()
+
+    @property
+    def first(self) -> Value:
+        """The operand that axes and sizes refer to."""
+        assert self.operands
+        return self.operands[0]
+
+    def value(self, argument: syntax.Argument) -> Value:
+        """The value of the graph that an argument stands for. Faults E0205 if it is none."""
+        return self.context.as_value(evaluate(self.context, argument.value, self.scope), argument.span)
+
+    def constant(self, argument: syntax.Argument) -> Any:
+        """The constant that an argument stands for. Faults E0304 if it depends on data."""
+        return constant(self.context, argument.value, self.scope)
+
+    def integer(self, argument: syntax.Argument, what: str, least: int = 1) -> int:
+        """The integer that an argument stands for. Faults E0304 if it is none, or below `least`."""
+        return constants.integer(self.constant(argument), argument.span, what, least)
+
+    def axes(self, argument: syntax.Argument) -> tuple[int | str, ...]:
+        """The axes that an argument names."""
+        return named_axes(self.context, argument.value, self.scope)
+
+    def axis_number(self, axis: int | str) -> int:
+        """An axis of a sample of the first operand, as an axis of its value. Raises Mismatch if there is none."""
+        return samples.axis_number(self.first, axis, self.context.axis_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of an operation that becomes an attribute: its default as text ("" for none), and the argument if
+    there is one."""
+
+    name: str
+    kind: str
+    default: str
+    argument: syntax.Argument | None

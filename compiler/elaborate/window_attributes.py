@@ -1,0 +1,82 @@
+"""The attributes of windows over images and sequences, read from the arguments of an application: sizes and borders."""
+
+from netc.compiler.elaborate import constants
+from netc.compiler.elaborate.operation_call import OperationCall, Parameter
+from netc.compiler.ir.value import Value
+from netc.compiler.operations import sequence
+from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
+
+
+def read_pair(call: OperationCall, parameter: Parameter) -> None:
+    first, argument, default = call.first, parameter.argument, parameter.default
+    if argument is not None:
+        pair = _pair(call, argument)
+    elif default in call.pairs:  # the same as another parameter
+        pair = call.pairs[default]
+    else:
+        pair = _on_axes_of(first, (int(default),) * 2)
+    call.attributes[parameter.name] = call.pairs[parameter.name] = pair
+
+
+def read_border(call: OperationCall, parameter: Parameter) -> None:
+    word = call.constant(parameter.argument) if parameter.argument else parameter.default
+    call.attributes[parameter.name] = word if word in ("same", "valid") else _pads(call, parameter)
+
+
+def read_pads(call: OperationCall, parameter: Parameter) -> None:
+    call.attributes[parameter.name] = _pads(call, parameter)
+
+
+def _on_axes_of(x: Value, pair: tuple[int, int]) -> tuple[int, int]:
+    """The pair for height and width; of a sequence x[t, c], which is an image one column wide, only its first number
+    counts."""
+    return (pair[0], 1) if len(x.type.sample) == 2 else pair
+
+
+def _pair(call: OperationCall, argument: syntax.Argument) -> tuple[int, int]:
+    """Reads `3`, or `(3, 5)` for height and width."""
+    constant_ = call.constant(argument)
+    numbers = constant_ if isinstance(constant_, tuple) else (constant_, constant_)
+    span = argument.value.span
+    if len(numbers) != 2:
+        fault("E0303", "this is one number, or two: along the height and the width", span)
+    first, second = (constants.integer(number, span, "a size or a step") for number in numbers)
+    return _on_axes_of(call.first, (first, second))
+
+
+def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int]:
+    """Reads `same`, `valid`, a number, or (top, bottom, left, right) as the four widths of a border.
+
+    `same` gives as many places as strides fit into the image; an odd row or column is added at the end.
+    """
+    x, argument = call.first, parameter.argument
+    border = call.constant(argument) if argument else parameter.default
+    if border == "valid":
+        return (0, 0, 0, 0)
+    if border == "same":
+        return _same_pads(call)
+    assert argument is not None
+    span = argument.value.span
+    numbers = border if isinstance(border, tuple) else (border,) * (4 if len(x.type.sample) == 3 else 2)
+    if len(numbers) == 2 and len(x.type.sample) == 2:
+        numbers = (*numbers, 0, 0)
+    if len(numbers) != 4 or isinstance(border, str):
+        fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", span, hint="pad = same")
+    top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
+    return top, bottom, left, right
+
+
+def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
+    x = call.first
+    kernel = call.pairs.get("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = call.pairs["stride"], call.pairs.get("dilation", (1, 1))
+    pads: list[int] = []
+    for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
+        if isinstance(size, int):
+            reach = dilation * (int(extent) - 1) + 1
+            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+            pads += [total // 2, total - total // 2]
+        else:
+            pads += [sequence.SAME, sequence.SAME]
+    return (pads[0], pads[1], *(pads[2:] or (0, 0)))

@@ -1,0 +1,135 @@
+"""The frame of an exported Python file around the body of `predict`: docstring, imports, functions and parameters."""
+
+import base64
+import inspect
+import re
+import textwrap
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from netc.compiler.export import helpers
+from netc.compiler.export.exportable import Array, Exported
+from netc.compiler.ir.types import Type, describe_sample
+from netc.dsl.quoting import python_docstring, python_name, python_string
+
+_WIDTH = 116  # columns of the encoded parameters
+_OWN_NAMES = frozenset(
+    {"np", "math", "zlib", "base64", "predict", "labels", "t", "i", "one", "len", "range", "reversed", "enumerate"}
+)
+
+
+def assembled(
+    exported: Exported, body: str, arguments: Mapping[str, str], functions: Sequence[str], arrays: Mapping[str, Array]
+) -> str:
+    """Returns the file around the body of `predict`: its docstring, imports, functions, labels and parameters.
+
+    `arguments` are the names of the arguments of `predict` by input, `functions` the texts of custom kernels that the
+    body calls, `arrays` the parameters and states.
+    """
+    inputs = [f"{argument}: {_description(exported, name)}" for name, argument in arguments.items()]
+    outputs = [f"{name}: {_description(exported, name)}" for name in exported.outputs]
+    used = _helpers_in(body)
+    head = [
+        f'"""{python_docstring(exported.name)}, exported by netc: `predict` needs NumPy alone.',
+        "",
+        "The first axis of an array is the samples; a sequence is a list of arrays, one for each sample. Arguments:",
+        *(f"    {python_docstring(line)}" for line in inputs),
+        "Results by name:",
+        *(f"    {python_docstring(line)}" for line in outputs),
+        '"""',
+        "",
+        *(["import base64", "import math", "import zlib"] if "_erf" in used else ["import base64", "import zlib"]),
+        "",
+        "import numpy as np",
+        "",
+    ]
+    texts = [inspect.getsource(getattr(helpers, name)).replace(": Any", "").replace(" -> Any", "") for name in used]
+    texts += functions
+    blocks = [re.sub(r"(\w+): (?:int|float)(?=[,)])", r"\1", function).rstrip() for function in texts]
+    # the parameters come last, so that a reader sees the model first
+    return "\n".join(
+        [
+            *head,
+            *(f"\n{block}\n" for block in blocks),
+            f"\ndef predict({', '.join(arguments.values())}):",
+            '    """The outputs by name, for any number of samples."""',
+            body,
+            "",
+            *([f"labels = {_labels(exported.labels)}  # of classes, by their numbers", ""] if exported.labels else []),
+            _numbers(arrays),
+        ]
+    )
+
+
+def identifiers(inputs: Mapping[str, Type]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the argument's name for each input, and the name of its rows for each sequence.
+
+    An argument is called as its input is if that is a valid and free name in Python.
+    """
+    used = set(_OWN_NAMES)
+    arguments, rows = dict[str, str](), dict[str, str]()
+    for name in inputs:
+        arguments[name] = python_name(name, used)
+        used.add(arguments[name])
+    for name in (name for name, type_ in inputs.items() if type_.is_varying):
+        rows[name] = python_name(f"{arguments[name]}_rows", used)
+        used.add(rows[name])
+    return arguments, rows
+
+
+def _labels(labels: Mapping[str, Sequence[str]]) -> str:
+    """Returns a dict literal: the labels of classes by the name of the input or output."""
+    entries = [
+        f"{python_string(name)}: ({', '.join(map(python_string, classes))}{',' * (len(classes) == 1)})"
+        for name, classes in labels.items()
+    ]
+    return f"{{{', '.join(entries)}}}"
+
+
+def _description(exported: Exported, name: str) -> str:
+    """Returns the type of an input or output, and its note."""
+    type_ = {**exported.outputs, **exported.inputs}[name]
+    shown = f"a list of {describe_sample(type_)}" if type_.is_varying else describe_sample(type_)
+    return f"{shown} ({exported.notes[name]})" if name in exported.notes else shown
+
+
+def _helpers_in(body: str) -> list[str]:
+    """Returns the helpers that a text calls, directly or through other helpers, in the order of their definitions."""
+    names = [name for name, member in vars(helpers).items() if inspect.isfunction(member)]
+    used: set[str] = set()
+    pending = [body]
+    while pending:
+        text = pending.pop()
+        for name in names:
+            if name not in used and re.search(rf"\b{name}\(", text):
+                used.add(name)
+                pending.append(inspect.getsource(getattr(helpers, name)))
+    return [name for name in names if name in used]
+
+
+def _numbers(arrays: Mapping[str, Array]) -> str:
+    """Returns the definition of `_weights`, the parameters and states."""
+    places, content = [], b""
+    for name, array in arrays.items():
+        places.append(
+            f"    {python_string(name)}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(content)}),"
+        )
+        content += np.ascontiguousarray(array).tobytes()
+    coded = textwrap.wrap(base64.b64encode(zlib.compress(content, 6)).decode(), _WIDTH)
+    return "\n".join(
+        [
+            "_places = {  # each parameter: element type, shape, the first of its bytes",
+            *places,
+            "}",
+            '_bytes = zlib.decompress(base64.b64decode("""',
+            *coded,
+            '"""))',
+            "_weights = {",
+            "    name: np.frombuffer(_bytes, dtype, int(np.prod(shape)), start).reshape(shape)",
+            "    for name, (dtype, shape, start) in _places.items()",
+            "}",
+            "",
+        ]
+    )

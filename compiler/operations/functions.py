@@ -1,0 +1,161 @@
+"""Functions of a number, element by element: exponentials, roots, activations, trigonometry. One definition each."""
+
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise_definition import choose, elementwise
+
+exp = elementwise("exp", "e ** x.", scalar="exp(x)", reference=np.exp, flops=10, gradient=lambda g, r, x: g * r)
+log = elementwise(
+    "log",
+    "The natural logarithm.",
+    scalar="log(x)",
+    reference=np.log,
+    flops=10,
+    domain=(0.2, 3.0),
+    gradient=lambda g, r, x: g / x,
+)
+log1p = elementwise(
+    "log1p",
+    "log(1 + x), exact near 0.",
+    scalar="log1p(x)",
+    reference=np.log1p,
+    flops=10,
+    domain=(-0.5, 3.0),
+    gradient=lambda g, r, x: g / (1 + x),
+)
+expm1 = elementwise(
+    "expm1",
+    "exp(x) - 1, exact near 0.",
+    scalar="expm1(x)",
+    reference=np.expm1,
+    flops=12,
+    gradient=lambda g, r, x: g * (r + 1),
+)
+
+
+def _sqrt_gradient(g: Value, r: Value, x: Value) -> Value:
+    """g / (2 sqrt x). The gradient of a vector's length, the root of a sum of squares, is 0 where the vector is 0.
+
+    A length has no derivative there; 0 is one of its subgradients.
+    """
+    summed = x.operands[0] if x.operation == "sum" else None
+    is_length = summed is not None and (
+        summed.operation == "square" or (summed.operation == "multiply" and summed.operands[0] is summed.operands[1])
+    )
+    return choose(apply("equal", r, 0.0), 0.0, g / (2 * r)) if is_length else g / (2 * r)
+
+
+sqrt = elementwise(
+    "sqrt",
+    "The square root.",
+    scalar="sqrt(x)",
+    reference=np.sqrt,
+    domain=(0.2, 3.0),
+    gradient=_sqrt_gradient,
+)
+rsqrt = elementwise(
+    "rsqrt",
+    "1 / sqrt(x).",
+    scalar="1 / sqrt(x)",
+    reference=lambda x: 1 / np.sqrt(x),
+    domain=(0.2, 3.0),
+    gradient=lambda g, r, x: g * r * r * r * -0.5,
+)
+square = elementwise("square", "x * x.", scalar="x * x", reference=np.square, gradient=lambda g, r, x: g * x * 2)
+tanh = elementwise(
+    "tanh",
+    "The hyperbolic tangent, between -1 and 1.",
+    scalar="tanh(x)",
+    reference=np.tanh,
+    flops=15,
+    gradient=lambda g, r, x: g * (1 - r * r),
+)
+sigmoid = elementwise(
+    "sigmoid",
+    "1 / (1 + exp(-x)), between 0 and 1.",
+    scalar="sigmoid(x)",
+    reference=lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
+    flops=12,
+    gradient=lambda g, r, x: g * r * (1 - r),
+)
+relu = elementwise(
+    "relu",
+    "x where x is positive, else 0.",
+    scalar="T(0) if x < 0 else x",
+    reference=lambda x: np.maximum(x, 0),
+    gradient=lambda g, r, x: choose(r > 0, g, 0.0),
+)
+leaky_relu = elementwise(
+    "leaky_relu",
+    "x where x is positive, else 0.01 x.",
+    scalar="x * 0.01 if x < 0 else x",
+    reference=lambda x: np.where(x < 0, 0.01 * x, x),
+    gradient=lambda g, r, x: choose(x > 0, g, g * 0.01),
+)
+elu = elementwise(
+    "elu",
+    "x where x is positive, else exp(x) - 1.",
+    scalar="expm1(x) if x < 0 else x",
+    reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
+    flops=12,
+    gradient=lambda g, r, x: choose(x > 0, g, g * (r + 1)),
+)
+gelu = elementwise(
+    "gelu",
+    "x times the cumulative probability of x in the standard normal distribution (the exact form).",
+    scalar="x * 0.5 * (1 + erf(x * 0.7071067811865476))",
+    reference=lambda x: x * 0.5 * (1 + _erf(x * 0.7071067811865476)),
+    flops=20,
+    gradient=lambda g, r, x: (
+        g * (0.5 * (1 + apply("erf", x * 0.7071067811865476)) + x * 0.3989422804014327 * apply("exp", x * x * -0.5))
+    ),
+)
+silu = elementwise(
+    "silu",
+    "x * sigmoid(x).",
+    scalar="x * sigmoid(x)",
+    reference=lambda x: x * 0.5 * (1 + np.tanh(0.5 * x)),
+    flops=13,
+    gradient=lambda g, r, x: g * apply("sigmoid", x) * (1 + x - r),
+)
+softplus = elementwise(
+    "softplus",
+    "log(1 + exp(x)), stable for large x.",
+    scalar="max(x, T(0)) + log1p(exp(-abs(x)))",
+    reference=lambda x: np.logaddexp(x, 0),
+    flops=20,
+    gradient=lambda g, r, x: g * apply("sigmoid", x),
+)
+sin = elementwise(
+    "sin",
+    "The sine of an angle in radians.",
+    scalar="sin(x)",
+    reference=np.sin,
+    flops=15,
+    gradient=lambda g, r, x: g * apply("cos", x),
+)
+cos = elementwise(
+    "cos",
+    "The cosine of an angle in radians.",
+    scalar="cos(x)",
+    reference=np.cos,
+    flops=15,
+    gradient=lambda g, r, x: -g * apply("sin", x),
+)
+erf = elementwise(
+    "erf",
+    "The error function.",
+    scalar="erf(x)",
+    reference=lambda x: _erf(x),
+    flops=20,
+    gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x),
+)
+
+
+def _erf(x: Any) -> Any:
+    from math import erf as scalar_erf
+
+    return np.vectorize(scalar_erf, otypes=[np.asarray(x).dtype])(x)

@@ -1,0 +1,90 @@
+"""Checks what holds for every lowered program, also for one that was read from its printed form.
+
+arguments  a task has as many pointers and counts as its kernel takes; `rows` has an axis to count
+lines      an expression uses earlier lines alone, and an output a line of the nest
+accesses   an access has a stride for each axis, and the element type of its buffer
+writes     a task says that it writes exactly the buffers that its kernel stores to
+"""
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.kernels import Contraction, CustomKernel, StoredCount
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.product import POINTERS, Product
+from netc.compiler.program.scalars import names_of
+from netc.compiler.program.schedule import Count
+from netc.compiler.program.tasks import Buffer, Task, Tasks, buffer_numbers
+
+
+def verify_tasks(program: Tasks) -> None:
+    """Raises AssertionError if a lowered program breaks one of the rules above."""
+    for number, task in enumerate(program.tasks):
+        try:
+            _verify(task)
+        except AssertionError as error:
+            raise AssertionError(f"task {number}: {error}") from error
+
+
+def _verify(task: Task) -> None:
+    assert task.grain >= 1, "the grain is a number of rows"
+    assert all(pointer.offset >= 0 for pointer in task.pointers), "a pointer before its buffer"
+    assert task.axis is not None or all(count.per != "rows" for count in task.counts), "rows without an axis"
+    match task.kernel:
+        case Nest() as nest:
+            _verify_nest(nest, task)
+        case Contraction(dtype):
+            _verify_contraction(dtype, task)
+        case CustomKernel(arrays=arrays, is_batched=is_batched):
+            _verify_arguments(task, len(arrays), int(is_batched))
+            assert tuple(array.buffer for array in arrays) == buffer_numbers(task.pointers), "buffers of other pointers"
+            _verify_writes(task, {task.pointers[arrays[0].pointer].buffer})
+        case StoredCount():
+            _verify_arguments(task, 1, 1)
+            _verify_writes(task, {task.pointers[0].buffer})
+
+
+def _verify_arguments(task: Task, pointers: int, counts: int) -> None:
+    assert len(task.pointers) == pointers, f"the kernel takes {pointers} pointers, not {len(task.pointers)}"
+    assert len(task.counts) == counts, f"the kernel takes {counts} counts, not {len(task.counts)}"
+
+
+def _verify_writes(task: Task, stored: set[Buffer]) -> None:
+    assert task.writes == stored, "the task writes other buffers than its kernel"
+
+
+def _verify_nest(nest: Nest, task: Task) -> None:
+    _verify_arguments(task, len(nest.buffers), nest.extents.count(None))
+    assert nest.buffers == buffer_numbers(task.pointers), "buffers of other pointers"
+    assert len(nest.folded) == len(nest.extents), "an axis of which nobody says whether it is folded"
+    lines = set[str]()
+    for line in nest.lines:
+        if isinstance(line.value, Access):
+            names = {line.value.indirect[0]} if line.value.indirect is not None else set[str]()
+        else:
+            names = names_of(line.value)
+        assert names <= lines, f"{line.name} uses {sorted(names - lines)} before their lines"
+        lines.add(line.name)
+    for output in nest.outputs:
+        assert output.line in lines, f"an output of {output.line}, which has no line"
+        assert output.target.indirect is None or output.target.indirect[0] in lines, "an index without a line"
+        assert output.target.pointer is not None, "an output without a buffer"
+    assert nest.combine is None or len(nest.outputs) == 1, "a combination of several outputs"
+    assert not nest.argmax or (len(nest.outputs) == 1 and nest.folded.count(True) == 1), "an index along several axes"
+    for access in nest.accesses():
+        assert len(access.strides) == len(nest.extents), "an access without a stride for each axis"
+        assert access.dtype in DTYPES, f"no element type is called {access.dtype}"
+        if access.pointer is not None:
+            assert access.pointer < len(task.pointers), f"there is no pointer p{access.pointer}"
+            type_ = task.pointers[access.pointer].buffer.type
+            assert type_.dtype == access.dtype, f"{access.dtype} in a buffer of {type_}"
+    used = {access.pointer for access in nest.accesses() if access.pointer is not None}
+    assert used == set(range(len(task.pointers))), "a pointer that no access uses"
+    stored = (output.target.pointer for output in nest.outputs)
+    _verify_writes(task, {task.pointers[pointer].buffer for pointer in stored if pointer is not None})
+
+
+def _verify_contraction(dtype: str, task: Task) -> None:
+    product = Product.of(task.pointers, task.counts, Count)
+    _verify_arguments(task, len(POINTERS), len(product.numbers))
+    operands = (product.a, product.b, product.c, product.start, product.pack)
+    assert all(pointer.buffer.type.dtype == dtype for pointer in operands), f"an operand that is not {dtype}"
+    _verify_writes(task, {product.c.buffer, product.pack.buffer})
