@@ -8,14 +8,17 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.ir.rows import Rows
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Arena, Array, Call, Memory
+
+if TYPE_CHECKING:  # saved machine code runs without a graph
+    from netc.compiler.ir.rows import Rows
 
 # The words of the first four memories have the memories' numbers (schedule.py); then come numbers of the run.
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(ORDER + 1, ORDER + 9)
@@ -78,7 +81,7 @@ def _begins(plan: Plan, call: Call) -> list[int]:
     return begins
 
 
-def _words_of_dims(plan: Plan, rows: Mapping[str, Rows], members: int) -> Array:
+def _words_of_dims(plan: Plan, rows: "Mapping[str, Rows]", members: int) -> Array:
     """The words for the varying dimensions, a row for each worker."""
     words = np.zeros((members, len(plan.schedule.dims), len(DIMENSION)), np.int64)
     for number, dim in enumerate(plan.schedule.dims):
