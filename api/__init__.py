@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netc.compiler.backends import Backend
     from netc.compiler.ir.value import Operation
     from netc.compiler.model import Model
     from netc.compiler.targets.machine import Machine
+    from netc.compiler.targets.target import Target
     from netc.dsl.diagnostics import Diagnostic, Fault
     from netc.dsl.syntax import File
-    from netc.runtime.execution.resources import Backend
     from netc.runtime.plugins import register
     from netc.runtime.program import Program
     from netc.runtime.runs.run import Run
@@ -89,7 +90,7 @@ def _elaborated(file: "File", constants: dict[str, Any]) -> "Model":
 def compile(
     model: "Model",
     seed: int | None = None,
-    backend: "Backend" = "numba",
+    backend: "Backend | Target" = "numba",
     batch: int | None = None,
     threads: int | None = None,
     machine: "Machine | str | None" = None,
@@ -97,10 +98,10 @@ def compile(
     """Returns a program with new parameters.
 
     `backend="reference"` runs one operation at a time in NumPy; `"plan"` runs the plan of the machine code in Python,
-    and checks every access. `batch` is the largest batch. `threads` defaults to the cores that the process may use; any
-    number gives the same bits. `machine` is the target to compile for, such as "avx2" or "sse2:l2=64K" (see
-    NETC_TARGET); by default this machine. Raises ValueError for less than 1 thread, and for a machine whose code cannot
-    run here.
+    and checks every access. A `Target` object (compiler/targets/target.py) is used as it is. `batch` is the largest
+    batch. `threads` defaults to the cores that the process may use; any number gives the same bits. `machine` is the
+    target to compile for, such as "avx2" or "sse2:l2=64K" (see NETC_TARGET); by default this machine. Raises ValueError
+    for less than 1 thread, for a machine beside a `Target` object, and for a machine whose code cannot run here.
     """
     from netc.runtime.program import Program
 

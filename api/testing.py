@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import DTypeName, Type, parse_type
@@ -24,9 +25,8 @@ from netc.compiler.pipeline import Pass
 from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
 from netc.compiler.targets.cpu.math import WORDS
-from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import nearest
-from netc.runtime.execution.resources import Backend, Resources, State
+from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.verification.findings import BATCH, Array, Failure, Finding, at, compare
@@ -359,7 +359,7 @@ def compiled(
     """Runs the passes, verifying the graph after each, and computes every result of the graph with kernels."""
     verify(graph)
     pipeline.run_passes(graph, lambda name, stage: verify(stage))
-    resources = Resources(State.of(None, graph), Workers(threads), backend, machine_for(machine))
+    resources = Resources(State.of(None, graph), Workers(threads), target_of(backend, machine))
     step, values = Step(graph, resources, batch), graph.printed_results()
     return {
         name: np.asarray(value) if values[name].type.is_batched else np.asarray(value)[0]

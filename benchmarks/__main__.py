@@ -13,9 +13,8 @@ from benchmarks import editor, first_step, plugin
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
-from netc.compiler.targets.cpu.peak import peak_flops
+from netc.compiler.targets.cpu.peak import peak_flops, peak_of
 from netc.runtime.execution.workers import Workers
-from netc.runtime.insight.profile import peak_of
 
 _MNIST = Path(__file__).parent.parent / "examples" / "mnist.net"
 
@@ -33,7 +32,7 @@ def main() -> None:
 
 def peaks() -> dict[int, float]:
     """The peak FLOP/s of one core, and of two at once, by the number of threads."""
-    return {1: peak_flops("f32"), 2: peak_of("f32", Workers(2), 2)}
+    return {1: peak_flops("f32"), 2: peak_of("f32", 2, Workers(2).run)}
 
 
 def start(threads: int, but: Sequence[str] = ()) -> list[Process]:

@@ -6,15 +6,16 @@ It passes calls on; what they do is in training/ and inference/, over the memory
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.target import Target
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
 from netc.runtime.execution.fields import Fields, RawFields
-from netc.runtime.execution.resources import Backend, State, check_backend
-from netc.runtime.execution.step import Interpreter, Step
+from netc.runtime.execution.resources import State
+from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.inference.prediction import Predictor
@@ -31,28 +32,27 @@ class Program:
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults
     to the cores that the process may use; results are the same bits on any number of them. Several threads may call
     one program at the same time: predictions, evaluations and gradients run side by side, and a call that changes
-    parameters runs alone (`guard`): the others read what it left, never half of it. `machine` is what the program is
-    compiled for: a target description or its text (kernels/targets.py), by default what NETC_TARGET says, else the
-    host. Raises ValueError for less than 1 thread, for a backend that does not exist, and for a target whose code this
-    machine cannot run.
+    parameters runs alone (`guard`): the others read what it left, never half of it. `backend` names what runs the
+    program (compiler/backends.py), or is a target itself. `machine` is what the program is compiled for: a target
+    description or its text (targets/named.py), by default what NETC_TARGET says, else the host. Raises ValueError for
+    less than 1 thread, for a backend that does not exist, for a machine beside a target, which has its own, and for a
+    machine whose code this one cannot run.
     """
 
     def __init__(
         self,
         model: Model,
         seed: int | None = None,
-        backend: Backend = "numba",
+        backend: Backend | Target = "numba",
         batch: int | None = None,
         threads: int | None = None,
         machine: Machine | str | None = None,
     ) -> None:
         from netc.runtime.training.training import Training
 
-        check_backend(backend)
-        options = Options(
-            batch or model.train.batch, model.train.seed if seed is None else seed, backend, machine_for(machine)
-        )
-        workers = Workers(options.machine.cores if threads is None else threads)
+        target = target_of(backend, machine)
+        options = Options(batch or model.train.batch, model.train.seed if seed is None else seed, target)
+        workers = Workers(target.machine.cores if threads is None else threads)
         training = Training.of(model, options, workers)
         self._share(training.compiled, training, None)
 
@@ -150,15 +150,6 @@ class Program:
         return self._compiled.run_step(step, fields, order, epoch, factors)
 
     @property
-    def interpreter(self) -> Interpreter:
-        """The interpreter of the backend "reference"; steps that are built later run in the one that is set."""
-        return self._compiled.interpreter
-
-    @interpreter.setter
-    def interpreter(self, interpreter: Interpreter) -> None:
-        self._compiled.interpreter = interpreter
-
-    @property
     def compiled(self) -> CompiledModel:
         """The model with its arrays, for those that only read them during one call, under the guard.
 
@@ -171,12 +162,18 @@ class Program:
         return self._compiled.model
 
     @property
-    def backend(self) -> Backend:
-        return self._compiled.options.backend
+    def backend(self) -> str:
+        """The name of the target."""
+        return self.target.name
+
+    @property
+    def target(self) -> Target:
+        """What the steps of this program are built for."""
+        return self._compiled.options.target
 
     @property
     def machine(self) -> Machine:
-        return self._compiled.options.machine
+        return self.target.machine
 
     @property
     def batch(self) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import netc
+from netc.compiler.backends import Backend
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.parser import parse
@@ -24,7 +25,6 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.execution.fields import Fields
-from netc.runtime.execution.resources import Backend
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,6 +17,7 @@ from support import command, problem_of, write_project
 from watching import nothing_else_runs
 
 import netc
+from netc.compiler.backends import target_of
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.insight import report
 from netc.runtime.program import Program
@@ -56,7 +57,7 @@ def use(folder: Path) -> None:
 
 def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interpreted, so that nothing is compiled: any code that runs then comes from the folder."""
-    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, backend="reference"))
+    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, target=target_of("reference")))
     monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
     use(shutil.copytree(trained, tmp_path / "as it was"))
     draw, problems = random.Random(SEED), []

@@ -80,11 +80,20 @@ ROOMS_OF_COMPILER: dict[str, set[str]] = {
     "evaluation": {"ir", "operations", "model", "passes", "analysis"},
     "program": {"ir"},
     "export": {"ir", "operations", "passes", "elaborate", "pipeline", "program"},
-    "targets": {"ir"},
+    "targets": {"ir", "program"},
     "lowering": {"ir", "operations", "passes", "program", "targets"},
     "planning": {"ir", "lowering", "program", "targets"},
     "targets/cpu": {"ir", "program", "targets"},
     "targets/emulator": {"ir", "program", "planning", "targets", "targets/cpu"},
+    "targets/reference": {"ir", "reference", "targets"},
+    "backends": {"reference", "targets", "targets/cpu", "targets/emulator", "targets/reference"},
+}
+
+# What the runtime may import from the compiler's targets: the door, and descriptions of machines.
+DOOR = ("netc.compiler.targets.target.", "netc.compiler.targets.machine.", "netc.compiler.targets.named.")
+BEHIND_THE_DOOR = {
+    "verification/backends.py": {"netc.compiler.targets.emulator.run.random_order"},  # checks the emulated plan
+    "verification/installation.py": {"netc.compiler.targets.cpu.target.MachineCode"},  # checks the CPU's kernel cache
 }
 
 
@@ -136,3 +145,25 @@ def test_programs_are_lowered_and_planned_without_a_code_generator() -> None:
             assert all(name.startswith("netc.compiler.targets.machine.") for name in of_targets), path
     machine = imports_of(ROOT / "compiler" / "targets" / "machine.py", at_module_level=True)
     assert not any(name.startswith(("numba", "llvmlite")) for name in machine)
+
+
+def test_the_runtime_knows_only_the_door_to_the_targets() -> None:
+    behind: dict[str, set[str]] = {}
+    for path in (ROOT / "runtime").rglob("*.py"):
+        names = {name for name in imports_of(path) if name.startswith("netc.compiler.targets")}
+        if hidden := {name for name in names if not name.startswith(DOOR)}:
+            behind[path.relative_to(ROOT / "runtime").as_posix()] = hidden
+    assert behind == BEHIND_THE_DOOR
+
+
+def test_only_one_file_chooses_a_target_by_its_name() -> None:
+    """Elsewhere nobody compares a backend with a name."""
+    for floor in ("compiler", "runtime"):
+        for path in (ROOT / floor).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+                is_name = any(
+                    isinstance(side, ast.Attribute | ast.Name) and "backend" in ast.unparse(side) for side in sides
+                )
+                is_text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
+                assert not (is_name and is_text), f"{path}: line {node.lineno} compares a backend with a name"

@@ -6,12 +6,13 @@ its samples.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
 
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
 from netc.compiler.ir.value import Builder, Value
 
@@ -181,3 +182,18 @@ def _shift(match: re.Match[str]) -> Shift | None:
     if match["same"] is not None:
         return Centred(int(match["same"]))
     return FromEnd() if match["end"] is not None else None
+
+
+def batch_table(value: Value) -> IndexTable | None:
+    """The table of the batch's rows that a leaf stands for; None for all other values, also for the number of the step
+    in the graph of one step, which is an input."""
+    return table_of(value) if value.role is Role.GIVEN else None
+
+
+def dims_of(values: Iterable[Value]) -> tuple[str, ...]:
+    """The dimensions whose rows values need: their own varying ones, and those of the tables among them."""
+    values = list(values)
+    own = [str(value.type.rows) for value in values if value.type.is_varying]
+    tables = [table for value in values if (table := batch_table(value)) is not None]
+    others = [dim for table in tables if table.other is not None for dim in table.other.dims]
+    return tuple(dict.fromkeys([*own, *(table.dim for table in tables), *others]))

@@ -2,7 +2,7 @@
 
 Buffers that workers share are in one arena; their lifetimes count phases. Buffers that a single worker touches are in
 its own arena; their lifetimes count tasks. There, a value that a group passes on row by row takes no more than a row
-block. The plan contains the schedule that a target turns into a function.
+block. The plan contains the schedule (program/schedule.py), which a target runs.
 """
 
 from bisect import insort

@@ -8,7 +8,7 @@ Every worker stays in the program for a chunk of steps. In a phase it takes its 
     steps    the samples are shared out; step by step, a worker takes its samples that still run through all calls
     one      one worker does it
 
-emit.py writes the function that runs a schedule. Knows no graph.
+A target decides how a schedule is run. Knows no graph.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:  # a plan whose code is linked already has none
     from netc.compiler.program.kernels import Kernel
 
-# The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and
-# results.
+# The memories of a program: parameters and states, the arena that workers share, each worker's own arena, the numbers
+# of the samples, and from TABLES on the inputs and results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
-MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(4, 12)
-TABLES = 12
-# The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the
-# end), and the worker's samples: the first, and the one behind the last.
-DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
-ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
+TABLES = 4
 NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
-# A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
-MOST_SPINS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +76,7 @@ class Schedule:
     """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each
     sample.
 
-    `dims` are the varying dimensions: the context has the words of DIMENSION for each of them, behind the tables. If
-    there are any, a run is one step.
+    `dims` are the varying dimensions. If there are any, a run is one step.
     """
 
     phases: tuple[tuple[Group, ...], ...]

@@ -10,21 +10,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from netc.compiler.backends import target_of
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import parse_table
+from netc.compiler.ir.index_tables import parse_table, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.model import Model
 from netc.compiler.passes.storage import as_bytes
-from netc.compiler.reference import evaluate
-from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.target import Target
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes
-from netc.runtime.execution.resources import Backend, Resources, State, check_backend, state_layout
+from netc.runtime.execution.resources import Resources, State, state_layout
 from netc.runtime.execution.sequences import SequenceStep
-from netc.runtime.execution.step import Interpreter, Step, has_rows
+from netc.runtime.execution.step import Step, has_rows
 from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Guard, building
 from netc.runtime.random import initial, words
@@ -38,18 +37,11 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a model is compiled and run: its largest batch, the seed of all random numbers, the backend, the target.
-
-    Raises ValueError for a backend that does not exist.
-    """
+    """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target."""
 
     batch: int
     seed: int
-    backend: Backend = "numba"
-    machine: Machine = field(default_factory=machine_for)
-
-    def __post_init__(self) -> None:
-        check_backend(self.backend)
+    target: Target = field(default_factory=target_of)
 
 
 @dataclass(slots=True)
@@ -66,7 +58,6 @@ class CompiledModel:
     fields: FieldTypes
     state: State
     guard: Guard = field(default_factory=Guard)
-    interpreter: Interpreter = evaluate  # what the steps of the backend "reference" run in
     _steps: dict[object, Step] = field(default_factory=dict)  # filled under `building`
 
     @classmethod
@@ -99,7 +90,12 @@ class CompiledModel:
 
     @property
     def resources(self) -> Resources:
-        return Resources(self.state, self.workers, self.options.backend, self.options.machine)
+        return Resources(self.state, self.workers, self.options.target)
+
+    @property
+    def _interpreting(self) -> Resources:
+        """The same memory and workers for graphs that are always interpreted."""
+        return Resources(self.state, self.workers, target_of("reference", self.options.target.machine))
 
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
@@ -112,27 +108,28 @@ class CompiledModel:
         batch, varying = self.options.batch, self.fields.varying
         with self._memory_faults():
             if has_rows(graph):
-                step: Step = SequenceStep(graph, self.resources, batch, varying, profiled, rows)
-            else:
-                step = Step(graph, self.resources, batch, profiled, rows)
-        step.trace = self.interpreter
-        return step
+                return SequenceStep(graph, self.resources, batch, varying, profiled, rows)
+            return Step(graph, self.resources, batch, profiled, rows)
 
     def single_step(self, key: object, graph: Graph) -> Step:
-        """A graph ready to run on one sample at a time; built once for each key."""
-        return built_once(self._steps, key, lambda: Step(graph, self.resources, 1))
+        """A graph ready to run on one sample at a time; built once for each key.
+
+        If it reads the number of the step, it is interpreted: other targets have no such input.
+        """
+        is_numbered = any(table_of(leaf) is not None for leaf in graph.values(Role.INPUT))
+        resources = self._interpreting if is_numbered else self.resources
+        return built_once(self._steps, key, lambda: Step(graph, resources, 1))
 
     def interpreted_step(self, key: object, graph: Graph, count: int) -> Step:
         """A graph in the reference interpreter, all `count` samples as one batch; built once for each key."""
         return built_once(self._steps, key, lambda: self._new_interpreted(graph, count)).with_batch(count)
 
     def _new_interpreted(self, graph: Graph, count: int) -> Step:
-        resources = Resources(self.state, self.workers, "reference", self.options.machine)
         if not has_rows(graph):
-            return Step(graph, resources, count)
+            return Step(graph, self._interpreting, count)
         inputs = [leaf for leaf in graph.values(Role.INPUT) if leaf.type.is_varying]
         varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
-        return SequenceStep(graph, resources, count, {**self.fields.varying, **varying})
+        return SequenceStep(graph, self._interpreting, count, {**self.fields.varying, **varying})
 
     @contextmanager
     def _memory_faults(self) -> Iterator[None]:

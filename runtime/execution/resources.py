@@ -1,14 +1,14 @@
-"""What the steps of one program share: parameters and states in one memory, threads, the backend and the target."""
+"""What the steps of one program share: parameters and states in one memory, threads, and the target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
+from netc.compiler.backends import target_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
-from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.target import Target
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers
@@ -16,15 +16,6 @@ from netc.runtime.execution.workers import Workers
 if TYPE_CHECKING:
     from netc.compiler.ir.graph import Graph
     from netc.compiler.model import Model
-
-# machine code; one operation at a time in NumPy; the plan of the machine code, emulated
-Backend = Literal["numba", "reference", "plan"]
-
-
-def check_backend(backend: str) -> None:
-    """Raises ValueError if there is no such backend."""
-    if backend not in get_args(Backend):
-        raise ValueError(f"no backend is called `{backend}`: there are {', '.join(get_args(Backend))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +56,4 @@ class Resources:
 
     state: State
     workers: Workers
-    backend: Backend = "numba"
-    machine: Machine = field(default_factory=machine_for)
+    target: Target = field(default_factory=target_of)

@@ -8,15 +8,14 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
+from netc.compiler.ir.index_tables import IndexTable, TableKind, dims_of, parse_table
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.scans import first_dim
-from netc.compiler.program.plan import SLACK, Plan
+from netc.compiler.targets.target import Call
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.execution.executable import Executable
-from netc.runtime.execution.memory import Memory
+from netc.runtime.execution.loaded import Loaded, result_of
 from netc.runtime.execution.resources import Resources
 from netc.runtime.execution.step import Step
 from netc.runtime.locks import building
@@ -109,32 +108,25 @@ class SequenceStep(Step):
     ) -> None:
         super().__init__(graph, resources, batch, profiled, rows)
         self.varying = varying
-        dims = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
-        tables = [table for name in self.given if (table := parse_table(name)) is not None]
-        others = [dim for table in tables if table.other is not None for dim in table.other.dims]
-        self.dims = tuple(dict.fromkeys([*dims, *(table.dim for table in tables), *others]))
+        self.dims = dims_of(self.graph.values())
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
-        self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
         self.per_step = [leaf.name for leaf in self.graph.values(Role.GIVEN) if leaf.is_per_step]
-        self._room: tuple[Executable | None, tuple[Ragged, ...]] = (
-            self.executable,
-            (),
-        )  # with sequences that fit into it
+        self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
+        self._room: tuple[Loaded | None, tuple[Ragged, ...]] = (self.loaded, ())  # with sequences that fit into it
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Like Step.run; sequences are Ragged, and so are results that have a row for each step."""
-        executable = self._with_room(fields, order) if self.backend != "reference" else None
-        if executable is not None and self.is_same and not self.gives_rows:
+        loaded = self._with_room(fields, order)
+        if self.is_same and not self.gives_rows:
             arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-            return {**self.run_arrays(executable, arrays, order)}
+            return {**self.run_arrays(loaded, arrays, order)}
         parts: dict[str, list[Any]] = {}
         batches = []
         for start in range(0, len(order), self.batch):
             batch = Batch.of(order[start : start + self.batch], self.dims, self.first, fields, self.varying)
             read = {**fields, **{name: np.asarray(fields[name])[start // self.batch :] for name in self.per_step}}
-            results = self._interpret_one(batch, read) if executable is None else self._run_one(executable, batch, read)
-            for name, value in results.items():
+            for name, value in self._run_one(loaded, batch, read).items():
                 type_ = self.results[name].type
                 parts.setdefault(name, []).append(
                     batch.by_sample(value, str(type_.rows)) if type_.is_varying else value
@@ -143,20 +135,22 @@ class SequenceStep(Step):
         computed = np.concatenate(batches)
         return {name: self._joined(name, values, order, computed) for name, values in parts.items()}
 
-    def _with_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> Executable:
+    def _with_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> Loaded:
         """An executable with memory for the longest samples of these fields in one batch.
 
         If there is less, it is planned again; calls that began before keep the old one.
         """
+        loaded, fitting = self._room
+        if loaded is not None and loaded.room is None:
+            return loaded
         sequences = {dim: field for name, dim in self.varying.items() if isinstance(field := fields.get(name), Ragged)}
         repeats = int(np.bincount(order).max(initial=1))  # of one sample: above 1 in a bootstrap sample
-        executable, fitting = self._room
         fits = repeats == 1 and all(any(field is other for other in fitting) for field in sequences.values())
-        if executable is not None:
+        if loaded is not None and loaded.room is not None:
             if sequences and fits:
-                return executable
-            if not self.dims and len(order) <= size_of(BATCH, executable.plan.sizes):  # the passes left nothing varying
-                return executable
+                return loaded
+            if not self.dims and len(order) <= size_of(BATCH, loaded.room):  # the passes left nothing varying
+                return loaded
         lengths = {dim: field.lengths for dim, field in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
         needed = {
@@ -165,52 +159,37 @@ class SequenceStep(Step):
         }
         needed[BATCH] = min(self.batch, max(len(order), count))
         with building:
-            executable, fitting = self._room
-            sizes = executable.plan.sizes if executable is not None else {}
-            assert isinstance(sizes, Mapping)
-            if executable is None or any(sizes.get(dim, 0) < rows for dim, rows in needed.items()):
-                executable, fitting = self.build(needed), ()
-            self.executable = executable
-            self._room = executable, (*fitting[-_REMEMBERED:], *(sequences.values() if repeats == 1 else ()))
-            return executable
+            loaded, fitting = self._room
+            room = _room_of(loaded) if loaded is not None else {}
+            if loaded is None or (room is not None and any(room.get(dim, 0) < rows for dim, rows in needed.items())):
+                loaded, fitting = self.build(needed), ()
+            self.loaded = loaded
+            self._room = loaded, (*fitting[-_REMEMBERED:], *(sequences.values() if repeats == 1 else ()))
+            return loaded
 
-    def _run_one(self, executable: Executable, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
-        room = executable.plan.sizes
-        assert isinstance(room, Mapping)
+    def _run_one(self, loaded: Loaded, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         sizes = batch.sizes
-        assert all(sizes.get(dim, 0) <= rows for dim, rows in room.items()), "a batch has more rows than were planned"
+        room = _room_of(loaded)
+        assert room is None or all(sizes.get(dim, 0) <= rows for dim, rows in room.items()), "more rows than planned"
         arrays = {name: field.rows if isinstance(field, Ragged) else field for name, field in fields.items()}
-        inputs = executable.inputs({**arrays, **batch.tables(executable.plan.inputs)})
+        inputs = loaded.inputs({**arrays, **batch.tables(loaded.interface.inputs)})
         results = {}
-        for name, table in executable.plan.results.items():
-            shape = table.type.shape(batch.sizes)
-            size = table.type.nbytes(batch.sizes)
-            results[name] = Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
+        for name, type_ in loaded.interface.results.items():
+            shape = type_.shape(sizes)
+            results[name] = result_of(type_, shape if type_.is_batched else (1, *shape))
         order = np.ascontiguousarray(batch.samples, np.int32)
-        executable.run(order, executable.tables(inputs, results), 1, len(order), batch.rows)
+        loaded.run(Call(inputs, results, order, 1, len(order), batch.rows))
         return results
 
-    def rows_of_step(self, plan: Plan, size: int) -> tuple[Mapping[str, Array], Mapping[str, Rows]]:
+    def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Mapping[str, Array], Mapping[str, Rows]]:
         batch = Batch.of(np.arange(size), self.dims, None, {}, {})
-        return batch.tables(plan.inputs), batch.rows
-
-    def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
-        taken: dict[str, Array] = {}
-        for leaf in (value for value in self.graph.values() if value.role in (Role.INPUT, Role.TARGET, Role.GIVEN)):
-            name, field = leaf.name, fields.get(leaf.name)
-            if isinstance(field, Ragged):
-                assert leaf.type.rows is not None
-                taken[name] = field.rows[batch.table(IndexTable(TableKind.SOURCE, leaf.type.rows))]
-            elif field is not None:
-                taken[name] = field[0] if leaf.is_per_step else field[batch.samples] if leaf.type.lead else field
-        walked = [str(IndexTable(kind, dim)) for kind in (TableKind.SAMPLE, TableKind.STEP) for dim in self.dims]
-        return self.interpret({**taken, **batch.tables([*self.given, *walked])}, batch.sizes)
+        return batch.tables(loaded.interface.inputs), batch.rows
 
     def _joined(self, name: str, values: list[Any], order: Array, computed: Array) -> Array | Ragged:
         """The results of all batches, `computed` in this order of samples, in the order of `order`."""
         type_ = self.results[name].type
         if not type_.is_batched:
-            return np.stack(values)
+            return np.concatenate(values)
         back = np.empty(len(order), np.int64)
         for start in range(0, len(order), self.batch):
             part = slice(start, start + self.batch)
@@ -220,6 +199,12 @@ class SequenceStep(Step):
             return Ragged.of([sequences[i] for i in back], DTYPES[type_.dtype].numpy)
         joined: Array = np.concatenate(values)[back]
         return joined
+
+
+def _room_of(loaded: Loaded) -> Mapping[str, int] | None:
+    """The most samples, and rows of each dimension, that an executable has memory for; None without a limit."""
+    room = loaded.room
+    return {BATCH: room} if isinstance(room, int) else room
 
 
 def _positions(numbers: Array, permuted: Array) -> Array:

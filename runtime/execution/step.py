@@ -1,15 +1,13 @@
-"""One graph made ready to run: compiled to machine code, run by the reference interpreter, or its plan emulated."""
+"""One graph made ready to run on any number of samples, by whatever target its program has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from typing import Self
-
-import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import table_of
+from netc.compiler.ir.index_tables import batch_table
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
@@ -17,24 +15,21 @@ from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.plan import Plan
-from netc.compiler.reference import evaluate
-from netc.compiler.targets.cpu.linked import Linked
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Executable, Planned, Request
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.execution.executable import Executable
+from netc.runtime.execution.loaded import Arrays, Loaded
 from netc.runtime.execution.memory import footprint, is_debugging
 from netc.runtime.execution.resources import Resources
 from netc.runtime.locks import building
 
-Arrays = Mapping[str, Array]
-Interpreter = Callable[[Graph, Arrays, Sizes], dict[str, Array]]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
 
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: a value has a row for each step, or it reads a table of rows."""
-    return any(value.type.is_varying or table_of(value) is not None for value in graph.values())
+    return any(value.type.is_varying or batch_table(value) is not None for value in graph.values())
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:
@@ -69,65 +64,77 @@ class Step:
         self, graph: Graph, resources: Resources, batch: int, profiled: bool = False, rows: int | None = None
     ) -> None:
         self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
-        self.state, self.backend, self.machine = resources.state, resources.backend, resources.machine
         self.profiled = profiled
         self.given = [value.name for value in self.graph.values(Role.GIVEN)]
         self.results = self.graph.printed_results()
         self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
-        self.trace: Interpreter = evaluate
-        self.executable: Executable | None = None
-        if self.backend != "reference" and not has_rows(self.graph):
+        self.loaded: Loaded | None = None
+        if not has_rows(self.graph):
             with building:
-                self.executable = self.build(min(batch, rows or batch))
+                self.loaded = self.build(min(batch, rows or batch))
+
+    @property
+    def executable(self) -> Executable | None:
+        """What the target built, if it was built yet."""
+        return self.loaded.executable if self.loaded is not None else None
 
     @property
     def plan(self) -> Plan | None:
-        return self.executable.plan if self.executable is not None else None
-
-    @property
-    def linked(self) -> Linked | None:
-        return self.executable.linked if self.executable is not None else None
+        """The plan, if one was made."""
+        return self.loaded.plan if self.loaded is not None else None
 
     @property
     def members(self) -> int:
         """The largest number of workers that take part."""
-        return self.executable.members if self.executable is not None else 1
+        return self.loaded.members if self.loaded is not None else 1
 
     def with_batch(self, batch: int) -> Self:
-        """The same interpreted step with another batch size."""
-        assert self.backend == "reference", "plans are made for a batch"
+        """The same step with another batch size. It must not be planned, because plans are made for a batch."""
+        assert self.plan is None, "this step is planned"
         step = copy(self)
         step.batch = batch
         return step
 
-    def build(self, room: Sizes) -> Executable:
-        """Plan and link, with memory for steps of at most these sizes. Raises NotEnough if the machine has less."""
+    def build(self, room: Sizes) -> Loaded:
+        """Build an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
+        planned: Planned | None = None
+
+        def make_plan(all_share: bool) -> Planned:
+            nonlocal planned
+            planned = self._planned(room, all_share)
+            return planned
+
+        request = Request(self.graph, make_plan, self.profiled, is_debugging())
+        return Loaded(self.resources.target.build(request), planned, self.resources)
+
+    def _planned(self, room: Sizes, all_share: bool) -> Planned:
+        """The plan for these sizes, and how many workers take part: all of them, or as many as a step is worth."""
         nominal: Sizes = self.batch if isinstance(room, int) else {**room, BATCH: self.batch}
-        planned = plan_step(self.graph, self.state.offsets, nominal, self.machine, room)
-        workers = self.resources.workers
-        shares = self.backend == "plan" or workers.shares_small_steps
-        members = workers.count if shares else members_of(self.graph, room, workers.count)
-        samples = size_of(BATCH, room)
+        resources = self.resources
+        step_plan = plan_step(self.graph, resources.state.offsets, nominal, resources.target.machine, room)
+        workers, samples = resources.workers, size_of(BATCH, room)
+        all_share = all_share or workers.shares_small_steps
+        members = workers.count if all_share else members_of(self.graph, room, workers.count)
         require(
-            footprint(planned.shared) + members * footprint(planned.private),
+            footprint(step_plan.shared) + members * footprint(step_plan.private),
             f"a step of {samples:,} sample{'s' * (samples != 1)}",
         )
-        return Executable(planned, self.resources, members, self.profiled)
+        return Planned(step_plan, members)
 
-    def _with_room_for(self, count: int) -> Executable:
+    def _with_room_for(self, count: int) -> Loaded:
         """An executable with memory for this many samples.
 
         If there is less, it is planned again for at least twice as many; calls that began before keep the old one.
         """
-        executable, needed = self.executable, min(self.batch, count)
-        assert executable is not None
-        if needed <= size_of(BATCH, executable.plan.sizes):
-            return executable
+        loaded, needed = self.loaded, min(self.batch, count)
+        assert loaded is not None
+        if loaded.room is None or needed <= size_of(BATCH, loaded.room):
+            return loaded
         with building:
-            planned = size_of(BATCH, self.executable.plan.sizes) if self.executable is not None else 0
-            if self.executable is None or needed > planned:
-                self.executable = self.build(min(self.batch, max(needed, 2 * planned)))
-            return self.executable
+            planned = size_of(BATCH, self.loaded.room) if self.loaded is not None and self.loaded.room else 0
+            if self.loaded is None or needed > planned:
+                self.loaded = self.build(min(self.batch, max(needed, 2 * planned)))
+            return self.loaded
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
@@ -136,42 +143,13 @@ class Step:
         Several threads may run a step at the same time unless it is an update (locks.py has the guard of a program).
         """
         arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-        if self.executable is None:
-            return {**self._interpret(arrays, order)}
         return {**self.run_arrays(self._with_room_for(len(order)), arrays, order)}
 
-    def run_arrays(self, executable: Executable, fields: Arrays, order: Array) -> dict[str, Array]:
-        """The compiled part of `run`: all full steps in one call, then the smaller last one."""
+    def run_arrays(self, loaded: Loaded, fields: Arrays, order: Array) -> dict[str, Array]:
+        """Run all full steps in one call, then the smaller last one."""
         spans = {name: value.span for name, value in self.results.items()}
-        return executable.run_batches(fields, order, self.batch, spans, self.rows_of_step)
+        return loaded.run_batches(fields, order, self.batch, spans, self.rows_of_step)
 
-    def rows_of_step(self, plan: Plan, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
+    def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
         """The index tables and the rows of a step of this many samples; without varying dimensions there are none."""
         return {}, {}
-
-    def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
-        """One step in the reference interpreter; updates go into the program's memory."""
-        results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
-        results = {name: np.array(value) for name, value in results.items()}  # some are views of what is now replaced
-        for name in self.graph.results_of(ResultKind.UPDATE):
-            self.state.arrays[name][...] = results.pop(str(ResultKind.UPDATE.named(name)))
-        return results
-
-    def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
-        parts: dict[str, list[Array]] = {}
-        per_batch = {value.name for value in self.graph.values(Role.GIVEN) if not value.type.is_batched}
-        per_step = {value.name for value in self.graph.values(Role.GIVEN) if value.is_per_step}
-        read = {value.name for value in self.graph.values() if value.name}
-        for start in range(0, len(order), self.batch):
-            samples = order[start : start + self.batch]
-            taken = {
-                name: array[start // self.batch] if name in per_step else array if name in per_batch else array[samples]
-                for name, array in fields.items()
-                if name in read
-            }
-            for name, value in self.interpret(taken, len(samples)).items():
-                parts.setdefault(name, []).append(value)
-        return {
-            name: np.concatenate(values) if self.results[name].type.is_batched else np.stack(values)
-            for name, values in parts.items()
-        }

@@ -4,35 +4,20 @@ One of them is the caller's own. Several threads may call at once: idle helpers 
 that gets none runs on its own thread alone.
 """
 
-import ctypes
 import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
-import numpy as np
-
-from netc.compiler.program.schedule import ABORT, BARRIER_WORDS
 from netc.runtime.locks import renew_after_fork
 
-Array = np.ndarray[Any, Any]
 _Done = queue.SimpleQueue[BaseException | None]
 _Jobs = queue.SimpleQueue[
-    tuple[Callable[[], object], Array, _Done] | None
-]  # the work, the barrier, the queue for the outcome
-
-
-@cache
-def yield_address() -> int:
-    """The address of C's sched_yield, for a barrier with more workers than cores; 0 if there is none."""
-    try:
-        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
-    except (OSError, AttributeError, TypeError):
-        return 0
+    tuple[Callable[[], object], Callable[[], object], _Done] | None
+]  # the work, what to do if it fails, the queue for the outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +25,20 @@ class Team:
     """The workers of one call: its own thread, and helpers."""
 
     helpers: list[_Jobs]
-    barrier: Array = field(default_factory=lambda: np.zeros(BARRIER_WORDS, np.int64))
     done: _Done = field(default_factory=queue.SimpleQueue)
 
     @property
     def count(self) -> int:
         return len(self.helpers) + 1
 
-    def run(self, work: Callable[[int], object]) -> None:
+    def run(self, work: Callable[[int], object], abandon: Callable[[], object]) -> None:
         """Call `work` with the number of each worker, at the same time.
 
-        If one raises, the others leave at their next barrier, and its exception is raised here.
+        If one raises, `abandon` tells the others not to wait for it, and its exception is raised here.
         """
         for number, jobs in enumerate(self.helpers, 1):
-            jobs.put((partial(work, number), self.barrier, self.done))
-        failed = _try(partial(work, 0), self.barrier)
+            jobs.put((partial(work, number), abandon, self.done))
+        failed = _try(partial(work, 0), abandon)
         for _ in self.helpers:
             failed = self._wait() or failed
         if failed is not None:
@@ -122,9 +106,9 @@ class Workers:
         return jobs
 
     def run(self, work: Callable[[int], object], members: int | None = None) -> None:
-        """Call `work` with the number of each idle worker, of `members` at most: see Team.run."""
+        """Call `work`, in which nobody waits for another, with the number of each idle worker, `members` at most."""
         with self.team(self.count if members is None else members) as team:
-            team.run(work)
+            team.run(work, lambda: None)
 
 
 # Helpers keep no reference to Workers: they are dismissed when it is collected.
@@ -132,9 +116,9 @@ class Workers:
 
 def _help(jobs: _Jobs) -> None:
     while (job := jobs.get()) is not None:
-        work, barrier, done = job
-        done.put(_try(work, barrier))
-        del job, work, barrier, done
+        work, abandon, done = job
+        done.put(_try(work, abandon))
+        del job, work, abandon, done
 
 
 def _dismiss(helpers: list[_Jobs]) -> None:
@@ -142,10 +126,10 @@ def _dismiss(helpers: list[_Jobs]) -> None:
         jobs.put(None)
 
 
-def _try(job: Callable[[], object], barrier: Array) -> BaseException | None:
+def _try(work: Callable[[], object], abandon: Callable[[], object]) -> BaseException | None:
     try:
-        job()
+        work()
     except BaseException as error:  # it goes to the caller's thread
-        barrier[ABORT] = 1
+        abandon()
         return error
     return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.backends import interpreted_by
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes
@@ -53,9 +54,10 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> NanOr
     settings, epoch = run.model.train, run.progress.epoch
     if settings.accumulate > 1:
         return None
+    trace = Trace()
     compiled, interpreted = (
-        Program(run.model, run.program.seed, backend, threads=run.program.workers.count, machine=run.program.machine)
-        for backend in (run.program.backend, "reference")
+        Program(run.model, run.program.seed, target, threads=run.program.workers.count)
+        for target in (run.program.target, interpreted_by(trace, run.program.machine))
     )
     progress = load_checkpoint(run.folder / CHECKPOINT, compiled.persistent)
     steps_per_epoch, plateau = -(-len(order) // settings.batch), Decisions(settings, run.metrics).rate
@@ -71,7 +73,7 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> NanOr
     for at in range(max(begin, bad - 1), bad + 1):  # a NaN of one step may show in the loss of the next one only
         for name, array in compiled.persistent.items():
             interpreted.persistent[name][...] = array
-        step.trace = trace = Trace()
+        trace.origins.clear()
         run_steps(interpreted, at, at + 1)
         if step.graph in trace.origins:
             return _with_row(trace.origins[step.graph], run, order[at * settings.batch :])

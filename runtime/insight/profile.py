@@ -11,10 +11,8 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.value import Value
 from netc.compiler.program.tasks import Task
-from netc.compiler.targets.cpu.peak import PeakLoop, peak_flops
-from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Timed
 from netc.runtime.execution.fields import Fields
-from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
 
 
@@ -90,7 +88,10 @@ def phase_of(graph: Graph) -> Callable[[Task], str]:
 
 
 def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
-    """Runs training steps over the fields for so many seconds and times each call. The program is trained by it."""
+    """Runs training steps over the fields for so many seconds and times each call. The program is trained by it.
+
+    Its target must be one that times calls.
+    """
     step = program.profiled(fields)
     count = len(next(iter(fields.values())))
     batch = min(program.batch, count)
@@ -99,8 +100,9 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
     program.run_step(
         step, fields, rng.permutation(count)[:chunk], 0
     )  # warms the caches: the first chunk reads everything from memory
-    assert step.executable is not None
-    step.executable.ticks[:] = 0
+    executable = step.executable
+    assert isinstance(executable, Timed), "the target does not time calls"
+    executable.ticks[:] = 0
     steps, inside, begin = 0, 0.0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
         order = rng.permutation(count)[:chunk]
@@ -108,7 +110,7 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
         program.run_step(step, fields, order, 0)
         inside += time.perf_counter() - start
         steps += chunk // batch
-    ticks = step.executable.ticks.mean(axis=0)
+    ticks = executable.ticks.mean(axis=0)
     tick = inside / ticks[-1]  # the time of a call outside of its steps is small beside a chunk of steps
     assert step.plan is not None
     rows, counted = [], set[Value]()
@@ -117,20 +119,8 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
         counted.update(task.values)  # a sum in shards is two tasks of the same values
         rows.append(Row(task, spent * tick / steps, work, _touched(task, batch)))
     waiting = (ticks[-1] - ticks[:-1].sum()) * tick / steps
-    peak = peak_of(program.model.train.precision, program.workers, step.members, program.machine)
+    peak = executable.peak_flops(program.model.train.precision, step.members, program.workers.run)
     return Profile(rows, inside / steps, waiting, peak, step.members, phase_of(step.graph))
-
-
-def peak_of(dtype: str, workers: Workers, members: int, machine: Machine | None = None) -> float:
-    """The FLOP/s of `members` workers at once, measured now; at most `members` times the peak of one core."""
-    if members == 1:
-        return peak_flops(dtype, machine)
-    loop, best = PeakLoop(dtype, machine), float("inf")
-    for _ in range(12):
-        start = time.perf_counter()
-        workers.run(lambda _: loop.run(), members)
-        best = min(best, time.perf_counter() - start)
-    return min(members * loop.flops / best, members * peak_flops(dtype, machine))
 
 
 def _touched(task: Task, batch: int) -> int:

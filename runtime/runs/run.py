@@ -246,7 +246,7 @@ def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) 
     The states of the optimizer are read from the same file when they are first needed.
     """
     options = Options(model.train.batch, seed)
-    compiled = CompiledModel.of(model, options, Workers(options.machine.cores if threads is None else threads))
+    compiled = CompiledModel.of(model, options, Workers(options.target.machine.cores if threads is None else threads))
     progress = load_checkpoint(folder / CHECKPOINT, compiled.state.arrays)
     path, stands = folder / CHECKPOINT, progress
     if _keeps_best(model, folder):

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from netc.compiler.backends import reopened, target_of
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, size_of
 from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.schedule import Schedule
-from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Code, Planned, Storable
 from netc.dsl import records
 from netc.dsl.quoting import json_text
 from netc.dsl.source import NOWHERE, Source, Span
@@ -34,8 +34,8 @@ from netc.runtime.data.new_data import Fitted, read_fields
 from netc.runtime.data.pipeline import class_labels, undo
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.environment import fingerprint
-from netc.runtime.execution.executable import Executable
 from netc.runtime.execution.fields import sample_count
+from netc.runtime.execution.loaded import Loaded
 from netc.runtime.execution.memory import footprint
 from netc.runtime.execution.resources import Resources, State, state_layout
 from netc.runtime.execution.workers import Workers
@@ -114,8 +114,8 @@ class _Record(msgspec.Struct, frozen=True):
 class SavedPrediction:
     """A run that predicts without its graph. Opened by `open_saved`."""
 
-    def __init__(self, record: _Record, source: Source, states: States, executable: Executable) -> None:
-        self._record, self._states, self._executable = record, states, executable
+    def __init__(self, record: _Record, source: Source, states: States, loaded: Loaded) -> None:
+        self._record, self._states, self._loaded = record, states, loaded
         self._spans = {name: Span(source, *place) for name, place in record.program.places.items()}
         data = record.data
         fields = {name: _field_spec(name, field, source) for name, field in data.fields.items()}
@@ -144,7 +144,7 @@ class SavedPrediction:
         if min(count, program.batch) > program.samples:
             return None
         try:
-            results = self._executable.run_batches(arrays, np.arange(count), program.batch, self._spans)
+            results = self._loaded.run_batches(arrays, np.arange(count), program.batch, self._spans)
         except NotEnough:
             return None  # the compiler says in which place of the text
         outputs: dict[str, Array] = {}
@@ -185,25 +185,25 @@ def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | No
         record: _Record = parsed(head, _Record)
     except ValueError:  # another netc wrote it
         return None
-    linked = _linked(record.program, step)
-    if linked is None:
-        return None
     program = record.program
     workers = Workers(program.machine.cores if threads is None else threads)
     members = workers.count if program.is_shared else 1
+    planned = Planned(_plan(program), members)
+    executable = reopened(Code(step, program.kernels), planned, program.machine)
+    if executable is None:
+        return None
     try:
         require(footprint(program.shared) + members * footprint(program.private), "a step")
-        resources = Resources(
-            State.laid_out(program.arrays, program.offsets, program.nbytes), workers, "numba", program.machine
-        )
-        executable = Executable(_plan(program), resources, members, linked=linked)
+        state = State.laid_out(program.arrays, program.offsets, program.nbytes)
+        resources = Resources(state, workers, target_of("numba", program.machine))
+        loaded = Loaded(executable, planned, resources)
     except NotEnough:
         return None
     progress = load_checkpoint(folder / CHECKPOINT, resources.state.arrays)
     if record.keeps_best and (folder / BEST).exists():
         load_checkpoint(folder / BEST, resources.state.arrays)
     read_metrics(folder / METRICS, progress.epoch, progress.metrics)  # a damaged run is refused, as `open_run` does
-    return SavedPrediction(record, _source(info, text), states, executable)
+    return SavedPrediction(record, _source(info, text), states, loaded)
 
 
 def _source(info: RunInfo, text: str) -> Source:
@@ -214,20 +214,6 @@ def _plan(program: _Program) -> Plan:
     """A plan whose code is linked already."""
     schedule = Schedule((), program.tables)
     return Plan(program.samples, program.shared, program.private, schedule, program.inputs, program.results, ())
-
-
-def _linked(program: _Program, step: bytes) -> Linked | None:
-    """The machine code of a program, or None if a kernel is missing or cannot be loaded."""
-    code = [step]
-    for name in program.kernels:
-        kernel = cache.read_named(name) if re.fullmatch("[0-9a-f]{32}", name) else None
-        if kernel is None:
-            return None
-        code.append(kernel)
-    try:
-        return Linked(*load(code))
-    except Unloadable:
-        return None
 
 
 def _name_of(info: RunInfo, text: str, states: States) -> str | None:
@@ -249,11 +235,11 @@ def save(run: "Run", fields: Mapping[str, Field]) -> None:
     step = run.program.prediction_step(fields)
     info, text, states = read_info(run.folder)
     name, record = _name_of(info, text, states), _record(run, step, fields)
-    linked = step.linked
-    if name is not None and record is not None and linked is not None:
+    code = _code(step)
+    if name is not None and record is not None and code is not None:
         head = json_text(msgspec.to_builtins(record)).encode()
         assert b"\n" not in head, "JSON escapes line breaks"
-        records.write(name, head + b"\n" + linked.step)
+        records.write(name, head + b"\n" + code.step)
 
 
 def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | None:
@@ -265,8 +251,7 @@ def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | 
     model, spec = run.model, run.spec
     values = (*model.graph.values(), *step.graph.values())
     is_plain = (
-        step.linked is not None
-        and bool(step.linked.step)
+        _code(step) is not None
         and bool(fields)
         and all(isinstance(field, np.ndarray) for field in fields.values())
         and not any(value.type.is_varying or value.type.is_held for value in values)
@@ -289,6 +274,11 @@ def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | 
         facts=_facts(model),
         undone=tuple(run.undone()),
     )
+
+
+def _code(step: "Step") -> Code | None:
+    """The code of a step, or None if its executable cannot be saved."""
+    return step.executable.code if isinstance(step.executable, Storable) else None
 
 
 class _NotPlain(Exception):
@@ -338,19 +328,18 @@ def _place(span: Span, source: Source) -> _Place:
 
 
 def _program(model: "Model", step: "Step") -> _Program:
-    executable, plan = step.executable, step.plan
-    assert executable is not None
+    plan, code = step.plan, _code(step)
     assert plan is not None
-    assert step.linked is not None
+    assert code is not None
     types, offsets, nbytes = state_layout(model, None)
-    if offsets != step.state.offsets:  # the optimizer's states are in the same memory
+    if offsets != step.resources.state.offsets:  # the optimizer's states are in the same memory
         raise _NotPlain
     source, spans = model.source, {name: step.results[name].span for name in plan.results}
     return _Program(
-        machine=step.machine,
+        machine=step.resources.target.machine,
         batch=step.batch,
         samples=size_of(BATCH, plan.sizes),
-        is_shared=executable.members > 1,
+        is_shared=step.members > 1,
         arrays=types,
         offsets=offsets,
         nbytes=nbytes,
@@ -360,5 +349,5 @@ def _program(model: "Model", step: "Step") -> _Program:
         inputs=plan.inputs,
         results=plan.results,
         places={name: _place(span, source) for name, span in spans.items() if span.source is source},
-        kernels=step.linked.kernels,
+        kernels=code.kernels,
     )

@@ -172,7 +172,7 @@ def _training_graph(model: Model, options: Options, workers: Workers) -> tuple[G
     """The graph of a step, None without a loss, and whether it rematerialises."""
     if not model.graph.has(ResultKind.LOSS):
         return None, False
-    rematerialises = must_rematerialise(model, workers.count, options.machine)
+    rematerialises = must_rematerialise(model, workers.count, options.target.machine)
     return pipeline.training_graph(model, rematerialises), rematerialises
 
 

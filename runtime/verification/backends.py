@@ -10,6 +10,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
+from netc.compiler.backends import Backend, interpreted_by
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
@@ -20,7 +21,6 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.resources import Backend
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.program import Program
 from netc.runtime.verification.comparison import Rounding, difference, differences
@@ -41,9 +41,9 @@ class NoisyProgram(Program):
 
     noise: Noise | None = None
 
-    def __init__(self, model: Model, seed: int, backend: Backend = "reference", threads: int = 1) -> None:
-        super().__init__(model, seed, backend, threads=threads)
-        self.interpreter = lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise)
+    def __init__(self, model: Model, seed: int) -> None:
+        target = interpreted_by(lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise))
+        super().__init__(model, seed, target, threads=1)
 
 
 class Pair:
@@ -51,7 +51,7 @@ class Pair:
 
     def __init__(self, subject: Subject, backend: Backend, threads: int, machine: Machine | None = None) -> None:
         self.tested = program_of(subject, backend, threads, machine=machine)
-        self.reference = NoisyProgram(subject.model, subject.seed, "reference", threads=1)
+        self.reference = NoisyProgram(subject.model, subject.seed)
         move_parameters(subject.model, self.reference.persistent, subject.seed)
 
     def level(self) -> None:

@@ -40,7 +40,7 @@ def check(subject: Subject) -> Iterator[Difference]:
     inputs = fields_of(model, graph)
     if is_random(graph, graph.results) or mixes_samples(graph, graph.results) or not inputs:
         return
-    program = NoisyProgram(model, subject.seed, "reference", threads=1)
+    program = NoisyProgram(model, subject.seed)
     move_parameters(model, program.persistent, subject.seed)
     fields = {
         name: list(field) if isinstance(field, Ragged) else field

@@ -20,6 +20,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Operation, SplitMetric, Value
 from netc.compiler.model import Model
+from netc.compiler.targets.cpu.target import MachineCode
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.stored import Array
@@ -180,9 +181,9 @@ def _loss(subject: Subject) -> tuple[float, int]:
     program = Program(subject.model, subject.seed, threads=1)
     part = {name: np.asarray(field)[: program.batch] for name, field in subject.fields.items()}
     loss = program.step(part)["loss"]
-    linked = program.training(part).linked
-    assert linked is not None
-    return loss, linked.compiled
+    executable = program.training(part).executable
+    assert isinstance(executable, MachineCode)
+    return loss, executable.linked.compiled
 
 
 @contextmanager

@@ -4,20 +4,20 @@ steps in a call, a limit on memory.
 All compare bits but `accumulate`, whose sums run in another order, and `alone`, which uses NumPy's sums.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.backends import Backend
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import TRAINED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.resources import Backend
 from netc.runtime.execution.step_cost import in_a_step, step_memory
 from netc.runtime.program import Program
 from netc.runtime.training import schedule
@@ -37,6 +37,7 @@ from netc.runtime.verification.subject import (
 
 _THREADS = (2, 3, 5)
 _ALONE = 5  # samples that are computed alone
+Compare = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[tuple[str, str]]]
 
 
 def threads(subject: Subject) -> Iterator[Difference]:
@@ -81,15 +82,15 @@ def _states(program: Program) -> dict[str, Array]:
 
 def alone(subject: Subject) -> Iterator[Difference]:
     """Each sample alone is predicted as in the batch, in the interpreter."""
-    yield from _alone(subject, "alone", "reference")
+    yield from _alone(subject, "alone", "reference", differences)
 
 
 def alone_compiled(subject: Subject) -> Iterator[Difference]:
     """Each sample alone is predicted as in the batch: the same bits."""
-    yield from _alone(subject, "alone_compiled", "numba")
+    yield from _alone(subject, "alone_compiled", "numba", different_bits)
 
 
-def _alone(subject: Subject, name: str, backend: Backend) -> Iterator[Difference]:
+def _alone(subject: Subject, name: str, backend: Backend, compare: Compare) -> Iterator[Difference]:
     """Compares the outputs that neither mix samples nor are random, for a few samples."""
     graph = pipeline.prediction_graph(subject.model)
     outputs = [
@@ -109,7 +110,7 @@ def _alone(subject: Subject, name: str, backend: Backend) -> Iterator[Difference
         single = program.predict(chosen(fields, np.array([sample])))
         actual = {str(result): single[result.name][0] for result in outputs}
         expected = {str(result): together[result.name][sample] for result in outputs}
-        wrong = list(different_bits(actual, expected) if backend == "numba" else differences(actual, expected))
+        wrong = list(compare(actual, expected))
         for result, detail in wrong:
             where = f"sample {sample} alone: {result}"
             yield Difference(name, where, graph.printed_results()[result].span, f"{detail}, as in the batch")
@@ -160,7 +161,7 @@ def _is_sum_of_samples(model: Model) -> bool:
 
 def _noisy_step(model: Model, subject: Subject, fields: Mapping[str, Field], noise: Noise) -> dict[str, Any]:
     """The losses and states of a step in the interpreter, with rounding noise."""
-    program = NoisyProgram(model, subject.seed, "reference", threads=1)
+    program = NoisyProgram(model, subject.seed)
     program.noise = noise
     move_parameters(model, program.persistent, subject.seed)
     losses = program.step(fields)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.backends import Backend
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.resources import Backend
 from netc.runtime.program import Program
 from netc.runtime.random import generator
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import run, slope
 
-from netc.runtime.execution.resources import Backend
+from netc.compiler.backends import Backend
 
 LENGTHS, OTHERS = (4, 1, 7, 2, 5, 7, 3), (3, 6, 1, 2, 8, 2, 4)
 RNG = np.random.default_rng(2)

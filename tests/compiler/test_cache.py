@@ -41,7 +41,7 @@ import numpy, netc, sys
 program = netc.compile(netc.parse({NET!r}))
 x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
 loss = program.step(dict(x=x, y=x[:, 0]))["loss"]
-print(repr(loss), program.training(dict()).linked.compiled, "numba" in sys.modules)
+print(repr(loss), program.training(dict()).executable.linked.compiled, "numba" in sys.modules)
 """
 
 
@@ -147,7 +147,7 @@ def test_another_numba_compiles_anew_and_says_why(
     x = np.linspace(-1, 1, 60, dtype=np.float32).reshape(10, 6)
     program = netc.compile(netc.parse(NET))
     assert repr(program.step({"x": x, "y": x[:, 0]})["loss"]) == filled[1]
-    assert program.training({}).linked.compiled == len(list(filled[0].glob("*.o")))
+    assert program.training({}).executable.linked.compiled == len(list(filled[0].glob("*.o")))
     (copy.parent / "m.net").write_text(NET, encoding="utf-8")
     app_of()(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()[1:]

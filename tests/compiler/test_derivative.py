@@ -5,7 +5,7 @@ import pytest
 from support import run, slope
 
 import netc
-from netc.runtime.execution.resources import Backend
+from netc.compiler.backends import Backend
 
 RNG = np.random.default_rng(4)
 FIELDS = {

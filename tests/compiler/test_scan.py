@@ -11,7 +11,7 @@ import pytest
 from support import run
 
 import netc
-from netc.runtime.execution.resources import Backend
+from netc.compiler.backends import Backend
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(1)

@@ -9,9 +9,10 @@ from support import run, slope
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.backends import Backend
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import footprint
-from netc.runtime.execution.resources import Backend, state_layout
+from netc.runtime.execution.resources import state_layout
 from netc.runtime.execution.step_cost import step_memory
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
@@ -17,7 +18,7 @@ from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import Memory
-from netc.runtime.execution.resources import Backend, Resources, State
+from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.sequences import SequenceStep
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
@@ -54,7 +55,7 @@ def _run(
     rng = np.random.default_rng(4)
     for array in state.arrays.values():
         array[...] = rng.standard_normal(array.shape)
-    resources = Resources(state, Workers(_WORKERS), backend, machine)
+    resources = Resources(state, Workers(_WORKERS), target_of(backend, machine))
     varying = {name: str(graph_type.rows) for name, graph_type in _varying(graph).items()}
     step = SequenceStep(graph, resources, batch, varying) if varying else Step(graph, resources, batch)
     results = step.run(fields, np.arange(count))

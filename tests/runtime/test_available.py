@@ -5,6 +5,7 @@ import resource
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -19,7 +20,7 @@ from netc.runtime.available import NotEnough, Room, memory, require, require_at
 from netc.runtime.data import content, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.execution.executable import Executable
+from netc.runtime.execution import step
 from netc.runtime.execution.memory import ArenaPool, Memory
 
 GB = 10**9
@@ -206,13 +207,13 @@ def test_memory_grows_with_the_rows_and_bits_do_not_change(monkeypatch: pytest.M
     Before and after it is planned again.
     """
     plans: list[Plan] = []
-    real = Executable.__init__
+    real = step.plan_step
 
-    def counted(self: Executable, plan: Plan, *arguments: object, **options: object) -> None:
-        plans.append(plan)
-        real(self, plan, *arguments, **options)
+    def counted(*arguments: Any) -> Plan:
+        plans.append(real(*arguments))
+        return plans[-1]
 
-    monkeypatch.setattr(Executable, "__init__", counted)
+    monkeypatch.setattr(step, "plan_step", counted)
     grown, reserved = program(2000, 33), program(2000, 33)
     reserved.training(fields(2000))
     for rows in (3, 7, 100, 5, 2000, 1999):
@@ -239,7 +240,7 @@ def test_a_step_of_sequences_has_memory_for_its_samples() -> None:
         }
         assert grown.step(arrays) == reserved.step(arrays)
         np.testing.assert_array_equal(grown.predict(arrays)["z"], reserved.predict(arrays)["z"])
-    assert grown.training({}).executable.plan.sizes["batch"] == 40
+    assert grown.training({}).plan.sizes["batch"] == 40
 
 
 def test_a_step_larger_than_memory_is_a_message(little: int) -> None:

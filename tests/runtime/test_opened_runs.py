@@ -9,6 +9,7 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.backends import target_of
 from netc.dsl.diagnostics import Fault
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.program import Program
@@ -46,7 +47,7 @@ def folder(tmp_path: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     """The folder of a trained run. Everything here runs in the interpreter."""
     monkeypatch.setattr(netc, "Program", Interpreted)
     monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
-    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, backend="reference"))
+    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, target=target_of("reference")))
     return netc.train(netc.parse(NET), data, tmp_path / "run").folder
 
 

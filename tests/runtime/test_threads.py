@@ -318,7 +318,7 @@ def test_workers_are_divided_among_calls() -> None:
     with workers.team(4) as all_of_them:
         assert all_of_them.count == 4
         numbers: list[int] = []
-        all_of_them.run(numbers.append)
+        all_of_them.run(numbers.append, lambda: None)
         assert sorted(numbers) == [0, 1, 2, 3]
 
 

@@ -20,6 +20,7 @@ from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan
+from netc.compiler.targets.reference.target import Interpreted
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
 from netc.runtime.execution.compiled_model import CompiledModel
@@ -226,13 +227,15 @@ def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_states_that_are_written_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """A swap of two states reads a value that was just written."""
 
-    def one_by_one(self: steps.Step, fields: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
-        results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
+    def one_by_one(
+        self: Interpreted, leaves: Mapping[str, Any], sizes: Sizes, state: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        results = self.interpreter(self.graph, leaves, sizes)
         for name in [name for name in results if name.startswith("update.")]:
-            self.state.arrays[name.removeprefix("update.")][...] = results.pop(name)
+            state[name.removeprefix("update.")][...] = results.pop(name)
         return results
 
-    monkeypatch.setattr(steps.Step, "interpret", one_by_one)
+    monkeypatch.setattr(Interpreted, "interpret", one_by_one)
     text = """block remember(x: float[n]) {
   state a: float[n] = zeros
   state b: float[n] = zeros

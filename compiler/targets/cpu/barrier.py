@@ -4,7 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.program.schedule import ABORT, ARRIVED, PHASE
+from netc.compiler.targets.cpu.context import ABORT, ARRIVED, PHASE
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 

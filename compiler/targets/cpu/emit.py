@@ -12,25 +12,11 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from netc.compiler.program.schedule import (
-    BARRIER,
-    BATCH,
-    DIMENSION,
-    END,
-    FIRST,
-    MEMBER,
-    MEMBERS,
     NAN_BYTE,
-    OFFSETS,
     ORDER,
     PRIVATE,
-    PROFILE,
-    ROWS,
     SHARED,
-    SPINS,
-    STEPS,
-    STEPS_OF,
     TABLES,
-    YIELD,
     Address,
     Arenas,
     Call,
@@ -39,6 +25,23 @@ from netc.compiler.program.schedule import (
     Schedule,
 )
 from netc.compiler.targets.cpu.barrier import emit_barrier
+from netc.compiler.targets.cpu.context import (
+    BARRIER,
+    BATCH,
+    DIMENSION,
+    END,
+    FIRST,
+    FIRST_TABLE,
+    MEMBER,
+    MEMBERS,
+    OFFSETS,
+    PROFILE,
+    ROWS,
+    SPINS,
+    STEPS,
+    STEPS_OF,
+    YIELD,
+)
 from netc.compiler.targets.cpu.source import KernelSource, source_of
 
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
@@ -132,12 +135,13 @@ class _Emitter:
         self.memories = [self.word(index) for index in range(ORDER + 1)]
         self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
         steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
-        first = [self.word(TABLES + index) for index in range(len(self.schedule.tables))]
+        first = [self.word(FIRST_TABLE + index) for index in range(len(self.schedule.tables))]
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
         restore = self.flush_subnormals()
+        behind = FIRST_TABLE + len(self.schedule.tables)
         self.words = {
-            dim: [self.word(TABLES + len(self.schedule.tables) + len(DIMENSION) * n + word) for word in DIMENSION]
+            dim: [self.word(behind + len(DIMENSION) * n + word) for word in DIMENSION]
             for n, dim in enumerate(self.schedule.dims)
         }
         self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}

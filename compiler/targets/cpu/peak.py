@@ -3,6 +3,7 @@ registers alone."""
 
 import ctypes
 import time
+from collections.abc import Callable
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -76,3 +77,23 @@ def peak_flops(dtype: str, machine: Machine | None = None) -> float:
         loop.run()
         best = min(best, time.perf_counter() - start)
     return loop.flops / best
+
+
+def peak_of(
+    dtype: str,
+    members: int,
+    run: Callable[[Callable[[int], object], int], object],
+    machine: Machine | None = None,
+) -> float:
+    """Returns the FLOP/s of `members` workers at once, measured now; at most `members` times the peak of one core.
+
+    `run(work, members)` calls `work` with the number of each worker at the same time.
+    """
+    if members == 1:
+        return peak_flops(dtype, machine)
+    loop, best = PeakLoop(dtype, machine), float("inf")
+    for _ in range(12):
+        start = time.perf_counter()
+        run(lambda _: loop.run(), members)
+        best = min(best, time.perf_counter() - start)
+    return min(members * loop.flops / best, members * peak_flops(dtype, machine))

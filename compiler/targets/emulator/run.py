@@ -17,24 +17,9 @@ import numpy as np
 
 from netc.compiler.ir.types import BATCH
 from netc.compiler.program.plan import Plan
-from netc.compiler.program.schedule import (
-    DIMENSION,
-    END,
-    FIRST,
-    OFFSETS,
-    ORDER,
-    PERSISTENT,
-    PRIVATE,
-    ROWS,
-    SHARED,
-    STEPS_OF,
-    TABLES,
-    Address,
-    Call,
-    Count,
-    Group,
-)
+from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Count, Group
 from netc.compiler.program.tasks import Buffer, Task
+from netc.compiler.targets import target
 from netc.compiler.targets.emulator.calls import Placed, Spot, passing_on
 from netc.compiler.targets.emulator.kernels import kernel_of
 from netc.compiler.targets.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
@@ -51,20 +36,6 @@ def random_order(seed: int) -> Iterator[None]:
         yield
     finally:
         _random.reset(token)
-
-
-@dataclass(frozen=True, slots=True)
-class Memories:
-    """The memory of a run, as bytes: one private arena for each member, tables in the plan's order.
-
-    `order` holds the numbers of the samples.
-    """
-
-    persistent: Array
-    shared: Array
-    private: Sequence[Array]
-    order: Array
-    tables: Sequence[Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +60,11 @@ class Unit:
 
 
 class Emulator:
-    """A plan ready to run by `members` members."""
+    """A plan ready to run by `members` members: an executable."""
 
     def __init__(self, plan: Plan, members: int) -> None:
         self.plan, self.members = plan, members
+        self.interface = target.Interface.of_plan(plan)
         self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
         self.tags: dict[Buffer, int] = {}
         self.phases: list[list[tuple[Group, list[Placed]]]] = []
@@ -123,35 +95,28 @@ class Emulator:
             self.spots.setdefault(pointer.buffer, spots[-1])
         return Placed(task, kernel_of(call.kernel), tuple(spots), counts, phase, group)
 
-    def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
-        """Runs steps of `batch` samples. Raises BrokenPlan.
-
-        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of program/schedule.py).
-        """
-        with np.errstate(all="ignore"):
-            _Run(self, memories, steps, batch, dimensions).run()
+    def run(self, call: target.Call, workspace: target.Workspace) -> None:
+        """Runs the steps of a call in this thread. Raises BrokenPlan."""
+        with workspace.arena(self.members) as arena, np.errstate(all="ignore"):
+            _Run(self, call, workspace.persistent, arena).run()
 
 
 class _Run:
     """One run of an emulator: its regions and sizes."""
 
-    def __init__(self, emulator: Emulator, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
-        self.emulator, self.plan, self.steps, self.batch = emulator, emulator.plan, steps, batch
-        self.members = emulator.members
-        words = dimensions.reshape(self.members, len(self.plan.schedule.dims), len(DIMENSION))
-        self.words = {dim: words[:, n] for n, dim in enumerate(self.plan.schedule.dims)}
-        self.sizes = {BATCH: batch, **{dim: int(numbers[0, ROWS]) for dim, numbers in self.words.items()}}
+    def __init__(self, emulator: Emulator, call: target.Call, persistent: target.Memory, arena: target.Arena) -> None:
+        self.emulator, self.plan, self.steps, self.batch = emulator, emulator.plan, call.steps, call.batch
+        self.members, self.rows = emulator.members, {dim: call.rows[dim] for dim in emulator.plan.schedule.dims}
+        self.shares = {dim: rows.shares(self.members) for dim, rows in self.rows.items()}
+        self.sizes = {BATCH: call.batch, **{dim: rows.count for dim, rows in self.rows.items()}}
         self.lengths = {buffer: buffer.type.nbytes(self.sizes) for buffer in emulator.spots}
-        self.private = [Region(f"member {i}", data) for i, data in enumerate(memories.private)]
-        written = {table.index for table in self.plan.results.values()}
+        self.private = [Region(f"member {i}", memory.bytes) for i, memory in enumerate(arena.private)]
+        order = array_at(call.order.ctypes.data, 4 * call.steps * call.batch)
         self.regions = {
-            PERSISTENT: Region("persistent memory", memories.persistent, is_shared=True),
-            SHARED: Region("shared memory", memories.shared, is_shared=True),
-            ORDER: Region("the order of the samples", memories.order, is_written=False),
-            **{
-                TABLES + i: Region(f"table {i}", data, is_shared=i in written, is_written=i in written)
-                for i, data in enumerate(memories.tables)
-            },
+            PERSISTENT: Region("persistent memory", persistent.bytes, is_shared=True),
+            SHARED: Region("shared memory", arena.shared.bytes, is_shared=True),
+            ORDER: Region("the order of the samples", order, is_written=False),
+            **{TABLES + i: region for i, region in _tables(self.plan, call)},
         }
         self.shared = [region for region in self.regions.values() if region.is_shared]
         self.moved = dict.fromkeys(self.regions, 0)  # bytes that tables have moved on by
@@ -259,15 +224,14 @@ class _Run:
 
     def steps_of(self, group: Group, member: int) -> Iterator[Frame]:
         """Yields a frame for each step of a scan with a member's samples that still run."""
-        words = self.words[group.dim][member]
-        steps = int(words[STEPS_OF])
-        offsets = array_at(int(words[OFFSETS]), 8 * (steps + 1)).view(np.int64)
+        offsets, steps = self.rows[group.dim].offsets, self.rows[group.dim].steps
+        first, end = (int(sample) for sample in self.shares[group.dim][member : member + 2])
         for turn in range(steps):
             step = steps - 1 - turn if group.is_reversed else turn
             begin, after = int(offsets[step]), int(offsets[step + 1])
-            rows = min(after - begin, int(words[END])) - int(words[FIRST])
+            rows = min(after - begin, end) - first
             if rows > 0:
-                yield Frame(int(words[FIRST]), rows, begin=begin)
+                yield Frame(first, rows, begin=begin)
 
     # -------------------------------------------------------------- calls
 
@@ -293,9 +257,17 @@ class _Run:
         return Reference(region, start, low, high, spot.tag, spot.buffer)
 
 
+def _tables(plan: Plan, call: target.Call) -> Iterator[tuple[int, Region]]:
+    """Yields the index of each table of a plan, and its array as a region."""
+    for tables, arrays, is_result in ((plan.inputs, call.inputs, False), (plan.results, call.results, True)):
+        for name, table in tables.items():
+            data = array_at(arrays[name].ctypes.data, arrays[name].nbytes)
+            yield table.index, Region(f"table {table.index}", data, is_shared=is_result, is_written=is_result)
+
+
 def array_at(address: int, size: int) -> Array:
     """Returns `size` bytes at an address as an array that shares them."""
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)) if size else np.empty(0, np.uint8)
 
 
-__all__ = ["BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]
+__all__ = ["BrokenPlan", "Emulator", "array_at", "random_order"]

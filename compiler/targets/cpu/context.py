@@ -1,0 +1,93 @@
+"""The context: the words of 64 bits that machine code gets for a call, one context for each worker.
+
+The words are addresses of memories, numbers of the run, the addresses of inputs and results, and behind them five words
+for each varying dimension. emit.py writes code that reads them; `contexts` fills them.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netc.compiler.program.plan import Plan
+from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
+from netc.compiler.targets.machine import cores
+from netc.compiler.targets.target import Arena, Array, Call, Memory
+
+if TYPE_CHECKING:  # saved machine code runs without a graph
+    from netc.compiler.ir.rows import Rows
+
+# The words of the first four memories have the memories' numbers (schedule.py); then come numbers of the run.
+MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(ORDER + 1, ORDER + 9)
+FIRST_TABLE = PROFILE + 1
+# The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the
+# end), and the worker's samples: the first, and the one behind the last.
+DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
+ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
+# A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
+MOST_SPINS = 4000
+
+
+@cache
+def yield_address() -> int:
+    """Returns the address of C's sched_yield, for a barrier with more workers than cores; 0 if there is none."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    except (OSError, AttributeError, TypeError):
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call of `members` workers runs. `barrier` is the state of their barrier, zeros at first, and `ticks` has
+    a row of counters for each worker."""
+
+    members: int
+    persistent: Memory
+    arena: Arena
+    barrier: Array
+    ticks: Array
+
+
+def contexts(plan: Plan, call: Call, place: Place) -> Array:
+    """Returns the contexts of a call, a row for each worker. They hold addresses: the call and the place must outlive
+    them."""
+    begins = _begins(plan, call)
+    dims = _words_of_dims(plan, call.rows, place.members)
+    behind = FIRST_TABLE + len(begins)
+    rows = np.zeros((place.members, behind + dims.shape[1]), np.int64)
+    head = [0] * FIRST_TABLE
+    head[PERSISTENT], head[SHARED] = place.persistent.address, place.arena.shared.address
+    head[ORDER], head[BATCH], head[STEPS] = call.order.ctypes.data, call.batch, call.steps
+    head[BARRIER], head[YIELD] = place.barrier.ctypes.data, yield_address()
+    head[MEMBERS], head[SPINS] = place.members, MOST_SPINS if place.members <= cores() else 0
+    rows[:, :behind] = head + begins
+    rows[:, behind:] = dims
+    rows[:, MEMBER] = range(place.members)
+    rows[:, PRIVATE] = [memory.address for memory in place.arena.private[: place.members]]
+    rows[:, PROFILE] = place.ticks.ctypes.data + np.arange(place.members) * place.ticks.strides[0]
+    return rows
+
+
+def _begins(plan: Plan, call: Call) -> list[int]:
+    """The addresses of inputs and results, in the order of the plan's tables."""
+    begins = [0] * len(plan.schedule.tables)
+    for tables, arrays in ((plan.inputs, call.inputs), (plan.results, call.results)):
+        for name, table in tables.items():
+            begins[table.index] = arrays[name].ctypes.data
+    return begins
+
+
+def _words_of_dims(plan: Plan, rows: "Mapping[str, Rows]", members: int) -> Array:
+    """The words for the varying dimensions, a row for each worker."""
+    words = np.zeros((members, len(plan.schedule.dims), len(DIMENSION)), np.int64)
+    for number, dim in enumerate(plan.schedule.dims):
+        own = rows[dim]
+        words[:, number, ROWS], words[:, number, STEPS_OF] = own.count, own.steps
+        words[:, number, OFFSETS] = own.offsets.ctypes.data
+        ends = own.shares(members)
+        words[:, number, FIRST], words[:, number, END] = ends[:-1], ends[1:]
+    return words.reshape(members, -1)

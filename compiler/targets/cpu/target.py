@@ -1,0 +1,84 @@
+"""The CPU as a target: a plan becomes machine code, which all workers of a call enter with a context each.
+
+Saved machine code is opened without LLVM, so whatever compiles is imported where it is used.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from netc.compiler.program.schedule import Arenas
+from netc.compiler.targets.cpu import cache
+from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, Place, contexts
+from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Array, Call, Code, Interface, Planned, Request, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The target of the backend "numba": the instruction set of `machine`."""
+
+    machine: Machine
+    name = "numba"
+
+    def build(self, request: Request) -> "MachineCode":
+        """Compiles the plan's kernels, unless the cache holds them, and links them."""
+        from netc.compiler.targets.cpu.build import build
+
+        planned = request.make_plan(False)
+        plan = planned.plan
+        spoiled = Arenas(plan.shared, plan.private) if request.is_spoiled else None
+        linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
+        return MachineCode(planned, self.machine, linked)
+
+
+class MachineCode:
+    """A plan as machine code."""
+
+    def __init__(self, planned: Planned, machine: Machine, linked: Linked) -> None:
+        self.plan, self.members, self.machine, self.linked = planned.plan, planned.members, machine, linked
+        self.interface = Interface.of_plan(self.plan)
+        # written only if profiled: see Timed
+        self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
+
+    def run(self, call: Call, workspace: Workspace) -> None:
+        """Runs the steps of a call on all workers of a team."""
+        with workspace.team(self.members) as team, workspace.arena(team.count) as arena:
+            barrier = np.zeros(BARRIER_WORDS, np.int64)
+            words = contexts(self.plan, call, Place(team.count, workspace.persistent, arena, barrier, self.ticks))
+            begin, size, run = words.ctypes.data, words.strides[0], self.linked.run
+            team.run(lambda member: run(begin + member * size), partial(_abort, barrier))
+
+    @property
+    def code(self) -> Code | None:
+        """Its object code; None where LLVM linked it, because that cannot be saved."""
+        return Code(self.linked.step, self.linked.kernels) if self.linked.step else None
+
+    def peak_flops(self, dtype: str, members: int, run: Callable[[Callable[[int], object], int], object]) -> float:
+        """Returns the peak of so many cores: see Timed."""
+        from netc.compiler.targets.cpu.peak import peak_of
+
+        return peak_of(dtype, members, run, self.machine)
+
+
+def reopened(code: Code, planned: Planned, machine: Machine) -> MachineCode | None:
+    """Returns a plan with its saved code, or None if a kernel is missing in the cache or cannot be loaded."""
+    objects = [code.step]
+    for name in code.kernels:
+        kernel = cache.read_named(name) if re.fullmatch("[0-9a-f]{32}", name) else None
+        if kernel is None:
+            return None
+        objects.append(kernel)
+    try:
+        return MachineCode(planned, machine, Linked(*load(objects)))
+    except Unloadable:
+        return None
+
+
+def _abort(barrier: Array) -> None:
+    """Makes the workers that wait at a barrier leave."""
+    barrier[ABORT] = 1

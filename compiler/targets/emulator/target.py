@@ -1,0 +1,20 @@
+"""The emulator as a target: runs the plan of the machine code in Python, and checks every access to memory."""
+
+from dataclasses import dataclass
+
+from netc.compiler.targets.emulator.run import Emulator
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Emulated:
+    """The target of the backend "plan": the plan for `machine`."""
+
+    machine: Machine
+    name = "plan"
+
+    def build(self, request: Request) -> Emulator:
+        """Returns the plan as an executable of one thread, in which all members take part, however small a step is."""
+        planned = request.make_plan(True)
+        return Emulator(planned.plan, planned.members)

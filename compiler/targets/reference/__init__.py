@@ -1,0 +1,1 @@
+"""Interprets a graph without a plan: the reference interpreter as a target."""

@@ -1,0 +1,207 @@
+"""The door between the runtime and what runs a program: a `Target` builds an `Executable`, and the runtime calls it.
+
+A target takes a graph after all passes, and its plan if it asks for one. An executable reads and writes the arrays of
+a `Call`, and asks its `Workspace` for parameters, threads and temporary memory. What machine code, contexts or kernels
+look like is known to the targets alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:  # a saved prediction runs without a graph
+    from netc.compiler.ir.graph import Graph
+    from netc.compiler.ir.rows import Rows
+    from netc.compiler.ir.types import Sizes, Type
+    from netc.compiler.program.plan import Plan
+    from netc.compiler.targets.machine import Machine
+
+Array = np.ndarray[Any, Any]
+
+
+# ------------------------------------------------------------------ what the runtime gives
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan for the target's machine, and the largest number of workers of a call."""
+
+    plan: "Plan"
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a target is asked to build.
+
+    `graph` went through all passes. `make_plan` returns its plan; all workers of the program take part in it if its
+    argument is true, otherwise only as many as a step of its size is worth. It raises NotEnough if there is no memory
+    for the plan. With `is_profiled` the executable must be `Timed`. With `is_spoiled` it fills temporary memory with
+    NaN bytes before each step, if it can, so that a value that is read before it is written becomes visible.
+    """
+
+    graph: "Graph"
+    make_plan: Callable[[bool], Planned]
+    is_profiled: bool = False
+    is_spoiled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Steps that an executable is asked to run: `steps` steps of `batch` samples each.
+
+    `inputs` and `results` are contiguous arrays of the types that the executable's interface states. Inputs with a row
+    for each sample hold all samples of the data: step i reads rows `order[i * batch : (i + 1) * batch]`. Results with
+    a row for each sample are in the order of `order`. Inputs and results with a value for each step have the steps as
+    first axis. `rows` has the rows of each varying dimension; if there are any with lengths, `steps` is 1.
+    """
+
+    inputs: Mapping[str, Array]
+    results: Mapping[str, Array]
+    order: Array
+    steps: int
+    batch: int
+    rows: "Mapping[str, Rows]"
+
+
+class Memory(Protocol):
+    """Aligned bytes, and their address."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def bytes(self) -> Array: ...
+
+
+class Arena(Protocol):
+    """The temporary memory of one call: `shared` by its workers, and at least one `private` memory for each of them.
+    Both have the sizes that the executable's interface asks for, and undefined contents."""
+
+    @property
+    def shared(self) -> Memory: ...
+    @property
+    def private(self) -> Sequence[Memory]: ...
+
+
+class Team(Protocol):
+    """The workers of one call: the thread that calls, and helpers."""
+
+    @property
+    def count(self) -> int: ...
+
+    def run(self, work: Callable[[int], object], abandon: Callable[[], object]) -> None:
+        """Calls `work` with the number of each worker, at the same time.
+
+        If a worker raises an exception, `abandon` is called, after which the others must stop waiting for it; the
+        exception is raised here when all have returned.
+        """
+
+
+class Workspace(Protocol):
+    """The memory and the threads of a program. Several calls may ask for teams and arenas at the same time."""
+
+    @property
+    def persistent(self) -> Memory:
+        """The memory of parameters and states, at the offsets that the plan was made for."""
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """Parameters and states by name: views of the persistent memory."""
+
+    def team(self, most: int) -> AbstractContextManager[Team]:
+        """Idle workers, `most` at most; the thread that calls is one of them."""
+
+    def arena(self, members: int) -> AbstractContextManager[Arena]:
+        """An arena for so many workers."""
+
+
+# ------------------------------------------------------------------ what a target provides
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What the runtime provides for each call of an executable.
+
+    `inputs` and `results` are the types of the arrays, by name; a name such as `rows.step.time` is a table of
+    ir/index_tables.py. `per_step` are the inputs with a value for each step. `room` is the most samples of a step, and
+    the most rows of each varying dimension; None means any number. `shared` and `private` are the bytes of an arena.
+    """
+
+    inputs: "Mapping[str, Type]"
+    results: "Mapping[str, Type]"
+    per_step: frozenset[str] = frozenset()
+    room: "Sizes | None" = None
+    shared: int = 0
+    private: int = 0
+
+    @classmethod
+    def of_plan(cls, plan: "Plan") -> "Interface":
+        """Returns the interface of an executable that runs a plan."""
+        inputs, results = (
+            {name: table.type for name, table in tables.items()} for tables in (plan.inputs, plan.results)
+        )
+        steps = {name for name, table in plan.inputs.items() if plan.schedule.tables[table.index][0]}
+        return cls(inputs, results, frozenset(steps), plan.sizes, plan.shared, plan.private)
+
+
+class Executable(Protocol):
+    """A program that is ready to run."""
+
+    @property
+    def interface(self) -> Interface: ...
+
+    def run(self, call: Call, workspace: Workspace) -> None:
+        """Runs the steps of a call: fills its results, and writes updates of parameters and states.
+
+        Several threads may call this at the same time, unless the program updates parameters or states.
+        """
+
+
+@runtime_checkable
+class Timed(Executable, Protocol):
+    """An executable that was built with `is_profiled`, and counts the time of its plan's calls.
+
+    `ticks` has a row for each worker: the ticks of each call in the order of the plan's tasks, then those of all runs
+    with everything between the calls. Whoever measures sets it to zero first.
+    """
+
+    @property
+    def ticks(self) -> Array: ...
+
+    def peak_flops(self, dtype: str, members: int, run: Callable[[Callable[[int], object], int], object]) -> float:
+        """Returns the most floating-point operations per second of so many workers, measured now.
+
+        `run(work, members)` calls `work` with the number of each worker at the same time.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What an executable can be opened from again: object code of its own, and the names of kernels in the cache."""
+
+    step: bytes
+    kernels: tuple[str, ...]
+
+
+@runtime_checkable
+class Storable(Executable, Protocol):
+    """An executable that can be saved and opened again (see `reopened` in compiler/backends.py)."""
+
+    @property
+    def code(self) -> Code | None:
+        """Its code, or None where it cannot be saved."""
+
+
+class Target(Protocol):
+    """What programs can be built for. `name` is for messages; plans are made for `machine`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def machine(self) -> "Machine": ...
+
+    def build(self, request: Request) -> Executable:
+        """Builds a program. Raises what `make_plan` raises."""

@@ -1,0 +1,125 @@
+"""An executable of a target with the memory and the threads for its calls.
+
+Any number of threads may run it at the same time.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netc.compiler.ir.types import DTYPES, Type
+from netc.compiler.program.plan import SLACK, Plan
+from netc.compiler.targets.target import Call, Executable, Planned, Team
+from netc.runtime.available import require
+from netc.runtime.data.stored import Array
+from netc.runtime.execution.memory import Arena, ArenaPool, Memory
+from netc.runtime.execution.resources import Resources
+
+if TYPE_CHECKING:  # saved machine code runs without a graph
+    from netc.compiler.ir.rows import Rows
+    from netc.dsl.source import Span
+
+Arrays = Mapping[str, Array]
+RowsOf = Callable[["Loaded", int], "tuple[Arrays, Mapping[str, Rows]]"]
+
+
+class Loaded:
+    """An executable over the parameters and states of `resources`: the workspace of its calls.
+
+    `planned` is the plan that the target asked for, if it did.
+    """
+
+    def __init__(self, executable: Executable, planned: Planned | None, resources: Resources) -> None:
+        self.executable, self.resources = executable, resources
+        self.plan: Plan | None = planned.plan if planned is not None else None
+        self.members = planned.members if planned is not None else 1
+        interface = self.interface = executable.interface
+        self.room = interface.room
+        self._arenas = ArenaPool(interface.shared, interface.private, self.members)
+
+    def inputs(self, fields: Arrays) -> dict[str, Array]:
+        """The arrays that the executable reads, contiguous and of its element types."""
+        inputs = {}
+        for name, type_ in self.interface.inputs.items():
+            array = np.asarray(fields[name], DTYPES[type_.dtype].numpy, order="C")  # a number keeps its rank 0
+            if not type_.is_batched:
+                copy = Memory(array.nbytes + SLACK).array(0, type_.dtype, array.shape)
+                copy[...] = array
+                array = copy
+            inputs[name] = array
+        return inputs
+
+    def run(self, call: Call) -> None:
+        """Run the steps of a call."""
+        self.executable.run(call, self)
+
+    def run_batches(
+        self, fields: Arrays, order: Array, batch: int, spans: "Mapping[str, Span]", rows_of: "RowsOf | None" = None
+    ) -> dict[str, Array]:
+        """Run the samples of `order`: all full steps of `batch` samples in one call, then the smaller last one.
+
+        `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of
+        a number of samples, for programs with varying dimensions.
+        """
+        count, steps = len(order), -(-len(order) // batch)
+        order = np.ascontiguousarray(order, np.int32)
+        results = {}
+        for name, type_ in self.interface.results.items():
+            shape = _result_shape(type_, count, steps)
+            require(_result_bytes(type_, shape), f"`{name}` of {count:,} samples", spans.get(name))
+            results[name] = result_of(type_, shape)
+        full_steps = count // batch
+        for first, turns, size in ((0, full_steps, batch), (full_steps, 1, count % batch)):
+            if not turns or not size:
+                continue
+            index, rows = rows_of(self, size) if rows_of is not None else ({}, {})
+            inputs, remaining = self.inputs({**fields, **index}), results
+            if first:
+                inputs |= {name: inputs[name][first:] for name in self.interface.per_step}
+                types = self.interface.results
+                remaining = {
+                    name: array[first * batch if types[name].is_batched else first :] for name, array in results.items()
+                }
+            self.run(Call(inputs, remaining, order[first * batch :], turns, size, rows))
+        return results
+
+    # -------------------------------------------------------------- as a workspace
+
+    @property
+    def persistent(self) -> Memory:
+        """The memory of parameters and states."""
+        return self.resources.state.memory
+
+    @property
+    def state(self) -> Arrays:
+        """Parameters and states by name."""
+        return self.resources.state.arrays
+
+    def team(self, most: int) -> AbstractContextManager[Team]:
+        """Idle workers of the program, `most` at most."""
+        return self.resources.workers.team(most)
+
+    @contextmanager
+    def arena(self, members: int) -> Iterator[Arena]:
+        """An arena for so many workers, with undefined contents. After an exception it is not used again."""
+        arena = self._arenas.take(members)
+        yield arena
+        self._arenas.give_back(arena)
+
+
+def _result_shape(type_: Type, count: int, steps: int) -> tuple[int, ...]:
+    """The shape of a result of `count` samples in so many steps: without a row for each sample, it has one a step."""
+    return (count, *type_.shape(1)[1:]) if type_.is_batched else (steps, *type_.shape(1))
+
+
+def _result_bytes(type_: Type, shape: tuple[int, ...]) -> int:
+    """The bytes of a result."""
+    return DTYPES[type_.dtype].bytes * math.prod(shape)
+
+
+def result_of(type_: Type, shape: tuple[int, ...]) -> Array:
+    """Memory for a result, with slack behind it, because tiles read past the end."""
+    return Memory(_result_bytes(type_, shape) + SLACK, unwritten=True).array(0, type_.dtype, shape)
