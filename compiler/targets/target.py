@@ -180,7 +180,7 @@ class Timed(Executable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The code from which an executable can be opened again: object code of its own, and the names of kernels in the cache."""
+    """The code from which an executable can be opened again: its own object code, and names of kernels in the cache."""
 
     step: bytes
     kernels: tuple[str, ...]
