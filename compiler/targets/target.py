@@ -35,7 +35,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a target is asked to build.
+    """The request to build a program.
 
     `graph` went through all passes. `make_plan` returns its plan; all workers of the program take part in it if its
     argument is true, otherwise only as many as a step of its size is worth. It raises NotEnough if there is no memory
@@ -123,7 +123,7 @@ class Workspace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What the runtime provides for each call of an executable.
+    """The arrays and the memory that the runtime provides for each call of an executable.
 
     `inputs` and `results` are the types of the arrays, by name; a name such as `rows.step.time` is a table of
     ir/index_tables.py. `per_step` are the inputs with a value for each step. `room` is the most samples of a step, and
@@ -180,7 +180,7 @@ class Timed(Executable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What an executable can be opened from again: object code of its own, and the names of kernels in the cache."""
+    """The code from which an executable can be opened again: its own object code, and names of kernels in the cache."""
 
     step: bytes
     kernels: tuple[str, ...]
@@ -196,7 +196,7 @@ class Storable(Executable, Protocol):
 
 
 class Target(Protocol):
-    """What programs can be built for. `name` is for messages; plans are made for `machine`."""
+    """A way to run programs. `name` is for messages; plans are made for `machine`."""
 
     @property
     def name(self) -> str: ...
