@@ -1,7 +1,8 @@
 """Prints a lowered program: its buffers and tasks with all that they compute, and a plan with its addresses.
 
-For `netc explain --after lower` and `--after plan`, and for golden tests. listing_parser.py reads the text back.
-Buffers of leaves and results have their names, temporaries are m0, m1, ... in the order in which tasks touch them.
+For `netc explain --after lower` and `--after plan`, and for golden tests. listing_parser.py and plan_parser.py read the
+text back. Buffers of leaves and results have their names, temporaries are m0, m1, ... in the order in which tasks
+touch them.
 """
 
 import itertools

@@ -1,25 +1,23 @@
-"""Reads the lowered programs and plans that listing.py prints.
+"""Reads the lowered programs that listing.py prints; plan_parser.py adds the lines of plans.
 
 The values of a task are only known by number and operation then: they stand for values of a graph that is not there.
 Raises ValueError with the line that cannot be read.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
-from netc.compiler.ir.types import BATCH, Dim, Sizes, Type, parse_type
+from netc.compiler.ir.types import Dim, Type, parse_type
 from netc.compiler.ir.value import Value
 from netc.compiler.program.kernel_parser import parse_count, parse_kernel
 from netc.compiler.program.kernels import Contraction, Kernel
-from netc.compiler.program.listing import LOOPS, MEMORIES, ONCE
+from netc.compiler.program.listing import LOOPS, ONCE
 from netc.compiler.program.names import NAME, unquoted
-from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.product import TOUCHED, WALKS, Loop, Product
-from netc.compiler.program.schedule import TABLES, Address, Call, Count, Group, Schedule
+from netc.compiler.program.schedule import Address, Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk, buffer_numbers
 from netc.dsl.source import NOWHERE
 
@@ -28,7 +26,7 @@ _BUFFER = re.compile(
     r"(?P<per_step>, a value a step)?"
 )
 _NAMES = re.compile(r"(?P<word>leaves|results): (?P<names>.+)")
-_NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
+NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
 _TASK = re.compile(
     rf"task \d+: (?:loop|product) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)|(?P<rows>\d+) rows"
     rf"|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
@@ -44,40 +42,16 @@ _POINTER = re.compile(
 )
 _LOOP = re.compile(rf"(?P<name>{'|'.join(LOOPS)}) = (?P<count>.+?): (?P<strides>.*)")
 _WRITES = re.compile(r"writes (?P<names>.*)")
-_ADDRESS = re.compile(
-    rf"(?:(?P<memory>{'|'.join(MEMORIES.values())})|table (?P<table>{NAME})) \+ (?P<offset>-?\d+)"
-    r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?:, (?P<step>-?\d+) a row before the step)?"
-)
-_SIZES = re.compile(r"sizes(?P<several> of dimensions)?: (?P<sizes>.*)")
-_SIZE = re.compile(rf"(?P<dim>{NAME}) = (?P<size>\d+)")
-_ARENAS = re.compile(r"shared arena (?P<shared>\d+) bytes, each worker's own (?P<private>\d+) bytes")
-_VARYING = re.compile(r"varying: (?P<dims>.+)")
-_TABLE = re.compile(rf"table (?P<name>{NAME}): (?P<fixed>\d+) bytes a step, (?P<each>\d+) a sample")
-_GROUP = re.compile(
-    rf"(?:rows of (?P<samples>{NAME})|(?P<pieces>\d+) rows|(?P<shards>\d+) shards of at most (?P<shard>\d+) samples"
-    rf"|steps of (?P<steps>{NAME})(?P<reversed>, from the last)?|one worker)"
-    r"(?:, (?P<band>\d+) at a time)?(?:, in multiples of (?P<grain>\d+))?"
-)
 _UNNAMED = re.compile(r"[ms]\d+")
-_MEMORY_OF = {name: memory for memory, name in MEMORIES.items()}
 
 
 def parse_tasks(text: str) -> Tasks:
     """Returns the lowered program that `task_lines` printed."""
-    reader = _Reader()
+    reader = ProgramReader()
     for line in text.splitlines():
         reader.read(line)
     reader.end_task()
     return reader.program
-
-
-def parse_plan(text: str) -> tuple[Tasks, Plan]:
-    """Returns the plan that `plan_lines` printed, and its program with the tasks in the order of the plan."""
-    reader = _PlanReader()
-    for line in text.splitlines():
-        reader.read(line)
-    reader.end_task()
-    return reader.program, reader.plan()
 
 
 @dataclass(slots=True)
@@ -93,7 +67,7 @@ class _OpenTask:
     writes: frozenset[Buffer] = frozenset()
 
 
-class _Reader:
+class ProgramReader:
     """Reads the lines of a lowered program."""
 
     def __init__(self) -> None:
@@ -119,7 +93,7 @@ class _Reader:
     def read_head(self, text: str) -> None:
         """Reads a line before the first task."""
         if match := _NAMES.fullmatch(text):
-            for item in _NAMED.finditer(match["names"]):
+            for item in NAMED.finditer(match["names"]):
                 name, buffer = unquoted(item["name"]), self.buffer(item["buffer"] or item["name"])
                 if match["word"] == "leaves":
                     self.program.leaves[name] = buffer
@@ -156,7 +130,7 @@ class _Reader:
         elif task.dtype is not None and (match := _LOOP.fullmatch(text)):
             task.loops[match["name"]] = _product_loop(match)
         elif match := _WRITES.fullmatch(text):
-            task.writes = frozenset(self.buffer(item["name"]) for item in _NAMED.finditer(match["names"]))
+            task.writes = frozenset(self.buffer(item["name"]) for item in NAMED.finditer(match["names"]))
         else:
             task.lines.append(text)
 
@@ -231,92 +205,3 @@ def _product_loop(match: re.Match[str]) -> Loop[Count]:
         operand, _, stride = item.partition(" + ")
         strides[operand] = parse_count(stride)
     return Loop(parse_count(match["count"]), **strides)
-
-
-class _PlanReader(_Reader):
-    """Reads the lines of a plan."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: Sizes = 0
-        self.arenas = (0, 0)
-        self.dims: tuple[str, ...] = ()
-        self.tables: dict[str, tuple[int, int]] = {}
-        self.phases: list[list[tuple[re.Match[str], list[Call]]]] = []
-
-    def read(self, line: str) -> None:
-        text = line.strip()
-        if re.fullmatch(r"phase \d+", text):
-            self.end_task()
-            self.phases.append([])
-        elif self.phases and (match := _GROUP.fullmatch(text)):
-            self.end_task()
-            self.phases[-1].append((match, []))
-        else:
-            super().read(line)
-
-    def read_head(self, text: str) -> None:
-        if match := _SIZES.fullmatch(text):
-            sizes = {unquoted(item["dim"]): int(item["size"]) for item in _SIZE.finditer(match["sizes"])}
-            self.sizes = sizes if match["several"] else sizes[BATCH]
-        elif match := _ARENAS.fullmatch(text):
-            self.arenas = (int(match["shared"]), int(match["private"]))
-        elif match := _VARYING.fullmatch(text):
-            self.dims = tuple(unquoted(item["name"]) for item in _NAMED.finditer(match["dims"]))
-        elif match := _TABLE.fullmatch(text):
-            self.tables[match["name"]] = (int(match["fixed"]), int(match["each"]))
-        else:
-            super().read_head(text)
-
-    def address(self, text: str) -> Address:
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise ValueError(f"not an address: {text}")
-        if match["table"] and match["table"] not in self.tables:
-            raise ValueError(f"there is no table {match['table']}")
-        memory = TABLES + list(self.tables).index(match["table"]) if match["table"] else _MEMORY_OF[match["memory"]]
-        lead, shard, step = (int(match[word] or 0) for word in ("lead", "shard", "step"))
-        return Address(memory, int(match["offset"]), lead, shard, step)
-
-    def end_task(self) -> list[Address | None]:
-        if self.open is None:
-            return []
-        addresses = super().end_task()
-        task = self.program.tasks[-1]
-        if not self.phases or not self.phases[-1]:
-            raise ValueError("a task outside of a group")
-        filled = [address for address in addresses if address is not None]
-        if len(filled) != len(addresses):
-            raise ValueError("a pointer without an address")
-        _, calls = self.phases[-1][-1]
-        calls.append(Call(task.kernel, (*filled, *task.counts)))
-        return addresses
-
-    def plan(self) -> Plan:
-        """Returns the plan of the lines so far."""
-        phases = tuple(tuple(_group(match, calls) for match, calls in phase) for phase in self.phases)
-        schedule = Schedule(phases, tuple(self.tables.values()), self.dims)
-        buffers = [self.buffer(name) for name in self.tables]
-        table_of = {buffer: Table(index, buffer.type) for index, buffer in enumerate(buffers)}
-        return Plan(
-            self.sizes,
-            *self.arenas,
-            schedule,
-            {buffer.name: table for buffer, table in table_of.items() if buffer.kind == "table"},
-            {str(result): table_of[buffer] for result, buffer in self.program.results.items() if buffer in table_of},
-            tuple(self.program.tasks),
-        )
-
-
-def _group(match: re.Match[str], calls: Sequence[Call]) -> Group:
-    kind = next((kind for kind in ("samples", "pieces", "shards", "steps") if match[kind]), "one")
-    dim = match["samples"] or match["steps"]
-    return Group(
-        kind,  # type: ignore[arg-type]  # one of the kinds above
-        tuple(calls),
-        int(match["band"] or match["shard"] or 1),
-        int(match["pieces"] or match["shards"] or 1),
-        int(match["grain"] or 1),
-        unquoted(dim) if dim else BATCH,
-        match["reversed"] is not None,
-    )

@@ -11,7 +11,8 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference
 from netc.compiler.planning.verify_plan import verify_plan
-from netc.compiler.program.listing_parser import parse_plan, parse_tasks
+from netc.compiler.program.listing_parser import parse_tasks
+from netc.compiler.program.plan_parser import parse_plan
 from netc.compiler.program.verify import verify_tasks
 from netc.dsl.source import Source
 

@@ -19,8 +19,9 @@ from netc.compiler.program.kernel_listing import count_text, expression_text, ke
 from netc.compiler.program.kernel_parser import parse_count, parse_expression, parse_kernel
 from netc.compiler.program.kernels import CustomKernel
 from netc.compiler.program.listing import plan_lines, task_lines
-from netc.compiler.program.listing_parser import parse_plan, parse_tasks
+from netc.compiler.program.listing_parser import parse_tasks
 from netc.compiler.program.plan import Plan, layout
+from netc.compiler.program.plan_parser import parse_plan
 from netc.compiler.program.scalars import Number
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Buffer, Task, Tasks
@@ -256,3 +257,53 @@ def test_a_custom_kernel_reads_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(OPERATIONS, "smooth")
     with pytest.raises(ValueError, match="no operation with a custom kernel"):
         parse_tasks(text)
+
+
+PLAN = """sizes: batch = 8
+shared arena 512 bytes, each worker's own 512 bytes
+x  f32[batch, 5], table
+y  f32[batch], result
+leaves: x
+results: output.y = y
+table x: 0 bytes a step, 20 a sample
+table y: 0 bytes a step, 4 a sample
+
+phase 0
+  rows of batch, 8 at a time, in multiples of 16
+    task 0: loop of %1 sum; rows of batch
+      p0 = x, 5 a row at table x + 0, 20 a row
+      p1 = y, 1 a row at table y + 0, 4 a row
+      for i0 < n0 = rows
+      for i1 < 5, folded
+      t0 = f32 p0[i0 * 5 + i1]
+      f32 p1[i0] = fold of t0 from f32(0.0) by a + b
+      writes y"""
+
+
+def test_a_plan_that_is_written_by_hand_is_checked() -> None:
+    program, planned = parse_plan(PLAN)
+    verify_plan(program, planned)
+    assert planned.sizes == 8
+    assert [group.band for phase in planned.schedule.phases for group in phase] == [8]
+
+
+BROKEN_PLANS = {
+    "rows that lie elsewhere": ("table y + 0, 4 a row", "table y + 0, 8 a row", AssertionError, "is at another place"),
+    "an element behind the end": ("i0 * 5 + i1", "i0 * 5 + i1 * 2", AssertionError, "reaches element"),
+    "a table that is not there": ("at table x", "at table z", ValueError, "there is no table z"),
+    "a pointer without an address": (" at table x + 0, 20 a row", "", ValueError, "a pointer without an address"),
+    "a task outside of a group": (
+        "  rows of batch, 8 at a time, in multiples of 16\n",
+        "",
+        ValueError,
+        "outside of a group",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_PLANS)
+def test_a_broken_plan_is_caught(name: str) -> None:
+    before, after, error, message = BROKEN_PLANS[name]
+    assert before in PLAN
+    with pytest.raises(error, match=message):
+        verify_plan(*parse_plan(PLAN.replace(before, after)))

@@ -25,8 +25,9 @@ from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines, title
-from netc.compiler.program.listing_parser import parse_plan, parse_tasks
+from netc.compiler.program.listing_parser import parse_tasks
 from netc.compiler.program.plan import layout
+from netc.compiler.program.plan_parser import parse_plan
 from netc.compiler.program.tasks import Buffer, Tasks, all_of
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import Machine
