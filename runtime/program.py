@@ -168,7 +168,7 @@ class Program:
 
     @property
     def target(self) -> Target:
-        """What the steps of this program are built for."""
+        """The target that the steps of this program are built for."""
         return self._compiled.options.target
 
     @property

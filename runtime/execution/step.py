@@ -75,7 +75,7 @@ class Step:
 
     @property
     def executable(self) -> Executable | None:
-        """What the target built, if it was built yet."""
+        """Returns the executable, or None if the target has not built it yet."""
         return self.loaded.executable if self.loaded is not None else None
 
     @property
