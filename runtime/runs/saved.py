@@ -7,6 +7,7 @@ have no varying dimension; `_record` says what else is left out.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -200,7 +201,7 @@ def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | No
     except NotEnough:
         return None
     progress = load_checkpoint(folder / CHECKPOINT, resources.state.arrays)
-    if record.keeps_best and (folder / BEST).exists():
+    if record.keeps_best and os.path.exists(folder / BEST):
         load_checkpoint(folder / BEST, resources.state.arrays)
     read_metrics(folder / METRICS, progress.epoch, progress.metrics)  # a damaged run is refused, as `open_run` does
     return SavedPrediction(record, _source(info, text), states, loaded)
