@@ -1,14 +1,39 @@
 """Runs `netc` commands for the tests, each in a forked process, because importing netc anew takes a second.
 
-This process has imported netc and done nothing else. It reads one command per line, as JSON: arguments, folder,
-environment, and the files for the output. It writes the exit status of each.
+This process has imported all of netc that does without Numba, and done nothing else. It reads one command per line, as
+JSON: arguments, folder, environment, and the files for the output. It writes the exit status of each.
 """
 
 import json
 import os
+import pkgutil
 import sys
+from importlib import import_module
 
+import polars  # noqa: F401  as commands that read data do
+
+import netc
 from netc.commands.main import main
+from netc.commands.table import app_of
+
+# modules that run a command, that not every installation can import, or that import Numba
+_SKIPPED = (
+    "__main__",
+    "netc.testing",
+    "targets.cpu.jit",
+    "targets.cpu.math",
+    "targets.cpu.memory",
+    "targets.cpu.sums",
+    "targets.cpu.tile",
+)
+
+
+def preload() -> None:
+    """Imports netc's modules, which commands import when they need them."""
+    for module in pkgutil.walk_packages(netc.__path__, "netc."):
+        if not any(name in module.name for name in _SKIPPED):
+            import_module(module.name)
+    app_of()
 
 
 def become(request: dict) -> None:
@@ -31,6 +56,7 @@ def become(request: dict) -> None:
 def serve() -> None:
     """Serves until the input ends. A forked child leaves through `main`, which raises SystemExit."""
     sys.path.pop(0)  # the folder of the tests, which commands do not have on their path
+    preload()
     requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in requests:
         child = os.fork()
