@@ -261,7 +261,7 @@ def test_threads_that_give_other_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(self: steps.Step, *arguments: Any) -> Any:
         results = real(self, *arguments)
         if self.members == 3 and self.is_update:
-            bias = self.state.arrays["h.dense.b"]
+            bias = self.resources.state.arrays["h.dense.b"]
             bias[0] = np.nextafter(bias[0], np.float32(1))
         return results
 
