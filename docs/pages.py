@@ -488,7 +488,8 @@ A record is found by a hash of everything that decides it: the run's settings, i
 netc, the installed packages with their entry points, Python, and the machine. A record is a miss if it is
 missing, damaged, of another form or made for fewer rows, or if one of its kernels is no longer in the cache. Then the
 compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or
-with images kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
+with images kept as bytes, for windows of a series and options of a reader, for texts that import others, with
+plug-ins, and for `--output`, `--given` and `--beam`.
 
 ## Two ways to the same numbers
 

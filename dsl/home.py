@@ -1,8 +1,8 @@
 """The user's cache folder: where it is, whether it can be trusted, and how large it may become.
 
-It holds what netc can make again: compiled kernels, copies of data tables, the parser's tables. NETC_CACHE names
-another folder, NETC_CACHE_LIMIT another size. If the folder cannot be trusted or used, netc warns once and works
-without a cache.
+It holds what netc can make again: compiled kernels, copies of data tables, the parser's tables, saved predictions.
+NETC_CACHE names another folder, NETC_CACHE_LIMIT another size. If the folder cannot be trusted or used, netc warns
+once and works without a cache.
 """
 
 import os

@@ -41,13 +41,12 @@ def write_predictions(
     """
     from netc.runtime.runs import saved
 
-    if selection.is_default and (prediction := saved.open_saved(run, threads)) is not None:
-        outputs = prediction.predict(prediction.read(_source_of(data, prediction.fitted.spec)))
-        if outputs is not None:
-            _write(columns_of(prediction.facts, prediction.labels_of, outputs), out)
-            return
+    if selection.is_default and (columns := _from_cache(run, data, threads)) is not None:
+        _write(columns, out)
+        return
     import netc
 
+    name = saved.name_of(run) if selection.is_default else None
     opened = netc.open(run, threads)
     if selection.provided:
         from netc.commands import options
@@ -55,11 +54,22 @@ def write_predictions(
         options.known_values(opened.model, selection.provided)
     fields = _fields(opened, data, selection)
     predictions = opened.predict(fields, selection.beam, selection.outputs)
-    if selection.is_default:
-        saved.save(opened, fields)
     from netc.runtime import predictions as table
 
     _write(table.columns_of(opened, predictions), out)
+    if selection.is_default:
+        saved.save(opened, fields, name)
+
+
+def _from_cache(run: Path, data: Path, threads: int | None) -> dict[str, list[Any]] | None:
+    """Predicts by the record in the cache. Returns None if there is none that fits, and has freed its memory then."""
+    from netc.runtime.runs import saved
+
+    prediction = saved.open_saved(run, threads)
+    if prediction is None:
+        return None
+    outputs = prediction.predict(prediction.read(_source_of(data, prediction.fitted.spec)))
+    return None if outputs is None else columns_of(prediction.facts, prediction.labels_of, outputs)
 
 
 def _source_of(data: Path, spec: "DataSpec") -> "SourceSpec":

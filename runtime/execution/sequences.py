@@ -118,7 +118,8 @@ class SequenceStep(Step):
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Like Step.run; sequences are Ragged, and so are results that have a row for each step."""
         loaded = self._with_room(fields, order)
-        if self.is_same and not self.gives_rows:
+        reads_sequences = any(isinstance(fields.get(name), Ragged) for name in loaded.interface.inputs)
+        if self.is_same and not self.gives_rows and not reads_sequences:
             arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
             return {**self.run_arrays(loaded, arrays, order)}
         parts: dict[str, list[Any]] = {}

@@ -1,4 +1,4 @@
-"""Saved predictions: what `netc predict RUN DATA` needs of a run, as plain data and object code in the cache.
+"""Saved predictions: a record in the cache with all that `netc predict RUN DATA` needs of a run.
 
 A prediction by the compiler (run.py) saves it; later ones read it and run neither the parser, nor a pass, nor LLVM. A
 record is found by all that decides it (`_name_of`). One that is missing, damaged or too small for the data is a miss:
@@ -25,6 +25,7 @@ from netc.compiler.program.schedule import Schedule
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Code, Planned, Storable
 from netc.dsl import records
+from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.available import NotEnough, require
@@ -84,7 +85,10 @@ class _Data(msgspec.Struct, frozen=True):
 
 
 class _Program(msgspec.Struct, frozen=True):
-    """The parameters' memory, and a plan without phases; its code are `kernels`, by name, and the record's own."""
+    """The parameters' memory, and the plan without its phases.
+
+    Its code is that of `kernels`, by name, and the object code behind the record.
+    """
 
     machine: Machine
     batch: int  # the declared one
@@ -109,7 +113,7 @@ class _Record(msgspec.Struct, frozen=True):
     data: _Data
     program: _Program
     facts: OutputFacts
-    undone: tuple[str, ...]  # the targets whose steps predictions go back through
+    undone: tuple[str, ...]  # the targets whose steps are undone in predictions
 
 
 class SavedPrediction:
@@ -129,6 +133,11 @@ class SavedPrediction:
     @property
     def facts(self) -> OutputFacts:
         return self._record.facts
+
+    @property
+    def members(self) -> int:
+        """The largest number of workers of a prediction."""
+        return self._loaded.members
 
     def read(self, source: SourceSpec) -> dict[str, Field]:
         """The inputs of new data. Faults E08xx where it is wrong."""
@@ -217,6 +226,11 @@ def _plan(program: _Program) -> Plan:
     return Plan(program.samples, program.shared, program.private, schedule, program.inputs, program.results, ())
 
 
+def name_of(folder: Path) -> str | None:
+    """The name of a run's record as its files are now, or None as in `_name_of`. Faults E1001 as `open_run`."""
+    return _name_of(*read_info(folder))
+
+
 def _name_of(info: RunInfo, text: str, states: States) -> str | None:
     """The name of a run's record, or None if the run may depend on something that the name does not contain.
 
@@ -231,19 +245,30 @@ def _name_of(info: RunInfo, text: str, states: States) -> str | None:
 # ------------------------------------------------------------------ writing
 
 
-def save(run: "Run", fields: Mapping[str, Field]) -> None:
-    """Save what a prediction of all outputs from these fields needed, if it can be saved."""
+def save(run: "Run", fields: Mapping[str, Field], name: str | None) -> None:
+    """Saves what a prediction of all outputs from these fields needed, if it can be saved.
+
+    `name` is what `name_of` returned before the run was opened. Nothing is saved if the run or netc has changed since.
+    """
+    if name is None or name != _name_now(run.folder):
+        return
     step = run.program.prediction_step(fields)
-    info, text, states = read_info(run.folder)
-    name, record = _name_of(info, text, states), _record(run, step, fields)
-    code = _code(step)
-    if name is not None and record is not None and code is not None:
+    code = step.executable.code if isinstance(step.executable, Storable) else None
+    record = _record(run, step, fields, code) if code is not None else None
+    if code is not None and record is not None:
         head = json_text(msgspec.to_builtins(record)).encode()
         assert b"\n" not in head, "JSON escapes line breaks"
         records.write(name, head + b"\n" + code.step)
 
 
-def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | None:
+def _name_now(folder: Path) -> str | None:
+    try:
+        return name_of(folder)
+    except Fault:  # the run was deleted meanwhile
+        return None
+
+
+def _record(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code) -> _Record | None:
     """The record of a prediction step, or None where it needs more than a record holds.
 
     These are varying dimensions, leaves that the runtime computes, plug-ins, and data blocks with windows, options of a
@@ -252,8 +277,7 @@ def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | 
     model, spec = run.model, run.spec
     values = (*model.graph.values(), *step.graph.values())
     is_plain = (
-        _code(step) is not None
-        and bool(fields)
+        bool(fields)
         and all(isinstance(field, np.ndarray) for field in fields.values())
         and not any(value.type.is_varying or value.type.is_held for value in values)
         and not step.given
@@ -265,7 +289,7 @@ def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | 
         return None
     try:
         data = _data(model, spec, step)
-        program = _program(model, step)
+        program = _program(model, step, code)
     except _NotPlain:
         return None
     return _Record(
@@ -277,13 +301,8 @@ def _record(run: "Run", step: "Step", fields: Mapping[str, Field]) -> _Record | 
     )
 
 
-def _code(step: "Step") -> Code | None:
-    """The code of a step, or None if its executable cannot be saved."""
-    return step.executable.code if isinstance(step.executable, Storable) else None
-
-
 class _NotPlain(Exception):
-    """Something is not in the model's own text, or no plain value."""
+    """A span lies outside the model's text, or an argument is not a plain number or text."""
 
 
 def _has_plugins() -> bool:
@@ -328,10 +347,11 @@ def _place(span: Span, source: Source) -> _Place:
     return span.start, span.end
 
 
-def _program(model: "Model", step: "Step") -> _Program:
-    plan, code = step.plan, _code(step)
+def _program(model: "Model", step: "Step", code: Code) -> _Program:
+    from netc.runtime.execution.step import members_of
+
+    plan = step.plan
     assert plan is not None
-    assert code is not None
     types, offsets, nbytes = state_layout(model, None)
     if offsets != step.resources.state.offsets:  # the optimizer's states are in the same memory
         raise _NotPlain
@@ -340,7 +360,7 @@ def _program(model: "Model", step: "Step") -> _Program:
         machine=step.resources.target.machine,
         batch=step.batch,
         samples=size_of(BATCH, plan.sizes),
-        is_shared=step.members > 1,
+        is_shared=members_of(step.graph, plan.sizes, 2) > 1,
         arrays=types,
         offsets=offsets,
         nbytes=nbytes,

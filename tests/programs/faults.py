@@ -222,7 +222,7 @@ MENDS = (
                 "",
             ),
             Edit(
-                "runtime/execution/step.py",
+                "compiler/targets/reference/target.py",
                 "results = {name: np.array(value) for name, value in results.items()}",
                 "results = dict(results)",
             ),

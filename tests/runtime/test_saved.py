@@ -234,6 +234,52 @@ def test_the_key_contains_everything_that_decides_a_prediction(
     assert saved.open_saved(trained / "run") is not None
 
 
+def test_a_run_that_changes_during_a_prediction_is_not_saved(
+    trained: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler predicts by what it opened; the files may be another run's when the prediction is saved."""
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    by_compiler = netc.open
+
+    def open_and_change(*arguments: object) -> netc.Run:
+        opened = by_compiler(*arguments)
+        info = decoded((run / "run.json").read_bytes())
+        info.seed += 1
+        (run / "run.json").write_bytes(encoded(info))
+        return opened
+
+    monkeypatch.setattr(netc, "open", open_and_change)
+    write_predictions(run, trained / "data.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().startswith("kind,size")
+    assert not list(cache.glob("prediction-*"))
+
+
+def test_a_run_that_vanishes_during_a_prediction_still_predicts(
+    trained: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    by_compiler = netc.open
+
+    def open_and_delete(*arguments: object) -> netc.Run:
+        opened = by_compiler(*arguments)
+        shutil.rmtree(run)
+        return opened
+
+    monkeypatch.setattr(netc, "open", open_and_delete)
+    write_predictions(run, trained / "data.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().startswith("kind,size")
+
+
+def test_threads_of_one_prediction_do_not_limit_later_ones(
+    trained: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netc.runtime.execution.step._WORTH_SHARING", 0)
+    write_predictions(trained / "run", trained / "data.csv", trained / "out.csv", threads=1)
+    later = saved.open_saved(trained / "run", threads=2)
+    assert later is not None
+    assert later.members == 2
+
+
 @pytest.mark.parametrize(
     "selection", [Selection(outputs=["size"]), Selection(provided=["h"]), Selection(beam=2), Selection(plugins=["os"])]
 )

@@ -419,19 +419,19 @@ def test_a_fork_waits_for_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(self: Step, *arguments: Any) -> Any:
         if self.is_update:
-            kept = {name: array.copy() for name, array in self.state.arrays.items()}
-            for array in self.state.arrays.values():
+            kept = {name: array.copy() for name, array in self.resources.state.arrays.items()}
+            for array in self.resources.state.arrays.values():
                 array[...] = 0
             is_inside.set()
             time.sleep(0.1)
             for name, array in kept.items():
-                self.state.arrays[name][...] = array
+                self.resources.state.arrays[name][...] = array
         return real(self, *arguments)
 
     monkeypatch.setattr(Step, "run", run)
     thread = threading.Thread(target=program.step, args=(fields,))
     thread.start()
-    is_inside.wait()
+    assert is_inside.wait(60)
     assert succeeds_in_child(lambda: np.array_equal(program.predict({"x": fields["x"]})["p"], after_each_step()[1]))
     thread.join()
 

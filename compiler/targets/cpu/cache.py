@@ -17,7 +17,9 @@ from pathlib import Path
 from netc.dsl import eviction, home, temporary
 
 _DIGEST = 32
-_SOURCES = ("program", "targets", "targets/cpu")  # folders of the compiler whose files decide object code
+# folders and files of the compiler that decide object code
+_SOURCES = ("targets", "targets/cpu", "program", "ir/types.py")
+_NOT_CODE = ("listing", "parser", "verify")  # in the names of files that only print, read or check programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,10 @@ def _toolchain() -> dict[str, str]:
 
     sources = hashlib.sha256()
     compiler = Path(__file__).parent.parent.parent
-    for folder in _SOURCES:
-        for path in sorted((compiler / folder).glob("*.py")):
-            sources.update(path.read_bytes())
+    for name in _SOURCES:
+        for path in sorted((compiler / name).glob("*.py")) if not name.endswith(".py") else [compiler / name]:
+            if not any(word in path.stem for word in _NOT_CODE):
+                sources.update(path.read_bytes())
     versions = {name: version(name) for name in ("netc", "numba", "llvmlite", "numpy")}
     return {"python": python_version(), **versions, "sources": sources.hexdigest()[:16]}
 

@@ -90,7 +90,7 @@ def _in_order(function: ast.FunctionDef) -> Callable[..., None]:
 
 
 def _product(dtype: str) -> Callable[..., None]:
-    """The product kernel over its arguments (kernels/product.py). An element's sum runs over the depth in order."""
+    """The product kernel over its arguments (program/product.py). An element's sum runs over the depth in order."""
 
     def product(access: Access, *arguments: Any) -> None:
         pointers, numbers = arguments[: len(POINTERS)], arguments[len(POINTERS) :]
