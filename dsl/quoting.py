@@ -110,11 +110,6 @@ def html_lines(text: str) -> str:
     return html.escape(escaped_lines(text))
 
 
-def html_attribute(text: str) -> str:
-    """The value of an attribute, with its quotes."""
-    return f'"{html.escape(escaped(text))}"'
-
-
 def svg_text(text: str) -> str:
     """Text between tags of XML, which forbids most control characters even as `&#27;`."""
     return html.escape(escaped(text))

@@ -18,20 +18,22 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 # what /proc/cpuinfo says of one processor at one moment
 _CHANGING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "apicid", "initial apicid", "core id", "physical id")
 _VARIABLES = ("NETC_TARGET", "NETC_DEBUG")
+_OWN_PACKAGES = ("netc", "netc.dsl", "netc.compiler", "netc.runtime")  # an editable install has a folder for each
 
 
 def fingerprint() -> str | None:
-    """Returns a text that differs where a program may differ, or None if the machine does not say what it is.
+    """Returns a text that differs where a program may differ.
 
+    Returns None if the machine does not say what it is, or if netc's files are not in folders, as in an archive.
     A file of netc is compared by its size and the time of its last change, as Python does before it imports one.
     """
     try:
         processor = [line for line in _first_processor() if not line.startswith(_CHANGING)]
+        variables = [f"{name}={os.environ.get(name, '')}" for name in _VARIABLES]
+        facts = (*processor, *_cache_sizes(), str(cores()), *variables, sys.version, *_packages())
+        return key_of(*facts, *(line for folder in _own_folders() for line in _files(folder)))
     except OSError:
         return None
-    variables = [f"{name}={os.environ.get(name, '')}" for name in _VARIABLES]
-    facts = (*processor, *_cache_sizes(), str(cores()), *variables, sys.version, *_packages())
-    return key_of(*facts, *_files(Path(__file__).parent.parent))
 
 
 def _first_processor() -> list[str]:
@@ -69,16 +71,25 @@ def _packages() -> Iterator[str]:
             yield _stamp(os.path.join(place, name, "entry_points.txt"))
 
 
+def _own_folders() -> list[Path]:
+    """The folders of netc's packages without those that are in another one of them."""
+    folders = []
+    for name in _OWN_PACKAGES:
+        place = getattr(sys.modules[name], "__file__", None)
+        if place is None:
+            raise OSError(f"{name} has no file")
+        folders.append(Path(place).resolve().parent)
+    return [folder for folder in folders if not set(folder.parents) & set(folders)]
+
+
 def _files(folder: Path) -> Iterator[str]:
     """The files of netc below a folder."""
-    with os.scandir(folder) as scan:
-        entries = sorted(scan, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.is_dir():
-            if entry.name != "__pycache__":
-                yield from _files(Path(entry.path))
-        elif entry.name.endswith(_SOURCES):
-            yield f"{entry.path} {_stamp(entry.path)}"
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if name.endswith(_SOURCES):
+            yield f"{path} {_stamp(str(path))}"
+        elif name != "__pycache__" and os.path.isdir(path):
+            yield from _files(path)
 
 
 def _stamp(path: str) -> str:

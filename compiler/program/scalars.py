@@ -88,6 +88,14 @@ class Conversion:
     operand: "Expression"
 
 
+_FUNCTIONS = (
+    *("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "sin", "cos", "erf", "pow", "rint", "floor", "sqrt", "unit"),
+    *("max_key", "min_key", "of_key"),
+)
+# the functions that kernels call, each with its element type; a target's table of words defines exactly these
+WORD_NAMES = frozenset(f"{name}_{dtype}" for name in _FUNCTIONS for dtype in ("f32", "f64")) | {"scramble_i32"}
+
+
 Expression = Name | Number | Unary | Binary | Logic | Comparison | Choice | Word | Conversion
 
 

@@ -28,30 +28,50 @@ _OPEN_END = re.compile(rb"(?:(?:\A|(?<=\n))\n?(?:thread '[^\n]*)?|\0[0-9a-f]*)\Z
 
 
 class _Filter:
-    """The pipe that stands for the error stream, from the first of the calls that overlap to the end of the last."""
+    """The pipe that stands for the error stream, from the first of the calls that overlap to the end of the last.
+
+    Raises OSError if the process has no error stream, and RuntimeError if no thread can start.
+    """
 
     def __init__(self) -> None:
         self._plain = os.dup(_STREAM)
-        self._source, target = os.pipe()
+        try:
+            self._source, self._target = os.pipe()
+        except OSError:
+            os.close(self._plain)
+            raise
         if fcntl is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
             with suppress(OSError):
-                fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                fcntl.fcntl(self._target, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._mark = b"\0" + secrets.token_hex(16).encode()  # written at the end: what follows is not ours to filter
         self._is_drained = threading.Event()
         self.panics: list[str] = []
-        os.dup2(target, _STREAM)
-        os.close(target)
-        threading.Thread(target=self._forward_all, daemon=True, name="netc error stream").start()
+        try:  # before the stream is replaced, which would be lost without a thread that reads from the pipe
+            threading.Thread(target=self._forward_all, daemon=True, name="netc error stream").start()
+        except RuntimeError:
+            for descriptor in (self._source, self._target, self._plain):
+                os.close(descriptor)
+            raise
+        os.dup2(self._target, _STREAM)
 
     def restore(self) -> None:
         """Puts the error stream back. All that was written to it before has been forwarded then."""
-        os.write(_STREAM, self._mark)
-        os.dup2(self._plain, _STREAM)
+        self._put_back()
+        os.write(self._target, self._mark)
+        os.close(self._target)
         self._is_drained.wait()
 
     def restore_in_child(self) -> None:
         """Puts the error stream back in a process that was forked, which does not have our thread."""
-        os.dup2(self._plain, _STREAM)
+        self._put_back()
+        for descriptor in (self._source, self._target, self._plain):
+            os.close(descriptor)
+
+    def _put_back(self) -> None:
+        """Makes the error stream what it was, unless somebody else has redirected or closed it meanwhile."""
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(_STREAM), os.fstat(self._target)):
+                os.dup2(self._plain, _STREAM)
 
     def _forward_all(self) -> None:
         pending = b""
@@ -99,7 +119,7 @@ class _Calls:
                     sys.stderr.flush()
                 try:
                     self._filter = _Filter()
-                except OSError:  # the process has no error stream
+                except (OSError, RuntimeError):  # the process has no error stream, or no thread can start
                     self._filter = None
             self._count += 1
 
@@ -120,8 +140,8 @@ class _Calls:
         if self._filter is not None:
             with suppress(AttributeError, OSError, ValueError):
                 sys.stderr.flush()
-            self._filter.restore()
-            self._filter = None
+            stream_filter, self._filter = self._filter, None  # a process forked from now on must not close its files
+            stream_filter.restore()
 
     def after_fork(self) -> None:
         """Starts anew in a process that was forked. The calls in progress belong to threads that it does not have."""

@@ -6,7 +6,6 @@ file stays on disk (store.py). polars is imported where a table is read, as that
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +55,28 @@ def simple_reader(
     return Reader(name, doc, read_table, suffixes)
 
 
-def _reader_of_module(name: str) -> Read:
-    """The function `read_NAME` of the module NAME_reader.py, which is imported when a table is read."""
+def _read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    from netc.runtime.data.parquet_reader import read_parquet
 
-    def read_table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-        function: Read = getattr(import_module(f"netc.runtime.data.{name}_reader"), f"read_{name}")
-        return function(path, shown, span, is_text)
+    return read_parquet(path, shown, span, is_text)
 
-    return read_table
+
+def _read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    from netc.runtime.data.jsonl_reader import read_jsonl
+
+    return read_jsonl(path, shown, span, is_text)
+
+
+def _read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    from netc.runtime.data.text_reader import read_text
+
+    return read_text(path, shown, span, is_text)
+
+
+def _read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    from netc.runtime.data.idx_reader import read_idx
+
+    return read_idx(path, shown, span, is_text)
 
 
 def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
@@ -75,11 +88,11 @@ READERS = {
     reader.name: reader
     for reader in (
         Reader("csv", "A table of text, also as .gz. The model says which columns are numbers.", read_csv, (".csv",)),
-        Reader("parquet", "A table of typed columns.", _reader_of_module("parquet"), (".parquet",)),
+        Reader("parquet", "A table of typed columns.", _read_parquet, (".parquet",)),
         Reader(
             "jsonl",
             "A JSON object a line, also as .gz; lists of one shape are arrays.",
-            _reader_of_module("jsonl"),
+            _read_jsonl,
             (".jsonl",),
         ),
         Reader("npz", "NumPy arrays by name; no Python objects.", read_npz, (".npz",)),
@@ -87,13 +100,13 @@ READERS = {
             "text",
             'A text, also as .gz, read as a series: field("text") -> characters (or words) -> vocabulary -> '
             "window(100).",
-            _reader_of_module("text"),
+            _read_text,
             (".txt",),
         ),
         Reader(
             "idx",
             "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",
-            _reader_of_module("idx"),
+            _read_idx,
             takes_folder=True,
         ),
         Reader(

@@ -6,6 +6,8 @@ import pytest
 
 from netc.compiler.targets.cpu.linked import Unloadable, load
 
+_CODE, _RELOCATIONS, _BARE_RELOCATIONS, _NOTE, _INITIALISERS, _INDIRECT = 1, 4, 9, 7, 14, 0x60000000
+
 
 def assembled(text: str) -> bytes:
     """The object code of a text in LLVM IR, compiled like a schedule."""
@@ -76,6 +78,43 @@ def test_code_for_another_processor_is_refused(machine: int) -> None:
     struct.pack_into("<H", content, 18, machine)
     with pytest.raises(Unloadable):
         load([bytes(content)])
+
+
+def with_type(content: bytes, before: int, after: int) -> bytes:
+    """An object whose sections of one type, as far as they are loaded or relocate such sections, have another one."""
+    changed = bytearray(content)
+    start, count = struct.unpack_from("<Q", content, 40)[0], struct.unpack_from("<H", content, 60)[0]
+    for header in range(start, start + 64 * count, 64):
+        _, type_, flags = struct.unpack_from("<IIQ", content, header)
+        if type_ == before and (flags & 2 or type_ == _RELOCATIONS):
+            struct.pack_into("<I", changed, header + 4, after)
+    assert changed != content
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("type_", [_NOTE, _INITIALISERS, _INDIRECT])
+def test_loaded_sections_of_other_types_are_refused(type_: int) -> None:
+    with pytest.raises(Unloadable, match=f"of the type {type_}"):
+        load([assembled(TWICE), with_type(assembled(OTHER), _CODE, type_)])
+
+
+def test_relocations_without_addends_are_refused() -> None:
+    with pytest.raises(Unloadable, match="no addends"):
+        load([with_type(assembled(TWICE), _RELOCATIONS, _BARE_RELOCATIONS), assembled(OTHER)])
+
+
+@pytest.mark.parametrize("table", ["ctors", "dtors"])
+def test_functions_to_run_at_the_start_or_the_end_are_refused(table: str) -> None:
+    text = f"""
+define internal void @start() {{
+  store volatile i64 9, ptr @counter
+  ret void
+}}
+%entry = type {{ i32, ptr, ptr }}
+@llvm.global_{table} = appending global [1 x %entry] [%entry {{ i32 1, ptr @start, ptr null }}]
+"""
+    with pytest.raises(Unloadable, match="has a section"):
+        load([assembled(TWICE + text), assembled(OTHER)])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.6, 0.9])

@@ -115,16 +115,61 @@ def test_a_program_that_is_started_meanwhile_keeps_its_error_stream(capfd: pytes
     assert text == "from a child"
 
 
+def open_files() -> list[str]:
+    """The numbers of the process's open files."""
+    return os.listdir("/proc/self/fd")
+
+
 def test_a_process_that_is_forked_meanwhile_writes_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+    before = open_files()
     with quiet_panics():
         child = os.fork()
         if not child:
+            if open_files() != before:
+                os._exit(1)
             os.write(2, b"from a fork\n")
             with quiet_panics():
                 os.write(2, PANIC.encode())
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
     assert capfd.readouterr().err == "from a fork\n"
+
+
+def test_files_are_read_where_no_thread_can_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    (tmp_path / "t.csv").write_text("a\n1\n", encoding="utf-8")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    before = open_files()
+    with quiet_panics():
+        assert open_files() == before
+        os.write(2, b"as before\n")
+    assert len(read("csv", tmp_path / "t.csv", "t.csv", NOWHERE)) == 1
+    assert capfd.readouterr().err == "as before\n"
+
+
+def test_an_error_stream_that_is_redirected_meanwhile_stays_so(tmp_path: Path) -> None:
+    program = (
+        "import os\nfrom netc.runtime.data.panics import quiet_panics\n"
+        "with quiet_panics():\n    os.write(2, b'before\\n')\n"
+        "    os.dup2(os.open('other', os.O_CREAT | os.O_WRONLY), 2)\n    os.write(2, b'within\\n')\n"
+        "os.write(2, b'after\\n')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert result.stderr == "before\n"
+    assert (tmp_path / "other").read_text(encoding="utf-8") == "within\nafter\n"
+
+
+def test_an_error_stream_may_be_closed_meanwhile(tmp_path: Path) -> None:
+    program = (
+        "import os\nfrom netc.runtime.data.panics import quiet_panics\n"
+        "with quiet_panics():\n    os.write(2, b'before\\n')\n    os.close(2)\nprint('done')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert (result.stdout, result.stderr) == ("done\n", "before\n")
 
 
 def test_without_an_error_stream_files_are_read(tmp_path: Path) -> None:

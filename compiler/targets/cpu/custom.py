@@ -1,6 +1,7 @@
 """Writes custom kernels: the user's Python function (program/custom.py) in the words of all kernels.
 
-There are no global names and no functions but those of math.py, so that the text alone defines the kernel.
+There are no global names and no functions but the words of kernels (scalars.py), so that the text alone defines the
+kernel. Numba is not imported, because a warm start does without it.
 """
 
 import ast
@@ -11,6 +12,7 @@ from typing import Any
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.custom import definition
 from netc.compiler.program.kernels import Array, CustomKernel
+from netc.compiler.program.scalars import WORD_NAMES
 from netc.compiler.targets.cpu.loops import SCOPES
 
 _REFUSED = (
@@ -95,8 +97,6 @@ class _Rewriter(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        from netc.compiler.targets.cpu.math import WORDS  # imports Numba, which a warm start does without
-
         called = node.func
         of_math = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "math"
         name = called.attr if isinstance(called, ast.Attribute) and of_math else ast.unparse(called)
@@ -105,7 +105,7 @@ class _Rewriter(ast.NodeTransformer):
         arguments = [self.visit(argument) for argument in node.args]
         if name in _PLAIN and not of_math:
             return ast.Call(ast.Name(name), arguments, [])
-        if not of_math or f"{name}_{self.dtype}" not in WORDS:
+        if not of_math or f"{name}_{self.dtype}" not in WORD_NAMES:
             raise ValueError(f"a kernel does not know `{ast.unparse(called)}`")
         typed = [self._word(DTYPES[self.dtype].word, argument) for argument in arguments]
         return self._word(f"{name}_{self.dtype}", *typed)

@@ -29,7 +29,8 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 _ELF64_LITTLE_ENDIAN, _OBJECT, _X86_64 = b"\x7fELF\x02\x01\x01", 1, 62
-_SYMBOLS, _RELOCATIONS, _NO_BITS, _UNWIND = 2, 4, 8, 0x70000001  # types of sections
+_PROGRAM, _SYMBOLS, _RELOCATIONS, _NO_BITS, _BARE_RELOCATIONS, _UNWIND = 1, 2, 4, 8, 9, 0x70000001  # types of sections
+_NEVER_RUN = (".ctors", ".dtors")  # sections with functions that a linker would call at the start and the end
 _WRITE, _ALLOCATED, _THREAD_LOCAL = 1, 2, 0x400  # flags of sections
 _ADDRESS_64, _OFFSET_64 = 1, 24  # relocations: R_X86_64_64 and R_X86_64_PC64
 _LOCAL, _FIRST_SPECIAL = 0, 0xFF00  # the binding of a local symbol; numbers that are no sections
@@ -60,6 +61,7 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
+    name: str
     type: int
     flags: int
     offset: int
@@ -70,7 +72,10 @@ class _Section:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it is part of the program in memory. Nothing unwinds the stack through compiled code."""
+        """Whether it is part of the program in memory.
+
+        Tables for unwinding are left out: nothing unwinds the stack through compiled code.
+        """
         return bool(self.flags & _ALLOCATED and self.size and self.type != _UNWIND)
 
 
@@ -126,6 +131,8 @@ def _placed(objects: Sequence[bytes]) -> tuple[list[_Object], int, int]:
                     continue
                 if section.flags & _THREAD_LOCAL:
                     raise Unloadable("an object has data of each thread")
+                if section.type not in (_PROGRAM, _NO_BITS) or section.name.startswith(_NEVER_RUN):
+                    raise Unloadable(f"an object has a section {section.name} of the type {section.type}")
                 alignment = max(section.alignment, _LINE)
                 size = -(-size // alignment) * alignment
                 file.places[number] = size
@@ -138,17 +145,18 @@ def _sections(content: bytes) -> list[_Section]:
     """The sections of an object file."""
     if not content.startswith(_ELF64_LITTLE_ENDIAN):
         raise Unloadable("this is no ELF object of 64 bits")
-    kind, machine, _, _, _, start, _, _, _, _, _, count, _ = _HEADER.unpack_from(content)
+    kind, machine, _, _, _, start, _, _, _, _, _, count, number_of_names = _HEADER.unpack_from(content)
     if kind != _OBJECT or machine != _X86_64:
         raise Unloadable("this is no object for x86-64")
+    names = _SECTION.unpack_from(content, start + number_of_names * _SECTION.size)[4]  # where they are in the file
     sections = []
     for number in range(count):
-        _, type_, flags, _, offset, size, link, info, alignment, _ = _SECTION.unpack_from(
+        name, type_, flags, _, offset, size, link, info, alignment, _ = _SECTION.unpack_from(
             content, start + number * _SECTION.size
         )
         if type_ != _NO_BITS and offset + size > len(content):
             raise Unloadable("a section is outside of its file")
-        sections.append(_Section(type_, flags, offset, size, link, info, alignment))
+        sections.append(_Section(_text(content, names + name), type_, flags, offset, size, link, info, alignment))
     return sections
 
 
@@ -165,8 +173,12 @@ def _symbol(file: _Object, table: int, number: int) -> _Symbol:
     symbols = file.sections[table]
     names = file.sections[symbols.link]
     name, info, _, section, value, _ = _SYMBOL.unpack_from(file.content, symbols.offset + number * _SYMBOL.size)
-    start = names.offset + name
-    return _Symbol(file.content[start : file.content.index(b"\0", start)].decode(), info >> 4 == _LOCAL, section, value)
+    return _Symbol(_text(file.content, names.offset + name), info >> 4 == _LOCAL, section, value)
+
+
+def _text(content: bytes, start: int) -> str:
+    """The text at a place of a file, which ends with a zero."""
+    return content[start : content.index(b"\0", start)].decode()
 
 
 def _defined(files: Sequence[_Object], base: int) -> dict[str, int]:
@@ -193,8 +205,10 @@ def _address(file: _Object, symbol: _Symbol, base: int) -> int:
 def _relocate(file: _Object, memory: mmap.mmap, base: int, defined: dict[str, int]) -> None:
     """Writes the addresses that the sections of an object contain."""
     for section in file.sections:
-        if section.type != _RELOCATIONS or section.info not in file.places:
+        if section.type not in (_RELOCATIONS, _BARE_RELOCATIONS) or section.info not in file.places:
             continue
+        if section.type == _BARE_RELOCATIONS:
+            raise Unloadable("relocations have no addends")
         target = file.sections[section.info]
         for at in range(section.offset, section.offset + section.size, _RELOCATION.size):
             offset, info, addend = _RELOCATION.unpack_from(file.content, at)

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from netc.compiler.program.scalars import WORD_NAMES
 from netc.compiler.targets.cpu.jit import Jit, jit_for
 from netc.compiler.targets.machine import Machine
 
@@ -289,3 +290,4 @@ def _add_keys(name: str, kind: Any, integer: Any, largest: int) -> None:
 for _name in ("max", "min"):
     _add_keys(_name, np.float32, np.int32, 2**31 - 1)
     _add_keys(_name, np.float64, np.int64, 2**63 - 1)
+assert WORDS.keys() == WORD_NAMES

@@ -1,0 +1,52 @@
+"""The fingerprint of netc's files, the installed packages and the machine."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+import netc
+from netc.runtime import environment
+
+_FLOORS = ("dsl", "compiler", "runtime", "api")
+
+
+def test_the_files_of_netc_are_read_and_no_others() -> None:
+    paths = [line.split(" ")[0] for folder in environment._own_folders() for line in environment._files(folder)]
+    sources = {str(path) for floor in _FLOORS for path in (ROOT / floor).rglob("*") if path.suffix in (".py", ".net")}
+    assert {path for path in paths if not path.endswith(".lark")} == sources
+    assert len(set(paths)) == len(paths)
+
+
+def test_folders_within_another_one_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed netc is one folder."""
+    for name in environment._OWN_PACKAGES:
+        folder = tmp_path.joinpath(*name.split("."))
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        monkeypatch.setattr(sys.modules[name], "__file__", str(folder / "__init__.py"))
+    assert environment._own_folders() == [tmp_path.resolve() / "netc"]
+    assert len(list(environment._files(tmp_path))) == len(environment._OWN_PACKAGES)
+
+
+def test_a_file_that_changes_leads_to_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_first_processor", lambda: ["model name: x"])
+    monkeypatch.setattr(environment, "_own_folders", lambda: [tmp_path])
+    (tmp_path / "a.py").write_text("a", encoding="utf-8")
+    before = environment.fingerprint()
+    assert before == environment.fingerprint()
+    (tmp_path / "a.py").write_text("ab", encoding="utf-8")
+    assert environment.fingerprint() not in (None, before)
+
+
+@pytest.mark.parametrize("place", ["archive.zip/netc/__init__.py", "nowhere/__init__.py", None])
+def test_there_is_no_fingerprint_without_files(
+    place: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """netc is in an archive, or part of another program."""
+    (tmp_path / "archive.zip").touch()
+    monkeypatch.setattr(environment, "_first_processor", lambda: ["model name: x"])
+    assert environment.fingerprint() is not None
+    monkeypatch.setattr(netc, "__file__", place and str(tmp_path / place))
+    assert environment.fingerprint() is None
