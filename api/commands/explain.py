@@ -73,10 +73,9 @@ def explain(
         _show_gradient(model)
         return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
-    for stage in STAGES:
-        if after == stage:
-            show_program(model, graph, stage, line)
-            return
+    if after is not None:
+        show_program(model, graph, after, line)
+        return
     if fusion:
         _show_fusion(graph, line)
         return

@@ -1,6 +1,6 @@
 """`netc explain M.net --after lower` and `--after plan`: the training step below its graph, as tasks and as a plan."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from netc.commands.terminal import say_lines
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from netc.compiler.ir.graph import Graph
     from netc.compiler.model import Model
 
-Stage = Literal["lower", "plan"]
-STAGES: tuple[Stage, ...] = ("lower", "plan")
+STAGES = ("lower", "plan")
 
 
-def show_program(model: "Model", graph: "Graph", stage: Stage, line: int | None) -> None:
+def show_program(model: "Model", graph: "Graph", stage: str, line: int | None) -> None:
     """Prints the lowered training step of a graph after the passes, or its plan, for the target in use.
 
-    With `line`, prints only the tasks with values of that line of the file. Sequences are as long as their bounds.
+    `stage` is one of STAGES. With `line`, prints only the tasks with values of that line of the file. Sequences are as
+    long as their bounds.
     """
     from netc.compiler.lowering.lower import lower
     from netc.compiler.planning.plan import plan
