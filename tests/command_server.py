@@ -16,7 +16,7 @@ import netc
 from netc.commands.main import main
 from netc.commands.table import app_of
 
-# modules that run a command, that not every installation can import, or that import Numba
+# modules that run a command, or that import Numba
 _SKIPPED = (
     "__main__",
     "netc.testing",
@@ -29,10 +29,18 @@ _SKIPPED = (
 
 
 def preload() -> None:
-    """Imports netc's modules, which commands import when they need them."""
+    """Imports netc's modules, which commands import when they need them.
+
+    Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed.
+    """
     for module in pkgutil.walk_packages(netc.__path__, "netc."):
-        if not any(name in module.name for name in _SKIPPED):
+        if any(name in module.name for name in _SKIPPED):
+            continue
+        try:
             import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] == "netc":
+                raise
     app_of()
 
 
