@@ -34,7 +34,7 @@ def _rows(x: Array, first: Array) -> Array:
 
 
 def _sum_at(x: Array, first: Array) -> Array:
-    result = np.zeros_like(x)
+    result = np.zeros(x.shape, x.dtype)
     np.add.at(_rows(result, first), first.ravel(), _rows(x, first))
     return result
 
