@@ -19,7 +19,7 @@ from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.sink import is_light
 
 _MOST_STEPS = 3  # operations in a row that are computed again where their value is read
-_MOST_BETWEEN = 8  # units between two loops that are joined
+_MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
 
 
@@ -248,14 +248,17 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
 def _may_move(fusion: Fusion, unit: Unit, later: Unit) -> bool:
     """Whether the values of a loop, one of which a later loop reads point by point, can be computed in that one.
 
-    The value is then read while it is in a register. No loop between the two may read any of the values.
+    The value is then read while it is in a register. Nothing between the two may read any of the values, and the later
+    loop only point by point.
     """
-    between = fusion.units[unit.position + 1 : later.position]
-    if unit.space != later.space or unit.folded or len(between) > _MOST_BETWEEN:
+    following = fusion.units[unit.position + 1 : later.position + 1]
+    if unit.space != later.space or unit.folded or len(following) > _MOST_BETWEEN:
         return False
     values = set(unit.values)
-    if any(source in values for other in between for value in other.values for source, _ in fusion.sources(value)):
-        return False
+    for other in following:
+        for source, pointwise in (pair for value in other.values for pair in fusion.sources(value)):
+            if source in values and not (pointwise and other is later):
+                return False
     return _fits(later, (), unit.reads | values, values | unit.near)
 
 
