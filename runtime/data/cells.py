@@ -8,6 +8,7 @@ out, and predicts for the others (pipeline.py).
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +24,8 @@ _EXAMPLES = 3  # of categories that training did not see
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """Why a row of a file cannot be used: the number of the row in the file, the column of the first cell that is
-    wrong, and the fact.
+    """A row of a file that cannot be used: its number in the file, the column of its first wrong cell, and the
+    reason.
     """
 
     row: int
@@ -42,7 +43,7 @@ class RowFault(Fault):
         super().__init__(diagnostics)
         self.problems = tuple(problems)
 
-    def __reduce__(self) -> tuple[type["RowFault"], tuple[tuple[Diagnostic, ...], tuple[RowProblem, ...]]]:  # type: ignore[override]
+    def __reduce__(self) -> Any:
         return type(self), (self.diagnostics, self.problems)
 
 
