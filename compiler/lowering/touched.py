@@ -22,17 +22,17 @@ from netc.compiler.program.tasks import Buffer, Pointer, Task, all_of
 def first_equal(lowering: Lowering, value: Value) -> None:
     """Adds the kernel that looks up each element among those before it."""
     (index,) = value.operands
-    place = lowering.read(index)
-    if place.strides != contiguous(index.type.dims):
+    view = lowering.read(index)
+    if view.strides != contiguous(index.type.dims):
         buffer = Buffer(index.type)
         copy(lowering, index, buffer)
-        place = all_of(buffer)
+        view = all_of(buffer)
     result = lowering.output(value).buffer
-    assert place.buffer is not None
+    assert view.buffer is not None
     assert result is not None
     slots = Buffer(replace(value.type, dims=(*value.type.dims, 2)), "scratch")
     count = Count(value.type.size(1), value.type.rows or "one")
-    pointers = (Pointer(result), Pointer(place.buffer, place.offset), Pointer(slots))
+    pointers = (Pointer(result), Pointer(view.buffer, view.offset), Pointer(slots))
     lowering.program.tasks.append(Task(FirstEqual(), pointers, (count,), frozenset({result, slots}), None, (value,)))
 
 
@@ -47,14 +47,14 @@ def put(lowering: Lowering, value: Value) -> None:
         copy(lowering, table, target.buffer)
     loop = Loop(lowering, rows.type.dims)
     loop.is_whole = True  # equal indices store to one row
-    place, axes = lowering.read(rows), (0,) * index.type.rank
-    if place.strides != contiguous(rows.type.dims):
+    view, axes = lowering.read(rows), (0,) * index.type.rank
+    if view.strides != contiguous(rows.type.dims):
         buffer = Buffer(rows.type)
         copy(lowering, rows, buffer)
-        place = all_of(buffer)
+        view = all_of(buffer)
     number = load_index(lowering, loop, first)
     line = loop.load(
-        place, rows.type, axes + place.strides[index.type.rank :], (number, place.strides[index.type.rank - 1])
+        view, rows.type, axes + view.strides[index.type.rank :], (number, view.strides[index.type.rank - 1])
     )
     stored = replace(target, strides=axes + target.strides[1:])
     loop.emit([(line, value, stored)], indirect=(load_index(lowering, loop, index), target.strides[0]))

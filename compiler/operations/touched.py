@@ -12,7 +12,7 @@ import numpy as np
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import Mismatch, Type
-from netc.compiler.ir.value import Kernel, Operation, Scatter, register
+from netc.compiler.ir.value import Operation, Scatter, SpecialForm, register
 
 Array = np.ndarray[Any, Any]
 
@@ -58,7 +58,7 @@ first_equal = register(
         attributes=Attributes,
         is_callable=False,
         type=_first_equal_type,
-        lower=Kernel(Form.FIRST_EQUAL),
+        lower=SpecialForm(Form.FIRST_EQUAL),
         reference=_first_equal,
         examples=((("class(3)[batch]",), {}), (("class(4)[batch, 2]",), {}), (("class(9)[5]",), {})),
     )
@@ -84,7 +84,7 @@ put = register(
         attributes=Attributes,
         is_callable=False,
         type=_put_type,
-        lower=Kernel(Form.PUT),
+        lower=SpecialForm(Form.PUT),
         reference=_put,
         examples=(
             (("f64[5, 3]", "class(5)[batch]", "f64[batch, 3]", "class(1)[batch]"), {}),

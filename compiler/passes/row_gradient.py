@@ -12,7 +12,7 @@ from typing import Protocol
 from netc.compiler.ir.types import BATCH, Dim, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
-from netc.compiler.operations.gathering import Rows, scatter_add
+from netc.compiler.operations.gathering import RowCount, scatter_add
 
 _STEPS = 32  # a guess of the steps of a sample along a dimension without a bound
 # A lookup costs about so much more than a row of a table in its turn: one worker adds and stores the rows, one by one.
@@ -104,7 +104,7 @@ def _lookups(gradient: Value) -> Iterator[_Lookup | None]:
         term = pending.pop()
         if term.definition is add and all(operand.type == gradient.type for operand in term.operands):
             pending += reversed(term.operands)
-        elif term.definition is scatter_add and isinstance(term.attributes_as(Rows).rows, int):
+        elif term.definition is scatter_add and isinstance(term.attributes_as(RowCount).rows, int):
             rows, index = term.operands
             yield _Lookup(index, rows)
         else:

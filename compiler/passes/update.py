@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
@@ -47,7 +47,7 @@ class Parameter:
         return leaf if self.touched is None else self.touched.rows_of(leaf)
 
     def state_leaf(self, kind: str) -> Value:
-        return self.graph.leaf("state", f"{kind}.{self.leaf.name}", self.leaf.type)
+        return self.graph.leaf(Role.STATE, f"{kind}.{self.leaf.name}", self.leaf.type)
 
     def state(self, kind: str) -> Value:
         return self._seen(self.state_leaf(kind))
@@ -56,10 +56,10 @@ class Parameter:
         self.kept[kind] = value
         return value
 
-    def scaled(self, value: Value, by: "Value | float" = 1.0) -> Value:
+    def scaled(self, value: Value | float, by: Value | float = 1.0) -> Value | float:
         """rate * by * value; scalars are computed in f64 and rounded once."""
         factor = self.rate * by
-        return value * (apply("cast", factor, dtype=value.type.dtype) if isinstance(factor, Value) else factor)
+        return value * (apply("cast", factor, dtype=self.leaf.type.dtype) if isinstance(factor, Value) else factor)
 
     def decayed_gradient(self) -> Value | float:
         """The gradient of the loss and of decay / 2 * the sum of squares."""
@@ -85,7 +85,7 @@ def _adamw(p: Parameter) -> Value:
     return _adam_step(p, p.value - p.scaled(p.value, p.decay) if p.decay else p.value, p.gradient)
 
 
-def _adam_step(p: Parameter, w: Value, g: Value) -> Value:
+def _adam_step(p: Parameter, w: Value, g: Value | float) -> Value:
     beta1, beta2 = p.numbers["beta1"], p.numbers["beta2"]
     m = p.keep("first_moment", p.state("first_moment") * beta1 + g * (1 - beta1))
     v = p.keep("second_moment", p.state("second_moment") * beta2 + g * g * (1 - beta2))
@@ -182,13 +182,13 @@ def update(
     `bounds` are the most steps of varying dimensions. Where only a few rows of a parameter have a gradient, these are
     updated by themselves (see row_gradient.py).
     """
-    before = graph.leaf("state", STEP, Type("f64"))
+    before = graph.leaf(Role.STATE, STEP, Type("f64"))
     step = before + 1.0
     graph.results[ResultKind.UPDATE.named(STEP)] = step
     optimizer, numbers = OPTIMIZERS[train.optimizer.name], train.optimizer.numbers
     rate: Value | float = numbers["lr"]
     if train.has_schedule:
-        rate = graph.add("given", (), Given(str(SuppliedKind.RATE_FACTOR.named()), per="step"), Type("f64")) * rate
+        rate = graph.leaf(Role.GIVEN, str(SuppliedKind.RATE_FACTOR.named()), Type("f64"), per="step") * rate
     by_rows = {}
     for parameter, gradient in gradients.items():
         with graph.at(parameter.span):

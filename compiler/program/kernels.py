@@ -34,7 +34,7 @@ class FirstEqual:
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class ArrayArgument:
     """One sample of a buffer: its shape and strides in elements, the number of its pointer, and that of its buffer.
 
     Samples are `apart` elements apart; 0 if all samples share the array.
@@ -57,7 +57,7 @@ class CustomKernel:
 
     operation: str
     function: Callable[..., None] = field(repr=False)
-    arrays: tuple[Array, ...]
+    arrays: tuple[ArrayArgument, ...]
     attributes: tuple[tuple[str, Any], ...]
     is_batched: bool
 
