@@ -1,24 +1,20 @@
-"""Steps on texts and their tokens: characters, words, ends, vocabulary, lowercase, date, ngrams."""
+"""Steps on texts and their tokens: characters, words, ends, vocabulary, ngrams."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import Location, natural, refuse_missing
-from netc.runtime.data.data_step import Chunks, DataStep, State, are_integers, learn_nothing, unchanged
+from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.state_checks import are_texts, is_count
 from netc.runtime.data.stored import Array, Ragged
 
-UNKNOWN, END = "<unknown>", "<end>"
+END = "<end>"
 _LONGEST_GRAM = 8  # characters
-_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$")
 
 
 def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Location], Ragged]:
@@ -96,7 +92,9 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
     _refuse_missing_tokens(array, location)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
-    return np.array([number_of.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    location.remark_unseen(result < 0, array)
+    return np.maximum(result, 0)
 
 
 def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
@@ -116,52 +114,6 @@ VOCABULARY = DataStep(
     keeps={"tokens": are_texts},
     labels=lambda state: list(state["tokens"]),
     name="vocabulary",
-)
-
-
-def _lowercase(array: Array, state: State, location: Location) -> Array:
-    lowered = [cell.lower() if isinstance(cell, str) else cell for cell in array.ravel()]
-    result = np.empty(len(lowered), object)
-    result[:] = lowered
-    return result.reshape(array.shape)
-
-
-LOWERCASE = DataStep(
-    _lowercase, learn_nothing, unchanged, takes_text=True, doc="Changes a text to small letters.", name="lowercase"
-)
-
-
-def _date(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location)
-    result = np.empty(array.shape, np.float64)
-    for index, cell in np.ndenumerate(array):
-        year = _year(str(cell))
-        if year is None:
-            fact, hint = f'"{shown_cell(cell)}" is not a date', "2004-07-15, 2004-07 or 2004"
-            fault("E0803", fact, location.span, location.cell(index), hint=hint)
-        result[index] = year
-    return result
-
-
-def _year(text: str) -> float | None:
-    """The date 2004, 2004-07 or 2004-07-15 as a year with its fraction, 2004.54; None if the text is no date."""
-    match = _DATE.match(text.removesuffix(".0"))
-    try:
-        day = date(int(match[1]), int(match[2] or 1), int(match[3] or 1)) if match is not None else None
-    except ValueError:
-        return None
-    if day is None:
-        return None
-    days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
-    return day.year + (day - date(day.year, 1, 1)).days / days
-
-
-DATE = DataStep(
-    _date,
-    learn_nothing,
-    takes_text=True,
-    doc="Converts a date (2004-07-15, 2004-07, 2004) to a year with its fraction.",
-    name="date",
 )
 
 
