@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import nearest
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import Index, Kind, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers
-from netc.runtime.data.state_checks import are_texts, is_optional_flag
+from netc.runtime.data.remarks import Lack, similar
+from netc.runtime.data.state_checks import are_texts, is_optional_count
 from netc.runtime.data.stored import Array
 
 
 def _fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """The labels in their order; those that occur less often than declared have no place of their own."""
+    """The labels in their order; those that occur less often than `unknown` have no place of their own."""
     counts: Counter[str] = Counter()
     for array, location in chunks():
         refuse_missing(array, location, Kind.CATEGORY)
         counts.update(str(cell) for cell in array.ravel())
     least = arguments[1] if len(arguments) > 1 else 1
     labels = sorted((label for label, count in counts.items() if count >= least), key=natural)
-    return {"classes": labels, **({"unknown": True} if arguments else {})}
+    return {"classes": labels, **({"unknown": least} if arguments else {})}
 
 
 def _places(state: State) -> int:
@@ -44,16 +44,15 @@ def _numbers(array: Array, state: State, location: Location) -> Array:
     number_of = {label: i for i, label in enumerate(state["classes"])}
     result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
     if state.get("unknown"):
-        location.remark_unseen(result < 0, array)
+        _remark_unseen(result < 0, array, state, location)
         result[result < 0] = len(number_of)
     return result
 
 
-def similar(label: str, labels: Sequence[str]) -> str | None:
-    """The hint "did you mean ...?" with a label that differs in blanks or case only, or else with the nearest one."""
-    plain = label.strip().casefold()
-    alike = next((other for other in labels if other.strip().casefold() == plain), None)
-    return f"did you mean `{shown_cell(alike)}`?" if alike is not None else nearest(label, labels)
+def _remark_unseen(mask: Array, array: Array, state: State, location: Location) -> None:
+    least = state.get("unknown") or 1
+    is_rare = Lack(clause=f"with a category that occurs less than {least} times in training")
+    location.remark_unseen(mask, array, is_rare if least > 1 else Lack(), state["classes"])
 
 
 def _classes(array: Array, state: State, location: Location) -> Array:
@@ -90,7 +89,7 @@ CLASSES = DataStep(
     "inputs, adds a last class for labels that the training part does not have; `classes(unknown, 5)` also for those "
     "that occur less than 5 times in it.",
     usage="classes, classes(unknown), classes(unknown, n)",
-    keeps={"classes": are_texts, "unknown": is_optional_flag},
+    keeps={"classes": are_texts, "unknown": is_optional_count},
     labels=_labels,
     name="classes",
 )
@@ -100,7 +99,7 @@ def _one_hot(array: Array, state: State, location: Location) -> Array:
     numbers, count = _numbers(array, state, location), _places(state)
     require_at(8 * numbers.size * count, f"{numbers.size:,} cells of {count:,} numbers", location.span)
     has_place = numbers >= 0
-    location.remark_unseen(~has_place, array)
+    _remark_unseen(~has_place, array, state, location)
     result = np.zeros((numbers.size, count))
     rows = np.flatnonzero(has_place)
     result[rows, numbers.ravel()[rows]] = 1.0
@@ -118,7 +117,7 @@ ONE_HOT = DataStep(
     "does not have becomes zeros. `one_hot(unknown)` has a last place for it; `one_hot(unknown, 5)` also for labels "
     "that occur less than 5 times in the training part.",
     usage="one_hot, one_hot(unknown), one_hot(unknown, n)",
-    keeps={"classes": are_texts, "unknown": is_optional_flag},
+    keeps={"classes": are_texts, "unknown": is_optional_count},
     places=_places,
     name="one_hot",
 )

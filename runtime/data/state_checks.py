@@ -39,13 +39,13 @@ def is_flag(value: Any) -> bool:
 
 
 def is_optional_text(value: Any) -> bool:
-    """A text, or None where an older run has no such value."""
+    """A text, or None where a state has no such value."""
     return value is None or isinstance(value, str)
 
 
-def is_optional_flag(value: Any) -> bool:
-    """True or false, or None where an older run has no such value."""
-    return value is None or isinstance(value, bool)
+def is_optional_count(value: Any) -> bool:
+    """A count, or None where a state has no such value."""
+    return value is None or is_count(value)
 
 
 def are_rows_of_numbers(value: Any) -> bool:

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
 from netc.runtime.available import require_at
-from netc.runtime.data.cells import Location, natural, refuse_missing
+from netc.runtime.data.cells import Kind, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
+from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
 from netc.runtime.data.stored import Array, Ragged
 
 END = "<end>"
+_NO_TOKEN = Lack("token", "outside of the vocabulary")
 _LONGEST_GRAM = 8  # characters
 
 
@@ -21,11 +22,10 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
     """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
 
     def apply(array: Array, state: State, location: Location) -> Ragged:
-        refuse_missing(array, location)
+        refuse_missing(array, location, Kind.TEXT)
         sequences = [pieces(str(cell)) for cell in array.ravel()]
-        for row, sequence in enumerate(sequences):
-            if not sequence:
-                fault("E0804", f"a text without {what}", location.span, location.cell([row]))
+        is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
+        location.refuse(is_empty, "E0804", f"a text without {what}")
         tokens = np.empty(sum(map(len, sequences)), object)
         tokens[:] = [token for sequence in sequences for token in sequence]
         return Ragged(tokens, np.array([len(sequence) for sequence in sequences], np.int64))
@@ -73,7 +73,7 @@ ENDS = DataStep(
 def _refuse_missing_tokens(array: Array, location: Location) -> None:
     """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, location)
+        refuse_missing(array, location, Kind.CATEGORY)
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -93,7 +93,7 @@ def _vocabulary(array: Array, state: State, location: Location) -> Array:
     _refuse_missing_tokens(array, location)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
     result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
-    location.remark_unseen(result < 0, array)
+    location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
     return np.maximum(result, 0)
 
 
@@ -127,7 +127,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location)
+        refuse_missing(array, location, Kind.TEXT)
         for cell in array.ravel():
             counts.update(grams(str(cell), longest))
     frequent = sorted(counts, key=lambda gram: (-counts[gram], gram))[:count]
@@ -135,7 +135,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _ngrams(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location)
+    refuse_missing(array, location, Kind.TEXT)
     index_of = {gram: i for i, gram in enumerate(state["grams"])}
     require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)
