@@ -1,6 +1,7 @@
 """The step `bucket`: a number becomes the number of its bucket, of which each has as many training samples."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def _bucket(array: Array, state: State, location: Location) -> Array:
 def _ranges(edges: Sequence[float]) -> list[str]:
     """The words for each bucket: "below 3", "3 to 5", "from 5"."""
     shown = [f"{edge:.6g}" for edge in edges]
-    middle = [f"{low} to {high}" for low, high in zip(shown, shown[1:], strict=False)]
+    middle = [f"{low} to {high}" for low, high in pairwise(shown)]
     words = [f"below {shown[0]}", *middle, f"from {shown[-1]}"]
     return words if len(set(words)) == len(words) else [f"{text} ({i})" for i, text in enumerate(words)]
 

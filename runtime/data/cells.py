@@ -16,7 +16,7 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
-from netc.runtime.data.remarks import Lack, Remarks
+from netc.runtime.data.remarks import NEW_CATEGORY, Lack, Remarks
 from netc.runtime.data.stored import Array
 
 Index = tuple[int, ...]
@@ -77,8 +77,8 @@ class Kind(Enum):
 class Location:
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
-    `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute` (empty
-    without one). `remarks` collects what is worth saying about cells that are used all the same.
+    `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute`, if
+    it has one. `remarks` collects what is worth saying about cells that are used all the same.
     """
 
     file: str
@@ -131,7 +131,7 @@ class Location:
         diagnostic = Diagnostic(code, reason, Label(self.span, where), tuple(others), advice)
         raise RowFault([diagnostic], [*problems.values()])
 
-    def remark_unseen(self, mask: Array, cells: Array, lack: Lack = Lack(), labels: Sequence[str] = ()) -> None:
+    def remark_unseen(self, mask: Array, cells: Array, lack: Lack = NEW_CATEGORY, labels: Sequence[str] = ()) -> None:
         """Notes that the categories of `cells` where `mask` is true did not occur in training, which had `labels`."""
         if not mask.any():
             return

@@ -19,7 +19,7 @@ from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
 from netc.runtime.data.pipeline import Part, columns_of, step_outputs
 from netc.runtime.data.steps import STEPS
-from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.stored import Bytes, Field, Ragged
 
 _MOST_RATIO = 100.0  # of the sizes of two columns: beyond it a network sees the largest column alone
 _SCALE_ROWS = 1 << 16  # the rows whose sizes are compared

@@ -74,7 +74,7 @@ IMPUTE = DataStep(
     _check,
     words=("mean", "median", "mode", "drop"),
     doc="Fills missing cells with the mean, median, mode or a value of the training part, or leaves their rows out: "
-    "impute(median), impute(0), impute(\"none\"), impute(drop). It takes numbers, texts, dates and categories; before "
+    'impute(median), impute(0), impute("none"), impute(drop). It takes numbers, texts, dates and categories; before '
     "`date`, a mean or median is that of the dates.",
     keeps={"fill": are_cells, "drop": is_flag},
     name="impute",

@@ -14,7 +14,7 @@ from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import Index, Kind, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers
-from netc.runtime.data.remarks import Lack, similar
+from netc.runtime.data.remarks import NEW_CATEGORY, Lack, similar
 from netc.runtime.data.state_checks import are_texts, is_optional_count
 from netc.runtime.data.stored import Array
 
@@ -51,8 +51,8 @@ def _numbers(array: Array, state: State, location: Location) -> Array:
 
 def _remark_unseen(mask: Array, array: Array, state: State, location: Location) -> None:
     least = state.get("unknown") or 1
-    is_rare = Lack(clause=f"with a category that occurs less than {least} times in training")
-    location.remark_unseen(mask, array, is_rare if least > 1 else Lack(), state["classes"])
+    is_rare = Lack("cell", f"with a category that occurs less than {least} times in training")
+    location.remark_unseen(mask, array, is_rare if least > 1 else NEW_CATEGORY, state["classes"])
 
 
 def _classes(array: Array, state: State, location: Location) -> Array:

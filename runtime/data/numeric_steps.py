@@ -41,28 +41,20 @@ def is_constant(low: Array, high: Array) -> Array:
     return result
 
 
-def _extremes(low: Array | None, high: Array | None, values: Array) -> tuple[Array, Array]:
-    """The least and the largest value of each column, where `low` and `high` are those of earlier chunks."""
-    least, most = values.min(axis=0), values.max(axis=0)
-    return (least if low is None else np.minimum(low, least)), (most if high is None else np.maximum(high, most))
-
-
 def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """Mean and population standard deviation of each column; chunks are combined by Chan, Golub and LeVeque 1979.
 
     A constant column keeps its scale, and its mean is the constant itself: a sum would round it.
     """
     count, mean, squares = 0, np.float64(0), np.float64(0)
-    low: Array | None = None
-    high: Array | None = None
+    low, high = np.asarray(np.inf), np.asarray(-np.inf)
     for values in _floats(chunks):
         size, chunk_mean = len(values), values.mean(axis=0)
-        low, high = _extremes(low, high, values)
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         difference = chunk_mean - mean
         squares = squares + ((values - chunk_mean) ** 2).sum(axis=0) + difference**2 * (count * size / (count + size))
         mean = chunk_mean if not count else mean + difference * (size / (count + size))
         count += size
-    assert low is not None and high is not None, "a training part has rows"
     is_same = is_constant(low, high)
     deviation = np.where(is_same, 1.0, np.sqrt(squares / count))
     return {
@@ -83,11 +75,9 @@ STANDARDIZE = _arithmetic(
 
 
 def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    low: Array | None = None
-    high: Array | None = None
+    low, high = np.asarray(np.inf), np.asarray(-np.inf)
     for values in _floats(chunks):
-        low, high = _extremes(low, high, values)
-    assert low is not None and high is not None, "a training part has rows"
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
     return {"min": low.tolist(), "range": np.where(is_constant(low, high), 1.0, high - low).tolist()}
 
 

@@ -78,9 +78,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
         numbers_in_file = rows + table.first_row
-        location = Location(
-            table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target
-        )
+        location = Location(table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence:
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:

@@ -14,8 +14,11 @@ _WIDEST = 60  # characters of an example
 class Lack:
     """What some cells lack, in words: "2 cells with a category that training did not have"."""
 
-    noun: str = "cell"
-    clause: str = "with a category that training did not have"
+    noun: str
+    clause: str
+
+
+NEW_CATEGORY = Lack("cell", "with a category that training did not have")
 
 
 @dataclass(slots=True)
@@ -27,7 +30,7 @@ class Unseen:
     count: int = 0
     examples: list[str] = field(default_factory=list)
     hints: dict[str, str] = field(default_factory=dict)
-    lack: Lack = Lack()
+    lack: Lack = NEW_CATEGORY
 
     def note(self, column: str) -> str:
         """The sentence for a user."""

@@ -27,7 +27,9 @@ SEQUENCE = "mean(x -> embed(2), over = time)"
 def loaded(folder: Path, csv: str, field: str, x: str, z: str = "x") -> Dataset:
     """The data of a field `x` over a csv whose column `part` names the parts."""
     (folder / "t.csv").write_text(csv, encoding="utf-8")
-    text = f'data {{\n  source = csv("t.csv")\n  x = {field}\n  y = column("y") -> classes\n  split = column("part")\n}}\n'
+    text = (
+        f'data {{\n  source = csv("t.csv")\n  x = {field}\n  y = column("y") -> classes\n  split = column("part")\n}}\n'
+    )
     (folder / "m.net").write_text(text + MODEL.format(x=x, z=z), encoding="utf-8")
     model = netc.load(folder / "m.net")
     return load(model, parse_data(model))
@@ -83,7 +85,7 @@ def test_buckets_are_quantiles_of_the_training_part(tmp_path: Path) -> None:
     assert ties.states["x"][1] == {"classes": ["2", "3"]}, "a quantile that several buckets share leaves some empty"
 
 
-@pytest.mark.parametrize("columns", ['columns("u", "v")', "columns(all, except = [\"y\", \"part\"])"])
+@pytest.mark.parametrize("columns", ['columns("u", "v")', 'columns(all, except = ["y", "part"])'])
 def test_buckets_of_several_columns(columns: str, tmp_path: Path) -> None:
     csv = "u,v,y,part\n" + "".join(f"{i},{100 - i},{'ab'[i % 2]},train\n" for i in range(10))
     data = loaded(tmp_path, csv, f"{columns} -> bucket(2)", "class(2)[2]", "x -> embed(2) -> flatten")
@@ -162,7 +164,9 @@ def test_missing_dates_are_filled_from_the_training_part(steps: str, fill: float
 @pytest.mark.parametrize("step", ["characters", "words"])
 def test_missing_texts_of_sequences_are_filled(fill: str, text: str, step: str, tmp_path: Path) -> None:
     csv = column(["abba", "", "abba", "cab", "7 up"], ["  ", "b"])
-    data = loaded(tmp_path, csv, f'column("x") -> impute({fill}) -> {step} -> vocabulary', "class(auto)[time]", SEQUENCE)
+    data = loaded(
+        tmp_path, csv, f'column("x") -> impute({fill}) -> {step} -> vocabulary', "class(auto)[time]", SEQUENCE
+    )
     tokens = data.states["x"][-1]["tokens"]
     expected = list(text) if step == "characters" else text.split()
     for part, row in (("train", 1), ("test", 0)):
@@ -174,7 +178,9 @@ def test_missing_texts_of_sequences_are_filled(fill: str, text: str, step: str, 
 @pytest.mark.parametrize("step", ["one_hot", "classes", "ngrams(2, 4)", "characters -> vocabulary", "vocabulary"])
 def test_rows_with_missing_texts_are_left_out(step: str, tmp_path: Path) -> None:
     is_sequence = "characters" in step
-    x = {"one_hot": "float[3]", "ngrams(2, 4)": "float[4]"}.get(step, "class(auto)[time]" if is_sequence else "class(auto)")
+    x = {"one_hot": "float[3]", "ngrams(2, 4)": "float[4]"}.get(
+        step, "class(auto)[time]" if is_sequence else "class(auto)"
+    )
     z = SEQUENCE if is_sequence else "x" if x.startswith("float") else "x -> embed(2)"
     csv = column(["u", "", "v", "w"], ["", "v"])
     data = loaded(tmp_path, csv, f'column("x") -> impute(drop) -> {step}', x, z)
@@ -222,7 +228,7 @@ def test_an_unseen_category_is_encoded_and_counted(tmp_path: Path) -> None:
     place = loaded(tmp_path, csv, 'column("x") -> one_hot(unknown)', "float[4]")
     assert place.parts["test"]["x"].tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
     rare = loaded(tmp_path, csv, 'column("x") -> one_hot(unknown, 2)', "float[3]")
-    assert rare.states["x"] == [{"classes": ["Oslo", "Rome"], "unknown": True}]
+    assert rare.states["x"] == [{"classes": ["Oslo", "Rome"], "unknown": 2}]
     assert rare.parts["train"]["x"][3].tolist() == rare.parts["test"]["x"][0].tolist() == [0, 0, 1]
     numbered = loaded(tmp_path, csv, 'column("x") -> classes(unknown)', "class(auto)", "x -> embed(2)")
     assert numbered.parts["test"]["x"].tolist() == [1, 3, 3]
@@ -230,8 +236,9 @@ def test_an_unseen_category_is_encoded_and_counted(tmp_path: Path) -> None:
     token = loaded(tmp_path, csv, 'column("x") -> vocabulary', "class(auto)", "x -> embed(2)")
     assert token.parts["test"]["x"].tolist() == [3, 0, 0]
     for data in (zeros, place, numbered, token):
-        (note,) = data.notes
-        assert '"paris"' in note and '"Lima"' in note and "2 cells" in note and "did you mean" in note, note
+        (note,) = data.remarks["test"]
+        assert note.startswith("column `x`: 2 ")
+        assert note.endswith(': "paris" (did you mean `Paris`?), "Lima"')
 
 
 def test_an_unseen_label_of_classes_is_refused(tmp_path: Path) -> None:
@@ -240,7 +247,9 @@ def test_an_unseen_label_of_classes_is_refused(tmp_path: Path) -> None:
         loaded(tmp_path, csv, 'column("x") -> classes', "class(3)", "x -> embed(2)")
     (tmp_path / "t.csv").write_text(csv.replace("paris ,b", "Paris,B"), encoding="utf-8")
     text = (tmp_path / "m.net").read_text(encoding="utf-8").replace("-> classes\n", "-> one_hot\n", 1)
-    (tmp_path / "m.net").write_text(text.replace("class(3)", "float[3]").replace("x -> embed(2)", "x"), encoding="utf-8")
+    (tmp_path / "m.net").write_text(
+        text.replace("class(3)", "float[3]").replace("x -> embed(2)", "x"), encoding="utf-8"
+    )
     model = netc.load(tmp_path / "m.net")
     with pytest.raises(netc.Fault, match=r'"B" does not occur(.|\n)*hint: did you mean `b`\?$'):
         load(model, parse_data(model))
@@ -302,9 +311,13 @@ train { epochs = 2 }
     )
     trained = command("train", "m.net", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    (tmp_path / "new.csv").write_text("city,name,v,when\nRome,u,3,1.7.2003\nLima,x,,\n oslo,,99,3.7.2003\n", encoding="utf-8")
+    (tmp_path / "new.csv").write_text(
+        "city,name,v,when\nRome,u,3,1.7.2003\nLima,x,,\n oslo,,99,3.7.2003\n", encoding="utf-8"
+    )
     first, again = (command("predict", "runs/m", "new.csv", cwd=tmp_path) for _ in range(2))
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 4
     assert (first.stdout, first.stderr) == (again.stdout, again.stderr)
-    assert '"Lima"' in first.stderr and '"oslo"; did you mean `Oslo`' in first.stderr and '"x"' in first.stderr
+    assert "column `city`: 2 cells with a category that occurs less than 2 times in training: " in first.stderr
+    assert '"Lima", "oslo" (did you mean `Oslo`?)' in first.stderr
+    assert 'column `name`: 1 cell with a category that training did not have: "x"' in first.stderr
