@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ Words = str | Callable[[Index], str]  # a text, or a function that makes it for 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """Why a row of a file cannot be used: the number of the row in the file, the column of the first cell that is
-    wrong, and the fact.
+    """A row of a file that cannot be used: its number in the file, the column of its first wrong cell, and the
+    reason.
     """
 
     row: int
@@ -44,7 +45,7 @@ class RowFault(Fault):
         super().__init__(diagnostics)
         self.problems = tuple(problems)
 
-    def __reduce__(self) -> tuple[type["RowFault"], tuple[tuple[Diagnostic, ...], tuple[RowProblem, ...]]]:  # type: ignore[override]
+    def __reduce__(self) -> Any:
         return type(self), (self.diagnostics, self.problems)
 
 
