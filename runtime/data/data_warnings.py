@@ -141,11 +141,12 @@ def _empty_places(fitted: FittedField) -> Diagnostic | None:
     places, declared = places_of(fitted.states[-1]), int(fitted.type.sample[-1])
     if places >= declared:
         return None
+    empty = declared - places
     kind = describe_sample(fitted.type.with_dims((*fitted.type.dims[:-1], places)))
     return Diagnostic(
         "W0835",
-        f"`{fitted.field.name}` needs {places} places in training, the model says {declared}",
-        Label(fitted.declared, f"the last {declared - places} stay 0"),
+        f"`{fitted.field.name}` needs {places} place{'s' * (places > 1)} in training, the model says {declared}",
+        Label(fitted.declared, "the last place stays 0" if empty == 1 else f"the last {empty} places stay 0"),
         others=(Label(fitted.field.span, "the categories of the training part"),),
         hint=f"{kind}, or `one_hot(unknown)`, which has a place for categories that training lacks",
     )

@@ -280,7 +280,7 @@ def test_labels_have_one_order() -> None:
 
 
 def test_a_run_keeps_the_place_of_unseen_labels(tmp_path: Path) -> None:
-    """It predicts for them by the compiler and by the saved prediction, with the same bits, and says the count."""
+    """It predicts for them by the compiler and by the saved prediction, with the same bits."""
     csv = "city,name,v,when,y,part\n" + "".join(
         f"{CITIES[i % 6]},{'uvw'[i % 3]},{i},{i % 28 + 1}.7.2003,{'ab'[i % 2]},train\n" for i in range(30)
     )
@@ -318,6 +318,3 @@ train { epochs = 2 }
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 4
     assert (first.stdout, first.stderr) == (again.stdout, again.stderr)
-    assert "column `city`: 2 cells with a category that occurs less than 2 times in training: " in first.stderr
-    assert '"Lima", "oslo" (did you mean `Oslo`?)' in first.stderr
-    assert 'column `name`: 1 cell with a category that training did not have: "x"' in first.stderr
