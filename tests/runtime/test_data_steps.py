@@ -1,5 +1,6 @@
 """The steps of a field one by one: what each learns, gives and undoes, and what becomes of missing and unseen cells."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -336,3 +337,18 @@ train { epochs = 2 }
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 4
     assert (first.stdout, first.stderr) == (again.stdout, again.stderr)
+
+
+def test_check_says_what_training_would_say_about_the_data(tmp_path: Path) -> None:
+    with pytest.raises(netc.Fault, match="not finite"):
+        loaded(tmp_path, column(["1", "1", "inf"]), 'columns("x") -> minmax', "float[1]")
+    wrong = command("check", "m.net", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("E0803")) == (1, 1)
+    loaded(tmp_path, column(["1", "1", "1"]), 'columns("x") -> minmax', "float[1]")
+    checked = json.loads(command("check", "m.net", "--json", cwd=tmp_path).stdout)
+    assert checked["warnings"] == [{"code": "W0834", "title": "`x` is the same in every training row", "line": 3}]
+    assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
+    (tmp_path / "t.csv").unlink()
+    absent = command("check", "m.net", "--strict", cwd=tmp_path)
+    assert absent.returncode == 0
+    assert absent.stderr == "note: the data was not checked, because `t.csv` is not there\n"
