@@ -27,15 +27,25 @@ _CELL = 16  # bytes of a cell while rows are copied from their columns
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some rows of a table: the training, validation or test part of the data, or a whole file."""
+    """Some rows of a table: the training, validation or test part of the data, or a whole file.
+
+    If windows are cut from the rows, `stretches` are the places in `rows` at which rows begin that follow one another
+    without a gap.
+    """
 
     table: Table
     rows: Array
+    stretches: Array | None = None
 
     @property
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
         return self.rows + self.table.first_row
+
+    def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
+        """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
+        assert self.stretches is not None, "partition.py finds the series of data with windows"
+        return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
 
 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
