@@ -6,6 +6,7 @@ from typing import Any
 
 from netc.dsl.source import NOWHERE, Span
 
+DIVISION = 2  # the version of the rules that split.py, series.py and windows.py follow
 PARTS = ("train", "valid", "test")
 Constants = Mapping[str, object]  # the values of the file's `let`s
 
@@ -68,6 +69,12 @@ class SplitSpec:
     seed: int = 0
     folds: int = 0
     fold: int = 1
+
+    @property
+    def is_division(self) -> bool:
+        """Whether it follows from rules of netc in which part a row is, and not from the files alone."""
+        is_part = any(name != "train" or share < 1 - 1e-9 for name, share in self.fractions)
+        return self.way == "folds" or (self.way != "column" and is_part)
 
     @property
     def keeps_groups(self) -> bool:

@@ -73,7 +73,9 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
     note, hint = f"the data has {rows} row{'s' * (rows != 1)}", "a larger fraction, or more data"
     training = parts.get("train")
     if spec.split.keeps_groups:
-        note, hint = f"{note}; those with the same `{spec.split.column}` stay together", "more groups"
+        column = f"`{spec.split.column}`"
+        note = f"{note}; those with the same {column} stay together, for training if no others have a class"
+        hint = "a larger fraction, or more groups"
     elif spec.split.way == "random" and label is not None and training is not None:
         classes = class_numbers(training.table, training.rows, label)
         if classes is not None and 2 * (classes.max(initial=-1) + 1) > rows:

@@ -47,7 +47,8 @@ def _time(
         key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
         if key not in ("time", "every") or key in values:
             hint = nearest(key, ("time", "every")) or _EXAMPLE
-            fault("E0302", f"`series` has no argument `{key}`, or it is given twice", argument.span, hint=hint)
+            fact = f"`{key}` is given twice" if key in values else f"`series` has no argument `{key}`"
+            fault("E0302", fact, argument.span, hint=hint)
         values[key] = argument.value
     if not values and call_of(node)[0] == "by":
         return None, 0.0, False

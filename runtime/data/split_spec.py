@@ -65,7 +65,7 @@ def with_fold(file: syntax.File, fold: int) -> syntax.File:
     if data is None or not isinstance(value, syntax.Call) or call_of(value)[0] != "folds":
         span = value.span if value is not None else Span(file.source, 0, 0)
         fault("E0602", "the file has no split into folds", span, hint=f"split = {_FOLDS_EXAMPLE}")
-    others = tuple(argument for argument in value.arguments if argument.name is None or argument.name.text != "fold")
+    others = tuple(argument for argument in value.arguments if _key(argument) != "fold")
     number = syntax.Argument(value.span, syntax.Name(value.span, "fold"), syntax.Number(value.span, str(fold)))
     changed = replace(value, arguments=(*others, number))
     settings = tuple(replace(setting, value=changed) if setting is split else setting for setting in data.settings)
@@ -87,12 +87,12 @@ def _folds(node: syntax.Expression, arguments: Sequence[syntax.Argument], consta
     """Reads `folds(5)`, `folds(5, by = "patient", fold = 2, seed = 1)`."""
     values: dict[str, Any] = {}
     for argument in arguments:
-        key = argument.name.text if isinstance(argument.name, syntax.Name | syntax.Text) else ""
+        key = _key(argument)
         if key not in ("", "by", "fold", "seed") or key in values:
-            fact = f"`folds` has no argument `{key}`, or it is given twice" if key else "`folds` takes one number"
-            fault("E0302", fact, argument.span, hint=_FOLDS_EXAMPLE)
+            fact = f"`{key}` is given twice" if key in values else f"`folds` has no argument `{key}`"
+            fault("E0302", fact if key else "`folds` takes one number", argument.span, hint=_FOLDS_EXAMPLE)
         values[key] = _seed(argument.value, constants) if key == "seed" else constant_value(argument.value, constants)
-    count, column, fold = values.get(""), values.get("by"), values.get("fold", 1)
+    count, column, fold = values.get("", 0), values.get("by"), values.get("fold", 1)
     if not _is_whole(count) or count < 2:
         fault("E0303", "`folds` takes their number, at least 2", node.span, hint=f"split = {_FOLDS_EXAMPLE}")
     if column is not None and (not isinstance(column, str) or not column):
@@ -100,6 +100,11 @@ def _folds(node: syntax.Expression, arguments: Sequence[syntax.Argument], consta
     if not _is_whole(fold) or not 1 <= fold <= count:
         fault("E0602", f"there is no fold {fold}", node.span, f"they are 1 to {count}")
     return SplitSpec("folds", (), column, (), node.span, values.get("seed", 0), count, fold)
+
+
+def _key(argument: syntax.Argument) -> str:
+    """The name of an argument; empty if it has none."""
+    return argument.name.text if isinstance(argument.name, syntax.Name) else ""
 
 
 def _is_whole(value: Any) -> bool:

@@ -79,8 +79,9 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
     lengths = np.diff(stretches, append=rows)
     counts = np.maximum((lengths - reach) // first.step + 1, 0)
     if not counts.any():
-        rows_there = f"{rows} rows" if len(lengths) == 1 else f"at most {lengths.max()} rows without a gap"
-        fact = f"the part `{part}` has {rows_there}, and a window reaches over {reach}"
+        where = f"the part `{part}`" if len(lengths) == 1 else f"the longest stretch of the part `{part}` without a gap"
+        longest = int(lengths.max())
+        fact = f"{where} has {longest} row{'s' * (longest != 1)}, and a window reaches over {reach}"
         fault("E0806", fact, span, hint="a shorter window")
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each window in its stretch
     starts: Array = np.repeat(stretches, counts) + first.step * number

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import command, forge
 
 import netc
 from netc.dsl.source import NOWHERE
@@ -287,3 +288,54 @@ def test_new_data_is_cut_as_the_training_data_is(tmp_path: Path) -> None:
     states = {"x": [{}], "y": [{}, {}]}
     fields = read_inputs(model, parse_data(model), states, SourceSpec("csv", "new.csv", NOWHERE), ["x"])
     assert np.asarray(fields["x"]).tolist() == [[1, 2, 3, 4], [11, 12, 13, 14], [12, 13, 14, 15]]
+
+
+def test_a_fold_is_chosen_by_the_command(tmp_path: Path) -> None:
+    """The run remembers it, and a file may name it by a constant."""
+    parts_of(tmp_path, {"y": list("ab") * 25}, "folds(5)")
+    for fold in (None, 2):
+        done = command(
+            "train",
+            "m.net",
+            "--epochs",
+            "1",
+            "--out",
+            f"run{fold}",
+            *(["--fold", fold] * (fold is not None)),
+            cwd=tmp_path,
+        )
+        assert "40 train, 10 valid samples" in done.stdout, done.stderr
+    first, second = (netc.open(tmp_path / f"run{fold}").load_data().rows["valid"] for fold in (None, 2))
+    assert not set(first) & set(second)
+    text = (tmp_path / "m.net").read_text(encoding="utf-8").replace("folds(5)", "folds(5, fold = k)")
+    (tmp_path / "m.net").write_text(f"let k = 2\n{text}", encoding="utf-8")
+    model = netc.load(tmp_path / "m.net", k=1)
+    assert np.array_equal(load(model, parse_data(model)).rows["valid"], first)
+    resumed = command("train", "m.net", "--resume", "run2", "--epochs", "2", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert np.array_equal(netc.open(tmp_path / "run2").load_data().rows["valid"], second)
+    for arguments, message in (
+        (("m.net", "--fold", "6"), "error[E0602]: there is no fold 6"),
+        (("--resume", "run2", "--fold", "1"), "a run keeps its fold"),
+    ):
+        refused = command("train", *arguments, cwd=tmp_path)
+        assert refused.returncode != 0
+        assert message in refused.stderr
+    (tmp_path / "m.net").write_text(text.replace("folds(5, fold = k)", "(train = 1)"), encoding="utf-8")
+    assert "the file has no split into folds" in command("train", "m.net", "--fold", "1", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(("split", "is_refused"), [("(train = 0.8, test = 0.2)", True), ("(train = 1)", False)])
+def test_a_run_of_an_earlier_version_is_not_divided_anew(split: str, is_refused: bool, tmp_path: Path) -> None:
+    parts_of(tmp_path, {"y": list("ab") * 25}, split)
+    command("train", "m.net", "--epochs", "1", "--out", "run", cwd=tmp_path)
+    forge(tmp_path / "run", division=None)
+    for arguments in (
+        ("eval", "run", "--part", "train"),
+        ("report", "run"),
+        ("train", "--resume", "run", "--epochs", "2"),
+    ):
+        done = command(*arguments, cwd=tmp_path)
+        assert ("error[E0842]" in done.stderr) == is_refused, done.stderr
+        assert done.returncode == is_refused
+    assert command("predict", "run", "t.csv", cwd=tmp_path).returncode == 0
