@@ -166,15 +166,14 @@ def _started(file: Path, request: _Request) -> "Run":
     from netc.runtime.runs import run as runs
 
     model, constants = options.load(file, request.settings, request.strict, request.fold)
-    spec = parse_data(model)
-    dataset = load(model, spec)
+    dataset = load(model, parse_data(model))
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say(note)
     model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     program = Program(model, threads=request.threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = runs.start(model, request.out or Path("runs") / file.stem, constants, dataset, spec, program)
+    run = runs.start(model, request.out or Path("runs") / file.stem, constants, dataset, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
