@@ -170,6 +170,9 @@ def _started(file: Path, request: _Request) -> "Run":
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say(note)
+    for part, remarks in dataset.remarks.items():
+        for remark in remarks:
+            say(f"note: {part}, {remark}")
     model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     program = Program(model, threads=request.threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder

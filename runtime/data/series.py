@@ -4,18 +4,20 @@ Takes a table, and gives numbers of rows. What windows.py cuts from them is anot
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import Location, numbers, refuse_missing
+from netc.runtime.data.cells import Kind, Location, numbers, refuse_missing
+from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.declarations import DataSpec, SeriesSpec
 from netc.runtime.data.split import chunks_of, group_numbers
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
+_START = datetime(1970, 1, 1)
 _GAP = 1.5  # times `every`: months have 28 to 31 days, and sensors are not punctual
 
 
@@ -100,15 +102,12 @@ def _times(table: Table, name: str, described: SeriesSpec) -> Array:
 
 def _seconds(cells: Array, location: Location) -> Array:
     """Dates as seconds; those without a time zone are in UTC. Faults E0803 at the first cell that is no ISO date."""
-    refuse_missing(cells, location)
-    if cells.dtype.kind == "M":
-        return cells.astype("datetime64[us]").astype(np.int64) / 1e6
+    refuse_missing(cells, location, Kind.DATE)
     seconds = np.empty(len(cells))
-    for i, text in enumerate(cells):
-        try:
-            date = datetime.fromisoformat(str(text).strip())
-        except ValueError:
+    for i, text in enumerate(map(str, cells)):
+        moment = moment_of(text.strip(), "")
+        if moment is None:
             hint = "dates are such as 2024-05-31 or 2024-05-31 18:00; for numbers: every = 1"
             fault("E0803", f'"{shown_cell(text)}" is no date', location.span, location.cell([i]), hint=hint)
-        seconds[i] = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        seconds[i] = (moment - _START).total_seconds()
     return seconds
