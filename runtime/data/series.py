@@ -10,10 +10,10 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import Kind, Location, numbers, refuse_missing
+from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.declarations import DataSpec, SeriesSpec
-from netc.runtime.data.split import chunks_of, group_numbers
+from netc.runtime.data.split import chunks_of, group_numbers, require_cells
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
@@ -96,13 +96,13 @@ def _times(table: Table, name: str, described: SeriesSpec) -> Array:
     times = np.empty(len(table))
     for rows in chunks_of(np.arange(len(table))):
         cells, location = column[rows], Location(table.name, (name,), rows + table.first_row, described.span)
+        require_cells(cells, rows, table, name, described.span)
         times[rows] = _seconds(cells, location) if described.has_dates else numbers(cells, location)
     return times
 
 
 def _seconds(cells: Array, location: Location) -> Array:
     """Dates as seconds; those without a time zone are in UTC. Faults E0803 at the first cell that is no ISO date."""
-    refuse_missing(cells, location, Kind.DATE)
     seconds = np.empty(len(cells))
     for i, text in enumerate(map(str, cells)):
         moment = moment_of(text.strip(), "")

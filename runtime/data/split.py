@@ -127,7 +127,7 @@ def _by_hash(table: Table, rows: Array, split: SplitSpec) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {name: [] for name in shares if name}
     for chunk in chunks_of(rows):
         cells = column[chunk]
-        _refuse_missing(cells, chunk, table, split.column, split.span)
+        require_cells(cells, chunk, table, split.column, split.span)
         part_of = np.searchsorted(ends, _hashes(texts_of(cells), split.seed), side="right")
         for name, pieces in parts.items():
             pieces.append(chunk[part_of == PARTS.index(name)])
@@ -159,11 +159,11 @@ def group_numbers(table: Table, rows: Array, name: str | None, span: Span) -> Ar
         return np.zeros(len(rows), np.int64)
     column = table.column(name, span)
     for chunk in chunks_of(rows):
-        _refuse_missing(column[chunk], chunk, table, name, span)
+        require_cells(column[chunk], chunk, table, name, span)
     return _labels(column, rows)
 
 
-def _refuse_missing(cells: Array, rows: Array, table: Table, name: str, span: Span) -> None:
+def require_cells(cells: Array, rows: Array, table: Table, name: str, span: Span) -> None:
     """Faults E0803 at the first row that has no cell in the column that the split or the series reads."""
     is_empty = is_missing(cells).reshape(len(rows), -1).any(axis=1)
     if is_empty.any():
