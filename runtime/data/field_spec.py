@@ -36,6 +36,7 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
         steps.append(_step(head.into, constants))
         head = head.value
     steps.reverse()
+    steps = _dates_first(steps)
     kind, arguments = call_of(head)
     if kind not in _HEADS:
         fault(
@@ -46,6 +47,16 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
         )
     columns = _HEADS[kind](head, arguments, constants)
     return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
+
+
+def _dates_first(steps: Sequence[StepSpec]) -> list[StepSpec]:
+    """The steps, where an `impute` by a mean or a median that stands before `date` comes right after it instead: both
+    are statistics of numbers, and `date` leaves missing cells missing.
+    """
+    names = [step.name for step in steps]
+    date = names.index("date") if "date" in names else 0
+    early = [step for step in steps[:date] if step.name == "impute" and step.arguments[0] in ("mean", "median")]
+    return [*(step for step in steps[: date + 1] if step not in early), *early, *steps[date + 1 :]]
 
 
 def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> _Columns:
