@@ -7,6 +7,7 @@ from typing import Any
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import PARTS, Constants, SourceSpec, SplitSpec
 from netc.runtime.data.source_spec import parse_source
@@ -32,7 +33,7 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
         way, arguments = "random", node.entries
     elif way not in _WAYS:
         fact = f"there is no split `{way}`" if way else "a split names its parts"
-        hint = nearest(way, _WAYS) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
+        hint = nearest(way, _WAYS, Kind.SPLIT) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
         fault("E0602", fact, node.span, hint=hint)
     if way == "folds":
         return _folds(node, arguments, constants)
@@ -134,7 +135,7 @@ def _parts(entries: Sequence[syntax.Argument], constants: Constants, takes_seed:
         if name == "seed" and takes_seed and parts.seed is None:
             parts.seed = _seed(entry.value, constants)
             continue
-        hint = nearest(name, PARTS) or "train, valid and test"
+        hint = nearest(name, PARTS, Kind.PART) or "train, valid and test"
         if name not in PARTS:
             fault("E0602", f"there is no part `{name or entry.span.text}`", entry.span, hint=hint)
         if name in parts.fractions or name in parts.sources:
