@@ -27,7 +27,7 @@ _LISTED = 3  # names and labels in a message
 _FEWEST_ROWS = 10  # with fewer, each category may well occur once
 _FIRST_ROUNDED = 2.0**24  # from here on f32 does not have every whole number
 _ROUNDING = 1e-6  # a standardised column that varies less is constant within rounding
-_CATEGORIES = ("classes", "one_hot", "vocabulary")
+_CATEGORIES = {"classes": "classes", "one_hot": "classes", "vocabulary": "tokens"}  # where a state has the labels
 _PICTURE_STEPS = ("scale", "reshape", "flatten")  # pixels may well be the same in every picture
 
 
@@ -56,7 +56,7 @@ class FittedField:
         if any(STEPS[step.name].makes_sequences for step in self.field.steps):
             return []
         pairs = zip(self.field.steps, self.states, strict=True)
-        lists = [state.get("classes", state.get("tokens")) for step, state in pairs if step.name in _CATEGORIES]
+        lists: list[list[str]] = [state[_CATEGORIES[step.name]] for step, state in pairs if step.name in _CATEGORIES]
         return [label for label in lists[-1] if label != UNKNOWN] if lists else []
 
 
@@ -170,7 +170,7 @@ def _merged(fitted: FittedField) -> Diagnostic | None:
                 "W0832",
                 f"f32 merges whole numbers of `{cell(name)}`",
                 Label(fitted.field.span, f"{before:,} different values become {after:,}"),
-                hint="-> standardize, or `precision = f64` in `train`",
+                hint="`-> standardize` after it, or `precision = f64` in `train`",
             )
     return None
 
