@@ -267,6 +267,23 @@ def test_a_column_of_one_label_is_no_class(classes: str, tmp_path: Path) -> None
         load(model := netc.load(tmp_path / "m.net"), parse_data(model))
 
 
+def test_a_missing_label_is_no_label(tmp_path: Path) -> None:
+    """Neither its order nor a fill is left to chance: only the row can be left out."""
+    csv = "x,y,part\n" + "".join(f"{i},{['red', 'blue', ''][i % 3]},train\n" for i in range(12))
+    (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
+    fields = 'x = columns("x")\n  y = column("y") -> classes\n  split = column("part")'
+    text = f'data {{\n  source = csv("t.csv")\n  {fields}\n}}\n' + MODEL.format(x="float[1]", z="x")
+    for classes in ("class(auto)", "class(2)"):
+        (tmp_path / "m.net").write_text(text.replace("class(2)", classes), encoding="utf-8")
+        with pytest.raises(
+            netc.Fault, match=r"missing(.|\n)*row 4, column `y`(.|\n)*hint: impute\(drop\) leaves the row"
+        ):
+            load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+    (tmp_path / "m.net").write_text(text.replace('column("y")', 'column("y") -> impute(drop)'), encoding="utf-8")
+    data = load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+    assert len(data.parts["train"]["y"]) == 8
+
+
 def test_a_wider_input_has_places_that_stay_zero(tmp_path: Path) -> None:
     data = loaded(tmp_path, column(CITIES * 2, ["Lima"]), 'column("x") -> one_hot', "float[5]")
     assert data.parts["train"]["x"][:4].tolist() == [
