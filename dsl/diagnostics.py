@@ -81,6 +81,7 @@ CODES = {
     "W0507": "a bias that the normalisation after it cancels",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0801": "columns of very different scale that are not standardised",
+    "W0821": "a table whose header looks like data",
     "W1001": "a gradient that vanishes on its way back in time",
     "W1002": "a gradient that explodes on its way back in time",
     "W1003": "a gradient that vanishes or explodes on its way through the layers",

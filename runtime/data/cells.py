@@ -1,5 +1,6 @@
 """The cells of a column: their location in messages, which are missing, which are numbers, and the order of labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
+from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.stored import Array
 
 
@@ -32,14 +34,19 @@ class Location:
 def is_missing(array: Array) -> Array:
     """True where a cell is empty."""
     if array.dtype == object:
-        is_empty = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()]
+        is_empty = [
+            cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
+            for cell in array.ravel()
+        ]
         return np.array(is_empty, bool).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
 def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts. (An array would take the memory of the longest text for each row.)"""
-    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+    """The cells of a column as texts, with the spelling of labels. (An array would take the memory of the longest text
+    for each row.)
+    """
+    return [label_of(cell) for cell in column]
 
 
 def refuse_missing(array: Array, location: Location) -> None:
@@ -102,8 +109,9 @@ def _refuse_first(array: Array, location: Location) -> None:
 
 
 def natural(label: str) -> tuple[int, float, str]:
-    """A key that sorts labels: numbers by their value, then all other texts."""
+    """A key that sorts labels: numbers by their value, then all other texts. `nan` has no place among numbers."""
     try:
-        return (0, float(label), label)
+        value = float(label)
     except ValueError:
-        return (1, 0.0, label)
+        value = math.nan
+    return (1, 0.0, label) if math.isnan(value) else (0, value, label)

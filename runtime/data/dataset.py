@@ -23,6 +23,7 @@ from netc.runtime.data.declarations import DataSpec, FieldSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps
+from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 
@@ -80,7 +81,10 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
     for part_name, part in parts.items():
         same_lengths(model, arrays[part_name])
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
-    warnings = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
+    warnings = [
+        *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
+        *(_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs),
+    ]
     rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
     augmentations = {
         name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
@@ -136,7 +140,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         note = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], note)
-    table = Table("data", columns, 0)
+    table = Table("data", columns, RowNumbers(0))
     part = Part(table, np.arange(len(table)))
     arrays = {}
     for name, field in spec.fields.items():

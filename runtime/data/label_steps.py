@@ -8,6 +8,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
+from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.cells import Location, natural, refuse_missing
 from netc.runtime.data.data_step import Chunks, DataStep, State
 from netc.runtime.data.state_checks import are_texts
@@ -18,7 +19,7 @@ def _classes_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     labels: set[str] = set()
     for array, location in chunks():
         refuse_missing(array, location)
-        labels |= {str(cell) for cell in array.ravel()}
+        labels |= {label_of(cell) for cell in array.ravel()}
     return {"classes": sorted(labels, key=natural)}
 
 
@@ -27,10 +28,11 @@ def _classes(array: Array, state: State, location: Location) -> Array:
     number_of = {label: i for i, label in enumerate(state["classes"])}
     result = np.empty(array.shape, np.int32)
     for index, cell in np.ndenumerate(array):
-        if str(cell) not in number_of:
+        label = label_of(cell)
+        if label not in number_of:
             fact = f'the class "{shown_cell(cell)}" does not occur in the training split'
             fault("E0805", fact, location.span, location.cell(index))
-        result[index] = number_of[str(cell)]
+        result[index] = number_of[label]
     return result
 
 
@@ -39,6 +41,7 @@ CLASSES = DataStep(
     _classes_fit,
     lambda array, state: np.array(state["classes"], object)[array],
     takes_text=True,
+    takes_labels=True,
     doc="Replaces labels by numbers: labels that are numbers come first, by value, then texts.",
     keeps={"classes": are_texts},
     labels=lambda state: list(state["classes"]),
@@ -59,6 +62,7 @@ ONE_HOT = DataStep(
     _one_hot,
     _classes_fit,
     takes_text=True,
+    takes_labels=True,
     doc="Replaces a label by a number for each label: 1 for its own, 0 for all others.",
     keeps={"classes": are_texts},
     name="one_hot",

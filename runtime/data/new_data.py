@@ -14,7 +14,7 @@ from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_wind
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.lengths import long_enough, same_lengths
-from netc.runtime.data.partition import text_columns, with_words
+from netc.runtime.data.partition import uses_of, with_words
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read, reader_of
 from netc.runtime.data.stored import Field
@@ -59,7 +59,7 @@ def read_fields(fitted: Fitted, source: SourceSpec, types: Mapping[str, Type]) -
     """
     spec, states, declared = fitted.spec, fitted.states, fitted.declared
     path, options = fitted.folder / source.path, dict(source.options)
-    table = read(reader_of(path, source.reader), path, source.path, source.span, text_columns(spec), options)
+    table = read(reader_of(path, source.reader), path, source.path, source.span, uses_of(spec, types), options)
     table = with_words(table, spec)
     part = Part(table, np.arange(len(table)))
     if windows.is_series(spec.fields.values()):

@@ -35,7 +35,7 @@ class Part:
     @property
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
-        return self.rows + self.table.first_row
+        return self.table.rows.of(self.rows)
 
 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
     if not field.is_rest:
         return field.columns
     for column in field.columns:
-        table.column(column, field.span)
+        table.require(column, field.span)
     return tuple(name for name in table.columns if name not in field.columns)
 
 
@@ -66,7 +66,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         cells = [column[rows] for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        location = Location(table.name, names, rows + table.first_row, field.span)
+        location = Location(table.name, names, table.rows.of(rows), field.span)
         if field.is_sequence:
             yield cells_of(cells[0], location), location
         else:

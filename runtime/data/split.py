@@ -93,7 +93,7 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
         cells = np.array(texts_of(column[chunk]), object)
         for name in sorted(set(cells)):
             if name not in PARTS:
-                row = chunk[int(np.flatnonzero(cells == name)[0])] + table.first_row
+                row = int(table.rows.of(chunk[np.flatnonzero(cells == name)[:1]])[0])
                 fault(
                     "E0803",
                     f'"{cell(name)}" is no part',

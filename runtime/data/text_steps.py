@@ -11,6 +11,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
+from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.cells import Location, natural, refuse_missing
 from netc.runtime.data.data_step import Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.state_checks import are_texts, is_count
@@ -86,7 +87,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     counts: Counter[str] = Counter()
     for array, location in chunks():
         _refuse_missing_tokens(array, location)
-        counts.update(str(cell) for cell in array.ravel())
+        counts.update(label_of(cell) for cell in array.ravel())
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
     tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
@@ -96,7 +97,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
     _refuse_missing_tokens(array, location)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
-    return np.array([number_of.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
+    return np.array([number_of.get(label_of(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
 
 
 def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
@@ -111,6 +112,7 @@ VOCABULARY = DataStep(
     (0, 2),
     _vocabulary_check,
     takes_text=True,
+    takes_labels=True,
     doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not "
     "have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},
