@@ -79,7 +79,7 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
                 else convert(field, states[name], part, type_, declared)
             )
     for part_name, part in parts.items():
-        same_lengths(model, arrays[part_name])
+        same_lengths(model, arrays[part_name], part.row_numbers, part.table.name)
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
     warnings = [
         *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
@@ -146,6 +146,6 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     for name, field in spec.fields.items():
         field = replace(field, span=model.declared[name], is_sequence=types[name].is_varying)
         arrays[name] = convert(field, [], part, types[name], model.declared[name])
-    same_lengths(model, arrays)
+    same_lengths(model, arrays, part.rows + 1, "data")
     long_enough(model, arrays, part.rows + 1, "data")
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})

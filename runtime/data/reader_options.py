@@ -109,7 +109,7 @@ def _broken(node: syntax.Expression, constants: Constants) -> str:
 _MISSING, _HEADER = 'missing = ["NA", "?"]', 'header = false, or header = ["a", "b"]'
 _ENCODINGS = 'encoding = "cp1252", "latin-1", "utf-16", "shift_jis", "gb18030", ...'
 MISSING = Option(_missing, _MISSING)
-CSV_OPTIONS: Mapping[str, Option] = {
+_CSV: Mapping[str, Option] = {
     "delimiter": _character("delimiter", 'delimiter = ";"'),
     "decimal": _character("decimal", 'decimal = ","', ",."),
     "thousands": _character("thousands", 'thousands = "."', "., '_\u00a0\u2009\u202f", may_be_empty=True),
@@ -119,8 +119,9 @@ CSV_OPTIONS: Mapping[str, Option] = {
     "quote": _character("quote", 'quote = "\'"', may_be_empty=True),
     "comment": _character("comment", 'comment = "#"'),
 }
-IMAGE_OPTIONS: Mapping[str, Option] = {
+_IMAGES: Mapping[str, Option] = {
     "size": Option(_size, "size = (32, 32)"),
     "channels": Option(_channels, "channels = 1"),
     "broken": Option(_broken, "broken = skip"),
 }
+OPTIONS: Mapping[str, Mapping[str, Option]] = {"csv": _CSV, "images": _IMAGES}  # by reader

@@ -5,7 +5,7 @@ file stays on disk (store.py). polars is imported where a table is read, as that
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from netc.dsl.source import Span
 from netc.runtime.data.access import opening
 from netc.runtime.data.csv_reader import read_csv
 from netc.runtime.data.npz import read_arrays
-from netc.runtime.data.reader_options import CSV_OPTIONS, IMAGE_OPTIONS, Option
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.request import AS_NUMBERS, Request, Uses
 from netc.runtime.data.table import Table, table_of
@@ -30,7 +29,7 @@ class Reader:
     """A kind of source: `read(request)` returns its table or raises a fault.
 
     A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures:
-    their reader makes arrays (images.py). `options` are the named arguments that a source may have.
+    their reader makes arrays (images.py). The named arguments of a source are in reader_options.py.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Reader:
     read: Read | None
     suffixes: tuple[str, ...] = ()
     takes_folder: bool = False
-    options: Mapping[str, Option] = field(default_factory=dict)
 
 
 def simple_reader(
@@ -97,7 +95,6 @@ READERS = {
             "comment.",
             read_csv,
             (".csv", ".tsv", ".tab", ".data"),
-            options=CSV_OPTIONS,
         ),
         Reader("parquet", "A table of typed columns.", _read_parquet, (".parquet",)),
         Reader(
@@ -126,7 +123,6 @@ READERS = {
             "size = (h, w), channels = 1 or 3, broken = skip.",
             None,
             takes_folder=True,
-            options=IMAGE_OPTIONS,
         ),
     )
 }

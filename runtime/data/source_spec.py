@@ -8,6 +8,7 @@ from netc.dsl.diagnostics import fault, nearest_or_all
 from netc.dsl.source import Span
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, SourceSpec
+from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.readers import READERS
 
 
@@ -20,7 +21,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     paths = [argument for argument in arguments if argument.name is None]
     if len(paths) != 1 or not isinstance(path := constant_value(paths[0].value, constants), str):
         fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
-    allowed = READERS[name].options
+    allowed = OPTIONS.get(name, {})
     options: dict[str, Any] = {}
     for argument in arguments:
         if argument.name is not None:
