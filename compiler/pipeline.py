@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import PREDICTED, TRAINED, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, Truncate
@@ -190,7 +191,7 @@ def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ())
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in names:
-            return copy.leaf("input", names[value], value.type)
+            return copy.leaf(Role.INPUT, names[value], value.type)
         return copy.add_copy(value, operands)
 
     return prepared(rebuild(graph, rule).of(*PREDICTED), training=False)

@@ -21,6 +21,7 @@ CODES = {
     "E0105": "a character that a text must not contain",
     "E0106": "an expression or a block that is nested too deeply",
     "E0107": "a number that does not fit into 64 bits",
+    "E0111": "an escape in a text that stands for no character",
     "E0201": "an unknown name",
     "E0202": "a name is defined twice",
     "E0203": "an import that cannot be followed",

@@ -8,8 +8,10 @@ import re
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.literals import COMMENT, TEXT
 from netc.dsl.source import Source, Span
 
+_BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
 CONTINUES = ("+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->")
@@ -26,7 +28,7 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
                 "E0101",
                 "a text in quotes does not end on its line",
                 Label(place, "it opens here"),
-                hint='close it with `"`',
+                hint=_CLOSING if '\\"' in source.line(place.line)[place.column :] else 'close it with `"`',
             )
         if re.match(r"[\w\"]", character) or character in "()[]{}=,:.+-*/<>":
             return _unexpected(source, place, character)
@@ -41,6 +43,7 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
     return _unexpected(source, Span(source, start, start + len(token)), str(token))
 
 
+_CLOSING = r'close it with `"`; `\"` is a quote within the text, and a backslash is written `\\`'
 _TOP = ("let", "import", "block", "op", "data", "train", "model")
 _HARD = (
     *_TOP[:4],
@@ -166,7 +169,7 @@ def _two_points(source: Source, place: Span) -> Diagnostic | None:
 def _open_brackets(text: str) -> list[tuple[str, int]]:
     """The brackets that are open at the end of a text, each with its offset."""
     opened: list[tuple[str, int]] = []
-    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', text):
+    for token in _BRACKETS.finditer(text):
         if token[0] in OPEN:
             opened.append((token[0], token.start()))
         elif token[0] in CLOSE and opened:
@@ -180,7 +183,7 @@ def _unclosed(source: Source, place: Span, only_mismatch: bool = False) -> Diagn
     With `only_mismatch` a bracket that is still open there is no fault.
     """
     opened: list[tuple[str, int]] = []
-    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', source.text[: place.end]):
+    for token in _BRACKETS.finditer(source.text[: place.end]):
         if token[0] in OPEN:
             opened.append((token[0], token.start()))
         elif token[0] in CLOSE:

@@ -22,7 +22,7 @@ from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
-from netc.runtime.data.pipeline import Part, fit_steps
+from netc.runtime.data.pipeline import Part, fit_steps, resolved
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
@@ -35,10 +35,11 @@ _SCALE_ROWS = 1 << 16  # the rows whose sizes are compared
 class Dataset:
     """Arrays by part and field, and the fitted states of each field's steps, as a run saves them.
 
-    `rows` are the numbers that the rows of each part have in their file; `notes` are what a user should know about the
-    files.
+    `spec` is the data block with the names of all columns. `rows` are the numbers that the rows of each part have in
+    their file; `notes` are what a user should know about the files.
     """
 
+    spec: DataSpec
     parts: dict[str, dict[str, Field]]
     states: dict[str, list[State]] = dataclasses.field(default_factory=dict)
     rows: dict[str, Array] = dataclasses.field(default_factory=dict)
@@ -61,6 +62,7 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
     """
     parts = read_parts(spec, model.source, stratifying_target(model), model.train.seed)
+    spec = resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
     starts = _window_starts(spec, parts, types)
@@ -90,6 +92,7 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
     }
     return Dataset(
+        spec,
         arrays,
         states,
         rows,
@@ -148,4 +151,4 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
         arrays[name] = convert(field, [], part, types[name], model.declared[name])
     same_lengths(model, arrays, part.rows + 1, "data")
     long_enough(model, arrays, part.rows + 1, "data")
-    return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})
+    return Dataset(spec, {"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})

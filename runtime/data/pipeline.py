@@ -16,7 +16,7 @@ from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, Location, Remarks, RowFault
 from netc.runtime.data.data_step import Chunks, State
-from netc.runtime.data.declarations import FieldSpec, StepSpec
+from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
 from netc.runtime.data.split import chunks_of
 from netc.runtime.data.steps import STEPS
@@ -44,6 +44,18 @@ class Part:
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
         return self.table.rows.of(self.rows)
+
+
+def resolved(spec: DataSpec, table: Table) -> DataSpec:
+    """A data block whose fields name their columns: `columns(all, except = ...)` are those of the training table.
+
+    So all parts and all new data are read by these names, whatever else their files contain, and in whatever order.
+    Faults E0802 where `except` names a column that is not there.
+    """
+    fields = {
+        name: replace(field, columns=columns_of(field, table), is_rest=False) for name, field in spec.fields.items()
+    }
+    return replace(spec, fields=fields)
 
 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
