@@ -33,6 +33,20 @@ def is_missing_text(text: str, marks: Sequence[str] = ()) -> bool:
     return not core or core in marks or (len(core) <= 4 and _NAN.match(core.lower()) is not None)
 
 
+_COMMON_MARKS = ("na", "n/a", "#n/a", "null", "none", "nil", "missing", "unknown", "?", "-", "--", ".", "*")
+_WITH_COMMAS = re.compile(r"[+-]?[0-9.']*[0-9],[0-9][0-9.,]*")
+
+
+def hint_for_text(text: str) -> str:
+    """What may be done about a text where a number is needed."""
+    core = text.strip(BLANKS)
+    if core.lower() in _COMMON_MARKS:
+        return f'missing = ["{core}"] in the source, if it stands for a missing value'
+    if _WITH_COMMAS.fullmatch(core):
+        return 'decimal = "," or thousands = "," in the source, if this is a number'
+    return "`classes` or `one_hot` takes text"
+
+
 def label_of_text(text: str) -> str:
     """A text as a label: a whole number loses its `.0`."""
     return _WHOLE.sub(r"\1", text) if text.endswith("0") else text

@@ -16,7 +16,7 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
-from netc.runtime.data.cell_text import label_of
+from netc.runtime.data.cell_text import hint_for_text, label_of
 from netc.runtime.data.stored import Array
 
 Index = tuple[int, ...]
@@ -256,7 +256,7 @@ def _refuse_other_kinds(array: Array, location: Location) -> None:
         "E0803",
         facts.__getitem__,
         lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
-        hint=lambda index: "`classes` or `one_hot` takes text" if isinstance(array[index], str) else "",
+        hint=lambda index: hint_for_text(str(array[index])) if isinstance(array[index], str) else "",
     )
 
 

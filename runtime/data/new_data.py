@@ -58,8 +58,10 @@ def read_fields(fitted: Fitted, source: SourceSpec, types: Mapping[str, Type]) -
     The lengths of sequences are not compared with each other, nor with what the model needs.
     """
     spec, states, declared = fitted.spec, fitted.states, fitted.declared
-    path, options = fitted.folder / source.path, dict(source.options)
-    table = read(reader_of(path, source.reader), path, source.path, source.span, uses_of(spec, types), options)
+    path = fitted.folder / source.path
+    reader = reader_of(path, source.reader)
+    options = dict(source.options) if reader == source.reader else {}
+    table = read(reader, path, source.path, source.span, uses_of(spec, types), options)
     table = with_words(table, spec)
     part = Part(table, np.arange(len(table)))
     if windows.is_series(spec.fields.values()):

@@ -14,7 +14,9 @@ from netc.runtime.data.stored import Array
 
 def _floats(chunks: Chunks) -> Iterator[Array]:
     for array, location in chunks():
-        yield numbers(array, location).astype(np.float64)
+        values = numbers(array, location).astype(np.float64)
+        location.refuse(np.isinf(values), "E0803", "a value is not finite")
+        yield values
 
 
 def _arithmetic(

@@ -67,7 +67,7 @@ def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
         return field.columns
     for column in field.columns:
         table.require(column, field.span)
-    return tuple(name for name in table.columns if name not in field.columns)
+    return tuple(name for name in table.names or table.columns if name not in field.columns)
 
 
 def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, Location]]:

@@ -28,7 +28,8 @@ Read = Callable[[Request], Table]
 class Reader:
     """A kind of source: `read(request)` returns its table or raises a fault.
 
-    A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures:
+    A file whose name ends with one of `suffixes` is read by it where no reader is named, and one with one of `others`
+    where this reader is expected. `read` is None for pictures:
     their reader makes arrays (images.py). The named arguments of a source are in reader_options.py.
     """
 
@@ -37,6 +38,7 @@ class Reader:
     read: Read | None
     suffixes: tuple[str, ...] = ()
     takes_folder: bool = False
+    others: tuple[str, ...] = ()
 
 
 def simple_reader(
@@ -94,7 +96,8 @@ READERS = {
             "the encoding are recognised, or written: delimiter, decimal, thousands, encoding, header, missing, quote, "
             "comment.",
             read_csv,
-            (".csv", ".tsv", ".tab", ".data"),
+            (".csv", ".tsv", ".tab"),
+            others=(".txt", ".dat", ".data"),
         ),
         Reader("parquet", "A table of typed columns.", _read_parquet, (".parquet",)),
         Reader(
@@ -130,11 +133,15 @@ _BUILT_IN = frozenset(READERS)
 
 
 def reader_of(path: Path, default: str) -> str:
-    """The name of the reader for a file's suffix, or else `default`."""
+    """The name of the reader for a file: `default` if it reads files with such a name, or if no other one does."""
     if default == "images":
         return default
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    return next((reader.name for reader in READERS.values() if plain.suffix in reader.suffixes), default)
+    suffix = plain.suffix.lower()
+    expected = READERS.get(default)
+    if expected is not None and suffix in (*expected.suffixes, *expected.others):
+        return default
+    return next((reader.name for reader in READERS.values() if suffix in reader.suffixes), default)
 
 
 def read(
