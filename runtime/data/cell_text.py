@@ -37,14 +37,14 @@ _COMMON_MARKS = ("na", "n/a", "#n/a", "null", "none", "nil", "missing", "unknown
 _WITH_COMMAS = re.compile(r"[+-]?[0-9.']*[0-9],[0-9][0-9.,]*")
 
 
-def hint_for_text(text: str) -> str:
-    """What may be done about a text where a number is needed."""
+def hint_for_number(text: str) -> str | None:
+    """The option of a source that may make a number, or a missing one, of a text."""
     core = text.strip(BLANKS)
     if core.lower() in _COMMON_MARKS:
         return f'missing = ["{core}"] in the source, if it stands for a missing value'
     if _WITH_COMMAS.fullmatch(core):
         return 'decimal = "," or thousands = "," in the source, if this is a number'
-    return "`classes` or `one_hot` takes text"
+    return None
 
 
 def label_of_text(text: str) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.diagnostics import fault, nearest_or_all
+from netc.dsl.diagnostics import fault, nearest, nearest_or_all
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
@@ -17,7 +18,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     name, arguments = call_of(node)
     if name not in READERS:
         fact = f"there is no reader `{name or node.span.text}`"
-        fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS))
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS, Kind.READER))
     paths = [argument for argument in arguments if argument.name is None]
     if len(paths) != 1 or not isinstance(path := constant_value(paths[0].value, constants), str):
         fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
@@ -27,7 +28,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
         if argument.name is not None:
             key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
             if key not in allowed:
-                hint = nearest_or_all(key, allowed) if allowed else None
+                hint = nearest(key, allowed, Kind.ARGUMENT) or (f"one of {', '.join(allowed)}" if allowed else None)
                 fault("E0302", f"`{name}` has no argument `{key}`", argument.span, hint=hint)
             if key in options:
                 fault("E0601", f"`{key}` is set twice", argument.span)
