@@ -60,11 +60,11 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
 
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
     """
-    parts = read_parts(spec, model.source, stratifying_target(model), model.train.seed)
+    parts = read_parts(spec, model.source, stratifying_target(model))
     spec = resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
-    starts = _window_starts(spec, parts, types)
+    starts = _window_starts_by_part(spec, parts, types)
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for name, field in spec.fields.items():
         if name not in types:
@@ -116,12 +116,12 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
     )
 
 
-def _window_starts(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
+def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
     """The rows of each part at which a window starts; empty if the data is no series."""
     if not windows.is_series(spec.fields.values()):
         return {}
     cuts = [windows.cut_of(field) for name, field in spec.fields.items() if name in types]
-    return {name: windows.window_starts(cuts, len(part.rows), name, spec.split.span) for name, part in parts.items()}
+    return {name: part.window_starts(cuts, name, spec.split.span) for name, part in parts.items()}
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:

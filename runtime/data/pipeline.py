@@ -32,12 +32,16 @@ _CELL = 16  # bytes of a cell while rows are copied from their columns
 class Part:
     """Some rows of a table: the training, validation or test part of the data, or a whole file.
 
+    If windows are cut from the rows, `stretches` are the places in `rows` at which rows begin that follow one another
+    without a gap.
+
     `remarks` collects what steps notice about cells that they can use. With `bad_rows`, the rows that a step refuses
     are noted there and left out of what the steps yield; without it they end in a RowFault.
     """
 
     table: Table
     rows: Array
+    stretches: Array | None = None
     remarks: Remarks = field(default_factory=Remarks)
     bad_rows: BadRows | None = None
 
@@ -45,6 +49,11 @@ class Part:
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
         return self.table.rows.of(self.rows)
+
+    def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
+        """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
+        assert self.stretches is not None, "partition.py finds the series of data with windows"
+        return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
 
 
 def resolved(spec: DataSpec, table: Table) -> DataSpec:

@@ -13,8 +13,6 @@ from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
 from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, every
-from netc.runtime.data.spec import parse_block
-from netc.runtime.data.split import divide
 from netc.runtime.data.store import TextColumn
 from netc.runtime.data.table import SparseColumn, Table, column_of
 
@@ -121,31 +119,3 @@ def test_texts_on_disk_are_read_for_the_selected_rows_only() -> None:
     assert column[np.array([[0, 1], [3, 4]])].tolist() == [["w3", None], ["w3", "w2"]]
     assert column[np.array([], np.int64)].tolist() == []
     assert Words.looked_up == 2
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
-    """It agrees with a simple version that searches all rows for each label."""
-    from netc.dsl.parser import parse
-    from netc.dsl.source import Source
-    from netc.runtime.data.split import _edges, _labels
-    from netc.runtime.random import generator
-
-    text = (
-        'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n'
-        "  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n"
-    )
-    source = Source("m.net", text)
-    spec = parse_block(source, parse(source).items[0], {})
-    draw = np.random.default_rng(seed)
-    labels = draw.integers(0, [1, 3, 50, 400, 2][seed], 400).astype(str).astype(object)
-    rows = np.sort(draw.permutation(400)[:350])
-    divided = divide(Table("t", {"y": labels}), rows, spec, spec.fields["y"], seed)
-    cells, expected = _labels(labels, rows), {name: [] for name in divided}
-    for i in range(int(cells.max()) + 1):
-        group = rows[cells == i]
-        order = generator(seed, "split", i).permutation(len(group))
-        for name, (start, stop) in _edges(dict(spec.split.fractions), len(group)).items():
-            expected[name].append(group[order[start:stop]])
-    for name, parts in expected.items():
-        np.testing.assert_array_equal(divided[name], np.sort(np.concatenate(parts)))
