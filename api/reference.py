@@ -173,7 +173,8 @@ def _data() -> Iterator[Entry]:
     for name, step in STEPS.items():
         most = step.arguments[1]
         shown = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
-        yield Entry(name, "data step", f"{name}({shown})" if most else name, step.doc, _by(name))
+        signature = step.usage or (f"{name}({shown})" if most else name)
+        yield Entry(name, "data step", signature, step.doc, _by(name))
     for name, stage in PASSES.items():
         yield Entry(name, "pass", name, stage.doc, (f"It runs after `{stage.after}`.", *_by(name)))
     for name, augmentation in AUGMENTATIONS.items():

@@ -37,6 +37,8 @@ class RunInfo(msgspec.Struct, kw_only=True):
     columns: dict[str, tuple[str, ...]] = {}
     plugins: list[str] = []  # the modules that a command named
     from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
+    division: int = 1  # the version of the rules by which rows were divided (DIVISION)
+    fold: int | None = None  # the validation part of a split into folds
     hash: str = ""
 
 
@@ -78,5 +80,5 @@ def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[
             raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states[name])}")
         for step, state in zip(field.steps, states[name], strict=True):
             for key, is_right in STEPS[step.name].keeps.items():
-                if key not in state or not is_right(state[key]):
+                if not is_right(state.get(key)):
                     raise ValueError(f"`{key}` of the step `{step.name}` of `{name}` is not what the step keeps")
