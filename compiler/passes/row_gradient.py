@@ -84,31 +84,31 @@ def gradient_of(
     `batch` and `bounds`, the most steps of varying dimensions, say how many there are. If `is_lazy`, the touched rows
     of every sum of scattered rows are marked at least.
     """
-    lookups = list(_lookups(gradient))
-    if not all(lookups) or not parameter.type.dims:
+    lookups = _lookups(gradient)
+    if lookups is None:
         return Gradient(gradient)
-    found = [lookup for lookup in lookups if lookup is not None]
-    sizes = {BATCH: batch, **{dim: batch * bounds.get(dim, _STEPS) for dim in _varying(found)}}
-    count = sum(lookup.index.type.size(sizes) for lookup in found)
-    joined = _joined(found)
+    sizes = {BATCH: batch, **{dim: batch * bounds.get(dim, _STEPS) for dim in _varying(lookups)}}
+    count = sum(lookup.index.type.size(sizes) for lookup in lookups)
+    joined = _joined(lookups)
     if joined is not None and count * _COST <= fixed_size(parameter.type.dims[0]):
         first = apply("first_equal", joined.index)
         return Gradient(apply("sum_at", joined.rows, first), TouchedRows(joined.index, first))
-    return Gradient(gradient, _mask(parameter, found)) if is_lazy else Gradient(gradient)
+    return Gradient(gradient, _mask(parameter, lookups)) if is_lazy else Gradient(gradient)
 
 
-def _lookups(gradient: Value) -> Iterator[_Lookup | None]:
-    """Yields the lookups whose scattered rows add up to a gradient, and None for every other term."""
-    pending = [gradient]
+def _lookups(gradient: Value) -> list[_Lookup] | None:
+    """The lookups whose scattered rows add up to a gradient; None if it has other terms."""
+    lookups, pending = list[_Lookup](), [gradient]
     while pending:
         term = pending.pop()
         if term.definition is add and all(operand.type == gradient.type for operand in term.operands):
             pending += reversed(term.operands)
         elif term.definition is scatter_add and isinstance(term.attributes_as(RowCount).rows, int):
             rows, index = term.operands
-            yield _Lookup(index, rows)
+            lookups.append(_Lookup(index, rows))
         else:
-            yield None
+            return None
+    return lookups
 
 
 def _varying(lookups: list[_Lookup]) -> Iterator[str]:
@@ -144,8 +144,8 @@ def _mask(parameter: Value, lookups: list[_Lookup]) -> TouchedMask:
         ones = graph.constant(1.0, type_)
         if lookup.index.type.dims:
             ones = apply("broadcast", ones, dims=lookup.index.type.dims)
-        named = apply("scatter_add", ones, lookup.index, rows=type_.dims[0])
-        count = named if count is None else count + named
+        counts = apply("scatter_add", ones, lookup.index, rows=type_.dims[0])
+        count = counts if count is None else count + counts
     assert count is not None
     rows = apply("reshape", count > 0.0, dims=(type_.dims[0], *(1 for _ in type_.dims[1:])))
     return TouchedMask(apply("broadcast", rows, dims=type_.dims))
