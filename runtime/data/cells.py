@@ -206,8 +206,18 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
             _refuse_other_kinds(array, location, hint_for_text)
             raise
     if values.dtype.kind == "f":
-        location.refuse(~np.isfinite(values), "E0803", "a value is not finite")
+        location.refuse(
+            ~np.isfinite(values),
+            "E0803",
+            "a value is not finite",
+            hint=lambda index: _hint_for_infinite(array[index]),
+        )
     return values
+
+
+def _hint_for_infinite(cell: Any) -> str:
+    mark = shown_cell(cell.strip()) if isinstance(cell, str) else ""
+    return f'missing = ["{mark}"] in the source, if it stands for a missing value' if mark else ""
 
 
 def _refuse_other_lengths(array: Array, location: Location) -> None:
