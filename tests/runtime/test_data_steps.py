@@ -176,6 +176,13 @@ def test_missing_texts_of_sequences_are_filled(fill: str, text: str, step: str, 
         ]
 
 
+def test_a_blank_among_the_tokens_of_a_text_is_a_token(tmp_path: Path) -> None:
+    x, z = "float[time, 3]", "mean(x, over = time)"
+    data = loaded(tmp_path, column(["a b", "ba"]), 'column("x") -> characters -> one_hot', x, z)
+    assert data.states["x"][1]["classes"] == [" ", "a", "b"]
+    assert data.parts["train"]["x"].rows.argmax(axis=1).tolist() == [1, 0, 2, 2, 1]
+
+
 @pytest.mark.parametrize("step", ["one_hot", "classes", "ngrams(2, 4)", "characters -> vocabulary", "vocabulary"])
 def test_rows_with_missing_texts_are_left_out(step: str, tmp_path: Path) -> None:
     is_sequence = "characters" in step
