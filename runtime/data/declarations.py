@@ -68,10 +68,12 @@ class SplitSpec:
 class DataSpec:
     """A checked `data` block.
 
-    `source` is divided by the split's fractions: the block's own source, or else that of the training part.
+    `source` is divided by the split's fractions: the block's own source, or else that of the training part. `pictures`
+    is the shape (height, width, channels) of the pictures in training, once they are read.
     """
 
     source: SourceSpec
     fields: dict[str, FieldSpec]
     split: SplitSpec
     span: Span
+    pictures: tuple[int, int, int] | None = None

@@ -10,7 +10,7 @@ from netc.dsl.source import Source
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
-from netc.runtime.data.pipeline import Part, columns_of
+from netc.runtime.data.pipeline import Part, columns_of, shape_of_pictures
 from netc.runtime.data.readers import read
 from netc.runtime.data.split import chunks_of, divide
 from netc.runtime.data.steps import STEPS
@@ -33,9 +33,10 @@ def read_parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> 
     if "train" in sources and sources["train"] is not spec.source:
         rows_by_part.pop("train", None)
     parts = {name: Part(table, rows) for name, rows in rows_by_part.items()}
+    pictures = shape_of_pictures(spec.source, table)
     for name, origin in sources.items():
         if name not in parts:
-            table = _read_table(origin, spec, source)
+            table = _read_table(origin, spec, source, pictures)
             parts[name] = Part(table, _kept_rows(table, spec))
     for name, part in parts.items():
         if not len(part.rows):
@@ -43,9 +44,14 @@ def read_parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> 
     return parts
 
 
-def _read_table(origin: SourceSpec, spec: DataSpec, source: Source) -> Table:
-    path = source.folder / origin.path
-    table = read(origin.reader, path, origin.path, origin.span, text_columns(spec), dict(origin.options))
+def _read_table(
+    origin: SourceSpec, spec: DataSpec, source: Source, pictures: tuple[int, int, int] | None = None
+) -> Table:
+    """The table of a source. `pictures` is the shape of those in other parts."""
+    path, options = source.folder / origin.path, dict(origin.options)
+    if pictures is not None and origin.reader == "images":
+        options["shape"] = pictures
+    table = read(origin.reader, path, origin.path, origin.span, text_columns(spec), options)
     return with_words(table, spec)
 
 

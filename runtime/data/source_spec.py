@@ -1,5 +1,6 @@
 """Checks the source of a `data` block: `csv("data/cars.csv")` becomes a SourceSpec."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,8 +52,23 @@ def _broken(node: syntax.Expression, constants: Constants) -> str:
     return node.text
 
 
+_COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080"}
+_COLOUR = re.compile("#[0-9a-f]{6}")
+
+
+def _ground(node: syntax.Expression, constants: Constants) -> tuple[int, ...]:
+    """A colour as (red, green, blue)."""
+    value = constant_value(node, constants)
+    colour = _COLOURS.get(value, value).lower() if isinstance(value, str) else ""
+    if not _COLOUR.fullmatch(colour):
+        fact = "`ground` is the colour behind transparent pixels: white, black, grey, or #rrggbb, in quotes"
+        fault("E0303", fact, node.span, hint='ground = "white"')
+    return tuple(bytes.fromhex(colour[1:]))
+
+
 _IMAGE_OPTIONS: Mapping[str, Callable[[syntax.Expression, Constants], Any]] = {
     "size": _size,
     "channels": _channels,
     "broken": _broken,
+    "ground": _ground,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.runtime.data.cells import BadRows
 from netc.runtime.data.npz import refuse_lengths
 from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
@@ -50,13 +51,14 @@ class Table:
     empty.
 
     `first_row` is the number of the first row in the file (2 in a csv with a header), `notes` are what a user should
-    know.
+    know. `bad_rows` are those of new data that the reader could not read: their cells mean nothing.
     """
 
     name: str
     columns: Mapping[str, Column]
     first_row: int = 1
     notes: tuple[str, ...] = ()
+    bad_rows: BadRows | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
