@@ -116,9 +116,10 @@ def _forward(
     With `truncate` it is the graph of one chunk of the sequences. The leaves are by name.
     """
     if not model.graph.has(ResultKind.LOSS):
-        fault(
-            "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
-        )
+        assigned = model.names.get("loss")  # `loss = mse(...)`, which gives a value this name
+        span = assigned.span if assigned else Span(model.source, 0, 0)
+        label = "this only gives a name to a value" if assigned else ""
+        fault("E0501", "the model has no loss to train by", span, label, hint="loss mse(prediction, target)")
     forward = model.graph.of(*TRAINED)
     for name in forward.results_of(ResultKind.UPDATE):
         if is_frozen(model, name):

@@ -4,12 +4,14 @@ Takes Lark's error and the text. Knows the words and brackets of the language, b
 """
 
 import re
+from dataclasses import replace
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.literals import COMMENT, TEXT
+from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.source import Source, Span
+from netc.dsl.synonyms import SIGNS, WORDS
 
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
@@ -18,7 +20,26 @@ CONTINUES = ("+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=",
 
 
 def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
-    """Returns the message for a syntax error."""
+    """Returns the message for a syntax error. If it has no other hint, one for a sign or word of another language."""
+    diagnostic = _explained(source, error)
+    hint = diagnostic.hint or _of_another_language(source, diagnostic.primary.span)
+    return replace(diagnostic, hint=hint)
+
+
+def _of_another_language(source: Source, place: Span) -> str | None:
+    """The hint for a sign of another language at `place`, a word at the start of its line, or a comment before it."""
+    line, at = blanked(source.line(place.line)), place.column - 1
+    signs = sorted(SIGNS, key=len, reverse=True)
+    for sign in signs:
+        if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
+            return SIGNS[sign]
+    first = re.match(r"\s*(\w+)", line)
+    if first and first[1] in WORDS:
+        return WORDS[first[1]]
+    return SIGNS["//"] if "//" in line[:at] or "/*" in line[:at] else None
+
+
+def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
     if isinstance(error, UnexpectedCharacters):
         at = error.pos_in_stream or 0
         place = Span(source, at, at + 1)

@@ -16,6 +16,7 @@ from netc.compiler.model import ParameterInfo
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest_or_all
 from netc.dsl.printer import expression
+from netc.dsl.synonyms import Kind
 
 
 def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Scope) -> None:
@@ -168,7 +169,12 @@ def initialiser(
     arguments = [argument.value for argument in node.arguments] if isinstance(node, syntax.Call) else []
     if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:
         name = function.text if isinstance(function, syntax.Name) else expression(node)
-        fault("E0504", f"there is no initialiser `{name}`", node.span, hint=nearest_or_all(name, INITIALISERS))
+        fault(
+            "E0504",
+            f"there is no initialiser `{name}`",
+            node.span,
+            hint=nearest_or_all(name, INITIALISERS, Kind.INITIALISER),
+        )
     count = INITIALISERS[function.text]
     if function.text == "constant":
         size = type_.dims[-1] if type_.dims else 1

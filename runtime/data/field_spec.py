@@ -6,6 +6,7 @@ from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, FieldSpec, StepSpec
@@ -42,7 +43,7 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
             "E0701",
             "a field begins with the columns that it is made of",
             head.span,
-            hint=nearest(kind, _HEADS) or f'{name} = column("{name}")',
+            hint=nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")',
         )
     columns = _HEADS[kind](head, arguments, constants)
     return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
@@ -101,7 +102,7 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     name, arguments = call_of(node)
     if name not in STEPS:
         fact = f"there is no step `{name or node.span.text}`"
-        fault("E0701", fact, node.span, hint=nearest_or_all(name, STEPS))
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, STEPS, Kind.STEP))
     if name == "train_only":
         return _train_only(node, arguments, constants)
     step = STEPS[name]
