@@ -26,7 +26,6 @@ from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
-from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
 from netc.runtime.export import separate
 from netc.runtime.export.check import Checked, checked, difference
@@ -37,6 +36,7 @@ from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from netc.runtime.runs.metrics import Metrics, read_metrics
 from netc.runtime.runs.run import Run
+from netc.runtime.starting.starting_file import starting_file
 
 SEED = 20261129
 NET = """data {
