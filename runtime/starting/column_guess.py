@@ -7,7 +7,7 @@ each of them.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -153,7 +153,7 @@ def _skewness(values: Array) -> float:
     return float((((values - values.mean()) / scale) ** 3).mean()) if scale > 0 else 0.0
 
 
-_CLEANING = {  # by the step that removes the difference
+_CLEANING: Mapping[str, Callable[[str], str]] = {  # by the step that removes the difference
     "strip": str.strip,
     "lowercase": str.lower,
     "normalize_unicode": lambda text: unicodedata.normalize("NFC", text),

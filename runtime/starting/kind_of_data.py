@@ -28,5 +28,7 @@ def _looks_like_table(path: Path) -> bool:
             lines = [line for line in file.read(_SAMPLE).splitlines()[:_LINES] if line.strip()]
     except OSError:
         return True  # the reader says why
+    if any(b", " in line for line in lines):  # commas of a sentence
+        lines = [line.replace(b",", b"") for line in lines]
     counts = [{line.count(bytes([mark])) for line in lines} for mark in _DELIMITERS]
     return len(lines) > 1 and any(len(found) == 1 and found != {0} for found in counts)

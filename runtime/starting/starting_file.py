@@ -103,11 +103,12 @@ def _table_start(request: Request, reader: str, tries: bool) -> Start:
             reasons = "; ".join(f"`{cell(name)}`: {why}" for name, why in list(columns.left_out.items())[:3])
             fault("E0802", fact, request.span, reasons or "every other one is the same in every row")
         fields = fields_of(columns)
+        label = fields[-1].name if columns.goal.kind == "class" else None
         note = f"from {columns.rows:,} rows"
         source = request.source(list(write(columns, fields)), note)
         try:
             if not columns.places:
-                columns = replace(columns, places=places_of(source, fields[-1].name) or {"": 0})
+                columns = replace(columns, places=places_of(source, label) or {"": 0})
                 continue
             if tries:
                 try_training(source)

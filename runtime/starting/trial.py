@@ -22,14 +22,14 @@ from netc.runtime.program import Program
 _STEPS = 2
 
 
-def places_of(source: Source, target: str, seed: int = 0) -> dict[str, int]:
+def places_of(source: Source, label: str | None) -> dict[str, int]:
     """The number of classes or places that each field of the data block has in the training part, by field.
 
-    `target` is the field whose classes the split distributes evenly.
+    `label` is the field whose classes the split distributes evenly.
     """
     data = next(item for item in parse(source).items if isinstance(item, syntax.Data))
     spec = parse_block(source, data, {})
-    training = read_parts(spec, source, target, seed)["train"]
+    training = read_parts(spec, source, label)["train"]
     places: dict[str, int] = {}
     for name, field in spec.fields.items():
         step = STEPS[field.steps[-1].name] if field.steps else None
