@@ -72,7 +72,7 @@ class Request:
         head.append(f"# Comments say what was guessed. Change what is wrong, then: netc train {name}.net")
         text = "\n".join([*head, *lines])
         printed = print_file(parse(Source(f"{self.name}.net", text)))
-        return Source(f"{self.name}.net", printed, self.folder / f"{self.name}.net")
+        return Source(f"{self.name}.net", printed, self.folder / Path(f"{self.name}.net").name)
 
 
 def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span, tries: bool = True) -> Start:
