@@ -141,10 +141,10 @@ def _mask(parameter: Value, lookups: list[_Lookup]) -> TouchedMask:
     graph, type_ = parameter.graph, parameter.type
     count: Value | None = None
     for lookup in lookups:
-        ones = graph.constant(1.0, type_)
+        marks = graph.constant(1.0, type_)
         if lookup.index.type.dims:
-            ones = apply("broadcast", ones, dims=lookup.index.type.dims)
-        counts = apply("scatter_add", ones, lookup.index, rows=type_.dims[0])
+            marks = apply("broadcast", marks, dims=lookup.index.type.dims)
+        counts = apply("scatter_add", marks, lookup.index, rows=type_.dims[0])
         count = counts if count is None else count + counts
     assert count is not None
     rows = apply("reshape", count > 0.0, dims=(type_.dims[0], *(1 for _ in type_.dims[1:])))
