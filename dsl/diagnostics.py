@@ -86,6 +86,7 @@ CODES = {
     "W0507": "a bias that the normalisation after it cancels",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0801": "columns of very different scale that are not standardised",
+    "W0821": "a table whose header looks like data",
     "W0831": "labels that differ in blanks, case or Unicode form only",
     "W0832": "whole numbers that f32 cannot tell apart",
     "W0833": "a column that is different in every row, used as a category",

@@ -24,6 +24,7 @@ from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, resolved
+from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import Table
 
@@ -84,19 +85,22 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         same_lengths(model, arrays[part_name], part.row_numbers, part.table.name)
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
     warnings = [
-        warning
-        for name, type_ in types.items()
-        for warning in warnings_of(
-            FittedField(
-                spec.fields[name],
-                states[name],
-                parts["train"],
-                arrays["train"][name],
-                type_,
-                model.declared[name],
-                name in model.inputs,
+        *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
+        *(
+            warning
+            for name, type_ in types.items()
+            for warning in warnings_of(
+                FittedField(
+                    spec.fields[name],
+                    states[name],
+                    parts["train"],
+                    arrays["train"][name],
+                    type_,
+                    model.declared[name],
+                    name in model.inputs,
+                )
             )
-        )
+        ),
     ]
     rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
     augmentations = {
@@ -139,7 +143,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         note = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], note)
-    table = Table("data", columns, 0)
+    table = Table("data", columns, RowNumbers(0))
     part = Part(table, np.arange(len(table)))
     arrays = {}
     for name, field in spec.fields.items():

@@ -1,7 +1,9 @@
 """Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -13,10 +15,10 @@ from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.pipeline import Part, columns_of
 from netc.runtime.data.readers import read
+from netc.runtime.data.request import Use, Uses
 from netc.runtime.data.series import Series, series_of, series_spec
 from netc.runtime.data.split import chunks_of, class_numbers, divide
 from netc.runtime.data.steps import STEPS
-from netc.runtime.data.store import IsText
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
@@ -86,7 +88,7 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
 
 def _read_table(origin: SourceSpec, spec: DataSpec, source: Source) -> Table:
     path = source.folder / origin.path
-    table = read(origin.reader, path, origin.path, origin.span, text_columns(spec), dict(origin.options))
+    table = read(origin.reader, path, origin.path, origin.span, uses_of(spec, spec.fields), dict(origin.options))
     return with_words(table, spec)
 
 
@@ -99,18 +101,35 @@ def with_words(table: Table, spec: DataSpec) -> Table:
     return replace(table, columns={"text": np.array(words, object)})
 
 
-def text_columns(spec: DataSpec) -> IsText:
-    """A function that says of a column's name whether its cells are needed as they are written, and not as numbers."""
+def uses_of(spec: DataSpec, names: Iterable[str]) -> Uses:
+    """A function that says of a column what the fields of these names, the split and the series need it for."""
     series = series_spec(spec)
-    named = {spec.split.column, series.column, series.time if series.has_dates else None} - {None}
-    rest: list[FieldSpec] = []  # fields `columns(all, except = ...)`
-    for field in spec.fields.values():
-        if any(STEPS[step.name].takes_text or step.arguments == ("mode",) for step in field.steps):
-            if field.is_rest:
-                rest.append(field)
-            else:
-                named.update(field.columns)
-    return lambda column: column in named or any(column not in field.columns for field in rest)
+    uses: dict[str | None, Use] = {series.time: Use.TEXT if series.has_dates else Use.NUMBERS}
+    uses |= {spec.split.column: Use.LABELS, series.column: Use.LABELS}
+    rest: list[tuple[FieldSpec, Use]] = []  # fields `columns(all, except = ...)`
+    for field in (spec.fields[name] for name in names):
+        purpose = _use_of(field)
+        if field.is_rest:
+            rest.append((field, purpose))
+        else:
+            uses |= {column: uses.get(column, Use(0)) | purpose for column in field.columns}
+
+    def use(column: str) -> Use:
+        from_rest = (purpose for field, purpose in rest if column not in field.columns)
+        return reduce(or_, from_rest, uses.get(column, Use(0)))
+
+    return use
+
+
+def _use_of(field: FieldSpec) -> Use:
+    """What the steps of a field need its cells for."""
+    steps = [STEPS[step.name] for step in field.steps]
+    if any(step.takes_labels for step in steps) and not any(step.makes_sequences for step in steps):
+        return Use.LABELS
+    if any(step.takes_text for step in steps):
+        return Use.TEXT
+    is_counted = any(step.name == "impute" and step.arguments == ("mode",) for step in field.steps)
+    return Use.NUMBERS | Use.LABELS if is_counted else Use.NUMBERS
 
 
 def _kept_rows(table: Table, spec: DataSpec) -> Array:
