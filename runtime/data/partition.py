@@ -14,9 +14,9 @@ from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.pipeline import Part, columns_of
-from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, Uses
 from netc.runtime.data.series import Series, series_of, series_spec
+from netc.runtime.data.sources import read_source
 from netc.runtime.data.split import chunks_of, class_numbers, divide
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array
@@ -87,9 +87,7 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
 
 
 def _read_table(origin: SourceSpec, spec: DataSpec, source: Source) -> Table:
-    path = source.folder / origin.path
-    table = read(origin.reader, path, origin.path, origin.span, uses_of(spec, spec.fields), dict(origin.options))
-    return with_words(table, spec)
+    return with_words(read_source(origin, source.folder, uses_of(spec, spec.fields)), spec)
 
 
 def with_words(table: Table, spec: DataSpec) -> Table:
