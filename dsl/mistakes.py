@@ -77,6 +77,11 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
         return Diagnostic(
             "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
         )
+    declared = re.fullmatch(r"\s*((?:input|target|param|state)\s+\w+)", before[line_start:])
+    if word == "=" and declared:
+        rest = source.text[place.start :].partition("\n")[0].split("#")[0].strip()
+        hint = f"{declared[1]}: float" + (f" {rest}" if declared[1].startswith(("param", "state")) else "")
+        return Diagnostic("E0101", "the type is missing", Label(place, "expected `:` and a type"), hint=hint)
     is_first = not before or before.endswith("\n")
     if word in _TOP and is_first:
         return Diagnostic("E0101", f"`{word}` is only allowed at the top level, outside of any `{{ }}`", Label(place))

@@ -33,7 +33,7 @@ class Losses:
         batches = cls.joined(parts)
         counts = {name: count.sum(keepdims=True) for name, count in batches.counts.items()}
         values = {
-            name: (batches.values[name] * batches.counts[name]).sum(keepdims=True) / count
+            name: (batches.values[name] * batches.counts[name]).sum(keepdims=True) / np.where(count == 0, np.inf, count)
             for name, count in counts.items()
         }
         values["loss"] = np.sum([value for name, value in values.items() if name != "loss"], axis=0)

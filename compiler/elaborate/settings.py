@@ -14,19 +14,6 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
 
-INITIALISERS = {
-    "zeros": 0,
-    "ones": 0,
-    "constant": 1,
-    "normal": 1,
-    "uniform": 2,
-    "glorot_uniform": 0,
-    "glorot_normal": 0,
-    "he_uniform": 0,
-    "he_normal": 0,
-    "orthogonal": 0,
-}
-
 # whether higher is better, by the names of the library's losses and metrics
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
