@@ -10,7 +10,7 @@ from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import parse_type
-from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
+from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Scalar, SpecialForm, View
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
@@ -89,7 +89,7 @@ def _facts(operation: Operation) -> Iterator[str]:
             yield "Element-wise: it is fused with its neighbours into one loop."
         case View():
             yield "A view: it computes nothing and reads the same memory in another way."
-        case Kernel(form=Form.CONTRACTION):
+        case SpecialForm(form=Form.CONTRACTION):
             yield "Computed by the register tile."
     for types, attributes in operation.examples[:1]:
         if "batch" not in "".join(types):

@@ -25,7 +25,7 @@ class StoredCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class ArrayArgument:
     """One sample of a buffer: its shape and strides in elements, the number of its pointer, and that of its buffer.
 
     Samples are `apart` elements apart; 0 if all samples share the array.
@@ -48,7 +48,7 @@ class CustomKernel:
 
     operation: str
     function: Callable[..., None] = field(repr=False)
-    arrays: tuple[Array, ...]
+    arrays: tuple[ArrayArgument, ...]
     attributes: tuple[tuple[str, Any], ...]
     is_batched: bool
 

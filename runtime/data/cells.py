@@ -1,32 +1,169 @@
-"""The cells of a column: their location in messages, which are missing, which are numbers, and the order of labels."""
+"""The cells of a column: their location in messages, which are refused or missing, which are numbers, and the order of
+labels.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Steps refuse cells through `Location.refuse`. In training that ends in a message; a reader of new data leaves the rows
+out, and predicts for the others (pipeline.py).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array
+
+Index = tuple[int, ...]
+Words = str | Callable[[Index], str]  # a text, or a function that makes it for a cell
+_EXAMPLES = 3  # of categories that training did not see
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """A row of a file that cannot be used: its number in the file, the column of its first wrong cell, and the
+    reason.
+    """
+
+    row: int
+    column: str
+    reason: str
+
+
+class RowFault(Fault):
+    """A fault of some rows only. `problems` has one entry for each row, in the order of the rows.
+
+    A reader of new data may catch it, leave these rows out and use the others.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], problems: Sequence[RowProblem]) -> None:
+        super().__init__(diagnostics)
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.diagnostics, self.problems)
+
+
+@dataclass(slots=True)
+class BadRows:
+    """The rows of a file that cannot be used, by their number in the file, each with the first problem that it had."""
+
+    problems: dict[int, RowProblem] = field(default_factory=dict)
+
+    def note(self, fault: RowFault) -> None:
+        """Adds the rows of a fault."""
+        for problem in fault.problems:
+            self.problems.setdefault(problem.row, problem)
+
+    def among(self, rows: Array) -> Array:
+        """True for each of these row numbers that is bad."""
+        return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
+
+
+@dataclass(slots=True)
+class Unseen:
+    """The categories of a column that training did not see: the number of cells, and the first few categories."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Remarks:
+    """What steps notice about cells that they can use all the same. A reader says it once, after all rows are read."""
+
+    unseen: dict[str, Unseen] = field(default_factory=dict)
+
+    def add_unseen(self, column: str, categories: Sequence[str]) -> None:
+        """Notes cells of a column with categories that training did not see: an entry of `categories` for each cell."""
+        if not categories:
+            return
+        entry = self.unseen.setdefault(column, Unseen())
+        entry.count += len(categories)
+        for category in dict.fromkeys(categories):
+            if len(entry.examples) < _EXAMPLES and category not in entry.examples:
+                entry.examples.append(category)
+
+    def add(self, other: "Remarks") -> None:
+        """Adds the remarks of another reader of the same table."""
+        for column, noticed in other.unseen.items():
+            entry = self.unseen.setdefault(column, Unseen())
+            entry.count += noticed.count
+            entry.examples = list(dict.fromkeys([*entry.examples, *noticed.examples]))[:_EXAMPLES]
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
-    `span` is the field or step in the `.net` file that reads them.
+    `span` is the field or step in the `.net` file that reads them. `remarks` collects what is worth saying about cells
+    that are used all the same.
     """
 
     file: str
     columns: tuple[str, ...]
     rows: Array
     span: Span
+    remarks: Remarks = field(default_factory=Remarks, compare=False)
+
+    def column(self, index: Sequence[int]) -> str:
+        """The name of the column that the element of the array at `index` comes from."""
+        return self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
 
     def cell(self, index: Sequence[int]) -> str:
         """The words for the element of the array at `index`."""
-        column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
-        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
+        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(self.column(index))}`"
+
+    def refuse(
+        self,
+        mask: Array,
+        code: str,
+        fact: Words,
+        label: Words | None = None,
+        hint: Words | None = None,
+        others: Sequence[Label] = (),
+    ) -> None:
+        """Raises a RowFault if `mask` is true for some cell; the rows of the mask are those of this location.
+
+        `fact` says what is wrong with a cell, and is the reason of each row. `label` says where; by default it names
+        the cell. A function is called with the index of a cell in the mask: for `fact` with that of the first wrong
+        cell of each row, for `label` and `hint` with that of the first wrong cell.
+        """
+        if not mask.any():
+            return
+        flat = mask.reshape(len(mask), -1)
+        bad_rows = np.flatnonzero(flat.any(axis=1))
+        columns = flat[bad_rows].argmax(axis=1)
+        problems: dict[int, RowProblem] = {}  # by row of the file: the steps of a sequence are of one row
+        first: Index = ()
+        for row, column in zip(bad_rows.tolist(), columns.tolist(), strict=True):
+            number = int(self.rows[row])
+            if number not in problems:
+                index = (row, *map(int, np.unravel_index(column, mask.shape[1:])))
+                first = first or index
+                problems[number] = RowProblem(number, self.column(index), _words(fact, index))
+        where = self.cell(first) if label is None else _words(label, first)
+        reason = problems[int(self.rows[first[0]])].reason
+        advice = None if hint is None else _words(hint, first) or None
+        diagnostic = Diagnostic(code, reason, Label(self.span, where), tuple(others), advice)
+        raise RowFault([diagnostic], [*problems.values()])
+
+    def remark_unseen(self, mask: Array, cells: Array) -> None:
+        """Notes that the categories of `cells` where `mask` is true did not occur in training."""
+        if not mask.any():
+            return
+        categories: dict[str, list[str]] = {}
+        for position in np.argwhere(mask).tolist():
+            categories.setdefault(self.column(position), []).append(str(cells[tuple(position)]))
+        for column, texts in categories.items():
+            self.remarks.add_unseen(column, texts)
+
+
+def _words(words: Words, index: Index) -> str:
+    return words if isinstance(words, str) else words(index)
 
 
 def is_missing(array: Array) -> Array:
@@ -43,23 +180,21 @@ def texts_of(column: Array) -> list[str]:
 
 
 def refuse_missing(array: Array, location: Location) -> None:
-    """Faults E0803 at the first empty cell."""
+    """Faults E0803 for the rows with an empty cell."""
     missing = is_missing(array)
-    if missing.any():
-        index = tuple(int(i) for i in np.argwhere(missing)[0])
-        fault(
-            "E0803",
-            "a value is missing",
-            location.span,
-            f"{location.cell(index)}; {int(missing.sum())} in all",
-            hint="impute(median) fills, impute(drop) leaves the row out",
-        )
+    location.refuse(
+        missing,
+        "E0803",
+        "a value is missing",
+        lambda index: f"{location.cell(index)}; {int(missing.sum())} in all",
+        hint="impute(median) fills, impute(drop) leaves the row out",
+    )
 
 
 def numbers(array: Array, location: Location) -> Array:
     """The cells as float64, or the array itself if its cells are numbers already.
 
-    Faults E0803 and E0804 at the first cell that is no number.
+    Faults E0803 and E0804 for the rows with a cell that is no number.
     """
     refuse_missing(array, location)
     if array.dtype != object:
@@ -70,35 +205,52 @@ def numbers(array: Array, location: Location) -> Array:
     try:
         return array.astype(np.float64)
     except (ValueError, TypeError, OverflowError):
-        _refuse_first(array, location)
+        _refuse_other_lengths(array, location)
+        _refuse_other_kinds(array, location)
         raise
 
 
-def _refuse_first(array: Array, location: Location) -> None:
-    """Faults E0804 at the first list that is not as long as those before it, E0803 at the first cell that is no
-    number.
-    """
-    cells = list(np.ndenumerate(array))
-    lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
-    for index, cell in lists:
-        if len(cell) != len(lists[0][1]):
-            first_row = location.rows[lists[0][0][0]]
-            note = f"{location.cell(index)} has {len(cell)} elements, row {first_row} has {len(lists[0][1])}"
-            fault("E0804", "rows differ in length", location.span, note)
-    for index, cell in cells:
+def _refuse_other_lengths(array: Array, location: Location) -> None:
+    """Faults E0804 for the rows with a list that is not as long as most lists of the array."""
+    lengths = np.full(array.shape, -1, np.int64)
+    for index, cell in np.ndenumerate(array):
+        if isinstance(cell, list | tuple):
+            lengths[index] = len(cell)
+    counts = Counter(lengths[lengths >= 0].tolist())
+    if len(counts) < 2:
+        return
+    usual = counts.most_common(1)[0][0]
+    usual_row = location.rows[np.argwhere(lengths == usual)[0][0]]
+    location.refuse(
+        (lengths >= 0) & (lengths != usual),
+        "E0804",
+        "rows differ in length",
+        lambda index: f"{location.cell(index)} has {lengths[index]} elements, row {usual_row} has {usual}",
+    )
+
+
+def _refuse_other_kinds(array: Array, location: Location) -> None:
+    """Faults E0803 for the rows with a cell that is no number."""
+    facts: dict[Index, str] = {}
+    too_large: set[Index] = set()
+    for index, cell in np.ndenumerate(array):
         try:
             float(cell)
         except OverflowError:
-            fault("E0803", "this number is too large", location.span, f"{location.cell(index)}: {shown_cell(cell)}")
+            facts[index] = "this number is too large"
+            too_large.add(index)
         except (ValueError, TypeError):
-            is_text = isinstance(cell, str)
-            fault(
-                "E0803",
-                f'"{shown_cell(cell)}" is not a number' if is_text else "this is not a number",
-                location.span,
-                location.cell(index),
-                hint="`classes` or `one_hot` takes text" if is_text else None,
-            )
+            facts[index] = f'"{shown_cell(cell)}" is not a number' if isinstance(cell, str) else "this is not a number"
+    mask = np.zeros(array.shape, bool)
+    for index in facts:
+        mask[index] = True
+    location.refuse(
+        mask,
+        "E0803",
+        facts.__getitem__,
+        lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
+        hint=lambda index: "`classes` or `one_hot` takes text" if isinstance(array[index], str) else "",
+    )
 
 
 def natural(label: str) -> tuple[int, float, str]:

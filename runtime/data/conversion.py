@@ -16,7 +16,7 @@ from netc.runtime.data import windows
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
-from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, step_outputs
+from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, step_outputs, usable
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import allocate
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
@@ -39,15 +39,29 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
     stays_bytes = len(scales) <= 1 and _stays_bytes(field, part, type_) and all(map(_scales_bytes, scales))
     dtype = np.dtype(np.uint8) if stays_bytes else DTYPES[type_.dtype].numpy
     result = allocate((len(part.rows), *type_.shape(1)[1:]), dtype)
-    count = 0
-    for values, location in step_outputs(field, states, part, "scale" if stays_bytes else ""):
+    if part.bad_rows is not None:
+        result[...] = 0
+
+    def prepared(values: Array, location: Location) -> Array:
         array = values if stays_bytes else numbers(values, location)
         if array.shape[1:] != result.shape[1:]:
             shape = list(array.shape[1:])
             _refuse_shape(f"a sample of `{field.name}` has the shape {shape}", field, type_, declared)
-        result[count : count + len(array)] = array if stays_bytes else _checked(field, array, location, type_)
-        count += len(array)
+        return array if stays_bytes else _checked(array, location, type_)
+
+    count = 0
+    for values, location in step_outputs(field, states, part, "scale" if stays_bytes else ""):
+        for array, place in usable(part, values, location, prepared):
+            result[_positions(part, place.rows, count)] = array
+            count += len(array)
     return Bytes(result, *scales) if stays_bytes else result
+
+
+def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
+    """The positions in a part of its rows with these numbers, `count` rows after its first unless rows are left out."""
+    if part.bad_rows is None:
+        return slice(count, count + len(numbers_in_file))
+    return np.searchsorted(part.row_numbers, numbers_in_file)
 
 
 def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, declared: Span) -> None:
@@ -75,21 +89,29 @@ def _scales_bytes(factor: float) -> bool:
 
 
 def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> Ragged:
-    """The values of a field whose samples have lengths of their own."""
-    rows, lengths = [], []
-    for sequences, location in sample_outputs(field, states, part):
+    """The values of a field whose samples have lengths of their own. A row that is left out has the length 0."""
+    shape = type_.shape(1)[1:]
+    rows, lengths = [np.empty((0, *shape), DTYPES[type_.dtype].numpy)], np.zeros(len(part.rows), np.int64)
+
+    def prepared(sequences: Array | Ragged, location: Location) -> Ragged:
         if not isinstance(sequences, Ragged):
             is_text = any(STEPS[step.name].takes_text for step in field.steps)
             hint = "`characters` or `words` makes one of a text" if is_text else None
             fault("E0804", f"a sample of `{field.name}` is no sequence", field.span, location.cell([0]), hint=hint)
         step_location = per_step(location, sequences)
         values = numbers(sequences.rows, step_location)
-        if values.shape[1:] != type_.shape(1)[1:]:
-            shape = list(values.shape[1:])
-            _refuse_shape(f"a step of `{field.name}` has the shape {shape}", field, type_, declared)
-        rows.append(np.asarray(_checked(field, values, step_location, type_), DTYPES[type_.dtype].numpy))
-        lengths.append(sequences.lengths)
-    return Ragged(np.concatenate(rows), np.concatenate(lengths))
+        if values.shape[1:] != shape:
+            steps = list(values.shape[1:])
+            _refuse_shape(f"a step of `{field.name}` has the shape {steps}", field, type_, declared)
+        return Ragged(_checked(values, step_location, type_), sequences.lengths)
+
+    count = 0
+    for values, location in sample_outputs(field, states, part):
+        for sequences, place in usable(part, values, location, prepared):
+            rows.append(np.asarray(sequences.rows, DTYPES[type_.dtype].numpy))
+            lengths[_positions(part, place.rows, count)] = sequences.lengths
+            count += len(sequences)
+    return Ragged(np.concatenate(rows), lengths)
 
 
 def _refuse_shape(fact: str, field: FieldSpec, type_: Type, declared: Span) -> None:
@@ -109,25 +131,20 @@ def convert_windows(
     return windows.cut_windows(field, cut, np.asarray(rows), starts, type_, declared)
 
 
-def _checked(field: FieldSpec, values: Array, location: Location, type_: Type) -> Array:
+def _checked(values: Array, location: Location, type_: Type) -> Array:
     """Returns `values`.
 
-    Faults E0805 at the first that is not a class of a class type, E0803 at the first that is not finite.
+    Faults E0805 for the rows with a value that is not a class of a class type, E0803 for those with one that is not
+    finite.
     """
     if type_.classes is not None:
-        is_bad = (values < 0) | (values >= type_.classes) | (values != np.floor(values))
-        if is_bad.any():
-            index = tuple(np.argwhere(is_bad)[0])
-            fault(
-                "E0805",
-                f"{values[index]:g} is not a class of class({type_.classes})",
-                field.span,
-                f"`{location.file}`, row {location.rows[int(index[0])]}",
-                hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
-            )
+        location.refuse(
+            (values < 0) | (values >= type_.classes) | (values != np.floor(values)),
+            "E0805",
+            lambda index: f"{values[index]:g} is not a class of class({type_.classes})",
+            hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
+        )
     with np.errstate(over="ignore"):
         is_finite = np.isfinite(values.astype(DTYPES[type_.dtype].numpy)) if type_.is_float else np.isfinite(values)
-    if not is_finite.all():
-        index = tuple(int(i) for i in np.argwhere(~is_finite)[0])
-        fault("E0803", "a value is not finite", field.span, location.cell(index))
+    location.refuse(~is_finite, "E0803", "a value is not finite")
     return values

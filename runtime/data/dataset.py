@@ -78,7 +78,7 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
                 else convert(field, states[name], part, type_, declared)
             )
     for part_name, part in parts.items():
-        same_lengths(model, arrays[part_name])
+        same_lengths(model, arrays[part_name], part.row_numbers, part.table.name)
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
     warnings = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
@@ -142,6 +142,6 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     for name, field in spec.fields.items():
         field = replace(field, span=model.declared[name], is_sequence=types[name].is_varying)
         arrays[name] = convert(field, [], part, types[name], model.declared[name])
-    same_lengths(model, arrays)
+    same_lengths(model, arrays, part.rows + 1, "data")
     long_enough(model, arrays, part.rows + 1, "data")
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import Location, natural, refuse_missing
@@ -25,12 +24,12 @@ def _classes_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _classes(array: Array, state: State, location: Location) -> Array:
     refuse_missing(array, location)
     number_of = {label: i for i, label in enumerate(state["classes"])}
-    result = np.empty(array.shape, np.int32)
-    for index, cell in np.ndenumerate(array):
-        if str(cell) not in number_of:
-            fact = f'the class "{shown_cell(cell)}" does not occur in the training split'
-            fault("E0805", fact, location.span, location.cell(index))
-        result[index] = number_of[str(cell)]
+    result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    location.refuse(
+        result < 0,
+        "E0805",
+        lambda index: f'the class "{shown_cell(array[index])}" does not occur in the training split',
+    )
     return result
 
 

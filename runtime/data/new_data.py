@@ -46,7 +46,7 @@ def read_inputs(
     types = {name: model.inputs[name] for name in inputs}
     fields, part = read_fields(Fitted(model.source.folder, spec, states, model.declared), source, types)
     if not windows.is_series(spec.fields.values()):
-        same_lengths(model, fields)
+        same_lengths(model, fields, part.row_numbers, part.table.name)
         long_enough(model, fields, part.row_numbers, part.table.name)
     return fields
 

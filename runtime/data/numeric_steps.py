@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
 from netc.runtime.data.state_checks import are_numbers, is_number
@@ -99,10 +98,7 @@ SCALE = DataStep(
 
 def _log(array: Array, state: State, location: Location) -> Array:
     values = numbers(array, location).astype(np.float64)
-    outside = np.argwhere(values <= 0)
-    if len(outside):
-        index = tuple(int(i) for i in outside[0])
-        fault("E0803", f"{values[index]:g} has no logarithm", location.span, location.cell(index))
+    location.refuse(values <= 0, "E0803", lambda index: f"{values[index]:g} has no logarithm")
     return np.log(values)
 
 

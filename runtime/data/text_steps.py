@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import Location, natural, refuse_missing
@@ -27,9 +26,8 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
     def apply(array: Array, state: State, location: Location) -> Ragged:
         refuse_missing(array, location)
         sequences = [pieces(str(cell)) for cell in array.ravel()]
-        for row, sequence in enumerate(sequences):
-            if not sequence:
-                fault("E0804", f"a text without {what}", location.span, location.cell([row]))
+        is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
+        location.refuse(is_empty, "E0804", f"a text without {what}")
         tokens = np.empty(sum(map(len, sequences)), object)
         tokens[:] = [token for sequence in sequences for token in sequence]
         return Ragged(tokens, np.array([len(sequence) for sequence in sequences], np.int64))
@@ -133,14 +131,14 @@ LOWERCASE = DataStep(
 
 def _date(array: Array, state: State, location: Location) -> Array:
     refuse_missing(array, location)
-    result = np.empty(array.shape, np.float64)
-    for index, cell in np.ndenumerate(array):
-        year = _year(str(cell))
-        if year is None:
-            fact, hint = f'"{shown_cell(cell)}" is not a date', "2004-07-15, 2004-07 or 2004"
-            fault("E0803", fact, location.span, location.cell(index), hint=hint)
-        result[index] = year
-    return result
+    years = [_year(str(cell)) for cell in array.ravel()]
+    location.refuse(
+        np.array([year is None for year in years], bool).reshape(array.shape),
+        "E0803",
+        lambda index: f'"{shown_cell(array[index])}" is not a date',
+        hint="2004-07-15, 2004-07 or 2004",
+    )
+    return np.array(years, np.float64).reshape(array.shape)
 
 
 def _year(text: str) -> float | None:

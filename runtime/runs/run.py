@@ -44,7 +44,7 @@ from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info,
 from netc.runtime.runs.run_info import RunInfo, States, check_states, digest, encoded
 
 if TYPE_CHECKING:
-    from netc.runtime.runs.start_from import Loaded
+    from netc.runtime.runs.start_from import StartReport
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Run:
     metrics: Metrics = field(default_factory=Metrics)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
-    loaded: "Loaded | None" = None
+    loaded: "StartReport | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 

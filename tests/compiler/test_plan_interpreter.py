@@ -20,7 +20,7 @@ from netc.compiler.planning.verify_plan import verify_plan
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.schedule import SHARED, Address, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
-from netc.compiler.targets.emulator.kernels import Kernel, kernel_of, kernel_of_text
+from netc.compiler.targets.emulator.kernels import EmulatedKernel, kernel_of, kernel_of_text
 from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference, Region
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
@@ -267,7 +267,7 @@ def test_vectorised_kernels_give_the_bits_of_single_elements(name: str, monkeypa
     model = netc.parse(MODELS[name])
     results = trained(model, 3, backend="plan", threads=2, machine=TINY)
     monkeypatch.setattr(
-        Kernel, "__call__", lambda kernel, access, pointers, counts: kernel.in_order(access, *pointers, *counts)
+        EmulatedKernel, "__call__", lambda kernel, access, pointers, counts: kernel.in_order(access, *pointers, *counts)
     )
     plain = trained(model, 3, backend="plan", threads=2, machine=TINY)
     for key, value in plain.items():

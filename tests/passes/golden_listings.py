@@ -76,7 +76,7 @@ def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """The same as `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values(Role.INPUT):
-        lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
+        lowering.views[value] = all_of(Buffer(value.type, "temporary", value.name))
     return task_lines(run(lowering))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from netc.compiler.program.schedule import Arenas
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, Place, contexts
+from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Call, Code, Interface, Planned, Request, Workspace
@@ -49,7 +49,9 @@ class MachineCode:
         """Runs the steps of a call on all workers of a team."""
         with workspace.team(self.members) as team, workspace.arena(team.count) as arena:
             barrier = np.zeros(BARRIER_WORDS, np.int64)
-            words = contexts(self.plan, call, Place(team.count, workspace.persistent, arena, barrier, self.ticks))
+            words = contexts(
+                self.plan, call, CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
+            )
             begin, size, run = words.ctypes.data, words.strides[0], self.linked.run
             team.run(lambda member: run(begin + member * size), partial(_abort, barrier))
 
