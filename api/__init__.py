@@ -120,7 +120,7 @@ def train(
 
     `overrides` are the constants that the model was loaded with; the run needs them to be opened again. If this is
     called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
-    KeyboardInterrupt, the end of the process, or your own handler.
+    KeyboardInterrupt, the end of the process, or your own handler. Raises ValueError for less than 1 epoch.
     """
     from dataclasses import replace
 
@@ -130,8 +130,12 @@ def train(
     from netc.runtime.program import Program
     from netc.runtime.runs.run import start
     from netc.runtime.trainer import train as train_run
+    from netc.runtime.training.checks import check_training
 
-    model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
+    if epochs is not None:
+        if epochs < 1:
+            raise ValueError(f"epochs is at least 1, not {epochs}")
+        model = replace(model, train=replace(model.train, epochs=epochs))
     if data is not None:
         model = replace(model, data=None)
     program = Program(model, threads=threads)
@@ -141,6 +145,7 @@ def train(
     else:
         spec = array_spec(model)
         dataset = from_arrays(model, spec, data)
+    check_training(model, dataset)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
     run = start(model, Path(out), overrides or {}, dataset, spec, program)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.elaborate.initialisers import INITIALISERS
+from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Graph
@@ -109,6 +109,7 @@ def _forms() -> Iterator[Entry]:
         "arange": "arange(n)",
         "weights": 'weights("pattern")',
         "weighted": "weighted(e, w)",
+        "batch_share": "batch_share()",
         "class_weights": "class_weights(label)",
         "fitted": "fitted(x)",
         "size": "size(label)",

@@ -137,6 +137,13 @@ class TrainSettings:
         return self.batch * self.accumulate
 
     @property
+    def watched_metrics(self) -> tuple[Better, ...]:
+        """The metrics by which training decides something: `early_stop`, `keep`, a plateau."""
+        settings = (self.early_stop, self.plateau)
+        of_settings = tuple(setting.better for setting in settings if setting is not None)
+        return of_settings if self.keep is None else (*of_settings, self.keep)
+
+    @property
     def has_schedule(self) -> bool:
         """Whether the learning rate changes while training."""
         return self.schedule is not None or self.plateau is not None

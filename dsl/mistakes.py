@@ -51,6 +51,7 @@ _HARD = (
 def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
     """The message for a word at `place` that does not fit; `word` is empty at the end of the text."""
     early = _left_open(source, place, word) or _operator_at_line_end(source, place) or _two_points(source, place)
+    early = early or _type_missing(source, place, word)
     if early:
         return early
     if word in CLOSE or word == "\n":
@@ -77,11 +78,6 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
         return Diagnostic(
             "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
         )
-    declared = re.fullmatch(r"\s*((?:input|target|param|state)\s+\w+)", before[line_start:])
-    if word == "=" and declared:
-        rest = source.text[place.start :].partition("\n")[0].split("#")[0].strip()
-        hint = f"{declared[1]}: float" + (f" {rest}" if declared[1].startswith(("param", "state")) else "")
-        return Diagnostic("E0101", "the type is missing", Label(place, "expected `:` and a type"), hint=hint)
     is_first = not before or before.endswith("\n")
     if word in _TOP and is_first:
         return Diagnostic("E0101", f"`{word}` is only allowed at the top level, outside of any `{{ }}`", Label(place))
@@ -101,6 +97,17 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             "E0101", f"unexpected `{word}`", Label(place, "expected an operator or a new line before this")
         )
     return Diagnostic("E0101", f"unexpected `{word}`", Label(place))
+
+
+def _type_missing(source: Source, place: Span, word: str) -> Diagnostic | None:
+    """The message for `param scale = ones`, which lacks its type."""
+    before, _, after = source.line(place.line).split("#")[0].partition("=")
+    declared = re.fullmatch(r"\s*((input|target|param|state)\s+\w+)\s*", before)
+    if word != "=" or declared is None:
+        return None
+    has_value = declared[2] in ("param", "state")
+    hint = f"{declared[1]}: float" + (f" = {after.strip()}" if has_value else "")
+    return Diagnostic("E0101", "the type is missing", Label(place, "expected `:` and a type"), hint=hint)
 
 
 def _unfinished_line(source: Source, place: Span, after: re.Match[str] | None) -> Diagnostic:

@@ -12,6 +12,7 @@ from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
+    from netc.dsl.diagnostics import Diagnostic
 
 
 _VERIFY = (
@@ -55,6 +56,7 @@ def check(
         model, _ = options.load(file, settings, strict)
     if model.data is not None:
         outside.name_sources(model)
+    options.warn(_warnings_of_training(model), strict)
     if resolved:
         say_lines(resolved_text(model).removesuffix("\n"))
         return
@@ -76,6 +78,17 @@ def check(
         say_lines(json_text(facts, indent=2))
         return
     _print(model, facts)
+
+
+def _warnings_of_training(model: "Model") -> "list[Diagnostic]":
+    """The warnings about training that need no data. Raises Fault for settings that do not fit together."""
+    from netc.runtime.data.spec import parse_data
+    from netc.runtime.training.checks import check_parts, check_schedules
+
+    parts = parse_data(model).split.parts if model.data is not None else None
+    if parts is not None:
+        check_parts(model, parts)
+    return [warning for warning in check_schedules(model) if not warning.is_silenced]
 
 
 def _print(model: "Model", facts: dict[str, Any]) -> None:

@@ -105,9 +105,13 @@ def load(path: Path, settings: list[str] | None, strict: bool = False) -> "tuple
     import netc
 
     values = constants(settings)
-    model = netc.load(path, **values)
+    return checked(netc.load(path, **values), strict), values
+
+
+def checked(model: "Model", strict: bool = False) -> "Model":
+    """Shows the warnings of a model. If `strict`, a warning ends the command (exit status 1)."""
     warn(model.warnings, strict)
-    return model, values
+    return model
 
 
 def warn(warnings: "Sequence[Diagnostic]", strict: bool) -> None:

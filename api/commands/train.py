@@ -123,12 +123,15 @@ def _train(
                 warned.update(by_title)
 
         try:
-            train_run(run, total, progress, epoch)
+            ending = train_run(run, total, progress, epoch)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)
                 say(f"interrupted; netc train --resume {run.folder} continues", is_error=True)
             raise
+    for sentence in (ending.stopped if ending.epochs else "nothing is left to train", ending.kept):
+        if sentence is not None:
+            say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
     return _final_metrics(run)
 
@@ -155,6 +158,7 @@ def _started(
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
     from netc.runtime.runs import run as runs
+    from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, settings, strict)
     spec = parse_data(model)
@@ -163,6 +167,7 @@ def _started(
     for note in dataset.notes:
         say(note)
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
+    options.warn(check_training(model, dataset), strict)
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
     run = runs.start(model, out or Path("runs") / file.stem, constants, dataset, spec, program)
@@ -178,17 +183,28 @@ def _resumed(
     resume: Path, file: Path | None, settings: list[str] | None, epochs: int | None, threads: int | None
 ) -> "Run":
     """Opens a run to continue it, with a changed file if `file` is not None."""
+    import netc
+    from netc.dsl.parser import parse_file
     from netc.runtime.runs import run as runs
-    from netc.runtime.runs.resume import adopt, has_changed
+    from netc.runtime.runs.resume import adopt, has_changed, kept_constants, with_constants
+    from netc.runtime.runs.standing import moved_rate, standing
+    from netc.runtime.training.checks import check_training
 
     run = runs.open_run(resume, threads, to_train=True)
+    before = run.model.train
+    constants = {**kept_constants(resume, None if file is None else parse_file(file)), **options.constants(settings)}
     if file is not None:
-        for change in adopt(run, options.load(file, settings)[0]):
-            say(f"changed: {change.what}")
-        run = runs.open_run(resume, threads, to_train=True)
-    elif (changed := has_changed(run)) is not None:
-        say(f"{changed} has changed since; `netc train {changed} --resume {resume}` continues with the changed file")
-    run.model = replace(run.model, train=replace(run.model.train, epochs=epochs or run.model.train.epochs))
-    run.load_data()
-    say(f"resuming {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
+        model = options.checked(netc.load(file, **constants))
+    else:
+        model = with_constants(resume, constants)
+        if (changed := has_changed(run)) is not None:
+            hint = f"`netc train {changed} --resume {resume}` continues with the changed file"
+            say(f"{changed} has changed since; {hint}")
+    for change in adopt(run, model, constants, epochs):
+        say(f"changed: {change.what}")
+    run = runs.open_run(resume, threads, to_train=True)
+    options.warn(check_training(run.model, run.load_data()), strict=False)
+    say(f"resuming {run.folder}: {standing(run, before)}")
+    if (moved := moved_rate(run, before)) is not None:
+        say(moved)
     return run

@@ -60,7 +60,9 @@ def initialiser(
         fault("E0301", f"`{name}` takes {count or 'no'} number{'s' * (count != 1)}", node.span)
     for argument, key in zip(arguments, INITIALISERS[name], strict=False):
         if isinstance(argument.name, syntax.Name) and argument.name.text != key:
-            fault("E0302", f"`{name}` takes `{key}` here", argument.span, hint=f"{name}({', '.join(INITIALISERS[name])})")
+            fault(
+                "E0302", f"`{name}` takes `{key}` here", argument.span, hint=f"{name}({', '.join(INITIALISERS[name])})"
+            )
     _check_range(name, numbers, arguments)
     return name, numbers
 

@@ -61,7 +61,9 @@ def batch_share(context: Context, arguments: Arguments, span: Span, scope: Scope
     """The samples of this batch, divided by those of a full one: 1, and less in a smaller last batch of an epoch."""
     required(context, "batch_share", (), arguments, span, "batch_share()")
     with context.outermost.at(context.user_span(span)):
-        share = context.outermost.add("given", (), Given(str(SuppliedKind.BATCH_SHARE.named()), per="step"), Type("f64"))
+        share = context.outermost.add(
+            "given", (), Given(str(SuppliedKind.BATCH_SHARE.named()), per="step"), Type("f64")
+        )
         return context.local(apply("cast", share, dtype=context.outermost.precision))
 
 

@@ -62,6 +62,11 @@ class SplitSpec:
     sources: tuple[tuple[str, SourceSpec], ...] = ()
     span: Span = NOWHERE
 
+    @property
+    def parts(self) -> tuple[str, ...] | None:
+        """The names of the parts; None if only the data names them."""
+        return None if self.way == "column" else tuple(name for name, _ in (*self.fractions, *self.sources))
+
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:

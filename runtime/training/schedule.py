@@ -14,12 +14,17 @@ from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import Factors
 
 
-def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, plateau: float = 1.0) -> Factors:
-    """The factors of the rate and of each loss of `loss_scale`, in `count` steps from step `first` of the training on.
+def steps_of_epoch(train: TrainSettings, samples: int) -> int:
+    """The steps of the optimizer in an epoch of this many samples."""
+    return -(-samples // train.samples_per_step)
+
+
+def factors(train: TrainSettings, steps: Array, steps_an_epoch: int, plateau: float = 1.0) -> Factors:
+    """The factors of the rate and of each loss of `loss_scale` in these steps, counted from 0 over the whole training.
 
     `plateau` is another factor of the rate, from the metrics of past epochs (Decisions).
     """
-    step = np.arange(first, first + count, dtype=np.float64)
+    step, count = steps.astype(np.float64), len(steps)
     epoch = step / steps_an_epoch
     leaves = {
         "step": step,

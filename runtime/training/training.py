@@ -78,7 +78,7 @@ class Training:
 
     def _factors(self) -> Factors:
         """The factors of a single step. A schedule that counts epochs stands at its beginning: the step is in none."""
-        return schedule.factors(self.compiled.model.train, self._steps_done, 1, 2**53)
+        return schedule.factors(self.compiled.model.train, np.array([self._steps_done]), 2**53)
 
     def fit(self, fields: Fields) -> None:
         """See Program.fit."""
