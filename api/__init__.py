@@ -139,15 +139,10 @@ def train(
     if data is not None:
         model = replace(model, data=None)
     program = Program(model, threads=threads)
-    if data is None:
-        spec = parse_data(model)
-        dataset = load_data(model, spec)
-    else:
-        spec = array_spec(model)
-        dataset = from_arrays(model, spec, data)
+    dataset = load_data(model, parse_data(model)) if data is None else from_arrays(model, array_spec(model), data)
     check_training(model, dataset)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = start(model, Path(out), overrides or {}, dataset, spec, program)
+    run = start(model, Path(out), overrides or {}, dataset, program)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 

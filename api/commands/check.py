@@ -43,8 +43,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Check a file and print its values with their shapes, its parameters, and the FLOPs and memory of a training step.
-    Files that are read outside of its folder are named.
+    """Check a file and its data, and print its values with their shapes, its parameters, and the FLOPs and memory of a
+    training step. Files that are read outside of its folder are named.
 
     Example: netc check examples/mnist.net
     """
@@ -56,7 +56,6 @@ def check(
         model, _ = options.load(file, settings, strict)
     if model.data is not None:
         outside.name_sources(model)
-    options.warn(_warnings_of_training(model), strict)
     if resolved:
         say_lines(resolved_text(model).removesuffix("\n"))
         return
@@ -68,27 +67,42 @@ def check(
         if as_json:
             say_lines(json_text(report, indent=2))
         raise typer.Exit(0 if report["ok"] else 1)
+    with outside.named():
+        warnings = [*model.warnings, *_warnings(model)]
+    options.warn(warnings[len(model.warnings) :], strict)
     facts = _facts(model, threads)
     if try_it:
         facts["tried"] = _two_steps(model, threads)
     if as_json:
-        warnings = [(warning.code, warning.title, warning.primary.span.line) for warning in model.warnings]
-        facts["warnings"] = [{"code": code, "title": title, "line": line} for code, title, line in warnings]
+        facts["warnings"] = [
+            {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings
+        ]
         facts["outside"] = list(outside.paths)
         say_lines(json_text(facts, indent=2))
         return
     _print(model, facts)
 
 
-def _warnings_of_training(model: "Model") -> "list[Diagnostic]":
-    """The warnings about training that need no data. Raises Fault for settings that do not fit together."""
-    from netc.runtime.data.spec import parse_data
-    from netc.runtime.training.checks import check_parts, check_schedules
+def _warnings(model: "Model") -> "list[Diagnostic]":
+    """The warnings about a file's data and its training. Raises Fault where the data or the settings are wrong.
 
-    parts = parse_data(model).split.parts if model.data is not None else None
-    if parts is not None:
-        check_parts(model, parts)
-    return [warning for warning in check_schedules(model) if not warning.is_silenced]
+    Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
+    """
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
+    from netc.runtime.training.checks import check_parts, check_schedules, check_training
+
+    if model.data is not None:
+        spec = parse_data(model)
+        if spec.split.parts is not None:
+            check_parts(model, spec.split.parts)
+        sources = (spec.source, *(source for _, source in spec.split.sources))
+        absent = [source.path for source in sources if not (model.source.folder / source.path).exists()]
+        if not absent:
+            dataset = load(model, spec)
+            return [*dataset.warnings, *check_training(model, dataset)]
+        say(f"note: the data was not checked, because `{absent[0]}` is not there", is_error=True)
+    return check_schedules(model)
 
 
 def _print(model: "Model", facts: dict[str, Any]) -> None:

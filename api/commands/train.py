@@ -161,16 +161,18 @@ def _started(
     from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, settings, strict)
-    spec = parse_data(model)
-    dataset = load(model, spec)
+    dataset = load(model, parse_data(model))
     options.warn(dataset.warnings, strict)
     for note in dataset.notes:
         say(note)
+    for part, remarks in dataset.remarks.items():
+        for remark in remarks:
+            say(f"note: {part}, {remark}")
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     options.warn(check_training(model, dataset), strict)
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = runs.start(model, out or Path("runs") / file.stem, constants, dataset, spec, program)
+    run = runs.start(model, out or Path("runs") / file.stem, constants, dataset, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")

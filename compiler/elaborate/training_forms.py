@@ -7,7 +7,6 @@ from netc.compiler.elaborate.bindings import Item, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
-from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
@@ -61,9 +60,8 @@ def batch_share(context: Context, arguments: Arguments, span: Span, scope: Scope
     """The samples of this batch, divided by those of a full one: 1, and less in a smaller last batch of an epoch."""
     required(context, "batch_share", (), arguments, span, "batch_share()")
     with context.outermost.at(context.user_span(span)):
-        share = context.outermost.add(
-            "given", (), Given(str(SuppliedKind.BATCH_SHARE.named()), per="step"), Type("f64")
-        )
+        name = str(SuppliedKind.BATCH_SHARE.named())
+        share = context.outermost.leaf(Role.GIVEN, name, Type("f64"), per="step")
         return context.local(apply("cast", share, dtype=context.outermost.precision))
 
 
@@ -86,7 +84,7 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
     place = context.user_span(span)
     context.states[key] = ParameterInfo(key, type_, "ones", (), False, place, weights_of=name)
     with context.graph.at(place):
-        return context.graph.leaf("state", key, type_)
+        return context.graph.leaf(Role.STATE, key, type_)
 
 
 def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -103,7 +101,7 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place)
     context.graph.results[ResultKind.FITTED.named(name)] = value
     with context.graph.at(place):
-        return context.graph.leaf("state", name, value.type)
+        return context.graph.leaf(Role.STATE, name, value.type)
 
 
 def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

@@ -18,7 +18,6 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
-from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.spec import parse_data
 from netc.runtime.runs.run import Run, model_as_written, rewrite_model
 from netc.runtime.runs.run_files import read_info
@@ -65,7 +64,7 @@ def adopt(run: Run, model: Model, constants: Mapping[str, Constant], epochs: int
     declared = with_constants(run.folder, before).train.epochs
     if epochs is not None or model.train.epochs == declared:
         model = replace(model, train=replace(model.train, epochs=kept))
-    changes = list(_changes(run.model, run.spec, model))
+    changes = list(_changes(run.model, model))
     if epochs is not None:
         model = replace(model, train=replace(model.train, epochs=epochs))
     refused = [
@@ -96,7 +95,7 @@ def _refuse_fewer_epochs(run: Run, model: Model) -> None:
         fault("E1004", f"training until epoch {epochs} is over", place_of_setting(model, "epochs"), done, hint=hint)
 
 
-def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
+def _changes(old: Model, new: Model) -> Iterator[Change]:
     """The differences in meaning between a run's model and a new one."""
     start = Span(new.source, 0, 0)
     outputs = (ResultKind.OUTPUT, ResultKind.METRIC, ResultKind.WATCH, ResultKind.METRIC_WEIGHT)
@@ -105,7 +104,9 @@ def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
         yield Change("what the model computes", False, span, before)
     elif _meaning(old.graph, *outputs) != _meaning(new.graph, *outputs):
         yield Change("outputs, metrics or watched values", True, start)
-    if new.data is not None and _without_spans(old_spec) != _without_spans(parse_data(new)):
+    if new.data is not None and (
+        old.data is None or _without_spans(parse_data(old)) != _without_spans(parse_data(new))
+    ):
         yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
     places = places_of_settings(new)
     for field in fields(new.train):

@@ -143,16 +143,14 @@ def _keeps_best(model: Model, folder: Path) -> bool:
     return model.train.keep is not None and os.path.exists(folder / BEST)
 
 
-def start(
-    model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
-) -> Run:
+def start(model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, program: Program) -> Run:
     """A new run in a new folder: `path`, or `path` with a number if that exists.
 
     The folder appears with all its files or not at all.
     """
     program.fit(dataset.parts["train"])
     with new_folder(path) as folder:
-        run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
+        run = Run(folder, model, dataset.spec, dataset.states, program, dataset=dataset)
         if model.train.start_from is not None:
             from netc.runtime.runs.start_from import start_from
 
@@ -177,6 +175,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         seed=run.program.seed,
         epochs=model.train.epochs,
         classes=dict(model.counted),
+        columns={name: field.columns for name, field in run.spec.fields.items()},
         plugins=list(plugins.loaded()),
         from_arrays=model.data is None,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
@@ -226,13 +225,25 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     else:
         program, progress = _program_to_use(folder, model, info.seed, threads)
     metrics = read_metrics(folder / METRICS, progress.epoch, progress.metrics)
-    spec = parse_data(model) if model.data else array_spec(model)
+    spec = _spec_of(model, info)
     try:
         # a field that the model does not read was never fitted
         check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
     except ValueError as error:
         refuse(folder, ValueError(f"{STATES}: {error}"))
     return Run(folder, model, spec, states, program, metrics, progress)
+
+
+def _spec_of(model: Model, info: RunInfo) -> DataSpec:
+    """The data block of a run, with the columns that it was trained on."""
+    if model.data is None:
+        return array_spec(model)
+    spec = parse_data(model)
+    fields = {
+        name: replace(field, columns=info.columns[name], is_rest=False) if name in info.columns else field
+        for name, field in spec.fields.items()
+    }
+    return replace(spec, fields=fields)
 
 
 def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:

@@ -31,9 +31,9 @@ def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     """
     check_parts(model, dataset.parts)
     fields = dataset.parts["train"]
-    samples = len(next(iter(fields.values())))
-    warnings = [*check_schedules(model, steps_of_epoch(model.train, samples)), *_single_classes(model, fields)]
-    return [warning for warning in warnings if not warning.is_silenced]
+    samples = max(map(len, fields.values()), default=1)
+    warnings = [warning for warning in _single_classes(model, fields) if not warning.is_silenced]
+    return [*check_schedules(model, steps_of_epoch(model.train, samples)), *warnings]
 
 
 def check_parts(model: Model, parts: Collection[str]) -> None:
@@ -45,16 +45,18 @@ def check_parts(model: Model, parts: Collection[str]) -> None:
             fault("E0602", title, better.span, f"the parts are {', '.join(parts)}", hint=hint)
 
 
-def check_schedules(model: Model, steps_an_epoch: int | None = None) -> Iterator[Diagnostic]:
-    """Faults E0611 for a factor that is no number or negative; yields W0612 for a rate that rises until the end.
+def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Diagnostic]:
+    """Faults E0611 for a factor that is no number or negative; returns W0612 for a rate that rises until the end.
 
     Without `steps_an_epoch`, schedules that read `step` are left out.
     """
     train = model.train
-    graphs = {"schedule": train.schedule, **{f"loss_scale of {name}": scale for name, scale in train.loss_scale}}
+    graphs = [graph for graph in (train.schedule, *(scale for _, scale in train.loss_scale)) if graph is not None]
+    if not graphs:
+        return []
     if steps_an_epoch is None:
-        if any(leaf.name == "step" for graph in graphs.values() if graph for leaf in graph.live() if not leaf.operands):
-            return
+        if any(leaf.role is Role.INPUT and leaf.name == "step" for graph in graphs for leaf in graph.live()):
+            return []
         steps_an_epoch = _STEPS_AN_EPOCH
     total = train.epochs * steps_an_epoch
     steps = np.unique(np.linspace(0, total - 1, min(total, _MOST_STEPS)).astype(np.int64))
@@ -64,13 +66,15 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> Iterator
     for name, _ in train.loss_scale:
         scales = moving[str(SuppliedKind.LOSS_FACTOR.named(name))]
         _check_factors(model, "loss_scale", scales, steps / steps_an_epoch, f" of the loss `{name}`")
-    if len(rates) > 1 and rates[-1] > rates[-2] and (np.diff(rates) >= 0).all():
-        yield Diagnostic(
-            "W0612",
-            f"the learning rate rises until training ends, at {rates[-1]:.3g} of `lr`",
-            Label(place_of_setting(model, "schedule")),
-            hint=f"a warm-up that is shorter than the {train.epochs} epoch{'s' * (train.epochs != 1)}",
-        )
+    if len(rates) < 2 or rates[-1] <= rates[-2] or (np.diff(rates) < 0).any():
+        return []
+    rises = Diagnostic(
+        "W0612",
+        f"the learning rate rises until training ends, at {rates[-1]:.3g} of `lr`",
+        Label(place_of_setting(model, "schedule")),
+        hint=f"a warm-up that is shorter than the {train.epochs} epoch{'s' * (train.epochs != 1)}",
+    )
+    return [] if rises.is_silenced else [rises]
 
 
 def _check_factors(model: Model, setting: str, values: Array, epochs: Array, what: str = "") -> None:

@@ -163,9 +163,7 @@ def test_weights_of_0_leave_the_mean_of_an_epoch_as_it_is(tmp_path: Path) -> Non
     program = netc.compile(model)
     expected = (w * (program.predict({"x": x})["p"] - y) ** 2).sum() / w.sum()
     assert trained.metrics[0]["train.loss"] == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(
-        netc.Fault, match=r"E1002.*weights of the loss `weighted` add up to 0"
-    ):
+    with pytest.raises(netc.Fault, match=r"E1002.*weights of the loss `weighted` add up to 0"):
         netc.train(model, {"x": x, "y": y, "w": 0 * w}, tmp_path / "nothing", epochs=1)
 
 
