@@ -61,7 +61,7 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Dia
     total = train.epochs * steps_an_epoch
     steps = np.unique(np.linspace(0, total - 1, min(total, _MOST_STEPS)).astype(np.int64))
     moving = factors(train, steps, steps_an_epoch)
-    rates = moving.pop(str(SuppliedKind.RATE_FACTOR.named()))
+    rates = moving[str(SuppliedKind.RATE_FACTOR.named())]
     _check_factors(model, "schedule", rates, steps / steps_an_epoch)
     for name, _ in train.loss_scale:
         scales = moving[str(SuppliedKind.LOSS_FACTOR.named(name))]
