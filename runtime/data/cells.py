@@ -17,6 +17,7 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
+from netc.runtime.data.cell_text import hint_for_number, label_of
 from netc.runtime.data.remarks import NEW_CATEGORY, Lack, Remarks
 from netc.runtime.data.stored import Array
 
@@ -138,7 +139,7 @@ class Location:
             return
         categories: dict[str, list[str]] = {}
         for position in np.argwhere(mask).tolist():
-            categories.setdefault(self.column(position), []).append(str(cells[tuple(position)]))
+            categories.setdefault(self.column(position), []).append(label_of(cells[tuple(position)]))
         for column, texts in categories.items():
             self.remarks.add_unseen(column, texts, lack, labels)
 
@@ -159,14 +160,19 @@ def _words(words: Words, index: Index) -> str:
 def is_missing(array: Array) -> Array:
     """True where a cell is empty."""
     if array.dtype == object:
-        is_empty = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()]
+        is_empty = [
+            cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
+            for cell in array.ravel()
+        ]
         return np.array(is_empty, bool).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
 def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts. (An array would take the memory of the longest text for each row.)"""
-    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+    """The cells of a column as texts, with the spelling of labels. (An array would take the memory of the longest text
+    for each row.)
+    """
+    return [label_of(cell) for cell in column]
 
 
 def refuse_missing(array: Array, location: Location, kind: Kind) -> None:
@@ -243,7 +249,7 @@ def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) ->
         "E0803",
         facts.__getitem__,
         lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
-        hint=lambda index: hint_for_text if isinstance(array[index], str) else "",
+        hint=lambda index: hint_for_number(str(array[index])) or hint_for_text if isinstance(array[index], str) else "",
     )
 
 

@@ -32,19 +32,28 @@ _CELL = 16  # bytes of a cell while rows are copied from their columns
 class Part:
     """Some rows of a table: the training, validation or test part of the data, or a whole file.
 
+    If windows are cut from the rows, `stretches` are the places in `rows` at which rows begin that follow one another
+    without a gap.
+
     `remarks` collects what steps notice about cells that they can use. With `bad_rows`, the rows that a step refuses
     are noted there and left out of what the steps yield; without it they end in a RowFault.
     """
 
     table: Table
     rows: Array
+    stretches: Array | None = None
     remarks: Remarks = field(default_factory=Remarks)
     bad_rows: BadRows | None = None
 
     @property
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
-        return self.rows + self.table.first_row
+        return self.table.rows.of(self.rows)
+
+    def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
+        """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
+        assert self.stretches is not None, "partition.py finds the series of data with windows"
+        return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
 
 
 def resolved(spec: DataSpec, table: Table) -> DataSpec:
@@ -67,8 +76,8 @@ def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
     if not field.is_rest:
         return field.columns
     for column in field.columns:
-        table.column(column, field.span)
-    return tuple(name for name in table.columns if name not in field.columns)
+        table.require(column, field.span)
+    return tuple(name for name in table.names or table.columns if name not in field.columns)
 
 
 def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, Location]]:
@@ -89,7 +98,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         cells = [column[rows] for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        numbers_in_file = rows + table.first_row
+        numbers_in_file = table.rows.of(rows)
         location = Location(table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence:
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))

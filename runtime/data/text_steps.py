@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.runtime.available import require_at
+from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.cells import Kind, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.remarks import Lack
@@ -82,7 +83,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     counts: Counter[str] = Counter()
     for array, location in chunks():
         _refuse_missing_tokens(array, location)
-        counts.update(str(cell) for cell in array.ravel())
+        counts.update(label_of(cell) for cell in array.ravel())
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
     tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
@@ -92,7 +93,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
     _refuse_missing_tokens(array, location)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
-    result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
     location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
     return np.maximum(result, 0)
 
@@ -109,6 +110,7 @@ VOCABULARY = DataStep(
     (0, 2),
     _vocabulary_check,
     takes_text=True,
+    takes_labels=True,
     doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not "
     "have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},

@@ -37,6 +37,8 @@ class RunInfo(msgspec.Struct, kw_only=True):
     columns: dict[str, tuple[str, ...]] = {}
     plugins: list[str] = []  # the modules that a command named
     from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
+    division: int = 1  # the version of the rules by which rows were divided (DIVISION)
+    fold: int | None = None  # the validation part of a split into folds
     hash: str = ""
 
 

@@ -77,6 +77,7 @@ class _Data(msgspec.Struct, frozen=True):
     """The data block, the types of the inputs that are read, and where the model declares them."""
 
     reader: str
+    options: str  # of the reader, as JSON
     split_column: str | None
     fields: dict[str, _Field]
     inputs: dict[str, Type]
@@ -124,7 +125,10 @@ class SavedPrediction:
         data = record.data
         fields = {name: _field_spec(name, field, source) for name, field in data.fields.items()}
         spec = DataSpec(
-            SourceSpec(data.reader, "", NOWHERE), fields, SplitSpec(column=data.split_column), Span(source, 0, 0)
+            SourceSpec(data.reader, "", NOWHERE, _options(data.options)),
+            fields,
+            SplitSpec(column=data.split_column),
+            Span(source, 0, 0),
         )
         declared = {name: Span(source, *place) for name, place in data.declared.items()}
         self.fitted = Fitted(source.folder, spec, states, declared)
@@ -321,6 +325,7 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> _Data:
     inputs = {leaf.name: leaf.type for leaf in step.graph.values(Role.INPUT)}
     return _Data(
         spec.source.reader,
+        msgspec.json.encode(spec.source.options).decode(),
         spec.split.column,
         {name: _field(field, model.source) for name, field in spec.fields.items()},
         inputs,
@@ -331,6 +336,12 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> _Data:
 def _field(field: FieldSpec, source: Source) -> _Field:
     steps = tuple(_Step(step.name, _plain(step.arguments), _place(step.span, source)) for step in field.steps)
     return _Field(field.columns, field.is_single, field.is_rest, steps, _place(field.span, source))
+
+
+def _options(text: str) -> tuple[tuple[str, Any], ...]:
+    """The options of a reader: lists are tuples in them."""
+    options = msgspec.json.decode(text, type=list[tuple[str, Any]])
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
 
 
 def _plain(arguments: tuple[Any, ...]) -> tuple[_Scalar, ...]:
