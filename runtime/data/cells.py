@@ -66,7 +66,7 @@ class BadRows:
         return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
 
 
-class Kind(Enum):
+class CellKind(Enum):
     """What a step takes a cell for. The value is the step that fills a missing one; a sequence has none."""
 
     NUMBER = "impute(median)"
@@ -143,12 +143,12 @@ class Location:
         for column, texts in categories.items():
             self.remarks.add_unseen(column, texts, lack, labels)
 
-    def hint_for_missing(self, kind: Kind) -> str | None:
+    def hint_for_missing(self, kind: CellKind) -> str | None:
         """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""
         drop = "impute(drop) leaves the row out"
         if self.impute.replace(" ", "") == "impute(drop)":
             return None
-        if self.is_target or kind is Kind.SEQUENCE:
+        if self.is_target or kind is CellKind.SEQUENCE:
             return drop
         return f"`{self.impute}` has to come before this step" if self.impute else f"{kind.value} fills, {drop}"
 
@@ -175,7 +175,7 @@ def texts_of(column: Array) -> list[str]:
     return [label_of(cell) for cell in column]
 
 
-def refuse_missing(array: Array, location: Location, kind: Kind) -> None:
+def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
     """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
     missing = is_missing(array)
     location.refuse(
@@ -192,7 +192,7 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
 
     Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one.
     """
-    refuse_missing(array, location, Kind.NUMBER)
+    refuse_missing(array, location, CellKind.NUMBER)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
             column = f"`{location.file}`, column `{shown_cell(location.columns[0])}`"

@@ -35,8 +35,9 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
         spec = parse_block(file.source, data, constants)
         if name not in spec.fields:
             fault("E0702", f"`class(auto)` is told by the data, which does not give `{name}`", asked)
-        field = spec.fields[name]
-        training = read_parts(spec, file.source, _stratifying_name(file))["train"]
+        targets = _targets(file)
+        field = replace(spec.fields[name], is_target=any(target.name.text == name for target in targets))
+        training = read_parts(spec, file.source, _stratifying_name(targets))["train"]
         states = fit_steps(field, training)
         labels = labels_of(field, states)
         classes = len(labels) if labels else 1 + _largest(field, states, training)
@@ -48,15 +49,14 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
     return count
 
 
-def _stratifying_name(file: syntax.File) -> str | None:
+def _targets(file: syntax.File) -> list[syntax.Target]:
+    """The targets that the model of a file declares."""
+    bodies = [item.body for item in file.items if isinstance(item, syntax.Model)]
+    return [statement for body in bodies for statement in body if isinstance(statement, syntax.Target)]
+
+
+def _stratifying_name(targets: Sequence[syntax.Target]) -> str | None:
     """The same as `stratifying_target`, for a file that is not elaborated yet."""
-    targets = [
-        statement
-        for item in file.items
-        if isinstance(item, syntax.Model)
-        for statement in item.body
-        if isinstance(statement, syntax.Target)
-    ]
     return next((target.name.text for target in targets if target.type.kind == "class" and not target.type.dims), None)
 
 

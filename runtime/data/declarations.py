@@ -113,7 +113,8 @@ class DataSpec:
     """A checked `data` block.
 
     `source` is divided by the split's fractions: the block's own source, or else that of the training part. `series` is
-    None if the block does not describe it.
+    None if the block does not describe it. `pictures` is the shape (height, width, channels) of the pictures in
+    training, once they are read.
     """
 
     source: SourceSpec
@@ -121,3 +122,4 @@ class DataSpec:
     split: SplitSpec
     span: Span
     series: SeriesSpec | None = None
+    pictures: tuple[int, int, int] | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cell_text import label_of
-from netc.runtime.data.cells import Index, Kind, Location, natural, refuse_missing
+from netc.runtime.data.cells import CellKind, Index, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers
 from netc.runtime.data.remarks import NEW_CATEGORY, Lack, similar
 from netc.runtime.data.state_checks import are_texts, is_optional_count
@@ -24,7 +24,7 @@ def _fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The labels in their order; those that occur less often than `unknown` have no place of their own."""
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location, Kind.CATEGORY)
+        refuse_missing(array, location, CellKind.CATEGORY)
         counts.update(label_of(cell) for cell in array.ravel())
     least = arguments[1] if len(arguments) > 1 else 1
     labels = sorted((label for label, count in counts.items() if count >= least), key=natural)
@@ -41,7 +41,7 @@ def _labels(state: State) -> list[str]:
 
 def _numbers(array: Array, state: State, location: Location) -> Array:
     """The number of each label; for one that has no place of its own the unknown place, or -1 if there is none."""
-    refuse_missing(array, location, Kind.CATEGORY)
+    refuse_missing(array, location, CellKind.CATEGORY)
     number_of = {label: i for i, label in enumerate(state["classes"])}
     result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
     if state.get("unknown"):

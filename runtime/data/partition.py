@@ -13,7 +13,7 @@ from netc.dsl.source import Source
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
-from netc.runtime.data.pipeline import Part, columns_of
+from netc.runtime.data.pipeline import Part, columns_of, shape_of_pictures
 from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, Uses
 from netc.runtime.data.series import Series, series_of, series_spec
@@ -36,9 +36,10 @@ def read_parts(spec: DataSpec, source: Source, label: str | None) -> dict[str, P
     parts = _divided(table, spec, label)
     if "train" in sources and sources["train"] is not spec.source:
         parts.pop("train", None)
+    pictures = shape_of_pictures(spec.source, table)
     for name, origin in sources.items():
         if name not in parts:
-            table = _read_table(origin, spec, source)
+            table = _read_table(origin, spec, source, pictures)
             parts[name] = part_of(table, _kept_rows(table, spec), series_in(table, spec))
     for name, part in parts.items():
         if not len(part.rows):
@@ -86,9 +87,14 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
     fault("E0806", f"the part `{name}` has no rows", spec.split.span, note, hint=hint)
 
 
-def _read_table(origin: SourceSpec, spec: DataSpec, source: Source) -> Table:
-    path = source.folder / origin.path
-    table = read(origin.reader, path, origin.path, origin.span, uses_of(spec, spec.fields), dict(origin.options))
+def _read_table(
+    origin: SourceSpec, spec: DataSpec, source: Source, pictures: tuple[int, int, int] | None = None
+) -> Table:
+    """The table of a source. `pictures` is the shape of those in other parts."""
+    path, options = source.folder / origin.path, dict(origin.options)
+    if pictures is not None and origin.reader == "images":
+        options["shape"] = pictures
+    table = read(origin.reader, path, origin.path, origin.span, uses_of(spec, spec.fields), options)
     return with_words(table, spec)
 
 

@@ -16,7 +16,7 @@ from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, Location, RowFault
 from netc.runtime.data.data_step import Chunks, State
-from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
+from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
 from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.split import chunks_of
@@ -65,7 +65,17 @@ def resolved(spec: DataSpec, table: Table) -> DataSpec:
     fields = {
         name: replace(field, columns=columns_of(field, table), is_rest=False) for name, field in spec.fields.items()
     }
-    return replace(spec, fields=fields)
+    return replace(spec, fields=fields, pictures=shape_of_pictures(spec.source, table))
+
+
+def shape_of_pictures(source: SourceSpec, table: Table) -> tuple[int, int, int] | None:
+    """The height, width and channels of the pictures of a table; None if its source has none."""
+    if source.reader != "images":
+        return None
+    images = table.columns["image"]
+    assert isinstance(images, np.ndarray), "the reader returns one array"
+    height, width, channels = images.shape[1:]
+    return height, width, channels
 
 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:

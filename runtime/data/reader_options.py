@@ -106,6 +106,18 @@ def _broken(node: syntax.Expression, constants: Constants) -> str:
     return node.text
 
 
+def _ground(node: syntax.Expression, constants: Constants) -> tuple[int, ...]:
+    """A colour as (red, green, blue)."""
+    value = constant_value(node, constants)
+    colour = _COLOURS.get(value, value).lower() if isinstance(value, str) else ""
+    if not _COLOUR.fullmatch(colour):
+        fact = "`ground` is the colour behind transparent pixels, in quotes: white, black, grey, or #rrggbb"
+        fault("E0303", fact, node.span, hint='ground = "white"')
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+_COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080"}
+_COLOUR = re.compile("#[0-9a-f]{6}")
 _MISSING, _HEADER = 'missing = ["NA", "?"]', 'header = false, or header = ["a", "b"]'
 _ENCODINGS = 'encoding = "cp1252", "latin-1", "utf-16", "shift_jis", "gb18030", ...'
 MISSING = Option(_missing, _MISSING)
@@ -122,6 +134,7 @@ _CSV: Mapping[str, Option] = {
 _IMAGES: Mapping[str, Option] = {
     "size": Option(_size, "size = (32, 32)"),
     "channels": Option(_channels, "channels = 1"),
+    "ground": Option(_ground, 'ground = "white"'),
     "broken": Option(_broken, "broken = skip"),
 }
 OPTIONS: Mapping[str, Mapping[str, Option]] = {"csv": _CSV, "images": _IMAGES}  # by reader

@@ -14,8 +14,10 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.access import opening
+from netc.runtime.data.cells import BadRows
 from netc.runtime.data.csv_reader import read_csv
 from netc.runtime.data.npz import read_arrays
+from netc.runtime.data.picture_decoder import FORMATS
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.request import AS_NUMBERS, Request, Uses
 from netc.runtime.data.table import Table, table_of
@@ -122,8 +124,8 @@ READERS = {
         ),
         Reader(
             "images",
-            "Pictures, PNG or JPEG: a folder with a folder for each class, or a csv with a column `path`. "
-            "size = (h, w), channels = 1 or 3, broken = skip.",
+            f"Pictures ({', '.join(FORMATS)}): a folder with a folder for each class, or a csv with a column `path`. "
+            'size = (h, w), channels = 1 or 3, ground = "white", broken = skip.',
             None,
             takes_folder=True,
         ),
@@ -151,10 +153,12 @@ def read(
     span: Span,
     uses: Uses = AS_NUMBERS,
     options: Options | None = None,
+    bad_rows: BadRows | None = None,
 ) -> Table:
     """The table of a source. `shown` is its name in messages, `span` the place that names it.
 
-    `uses` says what each column is needed for. Faults E0801 if the source is not there, broken or empty.
+    `uses` says what each column is needed for. With `bad_rows`, for new data, rows that the reader can leave out are
+    noted there. Faults E0801 if the source is not there, broken or empty.
     """
     reader = READERS[reader_name]
     opening(path, shown, span)
@@ -164,8 +168,8 @@ def read(
         if reader.read is None:
             from netc.runtime.data.images import read_images
 
-            columns, notes = read_images(path, shown, span, options or {})
-            table = Table(shown, columns, notes=notes)
+            columns, notes = read_images(path, shown, span, options or {}, bad_rows)
+            table = Table(shown, columns, notes=notes, bad_rows=bad_rows)
         else:
             table = reader.read(Request(path, shown, span, uses, options or {}))
     if not len(table):

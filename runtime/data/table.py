@@ -11,6 +11,7 @@ from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data.cell_text import is_missing_text, label_of
+from netc.runtime.data.cells import BadRows
 from netc.runtime.data.npz import refuse_lengths
 from netc.runtime.data.row_numbers import FROM_ONE, RowNumbers
 from netc.runtime.data.store import TextColumn
@@ -54,6 +55,7 @@ class Table:
 
     `rows` are the numbers of the rows in the file. `notes` and `warnings` are what a user should know. `names` are all
     columns of the file, if only some were read, and `options` those of its reader that were found in the file.
+    `bad_rows` are those of new data that the reader could not read: their cells mean nothing.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Table:
     names: tuple[str, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
+    bad_rows: BadRows | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.runtime.available import require_at
 from netc.runtime.data.cell_text import label_of
-from netc.runtime.data.cells import Kind, Location, natural, refuse_missing
+from netc.runtime.data.cells import CellKind, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
@@ -23,7 +23,7 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
     """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
 
     def apply(array: Array, state: State, location: Location) -> Ragged:
-        refuse_missing(array, location, Kind.TEXT)
+        refuse_missing(array, location, CellKind.TEXT)
         sequences = [pieces(str(cell)) for cell in array.ravel()]
         is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
         location.refuse(is_empty, "E0804", f"a text without {what}")
@@ -74,7 +74,7 @@ ENDS = DataStep(
 def _refuse_missing_tokens(array: Array, location: Location) -> None:
     """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, location, Kind.CATEGORY)
+        refuse_missing(array, location, CellKind.CATEGORY)
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -129,7 +129,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location, Kind.TEXT)
+        refuse_missing(array, location, CellKind.TEXT)
         for cell in array.ravel():
             counts.update(grams(str(cell), longest))
     frequent = sorted(counts, key=lambda gram: (-counts[gram], gram))[:count]
@@ -137,7 +137,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _ngrams(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location, Kind.TEXT)
+    refuse_missing(array, location, CellKind.TEXT)
     index_of = {gram: i for i, gram in enumerate(state["grams"])}
     require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)
