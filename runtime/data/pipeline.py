@@ -192,7 +192,7 @@ def _apply(step: StepSpec, state: State, is_series: bool, values: Array | Ragged
 
 def per_step(location: Location, sequences: Ragged) -> Location:
     """The location of each step of the sequences, where `location` has one row for each sample."""
-    return replace(location, rows=np.repeat(location.rows, sequences.lengths))
+    return replace(location, rows=np.repeat(location.rows, sequences.lengths), are_tokens=True)
 
 
 def step_outputs(

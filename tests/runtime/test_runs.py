@@ -205,19 +205,6 @@ def test_resuming_keeps_the_epochs_and_constants_that_were_set(project: Path) ->
     assert changed.stdout.startswith("changed: `epochs` from 4 to 5\nresuming run: 4 of 5")
 
 
-def test_an_epoch_without_steps_does_not_count(project: Path) -> None:
-    """A run that was interrupted within an epoch, whose data has fewer samples now than it had done."""
-    assert command("train", "m.net", "--epochs", "1", "--out", "run", cwd=project).returncode == 0
-    run = netc.open(project / "run")
-    run.progress.step, run.progress.samples = 1000, 8000
-    run.save()
-    refused = command("train", "--resume", "run", "--epochs", "2", cwd=project)
-    assert "interrupted in epoch 2, after 8,000 samples" in refused.stdout
-    assert "error[E1004]: the training part has" in refused.stderr
-    assert "8,000 samples of epoch 2 are done" in refused.stderr
-    assert len(left(project / "run")[1]) == 1
-
-
 def test_carriage_returns_are_part_of_a_file(project: Path) -> None:
     """A file is compared byte by byte: it is the same with its carriage returns, and another one without them."""
     content = (project / "m.net").read_bytes().replace(b"\n", b"\r\n")
