@@ -97,6 +97,8 @@ def _length(folder: Path) -> int:
 
 # Codes that no single file shows: when the message appears, and what to do.
 ELSEWHERE = {
+    "E0821": """`xlsx("t.xlsx")` needs the package fastexcel, and `sql("duckdb:///...", ...)` the package duckdb. They
+come with extras of netc: `pip install "netc[xlsx,duckdb]"`.""",
     "E0104": "`netc check nowhere.net`, or a file that is not UTF-8. Check the path; save the file as UTF-8.",
     "E0506": """`netc generate` asks a model for one step after another. It cannot use a model in which a step
 depends on later steps:

@@ -58,6 +58,8 @@ CODES = {
     "E0805": "a class that was not seen in training, or too many of them",
     "E0806": "a split without rows",
     "E0807": "data that an editor does not open",
+    "E0821": "a reader that needs a package which is not installed",
+    "E0822": "a query that a database refuses",
     "E0841": "rows of a series whose order is not clear",
     "E0842": "a run whose data was divided by other rules",
     "E0843": "a run that cannot be resumed with changed data",
