@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, fault
 from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
@@ -21,10 +21,10 @@ from netc.runtime import plugins
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.declarations import DIVISION, DataSpec
 from netc.runtime.data.pipeline import undo
+from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.stored import Array
-from netc.runtime.data.windows import is_series
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
@@ -37,9 +37,11 @@ from netc.runtime.runs.checkpoint import (
     Progress,
     load_checkpoint,
     place_of,
+    read_checkpoint,
     save_checkpoint,
     write_whole,
 )
+from netc.runtime.runs.data_changes import changes_of, records_of, require_division
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 class Run:
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
+    `data_changes` are warnings about data that has changed since training; `load_data` finds them.
+
     Several threads may use one run, as they may use its program.
     """
 
@@ -65,6 +69,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
     info: RunInfo | None = None
+    data_changes: tuple[Diagnostic, ...] = ()
     loaded: "StartReport | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
@@ -96,21 +101,12 @@ class Run:
             if self.dataset is None:
                 if self.model.data is None:
                     fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
-                self._require_division()
+                if self.info is not None:
+                    require_division(self.folder, self.spec, self.info)
                 self.dataset = load(self.model, self.spec, self.states)
+                if self.info is not None:
+                    self.data_changes = changes_of(self.dataset, self.model.source.folder, self.info.sources)
             return self.dataset
-
-    def _require_division(self) -> None:
-        """Fault E0842 if an earlier netc put rows into other parts than this one would.
-
-        Rows that the run was trained on would then be in its test part.
-        """
-        is_divided = self.spec.split.is_division or is_series(self.spec.fields.values())
-        if is_divided and self.info is not None and self.info.division != DIVISION:
-            title = f"`{self.folder}` was trained by another version of netc, which divided the data in another way"
-            versions = f"netc {self.info.versions.get('netc', '')}"
-            hint = "it can predict; train it again to evaluate or to resume it"
-            fault("E0842", title, self.spec.split.span, versions, hint=hint)
 
     def predict(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for arrays that went through the fitted steps.
@@ -130,6 +126,13 @@ class Run:
         """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""
         with self.program.guard.reading:
             save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
+
+    def kept_epoch(self) -> int | None:
+        """The epoch whose parameters `keep` has kept; None if there are none, or of an epoch that is still to come."""
+        if not _keeps_best(self.model, self.folder):
+            return None
+        _, progress, _ = read_checkpoint(self.folder / BEST)
+        return progress.epoch if progress.epoch <= self.progress.epoch else None
 
     def load_best(self) -> None:
         """Load the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
@@ -162,16 +165,17 @@ def start(model: Model, path: Path, overrides: Mapping[str, Any], dataset: Datas
     program.fit(dataset.parts["train"])
     with new_folder(path) as folder:
         run = Run(folder, model, dataset.spec, dataset.states, program, dataset=dataset)
+        sources = records_of(dataset, model.source.folder)
         if model.train.start_from is not None:
             from netc.runtime.runs.start_from import start_from
 
-            run.loaded = start_from(model, model.train.start_from, program)
-        _write_all(run, overrides)
+            run.loaded = start_from(model, model.train.start_from, program, sources)
+        _write_all(run, overrides, sources)
         run.folder = with_free_name(folder, path)
     return run
 
 
-def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
+def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceRecord, ...]) -> None:
     """Write every file of a new run."""
     from importlib.metadata import version
 
@@ -192,6 +196,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         from_arrays=model.data is None,
         division=DIVISION,
         fold=run.spec.split.fold if run.spec.split.way == "folds" else None,
+        sources=sources,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
         hashes={MODEL: [digest(text)], STATES: [digest(states)]},
     )
@@ -200,19 +205,27 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
     run.save()
 
 
-def rewrite_model(run: Run, model: Model) -> None:
-    """Replace the text of a run's model, by which training goes on.
+def rewrite_model(run: Run, model: Model, overrides: Mapping[str, Any]) -> None:
+    """Replace the text of a run's model and the constants that were set, by which training goes on.
 
     run.json has the hashes of both texts while one replaces the other, so the files belong together at any moment.
     """
     info, _, _ = read_info(run.folder)
     text = model.source.text.encode()
-    info.epochs = model.train.epochs
+    info.epochs, info.set = model.train.epochs, dict(overrides)
     info.hashes[MODEL].append(digest(text))
     write_whole(run.folder / INFO, encoded(info))
     write_whole(run.folder / MODEL, text)
     info.hashes[MODEL] = [digest(text)]
     write_whole(run.folder / INFO, encoded(info))
+
+
+def rewrite_sources(run: Run) -> None:
+    """Note in run.json what the run's data is now, on which its training goes on."""
+    info, _, _ = read_info(run.folder)
+    info.sources = records_of(run.load_data(), run.model.source.folder)
+    write_whole(run.folder / INFO, encoded(info))
+    run.info, run.data_changes = info, ()
 
 
 def _require_plugins(folder: Path, info: RunInfo) -> None:
@@ -232,7 +245,8 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     info, text, states = read_info(folder)
     plugins.load_installed()
     _require_plugins(folder, info)
-    model = _model_of(folder, info, text)
+    model = model_as_written(folder, info, text)
+    model = replace(model, train=replace(model.train, epochs=info.epochs))
     if to_train:
         program = Program(model, seed=info.seed, threads=threads)
         progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
@@ -260,8 +274,8 @@ def _spec_of(model: Model, info: RunInfo) -> DataSpec:
     return replace(spec, fields=fields, pictures=info.pictures)
 
 
-def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
-    """The model of a run, with the constants and class counts that it was trained with."""
+def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:
+    """The model of a run, with the constants and class counts that it was trained with, and the epochs of its text."""
 
     def class_count(name: str, *_: object) -> int:
         if name not in info.classes:
@@ -271,8 +285,7 @@ def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
     source = Source(info.name, text, Path(info.path) if info.path else None)
     file = parse(source)
     model = elaborate(file if info.fold is None else with_fold(file, info.fold), info.set, class_count)
-    data = None if info.from_arrays else model.data
-    return replace(model, data=data, train=replace(model.train, epochs=info.epochs))
+    return replace(model, data=None) if info.from_arrays else model
 
 
 def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) -> tuple[Program, Progress]:
