@@ -80,7 +80,8 @@ class Location:
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
     `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute`, if
-    it has one. `remarks` collects what is worth saying about cells that are used all the same.
+    it has one. The cells may be the tokens of texts. `remarks` collects what is worth saying about cells that are used
+    all the same.
     """
 
     file: str
@@ -90,6 +91,7 @@ class Location:
     remarks: Remarks = field(default_factory=Remarks, compare=False)
     impute: str = ""
     is_target: bool = False
+    are_tokens: bool = False
 
     def column(self, index: Sequence[int]) -> str:
         """The name of the column that the element of the array at `index` comes from."""
@@ -157,11 +159,13 @@ def _words(words: Words, index: Index) -> str:
     return words if isinstance(words, str) else words(index)
 
 
-def is_missing(array: Array) -> Array:
-    """True where a cell is empty."""
+def is_missing(array: Array, are_tokens: bool = False) -> Array:
+    """True where a cell is empty. A blank is a cell that is empty, but a token like any other."""
     if array.dtype == object:
         is_empty = [
-            cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
+            not (are_tokens or cell.strip())
+            if isinstance(cell, str)
+            else cell is None or (isinstance(cell, float | np.floating) and bool(cell != cell))
             for cell in array.ravel()
         ]
         return np.array(is_empty, bool).reshape(array.shape)
@@ -177,7 +181,7 @@ def texts_of(column: Array) -> list[str]:
 
 def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
     """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
-    missing = is_missing(array)
+    missing = is_missing(array, location.are_tokens)
     location.refuse(
         missing,
         "E0803",
@@ -206,8 +210,18 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
             _refuse_other_kinds(array, location, hint_for_text)
             raise
     if values.dtype.kind == "f":
-        location.refuse(~np.isfinite(values), "E0803", "a value is not finite")
+        location.refuse(
+            ~np.isfinite(values),
+            "E0803",
+            "a value is not finite",
+            hint=lambda index: _hint_for_infinite(array[index]),
+        )
     return values
+
+
+def _hint_for_infinite(cell: Any) -> str:
+    mark = shown_cell(cell.strip()) if isinstance(cell, str) else ""
+    return f'missing = ["{mark}"] in the source, if it stands for a missing value' if mark else ""
 
 
 def _refuse_other_lengths(array: Array, location: Location) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,18 +72,12 @@ ENDS = DataStep(
 )
 
 
-def _refuse_missing_tokens(array: Array, location: Location) -> None:
-    """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
-    if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, location, CellKind.CATEGORY)
-
-
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The tokens of the training part: UNKNOWN, then END if there is one, then the others, the most frequent first."""
     most, least_count = arguments if len(arguments) == 2 else (*arguments, 0, 1)[:2]
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        _refuse_missing_tokens(array, location)
+        refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
         counts.update(label_of(cell) for cell in array.ravel())
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
@@ -91,7 +86,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
-    _refuse_missing_tokens(array, location)
+    refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
     result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
     location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])

@@ -176,6 +176,13 @@ def test_missing_texts_of_sequences_are_filled(fill: str, text: str, step: str, 
         ]
 
 
+def test_a_blank_among_the_tokens_of_a_text_is_a_token(tmp_path: Path) -> None:
+    x, z = "float[time, 3]", "mean(x, over = time)"
+    data = loaded(tmp_path, column(["a b", "ba"]), 'column("x") -> characters -> one_hot', x, z)
+    assert data.states["x"][1]["classes"] == [" ", "a", "b"]
+    assert data.parts["train"]["x"].rows.argmax(axis=1).tolist() == [1, 0, 2, 2, 1]
+
+
 @pytest.mark.parametrize("step", ["one_hot", "classes", "ngrams(2, 4)", "characters -> vocabulary", "vocabulary"])
 def test_rows_with_missing_texts_are_left_out(step: str, tmp_path: Path) -> None:
     is_sequence = "characters" in step
@@ -202,7 +209,7 @@ def test_a_fill_is_a_number_of_its_column(tmp_path: Path) -> None:
     [
         (["1", "x", "3"], 'columns("x") -> impute(median)', '"x" is not a number(.|\n)*row 3(.|\n)*impute\\(mode\\)'),
         (["1", "", "inf"], 'columns("x") -> impute(median)', "not finite(.|\n)*row 4, column `x`"),
-        (["1", "-inf", "2"], 'columns("x") -> standardize', "not finite(.|\n)*row 3, column `x`"),
+        (["1", "-inf", "2"], 'columns("x") -> standardize', r'not finite(.|\n)*row 3(.|\n)*missing = \["-inf"\]'),
         (["1", "", "2"], 'columns("x") -> standardize', "missing(.|\n)*row 3(.|\n)*hint: impute\\(median\\) fills"),
         (["1", "", "2"], 'columns("x") -> standardize -> impute(0)', r"row 3(.|\n)*`impute\(0\)` has to come before"),
         (["a", "", "b"], 'column("x") -> one_hot', r"row 3(.|\n)*hint: impute\(mode\) fills"),
