@@ -3,14 +3,13 @@
 A note is a sentence for people. Facts are for programs: `columns`, `labels`, `steps` and `fills`, by input.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from netc.runtime.data.data_step import UNKNOWN
+from netc.runtime.data.data_step import UNKNOWN, State
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.runs.run import Run
 
-State = Mapping[str, Any]
 Facts = dict[str, dict[str, Any]]
 _LISTED = 12  # names in a note
 _NAMES = ("classes", "tokens", "grams")  # entries of a state that name the places or numbers that a step returns
@@ -34,7 +33,7 @@ def describe_input(run: Run, name: str, left: int, facts: Facts) -> str:
 
 def places_of(state: State) -> list[str]:
     """The names of the places or numbers that a step returns, from its state; empty if it has none."""
-    names = next((state[key] for key in _NAMES if key in state), [])
+    names: list[str] = next((state[key] for key in _NAMES if key in state), [])
     return [*names, *([UNKNOWN] if state.get("unknown") else [])]
 
 

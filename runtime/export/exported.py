@@ -25,6 +25,7 @@ from netc.compiler.operations.elementwise_definition import choose
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import StepSpec
 from netc.runtime.data.steps import STEPS
 from netc.runtime.export.described import Facts, describe_input, is_picture
@@ -34,7 +35,6 @@ from netc.runtime.random import words
 from netc.runtime.runs.run import Run
 
 Array = np.ndarray[Any, Any]
-State = Mapping[str, Any]
 _IDENTITY = ("reshape", "flatten", "window", "next", "train_only")  # steps that change no number
 
 Rule = Callable[[Any, Any], Any]
