@@ -1,5 +1,7 @@
 """A checked model: the result of elaboration, as data."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from netc.compiler.ir.graph import Graph
@@ -30,10 +32,15 @@ class ParameterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """The name of an optimizer of passes/update.py, and its arguments with defaults filled in."""
+    """The name of an optimizer of passes/update.py, and its arguments with defaults filled in: numbers and switches."""
 
     name: str = "adam"
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, float | bool] = field(default_factory=dict)
+
+    def text(self, number: Callable[[float], str] = repr) -> str:
+        """The optimizer as it stands in a file, with all arguments. `number` writes a number."""
+        values = {key: str(n).lower() if isinstance(n, bool) else number(n) for key, n in self.numbers.items()}
+        return f"{self.name}({', '.join(f'{key} = {value}' for key, value in values.items())})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +51,35 @@ class Better:
     is_higher: bool
     span: Span
 
-    def than(self, number: float, other: float) -> bool:
-        """Whether a number is better than another."""
-        return number > other if self.is_higher else number < other
+    def improves(self, number: float, best: float, margin: float = 0.0) -> bool:
+        """Whether a number is better than the best one by more than `margin` times the size of that one.
+
+        NaN is no improvement, and any number improves on NaN.
+        """
+        if math.isnan(best):
+            return not math.isnan(number)
+        bound = best * (1 + margin if self.is_higher == (best >= 0) else 1 - margin)
+        return number > bound if self.is_higher else number < bound
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyStop:
-    """Training ends when a metric has not become better for `patience` epochs."""
+    """Training ends when a metric has not improved for `patience` epochs (Better.improves)."""
 
     better: Better
     patience: int
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """The learning rate is multiplied by `factor` whenever a metric has not become better for `patience` epochs."""
+    """The learning rate is multiplied by `factor` after more than `patience` epochs without an improvement of a metric
+    (Better.improves)."""
 
     better: Better
     patience: int
     factor: float
+    margin: float = 1e-4  # as in PyTorch's ReduceLROnPlateau
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +141,13 @@ class TrainSettings:
     def samples_per_step(self) -> int:
         """The samples of a step of the optimizer, which may accumulate several batches."""
         return self.batch * self.accumulate
+
+    @property
+    def watched_metrics(self) -> tuple[Better, ...]:
+        """The metrics by which training decides something: `early_stop`, `keep`, a plateau."""
+        settings = (self.early_stop, self.plateau)
+        of_settings = tuple(setting.better for setting in settings if setting is not None)
+        return of_settings if self.keep is None else (*of_settings, self.keep)
 
     @property
     def has_schedule(self) -> bool:

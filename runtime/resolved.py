@@ -70,9 +70,8 @@ def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
     """The block with the settings of the text, all numbers of the optimizer, and the defaults."""
     written = {setting.name.text: expression(setting.value) for setting in settings}
     train = model.train
-    numbers = ", ".join(f"{key} = {_number(key, value)}" for key, value in train.optimizer.numbers.items())
     filled = {
-        "optimizer": f"{train.optimizer.name}({numbers})",
+        "optimizer": train.optimizer.text(),
         "batch": str(train.batch),
         "epochs": str(train.epochs),
         "seed": str(train.seed),
@@ -81,18 +80,17 @@ def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
         "accumulate": str(train.accumulate),
     }
     if train.early_stop is not None:
-        filled["early_stop"] = f"(metric = {_better(train.early_stop.better)}, patience = {train.early_stop.patience})"
+        stop = train.early_stop
+        metric = f"metric = {_better(stop.better)}"
+        filled["early_stop"] = f"({metric}, patience = {stop.patience}, margin = {stop.margin!r})"
     if train.plateau is not None:
         plateau = train.plateau
         filled["schedule"] = (
-            f"plateau(patience = {plateau.patience}, factor = {plateau.factor!r}, metric = {_better(plateau.better)})"
+            f"plateau(patience = {plateau.patience}, factor = {plateau.factor!r}, metric = {_better(plateau.better)}, "
+            f"margin = {plateau.margin!r})"
         )
     body = {**filled, **{name: value for name, value in written.items() if name not in filled}}
     return "train {\n" + "".join(f"  {name} = {value}\n" for name, value in body.items()) + "}"
-
-
-def _number(key: str, value: float) -> str:
-    return str(bool(value)).lower() if key == "nesterov" else repr(value)
 
 
 def _better(better: Better) -> str:

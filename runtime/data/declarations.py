@@ -13,12 +13,16 @@ Constants = Mapping[str, object]  # the values of the file's `let`s
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """`csv("data/cars.csv")`: a reader and a path as written; `options` are the settings of `images`."""
+    """`csv("data/cars.csv", delimiter = ";")`: a reader, a path as written, and options of the reader.
+
+    `others` are further paths. A path may stand for several files: `parts/*.csv`.
+    """
 
     reader: str
     path: str
     span: Span
     options: tuple[tuple[str, Any], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,15 @@ class SplitSpec:
     seed: int = 0
     folds: int = 0
     fold: int = 1
+
+    @property
+    def parts(self) -> tuple[str, ...] | None:
+        """The names of the parts; None if only the data names them."""
+        if self.way == "column":
+            return None
+        if self.way == "folds":
+            return ("train", "valid")
+        return tuple(name for name, _ in (*self.fractions, *self.sources))
 
     @property
     def is_division(self) -> bool:
