@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from netc.runtime.columns import Labels, OutputFacts, blanked, columns_of, labels_predicted
-from netc.runtime.data.cells import Remarks, RowProblem
+from netc.runtime.data.cells import RowProblem
 from netc.runtime.data.new_data import NewData
+from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.stored import Array
 
 

@@ -177,10 +177,8 @@ def _with_kept(answers: dict[str, list[Any]], new: "NewData", selection: Selecti
 
 def _say_problems(new: "NewData") -> None:
     """Says on the error stream which rows have no answer and why, and which cells training did not see the like of."""
-    for column, unseen in new.remarks.unseen.items():
-        cells = "1 cell has" if unseen.count == 1 else f"{unseen.count:,} cells have"
-        examples = ", ".join(unseen.examples)
-        say(f"note: `{column}`: {cells} a category that training did not see ({examples})", is_error=True)
+    for remark in new.remarks.notes():
+        say(f"note: {remark}", is_error=True)
     if not new.problems:
         return
     for problem in new.problems[:_LISTED]:

@@ -161,6 +161,9 @@ def _started(
     options.warn(dataset.warnings, strict)
     for note in dataset.notes:
         say(note)
+    for part, remarks in dataset.remarks.items():
+        for remark in remarks:
+            say(f"note: {part}, {remark}")
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder

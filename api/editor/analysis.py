@@ -14,6 +14,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
+from netc.dsl.literals import TEXT, unquoted
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, names_of
@@ -46,7 +47,7 @@ class Counts:
         count = class_counter(file)
         block = next((item.span.text for item in file.items if isinstance(item, syntax.Data)), "")
         folders = self._folders(file.source)
-        paths = [file.source.folder / match for match in re.findall(r'"([^"\n]+)"', block)]
+        paths = [file.source.folder / unquoted(literal) for literal in re.findall(TEXT, block)]
         times = tuple(_changed(path) for path in paths if is_below(path, folders))
 
         def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:

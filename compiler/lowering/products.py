@@ -1,8 +1,8 @@
-"""A product by named indices -> a call of the register tile, if indices and strides allow it.
+"""Lowers a product by named indices (an einsum) to a call of the register tile, if its indices and strides allow it.
 
-Each index is one of: rows (left and result), columns (right and result), depth (both operands alone), both (all
-three). The tile takes one of each, and two more of depth, with three loops around it; neighbouring indices that all
-operands walk as one count as one.
+There are four kinds of indices. Rows are in the left operand and the result, columns in the right operand and the
+result, depth in the operands alone, and the fourth kind in all three. The tile takes one index of each kind and two
+more of depth, and has three loops around it. Neighbouring indices that all operands walk as one count as one.
 """
 
 import math
@@ -26,7 +26,7 @@ _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Where a product reads its operands `a` and `b` and the value that it starts from, and where it writes its result.
+    """The views through which a product reads its operands `a` and `b` and its starting value, and writes its result.
 
     `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
     view of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that view has

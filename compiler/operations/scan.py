@@ -64,7 +64,7 @@ def _parse_slot(name: str) -> Slot | None:
 
 def add_leaf(body: Builder, slot: Slot, type_: Type) -> Value:
     """Adds the leaf of a slot to the body of a scan."""
-    return body.leaf("given", str(slot), type_)
+    return body.leaf(Role.GIVEN, str(slot), type_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
-"""What a task computes, as plain data: a loop nest, a contraction, a custom kernel, or the size of a dimension.
+"""Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
-A kernel takes addresses and counts; equal kernels are compiled once. Knows no buffers, no machine and no text.
+A kernel is a loop nest, a contraction, a custom kernel, or the size of a dimension. Equal kernels are compiled once.
+This file knows no buffers, no machine and no kernel text.
 """
 
 from collections.abc import Callable

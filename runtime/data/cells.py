@@ -5,9 +5,11 @@ Steps refuse cells through `Location.refuse`. In training that ends in a message
 out, and predicts for the others (pipeline.py).
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,11 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
+from netc.runtime.data.remarks import NEW_CATEGORY, Lack, Remarks
 from netc.runtime.data.stored import Array
 
 Index = tuple[int, ...]
 Words = str | Callable[[Index], str]  # a text, or a function that makes it for a cell
-_EXAMPLES = 3  # of categories that training did not see
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +71,21 @@ class BadRows:
         return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
 
 
-@dataclass(slots=True)
-class Unseen:
-    """The categories of a column that training did not see: the number of cells, and the first few categories."""
+class Kind(Enum):
+    """What a step takes a cell for. The value is the step that fills a missing one; a sequence has none."""
 
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Remarks:
-    """What steps notice about cells that they can use all the same. A reader says it once, after all rows are read."""
-
-    unseen: dict[str, Unseen] = field(default_factory=dict)
-
-    def add_unseen(self, column: str, categories: Sequence[str]) -> None:
-        """Notes cells of a column with categories that training did not see: an entry of `categories` for each cell."""
-        if not categories:
-            return
-        entry = self.unseen.setdefault(column, Unseen())
-        entry.count += len(categories)
-        for category in dict.fromkeys(categories):
-            if len(entry.examples) < _EXAMPLES and category not in entry.examples:
-                entry.examples.append(category)
-
-    def add(self, other: "Remarks") -> None:
-        """Adds the remarks of another reader of the same table."""
-        for column, noticed in other.unseen.items():
-            entry = self.unseen.setdefault(column, Unseen())
-            entry.count += noticed.count
-            entry.examples = list(dict.fromkeys([*entry.examples, *noticed.examples]))[:_EXAMPLES]
+    NUMBER = "impute(median)"
+    CATEGORY = "impute(mode)"
+    TEXT = 'impute("none")'
+    SEQUENCE = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
-    `span` is the field or step in the `.net` file that reads them. `remarks` collects what is worth saying about cells
-    that are used all the same.
+    `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute`, if
+    it has one. `remarks` collects what is worth saying about cells that are used all the same.
     """
 
     file: str
@@ -114,6 +93,8 @@ class Location:
     rows: Array
     span: Span
     remarks: Remarks = field(default_factory=Remarks, compare=False)
+    impute: str = ""
+    is_target: bool = False
 
     def column(self, index: Sequence[int]) -> str:
         """The name of the column that the element of the array at `index` comes from."""
@@ -157,15 +138,24 @@ class Location:
         diagnostic = Diagnostic(code, reason, Label(self.span, where), tuple(others), advice)
         raise RowFault([diagnostic], [*problems.values()])
 
-    def remark_unseen(self, mask: Array, cells: Array) -> None:
-        """Notes that the categories of `cells` where `mask` is true did not occur in training."""
+    def remark_unseen(self, mask: Array, cells: Array, lack: Lack = NEW_CATEGORY, labels: Sequence[str] = ()) -> None:
+        """Notes that the categories of `cells` where `mask` is true did not occur in training, which had `labels`."""
         if not mask.any():
             return
         categories: dict[str, list[str]] = {}
         for position in np.argwhere(mask).tolist():
             categories.setdefault(self.column(position), []).append(str(cells[tuple(position)]))
         for column, texts in categories.items():
-            self.remarks.add_unseen(column, texts)
+            self.remarks.add_unseen(column, texts, lack, labels)
+
+    def hint_for_missing(self, kind: Kind) -> str | None:
+        """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""
+        drop = "impute(drop) leaves the row out"
+        if self.impute.replace(" ", "") == "impute(drop)":
+            return None
+        if self.is_target or kind is Kind.SEQUENCE:
+            return drop
+        return f"`{self.impute}` has to come before this step" if self.impute else f"{kind.value} fills, {drop}"
 
 
 def _words(words: Words, index: Index) -> str:
@@ -185,35 +175,39 @@ def texts_of(column: Array) -> list[str]:
     return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
 
 
-def refuse_missing(array: Array, location: Location) -> None:
-    """Faults E0803 for the rows with an empty cell."""
+def refuse_missing(array: Array, location: Location, kind: Kind) -> None:
+    """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
     missing = is_missing(array)
     location.refuse(
         missing,
         "E0803",
         "a value is missing",
         lambda index: f"{location.cell(index)}; {int(missing.sum())} in all",
-        hint="impute(median) fills, impute(drop) leaves the row out",
+        hint=location.hint_for_missing(kind),
     )
 
 
-def numbers(array: Array, location: Location) -> Array:
+def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or `one_hot` takes text") -> Array:
     """The cells as float64, or the array itself if its cells are numbers already.
 
-    Faults E0803 and E0804 for the rows with a cell that is no number.
+    Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one.
     """
-    refuse_missing(array, location)
+    refuse_missing(array, location, Kind.NUMBER)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
             column = f"`{location.file}`, column `{shown_cell(location.columns[0])}`"
             fault("E0803", "this holds no numbers", location.span, column)
-        return array
-    try:
-        return array.astype(np.float64)
-    except (ValueError, TypeError, OverflowError):
-        _refuse_other_lengths(array, location)
-        _refuse_other_kinds(array, location)
-        raise
+        values = array
+    else:
+        try:
+            values = array.astype(np.float64)
+        except (ValueError, TypeError, OverflowError):
+            _refuse_other_lengths(array, location)
+            _refuse_other_kinds(array, location, hint_for_text)
+            raise
+    if values.dtype.kind == "f":
+        location.refuse(~np.isfinite(values), "E0803", "a value is not finite")
+    return values
 
 
 def _refuse_other_lengths(array: Array, location: Location) -> None:
@@ -235,7 +229,7 @@ def _refuse_other_lengths(array: Array, location: Location) -> None:
     )
 
 
-def _refuse_other_kinds(array: Array, location: Location) -> None:
+def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) -> None:
     """Faults E0803 for the rows with a cell that is no number."""
     facts: dict[Index, str] = {}
     too_large: set[Index] = set()
@@ -255,13 +249,14 @@ def _refuse_other_kinds(array: Array, location: Location) -> None:
         "E0803",
         facts.__getitem__,
         lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
-        hint=lambda index: "`classes` or `one_hot` takes text" if isinstance(array[index], str) else "",
+        hint=lambda index: hint_for_text if isinstance(array[index], str) else "",
     )
 
 
 def natural(label: str) -> tuple[int, float, str]:
-    """A key that sorts labels: numbers by their value, then all other texts."""
+    """A key that sorts labels: numbers by their value, then all other texts, `nan` among them."""
     try:
-        return (0, float(label), label)
+        value = float(label)
     except ValueError:
-        return (1, 0.0, label)
+        value = math.nan
+    return (1, 0.0, label) if math.isnan(value) else (0, value, label)

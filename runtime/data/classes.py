@@ -8,6 +8,7 @@ import numpy as np
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing, numbers
@@ -20,10 +21,10 @@ from netc.runtime.data.stored import Array, Ragged
 
 
 def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], int]:
-    """Returns a function `count(name, constants, seed, asked)`: how many classes a field of the file's data has, at
-    least 2.
+    """Returns a function `count(name, constants, seed, asked)`: how many classes a field of the file's data has.
 
-    It reads the data and fits that field's steps alone. Faults E0702 at `asked` if the file has no such field.
+    It reads the data and fits that field's steps alone. Faults E0702 at `asked` if the file has no such field, E0805 if
+    the field has one class only.
     """
 
     def count(name: str, constants: Constants, seed: int, asked: Span) -> int:
@@ -38,7 +39,11 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], in
         training = read_parts(spec, file.source, _stratifying_name(file), seed)["train"]
         states = fit_steps(field, training)
         labels = labels_of(field, states)
-        return max(len(labels) if labels else 1 + _largest(field, states, training), 2)
+        classes = len(labels) if labels else 1 + _largest(field, states, training)
+        if classes < 2:
+            label = f'"{cell(labels[0])}"' if labels else "0"
+            fault("E0805", f"`{name}` has one class only", asked, f"{label} in all {len(training.rows):,} rows")
+        return classes
 
     return count
 

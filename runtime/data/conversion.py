@@ -43,10 +43,9 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
         result[...] = 0
 
     def prepared(values: Array, location: Location) -> Array:
-        array = values if stays_bytes else numbers(values, location)
+        array = values if stays_bytes else _widened(field, numbers(values, location), result.shape[1:])
         if array.shape[1:] != result.shape[1:]:
-            shape = list(array.shape[1:])
-            _refuse_shape(f"a sample of `{field.name}` has the shape {shape}", field, type_, declared)
+            _refuse_shape("sample", array.shape[1:], field, type_, declared)
         return array if stays_bytes else _checked(array, location, type_)
 
     count = 0
@@ -55,6 +54,18 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
             result[_positions(part, place.rows, count)] = array
             count += len(array)
     return Bytes(result, *scales) if stays_bytes else result
+
+
+def _widened(field: FieldSpec, array: Array, shape: tuple[int, ...]) -> Array:
+    """The places of categories, with zeros for the further places of a sample of this shape."""
+    if not _has_places(field) or not shape or array.shape[1:-1] != shape[:-1] or array.shape[-1] >= shape[-1]:
+        return array
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, shape[-1] - array.shape[-1])])
+
+
+def _has_places(field: FieldSpec) -> bool:
+    """Whether the model may declare more places for a field than its categories need."""
+    return bool(field.steps) and STEPS[field.steps[-1].name].places is not None
 
 
 def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
@@ -99,10 +110,9 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
             hint = "`characters` or `words` makes one of a text" if is_text else None
             fault("E0804", f"a sample of `{field.name}` is no sequence", field.span, location.cell([0]), hint=hint)
         step_location = per_step(location, sequences)
-        values = numbers(sequences.rows, step_location)
+        values = _widened(field, numbers(sequences.rows, step_location), shape)
         if values.shape[1:] != shape:
-            steps = list(values.shape[1:])
-            _refuse_shape(f"a step of `{field.name}` has the shape {steps}", field, type_, declared)
+            _refuse_shape("step", values.shape[1:], field, type_, declared)
         return Ragged(_checked(values, step_location, type_), sequences.lengths)
 
     count = 0
@@ -114,9 +124,11 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
     return Ragged(np.concatenate(rows), lengths)
 
 
-def _refuse_shape(fact: str, field: FieldSpec, type_: Type, declared: Span) -> None:
-    labels = [Label(field.span, "read here")]
-    fault("E0804", f"{fact}, the model says {describe_sample(type_)}", declared, others=labels)
+def _refuse_shape(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type, declared: Span) -> None:
+    """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
+    fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
+    right = describe_sample(type_.with_dims((*type_.dims[: -len(shape)], *shape))) if _has_places(field) else None
+    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=right)
 
 
 def convert_windows(

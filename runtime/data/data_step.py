@@ -1,7 +1,8 @@
 """A step of a field's pipe: what every step is made of, and steps of plain functions on numbers, for plug-ins."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged
 
 State = dict[str, Any]  # what a step learned: plain data, saved as JSON
+UNKNOWN = "<unknown>"  # the label of what the training part does not have
+_BLOCK = 1 << 22  # cells of a block of columns
 Chunks = Callable[[], Iterator[tuple[Array, Location]]]  # each call starts again with the first rows
 
 
@@ -27,6 +30,9 @@ class DataStep:
     - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
     - `labels(state)` are the names of the numbers that the step returns.
     - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
+    - `places(state)` is the size of the last axis of what the step returns, where the model may declare a larger one:
+      the further places stay 0.
+    - `usage` shows how the step is written, where its arguments need more than their number.
     - `formula(array, state)` is `apply` as plain arithmetic, if it is that: it works on values of a graph too.
     """
 
@@ -44,6 +50,8 @@ class DataStep:
     name: str = ""
     keeps: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     formula: Callable[[Any, Any], Any] | None = None
+    places: Callable[[State], int] | None = None
+    usage: str = ""
 
 
 def learn_nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -59,6 +67,23 @@ def unchanged(array: Array, state: State) -> Array:
 def are_integers(arguments: Sequence[Any], least: int = 1) -> bool:
     """Whether all arguments of a step are integers of at least `least`."""
     return all(isinstance(value, int) and not isinstance(value, bool) and value >= least for value in arguments)
+
+
+def column_blocks(chunks: Chunks) -> Iterator[tuple[Array, Location]]:
+    """Yields some columns of all chunks at a time, as an array [rows, columns], so that a wide table need not fit into
+    memory. The location has the names of the block's columns.
+    """
+    first, _ = next(chunks())
+    width = math.prod(first.shape[1:])
+    rows = sum(len(array) for array, _ in chunks()) if width > 1 else 1
+    step = max(1, _BLOCK // rows)
+    for start in range(0, width, step):
+        cells, places = zip(
+            *((array.reshape(len(array), -1)[:, start : start + step], place) for array, place in chunks()), strict=True
+        )
+        names = places[0].columns if len(places[0].columns) == width else places[0].columns[:1] * width
+        numbers_of_rows = np.concatenate([place.rows for place in places])
+        yield np.concatenate(cells), replace(places[0], columns=names[start : start + step], rows=numbers_of_rows)
 
 
 def simple_step(

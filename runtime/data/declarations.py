@@ -35,7 +35,7 @@ class FieldSpec:
 
     With `is_rest` it consists of all columns of the table except for `columns`. An `is_single` field has no axis of
     columns. The samples of an `is_sequence` field have lengths of their own, because its type in the model has a
-    varying dimension.
+    varying dimension. An `is_target` field is a target of the model.
     """
 
     name: str
@@ -45,6 +45,7 @@ class FieldSpec:
     span: Span
     is_rest: bool = False
     is_sequence: bool = False
+    is_target: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
 from netc.dsl.diagnostics import Label, fault
-from netc.runtime.data.cells import Index, Location, refuse_missing
+from netc.runtime.data.cells import Index, Kind, Location, is_missing, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
 
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ def listed(sequences: Any) -> Array:
 
 
 def cells_of(array: Array, location: Location, takes_text: bool = False) -> Array | Ragged:
-    """The cells of a column as sequences; a column of texts is returned as it is.
+    """The cells of a column as sequences; a column of texts is returned as it is, missing ones among them.
 
-    Where a step `takes_text`, all cells are texts if one is. Faults E0803 for the rows whose cell is missing, E0804
+    Where a step `takes_text`, all cells are texts if one is. Faults E0803 for the rows whose sequence is missing, E0804
     for those whose cell is no sequence.
     """
     if array.dtype != object:
         if array.ndim < 2:
             fault("E0804", "this holds no sequences", location.span, location.cell([0]))
         return Ragged(array.reshape(-1, *array.shape[2:]), np.full(len(array), array.shape[1], np.int64))
-    refuse_missing(array, location)
-    is_text = np.array([isinstance(cell, str) for cell in array], bool)
-    if is_text.all():
+    is_text, missing = np.array([isinstance(cell, str) for cell in array], bool), is_missing(array)
+    if (is_text | missing).all() and (takes_text or is_text.any()):
         return array
     if takes_text and is_text.any():
-        location.refuse(~is_text, "E0804", "this is no text, and other rows have texts")
+        location.refuse(~(is_text | missing), "E0804", "this is no text, and other rows have texts")
+    refuse_missing(array, location, Kind.SEQUENCE)
     _refuse_no_sequences(array, location)
     sequences = _sequences(array, location)
     return Ragged(np.concatenate(sequences), np.array([len(sequence) for sequence in sequences], np.int64))

@@ -14,7 +14,7 @@ import numpy as np
 from netc.compiler.ir.types import Type
 from netc.dsl.source import Source, Span
 from netc.runtime.data import windows
-from netc.runtime.data.cells import BadRows, Remarks, RowFault, RowProblem
+from netc.runtime.data.cells import BadRows, RowFault, RowProblem
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
@@ -22,6 +22,7 @@ from netc.runtime.data.lengths import long_enough, same_lengths
 from netc.runtime.data.partition import text_columns, with_words
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read, reader_of
+from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 

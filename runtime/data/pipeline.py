@@ -14,10 +14,11 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
-from netc.runtime.data.cells import BadRows, Location, Remarks, RowFault
+from netc.runtime.data.cells import BadRows, Location, RowFault
 from netc.runtime.data.data_step import Chunks, State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
+from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.split import chunks_of
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
@@ -83,13 +84,15 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         fault("E0804", "a sequence is made of one column", field.span, hint='field("x")')
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
+    impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
     takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
     for rows in chunks_of(part.rows):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
         cells = [column[rows] for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        location = Location(table.name, names, rows + table.first_row, field.span)
+        numbers_in_file = rows + table.first_row
+        location = Location(table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence:
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:

@@ -5,6 +5,7 @@ from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, SourceSpec
 from netc.runtime.data.readers import READERS
@@ -15,7 +16,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     name, arguments = call_of(node)
     if name not in READERS:
         fact = f"there is no reader `{name or node.span.text}`"
-        fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS))
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS, Kind.READER))
     paths = [argument for argument in arguments if argument.name is None]
     if len(paths) != 1 or not isinstance(path := constant_value(paths[0].value, constants), str):
         fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
@@ -25,7 +26,12 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
         if argument.name is not None:
             key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
             if key not in allowed:
-                fault("E0302", f"`{name}` has no argument `{key}`", argument.span, hint=nearest(key, allowed))
+                fault(
+                    "E0302",
+                    f"`{name}` has no argument `{key}`",
+                    argument.span,
+                    hint=nearest(key, allowed, Kind.ARGUMENT),
+                )
             options[key] = allowed[key](argument.value, constants)
     return SourceSpec(name, path, paths[0].span, tuple(options.items()))
 

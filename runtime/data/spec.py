@@ -2,9 +2,13 @@
 
 Knows nothing of rows, and only the inputs and targets of a model, with their types.
 
-Faults for unknown readers, steps and settings, and for inputs that the block does not give.
+Faults for unknown readers, steps and settings, for inputs that the block does not give, and for targets whose steps do
+not fit their types.
 """
 
+from dataclasses import replace
+
+from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
@@ -18,21 +22,36 @@ from netc.runtime.data.steps import STEPS
 
 
 def parse_data(model: Model) -> DataSpec:
-    """The `data` block of a model. Faults E0701, E0702 and E0804 where both do not fit together."""
+    """The `data` block of a model. Faults E0402, E0701, E0702 and E0804 where both do not fit together."""
     spec = parse_block(model.source, model.data, model.constants)
     for name in (*model.inputs, *model.targets):
         if name not in spec.fields:
             fact = f"the data does not give the {'input' if name in model.inputs else 'target'} `{name}`"
             hint = nearest(name, spec.fields) or f'{name} = column("{name}")'
             fault("E0702", fact, model.declared[name], hint=hint)
-    for name in model.targets:
-        for step in spec.fields[name].steps:
-            if STEPS[step.name].undo is None:
-                fact = f"`{step.name}` on a target cannot be undone in predictions"
-                fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
+    for name, type_ in model.targets.items():
+        _check_target(spec.fields[name], type_, model.declared[name])
+        spec.fields[name] = replace(spec.fields[name], is_target=True)
     for name, type_ in model.inputs.items():
         augmentations_of(spec.fields[name], type_, model.declared[name])
     return spec
+
+
+def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:
+    """Faults E0701 for a step that predictions cannot undo, E0402 if the labels of classes are declared as numbers."""
+    for step in field.steps:
+        definition = STEPS[step.name]
+        if definition.undo is None:
+            fact = f"`{step.name}` on a target cannot be undone in predictions"
+            fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
+        if definition.words == ("unknown",) and step.arguments:
+            fact = f"`{step.name}(unknown)` is for inputs: a target has no unknown class"
+            fault("E0701", fact, step.span, hint=step.name)
+        if definition.labels is not None and type_.classes is None:
+            fact, label = f"`{field.name}` is declared as {describe_sample(type_)}", "and this makes classes of it"
+            axes = describe_sample(type_).partition("[")
+            hint = f"target {field.name}: class(auto){''.join(axes[1:])}"
+            fault("E0402", fact, declared, others=[Label(step.span, label)], hint=hint)
 
 
 def array_spec(model: Model) -> DataSpec:

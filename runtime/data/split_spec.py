@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import PARTS, Constants, SourceSpec, SplitSpec
 from netc.runtime.data.source_spec import parse_source
@@ -23,7 +24,7 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
         way, arguments = "random", node.entries
     elif way not in _WAYS:
         fact = f"there is no split `{way}`" if way else "a split names its parts"
-        hint = nearest(way, _WAYS) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
+        hint = nearest(way, _WAYS, Kind.SPLIT) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
         fault("E0602", fact, node.span, hint=hint)
     column: str | None = None
     if way in ("by", "column"):
@@ -64,7 +65,7 @@ def _parts(entries: Sequence[syntax.Argument], constants: Constants) -> _Parts:
     parts = _Parts()
     for entry in entries:
         name = entry.name.text if isinstance(entry.name, syntax.Name) else ""
-        hint = nearest(name, PARTS) or "train, valid and test"
+        hint = nearest(name, PARTS, Kind.PART) or "train, valid and test"
         if name not in PARTS:
             fault("E0602", f"there is no part `{name or entry.span.text}`", entry.span, hint=hint)
         if name in parts.fractions or name in parts.sources:

@@ -1,30 +1,28 @@
-"""Steps on texts and their tokens: characters, words, ends, vocabulary, lowercase, date, ngrams."""
+"""Steps on texts and their tokens: characters, words, ends, vocabulary, ngrams."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
-from netc.runtime.data.cells import Location, natural, refuse_missing
-from netc.runtime.data.data_step import Chunks, DataStep, State, are_integers, learn_nothing, unchanged
+from netc.runtime.data.cells import Kind, Location, natural, refuse_missing
+from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
+from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
 from netc.runtime.data.stored import Array, Ragged
 
-UNKNOWN, END = "<unknown>", "<end>"
+END = "<end>"
+_NO_TOKEN = Lack("token", "outside of the vocabulary")
 _LONGEST_GRAM = 8  # characters
-_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$")
 
 
 def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Location], Ragged]:
     """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
 
     def apply(array: Array, state: State, location: Location) -> Ragged:
-        refuse_missing(array, location)
+        refuse_missing(array, location, Kind.TEXT)
         sequences = [pieces(str(cell)) for cell in array.ravel()]
         is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
         location.refuse(is_empty, "E0804", f"a text without {what}")
@@ -75,7 +73,7 @@ ENDS = DataStep(
 def _refuse_missing_tokens(array: Array, location: Location) -> None:
     """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, location)
+        refuse_missing(array, location, Kind.CATEGORY)
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -94,7 +92,9 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
     _refuse_missing_tokens(array, location)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
-    return np.array([number_of.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
+    return np.maximum(result, 0)
 
 
 def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
@@ -117,52 +117,6 @@ VOCABULARY = DataStep(
 )
 
 
-def _lowercase(array: Array, state: State, location: Location) -> Array:
-    lowered = [cell.lower() if isinstance(cell, str) else cell for cell in array.ravel()]
-    result = np.empty(len(lowered), object)
-    result[:] = lowered
-    return result.reshape(array.shape)
-
-
-LOWERCASE = DataStep(
-    _lowercase, learn_nothing, unchanged, takes_text=True, doc="Changes a text to small letters.", name="lowercase"
-)
-
-
-def _date(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location)
-    years = [_year(str(cell)) for cell in array.ravel()]
-    location.refuse(
-        np.array([year is None for year in years], bool).reshape(array.shape),
-        "E0803",
-        lambda index: f'"{shown_cell(array[index])}" is not a date',
-        hint="2004-07-15, 2004-07 or 2004",
-    )
-    return np.array(years, np.float64).reshape(array.shape)
-
-
-def _year(text: str) -> float | None:
-    """The date 2004, 2004-07 or 2004-07-15 as a year with its fraction, 2004.54; None if the text is no date."""
-    match = _DATE.match(text.removesuffix(".0"))
-    try:
-        day = date(int(match[1]), int(match[2] or 1), int(match[3] or 1)) if match is not None else None
-    except ValueError:
-        return None
-    if day is None:
-        return None
-    days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
-    return day.year + (day - date(day.year, 1, 1)).days / days
-
-
-DATE = DataStep(
-    _date,
-    learn_nothing,
-    takes_text=True,
-    doc="Converts a date (2004-07-15, 2004-07, 2004) to a year with its fraction.",
-    name="date",
-)
-
-
 def grams(text: str, longest: int) -> set[str]:
     """The sequences of up to `longest` characters in a text, whose ends are marked by ^ and $."""
     marked = f"^{text.lower()}$"
@@ -173,7 +127,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location)
+        refuse_missing(array, location, Kind.TEXT)
         for cell in array.ravel():
             counts.update(grams(str(cell), longest))
     frequent = sorted(counts, key=lambda gram: (-counts[gram], gram))[:count]
@@ -181,7 +135,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _ngrams(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location)
+    refuse_missing(array, location, Kind.TEXT)
     index_of = {gram: i for i, gram in enumerate(state["grams"])}
     require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)

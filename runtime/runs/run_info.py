@@ -78,5 +78,5 @@ def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[
             raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states[name])}")
         for step, state in zip(field.steps, states[name], strict=True):
             for key, is_right in STEPS[step.name].keeps.items():
-                if key not in state or not is_right(state[key]):
+                if not is_right(state.get(key)):
                     raise ValueError(f"`{key}` of the step `{step.name}` of `{name}` is not what the step keeps")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from netc.compiler.backends import reopened, target_of
+from netc.compiler.backends import target_of
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import Type
-from netc.compiler.targets.target import Code, Planned, Storable
+from netc.compiler.targets.target import Code, Reopening, Storable
 from netc.dsl import records
 from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import json_text
@@ -40,7 +40,7 @@ from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from netc.runtime.runs.metrics import read_metrics
 from netc.runtime.runs.run_files import METRICS, read_info
 from netc.runtime.runs.run_info import RunInfo, States, encoded
-from netc.runtime.runs.saved_record import Record, field_spec, plan_of, record_of
+from netc.runtime.runs.saved_record import Record, field_spec, layout_of, record_of
 from netc.runtime.typed_json import parsed
 
 if TYPE_CHECKING:
@@ -125,15 +125,16 @@ def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | No
     program = record.program
     workers = Workers(program.machine.cores if threads is None else threads)
     members = workers.count if program.is_shared else 1
-    planned = Planned(plan_of(program), members)
-    executable = reopened(Code(step, program.kernels), planned, program.machine)
+    target = target_of("numba", program.machine)
+    assert isinstance(target, Reopening), "only machine code is saved"
+    executable = target.reopen(Code(step, program.kernels), layout_of(program), members)
     if executable is None:
         return None
     try:
         require(footprint(program.shared) + members * footprint(program.private), "a step")
         state = State.laid_out(program.arrays, program.offsets, program.nbytes)
-        resources = Resources(state, workers, target_of("numba", program.machine))
-        loaded = Loaded(executable, planned, resources)
+        resources = Resources(state, workers, target)
+        loaded = Loaded(executable, members, resources)
     except NotEnough:
         return None
     progress = load_checkpoint(folder / CHECKPOINT, resources.state.arrays)

@@ -12,8 +12,7 @@ import numpy as np
 
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, size_of
-from netc.compiler.program.plan import Plan, Table
-from netc.compiler.program.schedule import Schedule
+from netc.compiler.program.plan import CallLayout, Table
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Code
 from netc.dsl.source import Source, Span
@@ -206,7 +205,7 @@ def _program(model: "Model", step: "Step", code: Code) -> ProgramRecord:
     )
 
 
-def plan_of(program: ProgramRecord) -> Plan:
-    """A plan whose code is linked already."""
-    schedule = Schedule((), program.tables)
-    return Plan(program.samples, program.shared, program.private, schedule, program.inputs, program.results, ())
+def layout_of(program: ProgramRecord) -> CallLayout:
+    """The call layout of the plan that the saved code was built for. It has no varying dimensions."""
+    sizes, memory = program.samples, (program.shared, program.private)
+    return CallLayout(sizes, *memory, program.tables, (), program.inputs, program.results)

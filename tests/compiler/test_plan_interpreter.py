@@ -24,7 +24,6 @@ from netc.compiler.targets.emulator.kernels import EmulatedKernel, kernel_of, ke
 from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference, Region
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
-from netc.compiler.targets.target import Planned
 from netc.runtime.execution.loaded import Loaded
 
 # Caches are so small, and shards begin so early, that a program of a few samples has several row blocks and shards.
@@ -438,6 +437,6 @@ def test_a_broken_plan_is_caught(name: str) -> None:
     assert broken != program_plan
     with pytest.raises(AssertionError):
         verify_plan(tasks, broken)
-    step.loaded = Loaded(Emulator(broken, 2), Planned(broken, 2), step.resources)
+    step.loaded = Loaded(Emulator(broken, 2), 2, step.resources, broken)
     with pytest.raises(BrokenPlan):
         program.step(data)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.cells import BadRows, Location, Remarks, RowFault, numbers
+from netc.runtime.data.cells import BadRows, Location, RowFault, numbers
 from netc.runtime.data.conversion import convert
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.data.pipeline import Part
+from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.table import Table
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.program.plan import Plan
+from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Arena, Array, Call, Memory
@@ -54,11 +54,11 @@ class CallResources:
     ticks: Array
 
 
-def contexts(plan: Plan, call: Call, resources: CallResources) -> Array:
+def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     """Returns the contexts of a call, a row for each worker. They hold addresses, so the call and the
     resources must outlive them."""
-    begins = _begins(plan, call)
-    dims = _words_of_dims(plan, call.rows, resources.members)
+    begins = _begins(layout, call)
+    dims = _words_of_dims(layout, call.rows, resources.members)
     behind = FIRST_TABLE + len(begins)
     rows = np.zeros((resources.members, behind + dims.shape[1]), np.int64)
     head = [0] * FIRST_TABLE
@@ -74,19 +74,19 @@ def contexts(plan: Plan, call: Call, resources: CallResources) -> Array:
     return rows
 
 
-def _begins(plan: Plan, call: Call) -> list[int]:
-    """The addresses of inputs and results, in the order of the plan's tables."""
-    begins = [0] * len(plan.schedule.tables)
-    for tables, arrays in ((plan.inputs, call.inputs), (plan.results, call.results)):
+def _begins(layout: CallLayout, call: Call) -> list[int]:
+    """The addresses of inputs and results, in the order of the tables."""
+    begins = [0] * len(layout.step_bytes)
+    for tables, arrays in ((layout.inputs, call.inputs), (layout.results, call.results)):
         for name, table in tables.items():
             begins[table.index] = arrays[name].ctypes.data
     return begins
 
 
-def _words_of_dims(plan: Plan, rows: "Mapping[str, Rows]", members: int) -> Array:
+def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", members: int) -> Array:
     """The words for the varying dimensions, a row for each worker."""
-    words = np.zeros((members, len(plan.schedule.dims), len(DIMENSION)), np.int64)
-    for number, dim in enumerate(plan.schedule.dims):
+    words = np.zeros((members, len(layout.dims), len(DIMENSION)), np.int64)
+    for number, dim in enumerate(layout.dims):
         own = rows[dim]
         words[:, number, ROWS], words[:, number, STEPS_OF] = own.count, own.steps
         words[:, number, OFFSETS] = own.offsets.ctypes.data

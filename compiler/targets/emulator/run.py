@@ -64,7 +64,7 @@ class Emulator:
 
     def __init__(self, plan: Plan, members: int) -> None:
         self.plan, self.members = plan, members
-        self.interface = target.Interface.of_plan(plan)
+        self.interface = target.Interface.of_layout(plan.call_layout)
         self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
         self.tags: dict[Buffer, int] = {}
         self.phases: list[list[tuple[Group, list[Placed]]]] = []
