@@ -21,8 +21,9 @@ Columns = Mapping[str, list[Any]]
 
 
 def refuse_suffix(out: Path | None) -> None:
-    """Raises BadParameter (exit status 2) for a file whose suffix names no format. A device or a pipe takes csv."""
-    if out is None or out.suffix in _FORMATS or (out.exists() and not out.is_file() and not out.is_dir()):
+    """Raises BadParameter (exit status 2) for a file whose suffix names no format. A device or a pipe takes
+    csv; a folder cannot be written."""
+    if out is None or out.suffix in _FORMATS or (out.exists() and not out.is_file()):
         return
     import typer
 
