@@ -1,7 +1,7 @@
 """What `netc predict` does: reads new data for a run, predicts, and writes the answers beside the columns to keep."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ def _from_cache(run: Path, path: Path, data: Path, selection: Selection, threads
     prediction = saved.open_saved(run, threads)
     if prediction is None:
         return None
-    table = _table(prediction.fitted, path, data, selection)
+    table = _table(prediction.fitted, path, data, [*prediction.inputs], selection)
     new = read_fields(prediction.fitted, table, prediction.inputs, is_strict=selection.is_strict)
     outputs = prediction.predict(new.fields)
     return None if outputs is None else _Prediction(new, columns_of(prediction.facts, prediction.labels_of, outputs))
@@ -114,17 +114,19 @@ def _by_compiler(run: Path, path: Path, data: Path, selection: Selection, thread
     return _Prediction(new, columns_of(opened.facts_of([*outputs]), opened.labels_of, outputs))
 
 
-def _table(fitted: "Fitted", path: Path, data: Path, selection: Selection) -> "Table":
-    """The table of the new data. Faults E0802 if it lacks a column to keep."""
+def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selection: Selection) -> "Table":
+    """The table of the new data with what these fields and values need. Faults E0802 if it lacks a column to keep."""
     from netc.runtime.data.new_data import read_table
     from netc.runtime.runs.checkpoint import place_of
 
     is_stdin = path is not data
     shown = "standard input" if is_stdin else str(data)
     source = _source_of(path, fitted.spec, selection, is_stdin)
-    table = read_table(fitted, source, shown, lambda column: selection.is_joined or column in selection.keep)
+    table = read_table(
+        fitted, source, shown, names, lambda column: selection.is_joined or column in (*selection.keep, "path")
+    )
     for name in selection.keep:
-        table.column(name, place_of(Path(shown)))
+        table.require(name, place_of(Path(shown)))
     return table
 
 
@@ -154,7 +156,7 @@ def _read(run: "Run", path: Path, data: Path, selection: Selection) -> "NewData"
         import typer
 
         raise typer.BadParameter(str(error)) from None
-    return run.read(_table(run.fitted, path, data, selection), needed, selection.is_strict)
+    return run.read(_table(run.fitted, path, data, needed, selection), needed, selection.is_strict)
 
 
 def _with_kept(answers: dict[str, list[Any]], new: "NewData", selection: Selection) -> dict[str, list[Any]]:
@@ -166,7 +168,7 @@ def _with_kept(answers: dict[str, list[Any]], new: "NewData", selection: Selecti
     for name in names:
         cells = new.table.columns[name][new.rows]
         if cells.ndim == 1:
-            kept[name] = cells.tolist()
+            kept[name] = [_kept(cell) for cell in cells.tolist()]
     result = dict(kept)
     for name, answer in answers.items():
         while name in result:
@@ -175,9 +177,16 @@ def _with_kept(answers: dict[str, list[Any]], new: "NewData", selection: Selecti
     return result
 
 
+def _kept(cell: Any) -> Any:
+    """A cell that is written again: a whole number has no `.0`, and a missing one is blank."""
+    if isinstance(cell, float):
+        return int(cell) if cell.is_integer() else None if cell != cell else cell
+    return cell
+
+
 def _say_problems(new: "NewData") -> None:
     """Says on the error stream which rows have no answer and why, and which cells training did not see the like of."""
-    for remark in new.remarks.notes():
+    for remark in (*new.table.notes, *new.remarks.notes()):
         say(f"note: {remark}", is_error=True)
     if not new.problems:
         return

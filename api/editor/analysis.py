@@ -50,13 +50,13 @@ class Counts:
         paths = [file.source.folder / unquoted(literal) for literal in re.findall(TEXT, block)]
         times = tuple(_changed(path) for path in paths if is_below(path, folders))
 
-        def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:
-            key = (file.source.folder, folders, block, name, repr(sorted(lets.items())), seed, times)
+        def counted(name: str, lets: Mapping[str, Any], asked: Span) -> int:
+            key = (file.source.folder, folders, block, name, repr(sorted(lets.items())), times)
             if key not in self.cache:
                 if len(self.cache) > 100:
                     self.cache.clear()
                 with inside(folders, self._refuse):
-                    self.cache[key] = count(name, lets, seed, asked)
+                    self.cache[key] = count(name, lets, asked)
             return self.cache[key]
 
         return counted

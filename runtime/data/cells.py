@@ -17,6 +17,7 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
+from netc.runtime.data.cell_text import hint_for_number, label_of
 from netc.runtime.data.remarks import NEW_CATEGORY, Lack, Remarks
 from netc.runtime.data.stored import Array
 
@@ -71,7 +72,7 @@ class BadRows:
         return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
 
 
-class Kind(Enum):
+class CellKind(Enum):
     """What a step takes a cell for. The value is the step that fills a missing one; a sequence has none."""
 
     NUMBER = "impute(median)"
@@ -85,7 +86,8 @@ class Location:
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
     `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute`, if
-    it has one. `remarks` collects what is worth saying about cells that are used all the same.
+    it has one. The cells may be the tokens of texts. `remarks` collects what is worth saying about cells that are used
+    all the same.
     """
 
     file: str
@@ -95,6 +97,7 @@ class Location:
     remarks: Remarks = field(default_factory=Remarks, compare=False)
     impute: str = ""
     is_target: bool = False
+    are_tokens: bool = False
 
     def column(self, index: Sequence[int]) -> str:
         """The name of the column that the element of the array at `index` comes from."""
@@ -144,16 +147,16 @@ class Location:
             return
         categories: dict[str, list[str]] = {}
         for position in np.argwhere(mask).tolist():
-            categories.setdefault(self.column(position), []).append(str(cells[tuple(position)]))
+            categories.setdefault(self.column(position), []).append(label_of(cells[tuple(position)]))
         for column, texts in categories.items():
             self.remarks.add_unseen(column, texts, lack, labels)
 
-    def hint_for_missing(self, kind: Kind) -> str | None:
+    def hint_for_missing(self, kind: CellKind) -> str | None:
         """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""
         drop = "impute(drop) leaves the row out"
         if self.impute.replace(" ", "") == "impute(drop)":
             return None
-        if self.is_target or kind is Kind.SEQUENCE:
+        if self.is_target or kind is CellKind.SEQUENCE:
             return drop
         return f"`{self.impute}` has to come before this step" if self.impute else f"{kind.value} fills, {drop}"
 
@@ -162,22 +165,29 @@ def _words(words: Words, index: Index) -> str:
     return words if isinstance(words, str) else words(index)
 
 
-def is_missing(array: Array) -> Array:
-    """True where a cell is empty."""
+def is_missing(array: Array, are_tokens: bool = False) -> Array:
+    """True where a cell is empty. A blank is a cell that is empty, but a token like any other."""
     if array.dtype == object:
-        is_empty = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()]
+        is_empty = [
+            not (are_tokens or cell.strip())
+            if isinstance(cell, str)
+            else cell is None or (isinstance(cell, float | np.floating) and bool(cell != cell))
+            for cell in array.ravel()
+        ]
         return np.array(is_empty, bool).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
 def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts. (An array would take the memory of the longest text for each row.)"""
-    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+    """The cells of a column as texts, with the spelling of labels. (An array would take the memory of the longest text
+    for each row.)
+    """
+    return [label_of(cell) for cell in column]
 
 
-def refuse_missing(array: Array, location: Location, kind: Kind) -> None:
+def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
     """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
-    missing = is_missing(array)
+    missing = is_missing(array, location.are_tokens)
     location.refuse(
         missing,
         "E0803",
@@ -192,7 +202,7 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
 
     Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one.
     """
-    refuse_missing(array, location, Kind.NUMBER)
+    refuse_missing(array, location, CellKind.NUMBER)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
             column = f"`{location.file}`, column `{shown_cell(location.columns[0])}`"
@@ -206,8 +216,18 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
             _refuse_other_kinds(array, location, hint_for_text)
             raise
     if values.dtype.kind == "f":
-        location.refuse(~np.isfinite(values), "E0803", "a value is not finite")
+        location.refuse(
+            ~np.isfinite(values),
+            "E0803",
+            "a value is not finite",
+            hint=lambda index: _hint_for_infinite(array[index]),
+        )
     return values
+
+
+def _hint_for_infinite(cell: Any) -> str:
+    mark = shown_cell(cell.strip()) if isinstance(cell, str) else ""
+    return f'missing = ["{mark}"] in the source, if it stands for a missing value' if mark else ""
 
 
 def _refuse_other_lengths(array: Array, location: Location) -> None:
@@ -249,7 +269,7 @@ def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) ->
         "E0803",
         facts.__getitem__,
         lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
-        hint=lambda index: hint_for_text if isinstance(array[index], str) else "",
+        hint=lambda index: hint_for_number(str(array[index])) or hint_for_text if isinstance(array[index], str) else "",
     )
 
 

@@ -72,19 +72,20 @@ def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
     """The positions in a part of its rows with these numbers, `count` rows after its first unless rows are left out."""
     if part.bad_rows is None:
         return slice(count, count + len(numbers_in_file))
-    return np.searchsorted(part.row_numbers, numbers_in_file)
+    every = part.row_numbers
+    order = np.argsort(every, kind="stable")  # the rows of a series may be in another order than in the file
+    return np.asarray(order[np.searchsorted(every, numbers_in_file, sorter=order)])
 
 
 def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, declared: Span) -> None:
     """Faults E0805 if the data has another number of classes than the model says."""
-    if type_.classes is not None and labels and len(labels) != type_.classes:
-        fault(
-            "E0805",
-            f"`{field.name}` has {len(labels)} classes, the model says {type_.classes}",
-            declared,
-            ", ".join(map(cell, labels[:12])),
-            hint=f"class({len(labels)})",
-        )
+    if type_.classes is None or not labels or len(labels) == type_.classes:
+        return
+    shown = ", ".join(map(cell, labels[:12]))
+    if len(labels) == 1:
+        fault("E0805", f"`{field.name}` has one class only, the model says {type_.classes}", declared, shown)
+    fact = f"`{field.name}` has {len(labels)} classes, the model says {type_.classes}"
+    fault("E0805", fact, declared, shown, hint=f"class({len(labels)})")
 
 
 def _stays_bytes(field: FieldSpec, part: Part, type_: Type) -> bool:

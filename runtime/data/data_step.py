@@ -26,7 +26,8 @@ class DataStep:
     - `fit(chunks, arguments)` returns the state, `apply(array, state, location)` and `undo(array, state)` an array.
     - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or
       None if they are right; `words` are the names that may stand for an argument.
-    - `takes_text` steps work on a column's cells as they are written.
+    - `takes_text` steps work on a column's cells as they are written; those that also `takes_labels` compare them, so
+      that numbers have one spelling (`1`, never `1.0`).
     - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
     - `labels(state)` are the names of the numbers that the step returns.
     - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
@@ -43,6 +44,7 @@ class DataStep:
     check: Callable[[Sequence[Any]], str | None] | None = None
     words: tuple[str, ...] = ()
     takes_text: bool = False
+    takes_labels: bool = False
     doc: str = ""
     makes_sequences: bool = False
     changes_lengths: bool = False

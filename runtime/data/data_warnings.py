@@ -15,7 +15,7 @@ from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data import windows
 from netc.runtime.data.cells import numbers
-from netc.runtime.data.data_step import State
+from netc.runtime.data.data_step import UNKNOWN, State
 from netc.runtime.data.declarations import FieldSpec
 from netc.runtime.data.pipeline import Part, columns_of, step_outputs
 from netc.runtime.data.steps import STEPS
@@ -27,6 +27,7 @@ _LISTED = 3  # names and labels in a message
 _FEWEST_ROWS = 10  # with fewer, each category may well occur once
 _FIRST_ROUNDED = 2.0**24  # from here on f32 does not have every whole number
 _ROUNDING = 1e-6  # a standardised column that varies less is constant within rounding
+_CATEGORIES = {"classes": "classes", "one_hot": "classes", "vocabulary": "tokens"}  # where a state has the labels
 _PICTURE_STEPS = ("scale", "reshape", "flatten")  # pixels may well be the same in every picture
 
 
@@ -49,12 +50,14 @@ class FittedField:
 
     @property
     def labels(self) -> list[str]:
-        """The categories of a column that each are a class or a place; empty if the field has no such step."""
+        """The categories that each are a class or a place; empty for numbers and for tokens of sequences."""
+        if self.type.is_varying or windows.is_series([self.field]):
+            return []
         if any(STEPS[step.name].makes_sequences for step in self.field.steps):
             return []
         pairs = zip(self.field.steps, self.states, strict=True)
-        states = [state for step, state in pairs if step.name in ("classes", "one_hot")]
-        return list(states[-1]["classes"]) if states else []
+        lists: list[list[str]] = [state[_CATEGORIES[step.name]] for step, state in pairs if step.name in _CATEGORIES]
+        return [label for label in lists[-1] if label != UNKNOWN] if lists else []
 
 
 def warnings_of(fitted: FittedField) -> Iterator[Diagnostic]:
@@ -122,8 +125,6 @@ def _ids(fitted: FittedField) -> Diagnostic | None:
     rows = len(fitted.part.rows)
     if len(fitted.names) != 1 or rows < _FEWEST_ROWS or len(fitted.labels) != rows:
         return None
-    if windows.is_series([fitted.field]):
-        return None
     return Diagnostic(
         "W0833",
         f"`{cell(fitted.names[0])}` is different in every row: an id is no category",
@@ -169,7 +170,7 @@ def _merged(fitted: FittedField) -> Diagnostic | None:
                 "W0832",
                 f"f32 merges whole numbers of `{cell(name)}`",
                 Label(fitted.field.span, f"{before:,} different values become {after:,}"),
-                hint="-> standardize, or `precision = f64` in `train`",
+                hint="`-> standardize` after it, or `precision = f64` in `train`",
             )
     return None
 

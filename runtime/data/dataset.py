@@ -24,6 +24,7 @@ from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, resolved
+from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import Table
 
@@ -59,11 +60,11 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
 
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
     """
-    parts = read_parts(spec, model.source, stratifying_target(model), model.train.seed)
+    parts = read_parts(spec, model.source, stratifying_target(model))
     spec = resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
-    starts = _window_starts(spec, parts, types)
+    starts = _window_starts_by_part(spec, parts, types)
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for name, field in spec.fields.items():
         if name not in types:
@@ -82,19 +83,22 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         same_lengths(model, arrays[part_name], part.row_numbers, part.table.name)
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
     warnings = [
-        warning
-        for name, type_ in types.items()
-        for warning in warnings_of(
-            FittedField(
-                spec.fields[name],
-                states[name],
-                parts["train"],
-                arrays["train"][name],
-                type_,
-                model.declared[name],
-                name in model.inputs,
+        *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
+        *(
+            warning
+            for name, type_ in types.items()
+            for warning in warnings_of(
+                FittedField(
+                    spec.fields[name],
+                    states[name],
+                    parts["train"],
+                    arrays["train"][name],
+                    type_,
+                    model.declared[name],
+                    name in model.inputs,
+                )
             )
-        )
+        ),
     ]
     rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
     augmentations = {
@@ -112,12 +116,12 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
     )
 
 
-def _window_starts(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
+def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
     """The rows of each part at which a window starts; empty if the data is no series."""
     if not windows.is_series(spec.fields.values()):
         return {}
     cuts = [windows.cut_of(field) for name, field in spec.fields.items() if name in types]
-    return {name: windows.window_starts(cuts, len(part.rows), name, spec.split.span) for name, part in parts.items()}
+    return {name: part.window_starts(cuts, name, spec.split.span) for name, part in parts.items()}
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
@@ -136,7 +140,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         note = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], note)
-    table = Table("data", columns, 0)
+    table = Table("data", columns, RowNumbers(0))
     part = Part(table, np.arange(len(table)))
     arrays = {}
     for name, field in spec.fields.items():

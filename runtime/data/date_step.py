@@ -17,7 +17,7 @@ _EXAMPLE = datetime(2004, 7, 15, 13, 30, tzinfo=UTC)
 _YEAR = re.compile(r"(\d{4})(?:-(\d{2}))?$")  # the two forms that `datetime.fromisoformat` lacks
 
 
-def _moment(text: str, form: str) -> datetime | None:
+def moment_of(text: str, form: str) -> datetime | None:
     """A text as a moment without a time zone, in UTC if it names one; None if the text is no date.
 
     `form` has strptime's directives. If it is empty, the text is in a form of ISO 8601, or a year, or a year and month.
@@ -36,7 +36,7 @@ def _moment(text: str, form: str) -> datetime | None:
 
 def _year(text: str, form: str, has_time: bool) -> float | None:
     """The date 2004-07-15 as 2004.54: a year with its fraction, and with `has_time` that of the time of day."""
-    moment = _moment(text.strip().removesuffix(".0"), form)
+    moment = moment_of(text.strip().removesuffix(".0"), form)
     if moment is None:
         return None
     if not has_time:
@@ -91,6 +91,7 @@ DATE = DataStep(
     doc="Converts a date to a year with its fraction, to which a time of day adds its own. Without a format it takes "
     "the forms of ISO 8601 (2004-07-15, 2004-07-15 13:30, 2004-07, 2004); a format has the directives of Python's "
     'strptime: date("%d.%m.%Y"). A missing date stays missing, for `impute`.',
+    usage='date, date("format")',
     keeps={"format": is_optional_text},
     name="date",
 )

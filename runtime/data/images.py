@@ -1,14 +1,10 @@
 """Reads `images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`.
 
-The source is a folder with a folder for each class, or a csv with a column `path`, whose other columns are kept. PNG
-and JPEG are decoded by Pillow, once: the cache keeps the pictures of a source as one array.
+Pictures are decoded once (picture_decoder.py): the cache keeps those of a source as one array.
 """
 
-import csv
 import hashlib
-import io
 import json
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +14,20 @@ from typing import Any
 import numpy as np
 
 from netc.dsl import eviction, home, temporary
-from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of, opened, reason
+from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
-from netc.runtime.available import NotEnough, refuse, require
-from netc.runtime.data import copies, store
+from netc.runtime.available import NotEnough, refuse
+from netc.runtime.data import copies, picture_decoder, store
 from netc.runtime.data.access import opening
+from netc.runtime.data.cells import BadRows, RowFault, RowProblem
+from netc.runtime.data.picture_decoder import Settings
+from netc.runtime.data.picture_files import Listing, list_pictures
 from netc.runtime.data.stored import Array
 
-Options = Mapping[str, Any]  # `size` (h, w) of the table's images, `channels` 1 or 3, `broken` "skip" or "refuse"
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_PIXEL = 8  # bytes of a pixel while it is decoded and converted
-_FORMATS = ("PNG", "JPEG")  # Pillow knows others, some of which start programs of the system (PostScript: Ghostscript)
+# `size` (h, w) of the table's images, `channels` 1 or 3, `ground` (red, green, blue), `broken` "skip" or "refuse", and
+# `shape` (h, w, c) of the pictures in training
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,122 +38,141 @@ class _Decoded:
     file_numbers: Array
 
 
-def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[dict[str, Array], tuple[str, ...]]:
+def read_images(
+    path: Path, shown: str, span: Span, options: Options, bad_rows: BadRows | None = None
+) -> tuple[dict[str, Array], tuple[str, ...]]:
     """The columns of the table, and notes for the user.
 
-    Faults E0801 at the first picture that cannot be decoded, E0804 at the first of another size than those before it.
+    With `bad_rows`, for new data, pictures that cannot be used are noted there, and stay in the table as rows of zeros.
+    Without it, faults E0801 at the first picture that cannot be decoded, and E0804 at the first of another size than
+    those before it.
     """
-    files, columns = _listed(path, shown, span)
-    for file in files:
+    listing = list_pictures(path, shown, span, is_new=bad_rows is not None)
+    for file in listing.files:
         opening(file, str(file), span)
-    if not files:
-        fault("E0801", f"there are no pictures in `{shown}`", span, "a folder a class, with .png and .jpg in them")
-    folder = _cache_folder(files, options)
+    if bad_rows is not None:
+        images = _Decoder(listing, shown, span, options).every(bad_rows)
+        return {"image": images, **listing.columns}, listing.notes
+    folder = _cache_folder(listing.files, options)
     decoded = _open(folder) if folder is not None else None
     if decoded is not None and folder is not None:
         eviction.use(folder)
     if decoded is None:
-        decoded = _decode(files, shown, span, options)
+        decoded = _Decoder(listing, shown, span, options).good()
         if folder is not None:
             origin = copies.Origin(str(path.resolve()), repr(sorted(options.items())))
             decoded = _keep(folder, decoded, origin) or decoded
     numbers = decoded.file_numbers
-    skipped = len(files) - len(numbers)
+    skipped = len(listing.files) - len(numbers)
     notes = (f"{shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped",) if skipped else ()
-    return {"image": decoded.images, **{name: column[numbers] for name, column in columns.items()}}, notes
+    columns = {name: column[numbers] for name, column in listing.columns.items()}
+    return {"image": decoded.images, **columns}, (*listing.notes, *notes)
 
 
-def _text_column(cells: Sequence[Any]) -> Array:
-    column = np.empty(len(cells), object)
-    column[:] = cells
-    return column
+class _Decoder:
+    """Decodes the pictures of a source into one array.
 
+    It has as many channels as the option `channels` says, or else one if all pictures are grey and three if not.
+    """
 
-def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, Array]]:
-    """The files of a source in order, and its columns besides the images."""
-    if os.path.isdir(path):
-        for folder in path.iterdir():
-            if folder.is_symlink() and folder.is_dir():
-                opening(folder, f"{shown}/{folder.name}", span)
-        files = sorted(file for file in path.glob("*/*") if file.suffix.lower() in _SUFFIXES)
-        return files, {
-            "label": _text_column([file.parent.name for file in files]),
-            "path": _text_column([str(file.relative_to(path)) for file in files]),
-        }
-    if not os.path.exists(path):
-        fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
-    text = content_of(path).decode("utf-8-sig")
-    table = csv.DictReader(io.StringIO(text, newline=None))
-    rows, names = list(table), table.fieldnames or ()
-    if not rows or "path" not in names:
-        fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
-    files = [path.parent / str(row["path"]) for row in rows]
-    return files, {name: _text_column([row.get(name) or None for row in rows]) for name in names}
+    def __init__(self, listing: Listing, shown: str, span: Span, options: Options) -> None:
+        self.files, self.shown, self.span = listing.files, shown, span
+        self.skips_broken = options.get("broken") == "skip"
+        shape = options.get("shape")
+        channels = options.get("channels") or (shape[2] if shape else None)
+        self.settings = Settings(options.get("size"), channels, options.get("ground", picture_decoder.WHITE))
+        self.images: Array | None = None if shape is None else store.allocate((len(self.files), *shape), np.uint8)
+        self.example = "training" if shape else ""
 
+    def good(self) -> _Decoded:
+        """All pictures but the broken ones, if the option `broken` is "skip".
 
-def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> _Decoded:
-    """Decodes the pictures in the files; those that are broken are left out if the option `broken` is "skip"."""
-    images: Array | None = None
-    numbers: list[int] = []
-    channels, size = options.get("channels"), options.get("size")
-    for number, file in enumerate(files):
+        Raises RowFault at the first picture that is broken or has another size.
+        """
+        numbers: list[int] = []
+        with picture_decoder.without_warnings():
+            for number in range(len(self.files)):
+                try:
+                    pixels = self._decode(number)
+                except RowFault:
+                    if not self.skips_broken:
+                        raise
+                else:
+                    self._put(pixels, len(numbers), number)
+                    numbers.append(number)
+        if self.images is None:
+            fault("E0801", f"no picture in `{self.shown}` can be decoded", self.span)
+        return _Decoded(self.images[: len(numbers)], np.array(numbers))
+
+    def every(self, bad_rows: BadRows) -> Array:
+        """All pictures; those that cannot be used are zeros and noted. Raises RowFault if there is no other one."""
+        first: RowFault | None = None
+        with picture_decoder.without_warnings():
+            for number in range(len(self.files)):
+                try:
+                    self._put(self._decode(number), number, number)
+                except RowFault as error:
+                    bad_rows.note(error)
+                    first = first or error
+        if first is not None and len(bad_rows.problems) == len(self.files):
+            raise first
+        assert self.images is not None, "a picture is good"
+        for row in bad_rows.problems:
+            self.images[row - 1] = 0
+        return self.images
+
+    def _decode(self, number: int) -> Array:
+        """The pixels of the picture of a file. Raises RowFault if it is broken."""
+        file = self.files[number]
         try:
-            pixels = _pixels(file, channels, size)
+            return picture_decoder.pixels(file, self.settings)
         except NotEnough as lack:
-            refuse(lack, span)
+            refuse(lack, self.span)
         except MemoryError:
             raise
         except Exception as error:  # a decoder may raise any exception for a broken picture
-            if options.get("broken") == "skip":
-                continue
-            hint = f'images("{shown}", broken = skip) leaves such pictures out'
-            fault("E0801", f"cannot decode `{file}`", span, _why(error), hint=hint)
-        channels = pixels.shape[2]
-        if images is None:
-            images = store.allocate((len(files), *pixels.shape), np.uint8)
-        if pixels.shape != images.shape[1:]:
-            h, w = images.shape[1:3]
-            fact, note = (
-                f"`{file}` has {pixels.shape[0]} x {pixels.shape[1]} pixels",
-                f"`{files[numbers[0]]}` has {h} x {w}",
-            )
-            fault("E0804", fact, span, note, hint=f'images("{shown}", size = ({h}, {w})) makes them alike')
-        images[len(numbers)] = pixels
-        numbers.append(number)
-    if images is None:
-        fault("E0801", f"no picture in `{shown}` can be decoded", span)
-    return _Decoded(images[: len(numbers)], np.array(numbers))
+            hint = f'images("{self.shown}", broken = skip) leaves such pictures out'
+            raise self._refusal("E0801", number, f"cannot decode `{file}`", picture_decoder.why(error), hint) from None
 
+    def _put(self, pixels: Array, position: int, number: int) -> None:
+        """Puts a picture into the array, which gets three channels with the first picture that has colours.
 
-def _why(error: Exception) -> str:
-    """The reason why a picture cannot be decoded. (Pillow's message for an unknown format names its stream.)"""
-    return "it is no PNG or JPEG" if type(error).__name__ == "UnidentifiedImageError" else reason(error)
+        Raises RowFault if it has another size than those before it, or in training.
+        """
+        if self.images is None:
+            self.images = store.allocate((len(self.files), *pixels.shape), np.uint8)
+            self.example = f"`{self.files[number]}`"
+        height, width, channels = self.images.shape[1:]
+        if pixels.shape[:2] != (height, width):
+            fact = f"`{self.files[number]}` has {pixels.shape[0]} x {pixels.shape[1]} pixels"
+            hint = f'images("{self.shown}", size = ({height}, {width})) makes them alike'
+            raise self._refusal("E0804", number, fact, f"{self.example} has {height} x {width}", hint)
+        if pixels.shape[2] > channels:
+            colours = store.allocate((*self.images.shape[:3], pixels.shape[2]), np.uint8)
+            colours[...] = self.images
+            self.images = colours
+        self.images[position] = pixels
 
-
-def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> Array:
-    """The pixels [h, w, c] of a picture, scaled to `size`. Without `channels`, grey pictures have 1 and others 3."""
-    from PIL import Image
-
-    with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:
-        for height, width in ((picture.height, picture.width), size or (0, 0)):
-            require(_PIXEL * width * height, f"`{file}`, {width} x {height} pixels,")
-        channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
-        decoded = picture.convert("L" if channels == 1 else "RGB")
-        if size is not None:
-            decoded = decoded.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        pixels: Array = np.asarray(decoded, np.uint8).reshape(decoded.height, decoded.width, channels)
-    return pixels
+    def _refusal(self, code: str, number: int, fact: str, note: str, hint: str) -> RowFault:
+        diagnostic = Diagnostic(code, fact, Label(self.span, note), hint=hint)
+        return RowFault([diagnostic], [RowProblem(number + 1, "image", f"{fact}: {note}")])
 
 
 # ------------------------------------------------------------------ the cache
 
 
 def _cache_folder(files: Sequence[Path], options: Options) -> Path | None:
-    """The folder of the cache for these files and options, named by a hash of both; None if there is no cache."""
+    """The folder of the cache for these files, named by a hash of them, the options and the decoder's version.
+
+    Returns None if there is no cache.
+    """
     parent = copies.folder()
     if parent is None:
         return None
-    key: list[Any] = [sorted((name, str(value)) for name, value in options.items())]
+    key: list[Any] = [
+        picture_decoder.decoder_version(),
+        sorted((name, str(value)) for name, value in options.items()),
+    ]
     for file in files:
         try:
             status = file.stat()

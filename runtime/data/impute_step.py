@@ -10,7 +10,7 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import Kind, Location, is_missing, numbers, refuse_missing, texts_of
+from netc.runtime.data.cells import CellKind, Location, is_missing, numbers, refuse_missing, texts_of
 from netc.runtime.data.data_step import Chunks, DataStep, State, column_blocks, unchanged
 from netc.runtime.data.state_checks import are_cells, is_flag, is_number
 from netc.runtime.data.stored import Array
@@ -54,7 +54,7 @@ def _check(arguments: Sequence[Any]) -> str | None:
 
 def _impute(array: Array, state: State, location: Location) -> Array:
     if state["drop"]:
-        refuse_missing(array, location, Kind.NUMBER)
+        refuse_missing(array, location, CellKind.NUMBER)
         return array
     missing = is_missing(array).reshape(len(array), -1)
     if not missing.any():

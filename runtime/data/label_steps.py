@@ -12,7 +12,8 @@ import numpy as np
 
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
-from netc.runtime.data.cells import Index, Kind, Location, natural, refuse_missing
+from netc.runtime.data.cell_text import label_of
+from netc.runtime.data.cells import CellKind, Index, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers
 from netc.runtime.data.remarks import NEW_CATEGORY, Lack, similar
 from netc.runtime.data.state_checks import are_texts, is_optional_count
@@ -23,8 +24,8 @@ def _fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The labels in their order; those that occur less often than `unknown` have no place of their own."""
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location, Kind.CATEGORY)
-        counts.update(str(cell) for cell in array.ravel())
+        refuse_missing(array, location, CellKind.CATEGORY)
+        counts.update(label_of(cell) for cell in array.ravel())
     least = arguments[1] if len(arguments) > 1 else 1
     labels = sorted((label for label, count in counts.items() if count >= least), key=natural)
     return {"classes": labels, **({"unknown": least} if arguments else {})}
@@ -40,9 +41,9 @@ def _labels(state: State) -> list[str]:
 
 def _numbers(array: Array, state: State, location: Location) -> Array:
     """The number of each label; for one that has no place of its own the unknown place, or -1 if there is none."""
-    refuse_missing(array, location, Kind.CATEGORY)
+    refuse_missing(array, location, CellKind.CATEGORY)
     number_of = {label: i for i, label in enumerate(state["classes"])}
-    result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
     if state.get("unknown"):
         _remark_unseen(result < 0, array, state, location)
         result[result < 0] = len(number_of)
@@ -59,14 +60,14 @@ def _classes(array: Array, state: State, location: Location) -> Array:
     result = _numbers(array, state, location)
 
     def hint(index: Index) -> str:
-        guess = similar(str(array[index]), state["classes"])
+        guess = similar(label_of(array[index]), state["classes"])
         place = "" if location.is_target else "`classes(unknown)` has a class for labels that training lacks"
         return "; ".join(filter(None, (guess, place)))
 
     location.refuse(
         result < 0,
         "E0805",
-        lambda index: f'the class "{shown_cell(array[index])}" does not occur in the training split',
+        lambda index: f'the class "{shown_cell(label_of(array[index]))}" does not occur in the training split',
         hint=hint,
     )
     return result
@@ -85,6 +86,7 @@ CLASSES = DataStep(
     _check,
     words=("unknown",),
     takes_text=True,
+    takes_labels=True,
     doc="Replaces labels by numbers: labels that are numbers come first, by value, then texts. `classes(unknown)`, for "
     "inputs, adds a last class for labels that the training part does not have; `classes(unknown, 5)` also for those "
     "that occur less than 5 times in it.",
@@ -113,6 +115,7 @@ ONE_HOT = DataStep(
     check=_check,
     words=("unknown",),
     takes_text=True,
+    takes_labels=True,
     doc="Replaces a label by a number for each label: 1 for its own, 0 for all others. A label that the training part "
     "does not have becomes zeros. `one_hot(unknown)` has a last place for it; `one_hot(unknown, 5)` also for labels "
     "that occur less than 5 times in the training part.",

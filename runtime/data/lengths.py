@@ -9,7 +9,7 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
 from netc.dsl.diagnostics import Label, fault
-from netc.runtime.data.cells import Index, Kind, Location, is_missing, refuse_missing
+from netc.runtime.data.cells import CellKind, Index, Location, is_missing, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def cells_of(array: Array, location: Location, takes_text: bool = False) -> Arra
         return array
     if takes_text and is_text.any():
         location.refuse(~(is_text | missing), "E0804", "this is no text, and other rows have texts")
-    refuse_missing(array, location, Kind.SEQUENCE)
+    refuse_missing(array, location, CellKind.SEQUENCE)
     _refuse_no_sequences(array, location)
     sequences = _sequences(array, location)
     return Ragged(np.concatenate(sequences), np.array([len(sequence) for sequence in sequences], np.int64))

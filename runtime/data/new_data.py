@@ -19,15 +19,19 @@ from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_wind
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.lengths import long_enough, same_lengths
-from netc.runtime.data.partition import text_columns, with_words
+from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.readers import read, reader_of
+from netc.runtime.data.readers import read
 from netc.runtime.data.remarks import Remarks
+from netc.runtime.data.request import Use
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
+
+
+IsKept = Callable[[str], bool]  # whether a column is asked for besides those that fields read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +69,21 @@ class NewData:
         return len(self.rows)
 
 
-def read_table(
-    fitted: Fitted, source: SourceSpec, shown: str = "", as_written: Callable[[str], bool] | None = None
-) -> Table:
-    """The table of a file of new data, called `shown` in messages. `as_written` says which columns are asked for as
-    texts, besides those that steps need so.
+def read_table(fitted: Fitted, source: SourceSpec, shown: str, names: Sequence[str], is_kept: IsKept) -> Table:
+    """The table of a file of new data, called `shown` in messages: the columns of the fields and inner values with
+    these names, and those that `is_kept` asks for besides.
     """
-    path, options = fitted.folder / source.path, dict(source.options)
-    needed = text_columns(fitted.spec)
-    return read(
-        reader_of(path, source.reader),
-        path,
-        shown or source.path,
-        source.span,
-        needed if as_written is None else lambda column: needed(column) or as_written(column),
-        options,
-    )
+    options = dict(source.options)
+    if fitted.spec.pictures is not None and source.reader == "images":
+        options["shape"] = fitted.spec.pictures
+    uses = uses_of(fitted.spec, [name for name in names if name in fitted.spec.fields])
+    inner = [name for name in names if name not in fitted.spec.fields]
+
+    def use(column: str) -> Use:
+        is_inner = any(column == name or column.startswith(f"{name}[") for name in inner)
+        return uses(column) or (Use.NUMBERS if is_inner else Use.TEXT if is_kept(column) else Use(0))
+
+    return read(source.reader, fitted.folder / source.path, shown, source.span, use, options)
 
 
 @WITHOUT_WARNINGS
@@ -100,11 +103,12 @@ def read_fields(
     spec, states, declared, values = fitted.spec, fitted.states, fitted.declared, values or {}
     table = with_words(table, spec)
     bad = BadRows()
-    part = Part(table, np.arange(len(table)), bad_rows=None if is_strict else bad)
+    part = part_of(table, np.arange(len(table)), series_in(table, spec) if types else None)
+    part = replace(part, bad_rows=None if is_strict else bad)
     place = Span(Source(table.name, ""), 0, 0)
     if types and windows.is_series(spec.fields.values()):
         cuts = [windows.cut_of(spec.fields[name]) for name in types]
-        starts = windows.window_starts(cuts, len(table), table.name, place)
+        starts = part.window_starts(cuts, table.name, place)
         fields = {
             name: convert_windows(spec.fields[name], states[name], part, starts, type_, declared[name])
             for name, type_ in types.items()
@@ -112,7 +116,7 @@ def read_fields(
         first, reach = min(cut.first for cut in cuts), max(cut.reach for cut in cuts)
         refused = np.concatenate([[0], np.cumsum(bad.among(part.row_numbers))])
         is_used = refused[starts + reach] == refused[starts + first]
-        rows = starts + reach - 1
+        rows = part.rows[starts + reach - 1]
     else:
         fields = {
             name: convert(

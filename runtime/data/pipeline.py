@@ -16,7 +16,7 @@ from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, Location, RowFault
 from netc.runtime.data.data_step import Chunks, State
-from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
+from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
 from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.split import chunks_of
@@ -34,19 +34,28 @@ _CELL = 16  # bytes of a cell while rows are copied from their columns
 class Part:
     """Some rows of a table: the training, validation or test part of the data, or a whole file.
 
+    If windows are cut from the rows, `stretches` are the places in `rows` at which rows begin that follow one another
+    without a gap.
+
     `remarks` collects what steps notice about cells that they can use. With `bad_rows`, the rows that a step refuses
     are noted there and left out of what the steps yield; without it they end in a RowFault.
     """
 
     table: Table
     rows: Array
+    stretches: Array | None = None
     remarks: Remarks = field(default_factory=Remarks)
     bad_rows: BadRows | None = None
 
     @property
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
-        return self.rows + self.table.first_row
+        return self.table.rows.of(self.rows)
+
+    def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
+        """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
+        assert self.stretches is not None, "partition.py finds the series of data with windows"
+        return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
 
 
 def resolved(spec: DataSpec, table: Table) -> DataSpec:
@@ -58,7 +67,17 @@ def resolved(spec: DataSpec, table: Table) -> DataSpec:
     fields = {
         name: replace(field, columns=columns_of(field, table), is_rest=False) for name, field in spec.fields.items()
     }
-    return replace(spec, fields=fields)
+    return replace(spec, fields=fields, pictures=shape_of_pictures(spec.source, table))
+
+
+def shape_of_pictures(source: SourceSpec, table: Table) -> tuple[int, int, int] | None:
+    """The height, width and channels of the pictures of a table; None if its source has none."""
+    if source.reader != "images":
+        return None
+    images = table.columns["image"]
+    assert isinstance(images, np.ndarray), "the reader returns one array"
+    height, width, channels = images.shape[1:]
+    return height, width, channels
 
 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
@@ -69,8 +88,8 @@ def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
     if not field.is_rest:
         return field.columns
     for column in field.columns:
-        table.column(column, field.span)
-    return tuple(name for name in table.columns if name not in field.columns)
+        table.require(column, field.span)
+    return tuple(name for name in table.names or table.columns if name not in field.columns)
 
 
 def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, Location]]:
@@ -91,7 +110,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         cells = [column[rows] for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        numbers_in_file = rows + table.first_row
+        numbers_in_file = table.rows.of(rows)
         location = Location(table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence:
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
@@ -175,7 +194,7 @@ def _apply(step: StepSpec, state: State, is_series: bool, values: Array | Ragged
 
 def per_step(location: Location, sequences: Ragged) -> Location:
     """The location of each step of the sequences, where `location` has one row for each sample."""
-    return replace(location, rows=np.repeat(location.rows, sequences.lengths))
+    return replace(location, rows=np.repeat(location.rows, sequences.lengths), are_tokens=True)
 
 
 def step_outputs(

@@ -3,7 +3,7 @@
 The cells become what a reader would have read from a file, so that both give the same bits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from netc.dsl.source import Source, Span
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.new_data import Fitted, read_table
 from netc.runtime.data.npz import refuse_lengths
-from netc.runtime.data.partition import text_columns
+from netc.runtime.data.partition import uses_of
 from netc.runtime.data.readers import reader_of
-from netc.runtime.data.store import IsText
+from netc.runtime.data.request import WORDS
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table, column_of
 
+IsText = Callable[[str], bool]  # whether the cells of a column are needed as texts
 _NAME = "data"  # of such a table in messages
 
 
@@ -35,8 +36,9 @@ def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], given: Sequence[
         path, own = Path(data), fitted.spec.source
         reader = reader_of(path, own.reader)
         source = SourceSpec(reader, str(path.absolute()), place, own.options if reader == own.reader else ())
-        return read_table(fitted, source, str(data))
-    columns = _columns(data, text_columns(fitted.spec))
+        return read_table(fitted, source, str(data), [*inputs, *given], lambda column: False)
+    uses = uses_of(fitted.spec, inputs)
+    columns = _columns(data, lambda column: bool(uses(column) & WORDS))
     _refuse_fields(fitted, columns, [name for name in inputs if name not in given], place)
     refuse_lengths({name: len(column) for name, column in columns.items()}, "columns", _NAME, place)
     table = Table(_NAME, columns)
@@ -85,7 +87,7 @@ def _column(cells: Any, is_text: bool) -> Array:
         if array.dtype.kind in "iufb" and (array.ndim > 1 or not is_text):
             return array.astype(np.float64) if array.dtype.kind == "b" else array
         array = _dates(array) if array.dtype.kind == "M" else array.tolist()
-    return column_of([_cell(value, is_text) for value in array])
+    return column_of([_cell(value) for value in array], is_text)
 
 
 def _dates(array: Array) -> list[str | None]:
@@ -95,16 +97,14 @@ def _dates(array: Array) -> list[str | None]:
     return [None if text == "NaT" else text for text in np.datetime_as_string(array, unit=unit).tolist()]
 
 
-def _cell(value: Any, is_text: bool) -> Any:
+def _cell(value: Any) -> Any:
     """A cell as a reader of files gives it."""
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # those of pandas
         return None
-    if isinstance(value, bool | str):
+    if isinstance(value, bool | str | int | float):
         return value
-    if isinstance(value, int | float):
-        return str(int(value) if float(value).is_integer() else value) if is_text else value
     if isinstance(value, list | tuple | np.ndarray):
         return np.asarray(value).tolist()
     return value.isoformat() if isinstance(value, date) else str(value)

@@ -14,8 +14,9 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.augment import augmentations_of
-from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SourceSpec, SplitSpec
+from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec
 from netc.runtime.data.field_spec import parse_field
+from netc.runtime.data.series_spec import parse_series
 from netc.runtime.data.source_spec import parse_source
 from netc.runtime.data.split_spec import parse_split
 from netc.runtime.data.steps import STEPS
@@ -71,6 +72,7 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     origin: SourceSpec | None = None
     fields: dict[str, FieldSpec] = {}
     split = SplitSpec(span=data.span)
+    series: SeriesSpec | None = None
     seen: dict[str, Span] = {}
     for setting in data.settings:
         name = setting.name.text
@@ -81,6 +83,8 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
             origin = parse_source(setting.value, constants)
         elif name == "split":
             split = parse_split(setting.value, constants)
+        elif name == "series":
+            series = parse_series(setting.value, constants)
         else:
             fields[name] = parse_field(name, setting.value, constants)
     training = dict(split.sources).get("train")
@@ -88,6 +92,6 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     if divided is None:
         span = Span(source, data.span.start, data.span.start + 4)
         fault("E0701", "the `data` block has no source", span, hint='source = csv("data.csv")')
-    if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.way != "column":
+    if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.fractions:
         fault("E0602", "a split needs a part `train`", split.span)
-    return DataSpec(divided, fields, split, data.span)
+    return DataSpec(divided, fields, split, data.span, series)

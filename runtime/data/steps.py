@@ -10,6 +10,7 @@ from netc.runtime.data.data_step import DataStep
 from netc.runtime.data.date_step import DATE
 from netc.runtime.data.impute_step import IMPUTE
 from netc.runtime.data.label_steps import CLASSES, ONE_HOT
+from netc.runtime.data.number_step import NUMBER
 from netc.runtime.data.numeric_steps import CLIP, LOG, MINMAX, SCALE, STANDARDIZE
 from netc.runtime.data.shape_steps import FLATTEN, NEXT, RESHAPE, TRAIN_ONLY, WINDOW
 from netc.runtime.data.text_steps import CHARACTERS, ENDS, NGRAMS, VOCABULARY, WORDS
@@ -34,6 +35,7 @@ STEPS: dict[str, DataStep] = {
         STRIP,
         LOWERCASE,
         NORMALIZE_UNICODE,
+        NUMBER,
         DATE,
         NGRAMS,
         WINDOW,

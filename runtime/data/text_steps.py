@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netc.runtime.available import require_at
-from netc.runtime.data.cells import Kind, Location, natural, refuse_missing
+from netc.runtime.data.cell_text import label_of
+from netc.runtime.data.cells import CellKind, Location, natural, refuse_missing
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
@@ -22,7 +24,7 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
     """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
 
     def apply(array: Array, state: State, location: Location) -> Ragged:
-        refuse_missing(array, location, Kind.TEXT)
+        refuse_missing(array, location, CellKind.TEXT)
         sequences = [pieces(str(cell)) for cell in array.ravel()]
         is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
         location.refuse(is_empty, "E0804", f"a text without {what}")
@@ -70,19 +72,13 @@ ENDS = DataStep(
 )
 
 
-def _refuse_missing_tokens(array: Array, location: Location) -> None:
-    """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
-    if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, location, Kind.CATEGORY)
-
-
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The tokens of the training part: UNKNOWN, then END if there is one, then the others, the most frequent first."""
     most, least_count = arguments if len(arguments) == 2 else (*arguments, 0, 1)[:2]
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        _refuse_missing_tokens(array, location)
-        counts.update(str(cell) for cell in array.ravel())
+        refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
+        counts.update(label_of(cell) for cell in array.ravel())
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
     tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
@@ -90,9 +86,9 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
-    _refuse_missing_tokens(array, location)
+    refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
-    result = np.array([number_of.get(str(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
     location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
     return np.maximum(result, 0)
 
@@ -109,6 +105,7 @@ VOCABULARY = DataStep(
     (0, 2),
     _vocabulary_check,
     takes_text=True,
+    takes_labels=True,
     doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not "
     "have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},
@@ -127,7 +124,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location, Kind.TEXT)
+        refuse_missing(array, location, CellKind.TEXT)
         for cell in array.ravel():
             counts.update(grams(str(cell), longest))
     frequent = sorted(counts, key=lambda gram: (-counts[gram], gram))[:count]
@@ -135,7 +132,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _ngrams(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location, Kind.TEXT)
+    refuse_missing(array, location, CellKind.TEXT)
     index_of = {gram: i for i, gram in enumerate(state["grams"])}
     require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)

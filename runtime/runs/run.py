@@ -20,13 +20,15 @@ from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.declarations import DIVISION, DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
 from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
 from netc.runtime.data.raw_data import raw_table
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
+from netc.runtime.data.windows import is_series
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
@@ -69,6 +71,7 @@ class Run:
     metrics: Metrics = field(default_factory=Metrics)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
+    info: RunInfo | None = None
     loaded: "StartReport | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
@@ -97,13 +100,29 @@ class Run:
         return self.program.evaluate(parts[part], self.undone())
 
     def load_data(self) -> Dataset:
-        """The data that the run was trained on, through its fitted steps. Faults E0501 if that were arrays."""
+        """The data that the run was trained on, through its fitted steps.
+
+        Faults E0501 if that were arrays, E0842 if this version of netc would divide it in another way.
+        """
         with self._loading:
             if self.dataset is None:
                 if self.model.data is None:
                     fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
+                self._require_division()
                 self.dataset = load(self.model, self.spec, self.states)
             return self.dataset
+
+    def _require_division(self) -> None:
+        """Fault E0842 if an earlier netc put rows into other parts than this one would.
+
+        Rows that the run was trained on would then be in its test part.
+        """
+        is_divided = self.spec.split.is_division or is_series(self.spec.fields.values())
+        if is_divided and self.info is not None and self.info.division != DIVISION:
+            title = f"`{self.folder}` was trained by another version of netc, which divided the data in another way"
+            versions = f"netc {self.info.versions.get('netc', '')}"
+            hint = "it can predict; train it again to evaluate or to resume it"
+            fault("E0842", title, self.spec.split.span, versions, hint=hint)
 
     @property
     def fitted(self) -> Fitted:
@@ -242,12 +261,16 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         epochs=model.train.epochs,
         classes=dict(model.counted),
         columns={name: field.columns for name, field in run.spec.fields.items()},
+        pictures=run.spec.pictures,
         plugins=list(plugins.loaded()),
         from_arrays=model.data is None,
+        division=DIVISION,
+        fold=run.spec.split.fold if run.spec.split.way == "folds" else None,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
         hashes={MODEL: [digest(text)], STATES: [digest(states)]},
     )
     write_whole(folder / INFO, encoded(info))
+    run.info = info
     run.save()
 
 
@@ -296,11 +319,11 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
         check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
     except ValueError as error:
         refuse(folder, ValueError(f"{STATES}: {error}"))
-    return Run(folder, model, spec, states, program, metrics, progress)
+    return Run(folder, model, spec, states, program, metrics, progress, info=info)
 
 
 def _spec_of(model: Model, info: RunInfo) -> DataSpec:
-    """The data block of a run, with the columns that it was trained on."""
+    """The data block of a run, with the columns and the shape of pictures that it was trained on."""
     if model.data is None:
         return array_spec(model)
     spec = parse_data(model)
@@ -308,7 +331,7 @@ def _spec_of(model: Model, info: RunInfo) -> DataSpec:
         name: replace(field, columns=info.columns[name], is_rest=False) if name in info.columns else field
         for name, field in spec.fields.items()
     }
-    return replace(spec, fields=fields)
+    return replace(spec, fields=fields, pictures=info.pictures)
 
 
 def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
@@ -320,7 +343,8 @@ def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
         return info.classes[name]
 
     source = Source(info.name, text, Path(info.path) if info.path else None)
-    model = elaborate(parse(source), info.set, class_count)
+    file = parse(source)
+    model = elaborate(file if info.fold is None else with_fold(file, info.fold), info.set, class_count)
     data = None if info.from_arrays else model.data
     return replace(model, data=data, train=replace(model.train, epochs=info.epochs))
 

@@ -22,8 +22,9 @@ States = dict[str, list[State]]  # by field, the state of each step of its pipe
 class RunInfo(msgspec.Struct, kw_only=True):
     """All that a run depends on, besides the text of its model, its fitted steps and its parameters.
 
-    `columns` are the names of the columns of each field of the data; a run of an earlier version has none. `hashes`
-    are the SHA-256 of files by name, two while one text replaces another; `hash` is that of the rest of run.json.
+    `columns` are the names of the columns of each field of the data; a run of an earlier version has none. `pictures`
+    is the height, the width and the channels of its pictures. `hashes` are the SHA-256 of files by name, two while one
+    text replaces another; `hash` is that of the rest of run.json.
     """
 
     name: str
@@ -35,8 +36,11 @@ class RunInfo(msgspec.Struct, kw_only=True):
     versions: dict[str, str]
     hashes: dict[str, list[str]]
     columns: dict[str, tuple[str, ...]] = {}
+    pictures: tuple[int, int, int] | None = None
     plugins: list[str] = []  # the modules that a command named
     from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
+    division: int = 1  # the version of the rules by which rows were divided (DIVISION)
+    fold: int | None = None  # the validation part of a split into folds
     hash: str = ""
 
 

@@ -40,7 +40,7 @@ from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from netc.runtime.runs.metrics import read_metrics
 from netc.runtime.runs.run_files import METRICS, read_info
 from netc.runtime.runs.run_info import RunInfo, States, encoded
-from netc.runtime.runs.saved_record import Record, field_spec, layout_of, record_of
+from netc.runtime.runs.saved_record import Record, field_spec, layout_of, options_of, record_of
 from netc.runtime.typed_json import parsed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class SavedPrediction:
         data = record.data
         fields = {name: field_spec(name, field, source) for name, field in data.fields.items()}
         spec = DataSpec(
-            SourceSpec(data.reader, "", NOWHERE, data.options),
+            SourceSpec(data.reader, "", NOWHERE, options_of(data.options)),
             fields,
             SplitSpec(column=data.split_column),
             Span(source, 0, 0),

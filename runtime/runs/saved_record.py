@@ -53,7 +53,7 @@ class DataRecord(msgspec.Struct, frozen=True):
     """The data block, the types of the inputs that are read, and where the model declares them."""
 
     reader: str
-    options: tuple[tuple[str, Any], ...]
+    options: str  # of the reader, as JSON
     split_column: str | None
     fields: dict[str, FieldRecord]
     inputs: dict[str, Type]
@@ -100,8 +100,8 @@ def field_spec(name: str, field: FieldRecord, source: Source) -> FieldSpec:
 def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code) -> Record | None:
     """The record of a prediction step, or None where it needs more than a record holds.
 
-    These are varying dimensions, leaves that the runtime computes, plug-ins, and data blocks with windows or places in
-    other files.
+    These are varying dimensions, leaves that the runtime computes, plug-ins, and data blocks with windows, pictures, or
+    places in other files.
     """
     model, spec = run.model, run.spec
     values = (*model.graph.values(), *step.graph.values())
@@ -110,6 +110,7 @@ def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code)
         and all(isinstance(field, np.ndarray) for field in fields.values())
         and not any(value.type.is_varying or value.type.is_held for value in values)
         and not step.given
+        and spec.pictures is None
         and not windows.is_series(spec.fields.values())
         and not _has_plugins()
     )
@@ -143,7 +144,7 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> DataRecord:
     inputs = {leaf.name: leaf.type for leaf in step.graph.values(Role.INPUT)}
     return DataRecord(
         spec.source.reader,
-        _plain_options(spec.source.options),
+        msgspec.json.encode(spec.source.options).decode(),
         spec.split.column,
         {name: _field(field, model.source) for name, field in spec.fields.items()},
         inputs,
@@ -164,12 +165,10 @@ def _plain(arguments: tuple[Any, ...]) -> tuple[_Scalar, ...]:
     return arguments
 
 
-def _plain_options(options: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
-    """The options of a reader, if JSON keeps them as they are. (It would make lists of tuples.)"""
-    for _, value in options:
-        if not isinstance(value, bool | int | str | None):
-            raise _NotPlain
-    return options
+def options_of(text: str) -> tuple[tuple[str, Any], ...]:
+    """The options of a reader: lists are tuples in them."""
+    options = msgspec.json.decode(text, type=list[tuple[str, Any]])
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
 
 
 def _place(span: Span, source: Source) -> Place:

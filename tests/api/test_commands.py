@@ -51,7 +51,7 @@ def test_new_writes_a_file_that_learns(table: str, target: str, metric: str, bas
 def test_new_explains_what_it_guessed(golden, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "day,size (cm),class,note,same,price\n"
-        + "".join(f"2020-01-{i % 28 + 1:02d},{i % 7},{'ab'[i % 2]},word {i},1,{i / 3:.2f}\n" for i in range(40))
+        + "".join(f"2020-01-{i % 28 + 1:02d},{i % 7},{'ab'[i % 2]},it is word {i},1,{i / 3:.2f}\n" for i in range(40))
         + "2020-02-01,,a,,1,\n",
         encoding="utf-8",
     )

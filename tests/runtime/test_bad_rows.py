@@ -11,6 +11,7 @@ from netc.runtime.data.conversion import convert
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.remarks import Remarks
+from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.table import Table
 
 
@@ -59,7 +60,7 @@ def test_a_reader_of_new_data_leaves_bad_rows_out_by_all_reasons() -> None:
     """A row may be refused by the first step, by the next, or by the type; the others keep their places."""
     from netc.compiler.ir.types import BATCH, Type
 
-    table = Table("t.csv", {"x": column("1", "many", "-1", None, "1e300", "2.5")}, 2)
+    table = Table("t.csv", {"x": column("1", "many", "-1", None, "1e300", "2.5")}, RowNumbers(2))
     scale = StepSpec("scale", (1,), NOWHERE)
     field = FieldSpec("x", ("x",), True, (StepSpec("log", (), NOWHERE), scale), NOWHERE)
     bad = BadRows()

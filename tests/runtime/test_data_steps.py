@@ -1,5 +1,6 @@
 """The steps of a field one by one: what each learns, gives and undoes, and what becomes of missing and unseen cells."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,13 @@ def test_missing_texts_of_sequences_are_filled(fill: str, text: str, step: str, 
         ]
 
 
+def test_a_blank_among_the_tokens_of_a_text_is_a_token(tmp_path: Path) -> None:
+    x, z = "float[time, 3]", "mean(x, over = time)"
+    data = loaded(tmp_path, column(["a b", "ba"]), 'column("x") -> characters -> one_hot', x, z)
+    assert data.states["x"][1]["classes"] == [" ", "a", "b"]
+    assert data.parts["train"]["x"].rows.argmax(axis=1).tolist() == [1, 0, 2, 2, 1]
+
+
 @pytest.mark.parametrize("step", ["one_hot", "classes", "ngrams(2, 4)", "characters -> vocabulary", "vocabulary"])
 def test_rows_with_missing_texts_are_left_out(step: str, tmp_path: Path) -> None:
     is_sequence = "characters" in step
@@ -201,7 +209,7 @@ def test_a_fill_is_a_number_of_its_column(tmp_path: Path) -> None:
     [
         (["1", "x", "3"], 'columns("x") -> impute(median)', '"x" is not a number(.|\n)*row 3(.|\n)*impute\\(mode\\)'),
         (["1", "", "inf"], 'columns("x") -> impute(median)', "not finite(.|\n)*row 4, column `x`"),
-        (["1", "-inf", "2"], 'columns("x") -> standardize', "not finite(.|\n)*row 3, column `x`"),
+        (["1", "-inf", "2"], 'columns("x") -> standardize', r'not finite(.|\n)*row 3(.|\n)*missing = \["-inf"\]'),
         (["1", "", "2"], 'columns("x") -> standardize', "missing(.|\n)*row 3(.|\n)*hint: impute\\(median\\) fills"),
         (["1", "", "2"], 'columns("x") -> standardize -> impute(0)', r"row 3(.|\n)*`impute\(0\)` has to come before"),
         (["a", "", "b"], 'column("x") -> one_hot', r"row 3(.|\n)*hint: impute\(mode\) fills"),
@@ -255,6 +263,34 @@ def test_an_unseen_label_of_classes_is_refused(tmp_path: Path) -> None:
         load(model, parse_data(model))
 
 
+@pytest.mark.parametrize("classes", ["class(auto)", "class(2)"])
+def test_a_column_of_one_label_is_no_class(classes: str, tmp_path: Path) -> None:
+    csv = "x,y,part\n" + "".join(f"{i},red,train\n" for i in range(12))
+    (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
+    fields = 'x = columns("x")\n  y = column("y") -> classes'
+    text = f'data {{\n  source = csv("t.csv")\n  {fields}\n}}\n' + MODEL.format(x="float[1]", z="x")
+    (tmp_path / "m.net").write_text(text.replace("class(2)", classes), encoding="utf-8")
+    with pytest.raises(netc.Fault, match=r"E0805.*`y` has one class only(.|\n)*red(?!(.|\n)*hint)"):
+        load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+
+
+def test_a_missing_label_is_no_label(tmp_path: Path) -> None:
+    """Neither its order nor a fill is left to chance: only the row can be left out."""
+    csv = "x,y,part\n" + "".join(f"{i},{['red', 'blue', ''][i % 3]},train\n" for i in range(12))
+    (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
+    fields = 'x = columns("x")\n  y = column("y") -> classes\n  split = column("part")'
+    text = f'data {{\n  source = csv("t.csv")\n  {fields}\n}}\n' + MODEL.format(x="float[1]", z="x")
+    for classes in ("class(auto)", "class(2)"):
+        (tmp_path / "m.net").write_text(text.replace("class(2)", classes), encoding="utf-8")
+        with pytest.raises(
+            netc.Fault, match=r"missing(.|\n)*row 4, column `y`(.|\n)*hint: impute\(drop\) leaves the row"
+        ):
+            load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+    (tmp_path / "m.net").write_text(text.replace('column("y")', 'column("y") -> impute(drop)'), encoding="utf-8")
+    data = load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+    assert len(data.parts["train"]["y"]) == 8
+
+
 def test_a_wider_input_has_places_that_stay_zero(tmp_path: Path) -> None:
     data = loaded(tmp_path, column(CITIES * 2, ["Lima"]), 'column("x") -> one_hot', "float[5]")
     assert data.parts["train"]["x"][:4].tolist() == [
@@ -280,10 +316,11 @@ def test_labels_have_one_order() -> None:
 
 
 def test_a_run_keeps_the_place_of_unseen_labels(tmp_path: Path) -> None:
-    """It predicts for them by the compiler and by the saved prediction, with the same bits."""
+    """It predicts for them by the compiler and by the saved prediction, with the same bits. Notes count them."""
     csv = "city,name,v,when,y,part\n" + "".join(
         f"{CITIES[i % 6]},{'uvw'[i % 3]},{i},{i % 28 + 1}.7.2003,{'ab'[i % 2]},train\n" for i in range(30)
     )
+    csv += "lima,u,2,1.7.2003,a,valid\nLima,q,2,1.7.2003,b,valid\n"
     (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
     (tmp_path / "m.net").write_text(
         """data {
@@ -293,7 +330,7 @@ def test_a_run_keeps_the_place_of_unseen_labels(tmp_path: Path) -> None:
   v = column("v") -> impute(median) -> bucket(3)
   when = columns("when") -> impute(median) -> date("%d.%m.%Y") -> standardize
   y = column("y") -> classes
-  split = ordered(train = 1.0)
+  split = column("part")
 }
 model {
   input city: float[4]
@@ -311,6 +348,12 @@ train { epochs = 2 }
     )
     trained = command("train", "m.net", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
+    notes = [
+        'note: valid, column `city`: 2 cells with a category that occurs less than 2 times in training: "lima", "Lima"',
+        'note: valid, column `name`: 1 cell with a category that training did not have: "q"',
+    ]
+    assert trained.stdout.splitlines()[:2] == notes
+    assert command("eval", "runs/m", "--part", "valid", cwd=tmp_path).stderr.splitlines() == notes
     (tmp_path / "new.csv").write_text(
         "city,name,v,when\nRome,u,3,1.7.2003\nLima,x,,\n oslo,,99,3.7.2003\n", encoding="utf-8"
     )
@@ -318,3 +361,18 @@ train { epochs = 2 }
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 4
     assert (first.stdout, first.stderr) == (again.stdout, again.stderr)
+
+
+def test_check_says_what_training_would_say_about_the_data(tmp_path: Path) -> None:
+    with pytest.raises(netc.Fault, match="not finite"):
+        loaded(tmp_path, column(["1", "1", "inf"]), 'columns("x") -> minmax', "float[1]")
+    wrong = command("check", "m.net", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("E0803")) == (1, 1)
+    loaded(tmp_path, column(["1", "1", "1"]), 'columns("x") -> minmax', "float[1]")
+    checked = json.loads(command("check", "m.net", "--json", cwd=tmp_path).stdout)
+    assert checked["warnings"] == [{"code": "W0834", "title": "`x` is the same in every training row", "line": 3}]
+    assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
+    (tmp_path / "t.csv").unlink()
+    absent = command("check", "m.net", "--strict", cwd=tmp_path)
+    assert absent.returncode == 0
+    assert absent.stderr == "note: the data was not checked, because `t.csv` is not there\n"

@@ -210,7 +210,7 @@ def test_a_folder_for_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run.states["label"][0]["classes"] == ["dark", "light"]
     from netc.runtime.data import images
 
-    monkeypatch.setattr(images, "_decode", lambda *_: pytest.fail("decoded a second time"))
+    monkeypatch.setattr(images._Decoder, "good", lambda _: pytest.fail("decoded a second time"))
     assert netc.open(run.folder).evaluate("valid") == run.evaluate("valid")
     monkeypatch.undo()
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,155 @@
+"""Lists the files of a source of pictures: a folder with a folder for each class, a flat folder, one file, or a csv.
+
+What is left out is said in notes: hidden files, files that are no pictures, pictures that have no class.
+"""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of
+from netc.dsl.quoting import cell as shown_cell
+from netc.dsl.source import Span
+from netc.runtime.data.access import opening
+from netc.runtime.data.picture_decoder import SUFFIXES
+from netc.runtime.data.stored import Array
+
+_OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin")  # that no dot hides
+_NAMED = 3  # names of a kind in a note
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a source in order, the columns of its table besides the images, and notes for the user."""
+
+    files: list[Path]
+    columns: dict[str, Array]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _LeftOut:
+    """The names of what is left out, by the reason."""
+
+    hidden: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+    def notes(self, shown: str) -> tuple[str, ...]:
+        suffixes = Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in self.others)
+        kinds = [f"{count} {suffix}" for suffix, count in suffixes.most_common()]
+        notes = (
+            _note(self.hidden, "hidden file or folder", "hidden files or folders", self.hidden),
+            _note(self.others, "file that is no picture", "files that are no pictures", kinds),
+            _note(self.loose, "picture beside the class folders", "pictures beside the class folders", self.loose),
+            _note(self.empty, "class folder without pictures", "class folders without pictures", self.empty),
+        )
+        return tuple(f"{shown}: left out {note}" for note in notes if note)
+
+
+def _note(names: Sequence[str], singular: str, plural: str, examples: Sequence[str]) -> str:
+    if not names:
+        return ""
+    dots = ", ..." if len(examples) > _NAMED else ""
+    listed = ", ".join(map(shown_cell, examples[:_NAMED]))
+    return f"{len(names):,} {singular if len(names) == 1 else plural}: {listed}{dots}"
+
+
+def list_pictures(path: Path, shown: str, span: Span, is_new: bool = False) -> Listing:
+    """The pictures of a source, in the order of their paths.
+
+    Pictures beside class folders have no class: they are left out, but not of new data (`is_new`), where a class is not
+    needed. Faults E0801 if there are no pictures, E0802 if a csv has no column `path`.
+    """
+    if path.is_dir():
+        return _of_folder(path, shown, span, is_new)
+    if path.suffix.lower() in SUFFIXES:
+        return Listing([path], {"path": text_column([path.name])})
+    if not os.path.exists(path):
+        fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
+    return _of_table(path, shown, span)
+
+
+def text_column(cells: Sequence[Any]) -> Array:
+    """A column of texts, None where there is none."""
+    column = np.empty(len(cells), object)
+    column[:] = cells
+    return column
+
+
+def _of_folder(path: Path, shown: str, span: Span, is_new: bool) -> Listing:
+    left_out = _LeftOut()
+    files: list[Path] = []
+    labels: list[str | None] = []
+    loose, folders = _entries(path, "", left_out)
+    for folder in folders:
+        pictures = [*_below(path / folder, folder, f"{shown}/{folder}", span, left_out)]
+        if not pictures:
+            left_out.empty.append(folder)
+        files += [path / folder / name for name in pictures]
+        labels += [folder] * len(pictures)
+    is_flat = not files
+    if is_flat or is_new:
+        files += [path / name for name in loose]
+        labels += [None] * len(loose)
+    else:
+        left_out.loose += loose
+    if not files:
+        kinds = ", ".join(SUFFIXES)
+        fault("E0801", f"there are no pictures in `{shown}`", span, "a folder for each class", hint=f"it reads {kinds}")
+    columns = {"path": text_column([str(file.relative_to(path)) for file in files])}
+    if not is_flat:
+        columns = {"label": text_column(labels), **columns}
+    return Listing(files, columns, left_out.notes(shown))
+
+
+def _entries(folder: Path, shown: str, left_out: _LeftOut) -> tuple[list[str], list[str]]:
+    """The names of the pictures in a folder, and of the folders; others are noted. Raises OSError."""
+    pictures, folders = [], []
+    for name in sorted(os.listdir(folder)):
+        if name.startswith(".") or name.lower() in _OF_SYSTEMS:
+            left_out.hidden.append(os.path.join(shown, name))
+        elif os.path.isdir(folder / name):
+            folders.append(name)
+        elif os.path.splitext(name)[1].lower() in SUFFIXES:
+            pictures.append(name)
+        else:
+            left_out.others.append(os.path.join(shown, name))
+    return pictures, folders
+
+
+def _below(folder: Path, label: str, shown: str, span: Span, left_out: _LeftOut) -> Iterator[str]:
+    """Yields the pictures below a folder, by their paths from there. Links are followed, each folder once."""
+    pending, seen = [""], set[tuple[int, int]]()
+    while pending:
+        inner = pending.pop()
+        place = folder / inner
+        if place.is_symlink():
+            opening(place, os.path.join(shown, inner), span)
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        pictures, folders = _entries(place, os.path.join(label, inner), left_out)
+        yield from (os.path.join(inner, name) for name in pictures)
+        pending += [os.path.join(inner, name) for name in reversed(folders)]
+
+
+def _of_table(path: Path, shown: str, span: Span) -> Listing:
+    """The pictures that a csv names in its column `path`; its other columns are kept."""
+    text = content_of(path).decode("utf-8-sig")
+    table = csv.DictReader(io.StringIO(text, newline=None))
+    rows, names = list(table), table.fieldnames or ()
+    if not rows or "path" not in names:
+        fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
+    files = [path.parent / str(row["path"]) for row in rows]
+    return Listing(files, {name: text_column([row.get(name) or None for row in rows]) for name in names})

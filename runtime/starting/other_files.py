@@ -1,0 +1,134 @@
+"""Writes first `.net` files for data that is no table of single cells: pictures, a text, a series."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell, net_name, net_string
+from netc.dsl.source import Span
+from netc.runtime.starting.table_file import Columns, Field
+
+_SIDE = 64  # pixels: larger pictures are scaled down to it
+_SMALLEST = 16  # pixels: a smaller picture is pooled once only
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_LOOKED_AT = 200  # pictures whose size is compared
+_WINDOW = 24  # steps of a series that a prediction reads
+
+
+def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
+    """The lines for a folder with a folder of pictures for each class, and a note on what they were made from.
+
+    Faults E0801 if there are no pictures, E0803 if there is only one class.
+    """
+    files = sorted(file for file in data.glob("*/*") if file.suffix.lower() in _SUFFIXES and file.name[0] != ".")
+    if not files:
+        hint = "put the pictures of each class into a folder of their own"
+        fault("E0801", f"`{data}` has no folders with pictures", span, hint=hint)
+    classes = sorted({file.parent.name for file in files})
+    if len(classes) < 2:
+        fault("E0803", f"all pictures of `{data}` are of one class", span, f"`{cell(classes[0])}`")
+    sizes, channels = _sizes(files)
+    is_one_size = len(sizes) == 1 and max(next(iter(sizes), (_SIDE + 1,))) <= _SIDE
+    height, width = next(iter(sizes)) if is_one_size else (_SIDE, _SIDE)
+    size = "" if is_one_size else f", size = ({height}, {width})"
+    pools = " -> maxpool(2)" if min(height, width) >= _SMALLEST else ""
+    lines = [
+        "data {",
+        f"  source = images({net_string(path)}{size}, channels = {channels})",
+        '  image = field("image") -> scale(1 / 255)',
+        '  label = column("label") -> classes',
+        "  split = (train = 0.7, valid = 0.1, test = 0.2)",
+        "}\n",
+        "model {",
+        f"  input image: float[{height}, {width}, {channels}]",
+        f"  target label: class({len(classes)})\n",
+        f"  maps = image -> conv(16) -> batchnorm -> relu -> maxpool(2) -> conv(32) -> batchnorm -> relu{pools}",
+        "  hidden = maps -> conv(64) -> batchnorm -> relu -> global_avgpool -> dropout(0.2)",
+        "  logits = hidden -> dense(size(label))\n",
+        "  output probability = softmax(logits)",
+        "  loss cross_entropy(logits, label)",
+        "  metric accuracy(logits, label)",
+        "}\n",
+        *_train(batch=16, epochs=20),
+    ]
+    return lines, f"from {len(files):,} pictures of {len(classes)} classes"
+
+
+def _sizes(files: Sequence[Path]) -> tuple[set[tuple[int, int]], int]:
+    """The heights and widths of the first pictures, and 3 channels if one of them has colours, else 1."""
+    from PIL import Image
+
+    sizes: set[tuple[int, int]] = set()
+    channels = 1
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        try:
+            with Image.open(file) as picture:
+                sizes.add((picture.height, picture.width))
+                channels = 3 if picture.mode not in ("1", "L", "LA", "I", "I;16", "F") else channels
+        except Exception:
+            continue
+    return sizes, channels
+
+
+def prose_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
+    """The lines for a text whose next character is predicted, and a note."""
+    steps = "characters -> vocabulary"
+    lines = [
+        "data {",
+        f"  source = text({net_string(path)})",
+        f'  letter = field("text") -> {steps} -> window(60, 30)',
+        f'  following = field("text") -> {steps} -> next(1) -> window(60, 30)',
+        "  split = (train = 0.8, valid = 0.1, test = 0.1)",
+        "}\n",
+        "model {",
+        "  input letter: class(auto)[time]",
+        "  target following: class(auto)[time]\n",
+        "  hidden = letter -> embed(32) -> gru(128) -> dropout(0.2)",
+        "  logits = hidden -> dense(size(following))\n",
+        "  output probability = softmax(logits)",
+        "  loss cross_entropy(logits, following)",
+        "  metric accuracy(logits, following)",
+        "}\n",
+        *_train(batch=32, epochs=20, extra="  clip_norm = 1"),
+    ]
+    return lines, "which character comes next in a text"
+
+
+def series_file(columns: Columns) -> Callable[[Columns, Sequence[Field]], Iterator[str]] | None:
+    """Returns what writes the lines for a series: a column of dates with equal distances, and one of numbers.
+
+    None for any other table, and for a series that is shorter than some windows.
+    """
+    inputs = [guess for guess in columns.guesses if guess is not columns.goal and guess.name not in columns.left_out]
+    is_series = len(inputs) == 1 and inputs[0].kind == "date" and inputs[0].is_regular and columns.goal.kind == "number"
+    if not is_series or columns.goal.missing or columns.rows < 10 * _WINDOW:
+        return None
+    return _series
+
+
+def _series(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
+    quoted = net_string(columns.goal.name)
+    name = net_name(columns.goal.name, {"before", "hidden", "estimate", "source", "split"}, "value")
+    steps = "".join(f" -> {step}" for step in columns.goal.steps)
+    yield "data {"
+    yield f"  source = {columns.source}"
+    yield f"  # the rows are a series: the {_WINDOW} values before predict the next one"
+    yield f"  before = column({quoted}){steps} -> standardize -> window({_WINDOW}, 1)"
+    yield f"  {name} = column({quoted}){steps} -> standardize -> window({_WINDOW}, 1) -> next(1)"
+    yield "  split = ordered(train = 0.7, valid = 0.1, test = 0.2)"
+    yield "}\n"
+    yield "model {"
+    yield f"  input before: float[{_WINDOW}]"
+    yield f"  target {name}: float\n"
+    yield "  hidden = before -> unsqueeze -> gru(32) -> last"
+    yield "  estimate = (hidden -> dense(1) -> squeeze) + before[-1]\n"
+    yield "  output prediction = estimate"
+    yield f"  loss mse(estimate, {name})"
+    yield f"  metric rmse(estimate, {name})"
+    yield "}\n"
+    yield from _train(batch=16, epochs=40)
+
+
+def _train(batch: int, epochs: int, extra: str = "") -> list[str]:
+    lines = ["train {", "  optimizer = adamw(lr = 0.003, decay = 0.05)", f"  batch = {batch}", f"  epochs = {epochs}"]
+    return [*lines, "  schedule = cosine()", *([extra] if extra else []), "  keep = best(valid.loss)", "}"]

@@ -1,0 +1,197 @@
+"""Writes a first `.net` file for data, for `netc new`, and tries it before it is written.
+
+A column that the trial finds unusable is left out, and the rest is tried again. So the file trains as it is, or a fault
+says what to do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Fault, fault
+from netc.dsl.files import real
+from netc.dsl.parser import parse
+from netc.dsl.printer import print_file
+from netc.dsl.quoting import cell, net_comment, net_string
+from netc.dsl.source import Source, Span
+from netc.runtime.data.reader_options import OPTIONS
+from netc.runtime.data.readers import read
+from netc.runtime.data.request import Use, every
+from netc.runtime.data.table import Table
+from netc.runtime.starting.column_guess import Guess, guess_column
+from netc.runtime.starting.kind_of_data import kind_of
+from netc.runtime.starting.other_files import images_file, prose_file, series_file
+from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
+from netc.runtime.starting.trial import places_of, try_training
+
+_FEWEST_ROWS = 10
+_MOST_TRIALS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The text of a first file, and the columns that it leaves out, each with the reason."""
+
+    text: str
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The file to write, `name`.net in `folder`, for `data`; `span` is the place of the data for messages."""
+
+    name: str
+    data: Path
+    target: str | None
+    folder: Path
+    span: Span
+
+    @property
+    def path(self) -> str:
+        """The path of the data as the file names it: relative to the folder of the file if it lies in it.
+
+        Faults E0801 if no text can name it.
+        """
+        path = real(self.data)
+        try:
+            shown = path.relative_to(real(self.folder)).as_posix()
+        except ValueError:
+            shown = path.as_posix()
+        if why := _unwritable(shown):
+            fault("E0801", f"no `.net` text can name `{self.data}`", self.span, why, hint="give the file another name")
+        return shown
+
+    def source(self, lines: Sequence[str], note: str) -> Source:
+        """The text of the file in its canonical form, below a comment on how it was made."""
+        name = net_comment(self.name)
+        head = [f"# {name}.net: made by `netc new {name} --data {net_comment(self.data.name)}`, {note}."]
+        if not self.target:
+            head.append("# The target is the last column; --target names another.")
+        head.append(f"# Comments say what was guessed. Change what is wrong, then: netc train {name}.net")
+        text = "\n".join([*head, *lines])
+        printed = print_file(parse(Source(f"{self.name}.net", text)))
+        return Source(f"{self.name}.net", printed, self.folder / Path(f"{self.name}.net").name)
+
+
+def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span, tries: bool = True) -> Start:
+    """A file `name`.net that trains on `data`, to lie in `folder`. The target is the last column, or `target`.
+
+    With `tries` it is tried: its data is read, its steps are fitted, and two training steps are run. Faults E0801 if no
+    text in quotes can hold the path, E0802 if there is no column `target` or no other column to learn from, E0803 if
+    the column cannot be a target, E0806 if there are too few rows, and what a trial raises.
+    """
+    request = Request(name, data, target, folder, span)
+    reader = kind_of(data)
+    if reader in ("images", "text"):
+        write = images_file if reader == "images" else prose_file
+        lines, note = write(data, request.path, span)
+        source = Request(name, data, name, folder, span).source(lines, note)
+        if tries:
+            try_training(source)
+        return Start(source.text)
+    return _table_start(request, reader, tries)
+
+
+def _table_start(request: Request, reader: str, tries: bool) -> Start:
+    columns = _columns(request, reader)
+    write: Callable[[Columns, Sequence[Field]], Any] = series_file(columns) or data_and_model
+    for _ in range(_MOST_TRIALS):
+        if all(guess is columns.goal or guess.name in columns.left_out for guess in columns.guesses):
+            fact = f"`{request.data}` has no column beside `{cell(columns.goal.name)}` that a network could learn from"
+            reasons = "; ".join(f"`{cell(name)}`: {why}" for name, why in list(columns.left_out.items())[:3])
+            fault("E0802", fact, request.span, reasons or "every other one is the same in every row")
+        fields = fields_of(columns)
+        label = fields[-1].name if columns.goal.kind == "class" else None
+        note = f"from {columns.rows:,} rows"
+        source = request.source(list(write(columns, fields)), note)
+        try:
+            if not columns.places:
+                columns = replace(columns, places=places_of(source, label) or {"": 0})
+                continue
+            if tries:
+                try_training(source)
+        except Fault as wrong:
+            columns = _without_faulty(columns, fields, source, wrong)
+            continue
+        break
+    return Start(source.text, tuple(columns.left_out.items()))
+
+
+def _columns(request: Request, reader: str) -> Columns:
+    """Reads the table and guesses its columns, again if marks of missing values are found and the reader takes them."""
+    span, options = request.span, dict[str, Any]()
+    table = _read(request, reader, options)
+    target = request.target or list(table.columns)[-1]
+    table.column(target, span)
+    if len(table) < _FEWEST_ROWS:
+        fault(
+            "E0806", f"`{request.data}` has {len(table)} rows", span, f"{_FEWEST_ROWS} are the least that can be split"
+        )
+    guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
+    marks = sorted({mark.strip() for guess in guesses for mark in guess.marks})
+    if marks and "missing" in OPTIONS.get(reader, {}):
+        options["missing"] = tuple(marks)
+        table = _read(request, reader, options)
+        guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
+    goal = next(guess for guess in guesses if guess.name == target)
+    _check_target(goal, span)
+    if all(guess is goal or guess.kind in ("unique", "useless") for guess in guesses):  # names may say something
+        guesses = [replace(guess, kind="text") if guess.kind == "unique" else guess for guess in guesses]
+    left_out = {
+        guess.name: guess.note for guess in guesses if guess.kind in ("unique", "useless") and guess is not goal
+    }
+    for name in table.columns:
+        if why := _unwritable(name):
+            left_out[name] = f"no `.net` text can name it, {why}"
+    source = source_of(reader, request.path, {**dict(table.options), **options})
+    return Columns(source, guesses, goal, len(table), left_out)
+
+
+def _read(request: Request, reader: str, options: Mapping[str, Any]) -> Table:
+    return read(reader, request.data, str(request.data), request.span, every(Use.LABELS), options)
+
+
+def _check_target(goal: Guess, span: Span) -> None:
+    """Faults E0803 if a column can be neither a class nor a number to predict."""
+    if why := _unwritable(goal.name):
+        note = f"no `.net` text can name it: {why}"
+        hint = "give the column another name, or --target COLUMN"
+        fault("E0803", f"`{cell(goal.name)}` cannot be a target", span, note, hint=hint)
+    if goal.kind not in ("class", "number"):
+        why = goal.note or f"it is {'an' if goal.kind == 'array' else 'a'} {goal.kind}"
+        fault("E0803", f"`{cell(goal.name)}` cannot be a target", span, why, hint="--target COLUMN")
+
+
+def _unwritable(text: str) -> str:
+    """The reason why a text in quotes cannot hold `text`; empty if it can."""
+    try:
+        net_string(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _without_faulty(columns: Columns, fields: Sequence[Field], source: Source, wrong: Fault) -> Columns:
+    """The columns without those that the messages of a trial are about. Raises the Fault if that is none of the inputs.
+
+    A message is about a column if it points at the only column of a field, or names one of several.
+    """
+    data = next(item for item in parse(source).items if isinstance(item, syntax.Data))
+    spans = {setting.name.text: setting.span for setting in data.settings}
+    faulty: dict[str, str] = {}
+    for diagnostic in wrong.diagnostics:
+        place = diagnostic.primary.span
+        for entry in fields[:-1]:
+            span = spans.get(entry.name)
+            if place.source.name != source.name or span is None or not span.start <= place.start <= span.end:
+                continue
+            named = [
+                name for name in entry.columns if f"`{cell(name)}`" in f"{diagnostic.title} {diagnostic.primary.text}"
+            ]
+            for name in named or entry.columns[: 1 * (len(entry.columns) == 1)]:
+                faulty[name] = diagnostic.title
+    if not faulty:
+        raise wrong
+    return replace(columns, left_out={**columns.left_out, **faulty}, places={})

@@ -1,0 +1,244 @@
+"""Writes the text of a first `.net` file for a table: comments say what each column was taken for.
+
+Takes guesses about the columns. Does not know whether the file trains; starting_file.py tries that.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.dsl.quoting import net_comment, net_name, net_string
+from netc.runtime.starting.column_guess import Guess
+
+_WIDEST = 80  # characters of a label
+_FEW = 1700  # rows: with fewer a network soon knows them by heart
+_RARE_CLASS = 0.2  # a class with a smaller share of the rows, or of the largest class, makes accuracy say little
+_TAKEN = (  # names that the file uses itself
+    *(
+        "source",
+        "split",
+        "numbers",
+        "logits",
+        "estimate",
+        "probability",
+        "hidden",
+        "training",
+        "batch",
+        "true",
+        "false",
+    ),
+    *("dense", "relu", "dropout", "softmax", "concat", "flatten", "squeeze", "cross_entropy", "accuracy", "mse", "mae"),
+    *("r2", "auc", "f1", "same", "valid"),
+)
+_HARD = (  # words of the language
+    *("let", "import", "as", "block", "op", "class", "return", "yield", "scan", "for", "in", "with", "until"),
+    *("if", "else", "and", "or", "not"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the file is made of: the source with its options, and guesses for all columns, the target's among them.
+
+    `places` are the numbers of classes or places that fields have in the training part, by field; a field that it
+    lacks has as many as the whole table. `left_out` says why columns are not used.
+    """
+
+    source: str
+    guesses: Sequence[Guess]
+    goal: Guess
+    rows: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the data block: its columns, its lines, its type in the model, and whether a sample has axes."""
+
+    name: str
+    columns: tuple[str, ...]
+    lines: tuple[str, ...]
+    type: str
+    has_axes: bool = False
+
+
+def source_of(reader: str, path: str, options: Mapping[str, Any]) -> str:
+    """The source of a data block."""
+    written = "".join(f", {name} = {_value(value)}" for name, value in options.items())
+    return f"{reader}({net_string(path)}{written})"
+
+
+def _value(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return net_string(value)
+        case tuple() | list():
+            return f"[{', '.join(map(_value, value))}]"
+    return str(value)
+
+
+def fields_of(columns: Columns) -> list[Field]:
+    """The fields of the data block: the inputs, and the target last."""
+    names = {*_TAKEN, *_HARD}
+    goal = _word(columns.goal.name, names)
+    inputs: list[Field] = []
+    used = [guess for guess in columns.guesses if guess is not columns.goal and guess.name not in columns.left_out]
+    numeric = [guess for guess in used if guess.kind == "number" and not guess.steps]
+    if numeric:
+        inputs.append(_numbers(numeric))
+    for guess in used:
+        if guess.kind == "number" and not guess.steps:
+            continue
+        word = _word(guess.name, names)
+        inputs.append(_input(guess, word, columns.places.get(word)))
+    return [*inputs, _target(columns.goal, goal, columns.places.get(goal))]
+
+
+def data_and_model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
+    """The lines of the data, model and train blocks."""
+    yield "data {"
+    yield f"  source = {columns.source}"
+    for entry in fields:
+        yield from (f"  {line}" for line in entry.lines)
+    for name, why in columns.left_out.items():
+        yield f"  # `{net_comment(name)}` is left out: {net_comment(why)}"
+    yield "  split = (train = 0.7, valid = 0.1, test = 0.2)"
+    yield "}\n"
+    yield from _model(columns, fields)
+    yield from _train(columns.rows)
+
+
+def _word(column: str, names: set[str]) -> str:
+    """A name of the language for a column, none of `names`; it is added to them."""
+    word = net_name(column, names, "column")
+    names.add(word)
+    return word
+
+
+def _counted(labels: Sequence[tuple[str, int]], most: int) -> str:
+    """The first labels with their counts, for a comment. Long labels are cut."""
+    shown = [f"{net_comment(label if len(label) <= _WIDEST else label[:_WIDEST] + '...')} ({n})" for label, n in labels]
+    return ", ".join([*shown[:most], *(["..."] if len(labels) > most else [])])
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def _numbers(numeric: Sequence[Guess]) -> Field:
+    """The field `numbers` of all columns of plain numbers, below its comment."""
+    gaps = sum(guess.missing for guess in numeric)
+    fill = " -> impute(median)" if gaps else ""
+    note = f", {_some(gaps, 'empty cell')} filled" if gaps else ""
+    names = tuple(guess.name for guess in numeric)
+    lines = (
+        f"# {_some(len(names), 'column')} of numbers, brought to one scale{note}",
+        f"numbers = columns({', '.join(map(net_string, names))}){fill} -> standardize",
+    )
+    return Field("numbers", names, lines, f"float[{len(names)}]")
+
+
+def _input(guess: Guess, word: str, places: int | None) -> Field:
+    """The field `word` of a column that is no plain number. `places` are those of a category, if they are counted."""
+    quoted = net_string(guess.name)
+    steps = "".join(f" -> {step}" for step in guess.steps)
+    median = " -> impute(median)" if guess.missing else ""
+    filled = f", {_some(guess.missing, 'empty cell')} filled" if guess.missing else ""
+    text_fill = ' -> impute("missing")' if guess.missing else ""
+    columns = (guess.name,)
+    match guess.kind:
+        case "category":
+            rare = sum(count < guess.rare for _, count in guess.labels)
+            count = places or len(guess.labels) - rare + (guess.rare > 0) + (guess.missing > 0)
+            comment = f"# {len(guess.labels)} kinds: {_counted(guess.labels, 6)}"
+            comment += f"; {rare} of them rare" if rare else ""
+            one_hot = f"one_hot(unknown, {guess.rare})" if guess.rare else "one_hot"
+            lines = (comment, f"{word} = column({quoted}){text_fill}{steps} -> {one_hot}")
+            return Field(word, columns, lines, f"float[{count}]")
+        case "date":
+            comment = f"# dates, as years{guess.note}{filled}"
+            return Field(
+                word, columns, (comment, f"{word} = columns({quoted}){steps}{median} -> standardize"), "float[1]"
+            )
+        case "number":
+            comment = f"# numbers that are written in this form{filled}"
+            return Field(
+                word, columns, (comment, f"{word} = columns({quoted}){steps}{median} -> standardize"), "float[1]"
+            )
+        case "text":
+            comment = "# a text: which of the 1,000 most frequent sequences of up to 3 characters it has"
+            lines = (comment, f"{word} = column({quoted}){text_fill}{steps} -> ngrams(3, 1000)")
+            return Field(word, columns, lines, "float[1000]")
+    step = " -> scale(1 / 255)" if guess.is_bytes else ""
+    shape = ", ".join(map(str, guess.shape))
+    return Field(
+        word, columns, (f"{word} = field({quoted}){step}  # an array a row",), f"float[{shape}]", len(guess.shape) > 1
+    )
+
+
+def _target(goal: Guess, word: str, places: int | None) -> Field:
+    """The field of the target, with its comment."""
+    drop = " -> impute(drop)" if goal.missing else ""
+    dropped = f"; {_some(goal.missing, 'row')} without it left out" if goal.missing else ""
+    steps = "".join(f" -> {step}" for step in goal.steps)
+    if goal.kind == "class":
+        comment = f"# {len(goal.labels)} classes: {_counted(goal.labels, 10)}{dropped}"
+        return Field(
+            word,
+            (goal.name,),
+            (comment, f"{word} = column({net_string(goal.name)}){drop} -> classes"),
+            f"class({places or len(goal.labels)})",
+        )
+    comment = f"# a number to predict; predictions are in its own units{dropped}"
+    scale = " -> log -> standardize" if goal.is_skewed else " -> standardize"
+    comment += "; few are very large, so that its logarithm is learned" if goal.is_skewed else ""
+    return Field(
+        word, (goal.name,), (comment, f"{word} = column({net_string(goal.name)}){drop}{steps}{scale}"), "float"
+    )
+
+
+def _model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
+    *inputs, target = fields
+    yield "model {"
+    yield from (f"  input {entry.name}: {entry.type}" for entry in inputs)
+    yield f"  target {target.name}: {target.type}"
+    flat = [f"({entry.name} -> flatten)" if entry.has_axes else entry.name for entry in inputs]
+    start = flat[0].strip("()") if len(flat) == 1 else f"concat({', '.join(flat)})"
+    rate = 0.3 if columns.rows < _FEW else 0.2
+    yield f"\n  hidden = {start} -> dense(64) -> relu -> dropout({rate})"
+    if columns.goal.kind == "class":
+        yield f"  logits = hidden -> dense(size({target.name}))"
+        yield "\n  output probability = softmax(logits)"
+        yield f"  loss cross_entropy(logits, {target.name})"
+        yield f"  metric accuracy(logits, {target.name})"
+        yield from _metric_of_rare(columns.goal, target.name)
+    else:
+        yield "  output estimate = hidden -> dense(1) -> squeeze"
+        yield f"\n  loss mse(estimate, {target.name})"
+        yield f"  metric mae(estimate, {target.name})"
+        yield f"  metric r2(estimate, {target.name})"
+    yield "}\n"
+
+
+def _metric_of_rare(goal: Guess, target: str) -> Iterator[str]:
+    """A metric that fits classes of which one is rare."""
+    label, least = min(goal.labels, key=lambda entry: entry[1])
+    rows, most = sum(count for _, count in goal.labels), max(count for _, count in goal.labels)
+    if least < _RARE_CLASS * (rows if len(goal.labels) == 2 else most):
+        metric = "auc" if len(goal.labels) == 2 else "f1"
+        yield f"  # {least / rows:.1%} of the rows are `{net_comment(label)}`: accuracy alone says little"
+        yield f"  metric {metric}(logits, {target})"
+
+
+def _train(rows: int) -> Iterator[str]:
+    """The train block: with few rows, small batches and strong decay against overfitting."""
+    yield "train {"
+    yield f"  optimizer = adamw(lr = 0.003, decay = {1 if rows < _FEW else 0.1})"
+    yield f"  batch = {16 if rows < _FEW else 64}"
+    yield f"  epochs = {60 if rows < _FEW else 20}"
+    yield "  schedule = cosine()"
+    yield "  keep = best(valid.loss)  # the epoch that was best on rows it did not learn from"
+    yield "}"

@@ -1,0 +1,55 @@
+"""Tries a file that is not written yet: reads its data, fits the steps, and runs two training steps.
+
+Takes a text with the path that it will have. Faults are those that `netc train` would end in.
+"""
+
+import numpy as np
+
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.ir.results import ResultKind
+from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
+from netc.dsl.parser import parse
+from netc.dsl.source import Source
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import load
+from netc.runtime.data.partition import read_parts
+from netc.runtime.data.pipeline import fit_steps, labels_of
+from netc.runtime.data.spec import parse_block, parse_data
+from netc.runtime.data.steps import STEPS
+from netc.runtime.program import Program
+
+_STEPS = 2
+
+
+def places_of(source: Source, label: str | None) -> dict[str, int]:
+    """The number of classes or places that each field of the data block has in the training part, by field.
+
+    `label` is the field whose classes the split distributes evenly.
+    """
+    data = next(item for item in parse(source).items if isinstance(item, syntax.Data))
+    spec = parse_block(source, data, {})
+    training = read_parts(spec, source, label)["train"]
+    places: dict[str, int] = {}
+    for name, field in spec.fields.items():
+        step = STEPS[field.steps[-1].name] if field.steps else None
+        if step is None or (step.places is None and step.labels is None):
+            continue
+        states = fit_steps(field, training)
+        places[name] = step.places(states[-1]) if step.places else len(labels_of(field, states) or ())
+    return {name: count for name, count in places.items() if count}
+
+
+def try_training(source: Source) -> None:
+    """Loads the data and runs two training steps. Faults E1002 if a loss is not a number, and what loading raises."""
+    file = parse(source)
+    model = elaborate(file, class_count=class_counter(file))
+    dataset = load(model, parse_data(model))
+    fields = dataset.training(model.train.seed, 1)
+    program = Program(model)
+    program.fit(fields)
+    rows = min(len(dataset.rows["train"]), _STEPS * model.train.batch)
+    losses = program.steps(fields, np.arange(rows), 1).values["loss"]
+    if not np.isfinite(losses).all():
+        place = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
+        fault("E1002", "the loss of the first rows is not a number", place)

@@ -1,0 +1,216 @@
+"""Pictures as people have them: formats, modes, orientations and folders. Expected pixels are computed with NumPy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import netc
+from netc.dsl.source import NOWHERE
+from netc.runtime.data import picture_decoder
+from netc.runtime.data.cells import BadRows
+from netc.runtime.data.images import read_images
+
+COLOURS = np.random.default_rng(3).integers(0, 256, (6, 4, 3), np.uint8)
+GREYS = COLOURS[..., 0]
+
+
+def saved(picture: Image.Image, path: Path, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+    return path
+
+
+def read(folder: Path, **options: Any) -> tuple[np.ndarray, dict[str, list[Any]], tuple[str, ...]]:
+    """The images of a folder, its other columns, and the notes."""
+    columns, notes = read_images(folder, folder.name, NOWHERE, options)
+    return columns["image"], {name: column.tolist() for name, column in columns.items() if name != "image"}, notes
+
+
+def only(folder: Path, **options: Any) -> np.ndarray:
+    images, _, _ = read(folder, **options)
+    assert len(images) == 1
+    return images[0]
+
+
+# how a camera that is turned stores the picture, by the EXIF orientation that it writes
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: upright[:, ::-1].transpose(1, 0, 2),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: upright[::-1].transpose(1, 0, 2),
+}
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_pictures_are_turned_as_their_exif_data_says(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](COLOURS)))
+    lossless = {"lossless": True} if suffix == "webp" else {}
+    saved(stored, tmp_path / "p" / "a" / f"x.{suffix}", exif=exif, **lossless)
+    np.testing.assert_array_equal(only(tmp_path / "p"), COLOURS)
+
+
+def test_a_turned_photo_is_scaled_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    upright = np.zeros((32, 16, 3), np.uint8)
+    upright[:16] = 255
+    saved(Image.fromarray(np.rot90(upright).copy()), tmp_path / "p" / "a" / "x.jpg", exif=exif, quality=95)
+    image = only(tmp_path / "p", size=(8, 8))
+    assert (image[:3] > 250).all()
+    assert (image[-3:] < 5).all()
+
+
+def test_damaged_exif_data_does_not_matter(tmp_path: Path) -> None:
+    saved(Image.fromarray(COLOURS), tmp_path / "p" / "a" / "x.png", exif=b"Exif\0\0II*\0" + bytes([255] * 60))
+    np.testing.assert_array_equal(only(tmp_path / "p"), COLOURS)
+
+
+def test_grey_of_16_bits_keeps_its_upper_bits(tmp_path: Path) -> None:
+    values = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2849
+    saved(Image.fromarray(values), tmp_path / "p" / "a" / "x.png")
+    saved(Image.fromarray(values), tmp_path / "p" / "a" / "y.tif")
+    images, _, _ = read(tmp_path / "p")
+    np.testing.assert_array_equal(images, np.stack([values // 256] * 2)[..., None])
+
+
+def test_numbers_of_32_bits_are_refused(tmp_path: Path) -> None:
+    saved(Image.fromarray(GREYS.astype(np.float32)), tmp_path / "p" / "a" / "x.tif")
+    with pytest.raises(netc.Fault, match=r"E0801.*cannot decode `.*x.tif(.|\n)*32 bits"):
+        read(tmp_path / "p")
+
+
+def over(ground: tuple[int, int, int], alpha: np.ndarray) -> np.ndarray:
+    """COLOURS over a ground."""
+    share = alpha[..., None] / 255
+    return COLOURS * share + np.array(ground) * (1 - share)
+
+
+@pytest.mark.parametrize("ground", [None, (0, 0, 0), (255, 0, 128)])
+def test_transparent_pictures_lie_over_the_ground(tmp_path: Path, ground: tuple[int, int, int] | None) -> None:
+    alpha = np.random.default_rng(4).integers(0, 256, GREYS.shape, np.uint8)
+    saved(Image.fromarray(np.dstack([COLOURS, alpha])), tmp_path / "p" / "a" / "x.png")
+    image = only(tmp_path / "p", **({} if ground is None else {"ground": ground}))
+    assert np.abs(image - over(ground or (255, 255, 255), alpha)).max() <= 1
+
+
+def test_palettes_and_their_transparent_colour(tmp_path: Path) -> None:
+    index = np.arange(24, dtype=np.uint8).reshape(6, 4) % 3
+    picture = Image.frombytes("P", (4, 6), index.tobytes())
+    picture.putpalette([10, 20, 30, 200, 100, 0, 5, 6, 7])
+    saved(picture, tmp_path / "p" / "a" / "x.png", transparency=1)
+    colours = np.array([[10, 20, 30], [255, 255, 255], [5, 6, 7]])
+    np.testing.assert_array_equal(only(tmp_path / "p"), colours[index])
+
+
+def test_cmyk_and_one_bit(tmp_path: Path) -> None:
+    plain = np.full((8, 8, 3), (200, 30, 60), np.uint8)
+    saved(Image.fromarray(plain).convert("CMYK"), tmp_path / "cmyk" / "a" / "x.jpg", quality=100)
+    assert np.abs(only(tmp_path / "cmyk").astype(int) - plain).max() < 6
+    bits = np.indices((8, 8)).sum(axis=0) % 2 == 0
+    saved(Image.fromarray(bits), tmp_path / "bits" / "a" / "x.bmp")
+    np.testing.assert_array_equal(only(tmp_path / "bits"), bits[..., None] * 255)
+
+
+@pytest.mark.parametrize("first", ["grey", "colour"])
+def test_grey_pictures_become_coloured_beside_coloured_ones(tmp_path: Path, first: str) -> None:
+    names = ("x", "y") if first == "grey" else ("y", "x")
+    saved(Image.fromarray(GREYS), tmp_path / "p" / "a" / f"{names[0]}.png")
+    saved(Image.fromarray(COLOURS), tmp_path / "p" / "a" / f"{names[1]}.png")
+    images, columns, _ = read(tmp_path / "p")
+    for image, path in zip(images, columns["path"], strict=True):
+        np.testing.assert_array_equal(image, np.dstack([GREYS] * 3) if Path(path).stem == names[0] else COLOURS)
+    images, _, _ = read(tmp_path / "p", channels=1)
+    assert images.shape == (2, 6, 4, 1)
+
+
+def test_every_format_is_read_and_the_first_picture_of_an_animation(tmp_path: Path) -> None:
+    plain = Image.new("RGB", (4, 6), (250, 120, 0))
+    suffixes = ("png", "PNG", "jpg", "jpeg", "JPG", "webp", "gif", "bmp", "tif", "tiff")
+    for i, suffix in enumerate(suffixes):
+        more = {"save_all": True, "append_images": [Image.new("RGB", (4, 6))]} if suffix in ("gif", "webp") else {}
+        saved(plain, tmp_path / "p" / "a" / f"{i}.{suffix}", **more)
+    images, _, notes = read(tmp_path / "p")
+    assert len(images) == len(suffixes)
+    assert np.abs(images.astype(int) - np.array([250, 120, 0])).max() < 8
+    assert not notes
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    folder, grey = tmp_path / "p", Image.fromarray(GREYS)
+    saved(grey, folder / "cat" / "0.png")
+    saved(grey, folder / "cat" / "winter" / "old" / "1.png")
+    saved(grey, folder / "dog" / "2.png")
+    saved(grey, folder / "loose.png")
+    for hidden in (".ipynb_checkpoints/3.png", "__MACOSX/4.png", "cat/._0.png", "dog/.thumbnails/5.png"):
+        saved(grey, folder / hidden)
+    for other in ("cat/Thumbs.db", "cat/.DS_Store", "notes.txt", "dog/list.csv", "dog/raw.heic", "dog/raw2.heic"):
+        (folder / other).write_bytes(b"")
+    (folder / "fox" / "empty").mkdir(parents=True)
+    _, columns, notes = read(folder)
+    assert columns == {
+        "label": ["cat", "cat", "dog"],
+        "path": ["cat/0.png", "cat/winter/old/1.png", "dog/2.png"],
+    }
+    assert notes == (
+        "p: left out 6 hidden files or folders: .ipynb_checkpoints, __MACOSX, cat/.DS_Store, ...",
+        "p: left out 4 files that are no pictures: 2 .heic, 1 .txt, 1 .csv",
+        "p: left out 1 picture beside the class folders: loose.png",
+        "p: left out 1 class folder without pictures: fox",
+    )
+
+
+def test_a_link_back_to_the_folder_ends(tmp_path: Path) -> None:
+    saved(Image.fromarray(GREYS), tmp_path / "p" / "a" / "0.png")
+    (tmp_path / "p" / "a" / "again").symlink_to(tmp_path / "p")
+    images, _, _ = read(tmp_path / "p")
+    assert len(images) <= 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("pixels", [picture_decoder.MOST_PIXELS + 1, 4 * picture_decoder.MOST_PIXELS])
+def test_a_bomb_is_refused_by_name_and_limit(tmp_path: Path, pixels: int) -> None:
+    width = 20_000
+    saved(Image.new("1", (width, -(-pixels // width))), tmp_path / "p" / "a" / "bomb.png")
+    with pytest.raises(netc.Fault, match=r"bomb.png`(.|\n)*100,000,000 pixels, the limit"):
+        read(tmp_path / "p", size=(8, 8))
+
+
+def test_the_cache_knows_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    saved(Image.fromarray(GREYS), tmp_path / "p" / "a" / "0.png")
+    read(tmp_path / "p")
+    (before,) = (tmp_path / "cache" / "tables").iterdir()
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    read(tmp_path / "p")
+    (after,) = (tmp_path / "cache" / "tables").iterdir()
+    assert before != after
+
+
+def test_new_pictures_that_cannot_be_used_are_bad_rows(tmp_path: Path) -> None:
+    """A flat folder, with grey pictures for a model of coloured ones."""
+    folder = tmp_path / "new"
+    saved(Image.fromarray(GREYS), folder / "0.png")
+    (folder / "1.png").write_bytes(b"no picture")
+    saved(Image.fromarray(GREYS[:3]), folder / "2.png")
+    saved(Image.fromarray(COLOURS), folder / "3.png")
+    bad_rows = BadRows()
+    columns, _ = read_images(folder, "new", NOWHERE, {"shape": (6, 4, 3), "broken": "skip"}, bad_rows)
+    zeros = np.zeros_like(COLOURS)
+    np.testing.assert_array_equal(columns["image"], np.stack([np.dstack([GREYS] * 3), zeros, zeros, COLOURS]))
+    assert columns["path"].tolist() == ["0.png", "1.png", "2.png", "3.png"]
+    assert [problem.row for problem in bad_rows.problems.values()] == [2, 3]
+    assert "2.png` has 3 x 4 pixels: training has 6 x 4" in bad_rows.problems[3].reason
+    (folder / "0.png").unlink()
+    (folder / "3.png").unlink()
+    with pytest.raises(netc.Fault, match=r"cannot decode `.*1.png`"):
+        read_images(folder, "new", NOWHERE, {"shape": (6, 4, 3)}, BadRows())

@@ -1,0 +1,317 @@
+"""`netc new`: what columns are taken for, the exact text of files, and that what is written loads and trains."""
+
+import datetime
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import netc
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.dsl.parser import parse
+from netc.dsl.printer import print_file
+from netc.dsl.source import NOWHERE, Source
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import Dataset, load
+from netc.runtime.data.number_step import NumberForm
+from netc.runtime.data.spec import parse_data
+from netc.runtime.program import Program
+from netc.runtime.starting import starting_file as starting
+from netc.runtime.starting.cell_forms import date_formats, number_example
+from netc.runtime.starting.column_guess import Guess, guess_column
+from netc.runtime.starting.starting_file import Start, starting_file
+
+SEED = 20261128
+
+
+def write(path: Path, columns: dict[str, list[Any]]) -> Path:
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    quoted = [
+        '"' + str(cell).replace('"', '""') + '"' if set(str(cell)) & set(',"\n') else str(cell)
+        for row in rows
+        for cell in row
+    ]
+    width = len(columns)
+    path.write_text(
+        "".join(",".join(quoted[i : i + width]) + "\n" for i in range(0, len(quoted), width)), encoding="utf-8"
+    )
+    return path
+
+
+def trained(start: Start, folder: Path) -> Dataset:
+    """Loads the data of a first file and runs a step of training, by the reference interpreter."""
+    source = Source("m.net", start.text, folder / "m.net")
+    file = parse(source)
+    assert print_file(file) == start.text
+    model = elaborate(file, class_count=class_counter(file))
+    dataset = load(model, parse_data(model))
+    assert not dataset.warnings, dataset.warnings[0].render()
+    program = Program(model, backend="reference")
+    losses = program.steps(dataset.training(0, 1), np.arange(min(8, len(dataset.rows["train"]))), 1)
+    assert np.isfinite(losses.values["loss"]).all()
+    return dataset
+
+
+# ------------------------------------------------------------------ columns
+
+
+def column(cells: list[Any], is_target: bool = False, name: str = "a") -> Guess:
+    array = np.empty(len(cells), object)
+    array[:] = cells
+    return guess_column(name, array, is_target)
+
+
+DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(days=37 * i) for i in range(60)]
+COLUMNS: dict[str, tuple[Callable[[int], Any], str, tuple[str, ...]]] = {
+    "numbers": (lambda i: f"{i % 7}.5", "number", ()),
+    "ids": (lambda i: str(i + 100), "useless", ()),
+    "codes": (lambda i: f"C-{i * 7919}", "unique", ()),
+    "texts": (lambda i: f"the {i} of a long text", "text", ()),
+    "categories": (lambda i: "abc"[i % 3], "category", ()),
+    "blanks": (lambda i: (" a", "a", "b ")[i % 3], "category", ("strip",)),
+    "case": (lambda i: ("A", "a", "b")[i % 3], "category", ("lowercase",)),
+    "unicode": (lambda i: ("e\u0301", "\u00e9", "b")[i % 3], "category", ("normalize_unicode",)),
+    "constant": (lambda i: "x", "useless", ()),
+    "truths": (lambda i: ("true", "false")[i % 2], "category", ()),
+    "iso": (lambda i: DAYS[i].isoformat(), "date", ("date",)),
+    "moments": (lambda i: f"{DAYS[i].isoformat()} 12:3{i % 9}", "date", ("date",)),
+    "german": (lambda i: f"{DAYS[i]:%d.%m.%Y}", "date", ('date("%d.%m.%Y")',)),
+    "american": (lambda i: f"{DAYS[i]:%m/%d/%Y}", "date", ('date("%m/%d/%Y")',)),
+    "british": (lambda i: f"{DAYS[i]:%d/%m/%Y %H:%M}", "date", ('date("%d/%m/%Y %H:%M")',)),
+    "words": (lambda i: f"{DAYS[i]:%d %b %Y}", "date", ('date("%d %b %Y")',)),
+    "digits": (lambda i: f"{DAYS[i]:%Y%m%d}", "date", ('date("%Y%m%d")',)),
+    "money": (lambda i: f"€ {1000.5 * (i + 1):,.2f}", "number", ('number("€ 1,234.5")',)),
+    "kronor": (lambda i: f"{i + 1} 000 kr", "number", ('number("1 234 kr")',)),
+    "percent": (lambda i: f"{i / 3:.1f} %", "number", ('number("1.5 %")',)),
+    "european": (lambda i: f"{i}.000,{i}", "number", ('number("1.234,5")',)),
+    "kilograms": (lambda i: f"{i % 9 + 1}kg", "number", ('number("12 kg")',)),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_is_recognised(name: str) -> None:
+    cell, kind, steps = COLUMNS[name]
+    cells = [cell(i) for i in range(60)]
+    guess = column(cells)
+    assert (guess.kind, guess.steps, guess.missing) == (kind, steps, 0)
+    if kind not in ("number", "date"):
+        return
+    random.Random(SEED).shuffle(cells)
+    with_gaps = column([*cells, "", None, "NA", "?"])
+    assert (with_gaps.kind, with_gaps.steps, with_gaps.missing) == (kind, steps, 4)
+    assert with_gaps.marks == ("?", "NA")
+
+
+def test_rare_categories_have_a_number_of_rows() -> None:
+    guess = column([*["Paris"] * 60, *["Rome"] * 60, "Oslo", "Bern"])
+    assert (guess.kind, guess.rare, len(guess.labels)) == ("category", 5, 4)
+    assert column([*["Paris"] * 60, *["Rome"] * 60]).rare == 0
+    assert column([*["NA"] * 30, *["Paris"] * 30]).marks == (), "a category may be called NA"
+
+
+def test_targets() -> None:
+    rng = np.random.default_rng(SEED)
+    assert column([str(i % 3) for i in range(60)], is_target=True).kind == "class"
+    assert column([f"{x:.3f}" for x in rng.normal(size=60)], is_target=True).kind == "number"
+    skewed = column([f"€ {x:,.2f}" for x in rng.lognormal(8, 1.5, 200)], is_target=True)
+    assert (skewed.kind, skewed.is_skewed, skewed.steps) == ("number", True, ('number("€ 1,234.5")',))
+    assert not column([f"{x:.3f}" for x in rng.uniform(1, 9, 200)], is_target=True).is_skewed
+    assert column([f"name {i}" for i in range(60)], is_target=True).kind == "text"
+
+
+def test_ids_are_called_so_or_counted() -> None:
+    numbers = [str(i * 7919 % 1000) for i in range(60)]
+    assert column(numbers, name="salary").kind == "number"
+    for name in ("id", "customer_id", "customerId", "Unnamed: 0"):
+        assert column(numbers, name=name).kind == "useless"
+    assert column(numbers, name="paid").kind == "number"
+
+
+@pytest.mark.parametrize(
+    ("cells", "example"),
+    [
+        (["1.234", "2.345"], "1.5"),
+        (["1.234.567", "2.345"], "1.234.567"),
+        (["1,234", "12,345"], "1,234"),
+        (["1,5", "2,25"], "1,5"),
+        (["-€3", "€ 4"], "€ 12"),
+        (["CHF 5'000", "12"], "CHF 1'234"),
+        (["5%", "7 kg"], None),
+        (["A12", "A13"], None),
+        (["12:30"], None),
+        (["10.0.0.1"], None),
+    ],
+)
+def test_how_numbers_are_written(cells: list[str], example: str | None) -> None:
+    assert number_example(cells) == example
+
+
+def test_a_doubtful_date_says_so() -> None:
+    assert date_formats(["01/02/2020", "03/04/2021"]) == ("%d/%m/%Y", "%m/%d/%Y")
+    assert column(["01/02/2020", "03/04/2021"] * 20).note == "; %m/%d/%Y would fit too"
+    assert date_formats(["1999", "2001"]) == date_formats(["31.02.2020"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("example", "cell", "value"),
+    [
+        ("€ 1,234.50", "-€ 1,000.25", -1000.25),
+        ("12 %", "3.5%", 3.5),
+        ("12 %", "7", 7.0),
+        ("1.234,5", "1.500", 1500.0),
+        ("1,5", "1.500", None),
+        ("1 234,5 kr", "10\u00a0000 kr", 10000.0),
+        ("12 kg", "12 lb", None),
+        ("1.5", "inf", None),
+        ("1.5", "1_000", None),
+    ],
+)
+def test_the_number_of_a_cell(example: str, cell: str, value: float | None) -> None:
+    form = NumberForm.of(example)
+    assert form is not None
+    assert form.value(cell) == value
+
+
+def test_examples_that_are_not_clear() -> None:
+    for example in ("", "abc", "1,2,3.4.5", "1.2,3.4", "1'2 3"):
+        assert NumberForm.of(example) is None
+
+
+# ------------------------------------------------------------------ files
+
+
+def test_the_exact_text(golden: Any, tmp_path: Path) -> None:
+    draw = random.Random(SEED)
+    n = 120
+    data = write(
+        tmp_path / "orders.csv",
+        {
+            "order id": [f"{i}" for i in range(n)],
+            "day": [f"{DAYS[i % 60]:%d.%m.%Y}" if i % 9 else "" for i in range(n)],
+            "city": [("Paris", "Rome")[i % 2] if i > 1 else "Oslo" for i in range(n)],
+            "price": [f"$ {draw.uniform(1, 5000):,.2f}" for _ in range(n)],
+            "discount": [f"{draw.randrange(50)} %" for _ in range(n)],
+            "weight": [f"{draw.uniform(0, 9):.2f}" if i % 8 else "N/A" for i in range(n)],
+            "class": [draw.choice("xyz") for _ in range(n)],
+            "numbers": [draw.choice("uv") for _ in range(n)],
+            'the "note"': [f"a note on order {i}, and more" for i in range(n)],
+            "returned": ["yes" if i % 12 == 0 else "no" for i in range(n)],
+        },
+    )
+    start = starting_file("orders", data, None, tmp_path, NOWHERE, tries=False)
+    golden(Path(__file__).parent / "orders.net", start.text)
+    dataset = trained(start, tmp_path)
+    weights = dataset.parts["train"]["numbers_"]
+    assert len(weights)
+    assert start.left_out == (("order id", "it is a different whole number in every row: an id"),)
+
+
+def test_a_skewed_target_is_learned_as_its_logarithm(tmp_path: Path) -> None:
+    rng = np.random.default_rng(SEED)
+    x = rng.normal(size=100)
+    data = write(tmp_path / "t.csv", {"x": [f"{v:.3f}" for v in x], "price": [f"{v:.2f}" for v in np.exp(7 + 2 * x)]})
+    start = starting_file("m", data, None, tmp_path, NOWHERE, tries=False)
+    assert 'price = column("price") -> log -> standardize' in start.text
+    assert "few are very large, so that its logarithm is learned" in start.text
+    trained(start, tmp_path)
+
+
+def test_rare_classes_get_a_metric_that_fits(tmp_path: Path) -> None:
+    columns = {"x": [f"{i % 7}.5" for i in range(200)], "y": ["no" if i % 20 else "yes" for i in range(200)]}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert "# 5.0% of the rows are `yes`: accuracy alone says little\n  metric auc(logits, y)" in start.text
+    trained(start, tmp_path)
+    columns["y"] = ["c" if i % 20 == 0 else "ab"[i % 2] for i in range(200)]
+    start = starting_file("n", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert "metric f1(logits, y)" in start.text
+    trained(start, tmp_path)
+
+
+def test_names_are_used_if_there_is_nothing_else(tmp_path: Path) -> None:
+    names = [f"{a}{b}" for a in ("An", "Be", "Cla", "Do", "El") for b in ("na", "ra", "rk", "to", "nis", "mo")]
+    columns = {"name": names, "gender": ["mf"[i % 2] for i in range(len(names))]}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert 'name = column("name") -> ngrams(3, 1000)' in start.text
+    columns = {"id": [str(i) for i in range(30)], "y": ["ab"[i % 2] for i in range(30)]}
+    with pytest.raises(netc.Fault, match="has no column beside `y` that a network could learn from"):
+        starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+
+
+def test_a_column_that_fails_in_the_trial_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guess that is wrong is found by the trial; the file says why the column is not there."""
+    guess = starting.guess_column
+
+    def wrong_guess(name: str, cells: Any, is_target: bool) -> Guess:
+        return Guess(name, "number") if name == "words" else guess(name, cells, is_target)
+
+    monkeypatch.setattr(starting, "guess_column", wrong_guess)
+    columns = {
+        "x": [f"{i % 7}.5" for i in range(40)],
+        "words": [f"word {i % 3}" for i in range(40)],
+        "y": ["ab"[i % 2] for i in range(40)],
+    }
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE)
+    assert start.left_out == (("words", '"word 1" is not a number'),)
+    assert 'columns("x") -> standardize' in start.text
+    trained(start, tmp_path)
+
+
+def test_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(SEED)
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(0, 255, (20 + i, 24, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / label / f"{i}.png")
+    start = starting_file("m", tmp_path / "pets", None, tmp_path, NOWHERE, tries=False)
+    assert 'source = images("pets", size = (64, 64), channels = 3)' in start.text
+    trained(start, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(netc.Fault, match="has no folders with pictures"):
+        starting_file("m", tmp_path / "empty", None, tmp_path, NOWHERE)
+
+
+def test_a_text(tmp_path: Path) -> None:
+    (tmp_path / "tale.txt").write_text("Once upon a time, there was a text.\n" * 60, encoding="utf-8")
+    start = starting_file("m", tmp_path / "tale.txt", None, tmp_path, NOWHERE, tries=False)
+    assert 'source = text("tale.txt")' in start.text
+    trained(start, tmp_path)
+    write(tmp_path / "table.txt", {"x": list(range(30)), "y": [i % 2 for i in range(30)]})
+    with pytest.raises(netc.Fault, match="no column beside"):
+        starting_file("m", tmp_path / "table.txt", None, tmp_path, NOWHERE, tries=False)
+
+
+def test_a_series(tmp_path: Path) -> None:
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(days=i) for i in range(300)]
+    columns = {"day": [day.isoformat() for day in days], "load": [f"{5 + np.sin(i / 9):.3f}" for i in range(300)]}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert 'before = column("load") -> standardize -> window(24, 1)' in start.text
+    assert "split = ordered(" in start.text
+    trained(start, tmp_path)
+    columns["day"][7] = "2020-01-01"
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert "window" not in start.text
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_generated_tables(seed: int, tmp_path: Path) -> None:
+    """Random columns under odd names: the file loads without a warning and trains."""
+    draw = random.Random(SEED + seed)
+    names = ["in", "loss", "dense", "Größe", "日付", 'a "b"', "x\ty", "class", "1st", "size (cm)", "numbers", "\u202ex"]
+    draw.shuffle(names)
+    n = draw.randrange(80, 160)
+    columns: dict[str, list[Any]] = {}
+    for name in names[: draw.randrange(3, 9)]:
+        make = COLUMNS[draw.choice(list(COLUMNS))][0]
+        gap = draw.choice((0, 0, 7))
+        cells = [make(i % 60) if not gap or i % gap else "" for i in range(n)]
+        draw.shuffle(cells)
+        columns[name] = cells
+    columns["plain"] = [f"{draw.gauss(0, 3):.4f}" for _ in range(n)]
+    columns[names[-1]] = [draw.choice(("yes", "no", "perhaps")) for _ in range(n)]
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    trained(start, tmp_path)
