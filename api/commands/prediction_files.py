@@ -7,6 +7,7 @@ answer.
 import csv
 import io
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ Columns = Mapping[str, list[Any]]
 def refuse_suffix(out: Path | None) -> None:
     """Raises BadParameter (exit status 2) for a file whose suffix names no format. A device or a pipe takes
     csv; a folder cannot be written."""
-    if out is None or out.suffix in _FORMATS or (out.exists() and not out.is_file()):
+    if out is None or out.suffix in _FORMATS or (os.path.exists(out) and not os.path.isfile(out)):
         return
     import typer
 
