@@ -1,7 +1,8 @@
 """Prints the lowest versions that pyproject.toml declares, as constraints for pip.
 
-Takes the dependencies, those of the extra `onnx`, and those that the tests need to run. Linters, type checkers and the
-site's builder are left out, because CI uses their newest versions only: `python .ci/lowest.py >constraints.txt`.
+Takes the dependencies, those of the extras `onnx`, `xlsx` and `duckdb`, and those that the tests need to run. Linters,
+type checkers and the site's builder are left out, because CI uses their newest versions only:
+`python .ci/lowest.py >constraints.txt`.
 """
 
 import re
@@ -18,7 +19,9 @@ def lowest(pyproject: Path) -> Iterator[str]:
     """`NAME==VERSION` for each package, in order. Raises ValueError for a dependency without a lower bound."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for text in dict.fromkeys([*project["dependencies"], *extras["onnx"], *extras["test"]]):
+    for text in dict.fromkeys(
+        [*project["dependencies"], *extras["onnx"], *extras["xlsx"], *extras["duckdb"], *extras["test"]]
+    ):
         match = _REQUIREMENT.fullmatch(text)
         if match is None:
             raise ValueError(f"`{text}` in {pyproject} has no lower bound")

@@ -97,6 +97,8 @@ def _length(folder: Path) -> int:
 
 # Codes that no single file shows: when the message appears, and what to do.
 ELSEWHERE = {
+    "E0821": """`xlsx("t.xlsx")` needs the package fastexcel, and `sql("duckdb:///...", ...)` the package duckdb. They
+come with extras of netc: `pip install "netc[xlsx,duckdb]"`.""",
     "E0104": "`netc check nowhere.net`, or a file that is not UTF-8. Check the path; save the file as UTF-8.",
     "E0506": """`netc generate` asks a model for one step after another. It cannot use a model in which a step
 depends on later steps:
@@ -123,6 +125,14 @@ anything to be read; an editor shows this as information. Add the data's folder 
 says so. Under other rules some of the rows that a run was trained on would be in its test part, so `netc eval`,
 `netc report` and `netc train --resume` refuse the run. `netc predict` reads no parts and still works. Runs whose parts
 are separate files, or are named by a column, are not affected. Train the file again.""",
+    "E0843": """`netc train --resume RUN` ends with the bits of a run that was never stopped. It cannot if the data
+has other rows or cells than before, so it is refused. `--changed-data` resumes all the same, with the data as it is
+now; an epoch that was interrupted then begins anew. The fitted steps, such as means and classes, stay those of the
+run. To train on the new data alone, train the file again; `start_from` takes parameters over.""",
+    "W0841": """`netc eval` and `netc report` read the data as it is now, and it is not what the run was trained on:
+rows were added or taken out, or cells changed. A random split then divides other rows than in training, so that rows
+that the run has learned from may be in its test part. `split = hash("id", train = 0.8, test = 0.2)` keeps each row
+where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`.""",
     "E1001": """The folder is not a run; or the files of the run were changed or damaged after training; or another
 process is training in it; or the folder cannot be written. The message says which. `netc train` prints the folder
 of the run, and `netc runs` lists all runs.""",

@@ -4,15 +4,18 @@ Never a traceback, a wait, or code that runs. `pytest --long tests/test_hostile_
 """
 
 import gzip
+import importlib.util
 import io
 import json
 import os
 import pickle
 import random
 import re
+import sqlite3
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +153,46 @@ def net(template: str, reader: str, name: str, field: str = "", size: int = 0) -
     return text.replace("FIELD", field).replace("SIZE", str(size))
 
 
+def json_file() -> bytes:
+    return json.dumps(
+        [dict(zip(columns(), row, strict=True)) for row in zip(*columns().values(), strict=True)]
+    ).encode()
+
+
+def arrow_file() -> bytes:
+    stream = io.BytesIO()
+    polars.DataFrame(columns()).write_ipc(stream)
+    return stream.getvalue()
+
+
+def xlsx_file() -> bytes:
+    import openpyxl
+
+    book, stream = openpyxl.Workbook(), io.BytesIO()
+    for row in (columns(), *zip(*columns().values(), strict=True)):
+        book.active.append(list(row))
+    book.save(stream)
+    return stream.getvalue()
+
+
+def sqlite_file() -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("create table t (a, b, s, d, y)")
+        connection.executemany("insert into t values (?, ?, ?, ?, ?)", zip(*columns().values(), strict=True))
+        connection.commit()
+        return connection.serialize()
+
+
+QUERY = net(TABLE, "sql", "sqlite:///t.db").replace('t.db")', 't.db", "select * from t")')
 # a `.net` text, the file that is mutated, its content, and the other files that it needs
 SEEDS: dict[str, tuple[str, str, bytes, dict[str, bytes]]] = {
     "csv": (net(TABLE, "csv", "t.csv"), "t.csv", csv_file(), {}),
     "csv.gz": (net(TABLE, "csv", "t.csv.gz"), "t.csv.gz", gzip.compress(csv_file(), mtime=0), {}),
     "jsonl": (net(TABLE, "jsonl", "t.jsonl"), "t.jsonl", jsonl_file(), {}),
     "jsonl of sequences": (net(SEQUENCES, "jsonl", "t.jsonl"), "t.jsonl", sequences_file(), {}),
+    "json": (net(TABLE, "json", "t.json"), "t.json", json_file(), {}),
+    "arrow": (net(TABLE, "arrow", "t.arrow"), "t.arrow", arrow_file(), {}),
+    "sql": (QUERY, "t.db", sqlite_file(), {}),
     "parquet": (net(TABLE, "parquet", "t.parquet"), "t.parquet", parquet_file(), {}),
     "npz": (net(ARRAYS, "npz", "t.npz", "image", 12), "t.npz", npz_file(), {}),
     "npz, compressed": (net(ARRAYS, "npz", "t.npz", "image", 12), "t.npz", npz_file(np.savez_compressed), {}),
@@ -190,6 +227,8 @@ SEEDS: dict[str, tuple[str, str, bytes, dict[str, bytes]]] = {
         {f"{i}.png": picture("RGB", "PNG") for i in range(3)},
     ),
 }
+if importlib.util.find_spec("openpyxl") and importlib.util.find_spec("fastexcel"):
+    SEEDS["xlsx"] = (net(TABLE, "xlsx", "t.xlsx"), "t.xlsx", xlsx_file(), {})
 SPECIAL = (
     *(
         b"\0",
@@ -527,8 +566,9 @@ def places(folder: Path) -> dict[str, Path]:
 def test_paths_that_are_no_regular_files(reader: str, tmp_path: Path) -> None:
     """Nothing waits for the other end of a pipe, and a name that no file can have is a message."""
     (tmp_path / "file").write_text("x,y\n1,2\n", encoding="utf-8")
+    options = {"engine": "sqlite", "query": "select 1"} if reader == "sql" else {}
     for kind, path in places(tmp_path).items():
-        assert faults(reader, path).startswith("error[E0801]: "), kind
+        assert faults(reader, path, **options).startswith("error[E0801]: "), kind
 
 
 def test_pipes_in_folders(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def evaluate(
 
     opened = netc.open(run, threads)
     metrics = opened.evaluate(part)
+    options.warn(opened.data_changes, strict=False)
     for remark in opened.load_data().remarks.get(part, ()):
         say(f"note: {part}, {remark}", is_error=True)
     if as_json:

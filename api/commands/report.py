@@ -28,5 +28,7 @@ def report(
     from netc.runtime.runs.checkpoint import write_whole
 
     path = out or run / "report.html"
-    write_whole(path, page(netc.open(run, threads)).encode())
+    opened = netc.open(run, threads)
+    write_whole(path, page(opened).encode())
+    options.warn(opened.data_changes, strict=False)
     say(str(path))

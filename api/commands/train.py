@@ -1,6 +1,6 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, matrices, metrics_text, number, say, table
+from netc.commands.sweep import Outcome, compare, outcome
+from netc.commands.terminal import Ticker, matrices, metrics_text, say
 
 if TYPE_CHECKING:
     from netc.runtime.metric_values import MetricValue, Row
@@ -51,11 +52,14 @@ def train(
     fold: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")
     ] = None,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
+    ] = False,
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
     """Train a model. Ctrl-C, SIGTERM and SIGHUP save a checkpoint; `--resume RUN` continues it to the same bits.
-    `--set width=8,16,32` trains a run for each value.
+    `--set width=8,16,32` trains a run for each value, and compares them by the validation part.
 
     Example: netc train examples/iris.net --epochs 20
     """
@@ -64,23 +68,25 @@ def train(
         raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
     if fold is not None and resume is not None:
         raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
+    if changed_data and resume is None:
+        raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
     request = _Request(file, settings or [], epochs, out, fold, strict, threads)
     if len(combinations) == 1:
-        _train(request, resume)
+        _train(request, resume, changed_data)
         return
-    names, results = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, MetricValue]"]]()
+    names, outcomes = options.swept(settings), list[Outcome]()
     for settings_of_run in combinations:
         chosen = {
             name: value for name, value in (setting.split("=", 1) for setting in settings_of_run) if name in names
         }
-        if results:
+        if outcomes:
             say()
         say(", ".join(f"{name} = {value}" for name, value in chosen.items()))
         base = out or Path("runs") / (file or Path("model")).stem
         folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
-        results.append((chosen, _train(replace(request, settings=settings_of_run, out=folder))))
+        outcomes.append(outcome(chosen, *_train(replace(request, settings=settings_of_run, out=folder))))
     say()
-    _compare(names, results)
+    compare(outcomes)
 
 
 def _plain(value: str) -> str:
@@ -88,21 +94,10 @@ def _plain(value: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in value)
 
 
-def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], Mapping[str, MetricValue]]]") -> None:
-    """Prints the runs of a sweep as a table: the settings and the metrics of each."""
-    from netc.runtime.metric_names import watched
-
-    columns = [name for name, value in results[0][1].items() if isinstance(value, float) and watched(name) is None]
-    rows = [[*names, *columns]]
-    for chosen, metrics in results:
-        values = (metrics.get(name) for name in columns)
-        cells = (number(value) if isinstance(value, float) else "" for value in values)
-        rows.append([*(chosen[name] for name in names), *cells])
-    table(rows, right=range(len(names), len(rows[0])))
-
-
-def _train(request: _Request, resume: Path | None = None) -> "Mapping[str, MetricValue]":
-    """Trains one run, new or resumed. Returns its metrics on the test part, or those of the last epoch without one."""
+def _train(
+    request: _Request, resume: Path | None = None, may_change: bool = False
+) -> "tuple[Run, Mapping[str, MetricValue] | None]":
+    """Trains one run, new or resumed. Returns it with its metrics on the test part, None without one."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
@@ -110,7 +105,7 @@ def _train(request: _Request, resume: Path | None = None) -> "Mapping[str, Metri
     from netc.runtime.trainer import train as train_run
 
     if resume is not None:
-        run = _resumed(resume, request)
+        run = _resumed(resume, request, may_change)
     elif request.file is not None:
         run = _started(request.file, request)
     else:
@@ -141,16 +136,15 @@ def _train(request: _Request, resume: Path | None = None) -> "Mapping[str, Metri
                 say(f"interrupted; netc train --resume {run.folder} continues", is_error=True)
             raise
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    return _final_metrics(run)
+    return run, _tested(run)
 
 
-def _final_metrics(run: "Run") -> "Mapping[str, MetricValue]":
-    """Evaluates a trained run on the test part and prints it. Without one, returns the metrics of the last epoch."""
+def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
+    """Evaluates a trained run on the test part, if there is one, and prints the metrics."""
     from netc.runtime.trainer import refuse_lost_loss
 
     if "test" not in run.load_data().parts:
-        last = run.metrics[-1] if run.metrics else {}
-        return {name: value for name, value in last.items() if name not in _NO_METRICS}
+        return None
     tested = run.evaluate("test")
     refuse_lost_loss(run, "test", tested)
     say(f"test  {metrics_text(tested)}")
@@ -185,13 +179,15 @@ def _started(file: Path, request: _Request) -> "Run":
     return run
 
 
-def _resumed(resume: Path, request: _Request) -> "Run":
+def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
     """Opens a run to continue it, with a changed file if the request names one."""
     from netc.runtime.runs import run as runs
-    from netc.runtime.runs.resume import adopt, has_changed
+    from netc.runtime.runs.resume import adopt, has_changed, take_data
 
     run = runs.open_run(resume, request.threads, to_train=True)
     if request.file is not None:
+        if not may_change:
+            take_data(run, may_change)  # refuses before anything of the run is changed
         fold = run.info.fold if run.info is not None else None
         for change in adopt(run, options.load(request.file, request.settings, fold=fold)[0]):
             say(f"changed: {change.what}")
@@ -200,5 +196,10 @@ def _resumed(resume: Path, request: _Request) -> "Run":
         say(f"{changed} has changed since; `netc train {changed} --resume {resume}` continues with the changed file")
     run.model = replace(run.model, train=replace(run.model.train, epochs=request.epochs or run.model.train.epochs))
     run.load_data()
+    changes = run.data_changes
+    epoch = take_data(run, may_change)
+    options.warn(changes, strict=False)
+    if epoch is not None:
+        say(f"epoch {epoch} begins anew")
     say(f"resuming {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
     return run

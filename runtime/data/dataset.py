@@ -35,6 +35,7 @@ class Dataset:
 
     `spec` is the data block with the names of all columns. `rows` are the numbers that the rows of each part have in
     their file; `notes` are what a user should know about the files, `remarks` about the cells of each part but `train`.
+    `rows_by_source` says how many rows each source has, by its path in the text.
     """
 
     spec: DataSpec
@@ -45,6 +46,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     remarks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     augmentations: dict[str, tuple[AugmentationSpec, ...]] = dataclasses.field(default_factory=dict)
+    rows_by_source: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def training(self, seed: int, epoch: int) -> dict[str, Field]:
         """The training part with the augmentations of an epoch."""
@@ -113,6 +115,7 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         tuple(dict.fromkeys(note for part in parts.values() for note in part.table.notes)),
         {name: part.remarks.notes() for name, part in parts.items() if name != "train"},
         {name: specs for name, specs in augmentations.items() if specs},
+        {part.table.name: len(part.table) for part in parts.values()},
     )
 
 

@@ -13,12 +13,16 @@ Constants = Mapping[str, object]  # the values of the file's `let`s
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """`csv("data/cars.csv")`: a reader and a path as written; `options` are the settings of `images`."""
+    """`csv("data/cars.csv", delimiter = ";")`: a reader, a path as written, and options of the reader.
+
+    `others` are further paths. A path may stand for several files: `parts/*.csv`.
+    """
 
     reader: str
     path: str
     span: Span
     options: tuple[tuple[str, Any], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,9 @@ class Columns:
         for name in request.needed(self._columns):
             rows, cells = self._columns[name]
             is_text = request.needs_text(name)
-            is_full = len(cells) == count
-            columns[name] = column_of(cells, is_text) if is_full else SparseColumn.of(count, rows, cells, is_text)
+            marks = request.options.get("missing", ())
+            if len(cells) == count:
+                columns[name] = column_of(cells, is_text, marks)
+            else:
+                columns[name] = SparseColumn.of(count, rows, cells, is_text, marks)
         return Table(request.shown, columns, RowNumbers.from_gaps(1, self._gaps), names=tuple(self._columns))

@@ -14,9 +14,9 @@ from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.pipeline import Part, columns_of, shape_of_pictures
-from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, Uses
 from netc.runtime.data.series import Series, series_of, series_spec
+from netc.runtime.data.sources import read_source
 from netc.runtime.data.split import chunks_of, class_numbers, divide
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array
@@ -91,11 +91,9 @@ def _read_table(
     origin: SourceSpec, spec: DataSpec, source: Source, pictures: tuple[int, int, int] | None = None
 ) -> Table:
     """The table of a source. `pictures` is the shape of those in other parts."""
-    path, options = source.folder / origin.path, dict(origin.options)
     if pictures is not None and origin.reader == "images":
-        options["shape"] = pictures
-    table = read(origin.reader, path, origin.path, origin.span, uses_of(spec, spec.fields), options)
-    return with_words(table, spec)
+        origin = replace(origin, options=(*origin.options, ("shape", pictures)))
+    return with_words(read_source(origin, source.folder, uses_of(spec, spec.fields)), spec)
 
 
 def with_words(table: Table, spec: DataSpec) -> Table:

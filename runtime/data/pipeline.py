@@ -50,7 +50,7 @@ class Part:
     @property
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
-        return self.table.rows.of(self.rows)
+        return self.table.numbers(self.rows)
 
     def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
         """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
@@ -105,13 +105,13 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
     impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
     takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
-    for rows in chunks_of(part.rows):
+    for file, rows in (piece for chunk in chunks_of(part.rows) for piece in table.by_file(chunk)):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
         cells = [column[rows] for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        numbers_in_file = table.rows.of(rows)
-        location = Location(table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
+        numbers_in_file = table.numbers(rows)
+        location = Location(file, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence:
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:

@@ -1,5 +1,6 @@
 """The cells of columns of polars, by the rules of `cell_text.py`: as numbers, or as texts and labels."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import polars
 
 from netc.runtime.data.cell_text import BLANKS, NAN, CellRules, cleaned, cleaner, label_of
 from netc.runtime.data.request import Use
+
+_MIDNIGHT = re.compile(r" 00:00:00(?:\.0+)?$|\.0+$")  # what a date has no need of
 
 
 def numbers(name: str, dtype: polars.DataType, rules: CellRules) -> polars.Expr:
@@ -41,4 +44,6 @@ def texts(column: polars.Series, use: Use, rules: CellRules) -> list[str | None]
         labels = {number: None if number is None else label_of(kind(number)) for number in set(floats)}
         return [labels[number] for number in floats]
     cells = column.cast(polars.String).to_list()
+    if isinstance(column.dtype, polars.Datetime):
+        cells = [None if cell is None else _MIDNIGHT.sub("", cell) for cell in cells]
     return cleaned(cells, cleaner(rules, Use.LABELS in use, Use.TEXT in use))

@@ -85,6 +85,13 @@ def _encoding(node: syntax.Expression, constants: Constants) -> str:
     fault("E0303", "`encoding` is the name of an encoding in quotes", node.span, hint=_ENCODINGS)
 
 
+def _sheet(node: syntax.Expression, constants: Constants) -> str:
+    value = _value(node, constants)
+    if not isinstance(value, str) or not value:
+        fault("E0303", "`sheet` is the name of a sheet in quotes", node.span, hint='sheet = "Sheet1"')
+    return value
+
+
 def _size(node: syntax.Expression, constants: Constants) -> tuple[int, int]:
     entries = [entry.value for entry in node.entries] if isinstance(node, syntax.Tuple) else []
     numbers = [constant_value(entry, constants) for entry in entries]
@@ -137,4 +144,11 @@ _IMAGES: Mapping[str, Option] = {
     "ground": Option(_ground, 'ground = "white"'),
     "broken": Option(_broken, "broken = skip"),
 }
-OPTIONS: Mapping[str, Mapping[str, Option]] = {"csv": _CSV, "images": _IMAGES}  # by reader
+OPTIONS: Mapping[str, Mapping[str, Option]] = {
+    "csv": _CSV,
+    "jsonl": {"missing": MISSING},
+    "json": {"missing": MISSING},
+    "xlsx": {"sheet": Option(_sheet, 'sheet = "Sheet1"'), "missing": MISSING},
+    "sql": {"missing": MISSING},
+    "images": _IMAGES,
+}  # by reader

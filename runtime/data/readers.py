@@ -20,7 +20,7 @@ from netc.runtime.data.npz import read_arrays
 from netc.runtime.data.picture_decoder import FORMATS
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.request import AS_NUMBERS, Request, Uses
-from netc.runtime.data.table import Table, table_of
+from netc.runtime.data.table import Table, plain_cells, table_of
 
 Options = Mapping[str, Any]  # of a source, by name
 Read = Callable[[Request], Table]
@@ -71,6 +71,30 @@ def _read_jsonl(request: Request) -> Table:
     return read_jsonl(request)
 
 
+def _read_json(request: Request) -> Table:
+    from netc.runtime.data.json_reader import read_json
+
+    return read_json(request)
+
+
+def _read_arrow(request: Request) -> Table:
+    from netc.runtime.data.arrow_reader import read_arrow
+
+    return read_arrow(request)
+
+
+def _read_xlsx(request: Request) -> Table:
+    from netc.runtime.data.xlsx_reader import read_xlsx
+
+    return read_xlsx(request)
+
+
+def _read_sql(request: Request) -> Table:
+    from netc.runtime.data.sql_reader import read_sql
+
+    return read_sql(request)
+
+
 def _read_text(request: Request) -> Table:
     from netc.runtime.data.text_reader import read_text
 
@@ -86,6 +110,9 @@ def _read_idx(request: Request) -> Table:
 def read_npz(request: Request) -> Table:
     """The arrays of an .npz archive as columns."""
     arrays = read_arrays(request.path, request.shown, request.span)
+    for name, array in arrays.items():
+        if array.ndim == 1 and array.dtype != object and request.needs_text(name):
+            arrays[name] = plain_cells(array.tolist(), is_text=True)
     return table_of(request.shown, arrays, "arrays", request.span)
 
 
@@ -106,7 +133,28 @@ READERS = {
             "jsonl",
             "A JSON object a line, also as .gz; lists of one shape are arrays.",
             _read_jsonl,
-            (".jsonl",),
+            (".jsonl", ".ndjson"),
+            others=(".json", ".txt"),
+        ),
+        Reader("json", "A list of JSON objects, also as .gz; lists of one shape are arrays.", _read_json, (".json",)),
+        Reader(
+            "arrow",
+            "A table in Arrow's IPC format, which is that of Feather too.",
+            _read_arrow,
+            (".arrow", ".feather", ".ipc"),
+        ),
+        Reader(
+            "xlsx",
+            "A sheet of a workbook (the first one, or sheet = NAME); needs the extra `xlsx`.",
+            _read_xlsx,
+            (".xlsx", ".xlsm"),
+        ),
+        Reader(
+            "sql",
+            'The rows of a query: sql("sqlite:///shop.db", "select ..."), or "duckdb:///..." with the extra `duckdb`. '
+            "It only reads.",
+            _read_sql,
+            others=(".db", ".sqlite", ".sqlite3", ".duckdb"),
         ),
         Reader("npz", "NumPy arrays by name; no Python objects.", read_npz, (".npz",)),
         Reader(

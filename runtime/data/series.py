@@ -84,7 +84,7 @@ def _refuse_equal_times(table: Table, described: SeriesSpec, order: Array, group
     is_equal[1:] &= np.diff(groups[order]) == 0
     if is_equal.any():
         place = int(np.flatnonzero(is_equal)[0])
-        first, second = sorted(table.rows.of(order[place - 1 : place + 1]).tolist())
+        first, second = sorted(table.numbers(order[place - 1 : place + 1]).tolist())
         note = f"`{table.name}`, rows {first} and {second}, column `{shown_cell(described.time or '')}`"
         hint = 'by("...") names the column that tells series apart'
         fault("E0841", "two rows of a series have the same time", described.span, note, hint=hint)
@@ -95,7 +95,7 @@ def _times(table: Table, name: str, described: SeriesSpec) -> Array:
     column = table.column(name, described.span)
     times = np.empty(len(table))
     for rows in chunks_of(np.arange(len(table))):
-        cells, location = column[rows], Location(table.name, (name,), table.rows.of(rows), described.span)
+        cells, location = column[rows], Location(table.name, (name,), table.numbers(rows), described.span)
         require_cells(cells, rows, table, name, described.span)
         times[rows] = _seconds(cells, location) if described.has_dates else numbers(cells, location)
     return times

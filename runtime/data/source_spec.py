@@ -11,6 +11,7 @@ from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.readers import READERS
+from netc.runtime.data.sql_reader import SCHEMES
 
 
 def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
@@ -19,11 +20,16 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     if name not in READERS:
         fact = f"there is no reader `{name or node.span.text}`"
         fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS, Kind.READER))
-    paths = [argument for argument in arguments if argument.name is None]
-    if len(paths) != 1 or not isinstance(path := constant_value(paths[0].value, constants), str):
-        fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
-    allowed = OPTIONS.get(name, {})
+    places = [argument for argument in arguments if argument.name is None]
+    texts = [constant_value(argument.value, constants) for argument in places]
     options: dict[str, Any] = {}
+    if name == "sql":
+        path, options = _query(texts, node.span)
+    else:
+        if not texts or not all(isinstance(text, str) for text in texts):
+            fault("E0301", f"`{name}` takes a path in quotes", node.span, hint=f'{name}("data/...")')
+        path = texts[0]
+    allowed = OPTIONS.get(name, {})
     for argument in arguments:
         if argument.name is not None:
             key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
@@ -34,7 +40,21 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
                 fault("E0601", f"`{key}` is set twice", argument.span)
             options[key] = allowed[key].parse(argument.value, constants)
     _refuse_same_characters(options, node.span)
-    return SourceSpec(name, path, paths[0].span, tuple(options.items()))
+    others = tuple(texts[1:]) if name != "sql" else ()
+    return SourceSpec(name, path, places[0].span, tuple(options.items()), others)
+
+
+def _query(texts: list[Any], span: Span) -> tuple[str, dict[str, Any]]:
+    """The path of a database, and the options that say how it is read. Faults E0301 and E0303."""
+    hint = 'sql("sqlite:///shop.db", "select ... from ...")'
+    if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        fault("E0301", "`sql` takes a database and a query in quotes", span, hint=hint)
+    url, query = texts
+    scheme = next((scheme for scheme in SCHEMES if url.startswith(scheme)), None)
+    if scheme is None or not url.removeprefix(scheme):
+        schemes = " or ".join(f"`{scheme}PATH`" for scheme in SCHEMES)
+        fault("E0303", f"a database is named by {schemes}", span, hint=hint)
+    return url.removeprefix(scheme), {"engine": SCHEMES[scheme], "query": query}
 
 
 _CHARACTERS = ("delimiter", "decimal", "thousands", "quote", "comment")

@@ -167,7 +167,7 @@ def require_cells(cells: Array, rows: Array, table: Table, name: str, span: Span
     """Faults E0803 at the first row that has no cell in the column that the split or the series reads."""
     is_empty = is_missing(cells).reshape(len(rows), -1).any(axis=1)
     if is_empty.any():
-        row = int(table.rows.of(rows[np.flatnonzero(is_empty)[:1]])[0])
+        row = int(table.numbers(rows[np.flatnonzero(is_empty)[:1]])[0])
         note = f"`{table.name}`, row {row}, column `{cell(name)}`; {int(is_empty.sum())} in all"
         fault("E0803", "a value is missing", span, note, hint="each row needs a cell here, which decides where it goes")
 
@@ -196,7 +196,7 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
         cells = np.array(texts_of(column[chunk]), object)
         for name in sorted(set(cells)):
             if name not in PARTS:
-                row = int(table.rows.of(chunk[np.flatnonzero(cells == name)[:1]])[0])
+                row = int(table.numbers(chunk[np.flatnonzero(cells == name)[:1]])[0])
                 fault(
                     "E0803",
                     f'"{cell(name)}" is no part',

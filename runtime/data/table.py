@@ -1,7 +1,7 @@
 """A table: columns of equal length by name, with the number that its first row has in the file."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,10 @@ class SparseColumn:
     cells: Array
 
     @classmethod
-    def of(cls, count: int, rows: Iterable[int], cells: list[Any], is_text: bool) -> "SparseColumn":
-        return cls(count, np.fromiter(rows, np.int64), plain_cells(cells, is_text))
+    def of(
+        cls, count: int, rows: Iterable[int], cells: list[Any], is_text: bool, marks: Sequence[str]
+    ) -> "SparseColumn":
+        return cls(count, np.fromiter(rows, np.int64), plain_cells(cells, is_text, marks))
 
     def __len__(self) -> int:
         return self.count
@@ -45,7 +47,38 @@ class SparseColumn:
         return result
 
 
-Column = Array | TextColumn | SparseColumn
+@dataclass(frozen=True, slots=True)
+class StackedColumn:
+    """A column of several files, one after the other. Indexed by row numbers it is an array."""
+
+    parts: tuple["Array | TextColumn | SparseColumn", ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, rows: Any) -> Array:
+        selected = np.arange(len(self))[rows]
+        flat = selected.ravel()
+        ends = np.cumsum([len(part) for part in self.parts])
+        which = np.searchsorted(ends, flat, "right")
+        result: Array | None = None
+        for number in np.unique(which):
+            start = ends[number] - len(self.parts[number])
+            cells = self.parts[number][flat[which == number] - start]
+            if result is None:
+                result = np.empty((len(flat), *cells.shape[1:]), cells.dtype)
+            if cells.shape[1:] != result.shape[1:]:
+                raise ValueError("the files have arrays of different shapes")
+            if cells.dtype != result.dtype:
+                has_objects = object in (cells.dtype, result.dtype)
+                result = result.astype(object if has_objects else np.result_type(cells, result))
+            result[which == number] = cells
+        if result is None:
+            return self.parts[0][flat].reshape(selected.shape)
+        return result.reshape(*selected.shape, *result.shape[1:])
+
+
+Column = Array | TextColumn | SparseColumn | StackedColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +87,9 @@ class Table:
     missing.
 
     `rows` are the numbers of the rows in the file. `notes` and `warnings` are what a user should know. `names` are all
-    columns of the file, if only some were read, and `options` those of its reader that were found in the file.
-    `bad_rows` are those of new data that the reader could not read: their cells mean nothing.
+    columns of the file, if only some were read, and `options` those of its reader that were found in the file. `files`
+    are the tables of several files, one after the other, that this one consists of. `bad_rows` are those of new data
+    that the reader could not read: their cells mean nothing.
     """
 
     name: str
@@ -65,10 +99,37 @@ class Table:
     names: tuple[str, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
+    files: tuple["Table", ...] = ()
     bad_rows: BadRows | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+    def numbers(self, rows: Array) -> Array:
+        """The numbers that rows have in their file."""
+        if not self.files:
+            return self.rows.of(rows)
+        result = np.empty(len(rows), np.int64)
+        starts = self._starts()
+        which = np.searchsorted(starts, rows, "right") - 1
+        for number in np.unique(which):
+            is_here = which == number
+            result[is_here] = self.files[number].rows.of(rows[is_here] - starts[number])
+        return result
+
+    def by_file(self, rows: Array) -> Iterator[tuple[str, Array]]:
+        """Cuts rows where the next one is in another file, and yields the pieces with the name of their file."""
+        if not self.files or not len(rows):
+            yield self.name, rows
+            return
+        which = np.searchsorted(self._starts(), rows, "right") - 1
+        for piece in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(which)) + 1):
+            yield self.files[which[piece[0]]].name, rows[piece]
+
+    def _starts(self) -> Array:
+        """The position of the first row of each file."""
+        lengths = [len(table) for table in self.files]
+        return np.cumsum([0, *lengths[:-1]])
 
     def column(self, name: str, span: Span) -> Column:
         """A column by its name. Faults E0802 at `span` if there is none."""
@@ -93,7 +154,7 @@ def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) ->
     return Table(shown, columns)
 
 
-def column_of(cells: list[Any], is_text: bool = False) -> Array:
+def column_of(cells: list[Any], is_text: bool = False, marks: Sequence[str] = ()) -> Array:
     """A column of any cells: numbers if all are numbers, an array if all are lists of one shape, else objects.
 
     With `is_text` numbers are texts, as labels are spelled.
@@ -105,22 +166,22 @@ def column_of(cells: list[Any], is_text: bool = False) -> Array:
             return np.asarray(cells, np.float64)
     except (ValueError, TypeError, OverflowError):
         pass
-    return plain_cells(cells, is_text)
+    return plain_cells(cells, is_text, marks)
 
 
-def plain_cells(cells: list[Any], is_text: bool = False) -> Array:
+def plain_cells(cells: list[Any], is_text: bool = False, marks: Sequence[str] = ()) -> Array:
     """A column of the cells as objects: None where one is missing, booleans as the texts "true" and "false".
 
     With `is_text` numbers are texts, as labels are spelled.
     """
     result = np.empty(len(cells), object)
-    result[:] = [_plain_cell(cell, is_text) for cell in cells]
+    result[:] = [_plain_cell(cell, is_text, marks) for cell in cells]
     return result
 
 
-def _plain_cell(cell: Any, is_text: bool) -> Any:
+def _plain_cell(cell: Any, is_text: bool, marks: Sequence[str]) -> Any:
     if isinstance(cell, str):
-        return None if is_missing_text(cell) else cell
+        return None if is_missing_text(cell, marks) else cell
     if isinstance(cell, float) and math.isnan(cell):
         return None
     return label_of(cell) if isinstance(cell, bool) or (is_text and isinstance(cell, int | float)) else cell

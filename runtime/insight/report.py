@@ -43,6 +43,8 @@ def page(run: Run) -> str:
 def _sections(run: Run) -> Iterator[Section]:
     """All sections of the page in order."""
     part = _part(run)
+    for change in run.data_changes:
+        yield Note(f"{change.title}; {change.hint}" if change.hint else change.title)
     if part is not None:
         yield from _summary(part, run.evaluate(part))
     if run.metrics:

@@ -13,12 +13,14 @@ from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import TRAINED, ResultKind
 from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
 from netc.runtime.data.spec import parse_data
-from netc.runtime.runs.run import Run, rewrite_model
+from netc.runtime.runs.checkpoint import Progress
+from netc.runtime.runs.data_changes import refusals
+from netc.runtime.runs.run import Run, rewrite_model, rewrite_sources
 from netc.runtime.settings import places_of_settings
 
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
@@ -135,6 +137,32 @@ def _first_difference(old: Model, new: Model) -> tuple[Span, str]:
 
 def _first_line(span: Span) -> Span:
     return replace(span, end=span.start + len(span.text.splitlines()[0]))
+
+
+def take_data(run: Run, may_change: bool) -> int | None:
+    """Load the data of a run that is to be resumed.
+
+    Faults E0843 if the data has changed since the run was trained, because it could not end with the same bits. With
+    `may_change` the run goes on with the data as it is now. An epoch that was interrupted then begins anew, and its
+    number is returned; otherwise None.
+    """
+    fields, progress = run.load_data().parts["train"], run.progress
+    if run.data_changes and not may_change:
+        raise Fault(refusals(run.data_changes, run.folder))
+    count = len(next(iter(fields.values())))
+    is_lost = 0 < count <= progress.step * run.model.train.samples_per_step
+    if is_lost and not may_change:
+        note = f"it had seen {progress.samples:,} samples, and the training part has {count:,}"
+        hint = f"netc train --resume {run.folder} --changed-data begins the epoch anew"
+        title = "the epoch that was interrupted has no samples left"
+        fault("E0843", title, run.spec.source.span, note, hint=hint)
+    if not run.data_changes and not is_lost:
+        return None
+    rewrite_sources(run)
+    if not progress.step:
+        return None
+    run.progress = Progress(epoch=progress.epoch)
+    return progress.epoch + 1
 
 
 def has_changed(run: Run) -> Path | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, fault
 from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
@@ -24,11 +24,11 @@ from netc.runtime.data.declarations import DIVISION, DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
 from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
 from netc.runtime.data.raw_data import raw_table
+from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
-from netc.runtime.data.windows import is_series
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
@@ -46,6 +46,7 @@ from netc.runtime.runs.checkpoint import (
     save_checkpoint,
     write_whole,
 )
+from netc.runtime.runs.data_changes import changes_of, records_of, require_division
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 class Run:
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
+    `data_changes` are warnings about data that has changed since training; `load_data` finds them.
+
     Several threads may use one run, as they may use its program.
     """
 
@@ -72,6 +75,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
     info: RunInfo | None = None
+    data_changes: tuple[Diagnostic, ...] = ()
     loaded: "StartReport | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
@@ -108,21 +112,12 @@ class Run:
             if self.dataset is None:
                 if self.model.data is None:
                     fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
-                self._require_division()
+                if self.info is not None:
+                    require_division(self.folder, self.spec, self.info)
                 self.dataset = load(self.model, self.spec, self.states)
+                if self.info is not None:
+                    self.data_changes = changes_of(self.dataset, self.model.source.folder, self.info.sources)
             return self.dataset
-
-    def _require_division(self) -> None:
-        """Fault E0842 if an earlier netc put rows into other parts than this one would.
-
-        Rows that the run was trained on would then be in its test part.
-        """
-        is_divided = self.spec.split.is_division or is_series(self.spec.fields.values())
-        if is_divided and self.info is not None and self.info.division != DIVISION:
-            title = f"`{self.folder}` was trained by another version of netc, which divided the data in another way"
-            versions = f"netc {self.info.versions.get('netc', '')}"
-            hint = "it can predict; train it again to evaluate or to resume it"
-            fault("E0842", title, self.spec.split.span, versions, hint=hint)
 
     @property
     def fitted(self) -> Fitted:
@@ -236,16 +231,17 @@ def start(model: Model, path: Path, overrides: Mapping[str, Any], dataset: Datas
     program.fit(dataset.parts["train"])
     with new_folder(path) as folder:
         run = Run(folder, model, dataset.spec, dataset.states, program, dataset=dataset)
+        sources = records_of(dataset, model.source.folder)
         if model.train.start_from is not None:
             from netc.runtime.runs.start_from import start_from
 
-            run.loaded = start_from(model, model.train.start_from, program)
-        _write_all(run, overrides)
+            run.loaded = start_from(model, model.train.start_from, program, sources)
+        _write_all(run, overrides, sources)
         run.folder = with_free_name(folder, path)
     return run
 
 
-def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
+def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceRecord, ...]) -> None:
     """Write every file of a new run."""
     from importlib.metadata import version
 
@@ -266,6 +262,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         from_arrays=model.data is None,
         division=DIVISION,
         fold=run.spec.split.fold if run.spec.split.way == "folds" else None,
+        sources=sources,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
         hashes={MODEL: [digest(text)], STATES: [digest(states)]},
     )
@@ -287,6 +284,14 @@ def rewrite_model(run: Run, model: Model) -> None:
     write_whole(run.folder / MODEL, text)
     info.hashes[MODEL] = [digest(text)]
     write_whole(run.folder / INFO, encoded(info))
+
+
+def rewrite_sources(run: Run) -> None:
+    """Note in run.json what the run's data is now, on which its training goes on."""
+    info, _, _ = read_info(run.folder)
+    info.sources = records_of(run.load_data(), run.model.source.folder)
+    write_whole(run.folder / INFO, encoded(info))
+    run.info, run.data_changes = info, ()
 
 
 def _require_plugins(folder: Path, info: RunInfo) -> None:

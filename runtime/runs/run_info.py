@@ -12,6 +12,7 @@ import msgspec
 from netc.dsl.quoting import json_text
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.data.steps import STEPS
 from netc.runtime.typed_json import converted, parsed
 
@@ -41,6 +42,7 @@ class RunInfo(msgspec.Struct, kw_only=True):
     from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
     division: int = 1  # the version of the rules by which rows were divided (DIVISION)
     fold: int | None = None  # the validation part of a split into folds
+    sources: tuple[SourceRecord, ...] = ()  # the files that the run was trained on, as they were then
     hash: str = ""
 
 

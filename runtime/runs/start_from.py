@@ -1,14 +1,17 @@
 """`start_from`: the parameters and states of another run, by name, as the initial ones of a model."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from netc.compiler.model import Model, StartFrom
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
+from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, read_checkpoint
+from netc.runtime.runs.data_changes import changes_since_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class StartReport:
     new: tuple[str, ...]
     unused: tuple[str, ...]
     of_another_shape: tuple[str, ...]
+    data_changes: tuple[str, ...] = ()  # of files that both runs were trained on
 
     def describe(self) -> str:
         parts = [
@@ -33,11 +37,11 @@ class StartReport:
             )
             if names or what == "loaded"
         ]
-        return f"from {self.path}: " + ", ".join(parts)
+        return "\n".join([f"from {self.path}: {', '.join(parts)}", *self.data_changes])
 
 
-def start_from(model: Model, setting: StartFrom, program: Program) -> StartReport:
-    """Load all parameters and states, or those that match `only`.
+def start_from(model: Model, setting: StartFrom, program: Program, sources: Iterable[SourceRecord] = ()) -> StartReport:
+    """Load all parameters and states, or those that match `only`. `sources` is what the new run's data is now.
 
     Faults E1003 if one of them is missing on one side, or has another shape.
     """
@@ -64,6 +68,7 @@ def start_from(model: Model, setting: StartFrom, program: Program) -> StartRepor
         tuple(name for name in mine if name not in owned),
         tuple(name for name in owned if name not in mine),
         other,
+        changes_since_run(folder, setting.path, model.source.folder, sources),
     )
     refused = [name for name in (*report.new, *report.unused, *other) if is_asked_for(name)]
     if refused or not report.loaded:
