@@ -112,7 +112,7 @@ def train(
 
     `overrides` are the constants that the model was loaded with; the run needs them to be opened again. If this is
     called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
-    KeyboardInterrupt, the end of the process, or your own handler.
+    KeyboardInterrupt, the end of the process, or your own handler. Raises ValueError for less than 1 epoch.
     """
     from dataclasses import replace
 
@@ -122,12 +122,17 @@ def train(
     from netc.runtime.program import Program
     from netc.runtime.runs.run import start
     from netc.runtime.trainer import train as train_run
+    from netc.runtime.training.checks import check_training
 
-    model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
+    if epochs is not None:
+        if epochs < 1:
+            raise ValueError(f"epochs is at least 1, not {epochs}")
+        model = replace(model, train=replace(model.train, epochs=epochs))
     if data is not None:
         model = replace(model, data=None)
     program = Program(model, threads=threads)
     dataset = load_data(model, parse_data(model)) if data is None else from_arrays(model, array_spec(model), data)
+    check_training(model, dataset)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
     run = start(model, Path(out), overrides or {}, dataset, program)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.library import LIBRARIES
-from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Graph
@@ -110,6 +110,7 @@ def _forms() -> Iterator[Entry]:
         "arange": "arange(n)",
         "weights": 'weights("pattern")',
         "weighted": "weighted(e, w)",
+        "batch_share": "batch_share()",
         "class_weights": "class_weights(label)",
         "fitted": "fitted(x)",
         "size": "size(label)",
@@ -143,8 +144,9 @@ def _settings() -> Iterator[Entry]:
         keys = rule.numbers.items()
         shown = ", ".join(key if default is None else f"{key} = {_value(default)}" for key, default in keys)
         yield Entry(name, "optimizer", f"{name}({shown})", rule.doc, _by(name))
-    for name, count in INITIALISERS.items():
-        signature = f"{name}({', '.join(_NUMBERS[name])})" if count else name
+    for name, numbers in INITIALISERS.items():
+        shown = ", ".join((*numbers, "...") if name == "constant" else numbers)
+        signature = f"{name}({shown})" if numbers else name
         yield Entry(name, "initialiser", signature, _INITIALISER_DOCS[name])
 
 
@@ -152,7 +154,6 @@ def _value(default: float | bool) -> str:
     return str(default).lower() if isinstance(default, bool) else f"{default:g}"
 
 
-_NUMBERS = {"constant": ("value", "..."), "normal": ("std",), "uniform": ("low", "high")}
 _INITIALISER_DOCS = {
     "zeros": "All elements are 0.",
     "ones": "All elements are 1.",

@@ -1,5 +1,6 @@
 """A checked model: the result of elaboration, as data."""
 
+import math
 from dataclasses import dataclass, field
 
 from netc.compiler.ir.graph import Graph
@@ -44,26 +45,35 @@ class Better:
     is_higher: bool
     span: Span
 
-    def than(self, number: float, other: float) -> bool:
-        """Whether a number is better than another."""
-        return number > other if self.is_higher else number < other
+    def improves(self, number: float, best: float, margin: float = 0.0) -> bool:
+        """Whether a number is better than the best one by more than `margin` times the size of that one.
+
+        NaN is no improvement, and any number improves on NaN.
+        """
+        if math.isnan(best):
+            return not math.isnan(number)
+        bound = best * (1 + margin if self.is_higher == (best >= 0) else 1 - margin)
+        return number > bound if self.is_higher else number < bound
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyStop:
-    """Training ends when a metric has not become better for `patience` epochs."""
+    """Training ends when a metric has not improved for `patience` epochs (Better.improves)."""
 
     better: Better
     patience: int
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """The learning rate is multiplied by `factor` whenever a metric has not become better for `patience` epochs."""
+    """The learning rate is multiplied by `factor` after more than `patience` epochs without an improvement of a metric
+    (Better.improves)."""
 
     better: Better
     patience: int
     factor: float
+    margin: float = 1e-4  # as in PyTorch's ReduceLROnPlateau
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,13 @@ class TrainSettings:
     def samples_per_step(self) -> int:
         """The samples of a step of the optimizer, which may accumulate several batches."""
         return self.batch * self.accumulate
+
+    @property
+    def watched_metrics(self) -> tuple[Better, ...]:
+        """The metrics by which training decides something: `early_stop`, `keep`, a plateau."""
+        settings = (self.early_stop, self.plateau)
+        of_settings = tuple(setting.better for setting in settings if setting is not None)
+        return of_settings if self.keep is None else (*of_settings, self.keep)
 
     @property
     def has_schedule(self) -> bool:

@@ -75,6 +75,7 @@ _HARD = (
 def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
     """The message for a word at `place` that does not fit; `word` is empty at the end of the text."""
     early = _left_open(source, place, word) or _operator_at_line_end(source, place) or _two_points(source, place)
+    early = early or _type_missing(source, place, word)
     if early:
         return early
     if word in CLOSE or word == "\n":
@@ -120,6 +121,17 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             "E0101", f"unexpected `{word}`", Label(place, "expected an operator or a new line before this")
         )
     return Diagnostic("E0101", f"unexpected `{word}`", Label(place))
+
+
+def _type_missing(source: Source, place: Span, word: str) -> Diagnostic | None:
+    """The message for `param scale = ones`, which lacks its type."""
+    before, _, after = source.line(place.line).split("#")[0].partition("=")
+    declared = re.fullmatch(r"\s*((input|target|param|state)\s+\w+)\s*", before)
+    if word != "=" or declared is None:
+        return None
+    has_value = declared[2] in ("param", "state")
+    hint = f"{declared[1]}: float" + (f" = {after.strip()}" if has_value else "")
+    return Diagnostic("E0101", "the type is missing", Label(place, "expected `:` and a type"), hint=hint)
 
 
 def _unfinished_line(source: Source, place: Span, after: re.Match[str] | None) -> Diagnostic:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netc.compiler.ir.results import ResultKind
 from netc.runtime.data.stored import Array
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Losses:
         batches = cls.joined(parts)
         counts = {name: count.sum(keepdims=True) for name, count in batches.counts.items()}
         values = {
-            name: (batches.values[name] * batches.counts[name]).sum(keepdims=True) / count
+            name: (batches.values[name] * batches.counts[name]).sum(keepdims=True) / np.where(count == 0, np.inf, count)
             for name, count in counts.items()
         }
         values["loss"] = np.sum([value for name, value in values.items() if name != "loss"], axis=0)
@@ -54,15 +53,9 @@ def loss_metrics(model: "Model", losses: Mapping[str, MetricValue]) -> MetricVal
 
     If there are several losses, each is there by its name too.
     """
-    of_data = {
-        name: value
-        for name, value in losses.items()
-        if ResultKind.LOSS_WEIGHT.named(name) in model.graph.results
-        or model.graph.results[ResultKind.LOSS.named(name)].type.is_batched
-    }
-    others = {name: value for name, value in losses.items() if name not in of_data}
-    if not of_data:
-        of_data, others = others, {}
+    penalties = model.graph.penalties()
+    others = {name: value for name, value in losses.items() if name in penalties}
+    of_data = {name: value for name, value in losses.items() if name not in penalties}
     total: MetricValues = {"loss": _sum_of(of_data)} if of_data else {}
     return {**(losses if len(losses) > 1 else {}), **total, **({"penalty": _sum_of(others)} if others else {})}
 

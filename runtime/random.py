@@ -47,7 +47,8 @@ def initial(parameter: "ParameterInfo", seed: int) -> Array:
         case "ones":
             value = np.ones(shape)
         case "constant":
-            value = np.broadcast_to(np.repeat(numbers, (shape[-1] if shape else 1) // len(numbers)), shape)
+            along_last = np.repeat(numbers, fan_out // len(numbers))
+            value = np.broadcast_to(along_last, shape) if shape else along_last[0]
         case "normal":
             value = random.standard_normal(shape) * numbers[0]
         case "uniform":

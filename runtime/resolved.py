@@ -81,11 +81,14 @@ def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
         "accumulate": str(train.accumulate),
     }
     if train.early_stop is not None:
-        filled["early_stop"] = f"(metric = {_better(train.early_stop.better)}, patience = {train.early_stop.patience})"
+        stop = train.early_stop
+        metric = f"metric = {_better(stop.better)}"
+        filled["early_stop"] = f"({metric}, patience = {stop.patience}, margin = {stop.margin!r})"
     if train.plateau is not None:
         plateau = train.plateau
         filled["schedule"] = (
-            f"plateau(patience = {plateau.patience}, factor = {plateau.factor!r}, metric = {_better(plateau.better)})"
+            f"plateau(patience = {plateau.patience}, factor = {plateau.factor!r}, metric = {_better(plateau.better)}, "
+            f"margin = {plateau.margin!r})"
         )
     body = {**filled, **{name: value for name, value in written.items() if name not in filled}}
     return "train {\n" + "".join(f"  {name} = {value}\n" for name, value in body.items()) + "}"

@@ -28,7 +28,8 @@ from netc.runtime.metric_values import Losses, MetricValues, Row, loss_metrics
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress, place_of
 from netc.runtime.runs.run import Run
-from netc.runtime.training.schedule import Decisions, factors
+from netc.runtime.training.decisions import Decisions
+from netc.runtime.training.schedule import factors, steps_of_epoch
 
 _SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
 _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
@@ -48,14 +49,23 @@ class Report:
     samples_per_second: float
 
 
-def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How training ended: the epochs of this call, why it stopped before the last one, and what `keep` kept."""
+
+    epochs: int
+    stopped: str | None
+    kept: str | None
+
+
+def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> Ending:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller.
 
     In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is complete and its checkpoint written. Then the
     handler that was there before gets the signal: by default SIGINT raises KeyboardInterrupt, and the other two end the
     process.
     """
-    decisions = Decisions(run.model.train, run.metrics)
+    decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
     with _claimed(run.folder), _signals_between_steps() as pause:
         while run.progress.epoch < epochs and not decisions.is_over:
             try:
@@ -69,12 +79,14 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
             row = _row(run)
             run.metrics.append(row)
             run.progress = Progress(epoch=run.progress.epoch + 1)
-            decisions.take(row)
-            if decisions.keeps_last:
+            if decisions.take(row):
                 run.save_best()
             run.save()
             on_epoch(row)
     run.load_best()
+    stopping = decisions.stopping
+    stopped = stopping.describe() if stopping is not None and run.progress.epoch < epochs else None
+    return Ending(run.progress.epoch - before, stopped, decisions.describe_kept)
 
 
 @contextmanager
@@ -154,13 +166,14 @@ def _epoch(
     run.program.training(fields)  # compiled before the clock starts
     started, done_before = time.perf_counter(), progress.samples
     size = settings.samples_per_step
-    reported, steps, steps_an_epoch = started, 1, -(-count // size)
+    assert progress.step * size < count or progress.samples == count, "an epoch without steps: the data changed"
+    reported, steps, steps_an_epoch = started, 1, steps_of_epoch(settings, count)
     while progress.step * size < count:
         pause()
         begin = time.perf_counter()
         chosen = order[progress.step * size : (progress.step + steps) * size]
         first = progress.epoch * steps_an_epoch + progress.step
-        scheduled = factors(settings, first, -(-len(chosen) // size), steps_an_epoch, plateau)
+        scheduled = factors(settings, first + np.arange(-(-len(chosen) // size)), steps_an_epoch, plateau)
         _count(run, run.program.steps(fields, chosen, progress.epoch, scheduled), fields, order)
         progress.samples += len(chosen)
         now = time.perf_counter()
@@ -196,6 +209,9 @@ def _count(run: Run, losses: Losses, fields: Mapping[str, Field], order: Array) 
 def _row(run: Run) -> Row:
     """The row of the epoch that is done: its losses, and those and the metrics of the validation part."""
     progress = run.progress
+    for name, count in progress.counts.items():
+        if count == 0:
+            _refuse_weights(run, name)
     losses = {name: value / progress.counts[name] for name, value in progress.sums.items() if name != "loss"}
     row: Row = {"epoch": progress.epoch + 1}
     row |= {f"train.{name}": value for name, value in loss_metrics(run.model, losses).items()}
@@ -208,6 +224,12 @@ def _row(run: Run) -> Row:
             f"{part}.{name}": value for name, value in metrics.items() if part == "valid" or watched(name) is not None
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
+
+
+def _refuse_weights(run: Run, name: str) -> NoReturn:
+    """Fault E1002 at a loss whose weights add up to 0 over the training part: there is nothing to learn from."""
+    place = run.model.graph.results[ResultKind.LOSS.named(name)].span
+    fault("E1002", f"the weights of the loss `{name}` add up to 0 over the part `train`", place, "it has no value")
 
 
 def _refuse_lost_numbers(run: Run) -> None:
@@ -235,7 +257,9 @@ def refuse_lost_loss(run: Run, part: str, metrics: MetricValues) -> None:
 def _lost_loss(run: Run, title: str) -> NoReturn:
     """Fault E1002 at the losses, if no single operation is known to be the cause."""
     first, *others = _places_of_losses(run)
-    fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=_SMALLER)
+    is_weighted = run.model.graph.has(ResultKind.LOSS_WEIGHT)
+    hint = f"{_SMALLER}; a weighted loss has no value where its weights add up to 0" if is_weighted else _SMALLER
+    fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=hint)
 
 
 def _places_of_losses(run: Run) -> list[Span]:

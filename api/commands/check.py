@@ -11,8 +11,6 @@ from netc.compiler.ir.roles import Role
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from netc.compiler.model import Model
     from netc.dsl.diagnostics import Diagnostic
 
@@ -70,7 +68,7 @@ def check(
             say_lines(json_text(report, indent=2))
         raise typer.Exit(0 if report["ok"] else 1)
     with outside.named():
-        warnings = [*model.warnings, *_data_warnings(model)]
+        warnings = [*model.warnings, *_warnings(model)]
     options.warn(warnings[len(model.warnings) :], strict)
     facts = _facts(model, threads)
     if try_it:
@@ -85,22 +83,26 @@ def check(
     _print(model, facts)
 
 
-def _data_warnings(model: "Model") -> "Sequence[Diagnostic]":
-    """Reads a file's data as training does, and returns the warnings about it. Raises Fault where the data is wrong.
+def _warnings(model: "Model") -> "list[Diagnostic]":
+    """The warnings about a file's data and its training. Raises Fault where the data or the settings are wrong.
 
     Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
     """
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
+    from netc.runtime.training.checks import check_parts, check_schedules, check_training
 
-    if model.data is None:
-        return ()
-    spec = parse_data(model)
-    for source in (spec.source, *(source for _, source in spec.split.sources)):
-        if not (model.source.folder / source.path).exists():
-            say(f"note: the data was not checked, because `{source.path}` is not there", is_error=True)
-            return ()
-    return load(model, spec).warnings
+    if model.data is not None:
+        spec = parse_data(model)
+        if spec.split.parts is not None:
+            check_parts(model, spec.split.parts)
+        sources = (spec.source, *(source for _, source in spec.split.sources))
+        absent = [source.path for source in sources if not (model.source.folder / source.path).exists()]
+        if not absent:
+            dataset = load(model, spec)
+            return [*dataset.warnings, *check_training(model, dataset)]
+        say(f"note: the data was not checked, because `{absent[0]}` is not there", is_error=True)
+    return check_schedules(model)
 
 
 def _print(model: "Model", facts: dict[str, Any]) -> None:

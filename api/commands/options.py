@@ -109,9 +109,13 @@ def load(
     from netc.runtime.loading import load_model
 
     values, file = constants(settings), parse_file(path)
-    model = load_model(file if fold is None else with_fold(file, fold), values)
+    return checked(load_model(file if fold is None else with_fold(file, fold), values), strict), values
+
+
+def checked(model: "Model", strict: bool = False) -> "Model":
+    """Shows the warnings of a model. If `strict`, a warning ends the command (exit status 1)."""
     warn(model.warnings, strict)
-    return model, values
+    return model
 
 
 def warn(warnings: "Sequence[Diagnostic]", strict: bool) -> None:

@@ -63,7 +63,7 @@ def compare(outcomes: Sequence[Outcome]) -> None:
     chosen: Outcome | None = None
     for run in outcomes:
         value = run.metrics.get(better.metric, math.nan)
-        if not math.isnan(value) and (chosen is None or better.than(value, chosen.metrics[better.metric])):
+        if not math.isnan(value) and (chosen is None or better.improves(value, chosen.metrics[better.metric])):
             chosen = run
     if chosen is not None:
         names = ", ".join(f"{name} = {value}" for name, value in chosen.settings.items())

@@ -129,12 +129,15 @@ def _train(
                 warned.update(by_title)
 
         try:
-            train_run(run, total, progress, epoch)
+            ending = train_run(run, total, progress, epoch)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)
                 say(f"interrupted; netc train --resume {run.folder} continues", is_error=True)
             raise
+    for sentence in (ending.stopped if ending.epochs else "nothing is left to train", ending.kept):
+        if sentence is not None:
+            say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
     return run, _tested(run)
 
@@ -158,6 +161,7 @@ def _started(file: Path, request: _Request) -> "Run":
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
     from netc.runtime.runs import run as runs
+    from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, request.settings, request.strict, request.fold)
     dataset = load(model, parse_data(model))
@@ -168,6 +172,7 @@ def _started(file: Path, request: _Request) -> "Run":
         for remark in remarks:
             say(f"note: {part}, {remark}")
     model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
+    options.warn(check_training(model, dataset), request.strict)
     program = Program(model, threads=request.threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
     run = runs.start(model, request.out or Path("runs") / file.stem, constants, dataset, program)
@@ -181,25 +186,36 @@ def _started(file: Path, request: _Request) -> "Run":
 
 def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
     """Opens a run to continue it, with a changed file if the request names one."""
+    from netc.dsl.parser import parse_file
+    from netc.runtime.data.split_spec import with_fold
+    from netc.runtime.loading import load_model
     from netc.runtime.runs import run as runs
-    from netc.runtime.runs.resume import adopt, has_changed, take_data
+    from netc.runtime.runs.resume import adopt, has_changed, kept_constants, take_data, with_constants
+    from netc.runtime.runs.standing import moved_rate, standing
+    from netc.runtime.training.checks import check_training
 
     run = runs.open_run(resume, request.threads, to_train=True)
-    if request.file is not None:
-        if not may_change:
-            take_data(run, may_change)  # refuses before anything of the run is changed
-        fold = run.info.fold if run.info is not None else None
-        for change in adopt(run, options.load(request.file, request.settings, fold=fold)[0]):
-            say(f"changed: {change.what}")
-        run = runs.open_run(resume, request.threads, to_train=True)
-    elif (changed := has_changed(run)) is not None:
-        say(f"{changed} has changed since; `netc train {changed} --resume {resume}` continues with the changed file")
-    run.model = replace(run.model, train=replace(run.model.train, epochs=request.epochs or run.model.train.epochs))
-    run.load_data()
-    changes = run.data_changes
+    before, fold = run.model.train, run.info.fold if run.info is not None else None
+    file = None if request.file is None else parse_file(request.file)
+    constants = {**kept_constants(resume, file), **options.constants(request.settings)}
+    if not may_change and (file is not None or request.settings or request.epochs is not None):
+        take_data(run, may_change)  # refuses before anything of the run is changed
+    if file is not None:
+        model = options.checked(load_model(file if fold is None else with_fold(file, fold), constants))
+    else:
+        model = with_constants(resume, constants)
+        if (changed := has_changed(run)) is not None:
+            hint = f"`netc train {changed} --resume {resume}` continues with the changed file"
+            say(f"{changed} has changed since; {hint}")
+    for change in adopt(run, model, constants, request.epochs):
+        say(f"changed: {change.what}")
+    run = runs.open_run(resume, request.threads, to_train=True)
+    dataset, changes = run.load_data(), run.data_changes
     epoch = take_data(run, may_change)
-    options.warn(changes, strict=False)
+    options.warn([*changes, *check_training(run.model, dataset)], strict=False)
     if epoch is not None:
         say(f"epoch {epoch} begins anew")
-    say(f"resuming {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
+    say(f"resuming {run.folder}: {standing(run, before)}")
+    if (moved := moved_rate(run, before)) is not None:
+        say(moved)
     return run

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from netc.compiler.elaborate.bindings import Applied
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
@@ -115,12 +116,30 @@ def _frozen(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
         )
 
 
+def _weights_that_cancel(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about class weights in steps of one sample, which divide its loss by its own weight again."""
+    if train.samples_per_step > 1:
+        return
+    for weight in context.graph.results_of(ResultKind.LOSS_WEIGHT).values():
+        source = _source_of(weight)
+        states = [leaf for leaf in needed_by([weight]) if leaf.role is Role.STATE]
+        fitted = [leaf for leaf in states if context.states[leaf.name].weights_of is not None]
+        if fitted and source.type.size(1) == 1 and not source.type.is_varying:
+            yield Diagnostic(
+                "W0611",
+                "class weights have no effect in steps of one sample",
+                Label(fitted[0].span, "a step divides by the sum of its samples' weights, which is the sample's own"),
+                hint="a larger `batch`, or `accumulate`",
+            )
+
+
 ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _logits,
     _relu_of_regression,
     _dropout_at_the_end,
     _bias_before_normalisation,
     _frozen,
+    _weights_that_cancel,
 )
 
 

@@ -13,6 +13,7 @@ from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
+from netc.compiler.model import Better, TrainSettings
 from netc.dsl import syntax
 from netc.dsl.diagnostics import nearest, nearest_or_all
 from netc.dsl.source import Span
@@ -58,10 +59,12 @@ def _check_result(context: Context, result: Result, value: Value) -> None:
         context.diagnostics.add("E0502", "this loss depends on no parameter", value.span, "nothing can learn from it")
 
 
-def check_settings(context: Context, settings: Sequence[syntax.Setting]) -> None:
-    """Notes settings that name a parameter, a loss or a dimension that the model does not have."""
+def check_settings(context: Context, settings: Sequence[syntax.Setting], train: TrainSettings) -> None:
+    """Notes settings that name a parameter, a loss, a metric or a dimension that the model does not have."""
     if context.diagnostics.errors:
         return
+    for better in train.watched_metrics:
+        _check_metric(context, better)
     for setting in settings:
         if setting.name.text == "truncate" and isinstance(setting.value, syntax.Tuple):
             _check_dimension(context, setting.value.entries[0].name)
@@ -73,6 +76,26 @@ def check_settings(context: Context, settings: Sequence[syntax.Setting]) -> None
             _check_patterns(context, nodes)
         elif setting.name.text == "lr_scale" and isinstance(setting.value, syntax.Tuple):
             _check_patterns(context, [entry.name for entry in setting.value.entries if entry.name is not None])
+
+
+def _check_metric(context: Context, better: Better) -> None:
+    """Notes a metric that an epoch does not have: the part `train` has the losses alone."""
+    graph = context.graph
+    losses, metrics = graph.results_of(ResultKind.LOSS), graph.results_of(ResultKind.METRIC)
+    if not losses:
+        return
+    part, _, name = better.metric.partition(".")
+    matrices = [key for key, value in metrics.items() if value.type.dims and not value.type.is_batched]
+    if part == "valid" and name in matrices:
+        context.diagnostics.add("E0602", f"`{better.metric}` is a matrix: none is better", better.span)
+        return
+    names = ["loss", *(losses if len(losses) > 1 else ()), *(["penalty"] if graph.penalties() else ())]
+    if part == "valid":
+        names += [key for key in metrics if key not in matrices]
+    if name not in names:
+        hint = f"valid.{name}" if name in metrics else None
+        hint = hint or nearest(name, names) or f"there are {', '.join(f'{part}.{key}' for key in names)}"
+        context.diagnostics.add("E0602", f"no epoch has a metric `{better.metric}`", better.span, hint=hint)
 
 
 def _check_dimension(context: Context, name: syntax.Expression | None) -> None:

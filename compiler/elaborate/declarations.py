@@ -6,17 +6,16 @@ from there.
 
 from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.elaborate.settings import INITIALISERS
+from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.initialisers import initialiser
 from netc.compiler.elaborate.signatures import type_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import ParameterInfo
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, fault, nearest_or_all
+from netc.dsl.diagnostics import Label, fault
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import Kind
 
 
 def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Scope) -> None:
@@ -156,31 +155,3 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     context.states[name] = ParameterInfo(name, type_, initial, numbers, False, span)
     with context.graph.at(span):
         scope.set(statement.name.text, context.graph.leaf(Role.STATE, name, type_), statement.name.span)
-
-
-def initialiser(
-    context: Context, statement: syntax.Param | syntax.State, type_: Type, scope: Scope
-) -> tuple[str, tuple[float, ...]]:
-    """The initialiser of a parameter or state, by its name, and its numbers. Faults E0504 and E0301."""
-    node = statement.initial
-    if node is None:
-        return ("glorot_uniform" if isinstance(statement, syntax.Param) else "zeros"), ()
-    function = node.function if isinstance(node, syntax.Call) else node
-    arguments = [argument.value for argument in node.arguments] if isinstance(node, syntax.Call) else []
-    if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:
-        name = function.text if isinstance(function, syntax.Name) else expression(node)
-        fault(
-            "E0504",
-            f"there is no initialiser `{name}`",
-            node.span,
-            hint=nearest_or_all(name, INITIALISERS, Kind.INITIALISER),
-        )
-    count = INITIALISERS[function.text]
-    if function.text == "constant":
-        size = type_.dims[-1] if type_.dims else 1
-        if not arguments or size % len(arguments):
-            note = f"{size} elements" if arguments else "none is given"
-            fault("E0301", "`constant` takes a number, or one for each equal part of the last axis", node.span, note)
-    elif len(arguments) != count:
-        fault("E0301", f"`{function.text}` takes {count} numbers", node.span)
-    return function.text, tuple(float(constant(context, argument, scope)) for argument in arguments)

@@ -90,7 +90,7 @@ def _examined(
         )
     context.settings = {setting.name.text: setting.name.span for block in train_blocks for setting in block.settings}
     check_results(context, file)
-    check_settings(context, settings)
+    check_settings(context, settings, train)
     if not context.diagnostics.errors:
         advise(context, train)
     return context, train

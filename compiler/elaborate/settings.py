@@ -15,19 +15,6 @@ from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
 
-INITIALISERS = {
-    "zeros": 0,
-    "ones": 0,
-    "constant": 1,
-    "normal": 1,
-    "uniform": 2,
-    "glorot_uniform": 0,
-    "glorot_normal": 0,
-    "he_uniform": 0,
-    "he_normal": 0,
-    "orthogonal": 0,
-}
-
 # whether higher is better, by the names of the library's losses and metrics
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
@@ -124,6 +111,13 @@ def _above_zero(node: syntax.Expression, constant: Any) -> float:
     return float(value)
 
 
+def _at_least_zero(node: syntax.Expression, constant: Any) -> float:
+    value = constant(node)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        fault("E0602", "this must be a number, at least 0", node.span, f"it is {value}")
+    return float(value)
+
+
 def _entries(
     entries: Sequence[syntax.Argument], keys: Sequence[str], what: str, span: Span
 ) -> dict[str, syntax.Expression]:
@@ -162,22 +156,24 @@ def _better(node: syntax.Expression) -> Better:
 def _early_stop(node: syntax.Expression, constant: Any) -> EarlyStop:
     """Reads `(metric = valid.loss, patience = 5)`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
-    values = _entries(entries, ("metric", "patience"), "`early_stop`", node.span)
+    values = _entries(entries, ("metric", "patience", "margin"), "`early_stop`", node.span)
     if "metric" not in values:
         fault("E0602", "`early_stop` names its metric", node.span, hint="(metric = valid.loss, patience = 5)")
     patience = _integer(1)(values["patience"], constant) if "patience" in values else 5
-    return EarlyStop(_better(values["metric"]), patience)
+    margin = _at_least_zero(values["margin"], constant) if "margin" in values else 0.0
+    return EarlyStop(_better(values["metric"]), patience, margin)
 
 
 def _plateau(node: syntax.Call, constant: Any) -> Plateau:
-    """Reads `plateau(patience = 10, factor = 0.1, metric = valid.loss)`."""
-    values = _entries(node.arguments, ("patience", "factor", "metric"), "`plateau`", node.span)
+    """Reads `plateau(patience = 10, factor = 0.1, metric = valid.loss, margin = 0.0001)`."""
+    values = _entries(node.arguments, ("patience", "factor", "metric", "margin"), "`plateau`", node.span)
     patience = _integer(1)(values["patience"], constant) if "patience" in values else 10
     factor = _above_zero(values["factor"], constant) if "factor" in values else 0.1
     if factor >= 1:
         fault("E0602", "`factor` must be below 1", values["factor"].span)
     better = _better(values["metric"]) if "metric" in values else Better("valid.loss", False, node.span)
-    return Plateau(better, patience, factor)
+    margin = _at_least_zero(values["margin"], constant) if "margin" in values else 1e-4
+    return Plateau(better, patience, factor, margin)
 
 
 def _keep(node: syntax.Expression, constant: Any) -> Better:

@@ -13,7 +13,7 @@ from netc.compiler.elaborate.bindings import Item, Length, Results, Scope
 from netc.compiler.elaborate.context import Context, Form
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
-from netc.compiler.elaborate.training_forms import class_weights, fitted, grad, weighted, weights
+from netc.compiler.elaborate.training_forms import batch_share, class_weights, fitted, grad, weighted, weights
 from netc.compiler.ir.dims import divided
 from netc.compiler.ir.index_tables import TableKind
 from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample
@@ -214,6 +214,7 @@ FORMS: Mapping[str, Form] = {
     "arange": _arange,
     "weights": weights,
     "weighted": weighted,
+    "batch_share": batch_share,
     "class_weights": class_weights,
     "fitted": fitted,
     "size": _size,

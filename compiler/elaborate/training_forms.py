@@ -10,6 +10,7 @@ from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.model import ParameterInfo
@@ -53,6 +54,15 @@ def weighted(context: Context, arguments: Arguments, span: Span, scope: Scope) -
         return [Label(e.span, describe_sample(error.type)), Label(w.span, describe_sample(weight.type))]
 
     return context.guard(span, build, labels)
+
+
+def batch_share(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """The samples of this batch, divided by those of a full one: 1, and less in a smaller last batch of an epoch."""
+    required(context, "batch_share", (), arguments, span, "batch_share()")
+    with context.outermost.at(context.user_span(span)):
+        name = str(SuppliedKind.BATCH_SHARE.named())
+        share = context.outermost.leaf(Role.GIVEN, name, Type("f64"), per="step")
+        return context.local(apply("cast", share, dtype=context.outermost.precision))
 
 
 def class_weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

@@ -1,7 +1,7 @@
 """A model to be exported: its prediction graph in the operations that both file formats have, and its numbers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softm
 class Exported:
     """A model to be written: its prediction graph, and the values of its parameters and states (`arrays`).
 
-    `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes.
+    `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes or places.
+    `facts` are further tables about inputs, by the name of the table and the input: plain data, as of JSON.
     """
 
     name: str
@@ -33,7 +34,8 @@ class Exported:
     outputs: Mapping[str, Type]
     arrays: Mapping[str, Array]
     notes: Mapping[str, str]
-    labels: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, Sequence[str]]
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def exportable(graph: Graph) -> Graph:

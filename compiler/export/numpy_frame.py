@@ -2,10 +2,12 @@
 
 import base64
 import inspect
+import math
 import re
 import textwrap
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,14 @@ from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.quoting import python_docstring, python_name, python_string
 
 _WIDTH = 116  # columns of the encoded parameters
+_COMMENTS = {  # the tables of a file
+    "labels": "of classes, by their numbers, and of places",
+    "columns": "of the data, in the order of an input's numbers",
+    "fills": "of missing values, by column",
+    "steps": "that are not part of this file, with what they learned",
+}
 _OWN_NAMES = frozenset(
-    {"np", "math", "zlib", "base64", "predict", "labels", "t", "i", "one", "len", "range", "reversed", "enumerate"}
+    {"np", "math", "zlib", "base64", "predict", *_COMMENTS, "t", "i", "one", "len", "range", "reversed", "enumerate"}
 )
 
 
@@ -57,7 +65,7 @@ def assembled(
             '    """The outputs by name, for any number of samples."""',
             body,
             "",
-            *([f"labels = {_labels(exported.labels)}  # of classes, by their numbers", ""] if exported.labels else []),
+            *_tables(exported),
             _numbers(arrays),
         ]
     )
@@ -79,13 +87,28 @@ def identifiers(inputs: Mapping[str, Type]) -> tuple[dict[str, str], dict[str, s
     return arguments, rows
 
 
-def _labels(labels: Mapping[str, Sequence[str]]) -> str:
-    """Returns a dict literal: the labels of classes by the name of the input or output."""
-    entries = [
-        f"{python_string(name)}: ({', '.join(map(python_string, classes))}{',' * (len(classes) == 1)})"
-        for name, classes in labels.items()
-    ]
-    return f"{{{', '.join(entries)}}}"
+def _tables(exported: Exported) -> list[str]:
+    """Returns the lines that define the labels and the facts about inputs, by name."""
+    tables = {"labels": exported.labels, **exported.facts}
+    comments = {name: f"  # {comment}" for name, comment in _COMMENTS.items()}
+    lines = [f"{name} = {_literal(table)}{comments.get(name, '')}" for name, table in tables.items() if table]
+    return [*lines, ""] if lines else []
+
+
+def _literal(value: Any) -> str:
+    """Returns a literal of plain data: texts, numbers, and lists and dicts of them. A list becomes a tuple."""
+    match value:
+        case str():
+            return python_string(value)
+        case Mapping():
+            return f"{{{', '.join(f'{_literal(key)}: {_literal(entry)}' for key, entry in value.items())}}}"
+        case list() | tuple():
+            return f"({', '.join(map(_literal, value))}{',' * (len(value) == 1)})"
+        case bool() | int() | None:
+            return repr(value)
+        case float() if math.isfinite(value):
+            return repr(value)
+    raise AssertionError(f"{value!r} is not plain data")
 
 
 def _description(exported: Exported, name: str) -> str:

@@ -50,12 +50,18 @@ class _OnnxFile(OnnxNodes):
         for name, type_ in exported.inputs.items():
             leaves[name] = self.input_rows(name, type_) if type_.is_varying else Term(name, type_.dtype)
         outputs = self._outputs(self.walk(exported.graph, leaves), [entry.name for entry in inputs])
-        graph = helper.make_graph(self.nodes, escaped(exported.name), inputs, outputs, list(self.initializers.values()))
+        nodes, initializers = self.needed([output.name for output in outputs])
+        graph = helper.make_graph(nodes, escaped(exported.name), inputs, outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="netc", opset_imports=opsets, ir_version=_IR)
         notes = {name: escaped(note) for name, note in exported.notes.items()}
-        labels = {f"labels.{name}": json_text(classes, is_ascii=False) for name, classes in exported.labels.items()}
-        helper.set_model_props(model, {**notes, **labels})
+        tables = {"labels": exported.labels, **exported.facts}
+        facts = {
+            f"{table}.{name}": json_text(fact, is_ascii=False)
+            for table in tables
+            for name, fact in tables[table].items()
+        }
+        helper.set_model_props(model, {**notes, **facts})
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -95,6 +95,15 @@ class OnnxNodes(Writer):
             self.results[key] = [Term(name, dtype) for name in names]
         return self.results[key]
 
+    def needed(self, outputs: Sequence[str]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """The nodes and initializers that the outputs need, in their order."""
+        names, nodes = set(outputs), list[onnx.NodeProto]()
+        for node in reversed(self.nodes):
+            if names.intersection(node.output):
+                nodes.append(node)
+                names.update(_names_read(node))
+        return nodes[::-1], [tensor for name, tensor in self.initializers.items() if name in names]
+
     @contextmanager
     def inside(self) -> Iterator[list[onnx.NodeProto]]:
         """Collects the nodes of a nested graph. It may read outer nodes; outer nodes cannot read its nodes."""
@@ -233,6 +242,17 @@ class OnnxNodes(Writer):
         order = [1, 0, *range(2, type_.rank + 1)]
         padded = self.node("Transpose", [name], type_.dtype, perm=order)
         return self.from_padded(padded.text, type_.dtype, type_, str(type_.rows))
+
+
+def _names_read(node: onnx.NodeProto) -> Iterator[str]:
+    """Yields the names that a node and its nested graphs read, those of the nested graphs' own nodes among them."""
+    pending = [node]
+    while pending:
+        reader = pending.pop()
+        yield from reader.input
+        for attribute in reader.attribute:
+            pending += attribute.g.node
+            yield from (output.name for output in attribute.g.output)
 
 
 def info(name: str, dtype: str, dims: Sequence[Dim] | None = None) -> onnx.ValueInfoProto:

@@ -143,6 +143,16 @@ class Graph:
         """Whether there is a result of one of these kinds."""
         return any(result.kind in kinds for result in self.results)
 
+    def penalties(self) -> list[str]:
+        """The names of the losses that do not depend on data. If no loss does, there are none."""
+        losses = self.results_of(ResultKind.LOSS)
+        others = [
+            name
+            for name, value in losses.items()
+            if not value.type.is_batched and self.weight_of(ResultKind.LOSS.named(name)) is None
+        ]
+        return others if len(others) < len(losses) else []
+
     def weight_of(self, result: Result) -> Value | None:
         """The weight of a loss or a metric, if it has one."""
         return self.results.get(result.weight) if result.weight is not None else None

@@ -15,6 +15,7 @@ class SuppliedKind(Enum):
     SAMPLES = "random.sample"  # the number of each sample, which random numbers depend on
     RATE_FACTOR = "train.factor"  # the factor of the learning rate, from a schedule
     LOSS_FACTOR = "train.loss_factor"  # the factor of a loss, from a schedule
+    BATCH_SHARE = "batch.share"  # the samples of a step's batch, divided by those of a full one
     SCALE = "scale"  # by which the bytes of an input are multiplied
 
     def named(self, name: str | int = "") -> "Supplied":
@@ -33,7 +34,7 @@ class Supplied:
         return f"{self.kind.value}.{self.name}" if self.name else self.kind.value
 
 
-_WITHOUT_NAME = (SuppliedKind.SAMPLES, SuppliedKind.RATE_FACTOR)
+_WITHOUT_NAME = (SuppliedKind.SAMPLES, SuppliedKind.RATE_FACTOR, SuppliedKind.BATCH_SHARE)
 
 
 @cache

@@ -4,8 +4,11 @@ A loss is the sum of its elements over the batch, divided by their number or by 
 `accumulate`, sums and counts are added up over several batches before they are divided. A loss that is one number for
 a batch (a variance over it) then counts as often as the batch has samples, and a loss that depends on no data (a
 penalty) counts once a step. A loss with a `loss_scale` is multiplied by the value of its schedule at each step.
+
+A loss whose weights add up to 0 is 0 in that step, with gradients of 0.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +44,15 @@ class Term:
 
     def scaled(self, value: Value) -> Value:
         return value if self.factor is None else value * self.factor
+
+
+def _divisor(group: str, count: Value) -> Value:
+    """The count that the sums of a group are divided by. Weights that add up to 0 become infinite: the quotient of any
+    sum is 0 then, and so is its gradient."""
+    if not group.startswith(_WEIGHTS):
+        return count
+    nothing = apply("equal", count, count.graph.constant(0.0, count.type))
+    return apply("where", nothing, count.graph.constant(math.inf, count.type), count)
 
 
 def _is_counted_by_samples(group: str) -> bool:
@@ -94,7 +106,7 @@ def total_loss(graph: Graph, moved: Collection[str] = ()) -> Value:
     scaled: Value | None = None
     for term in terms(graph, moved):
         with graph.at(term.total.span):
-            mean = term.total / term.count
+            mean = term.total / _divisor(term.group, term.count)
             graph.results[ResultKind.TOTAL.named(term.name)] = mean
             if not _is_counted_by_samples(term.group):
                 graph.results[ResultKind.COUNT.named(term.name)] = term.count
@@ -146,6 +158,7 @@ def accumulated_gradients(graph: Graph, parameters: Sequence[Value], moved: Coll
             state = _leaf(graph, group, None, count.type)
             graph.results[ResultKind.UPDATE.named(state.name)] = graph.constant(0.0, count.type)
             count = count + state
+        count = _divisor(group, count)
         for parameter, gradient in gradients.items():
             if not group.endswith(_A_STEP):
                 state = _leaf(graph, group, parameter, gradient.type)

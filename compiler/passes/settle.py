@@ -1,8 +1,13 @@
-"""Specialises a graph for training or inference: `training` becomes a constant; values of the other use are dropped."""
+"""Specialises a graph for training or inference: `training` becomes a constant; values of the other use are dropped.
+
+The share of a batch (`batch_share()`) is known in training alone. For inference it is 1, so that a prediction does not
+depend on the other samples of its batch.
+"""
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan, slot_of
 from netc.compiler.passes.scans import trimmed, with_body
@@ -14,15 +19,21 @@ def settle(graph: Graph, training: bool) -> Graph:
 
     Runs first, before `differentiate`.
     """
-    if not graph.values(Role.TRAINING):
+    if not graph.values(Role.TRAINING) and not any(map(_is_share, graph.values(Role.GIVEN))):
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.role is Role.TRAINING:
             return copy.add("constant", (), Constant(training), value.type)
+        if _is_share(value) and not training:
+            return copy.add("constant", (), Constant(1.0), value.type)
         return copy.add_copy(value, operands, with_body(value, lambda _: simplify(_with_constants(value, operands))))
 
     return simplify(trimmed(rebuild(graph, rule)))
+
+
+def _is_share(value: Value) -> bool:
+    return value.role is Role.GIVEN and value.name == str(SuppliedKind.BATCH_SHARE.named())
 
 
 def _with_constants(value: Value, operands: list[Value]) -> Graph:

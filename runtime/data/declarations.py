@@ -76,6 +76,15 @@ class SplitSpec:
     fold: int = 1
 
     @property
+    def parts(self) -> tuple[str, ...] | None:
+        """The names of the parts; None if only the data names them."""
+        if self.way == "column":
+            return None
+        if self.way == "folds":
+            return ("train", "valid")
+        return tuple(name for name, _ in (*self.fractions, *self.sources))
+
+    @property
     def is_division(self) -> bool:
         """Whether it follows from rules of netc in which part a row is, and not from the files alone."""
         is_part = any(name != "train" or share < 1 - 1e-9 for name, share in self.fractions)

@@ -172,6 +172,8 @@ class CompiledModel:
             case SuppliedKind.RATE_FACTOR | SuppliedKind.LOSS_FACTOR:
                 values = np.ones(1) if factors is None else factors[name]
                 return {name: np.ascontiguousarray(np.broadcast_to(values, -(-len(order) // self.options.batch)))}
+            case SuppliedKind.BATCH_SHARE:
+                return {name: batch_shares(len(order), self.options.batch, len(next(iter(fields.values()))))}
             case SuppliedKind.SCALE:
                 stored = fields[supplied.name]
                 assert isinstance(stored, Bytes)
@@ -187,6 +189,16 @@ class CompiledModel:
             name: value if step.results[name].type.is_batched else np.asarray(value)[0]
             for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
         }
+
+
+def batch_shares(count: int, batch: int, samples: int) -> Array:
+    """For each batch of `count` samples, its share of a full batch: 1, or less for a smaller last one.
+
+    A full batch has `batch` samples, or all `samples` of the data if these are fewer.
+    """
+    shares = np.ones(-(-count // batch))
+    shares[-1] = min(1.0, (count - batch * (len(shares) - 1)) / min(batch, samples))
+    return shares
 
 
 def built_once(entries: dict[_Key, _Value], key: _Key, build: Callable[[], _Value]) -> _Value:

@@ -1,11 +1,13 @@
 """A run as a file for those who do not have netc: raw numbers in, predictions in the data's units out.
 
-From the end of a field's pipe on, the steps that are arithmetic (`standardize`, `minmax`, `scale`, `clip`, `log`)
-become part of the exported model. Those before (labels, vocabularies, dates, ...) are listed in the file's notes, for
-whoever prepares its inputs.
+From the end of a field's pipe on, the steps that are arithmetic (`standardize`, `minmax`, `scale`, `clip`, `log`, and
+`impute` of numbers) become part of the exported model, and its input is f64, as the data's steps compute. Those before
+(labels, vocabularies, dates, ...) are described in the file (described.py), for whoever prepares its inputs.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,20 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise_definition import choose
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import StepSpec
 from netc.runtime.data.steps import STEPS
+from netc.runtime.export.described import Facts, describe_input, is_picture
 from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.predictions import words_of
 from netc.runtime.random import words
 from netc.runtime.runs.run import Run
 
 Array = np.ndarray[Any, Any]
-State = Mapping[str, Any]
 _IDENTITY = ("reshape", "flatten", "window", "next", "train_only")  # steps that change no number
 
 Rule = Callable[[Any, Any], Any]
@@ -40,6 +44,7 @@ FORWARD: dict[str, Rule] = {
     "scale": lambda x, state: x * state["by"],
     "clip": lambda x, state: apply("clip", x, state["least"], state["most"]),
     "log": lambda x, state: apply("log", x),
+    "impute": lambda x, state: choose(apply("not_equal", x, x), state["fill"], x),
 }
 _BACKWARD: dict[str, Rule] = {
     **{name: step.undo for name, step in STEPS.items() if name in FORWARD and step.undo is not None},
@@ -55,29 +60,30 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
     model = run.model
     graph = part_of(model, inputs or [*model.inputs], outputs)
     fields, arrays = fields_of(model, graph), dict(run.program.compiled.state.arrays)
-    folded, notes = dict[str, list[StepSpec]](), dict[str, str]()
+    folded, notes, facts = dict[str, list[tuple[StepSpec, State]]](), dict[str, str](), Facts()
     for name in fields:
         if name in model.inputs:
-            steps = [*run.spec.fields[name].steps]
-            folded[name] = arithmetic_steps(steps, run.states[name])
-            before = [step.name for step in steps[: len(steps) - len(folded[name])]]
-            if before:
-                notes[name] = f"after {' -> '.join(before)}"
+            folded[name] = arithmetic_steps(run, name)
+            notes[name] = describe_input(run, name, len(run.states[name]) - len(folded[name]), facts)
+            if changes_numbers(folded[name]) and not is_picture(run, run.spec.fields[name]):
+                fields[name] = replace(fields[name], dtype="f64")  # f32 has the bytes of pictures exactly
+                notes[name] += "; numbers of 64 bits"
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        copied = copy.add_copy(value, operands)
-        name = value.name if value.role is Role.INPUT else ""
-        return _through(copied, FORWARD, folded.get(name, []), run.states.get(name, []), name, arrays)
+        if value.role is not Role.INPUT or value.name not in folded:
+            return copy.add_copy(value, operands)
+        name = value.name
+        raw = copy.leaf(Role.INPUT, name, fields[name])
+        return _through(raw, FORWARD, folded[name], name, arrays, value.type.dtype)
 
     types = {name: value.type for name, value in graph.results_of(ResultKind.OUTPUT).items()}
     graph = rebuild(graph, rule)
     for name, target in _in_units(run).items():
         key = ResultKind.OUTPUT.named(name)
         if key in graph.results:
-            steps = [*run.spec.fields[target].steps]
-            graph.results[key] = _through(
-                graph.results[key], _BACKWARD, steps, run.states[target], target, arrays, back=True
-            )
+            pairs = [*zip(run.spec.fields[target].steps, run.states[target], strict=True)][::-1]
+            result = graph.results[key]
+            graph.results[key] = _through(result, _BACKWARD, pairs, target, arrays, result.type.dtype)
             notes[name] = f"in the units of {target}"
     return Exported(
         Path(run.model.source.file_name).stem,
@@ -86,8 +92,14 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
         types,
         arrays,
         notes,
-        _labels(run, fields, graph),
+        {**facts.pop("labels", {}), **_labels(run, fields, graph)},
+        facts,
     )
+
+
+def changes_numbers(pairs: Sequence[tuple[StepSpec, State]]) -> bool:
+    """Whether some of these steps compute numbers."""
+    return any(step.name in FORWARD and not state.get("drop") for step, state in pairs)
 
 
 def _in_units(run: Run) -> dict[str, str]:
@@ -96,42 +108,55 @@ def _in_units(run: Run) -> dict[str, str]:
     return {name: targets[value] for name, value in run.model.values.items() if targets.get(value) in run.undone()}
 
 
-def arithmetic_steps(steps: Sequence[StepSpec], states: Sequence[State]) -> list[StepSpec]:
-    """The last steps of a pipe that are arithmetic on arrays of the shape that the model takes."""
+def arithmetic_steps(run: Run, name: str) -> list[tuple[StepSpec, State]]:
+    """The last steps of an input that are arithmetic on arrays of the shape that the model takes, with their states."""
+    pairs = [*zip(run.spec.fields[name].steps, run.states[name], strict=True)]
     taken, is_moved = 0, False
-    for step, state in zip(reversed(steps), reversed(states), strict=True):
+    for step, state in reversed(pairs):
         is_moved = is_moved or step.name in ("reshape", "flatten")
         has_columns = any(isinstance(number, list) for number in state.values())
         if step.name not in _IDENTITY and (step.name not in FORWARD or (is_moved and has_columns)):
             break
+        if any(isinstance(fill, str) for fill in state.get("fill", ())):
+            break
         taken += 1
-    return [*steps[len(steps) - taken :]]
+    return pairs[len(pairs) - taken :]
 
 
 def _through(
     x: Value,
     rules: Mapping[str, Rule],
-    steps: Sequence[StepSpec],
-    states: Sequence[State],
+    pairs: Sequence[tuple[StepSpec, State]],
     field: str,
     arrays: dict[str, Array],
-    back: bool = False,
+    dtype: str,
 ) -> Value:
-    """A value through the last steps of a field's pipe, or `back` through them; `arrays` receives fitted arrays."""
-    if not any(step.name in rules for step in steps):
+    """A value through steps of a field by these rules, as a value of the type `dtype`.
+
+    `arrays` receives fitted arrays.
+    """
+    if not any(step.name in rules for step, _ in pairs):
         return x
     result = apply("cast", x, dtype="f64")  # the data's steps compute in f64
-    pairs = list(zip(steps, states[len(states) - len(steps) :], strict=True))
-    for i, (step, state) in enumerate(reversed(pairs) if back else pairs):
-        if step.name in rules:
-            numbers = {name: _number(result, f"{field}.{i}.{name}", number, arrays) for name, number in state.items()}
+    for i, (step, state) in enumerate(pairs):
+        if step.name in rules and not state.get("drop"):
+            numbers = {
+                name: _number(result, f"{field}.{i}.{name}", number, arrays)
+                for name, number in state.items()
+                if not isinstance(number, bool)
+            }
             result = rules[step.name](result, numbers)
-    return apply("cast", result, dtype=x.type.dtype)
+    return apply("cast", result, dtype=dtype)
 
 
 def _number(like: Value, name: str, number: Any, arrays: dict[str, Array]) -> Value:
-    """A number of a step's state as a constant of the graph of `like`, or an array of it as a leaf."""
-    array = np.asarray(number, np.float64)
+    """A number of a step's state as a constant of the graph of `like`, or an array of it as a leaf.
+
+    An array with an element for each number of a sample gets the shape of a sample.
+    """
+    array, shape = np.asarray(number, np.float64), like.type.shape(1)[1:]
+    if array.size == math.prod(shape):
+        array = array.reshape(shape)
     type_ = Type("f64", tuple(map(int, array.shape)))
     if not array.ndim:
         return like.graph.constant(float(array), type_)

@@ -17,6 +17,7 @@ from netc.runtime.export.exported import FORWARD, arithmetic_steps
 from netc.runtime.runs.run import Run
 
 _LONGEST = 9  # the most steps of a synthetic sample
+_MISSING = 5  # every fifth number is missing where the file fills it
 
 
 def samples_of(
@@ -37,24 +38,21 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
     """An array before and after the steps that are part of an exported file."""
     if name not in run.model.inputs:
         return drawn, drawn
-    steps = arithmetic_steps(run.spec.fields[name].steps, run.states[name])
-    pairs = [
-        (step.name, state)
-        for step, state in zip(steps, run.states[name][len(run.states[name]) - len(steps) :], strict=True)
-        if step.name in FORWARD
-    ]
+    pairs = [(step.name, state) for step, state in arithmetic_steps(run, name) if step.name in FORWARD]
     raw = drawn
     for step, state in reversed(pairs):
         back = STEPS[step].undo
         raw = raw if back is None else back(raw, state)
     raw = raw.astype(drawn.dtype)
+    if any(step == "impute" and not state["drop"] for step, state in pairs):
+        raw.reshape(-1)[::_MISSING] = np.nan
     through = raw
     place = Location("", (name,), np.arange(len(raw)), NOWHERE)
     for step, state in pairs:
         result = STEPS[step].apply(through, state, place)
         assert not isinstance(result, Ragged)
         through = result
-    return raw, through.astype(drawn.dtype)
+    return raw, through.astype(DTYPES[run.model.inputs[name].dtype].numpy)
 
 
 def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:

@@ -22,7 +22,8 @@ from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint
 from netc.runtime.runs.run import Run
-from netc.runtime.training.schedule import Decisions, factors
+from netc.runtime.training.decisions import Decisions
+from netc.runtime.training.schedule import factors
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> NanOr
 
     def run_steps(program: Program, first: int, last: int) -> None:
         if first < last:
-            rates = factors(settings, epoch * steps_per_epoch + first, last - first, steps_per_epoch, plateau)
+            steps = epoch * steps_per_epoch + np.arange(first, last)
+            rates = factors(settings, steps, steps_per_epoch, plateau)
             program.steps(fields, order[first * settings.batch : last * settings.batch], epoch, rates)
 
     begin = progress.step if progress.epoch == epoch else 0

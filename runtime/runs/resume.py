@@ -1,10 +1,11 @@
-"""Resuming a run by a file that was changed meanwhile: what differs in meaning, and whether training may go on.
+"""Resuming a run by a file, constants or a number of epochs that changed: what differs in meaning, and whether training
+may go on.
 
 Settings of the steps to come may change (the rate, epochs, when to stop), but not what past steps depended on (data,
-model, batch, seed).
+model, batch, seed). What changed is written into the run, so that the next `--resume` goes on with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from netc.dsl.source import Span
 from netc.runtime.data.spec import parse_data
 from netc.runtime.runs.checkpoint import Progress
 from netc.runtime.runs.data_changes import refusals
-from netc.runtime.runs.run import Run, rewrite_model, rewrite_sources
-from netc.runtime.settings import places_of_settings
+from netc.runtime.runs.run import Run, model_as_written, rewrite_model, rewrite_sources
+from netc.runtime.runs.run_files import read_info
+from netc.runtime.runs.run_info import Constant
+from netc.runtime.settings import place_of_setting, places_of_settings
 
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
 
@@ -36,9 +39,36 @@ class Change:
     before: str = ""
 
 
-def adopt(run: Run, model: Model) -> list[Change]:
-    """Make a run go on by a changed file. Faults E1004 with every change that is not allowed."""
+def kept_constants(folder: Path, file: syntax.File | None = None) -> dict[str, Constant]:
+    """The constants that a run was trained with; only those that `file` has too, if that replaces the run's text."""
+    constants = dict(read_info(folder)[0].set)
+    if file is None:
+        return constants
+    names = {item.name.text for item in file.items if isinstance(item, syntax.Let)}
+    return {name: value for name, value in constants.items() if name in names}
+
+
+def with_constants(folder: Path, constants: Mapping[str, Constant]) -> Model:
+    """The model of a run's own text with other constants. Faults like `elaborate`."""
+    info, text, _ = read_info(folder)
+    info.set = dict(constants)
+    return model_as_written(folder, info, text)
+
+
+def adopt(run: Run, model: Model, constants: Mapping[str, Constant], epochs: int | None = None) -> list[Change]:
+    """Make a run go on by another model, which was elaborated with `constants`, until `epochs` are done.
+
+    Without `epochs` those of the text count if they changed, and else the run keeps its own, as `--epochs` set them.
+    Returns the changes of the model and its settings, besides the `epochs` that were asked for. Faults E1004 with every
+    change that is not allowed, and for fewer epochs than are done.
+    """
+    before, kept = kept_constants(run.folder), run.model.train.epochs
+    declared = with_constants(run.folder, before).train.epochs
+    if epochs is not None or model.train.epochs == declared:
+        model = replace(model, train=replace(model.train, epochs=kept))
     changes = list(_changes(run.model, model))
+    if epochs is not None:
+        model = replace(model, train=replace(model.train, epochs=epochs))
     refused = [
         Diagnostic(
             "E1004",
@@ -51,8 +81,20 @@ def adopt(run: Run, model: Model) -> list[Change]:
     ]
     if refused:
         raise Fault(refused)
-    rewrite_model(run, model)
+    _refuse_fewer_epochs(run, model)
+    if (model.source.text, model.train.epochs, constants) != (run.model.source.text, kept, before):
+        rewrite_model(run, model, constants)
     return changes
+
+
+def _refuse_fewer_epochs(run: Run, model: Model) -> None:
+    """Fault E1004 for fewer epochs than the run has begun."""
+    progress, epochs = run.progress, model.train.epochs
+    begun = progress.epoch + (progress.step > 0)
+    if epochs < begun:
+        done = f"the run has done {progress.epoch}" + (f", and a part of epoch {begun}" if progress.step else "")
+        hint = f"--epochs {begun + 1}, or more"
+        fault("E1004", f"training until epoch {epochs} is over", place_of_setting(model, "epochs"), done, hint=hint)
 
 
 def _changes(old: Model, new: Model) -> Iterator[Change]:
@@ -132,6 +174,11 @@ def _first_difference(old: Model, new: Model) -> tuple[Span, str]:
         if i >= len(before) or statement != before[i]:
             text = before[i].span.text.splitlines()[0] if i < len(before) else ""
             return _first_line(statement.span), f"it was `{text}`" if text else ""
+    for item in parse(new.source).items:
+        if isinstance(item, syntax.Let) and item.name.text in old.constants:
+            value = old.constants[item.name.text]
+            if value != new.constants[item.name.text]:
+                return _first_line(item.span), f"`{item.name.text}` was {value}"
     return Span(new.source, 0, 0), "statements were taken out" if len(before) > len(after) else ""
 
 

@@ -43,6 +43,7 @@ from netc.runtime.runs.checkpoint import (
     Progress,
     load_checkpoint,
     place_of,
+    read_checkpoint,
     save_checkpoint,
     write_whole,
 )
@@ -200,6 +201,13 @@ class Run:
         with self.program.guard.reading:
             save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
 
+    def kept_epoch(self) -> int | None:
+        """The epoch whose parameters `keep` has kept; None if there are none, or of an epoch that is still to come."""
+        if not _keeps_best(self.model, self.folder):
+            return None
+        _, progress, _ = read_checkpoint(self.folder / BEST)
+        return progress.epoch if progress.epoch <= self.progress.epoch else None
+
     def load_best(self) -> None:
         """Load the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
         if _keeps_best(self.model, self.folder):
@@ -271,14 +279,14 @@ def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceReco
     run.save()
 
 
-def rewrite_model(run: Run, model: Model) -> None:
-    """Replace the text of a run's model, by which training goes on.
+def rewrite_model(run: Run, model: Model, overrides: Mapping[str, Any]) -> None:
+    """Replace the text of a run's model and the constants that were set, by which training goes on.
 
     run.json has the hashes of both texts while one replaces the other, so the files belong together at any moment.
     """
     info, _, _ = read_info(run.folder)
     text = model.source.text.encode()
-    info.epochs = model.train.epochs
+    info.epochs, info.set = model.train.epochs, dict(overrides)
     info.hashes[MODEL].append(digest(text))
     write_whole(run.folder / INFO, encoded(info))
     write_whole(run.folder / MODEL, text)
@@ -311,7 +319,8 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     info, text, states = read_info(folder)
     plugins.load_installed()
     _require_plugins(folder, info)
-    model = _model_of(folder, info, text)
+    model = model_as_written(folder, info, text)
+    model = replace(model, train=replace(model.train, epochs=info.epochs))
     if to_train:
         program = Program(model, seed=info.seed, threads=threads)
         progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
@@ -339,8 +348,8 @@ def _spec_of(model: Model, info: RunInfo) -> DataSpec:
     return replace(spec, fields=fields, pictures=info.pictures)
 
 
-def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
-    """The model of a run, with the constants and class counts that it was trained with."""
+def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:
+    """The model of a run, with the constants and class counts that it was trained with, and the epochs of its text."""
 
     def class_count(name: str, *_: object) -> int:
         if name not in info.classes:
@@ -350,8 +359,7 @@ def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
     source = Source(info.name, text, Path(info.path) if info.path else None)
     file = parse(source)
     model = elaborate(file if info.fold is None else with_fold(file, info.fold), info.set, class_count)
-    data = None if info.from_arrays else model.data
-    return replace(model, data=data, train=replace(model.train, epochs=info.epochs))
+    return replace(model, data=None) if info.from_arrays else model
 
 
 def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) -> tuple[Program, Progress]:

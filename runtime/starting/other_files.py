@@ -6,7 +6,7 @@ from pathlib import Path
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell, net_name, net_string
 from netc.dsl.source import Span
-from netc.runtime.starting.table_file import Columns, Field
+from netc.runtime.starting.table_file import Columns, Field, source_lines
 
 _SIDE = 64  # pixels: larger pictures are scaled down to it
 _SMALLEST = 16  # pixels: a smaller picture is pooled once only
@@ -111,7 +111,7 @@ def _series(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     name = net_name(columns.goal.name, {"before", "hidden", "estimate", "source", "split"}, "value")
     steps = "".join(f" -> {step}" for step in columns.goal.steps)
     yield "data {"
-    yield f"  source = {columns.source}"
+    yield from source_lines(columns)
     yield f"  # the rows are a series: the {_WINDOW} values before predict the next one"
     yield f"  before = column({quoted}){steps} -> standardize -> window({_WINDOW}, 1)"
     yield f"  {name} = column({quoted}){steps} -> standardize -> window({_WINDOW}, 1) -> next(1)"

@@ -4,6 +4,7 @@ A column that the trial finds unusable is left out, and the rest is tried again.
 says what to do.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.files import real
+from netc.dsl.literals import TEXT
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
@@ -19,6 +21,7 @@ from netc.dsl.source import Source, Span
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, every
+from netc.runtime.data.source_spec import parse_source
 from netc.runtime.data.table import Table
 from netc.runtime.starting.column_guess import Guess, guess_column
 from netc.runtime.starting.kind_of_data import kind_of
@@ -121,7 +124,8 @@ def _table_start(request: Request, reader: str, tries: bool) -> Start:
 
 def _columns(request: Request, reader: str) -> Columns:
     """Reads the table and guesses its columns, again if marks of missing values are found and the reader takes them."""
-    span, options = request.span, dict[str, Any]()
+    span = request.span
+    options, doubts = _options(request, reader)
     table = _read(request, reader, options)
     target = request.target or list(table.columns)[-1]
     table.column(target, span)
@@ -136,7 +140,7 @@ def _columns(request: Request, reader: str) -> Columns:
         table = _read(request, reader, options)
         guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     goal = next(guess for guess in guesses if guess.name == target)
-    _check_target(goal, span)
+    _check_target(goal, request.data, span)
     if all(guess is goal or guess.kind in ("unique", "useless") for guess in guesses):  # names may say something
         guesses = [replace(guess, kind="text") if guess.kind == "unique" else guess for guess in guesses]
     left_out = {
@@ -146,22 +150,66 @@ def _columns(request: Request, reader: str) -> Columns:
         if why := _unwritable(name):
             left_out[name] = f"no `.net` text can name it, {why}"
     source = source_of(reader, request.path, {**dict(table.options), **options})
-    return Columns(source, guesses, goal, len(table), left_out)
+    return Columns(source, guesses, goal, len(table), left_out, doubts=doubts)
+
+
+_OPTION = rf"\w+ = (?:{TEXT}|true|false)"
+_ALTERNATIVES = re.compile(rf"{_OPTION}(?: or {_OPTION})*")
+
+
+def _options(request: Request, reader: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The options that the reader needs and does not find itself, and what is doubtful about them.
+
+    They are those that the hints of its refusals name. Of several alternatives it is the one that gives the most
+    columns, or the first.
+    """
+    options: dict[str, Any] = {}
+    doubts: list[str] = []
+    while True:
+        try:
+            _read(request, reader, options)
+        except Fault as refusal:
+            diagnostic = refusal.diagnostics[0]
+            named = _ALTERNATIVES.match(diagnostic.hint or "")
+            if named is None or reader not in OPTIONS:
+                raise
+            chosen = max(re.findall(_OPTION, named[0]), key=lambda text: _width(request, reader, options, text))
+            added = _parsed(reader, chosen)
+            if not set(added) - set(options):
+                raise
+            options.update(added)
+            doubts.append(f"{chosen} is a guess: {diagnostic.title}; {diagnostic.hint}")
+            continue
+        return options, tuple(doubts)
+
+
+def _parsed(reader: str, option: str) -> dict[str, Any]:
+    item = parse(Source("hint", f'let a = {reader}("", {option})')).items[0]
+    assert isinstance(item, syntax.Let)
+    return dict(parse_source(item.value, {}).options)
+
+
+def _width(request: Request, reader: str, options: Mapping[str, Any], option: str) -> int:
+    """The number of columns of the table with one more option; 0 if it cannot be read."""
+    try:
+        return len(_read(request, reader, {**options, **_parsed(reader, option)}).columns)
+    except Fault:
+        return 0
 
 
 def _read(request: Request, reader: str, options: Mapping[str, Any]) -> Table:
     return read(reader, request.data, str(request.data), request.span, every(Use.LABELS), options)
 
 
-def _check_target(goal: Guess, span: Span) -> None:
+def _check_target(goal: Guess, data: Path, span: Span) -> None:
     """Faults E0803 if a column can be neither a class nor a number to predict."""
     if why := _unwritable(goal.name):
         note = f"no `.net` text can name it: {why}"
         hint = "give the column another name, or --target COLUMN"
-        fault("E0803", f"`{cell(goal.name)}` cannot be a target", span, note, hint=hint)
+        fault("E0803", f"`{cell(goal.name)}` of `{data}` cannot be a target", span, note, hint=hint)
     if goal.kind not in ("class", "number"):
         why = goal.note or f"it is {'an' if goal.kind == 'array' else 'a'} {goal.kind}"
-        fault("E0803", f"`{cell(goal.name)}` cannot be a target", span, why, hint="--target COLUMN")
+        fault("E0803", f"`{cell(goal.name)}` of `{data}` cannot be a target", span, why, hint="--target COLUMN")
 
 
 def _unwritable(text: str) -> str:

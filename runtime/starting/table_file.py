@@ -41,7 +41,8 @@ class Columns:
     """What the file is made of: the source with its options, and guesses for all columns, the target's among them.
 
     `places` are the numbers of classes or places that fields have in the training part, by field; a field that it
-    lacks has as many as the whole table. `left_out` says why columns are not used.
+    lacks has as many as the whole table. `left_out` says why columns are not used, and `doubts`
+    what is doubtful about the source.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Columns:
     rows: int
     left_out: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ def _value(value: Any) -> str:
     return str(value)
 
 
+def source_lines(columns: Columns) -> Iterator[str]:
+    """The line of the source, below comments on what is doubtful about it."""
+    yield from (f"  # {net_comment(doubt)}" for doubt in columns.doubts)
+    yield f"  source = {columns.source}"
+
+
 def fields_of(columns: Columns) -> list[Field]:
     """The fields of the data block: the inputs, and the target last."""
     names = {*_TAKEN, *_HARD}
@@ -100,7 +108,7 @@ def fields_of(columns: Columns) -> list[Field]:
 def data_and_model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     """The lines of the data, model and train blocks."""
     yield "data {"
-    yield f"  source = {columns.source}"
+    yield from source_lines(columns)
     for entry in fields:
         yield from (f"  {line}" for line in entry.lines)
     for name, why in columns.left_out.items():

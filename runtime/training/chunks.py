@@ -31,11 +31,12 @@ class Chunk:
 
 
 def chunks(
-    fields: Mapping[str, Field], varying: Mapping[str, str], samples: Array, truncate: Truncate
+    fields: Mapping[str, Field], varying: Mapping[str, str], samples: Array, truncate: Truncate, full: int
 ) -> Iterator[Chunk]:
     """The chunks of a batch: `truncate.steps` steps of the truncated dimension at a time.
 
-    Sequences along other dimensions stay whole. `varying` is the dimension of each field that has one.
+    Sequences along other dimensions stay whole. `varying` is the dimension of each field that has one. `full` is the
+    number of samples of a full batch, of which those that reach a chunk are a share.
     """
     taken: dict[str, Any] = {}
     for name, field in fields.items():
@@ -57,7 +58,9 @@ def chunks(
                 part[name] = _steps(field, running, first, truncate.steps)
             else:
                 part[name] = field.take(running)
-        yield Chunk(number, running, {**part, str(SuppliedKind.SAMPLES.named()): samples[running].astype(np.int32)})
+        part[str(SuppliedKind.SAMPLES.named())] = samples[running].astype(np.int32)
+        part[str(SuppliedKind.BATCH_SHARE.named())] = np.array([len(running) / full])
+        yield Chunk(number, running, part)
 
 
 def _steps(field: Ragged, running: Array, first: int, count: int) -> Ragged:

@@ -78,7 +78,7 @@ class Training:
 
     def _factors(self) -> Factors:
         """The factors of a single step. A schedule that counts epochs stands at its beginning: the step is in none."""
-        return schedule.factors(self.compiled.model.train, self._steps_done, 1, 2**53)
+        return schedule.factors(self.compiled.model.train, np.array([self._steps_done]), 2**53)
 
     def fit(self, fields: Fields) -> None:
         """See Program.fit."""
@@ -141,10 +141,11 @@ class Training:
     ) -> Losses:
         """A step of the optimizer for each chunk of a batch's sequences; their losses are reported as one."""
         step, batch, losses = self.step_for(fields), self.compiled.options.batch, []
+        full = min(batch, len(next(iter(fields.values()))))
         for number, start in enumerate(range(0, len(order), batch)):
             samples, moved, parts = order[start : start + batch], _factors_of_step(factors, number), []
             carried = Carried(step.graph, len(samples))
-            for chunk in chunks(fields, self.compiled.fields.varying, samples, truncate):
+            for chunk in chunks(fields, self.compiled.fields.varying, samples, truncate, full):
                 rows = np.arange(len(chunk.running))
                 chunk_fields = {**chunk.fields, **carried.fields(chunk)}
                 results = self.compiled.run_step(step, chunk_fields, rows, chunk.epoch(epoch), moved)

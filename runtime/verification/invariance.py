@@ -182,7 +182,7 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
     if subject.count <= size:  # the data is one step: a second one takes the samples in another order
         order = np.concatenate([np.resize(order, size), order[::-1]])
     steps = -(-len(order) // size)
-    factors = schedule.factors(model.train, 0, steps, steps)
+    factors = schedule.factors(model.train, np.arange(steps), steps)
     together, single = (program_of(subject, "numba", 2) for _ in range(2))
     losses = together.steps(fields, order, 1, factors)
     pieces = []

@@ -58,7 +58,7 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
     for turn in (1, 2):
         before = {name: array.copy() for name, array in program.persistent.items()}
         done = int(before[STEP]) if STEP in before else 0
-        factors = {name: values[0] for name, values in schedule.factors(model.train, done, 1, _NEVER).items()}
+        factors = {name: values[0] for name, values in schedule.factors(model.train, np.array([done]), _NEVER).items()}
         situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
         expected = {**before, **graph.select(ResultKind.UPDATE, situation.results(graph))}
         program.step(fields)

@@ -44,7 +44,7 @@ class Leaves(dict[str, Array]):
             elif supplied.kind is SuppliedKind.RANDOM:
                 array = words(2, self.seed, name, self.epoch)
             else:
-                assert supplied.kind in (SuppliedKind.RATE_FACTOR, SuppliedKind.LOSS_FACTOR), name
+                assert supplied.kind is not SuppliedKind.SCALE, name
                 array = np.array(1.0)
         self[name] = array
         return array

@@ -207,7 +207,7 @@ def test_schedules_agree_with_pytorch(more: str, scheduler) -> None:
             OPTIMIZERS[setting],
             more,
             scheduler=scheduler,
-            factors=lambda model, step: schedule.factors(model.train, step, 1, 1),
+            factors=lambda model, step: schedule.factors(model.train, np.array([step]), 1),
         )
 
 

@@ -98,7 +98,7 @@ def test_a_run_goes_on_with_its_columns(run: Path, folder: Path) -> None:
     Path("shop.csv").write_text(
         csv_of([{**row, "id": 5} for row in ROWS], ["id", "price", "weight", "age", "sold", "part"])
     )
-    changes = adopt(open_run(run, to_train=True), netc.parse(TEXT.replace("lr = 0.1", "lr = 0.2")))
+    changes = adopt(open_run(run, to_train=True), netc.parse(TEXT.replace("lr = 0.1", "lr = 0.2")), {})
     assert [change.is_allowed for change in changes] == [True]
     assert netc.open(run).load_data().parts["train"]["x"].shape == (20, 3)
 

@@ -166,6 +166,45 @@ def test_resuming_a_changed_file_says_what_changed(project: Path) -> None:
     assert all(np.array_equal(before[0][name], array) for name, array in left(project / "run")[0].items())
 
 
+def test_resuming_keeps_the_epochs_and_constants_that_were_set(project: Path) -> None:
+    """A resumed run ends with the bits of one that was trained with these settings, however often it was resumed."""
+    text = "let width = 8\nlet rate = 0.001\n" + TEXT.replace("dense(8)", "dense(width)").replace(
+        "epochs = 40", "epochs = 40\n  optimizer = adam(lr = rate)\n  schedule = cosine()"
+    )
+    (project / "m.net").write_text(text, encoding="utf-8")
+
+    def train(*arguments: object) -> subprocess.CompletedProcess:
+        return command("train", *arguments, cwd=project)
+
+    assert train("m.net", "--set", "width=4", "--epochs", 2, "--out", "run").returncode == 0
+    longer = train("--resume", "run", "--epochs", 4, "--set", "rate=0.002")
+    assert longer.returncode == 0, longer.stderr
+    first, second, third, *_ = longer.stdout.splitlines()
+    assert first.startswith("changed: `optimizer` from adam(lr = 0.001,")
+    assert second == "resuming run: 2 of 4 epochs done; it had ended after epoch 2"
+    assert "to 0.001 (0.5 of lr = 0.002) at the next step" in third
+    info = json.loads((project / "run" / "run.json").read_text(encoding="utf-8"))
+    assert (info["set"], info["epochs"]) == ({"width": 4, "rate": 0.002}, 4)
+    before = left(project / "run")
+    for arguments in ((), ("m.net",)):
+        again = train(*arguments, "--resume", "run")
+        assert again.stdout.splitlines()[:2] == [
+            "resuming run: 4 of 4 epochs done; it had ended after epoch 4",
+            "nothing is left to train",
+        ]
+    fewer = train("--resume", "run", "--epochs", 3)
+    assert "error[E1004]: training until epoch 3 is over\n  --> m.net:18:3\n" in fewer.stderr
+    wider = train("--resume", "run", "--set", "width=16")
+    assert "error[E1004]: what the model computes changed" in wider.stderr
+    assert "let width = 8\n  | ^^^^^^^^^^^^^ `width` was 4\n" in wider.stderr
+    unknown = train("--resume", "run", "--set", "depth=3")
+    assert "error[E0201]: `--set depth`: the file has no `let depth`" in unknown.stderr
+    assert left(project / "run")[1] == before[1]
+    (project / "m.net").write_text(text.replace("epochs = 40", "epochs = 5"), encoding="utf-8")
+    changed = train("m.net", "--resume", "run")
+    assert changed.stdout.startswith("changed: `epochs` from 4 to 5\nresuming run: 4 of 5")
+
+
 def test_carriage_returns_are_part_of_a_file(project: Path) -> None:
     """A file is compared byte by byte: it is the same with its carriage returns, and another one without them."""
     content = (project / "m.net").read_bytes().replace(b"\n", b"\r\n")
@@ -320,7 +359,8 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
     assert running.returncode == 128 + signal.SIGTERM
     assert message.splitlines()[-2:] == ["", "interrupted; netc train --resume run continues"]
     assert "Traceback" not in message
-    assert command("train", "--resume", "run", "--epochs", "1", cwd=project).returncode == 0
+    epochs = netc.open(project / "run").progress.epoch + 1
+    assert command("train", "--resume", "run", "--epochs", epochs, cwd=project).returncode == 0
 
 
 def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
@@ -345,8 +385,9 @@ def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
         shown += os.read(mine, 1000)
     os.close(mine)
     assert running.wait(timeout=600) == 128 + signal.SIGHUP
-    assert command("train", "--resume", "run", "--epochs", "3", cwd=project).returncode == 0
-    assert netc.open(project / "run").progress.epoch >= 3
+    epochs = netc.open(project / "run").progress.epoch + 1
+    assert command("train", "--resume", "run", "--epochs", epochs, cwd=project).returncode == 0
+    assert netc.open(project / "run").progress.epoch == epochs >= 3
 
 
 class Asked(Exception):

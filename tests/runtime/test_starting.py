@@ -315,3 +315,12 @@ def test_generated_tables(seed: int, tmp_path: Path) -> None:
     columns[names[-1]] = [draw.choice(("yes", "no", "perhaps")) for _ in range(n)]
     start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
     trained(start, tmp_path)
+
+
+def test_an_option_that_a_refusal_names_is_written_as_a_guess(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 7},{('blå', 'rød')[i % 2]} – \n" for i in range(40))
+    (tmp_path / "t.csv").write_bytes(f"x,farve\n{rows}".encode("cp1252"))
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert 'source = csv("t.csv", encoding = "cp1252")' in start.text
+    assert f'# encoding = "cp1252" is a guess: `{tmp_path}/t.csv` is not UTF-8' in start.text
+    trained(start, tmp_path)

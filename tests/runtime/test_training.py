@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from support import ROOT, command
 
 import netc
-from netc.runtime.training.schedule import Decisions
+from netc.runtime.training.decisions import Decisions
 
 
 def metrics_of(line: str) -> dict[str, float]:
@@ -313,14 +313,14 @@ train {
 """).train
     nan = float("nan")
     for values, kept, over in (
-        ([nan, 3.0, nan, 2.0], [0, 1, 3], []),
+        ([nan, 3.0, nan, 2.0], [1, 3], []),
+        ([nan, nan, nan, nan, 3.0, nan, nan], [4], [6]),
         ([2.0, nan, nan, 1.0], [0, 3], [2]),
         ([1.0, 2.0, 0.5, 0.5, 0.6], [0, 2], [4]),
     ):
         decisions, is_kept, is_over = Decisions(train, ()), [], []
         for value in values:
-            decisions.take({"valid.loss": value})
-            is_kept.append(decisions.keeps_last)
+            is_kept.append(decisions.take({"valid.loss": value}))
             is_over.append(decisions.is_over)
         assert [i for i, kept_now in enumerate(is_kept) if kept_now] == kept
         assert [i for i, is_over_now in enumerate(is_over) if is_over_now] == over

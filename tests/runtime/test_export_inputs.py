@@ -1,0 +1,122 @@
+"""What exported files say about their inputs, and how they take raw numbers."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from support import command
+
+import netc
+from netc.dsl.source import NOWHERE
+from netc.runtime.data.cells import Location
+from netc.runtime.data.steps import STEPS
+from netc.runtime.runs.run import Run
+
+START = 1_700_000_000  # seconds: neighbouring Unix times are one number in f32
+
+TABLE = """data {
+  source = csv("t.csv")
+  x = columns("time", "b") -> impute(median) -> standardize
+  city = column("city") -> impute("Rome") -> one_hot
+  size = column("size") -> classes(unknown)
+  words = column("words") -> ngrams(2, 8)
+  y = column("kind") -> classes
+  split = ordered(train = 1.0)
+}
+model {
+  input x: float[2]
+  input city: float[4]
+  input size: class(4)
+  input words: float[8]
+  target y: class(2)
+  h = concat(x, city, size -> embed(3), words) -> dense(6) -> tanh
+  output p = h -> dense(2) -> softmax
+  loss cross_entropy(log(p), y)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("export")
+    rows = [
+        f"{START + i},{i % 3 or ''},{('Oslo', 'Rome', 'Ürgüp', '', 'Athens, GR')[i % 5]!r},{(2, 10, 'big')[i % 3]},"
+        f"{('red car', 'blue bus')[i % 2]},{'uv'[i % 2]}".replace("'", '"')
+        for i in range(40)
+    ]
+    (folder / "t.csv").write_text("time,b,city,size,words,kind\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "m.net").write_text(TABLE, encoding="utf-8")
+    return netc.train(netc.load(folder / "m.net"), out=folder / "run", epochs=2)
+
+
+def exported(run: Run, name: str, *arguments: str) -> tuple[Path, str]:
+    """The exported file, and what the command says."""
+    path = run.folder / name
+    done = command("export", str(run.folder), "-o", str(path), *arguments, cwd=run.folder)
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout
+
+
+def predicted(run: Run, header: str, rows: list[str]) -> np.ndarray:
+    """The probabilities that `netc predict` gives for a csv."""
+    (run.folder / "new.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    done = command("predict", str(run.folder), "new.csv", "--output", "p", "-o", "p.csv", cwd=run.folder)
+    assert done.returncode == 0, done.stderr
+    lines = (run.folder / "p.csv").read_text(encoding="utf-8").splitlines()
+    places = [i for i, name in enumerate(lines[0].split(",")) if name.startswith("p[")]
+    return np.array([[float(line.split(",")[i]) for i in places] for line in lines[1:]])
+
+
+def ngrams_of(run: Run, texts: list[str]) -> np.ndarray:
+    """The numbers that the step of `words` gives for texts."""
+    location = Location("", ("words",), np.arange(len(texts)), NOWHERE)
+    (state,) = run.states["words"]
+    return np.asarray(STEPS["ngrams"].apply(np.array(texts, object), state, location), np.float32)
+
+
+def test_both_files_name_columns_labels_fills_and_steps(run: Run) -> None:
+    columns = {"x": ["time", "b"], "city": ["city"], "size": ["size"], "words": ["words"]}
+    labels = {"city": ["Athens, GR", "Oslo", "Rome", "Ürgüp"], "size": ["2", "10", "big", "<unknown>"]}
+    python, _ = exported(run, "m.py")
+    text = python.read_text(encoding="utf-8")
+    tables = {
+        name: ast.literal_eval(re.search(rf"^{name} = (.*?)  #", text, re.MULTILINE)[1])
+        for name in ("columns", "labels", "fills", "steps")
+    }
+    assert {name: list(names) for name, names in tables["columns"].items()} == columns
+    assert "x: float[2] (columns time, b, in this order; NaN where a value is missing; numbers of 64 bits)" in text
+    file, _ = exported(run, "m.onnx")
+    facts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    for name, names in columns.items():
+        assert json.loads(facts[f"columns.{name}"]) == names
+    for name, names in labels.items():
+        assert json.loads(facts[f"labels.{name}"]) == list(tables["labels"][name]) == names
+    assert len(tables["labels"]["words"]) <= 8
+    assert json.loads(facts["fills.city"]) == tables["fills"]["city"] == {"city": "Rome"}
+    assert tables["fills"]["x"] == {"time": START + 19.5, "b": 1.5}
+    assert [step["step"] for step in json.loads(facts["steps.city"])] == ['impute("Rome")', "one_hot"]
+
+
+def test_times_keep_their_seconds(run: Run) -> None:
+    """An input of f32 would merge times within a minute."""
+    file, _ = exported(run, "m.onnx")
+    session = onnxruntime.InferenceSession(file)
+    count = 8
+    x = np.stack([START + 5.0 * np.arange(count), np.full(count, np.nan)], axis=1)
+    fields: dict[str, Any] = {
+        "x": x,
+        "city": np.eye(4, dtype=np.float32)[[1] * count],
+        "size": np.zeros(count, np.int32),
+        "words": ngrams_of(run, ["red car"] * count),
+    }
+    assert next(entry.type for entry in session.get_inputs() if entry.name == "x") == "tensor(double)"
+    (values,) = session.run(["p"], fields)
+    expected = predicted(run, "time,b,city,size,words", [f"{START + 5 * i},,Oslo,2,red car" for i in range(count)])
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    assert np.abs(np.diff(values[:, 0])).min() > 1e-4
