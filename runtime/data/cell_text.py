@@ -88,8 +88,8 @@ class Notation:
         match = self._pattern.fullmatch(text.strip(BLANKS))
         if match is None:
             return text
-        sign, whole, fraction, exponent = match.groups()
-        digits = "".join(character for character in whole if character.isdigit()) or "0"
+        sign, integer, fraction, exponent = match.groups()
+        digits = "".join(character for character in integer if character.isdigit()) or "0"
         return f"{sign}{digits}{f'.{fraction}' if fraction else ''}{exponent or ''}"
 
     def misreads(self, text: str) -> bool:
