@@ -1,4 +1,4 @@
-"""What other languages and libraries call the things that netc has, for hints where a name is unknown.
+"""Tables of the names that other languages and libraries use, for hints where a name is unknown.
 
 One table for each kind of name. A key is in lower case without underscores; an entry is what netc writes, or a sentence
 that has it in backticks. Keras, PyTorch, scikit-learn and pandas are the libraries that most users come from.
@@ -207,6 +207,10 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "tokenize tokenizer split": "`words` or `characters`, then `vocabulary(1000)`",
             "textvectorization stringlookup embedding embed": "vocabulary(1000)",
             "lower tolower casefold": "lowercase",
+            "trim": "strip",
+            "tonumeric astype parsenumber currency percent": 'number("€ 1,234.50")',
+            "cut qcut kbinsdiscretizer discretize bin bins digitize quantize": "bucket(10)",
+            "nfc": "normalize_unicode",
             "log1p logarithm logtransform": "log",
             "clamp winsorize": "clip(0, 1)",
             "rollingwindow sliding lag timeseriesgenerator": "window(24, 1)",
@@ -224,7 +228,9 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
         {
             "random shuffle stratified stratify traintestsplit shufflesplit stratifiedshufflesplit": "each part gets "
             "its share of each class: `split = (train = 0.8, valid = 0.1, test = 0.1)`",
-            "group groups groupkfold groupshufflesplit": 'by("patient", train = 0.8, test = 0.2)',
+            "kfold stratifiedkfold crossvalidation cv": "folds(5)",
+            "groupkfold": 'folds(5, by = "patient")',
+            "group groups groupshufflesplit": 'by("patient", train = 0.8, test = 0.2)',
             "sequential chronological time timeseriessplit": "ordered(train = 0.8, test = 0.2)",
         }
     ),

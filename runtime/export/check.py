@@ -31,7 +31,7 @@ class Checked:
 def checked(run: Run, asked: Exported, path: Path) -> Checked:
     """Compare the predictions of an exported file with those of the run."""
     raw, prepared = samples_of(run, asked.inputs, SAMPLES)
-    own = run.predict(prepared, outputs=[*asked.outputs])
+    own = run.predict_prepared(prepared, outputs=[*asked.outputs])
     try:
         exported = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)
     except Failed as error:
