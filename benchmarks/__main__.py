@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import editor, first_step, plugin
+from benchmarks import editor, first_step, lookups, plugin
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
@@ -178,7 +178,16 @@ def plugins(rounds: int) -> None:
     table(plugin.table(rounds), right=(1, 2, 3, 4))
 
 
-TABLES = {"steps": steps, "epoch": epoch, "growth": growth, "first": first, "editor": answers, "plugin": plugins}
+def tables(rounds: int) -> None:
+    """Lookups in tables of many rows, and the dense update of a table beside the memory's bandwidth."""
+    table(lookups.table(rounds), right=(1, 2, 3, 4, 5))
+    table(lookups.streams(rounds), right=(1, 2, 3, 4, 5))
+
+
+TABLES = {
+    **{"steps": steps, "epoch": epoch, "growth": growth, "first": first},
+    **{"editor": answers, "plugin": plugins, "lookups": tables},
+}
 
 if __name__ == "__main__":
     main()

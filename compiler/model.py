@@ -1,6 +1,7 @@
 """A checked model: the result of elaboration, as data."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from netc.compiler.ir.graph import Graph
@@ -31,10 +32,15 @@ class ParameterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """The name of an optimizer of passes/update.py, and its arguments with defaults filled in."""
+    """The name of an optimizer of passes/update.py, and its arguments with defaults filled in: numbers and switches."""
 
     name: str = "adam"
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, float | bool] = field(default_factory=dict)
+
+    def text(self, number: Callable[[float], str] = repr) -> str:
+        """The optimizer as it stands in a file, with all arguments. `number` writes a number."""
+        values = {key: str(n).lower() if isinstance(n, bool) else number(n) for key, n in self.numbers.items()}
+        return f"{self.name}({', '.join(f'{key} = {value}' for key, value in values.items())})"
 
 
 @dataclass(frozen=True, slots=True)

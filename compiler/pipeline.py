@@ -157,7 +157,7 @@ def training_graph(model: Model, rematerialises: bool = False) -> Graph:
         gradients = accumulated_gradients(graph, variables, _scaled_losses(model))
     else:
         gradients = differentiate(graph, total, variables)
-    update(graph, model.train, model.trainables, gradients)
+    update(graph, model.train, model.trainables, gradients, model.bounds)
     return _without(graph, ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
 
 

@@ -378,7 +378,9 @@ and reads what the forward scan saved. For that the forward body first yields ev
 passes remove those that nobody reads. The gradient of `last` puts rows at the positions of the last steps, and the
 gradients of weights are sums over all rows.""",
     "update": """The optimizer is made of values too: here one subtraction for each parameter. From here on the
-graph is a whole training step, from the batch to the next parameters.""",
+graph is a whole training step, from the batch to the next parameters. Where a batch looks up a few rows of a large
+table, the sums of their gradients (`sum_at`) and their new values are computed for these rows alone, and `put` into the
+table.""",
     "expand": """Operations that were kept whole so that their rules stay short are written out now. Random numbers
 become arithmetic on 32-bit words, a function of seed, epoch and sample alone. (`softmax`, convolutions and pools
 are expanded here too.) Values that nobody reads are removed from the two scans.""",
@@ -459,6 +461,7 @@ LISTING = """
 | `t0 = f32 p0[i0 * 5 + i1]` | a load |
 | `t1 = exp.f32(t0) * f32(2.0)` | an expression; functions, conversions and numbers have a type |
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
+| `first equal of n0 = batch` | looks up each element of an index among those before it |
 | `sums in blocks` | the order of a long sum of floats, which decides its bits |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
 

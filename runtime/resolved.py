@@ -70,9 +70,8 @@ def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
     """The block with the settings of the text, all numbers of the optimizer, and the defaults."""
     written = {setting.name.text: expression(setting.value) for setting in settings}
     train = model.train
-    numbers = ", ".join(f"{key} = {_number(key, value)}" for key, value in train.optimizer.numbers.items())
     filled = {
-        "optimizer": f"{train.optimizer.name}({numbers})",
+        "optimizer": train.optimizer.text(),
         "batch": str(train.batch),
         "epochs": str(train.epochs),
         "seed": str(train.seed),
@@ -92,10 +91,6 @@ def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
         )
     body = {**filled, **{name: value for name, value in written.items() if name not in filled}}
     return "train {\n" + "".join(f"  {name} = {value}\n" for name, value in body.items()) + "}"
-
-
-def _number(key: str, value: float) -> str:
-    return str(bool(value)).lower() if key == "nesterov" else repr(value)
 
 
 def _better(better: Better) -> str:

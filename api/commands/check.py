@@ -158,8 +158,7 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
     from netc.runtime.execution.step_cost import longest_of
 
     train, step = model.train, facts["step"]
-    numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
-    optimizer = f"{train.optimizer.name}({numbers})"
+    optimizer = train.optimizer.text(number)
     say(f"train: {optimizer}, batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
     if step:
         lengths = ", ".join(f"{dim} = {length}" for dim, length in longest_of(model).items())

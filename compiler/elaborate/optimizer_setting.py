@@ -19,7 +19,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
-def default_numbers(name: str) -> dict[str, float]:
+def default_numbers(name: str) -> dict[str, float | bool]:
     """The default values of an optimizer's arguments, but for those without one."""
     return {key: value for key, value in OPTIMIZERS[name].numbers.items() if value is not None}
 
@@ -56,7 +56,7 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
                 fault("E0602", f"`{key}` must be true or false", argument.value.span)
         else:
             _number_in_range(key, value, argument.value.span)
-        numbers[key] = float(value)
+        numbers[key] = value if isinstance(value, bool) else float(value)
     for key, default in parameters.items():
         if default is None and key not in assigned:
             fault("E0301", f"`{name}` lacks its argument `{key}`", node.span, hint=f"{name}({key} = 0.1)")

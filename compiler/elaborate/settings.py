@@ -51,12 +51,22 @@ def train_settings(
                 values[name] = SETTINGS[name](setting.value, constant)
         except Fault as error:
             diagnostics.note(error)
-    if "truncate" in values and values.get("accumulate", 1) > 1:
-        place = names["truncate"].span
-        others = [Label(names["accumulate"].span, "a step of several batches")]
-        diagnostics.add("E0602", "`truncate` makes a step of each chunk", place, others=others, hint="a larger batch")
-        values["accumulate"] = 1
+    if values.get("accumulate", 1) > 1:
+        _check_accumulation(values, names, diagnostics)
     return TrainSettings(**values)
+
+
+def _check_accumulation(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
+    """Notes a fault E0602 if a setting does not go with steps of several batches, which are then reset."""
+    if "truncate" in values:
+        place, message = names["truncate"].span, "`truncate` makes a step of each chunk"
+    elif values["optimizer"].numbers["lazy"]:
+        place, message = names["optimizer"].span, "`lazy` updates the rows that a single batch looks up"
+    else:
+        return
+    others = [Label(names["accumulate"].span, "a step of several batches")]
+    diagnostics.add("E0602", message, place, others=others, hint="a larger batch")
+    values["accumulate"] = 1
 
 
 def _check_name(name: syntax.Name, earlier: Mapping[str, syntax.Name]) -> None:

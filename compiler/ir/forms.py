@@ -16,6 +16,8 @@ class Form(Enum):
     INTERLEAVE = "writes its operands into every second, third, ... row and column of an image"
     GATHER = "reads the rows of a table that an index names"
     SCATTER = "combines rows at the places that an index names"
+    FIRST_EQUAL = "finds the first of equal elements of an index"
+    PUT = "replaces the rows of a table that an index names"
     TO_STEPS = "packs sequences of a fixed length as rows"
     FROM_STEPS = "unpacks rows as sequences of a fixed length"
     SCAN = "runs a body once a step"

@@ -18,6 +18,7 @@ from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
+from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
 
@@ -57,6 +58,8 @@ class Lowering:
         for result, value in graph.results.items():
             if result.kind is ResultKind.UPDATE and value.operands:
                 self.updates.setdefault(value, result.name)
+                if value.definition is put and value.operands[0].operands:
+                    self.updates.setdefault(value.operands[0], result.name)  # where it computes the other rows
             if (leaf := viewed(value).name) and result not in self.bindings.yields:
                 self.read_at_end.add(leaf)
 
@@ -161,6 +164,25 @@ class Lowering:
         self.views[value] = all_of(buffer)
         return self.views[value]
 
+    def replaced(self, value: Value, table: Value) -> StridedView | None:
+        """Returns the memory of a table for a value that changes some of its rows in place, and records it.
+
+        None if another value reads the table later, or if the table is a parameter or state that this value does not
+        update.
+        """
+        view, unit = self.views.get(table), self.fusion.unit_of[value]
+        if view is None or view.buffer is None or not self.fills(table, view.buffer):
+            return None
+        if table.name and self.updates.get(value) != table.name:
+            return None
+        if table in self.roots or table.name in self.read_at_end or table.role is Role.CONSTANT:
+            return None
+        readers = self._readers.get(table.name or table, ())
+        if any(reader.position >= unit.position and reader is not unit for reader, _ in readers):
+            return None
+        self.views[value] = view
+        return view
+
     def strides_of(self, value: Value) -> tuple[int, ...]:
         """The strides with which `output` will write a value."""
         if value in self.padded_forms:
@@ -186,16 +208,16 @@ class Lowering:
             return False
         return all(
             reader.position < unit.position or (reader is unit and pointwise)
-            for reader, pointwise in self._leaf_readers.get(name, ())
+            for reader, pointwise in self._readers.get(name, ())
         )
 
     @cached_property
-    def _leaf_readers(self) -> dict[str, list[tuple[Unit, bool]]]:
-        """The units that read each leaf, by its name, and whether they read it point by point."""
-        readers: dict[str, list[tuple[Unit, bool]]] = {}
+    def _readers(self) -> dict[str | Value, list[tuple[Unit, bool]]]:
+        """The units that read each value in memory, and whether they read it point by point. Leaves are found by their
+        names."""
+        readers: dict[str | Value, list[tuple[Unit, bool]]] = {}
         for unit in self.fusion.units:
             for value in unit.values:
                 for source, pointwise in self.fusion.sources(value):
-                    if source.name:
-                        readers.setdefault(source.name, []).append((unit, pointwise))
+                    readers.setdefault(source.name or source, []).append((unit, pointwise))
         return readers

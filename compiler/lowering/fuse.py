@@ -19,6 +19,7 @@ from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.sink import is_light
 
 _MOST_STEPS = 3  # operations in a row that are computed again where their value is read
+_MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
 
 
@@ -142,6 +143,9 @@ def fuse(graph: Graph) -> Fusion:
             _join(fusion, value, lower)
         else:
             _add_unit(fusion, value)
+    fusion.units[:] = [unit for unit in fusion.units if unit.values]
+    for position, unit in enumerate(fusion.units):
+        unit.position = position
     return fusion
 
 
@@ -235,6 +239,36 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
     unit.reads |= reads
     unit.near |= near
     fusion.unit_of[value] = unit
+    for source, pointwise in sources:
+        before = fusion.unit_of.get(source)
+        if pointwise and before is not None and before is not unit and _may_move(fusion, before, unit):
+            _move(fusion, before, unit)
+
+
+def _may_move(fusion: Fusion, unit: Unit, later: Unit) -> bool:
+    """Whether the values of a loop, one of which a later loop reads point by point, can be computed in that one.
+
+    The value is then read while it is in a register. Nothing between the two may read any of the values, and the later
+    loop only point by point.
+    """
+    following = fusion.units[unit.position + 1 : later.position + 1]
+    if unit.space != later.space or unit.folded or len(following) > _MOST_BETWEEN:
+        return False
+    values = set(unit.values)
+    for other in following:
+        for source, pointwise in (pair for value in other.values for pair in fusion.sources(value)):
+            if source in values and not (pointwise and other is later):
+                return False
+    return _fits(later, (), unit.reads | values, values | unit.near)
+
+
+def _move(fusion: Fusion, unit: Unit, later: Unit) -> None:
+    """Moves the values of a loop into a later one. The loop stays behind without values."""
+    later.values[:0] = unit.values
+    later.reads |= unit.reads
+    later.near |= unit.near
+    fusion.unit_of.update(dict.fromkeys(unit.values, later))
+    unit.values, unit.space = [], None
 
 
 def readers(fusion: Fusion, value: Value) -> Iterator[Value]:

@@ -14,6 +14,7 @@ from netc.compiler.lowering import (  # noqa: F401  each registers the forms tha
     gather,
     scans,
     sequences,
+    touched,
 )
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.walk import run

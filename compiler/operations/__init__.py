@@ -14,6 +14,7 @@ from netc.compiler.operations import (
     reduce,
     reshaping,
     shape,
+    touched,
     window,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "reduce",
     "reshaping",
     "shape",
+    "touched",
     "window",
 ]

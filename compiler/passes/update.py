@@ -4,8 +4,9 @@ Formulas and defaults are those that PyTorch documents under the same names; `de
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
@@ -14,6 +15,7 @@ from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
+from netc.compiler.passes.row_gradient import Gradient, Touched, gradient_of
 
 STEP = "optimizer.step"
 
@@ -22,32 +24,44 @@ STEP = "optimizer.step"
 class Parameter:
     """One parameter with its gradient, as the rule of an optimizer sees it.
 
-    `state` returns a value that is kept from step to step (0 at first), `keep` sets its next value. `rate` is a
-    number, or a scalar of f64 if a schedule changes it; `step` counts from 1, in f64.
+    `value` and `gradient` are the parameter's, or those of its `touched` rows; for the other rows the gradient is the
+    number 0. `state` returns a value that is kept from step to step (0 at first), `keep` sets its next value, which
+    `kept` collects. `rate` is a number, or a scalar of f64 if a schedule changes it; `step` counts from 1, in f64.
     """
 
     graph: Graph
-    name: str
-    value: Value
-    gradient: Value
+    leaf: Value
+    gradient: Value | float
     numbers: Mapping[str, float]
     rate: Value | float
     decay: float
     step: Value
+    touched: Touched | None = None
+    kept: dict[str, Value] = field(default_factory=dict)
+
+    @property
+    def value(self) -> Value:
+        return self._seen(self.leaf)
+
+    def _seen(self, leaf: Value) -> Value:
+        return leaf if self.touched is None else self.touched.rows_of(leaf)
+
+    def state_leaf(self, kind: str) -> Value:
+        return self.graph.leaf(Role.STATE, f"{kind}.{self.leaf.name}", self.leaf.type)
 
     def state(self, kind: str) -> Value:
-        return self.graph.leaf(Role.STATE, f"{kind}.{self.name}", self.value.type)
+        return self._seen(self.state_leaf(kind))
 
     def keep(self, kind: str, value: Value) -> Value:
-        self.graph.results[ResultKind.UPDATE.named(f"{kind}.{self.name}")] = value
+        self.kept[kind] = value
         return value
 
-    def scaled(self, value: Value, by: "Value | float" = 1.0) -> Value:
+    def scaled(self, value: Value | float, by: Value | float = 1.0) -> Value | float:
         """rate * by * value; scalars are computed in f64 and rounded once."""
         factor = self.rate * by
-        return value * (apply("cast", factor, dtype=self.value.type.dtype) if isinstance(factor, Value) else factor)
+        return value * (apply("cast", factor, dtype=self.leaf.type.dtype) if isinstance(factor, Value) else factor)
 
-    def decayed_gradient(self) -> Value:
+    def decayed_gradient(self) -> Value | float:
         """The gradient of the loss and of decay / 2 * the sum of squares."""
         return self.gradient + self.value * self.decay if self.decay else self.gradient
 
@@ -71,7 +85,7 @@ def _adamw(p: Parameter) -> Value:
     return _adam_step(p, p.value - p.scaled(p.value, p.decay) if p.decay else p.value, p.gradient)
 
 
-def _adam_step(p: Parameter, w: Value, g: Value) -> Value:
+def _adam_step(p: Parameter, w: Value, g: Value | float) -> Value:
     beta1, beta2 = p.numbers["beta1"], p.numbers["beta2"]
     m = p.keep("first_moment", p.state("first_moment") * beta1 + g * (1 - beta1))
     v = p.keep("second_moment", p.state("second_moment") * beta2 + g * g * (1 - beta2))
@@ -104,13 +118,15 @@ def _adagrad(p: Parameter) -> Value:
 class OptimizerRule:
     """An optimizer: its `numbers` with their defaults, and the rule that returns a parameter's next value.
 
-    A number whose default is None must be given; one whose default is True or False is a switch.
+    A number whose default is None must be given; one whose default is True or False is a switch. `leaves_rest` says
+    whether rows without a gradient stay as they are, and their states too.
     """
 
     name: str
     doc: str
     numbers: Mapping[str, float | bool | None]
     rule: Callable[[Parameter], Value]
+    leaves_rest: Callable[[Parameter], bool] = lambda parameter: False
 
 
 # What PyTorch documents under the same names.
@@ -120,72 +136,115 @@ OPTIMIZERS = {
         OptimizerRule(
             "sgd",
             "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's variant.",
-            {"lr": None, "momentum": 0.0, "nesterov": False, "decay": 0.0},
+            {"lr": None, "momentum": 0.0, "nesterov": False, "decay": 0.0, "lazy": False},
             _sgd,
+            lambda p: not p.numbers["momentum"] and not p.decay,
         ),
         OptimizerRule(
             "adam",
             "Scales the step of each weight by running means of its gradient and of the gradient's square "
             "(Kingma and Ba 2015).",
-            {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0},
+            {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, "lazy": False},
             _adam,
         ),
         OptimizerRule(
             "adamw",
             "Adam with decay of the weight itself, which is not added to the gradient (Loshchilov and Hutter 2019).",
-            {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 1e-2},
+            {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 1e-2, "lazy": False},
             _adamw,
         ),
         OptimizerRule(
             "rmsprop",
             "Divides the gradient by the root of a running mean of its square.",
-            {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0},
+            {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0, "lazy": False},
             _rmsprop,
         ),
         OptimizerRule(
             "adagrad",
             "Divides the gradient by the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
-            {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "decay": 0.0},
+            {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "decay": 0.0, "lazy": False},
             _adagrad,
+            lambda p: not p.decay,
         ),
     )
 }
 
 
 def update(
-    graph: Graph, train: TrainSettings, trainables: Mapping[str, ParameterInfo], gradients: Mapping[Value, Value]
+    graph: Graph,
+    train: TrainSettings,
+    trainables: Mapping[str, ParameterInfo],
+    gradients: Mapping[Value, Value],
+    bounds: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Adds `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients."""
+    """Adds `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients.
+
+    `bounds` are the most steps of varying dimensions. Where only a few rows of a parameter have a gradient, these are
+    updated by themselves (see row_gradient.py).
+    """
     before = graph.leaf(Role.STATE, STEP, Type("f64"))
     step = before + 1.0
     graph.results[ResultKind.UPDATE.named(STEP)] = step
-    numbers = train.optimizer.numbers
+    optimizer, numbers = OPTIMIZERS[train.optimizer.name], train.optimizer.numbers
     rate: Value | float = numbers["lr"]
     if train.has_schedule:
         rate = graph.leaf(Role.GIVEN, str(SuppliedKind.RATE_FACTOR.named()), Type("f64"), per="step") * rate
-    for parameter, gradient in _clipped(graph, train, gradients).items():
+    by_rows = {}
+    for parameter, gradient in gradients.items():
+        with graph.at(parameter.span):
+            by_rows[parameter] = gradient_of(parameter, gradient, train.batch, bounds, bool(numbers.get("lazy")))
+    for parameter, gradient_by_rows in _clipped(graph, train, by_rows).items():
         name = parameter.name
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)
         decay = numbers.get("decay", 0.0) if trainables[name].decay else 0.0
         with graph.at(parameter.span):
-            graph.results[ResultKind.UPDATE.named(name)] = OPTIMIZERS[train.optimizer.name].rule(
-                Parameter(graph, name, parameter, gradient, numbers, rate * scale, decay, step)
+            seen = Parameter(
+                graph,
+                parameter,
+                gradient_by_rows.value,
+                numbers,
+                rate * scale,
+                decay,
+                step,
+                gradient_by_rows.touched,
             )
+            for changed, value in _next_values(optimizer, seen).items():
+                graph.results[ResultKind.UPDATE.named(changed)] = value
 
 
-def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Value]) -> Mapping[Value, Value]:
+def _next_values(optimizer: OptimizerRule, parameter: Parameter) -> dict[str, Value]:
+    """The next value of a parameter and of each of its states, by name."""
+    name, touched = parameter.leaf.name, parameter.touched
+    following = optimizer.rule(parameter)
+    if touched is None:
+        return {**{f"{kind}.{name}": value for kind, value in parameter.kept.items()}, name: following}
+    rest = {kind: parameter.state_leaf(kind) for kind in parameter.kept}
+    rest_of_parameter = parameter.leaf
+    if not (parameter.numbers.get("lazy") or optimizer.leaves_rest(parameter)):
+        others = replace(parameter, gradient=0.0, touched=None, kept=rest)
+        rest_of_parameter = optimizer.rule(others)
+    return {
+        **{f"{kind}.{name}": touched.put(rest[kind], rows) for kind, rows in parameter.kept.items()},
+        name: touched.put(rest_of_parameter, following),
+    }
+
+
+def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Gradient]) -> Mapping[Value, Gradient]:
     """Clips elements to -clip_value ... clip_value, then scales all gradients down if their norm is above clip_norm."""
     if train.clip_value is not None:
         most = train.clip_value
         gradients = {
-            parameter: apply("minimum", apply("maximum", gradient, -most), most)
+            parameter: replace(gradient, value=apply("minimum", apply("maximum", gradient.value, -most), most))
             for parameter, gradient in gradients.items()
         }
     if train.clip_norm is not None and gradients:
-        squares = [apply("sum", g * g, over=tuple(range(g.type.rank))) for g in gradients.values()]
+        values = [gradient.value for gradient in gradients.values()]
+        squares = [apply("sum", g * g, over=tuple(range(g.type.rank))) for g in values]
         total = squares[0]
         for square in squares[1:]:
             total = total + square
         scale = apply("minimum", train.clip_norm / (apply("sqrt", total) + 1e-6), 1.0)
-        gradients = {parameter: gradient * scale for parameter, gradient in gradients.items()}
+        gradients = {
+            parameter: replace(gradient, value=gradient.value * scale) for parameter, gradient in gradients.items()
+        }
     return gradients

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from netc.compiler.program.custom import reads_result_first
-from netc.compiler.program.kernels import Contraction, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, WALKS, Product
 
@@ -36,6 +36,8 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
             return Touched(reads, frozenset({POINTERS.index("c")}), reads)
         case StoredCount():
             return Touched(frozenset(), frozenset({0}), frozenset())
+        case FirstEqual():
+            return Touched(frozenset({1, 2}), frozenset({0, 2}), frozenset({1}))
         case CustomKernel(arrays=(result, *operands)):
             needs = {array.pointer for array in operands}
             if reads_result_first(kernel.function):
@@ -65,6 +67,10 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
             yield from _reached_by_product(counts)
         case StoredCount():
             yield 0, (0, 0)
+        case FirstEqual():
+            (count,) = counts
+            if count:
+                yield from ((0, (0, count - 1)), (1, (0, count - 1)), (2, (0, 2 * count - 1)))
         case CustomKernel(arrays=arrays):
             for array in arrays:
                 extents, strides = (*counts, *array.shape), (*(array.apart for _ in counts), *array.strides)

@@ -10,7 +10,7 @@ f32 p1[i0] = fold of t1 from f32(0.0) by a + b
 from collections.abc import Iterator, Sequence
 
 from netc.compiler.ir.graph import literal
-from netc.compiler.program.kernels import Contraction, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.names import quoted
 from netc.compiler.program.nests import Access, Nest, Output
 from netc.compiler.program.scalars import Expression, Spelling, written
@@ -32,6 +32,8 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
             yield from _custom(kernel, counts)
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"
+        case FirstEqual():
+            yield f"first equal of n0 = {count_text(counts[0])}"
         case Contraction():
             return
 

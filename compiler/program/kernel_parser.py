@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.ir.value import OPERATIONS, Custom
-from netc.compiler.program.kernels import ArrayArgument, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.kernels import ArrayArgument, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
 from netc.compiler.program.scalars import Conversion, Expression, Number, TreeReader, Word, refused
@@ -23,6 +23,7 @@ _COMBINED = re.compile(r"combined with (?P<line>\w+) by (?P<combine>.+)")
 _LARGEST = re.compile(r"index of the largest (?P<line>\w+)")
 _TERM = re.compile(r"(?P<name>\w+)(?: \* (?P<factor>-?\d+))?")
 _STORES = re.compile(r"stores (?P<dtype>\w+) n0 = (?P<count>.+)")
+_EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
 _CUSTOM = re.compile(rf"custom (?P<operation>{NAME})(?: for each of n0 = (?P<count>.+))?")
 _ATTRIBUTE = re.compile(r"attribute (?P<attribute>.+)")
 _ARRAY = re.compile(
@@ -38,6 +39,8 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
     """
     if lines and (match := _STORES.fullmatch(lines[0])):
         return StoredCount(match["dtype"]), (parse_count(match["count"]),)
+    if lines and (match := _EQUAL.fullmatch(lines[0])):
+        return FirstEqual(), (parse_count(match["count"]),)
     if lines and (match := _CUSTOM.fullmatch(lines[0])):
         counts = (parse_count(match["count"]),) if match["count"] else ()
         return _custom(unquoted(match["operation"]), lines[1:], buffers, bool(counts)), counts

@@ -1,7 +1,7 @@
 """Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
-A kernel is a loop nest, a contraction, a custom kernel, or the size of a dimension. Equal kernels are compiled once.
-This file knows no buffers, no machine and no kernel text.
+A kernel is a loop nest, a contraction, a custom kernel, the size of a dimension, or equal elements of an index. Equal
+kernels are compiled once. This file knows no buffers, no machine and no kernel text.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,14 @@ class StoredCount:
     """Stores the count that it is called with: the size of a dimension, as a number of the graph."""
 
     dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEqual:
+    """Stores for each element of an index the number of the first element that is equal to it.
+
+    Its pointers are the result, the index and memory for twice as many numbers; it is called with their count.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class CustomKernel:
     is_batched: bool
 
 
-Kernel = Nest | Contraction | CustomKernel | StoredCount
+Kernel = Nest | Contraction | CustomKernel | StoredCount | FirstEqual
 
 
 def form_of(kernel: Kernel) -> str:

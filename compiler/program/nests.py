@@ -11,6 +11,7 @@ from netc.compiler.program.scalars import Expression, Number
 
 Sums = Literal["in order", "in one block", "in blocks"]
 BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache
+_LONG_ROW = 16  # elements of a row that vectors pay for
 _IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
 
 
@@ -102,7 +103,8 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     """Decides the order of the sums, joins axes, and returns the smaller nest and the counts that it takes.
 
     A count becomes an argument if it is known only at the call, if it is the only one, or if it is that of a long
-    sum: LLVM unrolls a short loop of known length completely, and then finds no vectors in it.
+    sum or of long rows that an index names: LLVM unrolls a short loop of known length completely, and then finds no
+    vectors in it.
 
     The order of a sum is decided by its own axes alone, before axes are joined, because which axes can be joined
     depends on everything in the nest. It does not depend on what else the loop computes, on how many rows a call has,
@@ -111,10 +113,16 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     in_blocks = _is_summed_in_blocks(nest)
     smaller, extents = collapse(nest)
     last = len(extents) - 1
+    is_of_rows = (
+        bool(extents)
+        and extents[last].factor >= _LONG_ROW
+        and not any(smaller.folded)
+        and any(access.indirect is not None and access.strides[last] for access in smaller.accesses())
+    )
     arguments = {
         axis: extent
         for axis, extent in enumerate(extents)
-        if extent.axis is not None or len(extents) == 1 or (axis == last and in_blocks)
+        if extent.axis is not None or len(extents) == 1 or (axis == last and (in_blocks or is_of_rows))
     }
     sums: Sums = "in order"
     if in_blocks:

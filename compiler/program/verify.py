@@ -7,7 +7,7 @@ writes     a task says that it writes exactly the buffers that its kernel stores
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.kernels import Contraction, CustomKernel, StoredCount
+from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, StoredCount
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, Product
 from netc.compiler.program.scalars import names_of
@@ -40,6 +40,9 @@ def _verify(task: Task) -> None:
         case StoredCount():
             _verify_arguments(task, 1, 1)
             _verify_writes(task, {task.pointers[0].buffer})
+        case FirstEqual():
+            _verify_arguments(task, 3, 1)
+            _verify_writes(task, {task.pointers[0].buffer, task.pointers[2].buffer})
 
 
 def _verify_arguments(task: Task, pointers: int, counts: int) -> None:

@@ -121,7 +121,7 @@ def _change_of_setting(name: str, before: Any, after: Any, span: Span) -> Change
     is_free = name in _FREE
     if name == "optimizer":
         is_free = _states(before) == _states(after)
-        before, after = _shown(before), _shown(after)
+        before, after = before.text("{:g}".format), after.text("{:g}".format)
     elif name in ("schedule", "loss_scale"):  # graphs
         before = after = ""
     values = f" from {before} to {after}" if is_free and before != after else ""
@@ -140,10 +140,6 @@ def _parameters(model: Model) -> dict[str, Any]:
 def _states(optimizer: Optimizer) -> tuple[str, bool]:
     """The name and the choice that decide which states an optimizer keeps."""
     return optimizer.name, bool(optimizer.numbers.get("momentum"))
-
-
-def _shown(optimizer: Optimizer) -> str:
-    return f"{optimizer.name}({', '.join(f'{key} = {value:g}' for key, value in optimizer.numbers.items())})"
 
 
 def _without_spans(value: Any) -> Any:

@@ -49,6 +49,11 @@ def _labels(g: Growth) -> Type:
     return Type("class", (g.draw.choice((1, 2, 3, 5)),), g.draw.choice((2, 3, 5, 9)))
 
 
+def _ids(g: Growth) -> Type:
+    """Labels of so many classes that a batch looks up a few of them."""
+    return Type("class", g.draw.choice(((), (), (2,))), g.draw.choice((165, 330)))
+
+
 def _bools(g: Growth) -> Type:
     return Type("bool", (g.size(17),) if g.chance(0.8) else ())
 
@@ -78,6 +83,7 @@ INPUTS: dict[Callable[[Growth], Type], float] = {
     _tokens: 1.5,
     _label: 1,
     _labels: 0.7,
+    _ids: 2,
     _bools: 0.5,
 }
 

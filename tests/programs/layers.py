@@ -100,9 +100,24 @@ def embed(g: Growth) -> bool:
     return True
 
 
+def lookup(g: Growth) -> bool:
+    """Rows of a parameter, which may have been read before. Few classes give a dense gradient, many one by rows."""
+    x = g.pick(lambda value: value.type.kind == "class" and value.is_batched and not value.type.is_held)
+    if x is None:
+        return False
+    dims = g.draw.choice(((), (3,), (3,), (2, 2)))
+    table = g.parameter(x.type.classes, *dims) if g.fits(*x.type.dims, *dims) else None
+    if table is None:
+        return False
+    g.assign("{1}[{0}]", (x, table), floats(*x.type.dims, *dims), is_trained=True)
+    g.feature("lookup")
+    return True
+
+
 def productions() -> Iterator[Production]:
     yield Production("dense", 4, dense, IN_BLOCKS)
     yield Production("layer", 4, shared_layer)
     yield Production("layernorm", 1.2, layernorm, IN_BLOCKS)
     yield Production("batchnorm", 1.5, batchnorm, IN_BLOCKS)
     yield Production("embed", 4, embed, IN_BLOCKS)
+    yield Production("lookup", 6, lookup)

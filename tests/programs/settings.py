@@ -15,6 +15,9 @@ OPTIMIZERS = (
     "rmsprop(0.01, alpha = 0.9, momentum = 0.9, decay = 0.1)",
     "adagrad()",
     "adagrad(0.1, lr_decay = 0.1, decay = 0.01)",
+    "sgd(0.05, momentum = 0.9, lazy = true)",
+    "adamw(lr = 0.01, lazy = true)",
+    "adagrad(0.1, lazy = true)",
 )
 SCHEDULES = (
     "cosine(warmup = 1)",
@@ -89,7 +92,7 @@ def settings(g: Growth) -> tuple[tuple[str, str], ...]:
         if value is not None:
             chosen[name] = value
             g.feature(name)
-    if g.chance(0.18):
+    if g.chance(0.18) and "lazy" not in chosen["optimizer"]:
         chosen["accumulate"] = str(g.draw.choice((2, 3, 4)))
         g.feature("accumulate")
     elif g.shared.least and not g.shared.bounds and g.chance(0.4):

@@ -149,8 +149,8 @@ def test_resuming_a_changed_file_says_what_changed(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
         "changed: outputs, metrics or watched values\n"
-        "changed: `optimizer` from adam(lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0) "
-        "to adam(lr = 0.002, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0)\n"
+        "changed: `optimizer` from adam(lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0, lazy = false) "
+        "to adam(lr = 0.002, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0, lazy = false)\n"
         "changed: `epochs` from 3 to 5\n"
     )
     assert len(left(project / "run")[1]) == 5

@@ -5,11 +5,31 @@ from functools import lru_cache
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.kernels import Contraction, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.custom import write_custom
 from netc.compiler.targets.cpu.loops import write
+
+# A hash table with open addressing: slot by slot the number of the first element with a value, or -1. It is half full
+# at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4).
+_FIRST_EQUAL = """\
+def kernel(p0, p1, p2, n0):
+    size = 2 * n0
+    for i in range(size):
+        store_i32_2(p2, i, I32(-1))
+    for i in range(n0):
+        value = int(load_i32_1(p1, i))
+        slot = ((value * 2654435769) & 4294967295) * size >> 32
+        first = int(load_i32_2(p2, slot))
+        while first >= 0 and load_i32_1(p1, first) != value:
+            slot = slot + 1 if slot + 1 < size else 0
+            first = int(load_i32_2(p2, slot))
+        if first < 0:
+            first = i
+            store_i32_2(p2, slot, I32(i))
+        store_i32_0(p0, i, I32(first))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +57,5 @@ def source_of(kernel: Kernel) -> KernelSource:
         case StoredCount(dtype):
             text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].word}(n0))\n"
             return KernelSource("loop", text, 2)
+        case FirstEqual():
+            return KernelSource("loop", _FIRST_EQUAL, 4)
