@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from netc.compiler.export.exportable import Exported, RawColumns
 from netc.compiler.ir.types import Type
+from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.export.described import is_picture
@@ -50,9 +51,11 @@ def _columns(run: Run, field: FieldSpec, type_: Type) -> RawColumns | None:
     size, count = math.prod(int(dim) for dim in type_.dims[1:]), len(field.columns)
     if not pairs:
         return RawColumns(field.columns) if size == count else None
-    (step, state), fills = pairs[-1], [None] * count
+    step, state = pairs[-1]
+    fills: list[str | None] = [None] * count
     if len(pairs) == 2 and pairs[0][0].name == "impute":
-        fills = fills if pairs[0][1]["drop"] else [str(fill) for fill in pairs[0][1]["fill"]]
+        if not pairs[0][1]["drop"]:
+            fills = [label_of(fill) for fill in pairs[0][1]["fill"]]
     elif len(pairs) > 1:
         return None
     if step.name not in _LABELS or len(fills) != count:
