@@ -170,7 +170,8 @@ _INITIALISER_DOCS = {
 
 def _data() -> Iterator[Entry]:
     for name, reader in READERS.items():
-        yield Entry(name, "reader", f'{name}("path")', reader.doc, _by(name))
+        usage = 'sql("sqlite:///path", "select ...")' if name == "sql" else f'{name}("path")'
+        yield Entry(name, "reader", usage, reader.doc, _by(name))
     for name, step in STEPS.items():
         most = step.arguments[1]
         shown = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])

@@ -45,7 +45,7 @@ def neuron() -> Figure:
     x, y = np.meshgrid(side, side)
     for panel, gate in zip(axes[0], ("and", "xor"), strict=True):
         run = trained("neuron", gate=gate)
-        chance = run.predict({"inputs": np.stack([x, y], -1).reshape(-1, 2)})["chance"].reshape(x.shape)
+        chance = run.predict_prepared({"inputs": np.stack([x, y], -1).reshape(-1, 2)})["chance"].reshape(x.shape)
         panel.contourf(x, y, chance, 20, cmap="RdBu", vmin=0, vmax=1, alpha=0.75)
         panel.contour(x, y, chance, [0.5], colors="black", linewidths=1)
         corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -86,7 +86,9 @@ def rings() -> Figure:
     x, y = np.meshgrid(side, side)
     for panel, bent in zip(axes[0], (True, False), strict=True):
         run = trained("rings", bent=bent)
-        likely = run.predict({"point": np.stack([x, y], -1).reshape(-1, 2)})["probability"][:, 1].reshape(x.shape)
+        likely = run.predict_prepared({"point": np.stack([x, y], -1).reshape(-1, 2)})["probability"][:, 1].reshape(
+            x.shape
+        )
         test = run.load_data().parts["test"]
         points, labels = np.asarray(test["point"]), np.asarray(test["ring"])
         panel.contourf(x, y, likely, 20, cmap="RdBu", vmin=0, vmax=1, alpha=0.75)
@@ -104,7 +106,7 @@ def regression() -> Figure:
     test = run.load_data().parts["test"]
     name = next(iter(run.model.outputs))
     target = next(iter(run.model.targets))
-    predicted, true = run.predict(test)[name], run.undone()[target](np.asarray(test[target]))
+    predicted, true = run.predict_prepared(test)[name], run.undone()[target](np.asarray(test[target]))
     canvas, ((panel,),) = figure(3.6, 3.4)
     low, high = float(true.min()) - 2, float(true.max()) + 2
     panel.plot([low, high], [low, high], color=GREY, linewidth=1)
@@ -118,7 +120,7 @@ def classification() -> Figure:
     run = trained("digits8x8", 20)
     test = run.load_data().parts["test"]
     images = np.asarray(test["image"])
-    chances = run.predict(test)["probability"]
+    chances = run.predict_prepared(test)["probability"]
     order = np.argsort(chances.max(1))
     chosen = [*order[-2:], *order[:2]]  # two that it is sure of, two that it is not
     canvas, axes = figure(6.4, 2.8, 2, 4)
@@ -168,7 +170,7 @@ def recurrence() -> Figure:
     """The sunspots of each year of the test part, and the network's prediction from the years before."""
     run = trained("sunspots")
     test = run.load_data().parts["test"]
-    predicted, true = run.predict(test)["spots"], run.undone()["following"](np.asarray(test["following"]))
+    predicted, true = run.predict_prepared(test)["spots"], run.undone()["following"](np.asarray(test["following"]))
     canvas, ((panel,),) = figure(6.4, 2.6)
     panel.plot(true, color=GREY, label="true", linewidth=2)
     panel.plot(predicted, color=BLUE, label="predicted a year before")
@@ -194,7 +196,7 @@ def autoencoder() -> Figure:
     run, free = trained("autoencoder", 8), trained("variational", 6)
     test = run.load_data().parts["test"]
     images = np.asarray(test["image"])[:10].reshape(10, -1)
-    back = run.predict({"image": np.asarray(test["image"])[:10]})["again"]
+    back = run.predict_prepared({"image": np.asarray(test["image"])[:10]})["again"]
     drawn = np.random.default_rng(4).standard_normal((10, 20)).astype(np.float32)
     generated = free.program.predict({"code": drawn})["again"]
     canvas, axes = figure(6.4, 2.1, 3, 10)
@@ -209,7 +211,7 @@ def oscillator() -> Figure:
     """The solution that the network found, the exact motion, and their difference."""
     run = trained("oscillator")
     t = np.linspace(0, 6, 400, dtype=np.float32)
-    outputs = run.predict({next(iter(run.model.inputs)): t})
+    outputs = run.predict_prepared({next(iter(run.model.inputs)): t})
     predicted = outputs[next(iter(run.model.outputs))].ravel()
     rate = np.sqrt(2 - 0.04)
     exact = np.exp(-0.2 * t) * (np.cos(rate * t) + 0.2 / rate * np.sin(rate * t))
@@ -229,7 +231,7 @@ def language() -> Figure:
     letters = list(run.states["letter"][1]["tokens"])
     sentence = "the white whale swam before him as the incarnation of all those"
     codes = np.array([letters.index(letter) for letter in sentence], np.int32)
-    likely = run.predict({"letter": [codes]})["likely"][0]
+    likely = run.predict_prepared({"letter": [codes]})["likely"][0]
     chances = [0.0, *(likely[i, codes[i + 1]] for i in range(len(codes) - 1))]
     canvas, ((panel,),) = figure(7, 2)
     panel.bar(range(len(sentence)), chances, color=[GREY if letter == " " else BLUE for letter in sentence])
@@ -247,7 +249,7 @@ def attention() -> Figure:
     sounds = list(run.states["phones"][-1]["tokens"])
     word = "photograph"
     inputs = {"word": [np.array([letters.index(letter) for letter in word], np.int32)]}
-    spoken = np.asarray(run.predict(inputs)["phones_said"][0])
+    spoken = np.asarray(run.predict_prepared(inputs)["phones_said"][0])
     spoken = spoken[: 1 + [sounds[i] for i in spoken].index("<end>")]
     fields = {**inputs, "phones": [spoken.astype(np.int32)]}
     values = run.program.predict(fields, outputs=["hs", "keys"])

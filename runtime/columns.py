@@ -4,107 +4,117 @@ Takes plain data about a model's outputs (target_outputs.py asks the graph for i
 graph.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.quoting import json_text
+from netc.runtime.data.stored import Array
 
-Distances = Mapping[str, Mapping[str, int]]  # by target and output; a target that no loss compares has no entries
-Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classes
+Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classes; none if the data does not name them
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An output that holds the probabilities of the classes of a target.
+
+    It has a probability for each class in its last dimension; if it `is_binary`, that of the second of two classes.
+    """
+
+    target: str
+    output: str
+    classes: int
+    is_binary: bool = False
+
+    def chances(self, values: Array) -> Array:
+        """The probabilities [row, class], where `values` are those of the output: a row for each sample or step."""
+        return np.stack([1 - values, values], axis=-1) if self.is_binary else values
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFacts:
-    """Facts about a model's outputs that are known before anything is predicted.
+    """Facts about a model's outputs that are known before anything is predicted (target_outputs.py).
 
-    `classes` are the numbers of classes of the targets that are classes, in declared order. `distances` are described
-    in target_outputs.py; they are asked for only where several targets or outputs have equally many classes. `tokens`
-    are the field and the number of classes of each output that holds tokens of a field. `units` is the target in whose
-    units an output is, if there is one.
+    `tokens` are the field and the number of classes of each output that holds tokens of a field. `units` is the target
+    in whose units an output is, if there is one.
     """
 
-    classes: dict[str, int]
-    distances: Distances = field(default_factory=dict)
+    distributions: list[Distribution]
     tokens: dict[str, tuple[str, int]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
 
 
-def probability_outputs(
-    classes: Mapping[str, int], distances: Distances, predicted: Mapping[str, Any]
-) -> dict[str, str]:
-    """The output that holds a probability for each class of a target, by target in declared order.
-
-    Targets without such an output are left out. Where several outputs or targets have the same number of classes, an
-    output belongs to the target whose loss compares a value close to it with that target:
-    `loss cross_entropy(logits, y)` relates `softmax(logits)` to `y`.
-    """
-    matches: dict[str, str] = {}
-    for count in dict.fromkeys(classes.values()):
-        targets = [name for name, number in classes.items() if number == count]
-        outputs = [name for name, values in predicted.items() if _are_probabilities(values, count)]
-        if len(targets) == len(outputs) == 1:
-            matches[targets[0]] = outputs[0]
-        elif outputs:
-            matches |= _matched(distances, targets, outputs)
-    return {target: matches[target] for target in classes if target in matches}
-
-
-def _are_probabilities(values: Any, classes: int) -> bool:
-    """Whether each row (of a sample, or of each step of a sample) is a distribution over so many classes."""
-    rows = np.concatenate(values) if isinstance(values, list) else values
-    return bool(rows.shape[1:] == (classes,) and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3))
-
-
-def _matched(distances: Distances, targets: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
-    """The nearest output for each target, among those that are no nearer to another target."""
-    matches = {}
-    for target in targets:
-        if not distances[target]:  # no loss says anything of this target
-            matches[target] = outputs[0]
-            continue
-        candidates = [
-            output
-            for output in outputs
-            if distances[target][output] == min(distances[other][output] for other in targets if distances[other])
-        ]
-        if candidates:
-            matches[target] = min(candidates, key=distances[target].__getitem__)
-    return matches
-
-
 def columns_of(facts: OutputFacts, labels_of: Labels, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Predictions as the columns of a table with a row for each sample; a sequence is one cell, as JSON.
+    """Predictions as the columns of a table with a row for each sample; a sequence is one cell, a list.
 
     The predicted label of each target comes first, then the outputs, with a column for each number of a sample.
     """
-    columns: dict[str, list[Any]] = {}
-    labels: dict[str, tuple[str, ...]] = {}  # of the outputs that hold probabilities
-    for target, output in probability_outputs(facts.classes, facts.distances, predicted).items():
-        if output not in labels:
-            labels[output] = labels_of(target, facts.classes[target])
-            columns[target] = _likeliest(predicted[output], labels[output])
+    columns: dict[str, list[Any]] = dict(labels_predicted(facts, labels_of, predicted))
+    labels: dict[str, tuple[str, ...]] = {}  # of the outputs that hold a probability for each class
+    for distribution in facts.distributions:
+        if distribution.target in columns and not distribution.is_binary:
+            labels.setdefault(distribution.output, labels_of(distribution.target, distribution.classes))
     for name, value in predicted.items():
         words = labels_of(*facts.tokens[name]) if name in facts.tokens else ()
         if isinstance(value, list):
-            cells = [[words[i] for i in row] if words and row.ndim == 1 else row.tolist() for row in value]
-            columns[name] = [json_text(cell, is_ascii=False) for cell in cells]
+            columns[name] = [_words(row, words) if words and row.ndim == 1 else _digits(row) for row in value]
             continue
         if words and value.ndim == 1:
-            columns[name] = [words[i] for i in value]
+            columns[name] = _words(value, words)
             continue
         flat = value.reshape(len(value), -1)
         for i in range(flat.shape[1]):
             index = labels[name][i] if name in labels else i
-            columns[name if flat.shape[1] == 1 else f"{name}[{index}]"] = flat[:, i].tolist()
+            columns[name if flat.shape[1] == 1 else f"{name}[{index}]"] = _numbers(flat[:, i])
     return columns
 
 
-def _likeliest(probabilities: Any, labels: tuple[str, ...]) -> list[str]:
-    """The label with the largest probability for each sample; for sequences the labels of all steps, as JSON."""
-    if isinstance(probabilities, list):
-        steps = [[labels[i] for i in sample.argmax(axis=1)] for sample in probabilities]
-        return [json_text(sample, is_ascii=False) for sample in steps]
-    return [labels[i] for i in probabilities.argmax(axis=1)]
+def labels_predicted(
+    facts: OutputFacts, labels_of: Labels, predicted: Mapping[str, Any]
+) -> dict[str, list[str | list[str]]]:
+    """The likeliest label of each target that an output holds the probabilities of; for a sequence those of its steps.
+
+    A target whose classes have no labels is left out.
+    """
+    columns: dict[str, list[str | list[str]]] = {}
+    for distribution in facts.distributions:
+        words = labels_of(distribution.target, distribution.classes)
+        if distribution.output not in predicted or not words:
+            continue
+        values = predicted[distribution.output]
+        if isinstance(values, list):
+            columns[distribution.target] = [_likeliest(distribution, sample, words) for sample in values]
+        else:
+            columns[distribution.target] = [*_likeliest(distribution, values, words)]
+    return columns
+
+
+def _likeliest(distribution: Distribution, values: Array, words: tuple[str, ...]) -> list[str]:
+    return _words(distribution.chances(values).argmax(axis=-1), words)
+
+
+def _words(numbers: Array, words: tuple[str, ...]) -> list[str]:
+    return [words[i] for i in numbers.tolist()]
+
+
+def _numbers(column: Array) -> list[Any]:
+    """The numbers of a column. Those of f32 stay float32, whose text has no more digits than float32 has."""
+    return list(column) if column.dtype == np.float32 else column.tolist()
+
+
+def _digits(array: Array) -> Any:
+    """An array as nested lists of numbers that are printed with the digits that their type has."""
+    return (array.astype(str).astype(np.float64) if array.dtype == np.float32 else array).tolist()
+
+
+def blanked(columns: Mapping[str, list[Any]], used: Array, count: int) -> dict[str, list[Any]]:
+    """The same columns for all `count` samples: None except in the samples with the numbers `used`."""
+    if len(used) == count:
+        return dict(columns)
+    result: dict[str, list[Any]] = {}
+    for name, cells in columns.items():
+        result[name] = [None] * count
+        for sample, cell in zip(used.tolist(), cells, strict=True):
+            result[name][sample] = cell
+    return result

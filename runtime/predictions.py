@@ -8,12 +8,10 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.ir.results import ResultKind
-from netc.runtime import columns
 from netc.runtime.data.classes import classes_of_unread_field
-from netc.runtime.data.pipeline import class_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.runs.run import Run
-from netc.runtime.target_outputs import field_of_tokens, output_facts, probability_outputs
+from netc.runtime.target_outputs import field_of_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def classes_of(run: Run, part: str, most: int) -> Classes | None:
     for name, type_ in run.model.targets.items():
         if type_.classes is not None and type_.classes <= most and not type_.sample:
             numbers = np.asarray(run.load_data().parts[part][name])
-            return Classes(name, labels_of(run, name, type_.classes), numbers)
+            return Classes(name, run.labels_of(name, type_.classes), numbers)
     for name, field in run.spec.fields.items():
         if name not in run.model.inputs and name not in run.model.targets and run.model.data is not None:
             labelled = classes_of_unread_field(run.model, run.spec, field, part, most)
@@ -62,19 +60,20 @@ def classes_of(run: Run, part: str, most: int) -> Classes | None:
 def predictions_of(run: Run, part: str) -> list[TargetPrediction]:
     """The predictions for each target that is one class or one number a sample and that an output stands for."""
     fields = run.load_data().parts[part]
-    predicted = run.predict(fields)
-    probabilities = probability_outputs(run.model, predicted)
+    predicted = run.predict_prepared(fields)
+    by_target = {distribution.target: distribution for distribution in run.facts_of([*predicted]).distributions}
     results = []
     for name, type_ in run.model.targets.items():
         if type_.is_varying or type_.sample:
             continue
         true = np.asarray(fields[name])
-        if type_.classes is not None:
-            if name in probabilities:
-                chances = predicted[probabilities[name]]
-                error = 1 - chances[np.arange(len(true)), true]
-                labels = labels_of(run, name, type_.classes)
-                results.append(TargetPrediction(name, probabilities[name], labels, chances.argmax(axis=1), true, error))
+        if (distribution := by_target.get(name)) is not None:
+            chances = distribution.chances(predicted[distribution.output])
+            classes = true.astype(np.int64)
+            error = 1 - chances[np.arange(len(classes)), classes]
+            labels = run.labels_of(name, distribution.classes)
+            output, likeliest = distribution.output, chances.argmax(axis=1)
+            results.append(TargetPrediction(name, output, labels, likeliest, classes, error))
         elif type_.is_float and (prediction := _of_number(run, name, true, predicted)) is not None:
             results.append(prediction)
     return results
@@ -90,18 +89,7 @@ def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any])
     return None
 
 
-def columns_of(run: Run, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Predictions as the columns of a table with a row for each sample: see columns.columns_of."""
-    facts = output_facts(run.model, [*predicted])
-    return columns.columns_of(facts, lambda name, classes: labels_of(run, name, classes), predicted)
-
-
 def words_of(run: Run, output: str) -> tuple[str, ...]:
     """The labels of an output that holds tokens of a field (see target_outputs.field_of_tokens), or () otherwise."""
     field = field_of_tokens(run.model, output)
-    return () if field is None else labels_of(run, *field)
-
-
-def labels_of(run: Run, name: str, classes: int) -> tuple[str, ...]:
-    """The labels of a field's classes; their numbers if the data does not name them."""
-    return class_labels(run.spec.fields[name], run.states[name], classes)
+    return () if field is None else run.labels_of(*field)

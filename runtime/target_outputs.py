@@ -1,24 +1,122 @@
-"""Which output of a model belongs to which target: asked of the graph, since class counts alone are ambiguous.
+"""Which output of a model belongs to which target or input: read from the graph, never from shapes or numbers.
 
-Takes a model and predicted arrays. Knows nothing of runs, labels or files.
+A loss compares logits with a target. An output belongs to that target if it is made of the same logits by operations
+that keep their order: a softmax of them holds a probability for each class. Knows nothing of runs, labels or files.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.runtime import columns
-from netc.runtime.columns import OutputFacts
+from netc.compiler.operations.elementwise import add, divide, multiply, subtract
+from netc.compiler.operations.functions import log, sigmoid
+from netc.compiler.operations.reduce import log_softmax, softmax
+from netc.runtime.columns import Distribution, OutputFacts
+
+_NORMALISED = (softmax, log_softmax, sigmoid, log)  # operations that keep the order of the logits
+_ARITHMETIC = (add, subtract, multiply, divide)
 
 
-def probability_outputs(model: Model, predicted: Mapping[str, Any]) -> dict[str, str]:
-    """The output that holds a probability for each class of a target: see columns.probability_outputs."""
-    return columns.probability_outputs(_classes(model), _all_distances(model, [*predicted]), predicted)
+def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[str, Distribution]:
+    """The output that holds the probabilities of the classes of a target, by target in declared order.
+
+    `outputs` may name other values of the model. Targets without such an output are left out, as are those with
+    several classes a sample. For a float target it is the output that is the sigmoid of the logit in its loss.
+    """
+    names = [*model.outputs] if outputs is None else outputs
+    first = _unified(model.graph)
+    matches: dict[str, Distribution] = {}
+    for target, type_ in model.targets.items():
+        compared = compared_with(model.graph, target)
+        logits = {first[_logits(value)] for value in compared}
+        candidates = []
+        for name in names:
+            path = [*_to_logits(model.values[name])]
+            if first[path[-1]] in logits and _holds_probabilities(path, type_, compared, first):
+                candidates.append((len(path), name))
+        if candidates:
+            _, name = min(candidates, key=lambda candidate: candidate[0])
+            matches[target] = Distribution(target, name, type_.classes or 2, is_binary=type_.classes is None)
+    return matches
+
+
+def _holds_probabilities(
+    path: Sequence[Value], type_: Type, compared: Sequence[Value], first: Mapping[Value, Value]
+) -> bool:
+    """Whether the first value of a path to logits has a probability for each class of a target of this type.
+
+    It is a softmax or sigmoid, or the loss compares its logarithm.
+    """
+    value = path[0]
+    applied = next((step for step in path if step.role is not Role.SHAPE), value)
+    logarithms = [other for other in compared if other.definition is log]
+    is_logarithm_compared = any(first[other.operands[0]] is first[value] for other in logarithms)
+    if type_.classes is None:
+        return value.type.dims == type_.dims and type_.is_float and applied.definition is sigmoid
+    if type_.rank != 1 or value.type.dims != (*type_.dims, type_.classes):
+        return False
+    if applied.definition is softmax:
+        return applied.attributes_as(Over).over == (applied.type.rank - 1,)
+    return is_logarithm_compared
+
+
+def _unified(graph: Graph) -> dict[Value, Value]:
+    """Maps each value to the first that is computed alike: an expression that is written twice is one value."""
+    first: dict[Value, Value] = {}
+    by_key: dict[object, Value] = {}
+    for value in graph.values():
+        operands = tuple(first[operand].number for operand in value.operands)
+        is_single = value.role in (Role.RANDOM, Role.SCAN)
+        key = (value.operation, value.attributes, operands, value.type, value.number if is_single else None)
+        first[value] = by_key.setdefault(key, value)
+    return first
+
+
+def _to_logits(value: Value) -> Iterator[Value]:
+    """Yields a value and what it is made of, as long as the order of its numbers stays: the logits are the last."""
+    yield value
+    while (source := _source(value)) is not None:
+        value = source
+        yield value
+
+
+def _logits(value: Value) -> Value:
+    """The last value that `_to_logits` yields."""
+    return [*_to_logits(value)][-1]
+
+
+def _source(value: Value) -> Value | None:
+    """The operand whose order a value keeps, or None if it does not keep that of one operand."""
+    if value.role is Role.SHAPE or value.definition in _NORMALISED or value.operation in ("argmax", "cast"):
+        return value.operands[0]
+    if value.definition in _ARITHMETIC:
+        left, right = value.operands
+        if right.role is Role.CONSTANT:
+            return left
+        if left.role is Role.CONSTANT and value.definition is not divide:
+            return right
+    return None
+
+
+def reconstructions(model: Model) -> dict[str, str]:
+    """The input that an output is to be like, by output: a loss compares the output, or its logits, with that input."""
+    first = _unified(model.graph)
+    matches: dict[str, str] = {}
+    for name, type_ in model.inputs.items():
+        if not type_.is_float:
+            continue
+        logits = {first[_logits(value)] for value in compared_with(model.graph, name)}
+        for output, value in model.graph.results_of(ResultKind.OUTPUT).items():
+            is_alike = value.type.dims == type_.dims and value.type.is_float
+            if is_alike and first[_logits(value)] in logits:
+                matches.setdefault(output, name)
+    return matches
 
 
 def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
@@ -26,86 +124,109 @@ def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     units, values = values_in_units_of_targets(model.graph), model.values
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
     in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
-    return OutputFacts(_classes(model), _all_distances(model, outputs), tokens, in_units)
-
-
-def _classes(model: Model) -> dict[str, int]:
-    """The numbers of classes of the targets that are classes."""
-    return {name: type_.classes for name, type_ in model.targets.items() if type_.classes is not None}
-
-
-def _all_distances(model: Model, outputs: Sequence[str]) -> dict[str, dict[str, int]]:
-    """The distances of all targets that are classes; none are computed if there can be no choice between outputs."""
-    classes = _classes(model)
-    if len(outputs) == 1 and len({*classes.values()}) == len(classes):
-        return {}
-    return {target: _distances(model, target, outputs) for target in classes}
-
-
-def _distances(model: Model, target: str, outputs: Sequence[str]) -> dict[str, int]:
-    """How many values an output and the nearest value compared with the target do not share; empty if there is none."""
-    ancestors = [needed_by([value]) for value in compared_with(model.graph, target)]
-    if not ancestors:
-        return {}
-    values = model.values
-    return {output: min(len(needed_by([values[output]]) ^ other) for other in ancestors) for output in outputs}
+    return OutputFacts([*distributions(model, outputs).values()], tokens, in_units)
 
 
 def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
-    """The field whose tokens an output holds, and its number of classes.
+    """The field whose tokens an output holds, and its number of classes: a target, or else an input.
 
-    It is the one target, or else the one input, with as many classes; of several such targets the one that the losses
-    relate to the output. Returns None if the output holds no tokens, or if no field is the only one.
+    A loss compares the field with logits, and the output is computed from these, as `argmax(logits)` is, or by the same
+    last layer, as a decoder in use is.
+
+    Returns None if the output holds no tokens, or if the losses do not say whose.
     """
     classes = model.values[output].type.classes
     if classes is None:
         return None
-    targets, inputs = (
-        [name for name, type_ in fields.items() if type_.classes == classes] for fields in (model.targets, model.inputs)
-    )
-    if len(targets) > 1 and (target := target_of_tokens(model, output, targets)) is not None:
-        return target, classes
-    return next(((names[0], classes) for names in (targets, inputs) if len(names) == 1), None)
+    for fields in (model.targets, model.inputs):
+        names = [name for name, type_ in fields.items() if type_.classes == classes]
+        if (name := _nearest_related(model, output, names)) is not None:
+            return name, classes
+    return None
 
 
-def target_of_tokens(model: Model, output: str, targets: Sequence[str]) -> str | None:
-    """The one of these targets whose tokens an output predicts, `argmax(logits)` say.
+def _nearest_related(model: Model, output: str, fields: Sequence[str]) -> str | None:
+    """The one of these fields whose logits the output is computed from.
 
-    Returns None unless the losses compare a value that the output is computed from with one target alone, or a nearer
-    value than with the others.
+    Of several it is the one with the nearest logits: these share most of what they are computed from. Returns None if
+    there is none, or no single nearest one.
     """
     sources = needed_by([model.values[output]])
-    related = [target for target in targets if not sources.isdisjoint(compared_with(model.graph, target))]
-    distances = {target: _distances(model, target, [output])[output] for target in related}
-    nearest = [target for target in related if distances[target] == min(distances.values())]
+    distances: dict[str, int] = {}
+    for field in fields:
+        compared = [
+            value
+            for value in compared_with(model.graph, field)
+            if value in sources or ((layer := _last_layer(value)) and sources.issuperset(layer))
+        ]
+        if compared:
+            distances[field] = min(len(sources ^ needed_by([value])) for value in compared)
+    nearest = [field for field, distance in distances.items() if distance == min(distances.values())]
     return nearest[0] if len(nearest) == 1 else None
 
 
-def compared_with(graph: Graph, target: str) -> list[Value]:
-    """The values that the losses (or, if none reads it, the metrics) compare with a target.
+def _last_layer(value: Value) -> set[Value]:
+    """The parameters of the matrix product that logits end in; empty if they end otherwise."""
+    value = _logits(value)
+    if value.definition is add:  # a bias
+        value = next((operand for operand in value.operands if operand.role is Role.CONTRACTION), value)
+    is_product = value.role is Role.CONTRACTION
+    return {operand for operand in value.operands if is_product and operand.role is Role.PARAMETER}
 
-    A value is compared with the target if it depends on an input and some operation combines it with a value that
-    is computed from the target alone.
+
+def compared_with(graph: Graph, field: str) -> list[Value]:
+    """The values that the losses (or, if none reads it, the metrics) compare with a target or an input.
+
+    A value is compared with the field if it depends on an input, and for an input on parameters, and some operation
+    combines it with a value that is computed from the field alone.
     """
-    depends_on_target, depends_on_input, depends_on_others = (set[Value]() for _ in range(3))
-    depends_on_target |= {leaf for leaf in graph.values(Role.TARGET) if leaf.name == target}
-    depends_on_input |= {*graph.values(Role.INPUT)}
-    depends_on_others |= {*graph.values(Role.TARGET), *graph.values(Role.PARAMETER), *graph.values(Role.STATE)}
-    depends_on_others -= depends_on_target
-    for value in graph.values():
-        for dependents in (depends_on_target, depends_on_input, depends_on_others):
-            if not dependents.isdisjoint(value.operands):
-                dependents.add(value)
-    of_target_alone = depends_on_target - depends_on_input - depends_on_others
+    is_target = any(leaf.name == field for leaf in graph.values(Role.TARGET))
+    fields, parameters = [*graph.values(Role.TARGET), *graph.values(Role.INPUT)], graph.values(Role.PARAMETER)
+    leaves = [leaf for leaf in fields if leaf.name == field]
+    others = [*(leaf for leaf in fields if leaf.name != field), *parameters, *graph.values(Role.STATE)]
+    alone = _dependents(graph, leaves) - _dependents(graph, others)
+    if not is_target and leaves[0].type.is_float:
+        alone = {value for value in alone if _logits(value) in leaves}  # the input itself, in another shape say
+    computed = _dependents(graph, graph.values(Role.INPUT) if is_target else parameters)
     for kind in (ResultKind.LOSS, ResultKind.METRIC):
         live = needed_by(graph.results_of(kind).values())
         compared = {
             operand: None
             for value in graph.values()
-            if value in live and not of_target_alone.isdisjoint(value.operands)
+            if value in live and value.role is not Role.DERIVATIVE and not alone.isdisjoint(value.operands)
             for operand in value.operands
-            if operand in depends_on_input
+            if operand in computed and (is_target or _ends_in_comparison(graph, value, operand, live))
         }
         if compared:
             return list(compared)
     return []
+
+
+def _ends_in_comparison(graph: Graph, value: Value, operand: Value, live: set[Value]) -> bool:
+    """Whether `value`, which combines `operand` with an input, is reduced before it meets what the operand does not
+    contain already.
+
+    `again - x` of a mean squared error is; the `x + f(x)` of a residual layer is not, since parameters follow.
+    """
+    if not operand.type.is_batched:
+        return False
+    contained = needed_by([operand, value])
+    waiting, leaves = [value], (Role.PARAMETER, Role.STATE, Role.TARGET, Role.INPUT)
+    while waiting:
+        value = waiting.pop()
+        for user in graph.users(value):
+            if user not in live or user.type.rank < operand.type.rank:
+                continue
+            if any(leaf.role in leaves for leaf in needed_by([user]) - contained):
+                return False
+            waiting.append(user)
+    return True
+
+
+def _dependents(graph: Graph, leaves: Sequence[Value]) -> set[Value]:
+    """These leaves and all values that are computed from one of them."""
+    dependents = set(leaves)
+    for value in graph.values():
+        if not dependents.isdisjoint(value.operands):
+            dependents.add(value)
+    return dependents

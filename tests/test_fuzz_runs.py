@@ -47,7 +47,7 @@ class Interpreted(Program):
 def use(folder: Path) -> None:
     """Does what commands do with a run, including a step of training."""
     run = open_run(folder)
-    run.predict({"x": np.zeros((2, 2), np.float32)})
+    run.predict_prepared({"x": np.zeros((2, 2), np.float32)})
     run.evaluate("valid")
     report.page(run)
     again = open_run(folder, to_train=True)

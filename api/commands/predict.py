@@ -10,7 +10,14 @@ from netc.commands import options
 
 def predict(
     run: options.RunFolder,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of the same form as the training data.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A file with the columns that the inputs read, in any order; `-` reads standard input. For pictures, "
+            "a folder or one picture.",
+        ),
+    ],
     outputs: options.Outputs = None,
     provided: Annotated[
         list[str] | None,
@@ -26,22 +33,50 @@ def predict(
             "-o",
             "--out",
             metavar="FILE",
-            help="A csv file for the outputs (default: standard output; a terminal shows at most 80 characters of a "
-            "cell).",
+            help="A file for the answers: .csv, .json, .jsonl or .parquet (default: csv on standard output; a terminal "
+            "shows at most 80 characters of a cell).",
         ),
     ] = None,
     beam: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="The number of hypotheses that beam search keeps in a decoder."),
     ] = 1,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="COLUMN", help="Write this column of DATA before the answers. May be repeated."),
+    ] = None,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Write all columns of DATA before the answers. An answer whose name is taken is called "
+            "NAME_predicted.",
+        ),
+    ] = False,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="The format of DATA: csv, parquet, jsonl, ... (default: by its suffix; for standard input that of the "
+            "training data).",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse DATA if one of its rows cannot be used (exit status 1).")
+    ] = False,
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Predict for new data: a row of outputs for each row of data. A sequence is one cell, as JSON.
+    """Predict for new data: a row of answers for each row of data. A sequence is one cell, as JSON.
+
+    Columns are bound by the names that training saw. A row that cannot be used is named on standard error, and its
+    answers are blank.
 
     Example: netc predict runs/autoencoder digits.csv --output code -o codes.csv, and back again:
     netc predict runs/autoencoder codes.csv --given code
     """
     from netc.commands.predicting import Selection, write_predictions
 
-    write_predictions(run, data, out, Selection(outputs, provided, beam, plugins), threads)
+    selection = Selection(outputs, provided, beam, plugins, tuple(keep or ()), join, reader, strict)
+    write_predictions(run, data, out, selection, threads)

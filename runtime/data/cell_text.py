@@ -24,13 +24,14 @@ _EXACT = 1 << 53  # below it every whole number is a float64
 _SPACES = " \u00a0\u2009\u202f"  # those that separate thousands
 
 
-def is_missing_text(text: str, marks: Sequence[str] = ()) -> bool:
+def is_missing_text(text: str, marks: Sequence[str] = (), is_text: bool = False) -> bool:
     """Whether a cell stands for a missing value: it is blank, `nan` in any case, or one of the declared marks.
 
-    Blanks around it do not count.
+    Blanks around it do not count. In a text that is read letter by letter or word by word (`is_text`) `nan` is a word:
+    people are called Nan.
     """
     core = text.strip(BLANKS)
-    return not core or core in marks or (len(core) <= 4 and _NAN.match(core.lower()) is not None)
+    return not core or core in marks or (not is_text and len(core) <= 4 and _NAN.match(core.lower()) is not None)
 
 
 _COMMON_MARKS = ("na", "n/a", "#n/a", "null", "none", "nil", "missing", "unknown", "?", "-", "--", ".", "*")
@@ -87,8 +88,8 @@ class Notation:
         match = self._pattern.fullmatch(text.strip(BLANKS))
         if match is None:
             return text
-        sign, whole, fraction, exponent = match.groups()
-        digits = "".join(character for character in whole if character.isdigit()) or "0"
+        sign, integer, fraction, exponent = match.groups()
+        digits = "".join(character for character in integer if character.isdigit()) or "0"
         return f"{sign}{digits}{f'.{fraction}' if fraction else ''}{exponent or ''}"
 
     def misreads(self, text: str) -> bool:
@@ -123,7 +124,7 @@ def cleaner(rules: CellRules, is_label: bool, is_text: bool) -> Callable[[str | 
     notation, marks = rules.notation, rules.marks
 
     def clean(text: str | None) -> str | None:
-        if text is None or is_missing_text(text, marks):
+        if text is None or is_missing_text(text, marks, is_text):
             return None
         if not (is_text or notation.is_plain):
             text = notation.plain(text)

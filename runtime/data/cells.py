@@ -55,11 +55,17 @@ class BadRows:
     """The rows of a file that cannot be used, by their number in the file, each with the first problem that it had."""
 
     problems: dict[int, RowProblem] = field(default_factory=dict)
+    first: RowFault | None = None  # that was noted
 
     def note(self, fault: RowFault) -> None:
         """Adds the rows of a fault."""
+        self.first = self.first or fault
         for problem in fault.problems:
             self.problems.setdefault(problem.row, problem)
+
+    def in_order(self) -> tuple[RowProblem, ...]:
+        """All problems, in the order of the rows."""
+        return tuple(self.problems[row] for row in sorted(self.problems))
 
     def among(self, rows: Array) -> Array:
         """True for each of these row numbers that is bad."""

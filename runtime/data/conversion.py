@@ -72,7 +72,9 @@ def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
     """The positions in a part of its rows with these numbers, `count` rows after its first unless rows are left out."""
     if part.bad_rows is None:
         return slice(count, count + len(numbers_in_file))
-    return np.searchsorted(part.row_numbers, numbers_in_file)
+    every = part.row_numbers
+    order = np.argsort(every, kind="stable")  # the rows of a series may be in another order than in the file
+    return np.asarray(order[np.searchsorted(every, numbers_in_file, sorter=order)])
 
 
 def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, declared: Span) -> None:

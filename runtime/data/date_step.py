@@ -88,6 +88,7 @@ DATE = DataStep(
     arguments=(0, 1),
     check=_check,
     takes_text=True,
+    takes_labels=True,
     doc="Converts a date to a year with its fraction, to which a time of day adds its own. Without a format it takes "
     "the forms of ISO 8601 (2004-07-15, 2004-07-15 13:30, 2004-07, 2004); a format has the directives of Python's "
     'strptime: date("%d.%m.%Y"). A missing date stays missing, for `impute`.',

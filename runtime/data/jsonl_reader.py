@@ -7,7 +7,7 @@ from typing import Any
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import reason
 from netc.runtime.data.content import require_cells, text_content
-from netc.runtime.data.request import Request
+from netc.runtime.data.request import Request, Use
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.table import Column, SparseColumn, Table, column_of
 
@@ -69,8 +69,9 @@ class Columns:
             rows, cells = self._columns[name]
             is_text = request.needs_text(name)
             marks = request.options.get("missing", ())
+            keeps_nan = Use.TEXT in request.uses(name)
             if len(cells) == count:
-                columns[name] = column_of(cells, is_text, marks)
+                columns[name] = column_of(cells, is_text, marks, keeps_nan)
             else:
-                columns[name] = SparseColumn.of(count, rows, cells, is_text, marks)
+                columns[name] = SparseColumn.of(count, rows, cells, is_text, marks, keeps_nan)
         return Table(request.shown, columns, RowNumbers.from_gaps(1, self._gaps), names=tuple(self._columns))

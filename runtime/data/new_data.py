@@ -1,6 +1,10 @@
-"""Reads new data for a trained model: inputs, by the steps that its run fitted, or values that a prediction wrote."""
+"""Reads new data for a trained model: inputs, by the steps that its run fitted, or values that a prediction wrote.
 
-from collections.abc import Mapping, Sequence
+Rows that a step refuses are left out and named, and the others are used, unless the reader is strict. Commands and
+Python programs read through `read_fields` alone, so that both give the same bits.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,19 +12,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netc.compiler.ir.types import Type
-from netc.dsl.source import Span
+from netc.dsl.source import Source, Span
 from netc.runtime.data import windows
+from netc.runtime.data.cells import BadRows, RowFault, RowProblem
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.lengths import long_enough, same_lengths
 from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.readers import read, reader_of
-from netc.runtime.data.stored import Field
+from netc.runtime.data.readers import read
+from netc.runtime.data.remarks import Remarks
+from netc.runtime.data.request import Use
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.table import Table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
+
+
+IsKept = Callable[[str], bool]  # whether a column is asked for besides those that fields read
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +47,141 @@ class Fitted:
     declared: Mapping[str, Span]
 
 
-def read_inputs(
-    model: "Model", spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec, inputs: Sequence[str]
-) -> dict[str, Field]:
-    """The named inputs of new data, by the steps that a run fitted.
+@dataclass(frozen=True, slots=True)
+class NewData:
+    """New data as far as it can be used.
 
-    Every row is kept, even where `impute(drop)` on a target would leave it out: new data has no target.
+    `fields` hold the samples with the numbers `used`, out of `count`. `rows` are the rows of the table that the samples
+    stand for: of a window, the last row that the inputs read. `problems` name the rows that are left out, in the order
+    of the file, and `remarks` are about cells that are used all the same.
     """
-    types = {name: model.inputs[name] for name in inputs}
-    fields, part = read_fields(Fitted(model.source.folder, spec, states, model.declared), source, types)
-    if not windows.is_series(spec.fields.values()):
-        same_lengths(model, fields, part.row_numbers, part.table.name)
-        long_enough(model, fields, part.row_numbers, part.table.name)
-    return fields
+
+    table: Table
+    fields: dict[str, Field]
+    used: Array
+    rows: Array
+    problems: tuple[RowProblem, ...]
+    remarks: Remarks
+
+    @property
+    def count(self) -> int:
+        """The number of samples, used or not."""
+        return len(self.rows)
+
+
+def read_table(fitted: Fitted, source: SourceSpec, shown: str, names: Sequence[str], is_kept: IsKept) -> Table:
+    """The table of a file of new data, called `shown` in messages: the columns of the fields and inner values with
+    these names, and those that `is_kept` asks for besides.
+    """
+    options = dict(source.options)
+    if fitted.spec.pictures is not None and source.reader == "images":
+        options["shape"] = fitted.spec.pictures
+    uses = uses_of(fitted.spec, [name for name in names if name in fitted.spec.fields])
+    inner = [name for name in names if name not in fitted.spec.fields]
+
+    def use(column: str) -> Use:
+        is_inner = any(column == name or column.startswith(f"{name}[") for name in inner)
+        return uses(column) or (Use.NUMBERS if is_inner else Use.TEXT if is_kept(column) else Use(0))
+
+    return read(source.reader, fitted.folder / source.path, shown, source.span, use, options)
 
 
 @WITHOUT_WARNINGS
-def read_fields(fitted: Fitted, source: SourceSpec, types: Mapping[str, Type]) -> tuple[dict[str, Field], Part]:
-    """The fields of these types, and the rows that they were read from.
+def read_fields(
+    fitted: Fitted,
+    table: Table,
+    types: Mapping[str, Type],
+    values: Mapping[str, Type] | None = None,
+    is_strict: bool = False,
+) -> NewData:
+    """The inputs of these types, and inner values of the model as a prediction wrote them.
 
-    The lengths of sequences are not compared with each other, nor with what the model needs.
+    Every row is kept, even where `impute(drop)` on a target would leave it out: new data has no target. The lengths of
+    sequences are not compared with each other, nor with what the model needs. Faults E0802, E0803, E0804 and E0805 if
+    no row can be used, and with `is_strict` at the first that cannot.
     """
-    spec, states, declared = fitted.spec, fitted.states, fitted.declared
-    path = fitted.folder / source.path
-    reader = reader_of(path, source.reader)
-    options = dict(source.options) if reader == source.reader else {}
-    table = read(reader, path, source.path, source.span, uses_of(spec, types), options)
+    spec, states, declared, values = fitted.spec, fitted.states, fitted.declared, values or {}
     table = with_words(table, spec)
-    part = part_of(table, np.arange(len(table)), series_in(table, spec))
-    if windows.is_series(spec.fields.values()):
+    bad = BadRows()
+    part = part_of(table, np.arange(len(table)), series_in(table, spec) if types else None)
+    part = replace(part, bad_rows=None if is_strict else bad)
+    place = Span(Source(table.name, ""), 0, 0)
+    if types and windows.is_series(spec.fields.values()):
         cuts = [windows.cut_of(spec.fields[name]) for name in types]
-        starts = part.window_starts(cuts, source.path, source.span)
-        return {
+        starts = part.window_starts(cuts, table.name, place)
+        fields = {
             name: convert_windows(spec.fields[name], states[name], part, starts, type_, declared[name])
             for name, type_ in types.items()
-        }, part
-    fields: dict[str, Field] = {}
-    for name, type_ in types.items():
-        field = replace(spec.fields[name], is_sequence=type_.is_varying)
-        fields[name] = convert(field, states[name], part, type_, declared[name])
-    return fields, part
+        }
+        first, reach = min(cut.first for cut in cuts), max(cut.reach for cut in cuts)
+        refused = np.concatenate([[0], np.cumsum(bad.among(part.row_numbers))])
+        is_used = refused[starts + reach] == refused[starts + first]
+        rows = part.rows[starts + reach - 1]
+    else:
+        fields = {
+            name: convert(
+                replace(spec.fields[name], is_sequence=type_.is_varying), states[name], part, type_, declared[name]
+            )
+            for name, type_ in types.items()
+        }
+        fields |= {name: _read_value(name, type_, part, place) for name, type_ in values.items()}
+        is_used = ~bad.among(part.row_numbers)
+        rows = part.rows
+    used = np.flatnonzero(is_used)
+    if bad.first is not None and not len(used):
+        raise bad.first
+    if len(used) < len(rows):
+        fields = {name: _chosen(field, used) for name, field in fields.items()}
+    return NewData(table, fields, used, rows, bad.in_order(), part.remarks)
 
 
-def read_values(model: "Model", names: Sequence[str], source: SourceSpec) -> dict[str, Field]:
-    """Values of the model as a prediction wrote them: in a column `NAME`, in columns `NAME[0]`, `NAME[1]`, ..., or as
-    sequences.
+def _chosen(field: Field, samples: Array) -> Field:
+    """The samples of a field with these numbers."""
+    match field:
+        case Ragged():
+            return field.take(samples)
+        case Bytes():
+            return Bytes(field.array[samples], field.scale)
+        case _:
+            return field[samples]
+
+
+def fitting_lengths(model: "Model", data: NewData, is_strict: bool = False) -> NewData:
+    """New data without the samples whose lengths do not fit the model, or each other.
+
+    Faults E0804 if no sample is left, and with `is_strict` at the first that does not fit.
     """
-    if not names:
-        return {}
-    path = model.source.folder / source.path
-    table = read(reader_of(path, source.reader), path, source.path, source.span)
-    part = Part(table, np.arange(len(table)))
-    return {name: _read_value(model, name, part, source) for name in names}
+    if not any(isinstance(field, Ragged) for field in data.fields.values()):
+        return data
+    numbers = Part(data.table, np.arange(len(data.table))).row_numbers
+    while True:
+        rows = numbers[data.rows[data.used]]
+        try:
+            same_lengths(model, data.fields, rows, data.table.name)
+            long_enough(model, data.fields, rows, data.table.name)
+            return data
+        except RowFault as error:
+            is_kept = ~np.isin(rows, [problem.row for problem in error.problems])
+            if is_strict or not is_kept.any():
+                raise
+            fields = {name: _chosen(field, np.flatnonzero(is_kept)) for name, field in data.fields.items()}
+            problems = sorted((*data.problems, *error.problems), key=lambda problem: problem.row)
+            data = replace(data, fields=fields, used=data.used[is_kept], problems=tuple(problems))
 
 
-def _read_value(model: "Model", name: str, part: Part, source: SourceSpec) -> Field:
-    type_ = model.values[name].type
+def _read_value(name: str, type_: Type, part: Part, span: Span) -> Field:
+    """A value of the model, from a column `NAME`, from columns `NAME[0]`, `NAME[1]`, ..., or as sequences."""
     if name in part.table.columns or f"{name}[0]" not in part.table.columns:
-        field = FieldSpec(name, (name,), True, (), source.span, is_sequence=type_.is_varying)
-        return convert(field, [], part, type_, source.span)
+        field = FieldSpec(name, (name,), True, (), span, is_sequence=type_.is_varying)
+        return convert(field, [], part, type_, span)
     size = type_.size(1)
     columns = tuple(f"{name}[{i}]" for i in range(size))
-    field = FieldSpec(name, columns, False, (), source.span, is_sequence=type_.is_varying)
+    field = FieldSpec(name, columns, False, (), span, is_sequence=type_.is_varying)
     flat = replace(type_, dims=(*type_.dims[:1], size))
-    return np.asarray(convert(field, [], part, flat, source.span)).reshape(type_.shape(len(part.rows)))
+    return np.asarray(convert(field, [], part, flat, span)).reshape(type_.shape(len(part.rows)))
+
+
+def inputs_and_values(model: "Model", names: Sequence[str]) -> tuple[dict[str, Type], dict[str, Type]]:
+    """The types of the inputs among these names, and those of the inner values of the model."""
+    inputs = {name: model.inputs[name] for name in names if name in model.inputs}
+    return inputs, {name: model.values[name].type for name in names if name not in inputs}

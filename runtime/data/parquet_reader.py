@@ -69,4 +69,4 @@ def column_of_series(column: "polars.Series", request: Request, rules: CellRules
     if is_number and not request.needs_text(column.name):
         plain: Array = column.cast(polars.Float64).to_numpy(allow_copy=True)
         return plain
-    return plain_cells(texts(column, request.uses(column.name), rules))
+    return plain_cells(texts(column, request.uses(column.name), rules), keeps_nan=True)  # `texts` knows better

@@ -25,6 +25,8 @@ from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.data.table import Table
 
 Result = TypeVar("Result")
+_F32_STEP = float(np.finfo(np.float32).eps)
+_MOST_LOST = 1e-3  # of the change that 1 makes in a value of the model, by rounding to f32
 _CELL = 16  # bytes of a cell while rows are copied from their columns
 
 
@@ -229,6 +231,19 @@ def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
         return array
 
     return to_units_of_data
+
+
+def in_units_of_data(field: FieldSpec, states: Sequence[State], values: Array) -> Array:
+    """Values of a field in the units of the data, as predictions give them.
+
+    They keep the type f32 of a prediction, unless it would merge what the model tells apart: the seconds of a Unix time
+    need f64.
+    """
+    to_units = undo(field, states)
+    result = np.asarray(to_units(values))
+    at_zero, at_one = (np.asarray(to_units(np.asarray(number))) for number in (0.0, 1.0))
+    is_fine = np.abs(at_zero) * _F32_STEP <= _MOST_LOST * np.abs(at_one - at_zero)
+    return result.astype(np.float32) if values.dtype == np.float32 and is_fine.all() else result
 
 
 def fit_steps(field: FieldSpec, part: Part) -> list[State]:

@@ -6,7 +6,6 @@ Takes the sources of a data block, and says later what has changed. Knows nothin
 import glob
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.store import LARGE
 
 _PIECE = 1 << 20  # bytes that are read at a time
-_URL = re.compile(r"[a-z]+:///")  # before the path of a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,15 @@ def recorded(source: SourceSpec, folder: Path, rows: int, before: SourceRecord |
 
 
 def files_of(source: SourceSpec, folder: Path) -> list[Path]:
-    """The files of a source: a file, all below a folder, those of a pattern, or those whose names begin with the path.
+    """The files of a source: for each of its paths a file, all below a folder, those of a pattern, or those whose names
+    begin with the path.
 
     Files whose names begin with a dot do not count. Empty for a source that is no file.
     """
-    path = str(folder / _URL.sub("", source.path, count=1))
+    return [file for path in (source.path, *source.others) for file in _files_of_path(str(folder / path))]
+
+
+def _files_of_path(path: str) -> list[Path]:
     if os.path.isfile(path):
         return [Path(path)]
     if os.path.isdir(path):

@@ -30,9 +30,9 @@ class SparseColumn:
 
     @classmethod
     def of(
-        cls, count: int, rows: Iterable[int], cells: list[Any], is_text: bool, marks: Sequence[str]
+        cls, count: int, rows: Iterable[int], cells: list[Any], is_text: bool, marks: Sequence[str], keeps_nan: bool
     ) -> "SparseColumn":
-        return cls(count, np.fromiter(rows, np.int64), plain_cells(cells, is_text, marks))
+        return cls(count, np.fromiter(rows, np.int64), plain_cells(cells, is_text, marks, keeps_nan))
 
     def __len__(self) -> int:
         return self.count
@@ -154,7 +154,7 @@ def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) ->
     return Table(shown, columns)
 
 
-def column_of(cells: list[Any], is_text: bool = False, marks: Sequence[str] = ()) -> Array:
+def column_of(cells: list[Any], is_text: bool = False, marks: Sequence[str] = (), keeps_nan: bool = False) -> Array:
     """A column of any cells: numbers if all are numbers, an array if all are lists of one shape, else objects.
 
     With `is_text` numbers are texts, as labels are spelled.
@@ -166,22 +166,22 @@ def column_of(cells: list[Any], is_text: bool = False, marks: Sequence[str] = ()
             return np.asarray(cells, np.float64)
     except (ValueError, TypeError, OverflowError):
         pass
-    return plain_cells(cells, is_text, marks)
+    return plain_cells(cells, is_text, marks, keeps_nan)
 
 
-def plain_cells(cells: list[Any], is_text: bool = False, marks: Sequence[str] = ()) -> Array:
+def plain_cells(cells: list[Any], is_text: bool = False, marks: Sequence[str] = (), keeps_nan: bool = False) -> Array:
     """A column of the cells as objects: None where one is missing, booleans as the texts "true" and "false".
 
-    With `is_text` numbers are texts, as labels are spelled.
+    With `is_text` numbers are texts, as labels are spelled. With `keeps_nan` the text `nan` is no missing cell.
     """
     result = np.empty(len(cells), object)
-    result[:] = [_plain_cell(cell, is_text, marks) for cell in cells]
+    result[:] = [_plain_cell(cell, is_text, marks, keeps_nan) for cell in cells]
     return result
 
 
-def _plain_cell(cell: Any, is_text: bool, marks: Sequence[str]) -> Any:
+def _plain_cell(cell: Any, is_text: bool, marks: Sequence[str], keeps_nan: bool) -> Any:
     if isinstance(cell, str):
-        return None if is_missing_text(cell, marks) else cell
+        return None if is_missing_text(cell, marks, keeps_nan) else cell
     if isinstance(cell, float) and math.isnan(cell):
         return None
     return label_of(cell) if isinstance(cell, bool) or (is_text and isinstance(cell, int | float)) else cell

@@ -34,7 +34,7 @@ def checked(run: Run, asked: Exported, path: Path) -> Checked:
         raw, prepared = column_samples(run, asked, SAMPLES)
     else:
         raw, prepared = samples_of(run, asked.inputs, SAMPLES)
-    own = run.predict(prepared, outputs=[*asked.outputs])
+    own = run.predict_prepared(prepared, outputs=[*asked.outputs])
     try:
         exported = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)
     except Failed as error:

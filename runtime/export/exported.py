@@ -30,7 +30,7 @@ from netc.runtime.data.declarations import StepSpec
 from netc.runtime.data.steps import STEPS
 from netc.runtime.export.described import Facts, describe_input, is_picture
 from netc.runtime.inference.parts import fields_of, part_of
-from netc.runtime.predictions import labels_of, words_of
+from netc.runtime.predictions import words_of
 from netc.runtime.random import words
 from netc.runtime.runs.run import Run
 
@@ -169,10 +169,13 @@ def _labels(run: Run, fields: Mapping[str, Type], graph: Graph) -> dict[str, tup
     labels: dict[str, tuple[str, ...]] = {}
     for name, type_ in {**fields, **run.model.targets}.items():
         if type_.classes is not None and name in run.spec.fields:
-            labels[name] = labels_of(run, name, type_.classes)
-    for name in graph.results_of(ResultKind.OUTPUT):
-        if name in run.model.values and (words := words_of(run, name)):
+            labels[name] = run.labels_of(name, type_.classes)
+    named = [name for name in graph.results_of(ResultKind.OUTPUT) if name in run.model.values]
+    for name in named:
+        if words := words_of(run, name):
             labels[name] = words
+    for distribution in run.facts_of(named).distributions:
+        labels.setdefault(distribution.output, run.labels_of(distribution.target, distribution.classes))
     return labels
 
 

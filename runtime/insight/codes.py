@@ -1,7 +1,7 @@
 """The latent space of an autoencoder, for a run's page: its samples by class, what its decoder makes of a grid and of
 random codes, and which samples have similar codes.
 
-A code is an output float[n] from which alone another output, of an input's shape, is computed.
+A code is an output float[n] from which alone another output is computed that a loss compares with an input.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from netc.runtime.insight.pictures import as_image, first_of, png, svg_bytes, sv
 from netc.runtime.insight.sections import Cards, Heading, Note, Paragraph, Section, Svg, one_of_every
 from netc.runtime.predictions import Classes, classes_of
 from netc.runtime.runs.run import Run
+from netc.runtime.target_outputs import reconstructions
 
 _MOST_SAMPLES = 4_000
 _MOST_NUMBERS = 1 << 26  # of all inputs of these samples together
@@ -41,15 +42,13 @@ class Code:
 
 def codes_of(run: Run) -> list[Code]:
     """The codes of a model, each with the first output that is decoded from it."""
-    outputs, codes = run.model.outputs, []
+    outputs, codes, like = run.model.outputs, [], reconstructions(run.model)
     for name, type_ in outputs.items():
         if not type_.is_float or len(type_.sample) != 1 or type_.is_varying or not _inputs_read(run, [], name):
             continue
-        for decoded, decoded_type in outputs.items():
-            inputs = run.model.inputs.items()
-            like = next((field for field, field_type in inputs if field_type.sample == decoded_type.sample), None)
-            if like is not None and decoded != name and _inputs_read(run, [name], decoded) == {name}:
-                codes.append(Code(name, decoded, like))
+        for decoded in outputs:
+            if decoded in like and decoded != name and _inputs_read(run, [name], decoded) == {name}:
+                codes.append(Code(name, decoded, like[decoded]))
                 break
     return codes
 

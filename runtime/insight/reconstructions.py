@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.model import Model
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.pictures import MOST_PIXELS, as_image, first_of, png, svg_bytes, svg_element, thinned
 from netc.runtime.insight.sections import Cards, Heading, Paragraph, Section, Svg, left_out, one_of_every
 from netc.runtime.runs.run import Run
+from netc.runtime.target_outputs import reconstructions
 
 _MOST_PAIRS = 8  # of an input and an output
 _SAMPLES = 16
@@ -18,8 +18,8 @@ _MOST_STEPS = 2_000  # of a sequence that is drawn
 
 
 def reconstruction_sections(run: Run, part: str) -> Iterator[Section]:
-    """The first samples of a part, each input beside the outputs of the same shape."""
-    pairs = _pairs(run.model)
+    """The first samples of a part, each input beside the outputs that a loss compares with it."""
+    pairs = [(name, output) for output, name in reconstructions(run.model).items()]
     fields = run.load_data().parts[part]
     inputs = {name: first_of(fields[name], _SAMPLES) for name in run.model.inputs}
     shown = pairs[:_MOST_PAIRS]
@@ -35,16 +35,6 @@ def reconstruction_sections(run: Run, part: str) -> Iterator[Section]:
         elif len(type_.sample) <= 2:
             yield heading
             yield from _curves(inputs[name], predicted[output])
-
-
-def _pairs(model: Model) -> list[tuple[str, str]]:
-    """The inputs and outputs of floats that have the same shape."""
-    return [
-        (name, output)
-        for name, type_ in model.inputs.items()
-        for output, other in model.outputs.items()
-        if type_.is_float and other.is_float and (type_.rows, type_.sample) == (other.rows, other.sample)
-    ]
 
 
 def _side_by_side(images: Array, outputs: Any) -> Iterator[Section]:

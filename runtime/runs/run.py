@@ -18,18 +18,24 @@ from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
+from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.declarations import DIVISION, DataSpec
-from netc.runtime.data.pipeline import undo
+from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
+from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
+from netc.runtime.data.raw_data import raw_table
 from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
+from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.locks import Mutex
 from netc.runtime.metric_values import MetricValues
+from netc.runtime.prediction_table import Predictions
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import (
     BEST,
@@ -46,6 +52,7 @@ from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
 from netc.runtime.runs.run_info import RunInfo, States, check_states, digest, encoded
+from netc.runtime.target_outputs import output_facts
 
 if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
@@ -75,11 +82,16 @@ class Run:
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
-        """For each float target with steps, the function that brings it back to the data's units."""
+        """For each float target with steps, the function that brings it back to the data's units.
+
+        A float target of labels (two classes as 0 and 1) has none.
+        """
         return {
-            name: undo(self.spec.fields[name], self.states[name])
+            name: undo(field, self.states[name])
             for name, type_ in self.model.targets.items()
-            if type_.classes is None and self.spec.fields[name].steps
+            if type_.classes is None
+            and (field := self.spec.fields[name]).steps
+            and not labels_of(field, self.states[name])
         }
 
     def evaluate(self, part: str = "test") -> MetricValues:
@@ -108,19 +120,81 @@ class Run:
                     self.data_changes = changes_of(self.dataset, self.model.source.folder, self.info.sources)
             return self.dataset
 
-    def predict(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+    @property
+    def fitted(self) -> Fitted:
+        """The data block with its fitted steps, by which new data is read."""
+        return Fitted(self.model.source.folder, self.spec, self.states, self.model.declared)
+
+    def read(self, table: Table, names: Sequence[str] | None = None, is_strict: bool = False) -> NewData:
+        """The inputs of new data through the fitted steps, and the inner values among `names` as they are.
+
+        Faults E0802 if a column of an input is missing, and as `read_fields` if no row can be used.
+        """
+        inputs, values = inputs_and_values(self.model, [*self.model.inputs] if names is None else names)
+        data = read_fields(self.fitted, table, inputs, values, is_strict)
+        return fitting_lengths(self.model, data, is_strict)
+
+    def predict(
+        self,
+        data: Any,
+        beam: int = 1,
+        outputs: Sequence[str] | None = None,
+        given: Sequence[str] = (),
+        strict: bool = False,
+    ) -> Predictions:
+        """The answers for raw data: the same, bit for bit, as those of `netc predict`.
+
+        `data` is a path, a DataFrame (of pandas, polars, or another library with the Arrow or the dataframe interchange
+        interface), columns by name, or a list of rows, each with its cells by name. Columns are bound by name; those
+        that no input reads may be missing. `given` names values of the model that `data` contains, as a prediction gave
+        them. A row that cannot be used has NaN or None as its answer, and is named in `problems`; with `strict` it is a
+        Fault. `beam` and `outputs` are as in Program.predict, which takes arrays that are prepared already.
+        """
+        names = self.needed(given, outputs)
+        new = self.read(raw_table(self.fitted, data, [*self.model.inputs], given), names, strict)
+        predicted = self.predict_prepared(new.fields, beam, outputs)
+        return Predictions(new, self.facts_of([*predicted]), self.labels_of, predicted)
+
+    def needed(self, given: Sequence[str] = (), outputs: Sequence[str] | None = None) -> list[str]:
+        """The inputs and the values among `given` that `outputs` are computed from, or else all that they suffice for.
+
+        Raises ValueError for a wrong name.
+        """
+        only = given if given and outputs is None else [*self.model.inputs, *given]
+        return [*fields_of(self.model, part_of(self.model, only, outputs))]
+
+    def predict_prepared(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for arrays that went through the fitted steps.
 
         An output that a loss compares with a target comes back in that target's units. `beam` and `outputs` are as in
         Program.predict.
         """
         outputs_by_name = self.program.predict(fields, beam, outputs)
-        undone, units, values = self.undone(), values_in_units_of_targets(self.model.graph), self.model.values
-        targets = {name: units.get(values[name]) for name in outputs_by_name}
-        return {
-            name: undone[target](value) if (target := targets[name]) in undone else value
-            for name, value in outputs_by_name.items()
-        }
+        units, values, undone = values_in_units_of_targets(self.model.graph), self.model.values, self.undone()
+        predictions: dict[str, Any] = {}
+        for name, value in outputs_by_name.items():
+            target = units.get(values[name])
+            if target is not None and target in undone:
+                field, states = self.spec.fields[target], self.states[target]
+                is_list = isinstance(value, list)
+                parts = [in_units_of_data(field, states, array) for array in (value if is_list else [value])]
+                predictions[name] = parts if is_list else parts[0]
+            else:
+                predictions[name] = value
+        return predictions
+
+    def labels_of(self, name: str, classes: int) -> tuple[str, ...]:
+        """The labels of a field's classes; their numbers if the data does not name them."""
+        return class_labels(self.spec.fields[name], self.states[name], classes)
+
+    def facts_of(self, outputs: Sequence[str]) -> OutputFacts:
+        """The facts about these outputs, without the probability of a float target whose two classes the data does
+        not name.
+        """
+        facts = output_facts(self.model, outputs)
+        labels = {name: labels_of(self.spec.fields[name], self.states[name]) for name in self.model.targets}
+        kept = [entry for entry in facts.distributions if not entry.is_binary or len(labels[entry.target]) == 2]
+        return replace(facts, distributions=kept)
 
     def save_best(self) -> None:
         """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""

@@ -31,8 +31,8 @@ _ID_AT_END = re.compile(r"[a-z](Id|ID)$")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A guess for a column: `kind` is number, class, category, date, text, array, unique (a text that only names its
-    row) or useless.
+    """A guess for a column: `kind` is number, class, category, date, text, array, id, unique (a text that only
+    names its row) or useless.
 
     - `missing` is the number of missing cells, and `marks` are the cells that stand for a missing value.
     - `labels` are the distinct cells of a class or category with their counts; `rare` is the number of rows below
@@ -107,7 +107,7 @@ def _guess(name: str, texts: Sequence[str], counts: Counter[str], is_target: boo
         return _target(name, texts, counts, values, example, empty)
     if values is not None:
         if _is_id(name, values):
-            return Guess(name, "useless", empty, note="it is a different whole number in every row: an id")
+            return Guess(name, "id", empty, note="it is a different whole number in every row: an id")
         return Guess(name, "number", empty)
     if example is not None:
         return Guess(name, "number", empty, steps=(f"number({net_string(example)})",))

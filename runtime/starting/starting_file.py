@@ -31,6 +31,9 @@ from netc.runtime.starting.trial import places_of, try_training
 
 _FEWEST_ROWS = 10
 _MOST_TRIALS = 10
+_LEFT_OUT = ("id", "unique", "useless")
+_AT_LAST = {"id": "number", "unique": "text"}  # what columns are taken for if there are no others
+_LIKE_DATA = "W0821"  # the header looks like the rows below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +144,11 @@ def _columns(request: Request, reader: str) -> Columns:
         guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     goal = next(guess for guess in guesses if guess.name == target)
     _check_target(goal, request.data, span)
-    if all(guess is goal or guess.kind in ("unique", "useless") for guess in guesses):  # names may say something
-        guesses = [replace(guess, kind="text") if guess.kind == "unique" else guess for guess in guesses]
-    left_out = {
-        guess.name: guess.note for guess in guesses if guess.kind in ("unique", "useless") and guess is not goal
-    }
+    if all(guess is goal or guess.kind in _LEFT_OUT for guess in guesses):  # names or numbers of rows may say something
+        guesses = [
+            guess if guess is goal else replace(guess, kind=_AT_LAST.get(guess.kind, guess.kind)) for guess in guesses
+        ]
+    left_out = {guess.name: guess.note for guess in guesses if guess.kind in _LEFT_OUT and guess is not goal}
     for name in table.columns:
         if why := _unwritable(name):
             left_out[name] = f"no `.net` text can name it, {why}"
@@ -167,7 +170,7 @@ def _options(request: Request, reader: str) -> tuple[dict[str, Any], tuple[str, 
     doubts: list[str] = []
     while True:
         try:
-            _read(request, reader, options)
+            table = _read(request, reader, options)
         except Fault as refusal:
             diagnostic = refusal.diagnostics[0]
             named = _ALTERNATIVES.match(diagnostic.hint or "")
@@ -180,7 +183,11 @@ def _options(request: Request, reader: str) -> tuple[dict[str, Any], tuple[str, 
             options.update(added)
             doubts.append(f"{chosen} is a guess: {diagnostic.title}; {diagnostic.hint}")
             continue
-        return options, tuple(doubts)
+        warning = next((warning for warning in table.warnings if warning.code == _LIKE_DATA), None)
+        if warning is None or request.target in table.columns:
+            return options, tuple(doubts)
+        options["header"] = False
+        doubts.append(f"header = false is a guess: {warning.title}; {warning.hint}")
 
 
 def _parsed(reader: str, option: str) -> dict[str, Any]:

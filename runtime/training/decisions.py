@@ -59,8 +59,9 @@ class Stopping:
 
     def describe(self) -> str:
         count = self.setting.patience
+        margin = f" by the margin of {self.setting.margin:g}" if self.setting.margin else ""
         return (
-            f"early_stop: {self.best.better.metric} has not improved for {count} epoch{'s' * (count != 1)}; "
+            f"early_stop: {self.best.better.metric} has not improved{margin} for {count} epoch{'s' * (count != 1)}; "
             f"the best was {self.best.value:.4g}, in epoch {self.best.epoch}"
         )
 

@@ -180,7 +180,12 @@ _WRITERS = {
     *("compiler/targets/cpu/cache.py", "runtime/runs/checkpoint.py"),
 }
 _PRINTERS = {"api/commands/terminal.py", "compiler/targets/cpu/compile.py"}
-_STREAMS = {"api/commands/frame.py", "api/commands/fmt.py", "api/commands/predicting.py", "api/commands/generate.py"}
+_STREAMS = {
+    "api/commands/frame.py",
+    "api/commands/fmt.py",
+    "api/commands/prediction_files.py",
+    "api/commands/generate.py",
+}
 _FILES = [path for floor in ("dsl", "compiler", "runtime", "api") for path in (ROOT / floor).rglob("*.py")]
 
 

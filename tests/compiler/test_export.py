@@ -130,7 +130,7 @@ def test_an_exported_example_gives_the_same_predictions(path: Path, tmp_path: Pa
     python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     for count, longest in ((1, 9), (17, 9), (1, 23), (17, 23)):
         raw, prepared = samples_of(run, asked.inputs, count, count, longest)
-        expected, fields = run.predict(prepared), padded(asked, raw)
+        expected, fields = run.predict_prepared(prepared), padded(asked, raw)
         for predicted in (python(*raw.values()), from_padded(answers(session, fields), asked, fields)):
             assert list(predicted) == list(expected)
             for name, value in expected.items():
@@ -199,7 +199,9 @@ def test_random_values_are_exported_to_python_only(tmp_path: Path) -> None:
   = hint: netc export RUN -o model.py"""
     )
     x = np.zeros((4, 3), np.float32)
-    np.testing.assert_allclose(python_of(as_python(run, exported(run)))(x)["y"], run.predict({"x": x})["y"], rtol=1e-5)
+    np.testing.assert_allclose(
+        python_of(as_python(run, exported(run)))(x)["y"], run.predict_prepared({"x": x})["y"], rtol=1e-5
+    )
 
 
 def test_a_missing_onnx_package_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,9 +287,9 @@ def test_a_part_of_a_model_is_exported(tmp_path: Path) -> None:
     )
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     code = python_of(as_python(run, exported(run, ["code"])))(x)["code"]
-    np.testing.assert_allclose(code, run.predict({"x": x}, outputs=["code"])["code"], rtol=1e-5)
+    np.testing.assert_allclose(code, run.predict_prepared({"x": x}, outputs=["code"])["code"], rtol=1e-5)
     predicted = answers(session_of(as_onnx(exported(run, None, ["code"]))), {"code": code})
-    np.testing.assert_allclose(predicted["y"], run.predict({"x": x})["y"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(predicted["y"], run.predict_prepared({"x": x})["y"], rtol=1e-4, atol=1e-6)
 
 
 def test_operations_of_a_plugin_are_exported() -> None:
@@ -364,7 +366,7 @@ def test_operations_along_steps_are_exported(expression: str, tmp_path: Path) ->
     rng = np.random.default_rng(0)
     for lengths in ((5,), (4, 4), (3, 9, 5, 4)):
         x = [rng.standard_normal((n, 3)).astype(np.float32) for n in lengths]
-        expected, fields = run.predict({"x": x})["y"], padded(asked, {"x": x})
+        expected, fields = run.predict_prepared({"x": x})["y"], padded(asked, {"x": x})
         for predicted in (python(x), from_padded(answers(session, fields), asked, fields)):
             for left, right in zip(predicted["y"], expected, strict=True):
                 np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
@@ -380,7 +382,7 @@ def test_a_model_with_two_varying_dimensions_is_exported(tmp_path: Path) -> None
     python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     rng = np.random.default_rng(0)
     x, y = ([rng.standard_normal((n, 3)).astype(np.float32) for n in some] for some in ((3, 7, 2), (8, 1, 4)))
-    expected, fields = run.predict({"x": x, "y": y})["z"], padded(asked, {"x": x, "y": y})
+    expected, fields = run.predict_prepared({"x": x, "y": y})["z"], padded(asked, {"x": x, "y": y})
     assert [model_input.name for model_input in session.get_inputs()] == ["x", "y", "length.source", "length.target"]
     for predicted in (python(x, y), from_padded(answers(session, fields), asked, fields)):
         for left, right in zip(predicted["z"], expected, strict=True):
@@ -438,7 +440,7 @@ model {{
     run = untrained(tmp_path / "m.net", tmp_path)
     asked = exported(run)
     raw = np.array([[i + 1, (i % 7) + 0.5] for i in range(40)])
-    expected = run.predict({"x": prepared_by(run, raw)})["z"]
+    expected = run.predict_prepared({"x": prepared_by(run, raw)})["z"]
     for predicted in (python_of(as_python(run, asked))(raw), answers(session_of(as_onnx(asked)), {"x": raw})):
         np.testing.assert_allclose(predicted["z"], expected, rtol=1e-5, atol=1e-5)
 

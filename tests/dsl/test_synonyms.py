@@ -6,7 +6,8 @@ import pytest
 
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.elaborate.settings import INITIALISERS, MOVING, SETTINGS
+from netc.compiler.elaborate.initialisers import INITIALISERS
+from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import synonyms
 from netc.dsl.parser import parse

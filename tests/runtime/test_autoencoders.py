@@ -176,12 +176,12 @@ def test_fitted_metrics_are_computed_on_the_training_split(tmp_path: Path) -> No
     (tmp_path / "m.net").write_text(FITTED_TEXT, encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     parts = run.load_data().parts
-    error = run.predict(parts["train"])["error"]
+    error = run.predict_prepared(parts["train"])["error"]
     kept = netc.open(tmp_path / "run").program.persistent
     np.testing.assert_allclose(kept["centre.fitted"], error.mean(), rtol=1e-12)
     limit = np.quantile(np.abs(error - error.mean()), 0.9)
     np.testing.assert_allclose(kept["limit.fitted"], limit, rtol=1e-9)
-    test = run.predict(parts["test"])
+    test = run.predict_prepared(parts["test"])
     np.testing.assert_array_equal(test["far"], np.abs(test["error"] - error.mean()) > limit)
     assert run.evaluate("test")["share"] == pytest.approx(test["far"].mean())
     assert run.evaluate("train")["share"] == pytest.approx(0.1, abs=0.002)

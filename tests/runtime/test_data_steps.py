@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars
 import pytest
 from support import command
 
@@ -174,6 +175,23 @@ def test_missing_texts_of_sequences_are_filled(fill: str, text: str, step: str, 
         assert [tokens[i] for i in [*data.parts[part]["x"]][row]] == [
             token if token in tokens else "<unknown>" for token in expected
         ]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_nan_is_a_name_but_no_label(form: str, tmp_path: Path) -> None:
+    cells = ["Nan", "Ann", "Bob", "Nan", "  "]
+    rows = [{"x": cell, "y": "ab"[i % 2], "part": "train"} for i, cell in enumerate(cells)]
+    polars.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for steps, x, z, count in (
+        ("characters -> vocabulary", "class(auto)[time]", SEQUENCE, 4),
+        ("one_hot", "float[2]", "x", 2),
+    ):
+        loaded(tmp_path, column(cells), f'column("x") -> impute(drop) -> {steps}', x, z)
+        text = (tmp_path / "m.net").read_text(encoding="utf-8").replace('csv("t.csv")', f'{form}("t.{form}")')
+        (tmp_path / "m.net").write_text(text, encoding="utf-8")
+        data = load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+        assert len(data.parts["train"]["y"]) == count
 
 
 def test_a_blank_among_the_tokens_of_a_text_is_a_token(tmp_path: Path) -> None:

@@ -98,6 +98,198 @@ def test_a_run_goes_on_with_its_columns(run: Path, folder: Path) -> None:
     Path("shop.csv").write_text(
         csv_of([{**row, "id": 5} for row in ROWS], ["id", "price", "weight", "age", "sold", "part"])
     )
-    changes = adopt(open_run(run, to_train=True), netc.parse(TEXT.replace("lr = 0.1", "lr = 0.2")))
+    changes = adopt(open_run(run, to_train=True), netc.parse(TEXT.replace("lr = 0.1", "lr = 0.2")), {})
     assert [change.is_allowed for change in changes] == [True]
     assert netc.open(run).load_data().parts["train"]["x"].shape == (20, 3)
+
+
+def answers(run: Path, data: str, name: str = "new.csv", **selection: object) -> list[list[str]]:
+    """The cells that `netc predict RUN FILE -o` writes for this text."""
+    Path(name).write_text(data)
+    predicting.write_predictions(run, Path(name), Path("out.csv"), predicting.Selection(**selection))
+    return [line.split(",") for line in Path("out.csv").read_text().splitlines()]
+
+
+BAD = "id,price,weight,age\na,3,7,1\nb,,7,1\nc,5,heavy,1\nd,9,2,4\n"
+
+
+def test_good_rows_are_answered_and_bad_ones_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice: by the compiler, and by the saved prediction."""
+    alone = answers(run, "price,weight,age\n9,2,4\n")[1]
+    for _ in range(2):
+        capsys.readouterr()
+        rows = answers(run, BAD)
+        assert [row == ["", "", ""] for row in rows[1:]] == [False, True, True, False]
+        assert rows[4] == alone
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == [
+            "row 3, column `price`: a value is missing",
+            'row 4, column `weight`: "heavy" is not a number',
+            "note: 2 of 4 predicted, 2 left blank",
+        ]
+
+
+def test_at_most_ten_bad_rows_are_listed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers(run, "price,weight,age\n1,2,3\n" + "1,,3\n" * 1500)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 12
+    assert lines[-2:] == ["... and 1,490 more rows", "note: 1 of 1,501 predicted, 1,500 left blank"]
+
+
+def test_data_without_a_good_row_is_refused_and_strict_refuses_one_bad_row(run: Path) -> None:
+    with pytest.raises(Fault, match="a value is missing"):
+        answers(run, "price,weight,age\n1,,3\n2,,3\n")
+    with pytest.raises(Fault, match="row 3, column `price`"):
+        answers(run, BAD, is_strict=True)
+
+
+def test_columns_are_kept_and_joined(run: Path) -> None:
+    plain = answers(run, BAD)
+    assert answers(run, BAD, keep=("id", "age")) == [
+        [*kept, *row]
+        for kept, row in zip([["id", "age"], ["a", "1"], ["b", "1"], ["c", "1"], ["d", "4"]], plain, strict=True)
+    ]
+    joined = answers(run, "price,y,weight,age\n3,old,7,1\n", is_joined=True)
+    assert joined[0] == ["price", "y", "weight", "age", "y_predicted", *plain[0][1:]]
+    assert joined[1] == ["3", "old", "7", "1", *plain[1]]
+    with pytest.raises(Fault, match="has no column `idd`"):
+        answers(run, BAD, keep=("idd",))
+
+
+def test_the_suffix_says_how_answers_are_written(run: Path) -> None:
+    import polars
+    import typer
+
+    names, *rows = answers(run, BAD, keep=("id",))
+    for suffix in ("json", "jsonl", "parquet"):
+        predicting.write_predictions(run, Path("new.csv"), Path(f"out.{suffix}"), predicting.Selection(keep=("id",)))
+    expected = [[None if cell == "" else cell for cell in row] for row in rows]
+    read = [json.loads(Path("out.json").read_text()), [*map(json.loads, Path("out.jsonl").read_text().splitlines())]]
+    for objects in read:
+        assert [[*entry] for entry in objects] == [names] * 4
+        shown = [[None if cell is None else str(cell) for cell in entry.values()] for entry in objects]
+        assert shown == expected
+    frame = polars.read_parquet("out.parquet")
+    assert frame.columns == names
+    assert frame["p[no]"].dtype == polars.Float32
+    assert [None if value is None else str(np.float32(value)) for value in frame["p[no]"]] == [
+        row[2] for row in expected
+    ]
+    with pytest.raises(typer.BadParameter, match=r"written as .csv, .json, .jsonl, .parquet"):
+        predicting.write_predictions(run, Path("new.csv"), Path("out.txt"))
+
+
+def test_standard_input_is_a_file_of_the_reader_or_the_format(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    class Piped:
+        def __init__(self, text: str) -> None:
+            self.buffer = io.BytesIO(text.encode())
+
+    expected = answers(run, BAD)
+    lines = '{"price": 3, "weight": 7, "age": 1}\n{"price": 9, "weight": 2, "age": 4}\n'
+    for text, reader, rows in ((BAD, None, expected), (lines, "jsonl", [expected[0], expected[1], expected[4]])):
+        monkeypatch.setattr("sys.stdin", Piped(text))
+        predicting.write_predictions(run, Path("-"), Path("out.csv"), predicting.Selection(reader=reader))
+        assert [line.split(",") for line in Path("out.csv").read_text().splitlines()] == rows
+
+
+def test_the_command_and_python_give_the_same_bits(run: Path) -> None:
+    """Rows alone and reversed, columns reversed, and every kind of table give the bits of the command."""
+    import polars
+
+    names = ["price", "weight", "age"]
+    cells = [{name: row[name] for name in names} for row in ROWS]
+    expected = [row[1] for row in answers(run, csv_of(ROWS, names))[1:]]
+    opened, frame = netc.open(run), polars.DataFrame(cells)
+    frame.write_parquet("new.parquet")
+
+    class Stream:
+        """A table with nothing but the Arrow interface."""
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return frame.__arrow_c_stream__(requested_schema)
+
+    tables = (
+        "new.csv",
+        Path("new.parquet"),
+        frame,
+        frame.select(names[::-1]),
+        Stream(),
+        cells,
+        {name: np.array([row[name] for row in cells]) for name in names},
+        {name: [str(row[name]) for row in cells] for name in names},
+    )
+    for table in tables:
+        assert [str(value) for value in opened.predict(table)["p"][:, 0]] == expected
+    assert [str(value) for value in opened.predict(frame.reverse())["p"][:, 0]] == expected[::-1]
+    assert [str(opened.predict(cells[i : i + 1])["p"][0, 0]) for i in range(20)] == expected
+    assert [row[0] for row in answers(run, csv_of(ROWS, names))[1:]] == opened.predict(frame)["y"].tolist()
+
+
+def test_python_gives_bad_rows_no_answer(run: Path) -> None:
+    rows = [{"price": 3, "weight": 7, "age": 1}, {"price": None, "weight": 7, "age": 1}]
+    predictions = netc.open(run).predict(rows)
+    assert list(np.isnan(predictions["p"]).all(axis=1)) == [False, True]
+    assert predictions["y"][1] is None
+    assert [(problem.row, problem.column) for problem in predictions.problems] == [(2, "price")]
+    with pytest.raises(Fault, match="a value is missing"):
+        netc.open(run).predict(rows, strict=True)
+
+
+def test_prepared_arrays_are_refused_where_columns_are_needed(run: Path) -> None:
+    opened = netc.open(run)
+    with pytest.raises(Fault, match=r"`x` is a field[\s\S]*run.program.predict"):
+        opened.predict({"x": np.zeros((2, 3), np.float32)})
+    with pytest.raises(TypeError, match=r"run\.program\.predict"):
+        opened.predict(np.zeros((2, 3)))
+
+
+def test_a_bad_row_blanks_the_windows_that_contain_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """data {
+  source = csv("series.csv")
+  x = column("v") -> window(3, 1)
+  y = column("v") -> window(3, 1) -> next(1)
+  split = ordered(train = 1.0)
+}
+model {
+  input x: float[3]
+  target y: float
+  z = x -> dense(1) -> squeeze
+  output z = z
+  loss mse(z, y)
+}
+"""
+    Path("series.csv").write_text("v\n" + "".join(f"{i % 5}\n" for i in range(30)))
+    netc.train(netc.parse(text), out="run")
+    rows = answers(Path("run"), "t,v\n" + "".join(f"t{i},{'?' if i == 4 else i % 5}\n" for i in range(9)), keep=("t",))
+    assert [row[0] for row in rows[1:]] == ["t2", "t3", "t4", "t5", "t6", "t7", "t8"]
+    assert [row[1] == "" for row in rows[1:]] == [False, False, True, True, True, False, False]
+    assert 'row 6, column `v`: "?" is not a number' in capsys.readouterr().err
+
+
+def test_sequences_that_do_not_fit_are_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """data {
+  source = jsonl("texts.jsonl")
+  x = column("text") -> words -> vocabulary
+  y = column("kind") -> classes
+}
+model {
+  input x: class(auto)[time <= 4]
+  target y: class(auto)
+  z = x -> embed(4) -> last -> dense(size(y))
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+    texts = ["a b", "b c d", "a", "c d a b"] * 5
+    Path("texts.jsonl").write_text(
+        "".join(json.dumps({"text": entry, "kind": "uv"[i % 2]}) + "\n" for i, entry in enumerate(texts))
+    )
+    netc.train(netc.parse(text), out="run")
+    lines = "".join(json.dumps({"text": entry}) + "\n" for entry in ["a b", "a b c d a", " ", "c"])
+    rows = answers(Path("run"), lines, "new.jsonl")
+    assert [row[0] == "" for row in rows[1:]] == [False, True, True, False]
+    alone = answers(Path("run"), json.dumps({"text": "c"}), "new.jsonl")
+    assert rows[4] == alone[1]
+    assert "row 2, column `x`: a sample has more steps than time <= 4" in capsys.readouterr().err

@@ -57,7 +57,9 @@ def test_predicting_and_evaluating_need_no_training_graph(
     expected = open_run(folder, to_train=True)
     monkeypatch.setattr(pipeline, "training_graph", None)
     opened = netc.open(folder)
-    np.testing.assert_array_equal(opened.predict({"x": data["x"]})["p"], expected.predict({"x": data["x"]})["p"])
+    np.testing.assert_array_equal(
+        opened.predict_prepared({"x": data["x"]})["p"], expected.predict_prepared({"x": data["x"]})["p"]
+    )
     assert opened.program.evaluate(data) == expected.program.evaluate(data)
     with pytest.raises(TypeError):
         opened.program.step({name: array[:8] for name, array in data.items()})
@@ -65,14 +67,16 @@ def test_predicting_and_evaluating_need_no_training_graph(
 
 def test_training_continues_with_the_states_of_the_optimizer(folder: Path, data: dict[str, Any]) -> None:
     opened, expected = netc.open(folder), open_run(folder, to_train=True)
-    opened.predict({"x": data["x"]})  # steps that were built before are built again in the new memory
+    opened.predict_prepared({"x": data["x"]})  # steps that were built before are built again in the new memory
     batch = {name: array[:8] for name, array in data.items()}
     assert opened.program.step(batch) == expected.program.step(batch)
     assert opened.program.persistent.keys() == expected.program.persistent.keys()
     assert "optimizer.step" in opened.program.persistent
     for name, array in expected.program.persistent.items():
         np.testing.assert_array_equal(opened.program.persistent[name], array, err_msg=name)
-    np.testing.assert_array_equal(opened.predict({"x": data["x"]})["p"], expected.predict({"x": data["x"]})["p"])
+    np.testing.assert_array_equal(
+        opened.predict_prepared({"x": data["x"]})["p"], expected.predict_prepared({"x": data["x"]})["p"]
+    )
 
 
 def test_views_of_parameters_show_later_steps(folder: Path, data: dict[str, Any]) -> None:
@@ -90,7 +94,7 @@ def test_states_of_another_checkpoint_are_refused(folder: Path, data: dict[str, 
     opened, other = netc.open(folder), open_run(folder, to_train=True)
     other.dataset = netc.train(netc.parse(NET), data, folder.parent / "same").dataset
     train(other, 3, lambda report: None, lambda row: None)
-    opened.predict({"x": data["x"]})
+    opened.predict_prepared({"x": data["x"]})
     with pytest.raises(Fault) as refused:
         opened.program.step({name: array[:8] for name, array in data.items()})
     assert refused.value.diagnostics[0].code == "E1001"

@@ -278,7 +278,7 @@ def test_damaged_files_are_messages(project: Path) -> None:
     """Any byte of any file of a run is flipped: the result is a message, or it is right."""
     run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=2)
     fields = {"x": np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)}
-    right = run.predict(fields)["z"]
+    right = run.predict_prepared(fields)["z"]
     draw = random.Random(1)
     paths = [path for path in sorted(project.glob("run/*")) if path.suffix != ".svg"]
     assert len(paths) >= 5
@@ -290,14 +290,14 @@ def test_damaged_files_are_messages(project: Path) -> None:
             damaged[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
             path.write_bytes(bytes(damaged) if turn else content[: draw.randrange(len(content))])
             try:
-                predicted = netc.open(project / "run").predict(fields)["z"]
+                predicted = netc.open(project / "run").predict_prepared(fields)["z"]
             except netc.Fault as fault:
                 predicted, message, refused = right, str(fault), refused + 1
                 assert "E1001" in message
             np.testing.assert_array_equal(predicted, right)
         assert refused, f"no damage of {path.name} was found"
         path.write_bytes(content)
-        np.testing.assert_array_equal(netc.open(project / "run").predict(fields)["z"], right)
+        np.testing.assert_array_equal(netc.open(project / "run").predict_prepared(fields)["z"], right)
 
 
 def test_folders_that_cannot_be_used(project: Path) -> None:
@@ -542,6 +542,6 @@ def test_a_run_on_arrays_of_a_file_with_data_opens(project: Path) -> None:
     )  # there is no such part
     run = netc.train(netc.load(project / "m.net"), data=fields, out=project / "run", epochs=1)
     again = netc.open(run.folder)
-    np.testing.assert_array_equal(again.predict(fields)["z"], run.predict(fields)["z"])
+    np.testing.assert_array_equal(again.predict_prepared(fields)["z"], run.predict_prepared(fields)["z"])
     with pytest.raises(netc.Fault, match="trained on arrays"):
         again.evaluate("train")

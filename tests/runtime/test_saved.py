@@ -97,7 +97,7 @@ def predicted(folder: Path, run: str = "run", data: str = "data.csv") -> str:
 def test_a_saved_prediction_gives_the_same_bits(trained: Path, cache: Path, compiled: list[object]) -> None:
     (trained / "few.csv").write_text(rows(3))
     run = netc.open(trained / "run")
-    expected = run.predict(netc_fields(trained))
+    expected = run.predict_prepared(netc_fields(trained))
     compiled.clear()
     first = predicted(trained)
     assert len(compiled) == 1

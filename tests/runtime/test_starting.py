@@ -68,7 +68,7 @@ def column(cells: list[Any], is_target: bool = False, name: str = "a") -> Guess:
 DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(days=37 * i) for i in range(60)]
 COLUMNS: dict[str, tuple[Callable[[int], Any], str, tuple[str, ...]]] = {
     "numbers": (lambda i: f"{i % 7}.5", "number", ()),
-    "ids": (lambda i: str(i + 100), "useless", ()),
+    "ids": (lambda i: str(i + 100), "id", ()),
     "codes": (lambda i: f"C-{i * 7919}", "unique", ()),
     "texts": (lambda i: f"the {i} of a long text", "text", ()),
     "categories": (lambda i: "abc"[i % 3], "category", ()),
@@ -127,7 +127,7 @@ def test_ids_are_called_so_or_counted() -> None:
     numbers = [str(i * 7919 % 1000) for i in range(60)]
     assert column(numbers, name="salary").kind == "number"
     for name in ("id", "customer_id", "customerId", "Unnamed: 0"):
-        assert column(numbers, name=name).kind == "useless"
+        assert column(numbers, name=name).kind == "id"
     assert column(numbers, name="paid").kind == "number"
 
 
@@ -237,6 +237,9 @@ def test_names_are_used_if_there_is_nothing_else(tmp_path: Path) -> None:
     start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
     assert 'name = column("name") -> ngrams(3, 1000)' in start.text
     columns = {"id": [str(i) for i in range(30)], "y": ["ab"[i % 2] for i in range(30)]}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert 'numbers = columns("id") -> standardize' in start.text
+    columns = {"x": ["same"] * 30, "y": ["ab"[i % 2] for i in range(30)]}
     with pytest.raises(netc.Fault, match="has no column beside `y` that a network could learn from"):
         starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
 
@@ -280,7 +283,7 @@ def test_a_text(tmp_path: Path) -> None:
     start = starting_file("m", tmp_path / "tale.txt", None, tmp_path, NOWHERE, tries=False)
     assert 'source = text("tale.txt")' in start.text
     trained(start, tmp_path)
-    write(tmp_path / "table.txt", {"x": list(range(30)), "y": [i % 2 for i in range(30)]})
+    write(tmp_path / "table.txt", {"x": ["same"] * 30, "y": [i % 2 for i in range(30)]})
     with pytest.raises(netc.Fault, match="no column beside"):
         starting_file("m", tmp_path / "table.txt", None, tmp_path, NOWHERE, tries=False)
 
@@ -314,6 +317,16 @@ def test_generated_tables(seed: int, tmp_path: Path) -> None:
     columns["plain"] = [f"{draw.gauss(0, 3):.4f}" for _ in range(n)]
     columns[names[-1]] = [draw.choice(("yes", "no", "perhaps")) for _ in range(n)]
     start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    trained(start, tmp_path)
+
+
+def test_a_table_without_a_header(tmp_path: Path) -> None:
+    rows = "".join(f"{20 + i % 9},{('low', 'high')[i % 2]}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert "# header = false is a guess: " in start.text
+    assert 'source = csv("t.csv", header = false)' in start.text
+    assert 'c_2 = column("2") -> classes' in start.text
     trained(start, tmp_path)
 
 

@@ -328,3 +328,15 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     model = netc.load(tmp_path / "m.net")
     with pytest.raises(netc.Fault, match="there is no file `u"):
         load(model, parse_data(model))
+
+
+def test_all_files_of_a_source_are_recorded(tmp_path: Path) -> None:
+    from netc.runtime.data.source_record import files_of
+
+    folder_of_parts(tmp_path, part1="a\n1\n", part2="a\n2\n", other="a\n3\n")
+    for text, names in (
+        ('csv("part*.csv")', ["part1.csv", "part2.csv"]),
+        ('csv("part2.csv", "other.csv")', ["part2.csv", "other.csv"]),
+        ('sql("sqlite:///other.csv", "select 1")', ["other.csv"]),
+    ):
+        assert [file.name for file in files_of(source_of(text), tmp_path)] == names
