@@ -228,7 +228,9 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
         {
             "random shuffle stratified stratify traintestsplit shufflesplit stratifiedshufflesplit": "each part gets "
             "its share of each class: `split = (train = 0.8, valid = 0.1, test = 0.1)`",
-            "group groups groupkfold groupshufflesplit": 'by("patient", train = 0.8, test = 0.2)',
+            "kfold stratifiedkfold crossvalidation cv": "folds(5)",
+            "groupkfold": 'folds(5, by = "patient")',
+            "group groups groupshufflesplit": 'by("patient", train = 0.8, test = 0.2)',
             "sequential chronological time timeseriessplit": "ordered(train = 0.8, test = 0.2)",
         }
     ),

@@ -24,7 +24,7 @@ _LONG = 2_000  # longer sequences are not diagnosed during training: `netc diagn
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What the options ask of one run."""
+    """The options for one run."""
 
     file: Path | None
     settings: list[str]

@@ -151,6 +151,11 @@ def _better(node: syntax.Expression) -> Better:
         or not isinstance(inner.value, syntax.Name)
         or inner.value.text not in ("train", "valid")
     ):
+        if isinstance(inner, syntax.Attribute) and isinstance(inner.value, syntax.Name) and inner.value.text == "test":
+            note = "a choice by its metrics would make them too good"
+            fault(
+                "E0602", "the test part decides nothing in training", node.span, note, hint=f"valid.{inner.name.text}"
+            )
         fault("E0602", "this must be a metric of an epoch", node.span, hint="valid.loss")
     name = inner.name.text
     if not way and name not in _HIGHER:

@@ -5,6 +5,7 @@ Gives faults and warnings with the place of the source in the model's text. Know
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from netc.runtime.runs.run_info import RunInfo
 _KEEPING = 'its parts have other rows than then; `split = hash("id", ...)` keeps rows where they are'
 
 
-def require_division(folder: Path, spec: DataSpec, info: RunInfo) -> None:
+def require_division(folder: Path, spec: DataSpec, info: RunInfo | None) -> None:
     """Fault E0842 if an earlier netc put rows of the run's data into other parts than this one would.
 
     Rows that the run was trained on would then be in its test part.
     """
     is_divided = spec.split.is_division or is_series(spec.fields.values())
-    if is_divided and info.division != DIVISION:
+    if is_divided and info is not None and info.division != DIVISION:
         title = f"`{folder}` was trained by another version of netc, which divided the data in another way"
         hint = "it can predict; train it again to evaluate or to resume it"
         fault("E0842", title, spec.split.span, f"netc {info.versions.get('netc', '')}", hint=hint)
@@ -52,6 +53,20 @@ def changes_of(dataset: Dataset, folder: Path, before: tuple[SourceRecord, ...])
         for path, change in _changes(before, current, "the run was trained")
     ]
     return tuple(warning for warning in warnings if not warning.is_silenced)
+
+
+@contextmanager
+def explaining(spec: DataSpec, folder: Path, before: tuple[SourceRecord, ...]) -> Iterator[None]:
+    """Adds to a fault of the data which files have changed since the records `before` were made."""
+    try:
+        yield
+    except Fault as error:
+        sources = _sources(spec)
+        files = [record for record in before if record.path in sources]
+        now = {record.path: recorded(sources[record.path], folder, record.rows, record) for record in files}
+        changes = _changes(files, now, "the run was trained")
+        warnings = [Diagnostic("W0841", change, Label(sources[path].span)) for path, change in changes]
+        raise Fault([*error.diagnostics, *warnings]) from None
 
 
 def changes_since_run(other: Path, shown: str, folder: Path, now: Iterable[SourceRecord]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ from netc.runtime.runs.checkpoint import (
     save_checkpoint,
     write_whole,
 )
-from netc.runtime.runs.data_changes import changes_of, records_of, require_division
+from netc.runtime.runs.data_changes import changes_of, explaining, records_of, require_division
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
@@ -113,11 +113,11 @@ class Run:
             if self.dataset is None:
                 if self.model.data is None:
                     fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
-                if self.info is not None:
-                    require_division(self.folder, self.spec, self.info)
-                self.dataset = load(self.model, self.spec, self.states)
-                if self.info is not None:
-                    self.data_changes = changes_of(self.dataset, self.model.source.folder, self.info.sources)
+                require_division(self.folder, self.spec, self.info)
+                sources = self.info.sources if self.info is not None else ()
+                with explaining(self.spec, self.model.source.folder, sources):
+                    self.dataset = load(self.model, self.spec, self.states)
+                self.data_changes = changes_of(self.dataset, self.model.source.folder, sources)
             return self.dataset
 
     @property

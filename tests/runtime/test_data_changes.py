@@ -98,6 +98,15 @@ def test_the_same_data_elsewhere_is_the_same(
     assert command("eval", "run", cwd=folder).stderr == ""
 
 
+def test_data_that_no_longer_fits_has_changed(trained: Callable[[str], Path]) -> None:
+    folder = trained(RANDOM)
+    (folder / "t.csv").write_text(rows(40).replace("1.0,2,3", "many,2,3"), encoding="utf-8")
+    refused = command("eval", "run", cwd=folder)
+    assert refused.returncode == 1
+    assert 'error[E0803]: "many" is not a number' in refused.stderr
+    assert "warning[W0841]: `t.csv` has changed since the run was trained" in refused.stderr
+
+
 def test_an_interrupted_epoch_begins_anew_with_changed_data(trained: Callable[[str], Path]) -> None:
     """No epoch counts that made no step: the data has become smaller than the place of the interruption."""
     folder = trained("ordered(train = 1.0)")

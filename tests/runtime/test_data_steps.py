@@ -379,6 +379,8 @@ train { epochs = 2 }
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.splitlines()) == 4
     assert (first.stdout, first.stderr) == (again.stdout, again.stderr)
+    assert '2 cells with a category that occurs less than 2 times in training: "Lima", "oslo" (did you' in first.stderr
+    assert 'column `name`: 1 cell with a category that training did not have: "x"' in first.stderr
 
 
 def test_check_says_what_training_would_say_about_the_data(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.apportion import apportioned, divided_classes
 from netc.runtime.data.dataset import load
-from netc.runtime.data.new_data import read_inputs
+from netc.runtime.data.new_data import Fitted, read_fields, read_table
 from netc.runtime.data.source_spec import SourceSpec
 from netc.runtime.data.spec import parse_data
 
@@ -285,9 +285,10 @@ def test_new_data_is_cut_as_the_training_data_is(tmp_path: Path) -> None:
     series(tmp_path, columns, '  series = by("store")\n  split = ordered(train = 1.0)')
     model = netc.load(tmp_path / "m.net")
     (tmp_path / "new.csv").write_text("store,v\nq,1\nr,11\nr,12\nr,13\nr,14\nr,15\nq,2\nq,3\nq,4\n", encoding="utf-8")
-    states = {"x": [{}], "y": [{}, {}]}
-    fields = read_inputs(model, parse_data(model), states, SourceSpec("csv", "new.csv", NOWHERE), ["x"])
-    assert np.asarray(fields["x"]).tolist() == [[1, 2, 3, 4], [11, 12, 13, 14], [12, 13, 14, 15]]
+    fitted = Fitted(tmp_path, parse_data(model), {"x": [{}], "y": [{}, {}]}, model.declared)
+    table = read_table(fitted, SourceSpec("csv", "new.csv", NOWHERE), "new.csv", ["x"], lambda column: False)
+    data = read_fields(fitted, table, {"x": model.inputs["x"]})
+    assert np.asarray(data.fields["x"]).tolist() == [[1, 2, 3, 4], [11, 12, 13, 14], [12, 13, 14, 15]]
 
 
 def test_a_fold_is_chosen_by_the_command(tmp_path: Path) -> None:
