@@ -1,4 +1,4 @@
-"""What other languages and libraries call the things that netc has, for hints where a name is unknown.
+"""Tables of the names that other languages and libraries use, for hints where a name is unknown.
 
 One table for each kind of name. A key is in lower case without underscores; an entry is what netc writes, or a sentence
 that has it in backticks. Keras, PyTorch, scikit-learn and pandas are the libraries that most users come from.

@@ -74,12 +74,14 @@ def _is_unit(text: str, is_before: bool) -> bool:
 def _example_of_marks(numbers: Sequence[str]) -> str | None:
     """A number with the marks of all numbers."""
     marks = [[character for character in number if not character.isdigit()] for number in numbers]
-    last = {found[-1] for found in marks if len(set(found)) == 2}
+    last = {used_marks[-1] for used_marks in marks if len(set(used_marks)) == 2}
     if last:  # a number such as 1,234.50 shows both
         decimal = last.pop()
-        thousands = next(mark for found in marks if len(set(found)) == 2 for mark in found if mark != decimal)
+        thousands = next(
+            mark for used_marks in marks if len(set(used_marks)) == 2 for mark in used_marks if mark != decimal
+        )
         return f"1{thousands}234{decimal}5" if not last else None
-    used = {mark for found in marks for mark in found}
+    used = {mark for used_marks in marks for mark in used_marks}
     if not used:
         return "12"
     groups = [re.split(f"[{MARKS}]", number) for number in numbers if not number.isdigit()]

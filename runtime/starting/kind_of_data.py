@@ -31,4 +31,4 @@ def _looks_like_table(path: Path) -> bool:
     if any(b", " in line for line in lines):  # commas of a sentence
         lines = [line.replace(b",", b"") for line in lines]
     counts = [{line.count(bytes([mark])) for line in lines} for mark in _DELIMITERS]
-    return len(lines) > 1 and any(len(found) == 1 and found != {0} for found in counts)
+    return len(lines) > 1 and any(len(numbers) == 1 and numbers != {0} for numbers in counts)

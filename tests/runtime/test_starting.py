@@ -317,7 +317,8 @@ def test_generated_tables(seed: int, tmp_path: Path) -> None:
     columns["plain"] = [f"{draw.gauss(0, 3):.4f}" for _ in range(n)]
     columns[names[-1]] = [draw.choice(("yes", "no", "perhaps")) for _ in range(n)]
     start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
-    trained(start, tmp_path)
+    dataset = trained(start, tmp_path)
+    assert sum(map(len, dataset.rows.values())) == n
 
 
 def test_a_table_without_a_header(tmp_path: Path) -> None:
