@@ -21,11 +21,26 @@ KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softm
 
 
 @dataclass(frozen=True, slots=True)
+class RawColumns:
+    """How columns of a table become an input: each is an input [batch] of the file, of f64 numbers or of texts.
+
+    `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With `width`,
+    a number becomes so many places: 1 at its own and 0 elsewhere, and a number that is no place becomes zeros.
+    """
+
+    columns: tuple[str, ...]
+    codes: tuple[Mapping[str, int], ...] = ()
+    other: int = -1
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """A model to be written: its prediction graph, and the values of its parameters and states (`arrays`).
 
     `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes or places.
-    `facts` are further tables about inputs, by the name of the table and the input: plain data, as of JSON.
+    `facts` are further tables about inputs, by the name of the table and the input: plain data, as of JSON. `raw` are
+    the inputs that an ONNX file computes from columns of a table.
     """
 
     name: str
@@ -36,6 +51,7 @@ class Exported:
     notes: Mapping[str, str]
     labels: Mapping[str, Sequence[str]]
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    raw: Mapping[str, RawColumns] = field(default_factory=dict)
 
 
 def exportable(graph: Graph) -> Graph:

@@ -12,6 +12,7 @@ from onnx import helper
 
 from netc.compiler.export.cells import Cell, cell_of, gates
 from netc.compiler.export.exportable import Array, Exported
+from netc.compiler.export.onnx_columns import DOMAIN, VERSION, column_inputs, from_columns
 from netc.compiler.export.onnx_forms import FORMS
 from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
@@ -42,17 +43,25 @@ class _OnnxFile(OnnxNodes):
 
     def model(self) -> onnx.ModelProto:
         exported = self.exported
-        inputs, leaves = [], {}
-        for name, type_ in exported.inputs.items():
-            inputs.append(info(name, type_.dtype, _padded_dims(type_)))
+        columns = column_inputs(self, exported.raw)
+        plain = {name: type_ for name, type_ in exported.inputs.items() if name not in exported.raw}
+        inputs = [*columns.values(), *(info(name, type_.dtype, _padded_dims(type_)) for name, type_ in plain.items())]
         for dim in declared_dims(exported):
             inputs.append(info(str(ResultKind.LENGTH.named(dim)), "i64", [BATCH]))
-        for name, type_ in exported.inputs.items():
-            leaves[name] = self.input_rows(name, type_) if type_.is_varying else Term(name, type_.dtype)
+        self.sized = inputs[0].name
+        leaves = {
+            name: self.input_rows(name, type_) if type_.is_varying else Term(name, type_.dtype)
+            for name, type_ in plain.items()
+        }
+        names = {column: entry.name for column, entry in columns.items()}
+        for name, raw in exported.raw.items():
+            leaves[name] = from_columns(self, raw, names, exported.inputs[name])
         outputs = self._outputs(self.walk(exported.graph, leaves), [entry.name for entry in inputs])
         nodes, initializers = self.needed([output.name for output in outputs])
         graph = helper.make_graph(nodes, escaped(exported.name), inputs, outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET)]
+        if exported.raw:
+            opsets.append(helper.make_opsetid(DOMAIN, VERSION))
         model = helper.make_model(graph, producer_name="netc", opset_imports=opsets, ir_version=_IR)
         notes = {name: escaped(note) for name, note in exported.notes.items()}
         tables = {"labels": exported.labels, **exported.facts}

@@ -22,6 +22,7 @@ _ELEMENTS = {
     "i64": TensorProto.INT64,
     "u8": TensorProto.UINT8,
     "bool": TensorProto.BOOL,
+    "text": TensorProto.STRING,
 }
 _NUMPY = {**{name: dtype.numpy for name, dtype in DTYPES.items()}, "i64": np.dtype(np.int64)}
 _WORDS = {
@@ -70,7 +71,9 @@ class OnnxNodes(Writer):
         self.count = 0
         self.padded: dict[str, str] = {}  # names of rows -> names of the same values as sequences [DIM, batch, ...]
         self.arrays: dict[str, Array] = {}  # parameters by their names in the file
-        self.reserved = {*exported.inputs, *exported.outputs, *exported.arrays}  # names that no node may have
+        plain = (name for name in exported.inputs if name not in exported.raw)
+        self.reserved = {*plain, *exported.outputs, *exported.arrays}  # names that no node may have
+        self.sized = ""  # an input with the batch as its first dimension
 
     def unique(self, name: str) -> str:
         """Appends underscores until no input, output or parameter has the name."""
@@ -133,8 +136,7 @@ class OnnxNodes(Writer):
     def size(self, dim: str) -> str:
         """Returns the name of a tensor with one element, the size of a named dimension."""
         if dim == BATCH:
-            first = next(iter(self.exported.inputs))
-            return self.node("Shape", [first], "i64", start=0, end=1).text
+            return self.node("Shape", [self.sized], "i64", start=0, end=1).text
         return self.node("Shape", [self.rows(dim).sample.term.text], "i64", start=0, end=1).text
 
     def dim(self, dim: Dim) -> str:

@@ -83,7 +83,7 @@ def read_table(fitted: Fitted, source: SourceSpec, shown: str, names: Sequence[s
         is_inner = any(column == name or column.startswith(f"{name}[") for name in inner)
         return uses(column) or (Use.NUMBERS if is_inner else Use.TEXT if is_kept(column) else Use(0))
 
-    return read(source.reader, fitted.folder / source.path, shown, source.span, use, options)
+    return read(source.reader, fitted.folder / source.path, shown, source.span, use, options, BadRows())
 
 
 @WITHOUT_WARNINGS
@@ -103,6 +103,10 @@ def read_fields(
     spec, states, declared, values = fitted.spec, fitted.states, fitted.declared, values or {}
     table = with_words(table, spec)
     bad = BadRows()
+    if table.bad_rows is not None and table.bad_rows.first is not None:
+        if is_strict:
+            raise table.bad_rows.first
+        bad = replace(table.bad_rows, problems=dict(table.bad_rows.problems))
     part = part_of(table, np.arange(len(table)), series_in(table, spec) if types else None)
     part = replace(part, bad_rows=None if is_strict else bad)
     place = Span(Source(table.name, ""), 0, 0)

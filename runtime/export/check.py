@@ -12,7 +12,7 @@ import numpy as np
 
 from netc.compiler.export.exportable import Exported
 from netc.dsl.files import reason
-from netc.runtime.export.samples import from_padded, padded, samples_of
+from netc.runtime.export.samples import column_samples, from_padded, padded, samples_of
 from netc.runtime.export.separate import Failed, NotRun, predict_separately
 from netc.runtime.runs.run import Run
 
@@ -30,7 +30,10 @@ class Checked:
 
 def checked(run: Run, asked: Exported, path: Path) -> Checked:
     """Compare the predictions of an exported file with those of the run."""
-    raw, prepared = samples_of(run, asked.inputs, SAMPLES)
+    if asked.raw:
+        raw, prepared = column_samples(run, asked, SAMPLES)
+    else:
+        raw, prepared = samples_of(run, asked.inputs, SAMPLES)
     own = run.predict_prepared(prepared, outputs=[*asked.outputs])
     try:
         exported = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)

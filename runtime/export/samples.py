@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.export.exportable import Exported
+from netc.compiler.export.exportable import Exported, RawColumns
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.cells import Location
+from netc.runtime.data.conversion import convert
+from netc.runtime.data.pipeline import Part
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.data.synthetic import synthetic_data
+from netc.runtime.data.table import Table
 from netc.runtime.export.exported import FORWARD, arithmetic_steps
 from netc.runtime.runs.run import Run
 
@@ -55,10 +58,50 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
     return raw, through.astype(DTYPES[run.model.inputs[name].dtype].numpy)
 
 
+def column_samples(run: Run, asked: Exported, count: int, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Synthetic samples for a file that takes raw columns, and for its run, whose data steps prepare the same columns.
+
+    Texts are labels of the data, one that no data has where that is allowed, and empty ones where these are filled.
+    """
+    fields, prepared = samples_of(run, asked.inputs, count, seed)
+    cells: dict[str, Array] = {}
+    for name, raw in asked.raw.items():
+        numbers = np.asarray(fields.pop(name), np.float64).reshape(count, -1)
+        classes = run.model.inputs[name].classes or 0
+        for i, column in enumerate(raw.columns):
+            if column not in cells:
+                cells[column] = _texts(raw, i, count, classes) if raw.codes else numbers[:, i]
+    table = Table("synthetic samples", {name: _with_missing(column) for name, column in cells.items()})
+    part = Part(table, np.arange(count))
+    for name in asked.raw:
+        prepared[name] = convert(run.spec.fields[name], run.states[name], part, run.model.inputs[name])
+    return {**cells, **fields}, prepared
+
+
+def _texts(raw: RawColumns, column: int, count: int, classes: int) -> Array:
+    """Texts for a column: those without a label first, then labels from all over their list.
+
+    `classes` is the number of classes of the input, 0 if it has none.
+    """
+    choices = sorted(raw.codes[column], key=bool)
+    if raw.width is not None or raw.other < classes:
+        choices.insert(0, "a label that no data has")
+    step = max(1, len(choices) // count)
+    return np.array([choices[(step * i + column) % len(choices)] for i in range(count)], object)
+
+
+def _with_missing(column: Array) -> Array:
+    """A column with None for empty texts, as readers of files have it."""
+    return np.array([cell or None for cell in column], object) if column.dtype == object else column
+
+
 def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:
     """Fields as an ONNX file takes them: sequences [batch, DIM, ...] padded with zeros, and `length.DIM`."""
-    arrays: dict[str, Array] = {}
+    columns = {column for raw in asked.raw.values() for column in raw.columns}
+    arrays: dict[str, Array] = {name: fields[name] for name in fields if name in columns}
     for name, type_ in asked.inputs.items():
+        if name in asked.raw:
+            continue
         if not type_.is_varying:
             arrays[name] = np.asarray(fields[name], DTYPES[type_.dtype].numpy)
             continue

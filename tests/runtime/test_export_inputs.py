@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.cells import Location
 from netc.runtime.data.steps import STEPS
+from netc.runtime.export.check import checked
+from netc.runtime.export.exported import as_onnx
+from netc.runtime.export.exported import exported as exported_run
+from netc.runtime.export.raw_columns import with_columns
 from netc.runtime.runs.run import Run
 
 START = 1_700_000_000  # seconds: neighbouring Unix times are one number in f32
@@ -120,3 +125,53 @@ def test_times_keep_their_seconds(run: Run) -> None:
     expected = predicted(run, "time,b,city,size,words", [f"{START + 5 * i},,Oslo,2,red car" for i in range(count)])
     np.testing.assert_allclose(values, expected, atol=1e-5)
     assert np.abs(np.diff(values[:, 0])).min() > 1e-4
+
+
+def test_raw_columns_give_what_netc_predict_gives(run: Run) -> None:
+    """Texts, missing cells, and labels that training did not have."""
+    file, said = exported(run, "raw.onnx", "--columns")
+    assert "checked on 17 synthetic samples" in said
+    session = onnxruntime.InferenceSession(file)
+    types = {entry.name: entry.type for entry in session.get_inputs()}
+    assert types == {
+        "time": "tensor(double)",
+        "b": "tensor(double)",
+        "city": "tensor(string)",
+        "size": "tensor(string)",
+        "words": "tensor(float)",
+    }
+    cities, sizes = ["Oslo", "Ürgüp", "", "Athens, GR", "Nowhere"], ["10", "big", "2", "huge", "2"]
+    (values,) = session.run(
+        ["p"],
+        {
+            "time": START + 3.0 * np.arange(5),
+            "b": np.array([1, np.nan, 2, np.nan, 0.5]),
+            "city": np.array(cities, object),
+            "size": np.array(sizes, object),
+            "words": ngrams_of(run, ["red car"] * 5),
+        },
+    )
+    numbers = ("1", "", "2", "", "0.5")
+    rows = [f'{START + 3 * i},{numbers[i]},"{cities[i]}",{sizes[i]},red car' for i in range(5)]
+    np.testing.assert_allclose(values, predicted(run, "time,b,city,size,words", rows), atol=1e-5)
+    facts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert facts["city"] == "column city: a text, as `labels.city` has them; empty where it is missing"
+    assert [key for key in facts if key.startswith("steps.")] == ["steps.words"]
+
+
+def test_the_command_says_which_inputs_are_not_raw(run: Run) -> None:
+    done = command("export", str(run.folder), "-o", "r.onnx", "--columns", cwd=run.folder)
+    assert "note: the input `words` is not raw: column words; after ngrams(2, 8)" in done.stderr
+    refused = command("export", str(run.folder), "-o", "r.py", "--columns", cwd=run.folder)
+    assert refused.returncode == 2
+
+
+def test_a_wrong_code_is_found_by_the_check(run: Run) -> None:
+    asked, _ = with_columns(run, exported_run(run))
+    raw = asked.raw["city"]
+    swapped = {**raw.codes[0], "Oslo": raw.codes[0]["Rome"]}
+    wrong = replace(asked, raw={**asked.raw, "city": replace(raw, codes=(swapped,))})
+    path = run.folder / "wrong.onnx"
+    for file, is_wrong in ((asked, False), (wrong, True)):
+        path.write_bytes(as_onnx(file))
+        assert checked(run, asked, path).is_wrong is is_wrong

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support import command
 
 import netc
 from netc.dsl.source import NOWHERE
@@ -214,3 +215,47 @@ def test_new_pictures_that_cannot_be_used_are_bad_rows(tmp_path: Path) -> None:
     (folder / "3.png").unlink()
     with pytest.raises(netc.Fault, match=r"cannot decode `.*1.png`"):
         read_images(folder, "new", NOWHERE, {"shape": (6, 4, 3)}, BadRows())
+
+
+NET = """data {
+  source = images("shop", broken = skip)
+  x = field("image") -> scale(1 / 255)
+  y = column("label") -> classes
+  split = (train = 1.0)
+}
+model {
+  input x: float[6, 4, 3]
+  target y: class(2)
+  z = x -> flatten -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+train { epochs = 1 }
+"""
+
+
+def test_prediction_names_pictures_that_it_cannot_use(tmp_path: Path) -> None:
+    """One picture, a flat folder with a broken one and a grey one, and a folder of folders with a loose picture."""
+    for i in range(8):
+        saved(Image.fromarray(COLOURS // (1 + i % 2)), tmp_path / "shop" / "ab"[i % 2] / f"{i}.png")
+    (tmp_path / "m.net").write_text(NET, encoding="utf-8")
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    new = tmp_path / "new"
+    saved(Image.fromarray(COLOURS), new / "0.png")
+    (new / "1.png").write_bytes(b"no picture")
+    saved(Image.fromarray(GREYS), new / "2.png")
+    saved(Image.fromarray(COLOURS[:3]), new / "3.png")
+    predictions = run.predict(str(new))
+    assert np.isnan(predictions["p"]).any(axis=1).tolist() == [False, True, False, True]
+    assert [(problem.row, problem.column) for problem in predictions.problems] == [(2, "image"), (4, "image")]
+    np.testing.assert_array_equal(run.predict(str(new / "0.png"))["p"], predictions["p"][:1])
+    grey = {"x": np.dstack([GREYS] * 3)[None] / np.float32(255)}
+    np.testing.assert_allclose(run.predict_prepared(grey)["p"], predictions["p"][2:3], atol=1e-6)
+    done = command("predict", str(run.folder), str(new), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["path", "0.png", "1.png", "2.png", "3.png"]
+    assert "row 2, column `image`: cannot decode" in done.stderr
+    assert command("predict", str(run.folder), str(new), "--strict", cwd=tmp_path).returncode == 1
+    saved(Image.fromarray(COLOURS), tmp_path / "nested" / "a" / "0.png")
+    saved(Image.fromarray(COLOURS), tmp_path / "nested" / "loose.png")
+    assert len(run.predict(str(tmp_path / "nested"))["p"]) == 2

@@ -1,0 +1,54 @@
+"""Writes the part of an ONNX file that makes an input of the model from raw columns of a table.
+
+Each column is an input [batch] of the file. Texts are numbered by ai.onnx.ml's LabelEncoder.
+"""
+
+from collections.abc import Mapping
+
+import onnx
+
+from netc.compiler.export.exportable import RawColumns
+from netc.compiler.export.onnx_nodes import OnnxNodes, info
+from netc.compiler.export.scalar import Term
+from netc.compiler.ir.types import BATCH, Type
+
+DOMAIN, VERSION = "ai.onnx.ml", 3
+
+
+def column_inputs(nodes: OnnxNodes, raw: Mapping[str, RawColumns]) -> dict[str, onnx.ValueInfoProto]:
+    """The inputs of the file by column: a column that several inputs of the model read is one of them."""
+    inputs: dict[str, onnx.ValueInfoProto] = {}
+    for columns in raw.values():
+        for name in columns.columns:
+            if name not in inputs:
+                inputs[name] = info(nodes.unique(name), "text" if columns.codes else "f64", [BATCH])
+                nodes.reserved.add(inputs[name].name)
+    return inputs
+
+
+def from_columns(nodes: OnnxNodes, raw: RawColumns, names: Mapping[str, str], type_: Type) -> Term:
+    """The input of a model, made from the columns. `names` are those of the columns as inputs of the file."""
+    axis = nodes.constant([1], "i64").text
+    columns: list[str] = []
+    for i, column in enumerate(raw.columns):
+        term = Term(names[column], "f64")
+        if raw.codes:
+            term = nodes.node(
+                "LabelEncoder",
+                [names[column]],
+                "i64",
+                domain=DOMAIN,
+                keys_strings=[*raw.codes[i]],
+                values_int64s=[*raw.codes[i].values()],
+                default_int64=raw.other,
+            )
+        columns.append(nodes.node("Unsqueeze", [term.text, axis], term.dtype).text)
+    dtype = "i64" if raw.codes else "f64"
+    joined = nodes.node("Concat", columns, dtype, axis=1) if len(columns) > 1 else Term(columns[0], dtype)
+    if raw.width is not None:
+        places = nodes.counted(raw.width)
+        wide = nodes.node("Unsqueeze", [joined.text, nodes.constant([2], "i64").text], "i64")
+        joined = nodes.node("Equal", [wide.text, places.text], "bool")
+    dims = [int(dim) for dim in type_.dims[1:]]
+    shaped = nodes.node("Reshape", [joined.text, nodes.constant([-1, *dims], "i64").text], joined.dtype)
+    return nodes.cast(shaped, type_.dtype)
