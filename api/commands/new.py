@@ -37,11 +37,12 @@ train {{
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the file, NAME.net.")],
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help="A table (csv, parquet, jsonl, npz), a text (.txt), a folder of pictures with a folder for each "
-            "class, or one of idx files.",
+            metavar="DATA",
+            help="A table (csv, parquet, json, xlsx, ...) or several (part-*.csv), a text (.txt), a folder of pictures "
+            "with a folder for each class, one of idx files, or a source as a file has it: "
+            'sql("sqlite:///shop.db", "select ...").',
         ),
     ] = None,
     target: Annotated[
@@ -65,11 +66,9 @@ def new(
     if not os.path.isdir(path.parent):
         fault("E1001", f"there is no folder `{path.parent}`", place_of(path.parent))
     if target is not None and data is None:
-        raise typer.BadParameter("it names a column of --data FILE, which is missing", param_hint="--target")
-    if data is not None and not os.path.exists(data):
-        fault("E0801", f"there is no file `{data}`", place_of(data))
+        raise typer.BadParameter("it names a column of --data DATA, which is missing", param_hint="--target")
     if data is not None:
-        start = starting_file(path.stem, data, target, path.parent, place_of(data))
+        start = starting_file(path.stem, data, target, path.parent, place_of(Path(data)))
     else:
         start = Start(_TEMPLATE.format(name=net_comment(path.stem)))
     write_whole(path, start.text.encode())

@@ -1,14 +1,47 @@
-"""Finds out which reader a file or folder of data needs, by its name and by its first lines."""
+"""Finds out which source a user means: a path, whose reader follows from its name and first lines, or a source as a
+`.net` file has it.
+"""
 
 import os
+import re
 from pathlib import Path
 
+from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened
-from netc.runtime.data.readers import reader_of
+from netc.dsl.parser import parse
+from netc.dsl.source import Source, Span
+from netc.runtime.data.declarations import SourceSpec
+from netc.runtime.data.readers import READERS, reader_of
+from netc.runtime.data.source_spec import parse_source
 
 _SAMPLE = 1 << 16
 _DELIMITERS = b"\t;|,"
 _LINES = 20
+
+
+_CALL = re.compile(rf"({'|'.join(READERS)})\s*\(")
+_NO_TABLES = ("images", "text", "idx")
+
+
+def source_named(data: str, span: Span) -> SourceSpec:
+    """The source that `data` names: `orders.csv`, `part-*.csv`, or `sql("sqlite:///shop.db", "select ...")`.
+
+    `span` is the place of a path for messages. Faults E0101 and E0301 to E0303 for a source that is not written right,
+    E0801 for a database without a query.
+    """
+    if _CALL.match(data) is None or os.path.lexists(data):
+        if Path(data).suffix.lower() in READERS["sql"].others:
+            hint = f'--data \'sql("sqlite:///{data}", "select * from ...")\''
+            fault("E0801", f"`{data}` is a database", span, "a query says which rows", hint=hint)
+        return SourceSpec(kind_of(Path(data)), data, span)
+    item = parse(Source("--data", f"let source = {data}")).items[0]
+    assert isinstance(item, syntax.Let)
+    source = parse_source(item.value, {})
+    if source.reader in _NO_TABLES:
+        hint = f"--data {source.path}"
+        fault("E0303", f"`{source.reader}` is recognised by the path alone", item.value.span, hint=hint)
+    return source
 
 
 def kind_of(data: Path) -> str:

@@ -18,13 +18,14 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
+from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
-from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, every
 from netc.runtime.data.source_spec import parse_source
+from netc.runtime.data.sources import read_source
 from netc.runtime.data.table import Table
 from netc.runtime.starting.column_guess import Guess, guess_column
-from netc.runtime.starting.kind_of_data import kind_of
+from netc.runtime.starting.kind_of_data import source_named
 from netc.runtime.starting.other_files import images_file, prose_file, series_file
 from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
 from netc.runtime.starting.trial import places_of, try_training
@@ -46,33 +47,37 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The file to write, `name`.net in `folder`, for `data`; `span` is the place of the data for messages."""
+    """The file to write, `name`.net in `folder`, for the source `data`, whose paths start from the current folder.
+
+    `shown` is the source as the user named it, `span` its place for messages.
+    """
 
     name: str
-    data: Path
+    data: SourceSpec
+    shown: str
     target: str | None
     folder: Path
     span: Span
 
-    @property
-    def path(self) -> str:
-        """The path of the data as the file names it: relative to the folder of the file if it lies in it.
+    def path(self, data: str) -> str:
+        """A path of the data as the file names it: relative to the folder of the file if it lies in it.
 
         Faults E0801 if no text can name it.
         """
-        path = real(self.data)
+        path = real(Path(data))
         try:
             shown = path.relative_to(real(self.folder)).as_posix()
         except ValueError:
             shown = path.as_posix()
         if why := _unwritable(shown):
-            fault("E0801", f"no `.net` text can name `{self.data}`", self.span, why, hint="give the file another name")
+            fault("E0801", f"no `.net` text can name `{data}`", self.span, why, hint="give the file another name")
         return shown
 
     def source(self, lines: Sequence[str], note: str) -> Source:
         """The text of the file in its canonical form, below a comment on how it was made."""
         name = net_comment(self.name)
-        head = [f"# {name}.net: made by `netc new {name} --data {net_comment(self.data.name)}`, {note}."]
+        shown = Path(self.shown).name if self.shown == self.data.path else self.shown
+        head = [f"# {name}.net: made by `netc new {name} --data {net_comment(shown)}`, {note}."]
         if not self.target:
             head.append("# The target is the last column; --target names another.")
         head.append(f"# Comments say what was guessed. Change what is wrong, then: netc train {name}.net")
@@ -81,31 +86,35 @@ class Request:
         return Source(f"{self.name}.net", printed, self.folder / Path(f"{self.name}.net").name)
 
 
-def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span, tries: bool = True) -> Start:
+def starting_file(
+    name: str, data: str | Path, target: str | None, folder: Path, span: Span, tries: bool = True
+) -> Start:
     """A file `name`.net that trains on `data`, to lie in `folder`. The target is the last column, or `target`.
+
+    `data` is a path or a source, as in `source_named`.
 
     With `tries` it is tried: its data is read, its steps are fitted, and two training steps are run. Faults E0801 if no
     text in quotes can hold the path, E0802 if there is no column `target` or no other column to learn from, E0803 if
     the column cannot be a target, E0806 if there are too few rows, and what a trial raises.
     """
-    request = Request(name, data, target, folder, span)
-    reader = kind_of(data)
-    if reader in ("images", "text"):
-        write = images_file if reader == "images" else prose_file
-        lines, note = write(data, request.path, span)
-        source = Request(name, data, name, folder, span).source(lines, note)
+    source_spec = source_named(str(data), span)
+    request = Request(name, source_spec, str(data), target, folder, span)
+    if source_spec.reader in ("images", "text"):
+        write = images_file if source_spec.reader == "images" else prose_file
+        lines, note = write(Path(data), request.path(source_spec.path), span)
+        source = replace(request, target=name).source(lines, note)
         if tries:
             try_training(source)
         return Start(source.text)
-    return _table_start(request, reader, tries)
+    return _table_start(request, tries)
 
 
-def _table_start(request: Request, reader: str, tries: bool) -> Start:
-    columns = _columns(request, reader)
+def _table_start(request: Request, tries: bool) -> Start:
+    columns = _columns(request)
     write: Callable[[Columns, Sequence[Field]], Any] = series_file(columns) or data_and_model
     for _ in range(_MOST_TRIALS):
         if all(guess is columns.goal or guess.name in columns.left_out for guess in columns.guesses):
-            fact = f"`{request.data}` has no column beside `{cell(columns.goal.name)}` that a network could learn from"
+            fact = f"`{request.shown}` has no column beside `{cell(columns.goal.name)}` that a network could learn from"
             reasons = "; ".join(f"`{cell(name)}`: {why}" for name, why in list(columns.left_out.items())[:3])
             fault("E0802", fact, request.span, reasons or "every other one is the same in every row")
         fields = fields_of(columns)
@@ -125,25 +134,24 @@ def _table_start(request: Request, reader: str, tries: bool) -> Start:
     return Start(source.text, tuple(columns.left_out.items()))
 
 
-def _columns(request: Request, reader: str) -> Columns:
+def _columns(request: Request) -> Columns:
     """Reads the table and guesses its columns, again if marks of missing values are found and the reader takes them."""
-    span = request.span
-    options, doubts = _options(request, reader)
-    table = _read(request, reader, options)
+    span, reader = request.span, request.data.reader
+    options, doubts = _options(request)
+    table = _read(request, options)
     target = request.target or list(table.columns)[-1]
     table.column(target, span)
     if len(table) < _FEWEST_ROWS:
-        fault(
-            "E0806", f"`{request.data}` has {len(table)} rows", span, f"{_FEWEST_ROWS} are the least that can be split"
-        )
+        fact = f"`{request.shown}` has {len(table)} rows"
+        fault("E0806", fact, span, f"{_FEWEST_ROWS} are the least that can be split")
     guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     marks = sorted({mark.strip() for guess in guesses for mark in guess.marks})
     if marks and "missing" in OPTIONS.get(reader, {}):
-        options["missing"] = tuple(marks)
-        table = _read(request, reader, options)
+        options["missing"] = (*options.get("missing", ()), *marks)
+        table = _read(request, options)
         guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     goal = next(guess for guess in guesses if guess.name == target)
-    _check_target(goal, request.data, span)
+    _check_target(goal, request.shown, span)
     if all(guess is goal or guess.kind in _LEFT_OUT for guess in guesses):  # names or numbers of rows may say something
         guesses = [
             guess if guess is goal else replace(guess, kind=_AT_LAST.get(guess.kind, guess.kind)) for guess in guesses
@@ -152,7 +160,8 @@ def _columns(request: Request, reader: str) -> Columns:
     for name in table.columns:
         if why := _unwritable(name):
             left_out[name] = f"no `.net` text can name it, {why}"
-    source = source_of(reader, request.path, {**dict(table.options), **options})
+    paths = [request.path(path) for path in (request.data.path, *request.data.others)]
+    source = source_of(reader, paths, {**dict(table.options), **options})
     return Columns(source, guesses, goal, len(table), left_out, doubts=doubts)
 
 
@@ -160,23 +169,24 @@ _OPTION = rf"\w+ = (?:{TEXT}|true|false)"
 _ALTERNATIVES = re.compile(rf"{_OPTION}(?: or {_OPTION})*")
 
 
-def _options(request: Request, reader: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The options that the reader needs and does not find itself, and what is doubtful about them.
+def _options(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The options of the source, those that its reader needs and does not find itself, and what is doubtful about
+    these.
 
-    They are those that the hints of its refusals name. Of several alternatives it is the one that gives the most
+    The hints of the reader's refusals name them. Of several alternatives it is the one that gives the most
     columns, or the first.
     """
-    options: dict[str, Any] = {}
+    reader, options = request.data.reader, dict(request.data.options)
     doubts: list[str] = []
     while True:
         try:
-            table = _read(request, reader, options)
+            table = _read(request, options)
         except Fault as refusal:
             diagnostic = refusal.diagnostics[0]
             named = _ALTERNATIVES.match(diagnostic.hint or "")
             if named is None or reader not in OPTIONS:
                 raise
-            chosen = max(re.findall(_OPTION, named[0]), key=lambda text: _width(request, reader, options, text))
+            chosen = max(re.findall(_OPTION, named[0]), key=lambda text: _width(request, options, text))
             added = _parsed(reader, chosen)
             if not set(added) - set(options):
                 raise
@@ -196,19 +206,19 @@ def _parsed(reader: str, option: str) -> dict[str, Any]:
     return dict(parse_source(item.value, {}).options)
 
 
-def _width(request: Request, reader: str, options: Mapping[str, Any], option: str) -> int:
+def _width(request: Request, options: Mapping[str, Any], option: str) -> int:
     """The number of columns of the table with one more option; 0 if it cannot be read."""
     try:
-        return len(_read(request, reader, {**options, **_parsed(reader, option)}).columns)
+        return len(_read(request, {**options, **_parsed(request.data.reader, option)}).columns)
     except Fault:
         return 0
 
 
-def _read(request: Request, reader: str, options: Mapping[str, Any]) -> Table:
-    return read(reader, request.data, str(request.data), request.span, every(Use.LABELS), options)
+def _read(request: Request, options: Mapping[str, Any]) -> Table:
+    return read_source(replace(request.data, options=tuple(options.items())), Path(), every(Use.LABELS))
 
 
-def _check_target(goal: Guess, data: Path, span: Span) -> None:
+def _check_target(goal: Guess, data: str, span: Span) -> None:
     """Faults E0803 if a column can be neither a class nor a number to predict."""
     if why := _unwritable(goal.name):
         note = f"no `.net` text can name it: {why}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc.dsl.quoting import net_comment, net_name, net_string
+from netc.runtime.data.sql_reader import SCHEMES
 from netc.runtime.starting.column_guess import Guess
 
 _WIDEST = 80  # characters of a label
@@ -65,10 +66,14 @@ class Field:
     has_axes: bool = False
 
 
-def source_of(reader: str, path: str, options: Mapping[str, Any]) -> str:
-    """The source of a data block."""
-    written = "".join(f", {name} = {_value(value)}" for name, value in options.items())
-    return f"{reader}({net_string(path)}{written})"
+def source_of(reader: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
+    """The source of a data block. A database has a query in place of further paths."""
+    texts, named = list(paths), dict(options)
+    if reader == "sql":
+        schemes = {engine: scheme for scheme, engine in SCHEMES.items()}
+        texts = [schemes[named.pop("engine")] + paths[0], named.pop("query")]
+    written = [*map(net_string, texts), *(f"{name} = {_value(value)}" for name, value in named.items())]
+    return f"{reader}({', '.join(written)})"
 
 
 def _value(value: Any) -> str:

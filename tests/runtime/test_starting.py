@@ -2,6 +2,8 @@
 
 import datetime
 import random
+import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -261,6 +263,33 @@ def test_a_column_that_fails_in_the_trial_is_left_out(tmp_path: Path, monkeypatc
     assert start.left_out == (("words", '"word 1" is not a number'),)
     assert 'columns("x") -> standardize' in start.text
     trained(start, tmp_path)
+
+
+def test_several_files_and_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data may be a pattern, or a source as a `.net` file has it; the file names the same rows."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(i % 7 + 0.25, i % 5, "ab"[i % 2]) for i in range(40)]
+    for part in (0, 1):
+        cells = zip(*rows[part::2], strict=True)
+        write(tmp_path / f"part-{part}.csv", dict(zip(("x", "w", "y"), map(list, cells), strict=True)))
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("create table sold (x real, w int, y text)")
+        database.executemany("insert into sold values (?, ?, ?)", rows)
+    expected = {
+        "part-*.csv": 'source = csv("part-*.csv")',
+        'csv("part-0.csv", "part-1.csv", missing = ["NA"])': 'csv("part-0.csv", "part-1.csv", missing = ["NA"])',
+        'sql("sqlite:///shop.db", "select * from sold")': 'sql("sqlite:///shop.db", "select * from sold")',
+    }
+    for data, source in expected.items():
+        start = starting_file("m", data, "y", tmp_path, NOWHERE)
+        assert source in start.text
+        assert sum(map(len, trained(start, tmp_path).rows.values())) == 40
+    for data, hint in (
+        ("shop.db", 'sql("sqlite:///shop.db", "select * from ...")'),
+        ('images("pets", size = (8, 8))', "--data pets"),
+    ):
+        with pytest.raises(netc.Fault, match=re.escape(hint)):
+            starting_file("m", data, "y", tmp_path, NOWHERE)
 
 
 def test_pictures(tmp_path: Path) -> None:
