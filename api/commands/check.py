@@ -89,6 +89,7 @@ def _warnings(model: "Model") -> "list[Diagnostic]":
     Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
     """
     from netc.runtime.data.dataset import load
+    from netc.runtime.data.source_record import files_of
     from netc.runtime.data.spec import parse_data
     from netc.runtime.training.checks import check_parts, check_schedules, check_training
 
@@ -97,7 +98,7 @@ def _warnings(model: "Model") -> "list[Diagnostic]":
         if spec.split.parts is not None:
             check_parts(model, spec.split.parts)
         sources = (spec.source, *(source for _, source in spec.split.sources))
-        absent = [source.path for source in sources if not (model.source.folder / source.path).exists()]
+        absent = [source.path for source in sources if not files_of(source, model.source.folder)]
         if not absent:
             dataset = load(model, spec)
             return [*dataset.warnings, *check_training(model, dataset)]

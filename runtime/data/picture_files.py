@@ -70,7 +70,7 @@ def list_pictures(path: Path, shown: str, span: Span, is_new: bool = False) -> L
     Pictures beside class folders have no class: they are left out, but not of new data (`is_new`), where a class is not
     needed. Faults E0801 if there are no pictures, E0802 if a csv has no column `path`.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _of_folder(path, shown, span, is_new)
     if path.suffix.lower() in SUFFIXES:
         return Listing([path], {"path": text_column([path.name])})

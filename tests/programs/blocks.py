@@ -127,6 +127,7 @@ def _update(g: Growth, state: Value, x: Value) -> None:
     )
     choices: list[tuple[str, tuple[Value, ...], str]] = [
         ("0.9 * {0} + 0.1 * mean({1}, over = batch)", (state, x), "running mean"),
+        ("{0} + 0.1 * batch_share() * (mean({1}, over = batch) - {0})", (state, x), "running mean by a batch's size"),
         ("mean({1}, over = batch)", (state, x), "state of the batch"),
         ("max({1}, over = batch)", (state, x), "state of the batch"),
         ("0.5 * {0}", (state,), "state of itself"),

@@ -70,6 +70,7 @@ METRICS = (
     Metric("perplexity", "perplexity({0}, {1})", _logits),
     Metric("top_k", "top_k({0}, {1}, 2)", _logits),
     Metric("auc", "auc({0}, {1})", _logits),
+    Metric("f1", "f1({0}, {1})", _logits),
     Metric("quantile", "quantile({0}, 0.4)", _number, is_named=True),
     Metric("mean over batch as a metric", "mean({0}, over = batch)", _number, is_named=True),
     Metric("edit_distance", "edit_distance({0}, {1})", _tokens),
