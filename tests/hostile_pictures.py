@@ -12,6 +12,7 @@ from hostile_bytes import damaged
 from PIL import Image
 
 ROWS = 12
+_SUFFIXES = (".png", ".PNG", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".txt")
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -70,7 +71,7 @@ def _picture(path: Path, draw: random.Random) -> None:
         case 3:
             path.symlink_to(draw.choice(("/dev/zero", "/dev/stdin", "nowhere", path.name, "/proc/self/environ", "/")))
         case 4:
-            path.write_bytes(damaged(_OTHER[-2], draw))
+            path.write_bytes(damaged(draw.choice(_OTHER), draw))
         case _:
             content = _png(draw) if draw.random() < 0.2 else _OTHER[-1]
             path.write_bytes(damaged(content, draw) if draw.random() < 0.05 else content)
@@ -80,7 +81,7 @@ def write_folder(folder: Path, draw: random.Random) -> None:
     for label in ("cat", draw.choice(("dog", "a\nb", "x" * 200, "$\\frac{$"))):
         (folder / label).mkdir(parents=True)
         for number in range(draw.choice((0, 1, 3, 5))):
-            _picture(folder / label / f"{number}{draw.choice(('.png', '.PNG', '.jpg', '.jpeg', '.gif'))}", draw)
+            _picture(folder / label / f"{number}{draw.choice(_SUFFIXES)}", draw)
 
 
 def write_table(path: Path, draw: random.Random) -> None:

@@ -236,14 +236,21 @@ def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
 def in_units_of_data(field: FieldSpec, states: Sequence[State], values: Array) -> Array:
     """Values of a field in the units of the data, as predictions give them.
 
-    They keep the type f32 of a prediction, unless it would merge what the model tells apart: the seconds of a Unix time
-    need f64.
+    They keep the type f32 of a prediction, unless these units need f64.
     """
     to_units = undo(field, states)
-    result = np.asarray(to_units(values))
+    if values.dtype != np.float32:
+        return np.asarray(to_units(values))
+    if units_need_f64(field, states):
+        return np.asarray(to_units(values.astype(np.float64)))
+    return np.asarray(to_units(values)).astype(np.float32)
+
+
+def units_need_f64(field: FieldSpec, states: Sequence[State]) -> bool:
+    """Whether f32, in the units of the data, would merge what the model tells apart: the seconds of a Unix time."""
+    to_units = undo(field, states)
     at_zero, at_one = (np.asarray(to_units(np.asarray(number))) for number in (0.0, 1.0))
-    is_fine = np.abs(at_zero) * _F32_STEP <= _MOST_LOST * np.abs(at_one - at_zero)
-    return result.astype(np.float32) if values.dtype == np.float32 and is_fine.all() else result
+    return bool((np.abs(at_zero) * _F32_STEP > _MOST_LOST * np.abs(at_one - at_zero)).any())
 
 
 def fit_steps(field: FieldSpec, part: Part) -> list[State]:

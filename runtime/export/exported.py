@@ -27,6 +27,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import StepSpec
+from netc.runtime.data.pipeline import units_need_f64
 from netc.runtime.data.steps import STEPS
 from netc.runtime.export.described import Facts, describe_input, is_picture
 from netc.runtime.inference.parts import fields_of, part_of
@@ -83,7 +84,9 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
         if key in graph.results:
             pairs = [*zip(run.spec.fields[target].steps, run.states[target], strict=True)][::-1]
             result = graph.results[key]
-            graph.results[key] = _through(result, _BACKWARD, pairs, target, arrays, result.type.dtype)
+            needs_f64 = units_need_f64(run.spec.fields[target], run.states[target])
+            types[name] = replace(types[name], dtype="f64" if needs_f64 else types[name].dtype)
+            graph.results[key] = _through(result, _BACKWARD, pairs, target, arrays, types[name].dtype)
             notes[name] = f"in the units of {target}"
     return Exported(
         Path(run.model.source.file_name).stem,

@@ -175,3 +175,27 @@ def test_a_wrong_code_is_found_by_the_check(run: Run) -> None:
     for file, is_wrong in ((asked, False), (wrong, True)):
         path.write_bytes(as_onnx(file))
         assert checked(run, asked, path).is_wrong is is_wrong
+
+
+def test_predicted_times_keep_their_seconds(run: Run, tmp_path: Path) -> None:
+    text = """data {
+  source = csv("t.csv")
+  size = column("size") -> one_hot
+  y = column("time") -> standardize
+  split = ordered(train = 1.0)
+}
+model {
+  input size: float[3]
+  target y: float
+  output z = size -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+"""
+    (tmp_path / "t.csv").write_bytes((run.folder.parent / "t.csv").read_bytes())
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    times = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", epochs=1)
+    asked = exported_run(times)
+    sizes = np.eye(3, dtype=np.float32)
+    (values,) = onnxruntime.InferenceSession(as_onnx(asked)).run(["z"], {"size": sizes})
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values - START, times.predict_prepared({"size": sizes})["z"] - START, atol=1e-3)
