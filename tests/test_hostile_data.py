@@ -24,6 +24,7 @@ from netc.dsl import quoting
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
+from netc.runtime.data.cell_text import is_missing_text
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
@@ -59,10 +60,10 @@ model {
 def labels(is_long: bool) -> list[str]:
     """Names that a cell can contain.
 
-    An empty one is a missing value, and NumPy drops null characters at the end of a text.
+    An empty one and `nan` are missing values, and NumPy drops null characters at the end of a text.
     """
     names = hostile_names(2000 if is_long else 300, SEED)
-    return list(dict.fromkeys(joined(name) for name in names if name.strip() and not name.endswith("\0")))
+    return list(dict.fromkeys(joined(name) for name in names if not (is_missing_text(name) or name.endswith("\0"))))
 
 
 def batches(names: list[str], size: int) -> list[list[str]]:
@@ -209,10 +210,10 @@ def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch
     monkeypatch.setattr(netc, "open", lambda folder: run)
     path = tmp_path / "m.py"
     for pattern, spoiled, message in (
-        (r"'p': (.*),", r"'p': \1 * 1.05,", "synthetic samples: at most 0.0"),
-        (r"'p': (.*),", r"'p': \1 * np.nan,", "it is not what the run says"),
-        (r"'p': (.*),", r"'p': \1[:, :1],", "or of another shape"),
-        (r"'p': (.*),", r"'p': nobody,", "it failed: NameError"),
+        (r"'p': (.*),\n", r"'p': \1 * 1.05,\n", "synthetic samples: at most 0.0"),
+        (r"'p': (.*),\n", r"'p': \1 * np.nan,\n", "it is not what the run says"),
+        (r"'p': (.*),\n", r"'p': \1[:, :1],\n", "or of another shape"),
+        (r"'p': (.*),\n", r"'p': nobody,\n", "it failed: NameError"),
     ):
         text = re.sub(pattern, spoiled, right)
         assert text != right

@@ -12,7 +12,7 @@ from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import PARTS, Constants, SourceSpec, SplitSpec
 from netc.runtime.data.source_spec import parse_source
 
-_WAYS = ("ordered", "by", "hash", "column", "folds")
+WAYS = ("ordered", "by", "hash", "column", "folds")
 _SEEDED = ("random", "by", "hash")  # ways that a seed changes, besides folds
 _COLUMN_EXAMPLES = {
     "by": 'by("patient", train = 0.8, test = 0.2)',
@@ -31,9 +31,9 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     way, arguments = call_of(node)
     if isinstance(node, syntax.Tuple):
         way, arguments = "random", node.entries
-    elif way not in _WAYS:
+    elif way not in WAYS:
         fact = f"there is no split `{way}`" if way else "a split names its parts"
-        hint = nearest(way, _WAYS, Kind.SPLIT) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
+        hint = nearest(way, WAYS, Kind.SPLIT) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
         fault("E0602", fact, node.span, hint=hint)
     if way == "folds":
         return _folds(node, arguments, constants)

@@ -12,6 +12,7 @@ from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, print_graph, verify
 from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.operations.pooling import interleave
 from netc.compiler.operations.reduce import sum_
 from netc.compiler.passes.simplify import simplify
@@ -188,7 +189,8 @@ def test_the_gradient_of_a_normalised_pool_is_computed_part_by_part() -> None:
     rng = np.random.default_rng(0)
     arrays = {"x": rng.standard_normal((5, 4, 6, 8)), "y": rng.standard_normal(5)}
     stages: dict[str, Graph] = {}
-    leaves = {**netc.compile(model).persistent, **arrays}
+    share = {str(SuppliedKind.BATCH_SHARE.named()): 1.0}
+    leaves = {**netc.compile(model).persistent, **arrays, **share}
     graph = pipeline.gradient_graph(model, ("x",))
     pipeline.run_passes(graph, stages.__setitem__)
     expected = evaluate(graph, leaves, 5)

@@ -17,6 +17,7 @@ from netc.dsl.syntax import Data
 from netc.reference import entries
 from netc.runtime.data.readers import READERS
 from netc.runtime.data.spec import parse_block
+from netc.runtime.data.split_spec import WAYS
 from netc.runtime.data.steps import STEPS
 
 # for each kind of name, a file in which NAME is unknown, and names as other libraries spell them
@@ -73,7 +74,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.READER: set(READERS),
         Kind.STEP: set(STEPS),
         Kind.COLUMNS: {"column", "columns"},
-        Kind.SPLIT: {"by", "ordered", "split"},
+        Kind.SPLIT: {*WAYS, "split"},
         Kind.PART: {"train", "valid", "test"},
     }
     for kind, allowed in names.items():

@@ -157,9 +157,7 @@ def test_records_of_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.Mon
     folder, pattern = SourceSpec("images", "pictures", NOWHERE), SourceSpec("csv", "pictures/*/*.png", NOWHERE)
     assert len(files_of(folder, tmp_path)) == len(files_of(pattern, tmp_path)) == 3
     assert [file.name for file in files_of(SourceSpec("idx", "pictures/a/1", NOWHERE), tmp_path)] == ["1.png"]
-    assert [file.name for file in files_of(SourceSpec("sql", "sqlite:///pictures/a/1.png", NOWHERE), tmp_path)] == [
-        "1.png"
-    ]
+    assert [file.name for file in files_of(SourceSpec("sql", "pictures/a/1.png", NOWHERE), tmp_path)] == ["1.png"]
     for source in (folder, pattern):
         before = recorded(source, tmp_path, 3)
         shutil.copytree(tmp_path, tmp_path.parent / f"copy-{source.reader}", dirs_exist_ok=True)
