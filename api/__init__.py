@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from netc.compiler.targets.machine import Machine
     from netc.compiler.targets.target import Target
     from netc.dsl.diagnostics import Diagnostic, Fault
-    from netc.dsl.syntax import File
     from netc.runtime.plugins import register
     from netc.runtime.program import Program
     from netc.runtime.runs.run import Run
@@ -66,25 +65,18 @@ def __dir__() -> list[str]:
 def load(path: str | Path, **constants: Any) -> "Model":
     """Loads and checks a `.net` file. `constants` replace its `let` values. Raises Fault."""
     from netc.dsl.parser import parse_file
+    from netc.runtime.loading import load_model
 
-    return _elaborated(parse_file(Path(path)), constants)
+    return load_model(parse_file(Path(path)), constants)
 
 
 def parse(text: str, name: str = "model.net", **constants: Any) -> "Model":
     """Checks a text. Relative paths in it start from the current folder. Raises Fault."""
     from netc.dsl.parser import parse
     from netc.dsl.source import Source
+    from netc.runtime.loading import load_model
 
-    return _elaborated(parse(Source(name, text)), constants)
-
-
-def _elaborated(file: "File", constants: dict[str, Any]) -> "Model":
-    from netc.compiler.elaborate.elaborator import elaborate
-    from netc.runtime.data.classes import class_counter
-    from netc.runtime.plugins import load_installed
-
-    load_installed()
-    return elaborate(file, constants, class_counter(file))
+    return load_model(parse(Source(name, text)), constants)
 
 
 def compile(
@@ -135,14 +127,9 @@ def train(
     if data is not None:
         model = replace(model, data=None)
     program = Program(model, threads=threads)
-    if data is None:
-        spec = parse_data(model)
-        dataset = load_data(model, spec)
-    else:
-        spec = array_spec(model)
-        dataset = from_arrays(model, spec, data)
+    dataset = load_data(model, parse_data(model)) if data is None else from_arrays(model, array_spec(model), data)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = start(model, Path(out), overrides or {}, dataset, spec, program)
+    run = start(model, Path(out), overrides or {}, dataset, program)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 

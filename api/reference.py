@@ -9,8 +9,9 @@ from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
-from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
+from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Scalar, SpecialForm, View
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
@@ -89,13 +90,13 @@ def _facts(operation: Operation) -> Iterator[str]:
             yield "Element-wise: it is fused with its neighbours into one loop."
         case View():
             yield "A view: it computes nothing and reads the same memory in another way."
-        case Kernel(form=Form.CONTRACTION):
+        case SpecialForm(form=Form.CONTRACTION):
             yield "Computed by the register tile."
     for types, attributes in operation.examples[:1]:
         if "batch" not in "".join(types):
             graph = Graph()
             graph.precision = "f64"
-            leaves = [graph.leaf("input", text, parse_type(text)) for text in types]
+            leaves = [graph.leaf(Role.INPUT, text, parse_type(text)) for text in types]
             shown = [str(type_).replace("f64", "float") for type_ in (*types, operation(*leaves, **attributes).type)]
             yield f"{', '.join(shown[:-1])} -> {shown[-1]}"
 
@@ -172,7 +173,8 @@ def _data() -> Iterator[Entry]:
     for name, step in STEPS.items():
         most = step.arguments[1]
         shown = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
-        yield Entry(name, "data step", f"{name}({shown})" if most else name, step.doc, _by(name))
+        signature = step.usage or (f"{name}({shown})" if most else name)
+        yield Entry(name, "data step", signature, step.doc, _by(name))
     for name, stage in PASSES.items():
         yield Entry(name, "pass", name, stage.doc, (f"It runs after `{stage.after}`.", *_by(name)))
     for name, augmentation in AUGMENTATIONS.items():

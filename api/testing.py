@@ -17,6 +17,7 @@ from netc.compiler import pipeline
 from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTypeName, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Custom, Expansion, Operation, Scalar, SplitMetric, Value, apply
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
@@ -243,7 +244,7 @@ def _test_gradients(
     def along(name: str, value: Value) -> Value:
         """The dot product of a value with a random direction, which depends on every element."""
         arrays[name] = random_array(value.type, rng)
-        directed = value * graph.leaf("input", name, value.type)
+        directed = value * graph.leaf(Role.INPUT, name, value.type)
         return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
 
     loss_key, slope_key = ResultKind.VALUE.named("loss"), ResultKind.VALUE.named("slope")
@@ -324,7 +325,9 @@ def graph_of(
     """
     graph = Graph()
     graph.precision = precision
-    leaves = [graph.leaf("input", f"x{i}", parse_type(text.replace("f64", precision))) for i, text in enumerate(types)]
+    leaves = [
+        graph.leaf(Role.INPUT, f"x{i}", parse_type(text.replace("f64", precision))) for i, text in enumerate(types)
+    ]
     arguments = {key: precision if value == "f64" else value for key, value in attributes.items()}
     results: Value | tuple[Value, ...] = operation(*leaves, **arguments)
     return graph, leaves, *(results if isinstance(results, tuple) else (results,))

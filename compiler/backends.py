@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
-from netc.compiler.targets.target import Code, Executable, Planned, Target
+from netc.compiler.targets.target import Target
 
 if TYPE_CHECKING:
     from netc.compiler.reference import Evaluate
@@ -38,16 +38,6 @@ def interpreted_by(interpreter: "Evaluate", machine: Machine | None = None) -> T
     from netc.compiler.targets.reference.target import Reference
 
     return Reference(machine_for(machine), interpreter)
-
-
-def reopened(code: Code, planned: Planned, machine: Machine) -> Executable | None:
-    """Returns a saved executable for the machine that it was built for, or None if its code is incomplete.
-
-    Of the plan, only its memory and its tables are needed.
-    """
-    from netc.compiler.targets.cpu.target import reopened
-
-    return reopened(code, planned, machine)
 
 
 def _machine_code(machine: Machine) -> Target:

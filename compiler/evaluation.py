@@ -75,7 +75,7 @@ class _Cut:
         def collect(value: Value) -> None:
             name = str(len(self.collected))
             self.collected[ResultKind.COLLECTED.named(name)] = value
-            copies[value] = self.over_split.leaf("input" if value.type.is_batched else "given", name, value.type)
+            copies[value] = self.over_split.leaf(Role.INPUT if value.type.is_batched else Role.GIVEN, name, value.type)
             if self.of_target.get(value) in undone:
                 self.units[name] = self.of_target[value]
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import PREDICTED, TRAINED, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, Truncate
@@ -115,9 +116,10 @@ def _forward(
     With `truncate` it is the graph of one chunk of the sequences. The leaves are by name.
     """
     if not model.graph.has(ResultKind.LOSS):
-        fault(
-            "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
-        )
+        assigned = model.names.get("loss")  # `loss = mse(...)`, which gives a value this name
+        span = assigned.span if assigned else Span(model.source, 0, 0)
+        label = "this only gives a name to a value" if assigned else ""
+        fault("E0501", "the model has no loss to train by", span, label, hint="loss mse(prediction, target)")
     forward = model.graph.of(*TRAINED)
     for name in forward.results_of(ResultKind.UPDATE):
         if is_frozen(model, name):
@@ -190,7 +192,7 @@ def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ())
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in names:
-            return copy.leaf("input", names[value], value.type)
+            return copy.leaf(Role.INPUT, names[value], value.type)
         return copy.add_copy(value, operands)
 
     return prepared(rebuild(graph, rule).of(*PREDICTED), training=False)

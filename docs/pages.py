@@ -119,6 +119,10 @@ nothing to search: leave `--beam` out.""",
 the folders of the workspace. It does not open other data, because whoever only looks at a file has not asked for
 anything to be read; an editor shows this as information. Add the data's folder to the workspace, start
 `netc lsp --allow FOLDER`, or write `class(10)`. `netc check` and `netc train` read the data that the file names.""",
+    "E0842": """The rules by which rows are divided into parts change rarely, and a version of netc that changes them
+says so. Under other rules some of the rows that a run was trained on would be in its test part, so `netc eval`,
+`netc report` and `netc train --resume` refuse the run. `netc predict` reads no parts and still works. Runs whose parts
+are separate files, or are named by a column, are not affected. Train the file again.""",
     "E1001": """The folder is not a run; or the files of the run were changed or damaged after training; or another
 process is training in it; or the folder cannot be written. The message says which. `netc train` prints the folder
 of the run, and `netc runs` lists all runs.""",

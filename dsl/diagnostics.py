@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from netc.dsl.quoting import bounded, escaped
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind, synonym
 
 CODES = {
     "E0101": "the text does not follow the grammar",
@@ -21,6 +22,7 @@ CODES = {
     "E0105": "a character that a text must not contain",
     "E0106": "an expression or a block that is nested too deeply",
     "E0107": "a number that does not fit into 64 bits",
+    "E0111": "an escape in a text that stands for no character",
     "E0201": "an unknown name",
     "E0202": "a name is defined twice",
     "E0203": "an import that cannot be followed",
@@ -55,6 +57,8 @@ CODES = {
     "E0805": "a class that was not seen in training, or too many of them",
     "E0806": "a split without rows",
     "E0807": "data that an editor does not open",
+    "E0841": "rows of a series whose order is not clear",
+    "E0842": "a run whose data was divided by other rules",
     "E0901": "a part of the language that this version does not run yet",
     "E1001": "a run's folder that cannot be used",
     "E1002": "a loss that is no longer a number",
@@ -81,6 +85,12 @@ CODES = {
     "W0507": "a bias that the normalisation after it cancels",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0801": "columns of very different scale that are not standardised",
+    "W0821": "a table whose header looks like data",
+    "W0831": "labels that differ in blanks, case or Unicode form only",
+    "W0832": "whole numbers that f32 cannot tell apart",
+    "W0833": "a column that is different in every row, used as a category",
+    "W0834": "a column that is the same in every training row",
+    "W0835": "an input with more places than its categories need",
     "W1001": "a gradient that vanishes on its way back in time",
     "W1002": "a gradient that explodes on its way back in time",
     "W1003": "a gradient that vanishes or explodes on its way through the layers",
@@ -272,16 +282,22 @@ def fault(
     raise Fault([Diagnostic(code, title, Label(span, label), tuple(others), hint)])
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The hint "did you mean ...?" with the candidate most similar to `name`, or None if none is similar."""
+def nearest(name: str, candidates: Iterable[str], kind: Kind | None = None) -> str | None:
+    """The hint "did you mean ...?" with the candidate most similar to `name`, or None if none is similar.
+
+    With `kind`, the name that another library has for such a thing comes first.
+    """
     names = sorted(set(candidates))
+    if kind is not None and (hint := synonym(name, kind, names)):
+        return hint
     if len(names) > _MOST_NAMES:  # comparing takes long
         names = [candidate for candidate in names if candidate[:1] == name[:1]][:_MOST_NAMES]
-    matches = get_close_matches(name, names, n=1, cutoff=0.6)
+    matches = [candidate for candidate in names if candidate.lower() == name.lower()]
+    matches = matches or get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{matches[0]}`?" if matches else None
 
 
-def nearest_or_all(name: str, candidates: Iterable[str]) -> str:
+def nearest_or_all(name: str, candidates: Iterable[str], kind: Kind | None = None) -> str:
     """The hint of `nearest`, or all candidates if none is similar. For sets that are short enough to print."""
     names = list(candidates)
-    return nearest(name, names) or f"one of {', '.join(names)}"
+    return nearest(name, names, kind) or f"one of {', '.join(names)}"

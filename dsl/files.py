@@ -39,8 +39,14 @@ def content_of(path: Path) -> bytes:
 
 
 def real(path: Path) -> Path:
-    """Returns the absolute path with symbolic links resolved. A link in a cycle is kept, and cannot be opened."""
-    return Path(os.path.realpath(path))
+    """Returns the absolute path with symbolic links resolved.
+
+    A link in a cycle is kept, and so is a path with a null character: neither can be opened.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return Path(os.path.abspath(path))
 
 
 def write_all(handle: int, content: bytes) -> None:

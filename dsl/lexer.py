@@ -27,7 +27,7 @@ class NetLexer(RegexLexer):
         "root": [
             (r"#.*", Comment.Single),
             (r"\n", Whitespace),
-            (r'"(?:\\.|[^"\\\n])*"', String.Double),
+            (r'"(?=(?:\\.|[^"\\\n])*")', String.Double, "text"),
             (rf"^([ \t]*)({'|'.join(_DECLARED)})(?=[ \t]+[^\W\d])", _DECLARATION),
             (r"[ \t\r]+", Whitespace),
             (rf"\b({'|'.join(_SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
@@ -43,5 +43,11 @@ class NetLexer(RegexLexer):
             (r"[^\W\d]\w*", Name),
             (r"[()\[\]{},:.]", Punctuation),
             (r".", Text),
-        ]
+        ],
+        "text": [
+            (r'"', String.Double, "#pop"),
+            (r'\\(?:["\\nt]|u\{[0-9a-fA-F]+\})', String.Escape),
+            (r"\\.", String.Double),
+            (r'[^"\\]+', String.Double),
+        ],
     }

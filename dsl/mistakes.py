@@ -4,19 +4,42 @@ Takes Lark's error and the text. Knows the words and brackets of the language, b
 """
 
 import re
+from dataclasses import replace
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.source import Source, Span
+from netc.dsl.synonyms import SIGNS, WORDS
 
+_BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
 CONTINUES = ("+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->")
 
 
 def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
-    """Returns the message for a syntax error."""
+    """Returns the message for a syntax error. If it has no other hint, one for a sign or word of another language."""
+    diagnostic = _explained(source, error)
+    hint = diagnostic.hint or _of_another_language(source, diagnostic.primary.span)
+    return replace(diagnostic, hint=hint)
+
+
+def _of_another_language(source: Source, place: Span) -> str | None:
+    """The hint for a sign of another language at `place`, a word at the start of its line, or a comment before it."""
+    line, at = blanked(source.line(place.line)), place.column - 1
+    signs = sorted(SIGNS, key=len, reverse=True)
+    for sign in signs:
+        if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
+            return SIGNS[sign]
+    first = re.match(r"\s*(\w+)", line)
+    if first and first[1] in WORDS:
+        return WORDS[first[1]]
+    return SIGNS["//"] if "//" in line[:at] or "/*" in line[:at] else None
+
+
+def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
     if isinstance(error, UnexpectedCharacters):
         at = error.pos_in_stream or 0
         place = Span(source, at, at + 1)
@@ -26,7 +49,7 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
                 "E0101",
                 "a text in quotes does not end on its line",
                 Label(place, "it opens here"),
-                hint='close it with `"`',
+                hint=_CLOSING if '\\"' in source.line(place.line)[place.column :] else 'close it with `"`',
             )
         if re.match(r"[\w\"]", character) or character in "()[]{}=,:.+-*/<>":
             return _unexpected(source, place, character)
@@ -41,6 +64,7 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
     return _unexpected(source, Span(source, start, start + len(token)), str(token))
 
 
+_CLOSING = r'close it with `"`; `\"` is a quote within the text, and a backslash is written `\\`'
 _TOP = ("let", "import", "block", "op", "data", "train", "model")
 _HARD = (
     *_TOP[:4],
@@ -166,7 +190,7 @@ def _two_points(source: Source, place: Span) -> Diagnostic | None:
 def _open_brackets(text: str) -> list[tuple[str, int]]:
     """The brackets that are open at the end of a text, each with its offset."""
     opened: list[tuple[str, int]] = []
-    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', text):
+    for token in _BRACKETS.finditer(text):
         if token[0] in OPEN:
             opened.append((token[0], token.start()))
         elif token[0] in CLOSE and opened:
@@ -180,7 +204,7 @@ def _unclosed(source: Source, place: Span, only_mismatch: bool = False) -> Diagn
     With `only_mismatch` a bracket that is still open there is no fault.
     """
     opened: list[tuple[str, int]] = []
-    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', source.text[: place.end]):
+    for token in _BRACKETS.finditer(source.text[: place.end]):
         if token[0] in OPEN:
             opened.append((token[0], token.start()))
         elif token[0] in CLOSE:

@@ -18,6 +18,7 @@ from netc.dsl.characters import forbidden_characters
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
+from netc.dsl.literals import unquoted, wrong_escape
 from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
@@ -132,6 +133,10 @@ def _span(source: Source, tree: Tree[Token]) -> Span:
     return Span(source, tree.meta.start_pos, tree.meta.end_pos)
 
 
+def _span_of(source: Source, token: Token) -> Span:
+    return Span(source, token.start_pos or 0, token.end_pos or 0)
+
+
 @dataclass(slots=True)
 class _Open:
     """A rule of Lark's tree whose children are being built, with its depth in levels of brackets and of braces."""
@@ -146,7 +151,7 @@ class _Open:
 def _build(source: Source, root: Tree[Token]) -> Any:
     """Builds the syntax tree of a rule, children first, without recursion. None stands for an absent optional part.
 
-    Raises a Fault if the text is nested too deeply, or for numbers that do not fit into 64 bits.
+    Raises a Fault if the text is nested too deeply, for numbers that do not fit into 64 bits, and for wrong escapes.
     """
     pending, faults = [_Open(root, 0, 0)], list[Diagnostic]()
     while True:
@@ -166,6 +171,8 @@ def _build(source: Source, root: Tree[Token]) -> Any:
         child = rule.tree.children[rule.next]
         rule.next += 1
         if not isinstance(child, Tree):
+            if child is not None and child.type == "STRING" and (wrong := wrong_escape(_span_of(source, child))):
+                faults.append(wrong)
             rule.parts.append(child)
             continue
         levels, bodies = rule.levels + is_level(rule.tree, rule.next - 1, child), rule.bodies + (child.data == "body")
@@ -213,8 +220,8 @@ def _name(span: Span, parts: list[Any]) -> syntax.Name:
     return syntax.Name(span, str(parts[0]))
 
 
-def _string(span: Span, token: Any) -> syntax.Text:
-    return syntax.Text(Span(span.source, token.start_pos, token.end_pos), str(token)[1:-1])
+def _string(span: Span, token: Token) -> syntax.Text:
+    return syntax.Text(_span_of(span.source, token), unquoted(token))
 
 
 def _named(span: Span, parts: list[Any]) -> syntax.Argument:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
+from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.quoting import net_string
 from netc.dsl.syntax import Expression
 
@@ -33,7 +34,7 @@ def print_file(file: syntax.File) -> str:
             match[0].rstrip(),
             not source[source.rfind("\n", 0, match.start()) + 1 : match.start()].strip(),
         )
-        for match in re.finditer(r'"[^"\n]*"|#[^\n]*', source)
+        for match in re.finditer(f"{TEXT}|{COMMENT}", source)
         if match[0].startswith("#")
     ]
     writer = _Writer(source, comments)
@@ -151,13 +152,12 @@ def _wrapped(line: str, indent: str) -> str:
     """A line that is too long, broken after the commas of its outermost brackets, as late as the width allows."""
     if len(line) <= _WIDTH:
         return line
-    depth, inside, breaks = 0, False, []
-    for i, character in enumerate(line):
-        inside ^= character == '"'
-        if not inside:
-            depth += (character in "([") - (character in ")]")
-            if character == "," and depth == 1 and line[i + 1 : i + 2] == " ":
-                breaks.append(i + 1)
+    depth, breaks = 0, list[int]()
+    plain = blanked(line)
+    for i, character in enumerate(plain):
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 1 and plain[i + 1 : i + 2] == " ":
+            breaks.append(i + 1)
     parts: list[str] = []
     start = 0
     for here, after in pairwise([*breaks, len(line)]):

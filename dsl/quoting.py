@@ -164,14 +164,23 @@ def refused(text: str) -> list[re.Match[str]]:
     return list(_TO_REFUSE.finditer(text))
 
 
+_NET_ESCAPES = {'"': r"\"", "\\": r"\\", "\n": r"\n", "\t": r"\t"}
+# besides what a file must not contain, characters that look like a space or like nothing
+_TO_ESCAPE_IN_NET = re.compile(rf'["\\\xa0\xad\u1680\u2000-\u200b\u202f\u205f\u2060\u3000{_HIDDEN}]')
+
+
 def net_string(text: str) -> str:
-    """A text in quotes. Raises ValueError for a text that the language cannot write, because it has no escapes."""
-    if '"' in text:
-        raise ValueError('it contains a `"`')
-    hidden = _TO_ESCAPE.search(text.replace("\t", " "))
-    if hidden is not None:
-        raise ValueError(f"it contains the control character `{escaped(hidden[0])}`")
-    return f'"{text}"'
+    """A text in quotes, with escapes for what quotes cannot contain and for what cannot be seen.
+
+    Raises ValueError for half of a surrogate pair, which is no character.
+    """
+    if half := _SURROGATE.search(text):
+        raise ValueError(f"it contains half of a surrogate pair, `{escaped(half[0])}`")
+    return f'"{_TO_ESCAPE_IN_NET.sub(_net_escape, text)}"'
+
+
+def _net_escape(character: re.Match[str]) -> str:
+    return _NET_ESCAPES.get(character[0]) or rf"\u{{{ord(character[0]):x}}}"
 
 
 def net_comment(text: str) -> str:

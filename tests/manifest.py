@@ -26,7 +26,6 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.model import Model
-from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines
@@ -37,6 +36,7 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
 from netc.runtime.execution.resources import state_layout
 from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
+from tests.passes.phase_listing import phase_lines
 from tests.programs.generator import outcome
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -256,7 +256,7 @@ def test_new_for_hostile_columns(labels: list[str], tmp_path: Path) -> None:
             rows.append({name: cells[j % 5] for j, name in enumerate(part)} | {target: kinds[i % 3]})
         write_rows(tmp_path / "t.jsonl", rows)
         names = {*part}
-        unwritable = {name for name in part if '"' in name or not plain(name.replace("\t", ""))}
+        unwritable = {name for name in part if re.search("[\ud800-\udfff]", name)}
         if target in unwritable:
             with pytest.raises(netc.Fault, match="cannot be a target"), nothing_else_runs():
                 starting_file("m", tmp_path / "t.jsonl", target, tmp_path, NOWHERE)
@@ -281,13 +281,13 @@ def test_new_for_hostile_columns(labels: list[str], tmp_path: Path) -> None:
         assert load(model, spec).parts["train"]
         named, refused = named + len(columns), refused + len(unwritable)
     assert named > 20
-    assert refused > 20
+    assert refused > 0
 
 
 def test_new_as_a_command(tmp_path: Path) -> None:
     """A csv with quotes, line ends and braces in its names.
 
-    Columns that cannot be named are reported, the file trains, and its export runs nothing.
+    They are written with escapes, the file trains, and its export runs nothing.
     """
     header = 'a,"b ""q""","#{c}\n","d\r",y\n'
     evil = '"no\n}\nblock b(x) { return x }  # \r__import__(""os"").system(""touch PWNED"")"'
@@ -295,16 +295,14 @@ def test_new_as_a_command(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_bytes((header + "".join(rows)).encode())
     result = command("new", "m", "--data", "d.csv", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("is left out: a `.net` text cannot name it") == 3
-    assert "the column `#{c}\\n` is left out" in result.stdout
+    assert "left out" not in result.stdout
+    text = (tmp_path / "m.net").read_text(encoding="utf-8")
+    assert r'columns("a", "b \"q\"", "#{c}\n", "d\u{d}")' in text
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 0
-    refused = command("new", "n", "--data", "d.csv", "--target", 'b "q"', cwd=tmp_path)
-    assert refused.returncode == 1
-    assert "give the column another name" in refused.stderr
     os.rename(tmp_path / "d.csv", tmp_path / 'd".csv')
-    refused = command("new", "n", "--data", 'd".csv', cwd=tmp_path)
-    assert refused.returncode == 1
-    assert "give the file another name" in refused.stderr
+    renamed = command("new", "n", "--data", 'd".csv', "--target", 'b "q"', cwd=tmp_path)
+    assert renamed.returncode == 0, renamed.stderr
+    assert command("check", "n.net", "--strict", cwd=tmp_path).returncode == 0
     plain_file = command("new", "x\n}\r#", cwd=tmp_path)
     assert plain_file.returncode == 0
     netc.load(tmp_path / "x\n}\r#.net")
@@ -315,7 +313,7 @@ def test_new_as_a_command(tmp_path: Path) -> None:
 
 
 def test_new_for_a_table_that_nothing_can_be_learned_from(tmp_path: Path) -> None:
-    write_rows(tmp_path / "t.jsonl", [{"a": 1, 'b"': i, "y": i % 2} for i in range(20)])
+    write_rows(tmp_path / "t.jsonl", [{"a": 1, "b\ud800": i, "y": i % 2} for i in range(20)])
     with pytest.raises(netc.Fault, match="has no column beside `y` that a network could learn from"):
         starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE)
 
@@ -324,10 +322,9 @@ def test_a_constant_that_no_text_can_contain(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
         'let t = "a"\nlet n = 1.0\nmodel {\n  input x: float\n  output y = x * n\n}\n', encoding="utf-8"
     )
-    for setting in ('t=q"', "t=a\rb"):
+    for setting, literal in (('t=q"', r'"q\""'), ("t=a\rb", r'"a\u{d}b"')):
         done = command("check", "m.net", "--resolved", "--set", setting, cwd=tmp_path)
-        assert done.returncode == 1
-        assert "is set to what no `.net` text can hold" in done.stderr
+        assert f"let t = {literal}" in done.stdout
     done = command("check", "m.net", "--resolved", "--set", "n=inf", cwd=tmp_path)
     assert done.returncode == 1
     assert "64 bits do not hold this number" in done.stderr

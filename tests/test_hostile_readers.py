@@ -484,9 +484,9 @@ def _load(path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("x" * 200_000 + ",y\n1,0\n2\n3,1\n", "field larger than field limit"),
-        ("a\rb,y\n1,0\n2\n", "new-line character"),
-        ("x,y\r1,0\r2,1\r", "has no rows"),
+        ("x" * 200_000 + ",y\n1,0\n2\n3,1\n", "row 3 has 1 cells"),
+        ("a\rb,y\n1,0\n2\n", "carriage return"),
+        ("x,y\r1,0\r2,1,3\r", "row 3 has 3 cells"),
         ("\0,y\n1,0\n2\n", "row 3 has 1 cells"),
         ('x,y\n1,0\n"abc,1\n1,2\n', "cannot read"),
         ("x,x\n1,2\n", "two columns `x`"),

@@ -450,14 +450,15 @@ def test_names_in_curves_and_pictures(names: list[str]) -> None:
 def test_pieces_of_net(names: list[str]) -> None:
     refusals = 0
     for name in names:
-        if '"' in name or not plain(name.replace("\t", "")):
-            with pytest.raises(ValueError, match="it contains") as caught:
+        if re.search("[\ud800-\udfff]", name):
+            with pytest.raises(ValueError, match="it contains half of a surrogate pair") as caught:
                 quoting.net_string(name)
             assert plain(str(caught.value))
             refusals += 1
         else:
             text = quoting.net_string(name)
             file = parse(Source("m.net", f"let a = {text}\nlet b = 1\n"))
+            assert plain(text)
             assert [item.value.value for item in file.items] == [name, 1]
             assert parse(Source("m.net", print_file(file))).items[0].value.value == name
         own = quoting.net_name(name, {"b", "a", "c_0"}, "column")
@@ -466,7 +467,7 @@ def test_pieces_of_net(names: list[str]) -> None:
         assert [item.name.text for item in file.items] == [own, "b"]
         assert own not in ("a", "b", "c_0")
         assert not re.search(r"#\s*allow:", quoting.net_comment(f"# {name}").removeprefix("# allow"))
-    assert 20 < refusals < len(names)
+    assert 0 < refusals < len(names)
 
 
 def test_a_text_with_any_forbidden_character_is_refused(names: list[str]) -> None:

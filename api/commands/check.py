@@ -11,7 +11,10 @@ from netc.compiler.ir.roles import Role
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netc.compiler.model import Model
+    from netc.dsl.diagnostics import Diagnostic
 
 
 _VERIFY = (
@@ -42,8 +45,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Check a file and print its values with their shapes, its parameters, and the FLOPs and memory of a training step.
-    Files that are read outside of its folder are named.
+    """Check a file and its data, and print its values with their shapes, its parameters, and the FLOPs and memory of a
+    training step. Files that are read outside of its folder are named.
 
     Example: netc check examples/mnist.net
     """
@@ -66,16 +69,38 @@ def check(
         if as_json:
             say_lines(json_text(report, indent=2))
         raise typer.Exit(0 if report["ok"] else 1)
+    with outside.named():
+        warnings = [*model.warnings, *_data_warnings(model)]
+    options.warn(warnings[len(model.warnings) :], strict)
     facts = _facts(model, threads)
     if try_it:
         facts["tried"] = _two_steps(model, threads)
     if as_json:
-        warnings = [(warning.code, warning.title, warning.primary.span.line) for warning in model.warnings]
-        facts["warnings"] = [{"code": code, "title": title, "line": line} for code, title, line in warnings]
+        facts["warnings"] = [
+            {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings
+        ]
         facts["outside"] = list(outside.paths)
         say_lines(json_text(facts, indent=2))
         return
     _print(model, facts)
+
+
+def _data_warnings(model: "Model") -> "Sequence[Diagnostic]":
+    """Reads a file's data as training does, and returns the warnings about it. Raises Fault where the data is wrong.
+
+    Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
+    """
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
+
+    if model.data is None:
+        return ()
+    spec = parse_data(model)
+    for source in (spec.source, *(source for _, source in spec.split.sources)):
+        if not (model.source.folder / source.path).exists():
+            say(f"note: the data was not checked, because `{source.path}` is not there", is_error=True)
+            return ()
+    return load(model, spec).warnings
 
 
 def _print(model: "Model", facts: dict[str, Any]) -> None:

@@ -22,7 +22,10 @@ def evaluate(
     """
     import netc
 
-    metrics = netc.open(run, threads).evaluate(part)
+    opened = netc.open(run, threads)
+    metrics = opened.evaluate(part)
+    for remark in opened.load_data().remarks.get(part, ()):
+        say(f"note: {part}, {remark}", is_error=True)
     if as_json:
         say_lines(json_text({"part": part, **metrics}, indent=2))
         return

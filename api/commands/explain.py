@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.explain_program import STAGES, show_program
+from netc.commands.explain_program import STAGES, lowered, show_program, tasks_of_line
 from netc.commands.terminal import say, say_lines, table
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def explain(
     """
     from netc.compiler import pipeline
     from netc.compiler.ir.graph import print_graph
-    from netc.compiler.lowering.lower import lower
     from netc.compiler.passes.storage import as_bytes
-    from netc.compiler.targets.named import machine_for
 
     model, _ = options.load(file, settings)
     _check_stages(after, diff, line)
@@ -79,8 +77,7 @@ def explain(
     if fusion:
         _show_fusion(graph, line)
         return
-    tasks = lower(graph, model.train.batch, machine_for()).tasks
-    tasks = [task for task in tasks if line is None or any(value.span.line == line for value in task.values)]
+    tasks = tasks_of_line(lowered(model, graph)[0].tasks, line)
     (_show_cache if cache else _show_kernels)(tasks)
 
 

@@ -97,15 +97,19 @@ def constant(text: str) -> Any:
     return text
 
 
-def load(path: Path, settings: list[str] | None, strict: bool = False) -> "tuple[Model, dict[str, Any]]":
+def load(
+    path: Path, settings: list[str] | None, strict: bool = False, fold: int | None = None
+) -> "tuple[Model, dict[str, Any]]":
     """Loads a model and shows its warnings. Returns it with the values that were set.
 
-    If `strict`, a warning ends the command (exit status 1).
+    If `strict`, a warning ends the command (exit status 1). `fold` is the validation part of a split into folds.
     """
-    import netc
+    from netc.dsl.parser import parse_file
+    from netc.runtime.data.split_spec import with_fold
+    from netc.runtime.loading import load_model
 
-    values = constants(settings)
-    model = netc.load(path, **values)
+    values, file = constants(settings), parse_file(path)
+    model = load_model(file if fold is None else with_fold(file, fold), values)
     warn(model.warnings, strict)
     return model, values
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,19 @@ _REACH = 0.25  # the share of the steps that gradients should reach
 _LONG = 2_000  # longer sequences are not diagnosed during training: `netc diagnose` takes long for them
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the options ask of one run."""
+
+    file: Path | None
+    settings: list[str]
+    epochs: int | None
+    out: Path | None
+    fold: int | None
+    strict: bool
+    threads: int | None
+
+
 def train(
     file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
     settings: options.Settings = None,
@@ -35,6 +48,9 @@ def train(
             metavar="RUN", help="Resume a run that was interrupted, with a changed file if M.net is given too."
         ),
     ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")
+    ] = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
@@ -46,8 +62,11 @@ def train(
     combinations = options.combinations(settings)
     if len(combinations) > 1 and resume is not None:
         raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
+    if fold is not None and resume is not None:
+        raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
+    request = _Request(file, settings or [], epochs, out, fold, strict, threads)
     if len(combinations) == 1:
-        _train(file, settings, epochs, out, resume, strict, threads)
+        _train(request, resume)
         return
     names, results = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, MetricValue]"]]()
     for settings_of_run in combinations:
@@ -59,7 +78,7 @@ def train(
         say(", ".join(f"{name} = {value}" for name, value in chosen.items()))
         base = out or Path("runs") / (file or Path("model")).stem
         folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
-        results.append((chosen, _train(file, settings_of_run, epochs, folder, None, strict, threads)))
+        results.append((chosen, _train(replace(request, settings=settings_of_run, out=folder))))
     say()
     _compare(names, results)
 
@@ -82,15 +101,7 @@ def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], M
     table(rows, right=range(len(names), len(rows[0])))
 
 
-def _train(
-    file: Path | None,
-    settings: list[str] | None,
-    epochs: int | None,
-    out: Path | None,
-    resume: Path | None,
-    strict: bool,
-    threads: int | None,
-) -> "Mapping[str, MetricValue]":
+def _train(request: _Request, resume: Path | None = None) -> "Mapping[str, MetricValue]":
     """Trains one run, new or resumed. Returns its metrics on the test part, or those of the last epoch without one."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
@@ -99,9 +110,9 @@ def _train(
     from netc.runtime.trainer import train as train_run
 
     if resume is not None:
-        run = _resumed(resume, file, settings, epochs, threads)
-    elif file is not None:
-        run = _started(file, settings, epochs, out, strict, threads)
+        run = _resumed(resume, request)
+    elif request.file is not None:
+        run = _started(request.file, request)
     else:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     total = run.model.train.epochs
@@ -147,25 +158,25 @@ def _final_metrics(run: "Run") -> "Mapping[str, MetricValue]":
     return tested
 
 
-def _started(
-    file: Path, settings: list[str] | None, epochs: int | None, out: Path | None, strict: bool, threads: int | None
-) -> "Run":
+def _started(file: Path, request: _Request) -> "Run":
     """Starts a new run in a folder of its own."""
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
     from netc.runtime.runs import run as runs
 
-    model, constants = options.load(file, settings, strict)
-    spec = parse_data(model)
-    dataset = load(model, spec)
-    options.warn(dataset.warnings, strict)
+    model, constants = options.load(file, request.settings, request.strict, request.fold)
+    dataset = load(model, parse_data(model))
+    options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say(note)
-    model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
-    program = Program(model, threads=threads)
+    for part, remarks in dataset.remarks.items():
+        for remark in remarks:
+            say(f"note: {part}, {remark}")
+    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
+    program = Program(model, threads=request.threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = runs.start(model, out or Path("runs") / file.stem, constants, dataset, spec, program)
+    run = runs.start(model, request.out or Path("runs") / file.stem, constants, dataset, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
@@ -174,21 +185,20 @@ def _started(
     return run
 
 
-def _resumed(
-    resume: Path, file: Path | None, settings: list[str] | None, epochs: int | None, threads: int | None
-) -> "Run":
-    """Opens a run to continue it, with a changed file if `file` is not None."""
+def _resumed(resume: Path, request: _Request) -> "Run":
+    """Opens a run to continue it, with a changed file if the request names one."""
     from netc.runtime.runs import run as runs
     from netc.runtime.runs.resume import adopt, has_changed
 
-    run = runs.open_run(resume, threads, to_train=True)
-    if file is not None:
-        for change in adopt(run, options.load(file, settings)[0]):
+    run = runs.open_run(resume, request.threads, to_train=True)
+    if request.file is not None:
+        fold = run.info.fold if run.info is not None else None
+        for change in adopt(run, options.load(request.file, request.settings, fold=fold)[0]):
             say(f"changed: {change.what}")
-        run = runs.open_run(resume, threads, to_train=True)
+        run = runs.open_run(resume, request.threads, to_train=True)
     elif (changed := has_changed(run)) is not None:
         say(f"{changed} has changed since; `netc train {changed} --resume {resume}` continues with the changed file")
-    run.model = replace(run.model, train=replace(run.model.train, epochs=epochs or run.model.train.epochs))
+    run.model = replace(run.model, train=replace(run.model.train, epochs=request.epochs or run.model.train.epochs))
     run.load_data()
     say(f"resuming {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
     return run

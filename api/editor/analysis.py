@@ -14,6 +14,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
+from netc.dsl.literals import TEXT, unquoted
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, names_of
@@ -46,16 +47,16 @@ class Counts:
         count = class_counter(file)
         block = next((item.span.text for item in file.items if isinstance(item, syntax.Data)), "")
         folders = self._folders(file.source)
-        paths = [file.source.folder / match for match in re.findall(r'"([^"\n]+)"', block)]
+        paths = [file.source.folder / unquoted(literal) for literal in re.findall(TEXT, block)]
         times = tuple(_changed(path) for path in paths if is_below(path, folders))
 
-        def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:
-            key = (file.source.folder, folders, block, name, repr(sorted(lets.items())), seed, times)
+        def counted(name: str, lets: Mapping[str, Any], asked: Span) -> int:
+            key = (file.source.folder, folders, block, name, repr(sorted(lets.items())), times)
             if key not in self.cache:
                 if len(self.cache) > 100:
                     self.cache.clear()
                 with inside(folders, self._refuse):
-                    self.cache[key] = count(name, lets, seed, asked)
+                    self.cache[key] = count(name, lets, asked)
             return self.cache[key]
 
         return counted

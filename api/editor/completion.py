@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
+from netc.dsl.literals import blanked, is_code_at_end
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import entry_text, reference
 from netc.reference import Entry
@@ -155,7 +156,7 @@ def _arguments(name: str, analysis: Analysis) -> Iterator[Completion]:
 def _line_so_far(text: str, offset: int) -> str | None:
     """The line up to an offset, with the lines before it that it continues by `->`. None in a comment or in quotes."""
     lines = text[:offset].split("\n")
-    if lines[-1].count('"') % 2 or "#" in re.sub(r'"[^"]*"', "", lines[-1]):
+    if not is_code_at_end(lines[-1]):
         return None
     line = lines.pop()
     while lines and line.lstrip().startswith("->"):
@@ -165,7 +166,7 @@ def _line_so_far(text: str, offset: int) -> str | None:
 
 def _open_brackets(text: str) -> list[tuple[str, str]]:
     """The brackets that are open at the end of a text, outermost first, each with the word before it."""
-    plain = re.sub(r'"[^"\n]*"?|#[^\n]*', lambda bracket: " " * len(bracket[0]), text)
+    plain = blanked(text)
     opened: list[tuple[str, str]] = []
     for bracket in re.finditer(r"[\[({})\]]", plain):
         if bracket[0] in "[({":

@@ -7,6 +7,7 @@ from netc.compiler.analysis.cost import flops_of
 from netc.compiler.elaborate.bindings import Assigned
 from netc.compiler.ir.types import describe_sample
 from netc.dsl import syntax
+from netc.dsl.literals import OPEN_TEXT
 from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
@@ -72,7 +73,7 @@ def entry_text(entry: Entry) -> str:
 def word_at(analysis: Analysis, offset: int) -> syntax.Name | None:
     """The identifier at an offset, such as a setting or a step of the data; None in a comment."""
     line = analysis.source.text[:offset].rpartition("\n")[2]
-    if "#" in re.sub(r'"[^"]*"?', "", line):
+    if "#" in re.sub(OPEN_TEXT, "", line):
         return None
     for match in IDENTIFIER.finditer(analysis.source.text):
         if match.start() <= offset <= match.end():

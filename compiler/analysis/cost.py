@@ -24,7 +24,7 @@ def flops_of(value: Value, sizes: Sizes) -> int:
     if isinstance(operation.lower, Expansion):
         expanded = Graph()
         expanded.precision = value.type.dtype if value.type.is_float else "f32"
-        leaves = [expanded.leaf("given", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
+        leaves = [expanded.leaf(Role.GIVEN, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
         operation.lower.build(*leaves, **value.keywords)
         return flops(expanded, sizes)
     if value.role is Role.CONTRACTION:

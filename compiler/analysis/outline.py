@@ -276,6 +276,6 @@ def _work(value: Value) -> int | None:
     if any(each.type.is_varying for each in (value, *value.operands)):
         return None
     alone = Graph()
-    leaves = [alone.leaf("input", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
+    leaves = [alone.leaf(Role.INPUT, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
     alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)
     return flops(expand(alone), {BATCH: 1})

@@ -9,6 +9,7 @@ from netc.compiler.elaborate.expressions import constant
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 
 
 def bind(
@@ -37,7 +38,7 @@ def bind(
                     "E0302",
                     f"`{what}` has no argument `{name}`",
                     argument.name.span,
-                    hint=nearest(name, names) or f"it takes {', '.join(names)}",
+                    hint=nearest(name, names, Kind.ARGUMENT) or f"it takes {', '.join(names)}",
                 )
         if name in bound:
             fault(

@@ -28,7 +28,7 @@ def check_results(context: Context, file: syntax.File) -> None:
             "the model has no results",
             Span(file.source, 0, 0),
             "it has no output and no loss",
-            hint="output y = ...",
+            hint="`output y = ...`, and `loss mse(y, target)` without a `=` after `loss`",
         )
     live = context.graph.live()
     for value in context.graph.values():

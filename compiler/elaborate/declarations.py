@@ -16,11 +16,12 @@ from netc.compiler.model import ParameterInfo
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest_or_all
 from netc.dsl.printer import expression
+from netc.dsl.synonyms import Kind
 
 
 def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Scope) -> None:
     """Adds an input or a target to the model. Faults E0202 if there is one of this name."""
-    name, kind = statement.name, "input" if isinstance(statement, syntax.Input) else "target"
+    name, role = statement.name, Role.INPUT if isinstance(statement, syntax.Input) else Role.TARGET
     if name.text in context.declared:
         fault(
             "E0202",
@@ -32,8 +33,8 @@ def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Sc
     type_ = type_of(context, statement.type, scope, name.text)
     batched = type_ if type_.is_varying else Type(type_.dtype, (BATCH, *type_.dims), type_.classes)
     with context.graph.at(name.span):
-        scope.set(name.text, context.graph.leaf(kind, name.text, batched), name.span)
-    (context.inputs if kind == "input" else context.targets)[name.text] = batched
+        scope.set(name.text, context.graph.leaf(role, name.text, batched), name.span)
+    (context.inputs if role is Role.INPUT else context.targets)[name.text] = batched
 
 
 def define_layer(context: Context, item: syntax.Layer, scope: Scope) -> None:
@@ -113,7 +114,7 @@ def _new_parameter(context: Context, statement: syntax.Param, name: str, type_: 
     span = context.user_span(statement.name.span)
     context.parameters[name] = ParameterInfo(name, type_, initial, numbers, decay, span)
     with context.outermost.at(span):
-        return context.outermost.leaf("parameter", name, type_)
+        return context.outermost.leaf(Role.PARAMETER, name, type_)
 
 
 def _has_decay(statement: syntax.Param) -> bool:
@@ -154,7 +155,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     span = context.user_span(statement.name.span)
     context.states[name] = ParameterInfo(name, type_, initial, numbers, False, span)
     with context.graph.at(span):
-        scope.set(statement.name.text, context.graph.leaf("state", name, type_), statement.name.span)
+        scope.set(statement.name.text, context.graph.leaf(Role.STATE, name, type_), statement.name.span)
 
 
 def initialiser(
@@ -168,7 +169,12 @@ def initialiser(
     arguments = [argument.value for argument in node.arguments] if isinstance(node, syntax.Call) else []
     if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:
         name = function.text if isinstance(function, syntax.Name) else expression(node)
-        fault("E0504", f"there is no initialiser `{name}`", node.span, hint=nearest_or_all(name, INITIALISERS))
+        fault(
+            "E0504",
+            f"there is no initialiser `{name}`",
+            node.span,
+            hint=nearest_or_all(name, INITIALISERS, Kind.INITIALISER),
+        )
     count = INITIALISERS[function.text]
     if function.text == "constant":
         size = type_.dims[-1] if type_.dims else 1

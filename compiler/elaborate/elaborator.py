@@ -28,7 +28,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label
 from netc.dsl.source import Span
 
-ClassCount = Callable[[str, Mapping[str, Any], int, Span], int]
+ClassCount = Callable[[str, Mapping[str, Any], Span], int]
 
 
 def elaborate(
@@ -36,7 +36,7 @@ def elaborate(
 ) -> Model:
     """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults.
 
-    `class_count(field, lets, seed, span)` reads from the data how many classes a field has, for the `class(auto)` at
+    `class_count(field, lets, span)` reads from the data how many classes a field has, for the `class(auto)` at
     `span`.
     """
     context, train = examine(file, overrides, class_count)
@@ -76,8 +76,8 @@ def _examined(
     )
     context.graph.precision, context.freeze = train.precision, train.freeze
     if class_count is not None:
-        count, seed, lets = class_count, train.seed, constants_of(context)
-        context.class_count = lambda name, span: count(name, lets, seed, span)
+        count, lets = class_count, constants_of(context)
+        context.class_count = lambda name, span: count(name, lets, span)
     models = [item for item in file.items if isinstance(item, syntax.Model)]
     if models:
         body(context, models[0].body, Scope(context.globals), in_model=True)

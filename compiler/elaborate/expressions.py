@@ -21,6 +21,7 @@ from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
+from netc.dsl.synonyms import Kind
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
@@ -198,7 +199,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         f"unknown name `{node.text}`",
         node.span,
         "nothing of this name is defined before this line",
-        hint=nearest(node.text, names),
+        hint=nearest(node.text, names, Kind.VALUE),
     )
 
 

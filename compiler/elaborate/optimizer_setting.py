@@ -8,6 +8,7 @@ from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     **dict.fromkeys(("lr", "eps"), (lambda number: number > 0, "it must be above 0")),
@@ -33,7 +34,7 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
             "E0602",
             f"there is no optimizer `{name or function.span.text}`",
             function.span,
-            hint=nearest_or_all(name, OPTIMIZERS),
+            hint=nearest_or_all(name, OPTIMIZERS, Kind.OPTIMIZER),
         )
     parameters, numbers = OPTIMIZERS[name].numbers, default_numbers(name)
     assigned: set[str] = set()
@@ -46,7 +47,7 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
                 if key not in parameters
                 else f"`{key}` is given twice",
                 argument.span,
-                hint=nearest(key, parameters) or f"it takes {', '.join(parameters)}",
+                hint=nearest(key, parameters, Kind.ARGUMENT) or f"it takes {', '.join(parameters)}",
             )
         assigned.add(key)
         value = constant(argument.value)

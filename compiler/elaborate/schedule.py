@@ -12,6 +12,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.compiler.ir.value import apply
 from netc.dsl import syntax
@@ -30,7 +31,7 @@ def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     inner.graph.precision = "f64"
     scope = Scope(context.globals)
     for name in PROGRESS:
-        scope.set(name, inner.graph.leaf("input", name, Type("f64", (BATCH,))), node.span)
+        scope.set(name, inner.graph.leaf(Role.INPUT, name, Type("f64", (BATCH,))), node.span)
     node = _with_progress(node, scope)
     value = inner.as_value(evaluate(inner, node, scope), node.span)
     if value.type.sample or not value.type.is_float:

@@ -13,6 +13,7 @@ from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, St
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 
 INITIALISERS = {
     "zeros": 0,
@@ -53,7 +54,7 @@ def train_settings(
             names[name] = setting.name
             if name not in SETTINGS and name not in MOVING:
                 choices = [*SETTINGS, *MOVING]
-                hint = nearest(name, choices) or f"one of {', '.join(choices)}"
+                hint = nearest(name, choices, Kind.SETTING) or f"one of {', '.join(choices)}"
                 fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
             if name == "schedule" and (call := _call_of(setting.value, "plateau")) is not None:
                 values["plateau"] = _plateau(call, constant)

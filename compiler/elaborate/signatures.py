@@ -14,6 +14,7 @@ from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 
 
 def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str | None = None) -> Type:
@@ -84,7 +85,7 @@ def check_kind(node: syntax.TypeOf) -> None:
             "E0402",
             f"there is no type `{node.kind}`",
             node.span,
-            hint=nearest(node.kind, ("float", "bool", "class")) or "types are float, bool and class(n)",
+            hint=nearest(node.kind, ("float", "bool", "class"), Kind.TYPE) or "types are float, bool and class(n)",
         )
 
 

@@ -74,7 +74,7 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
     place = context.user_span(span)
     context.states[key] = ParameterInfo(key, type_, "ones", (), False, place, weights_of=name)
     with context.graph.at(place):
-        return context.graph.leaf("state", key, type_)
+        return context.graph.leaf(Role.STATE, key, type_)
 
 
 def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -91,7 +91,7 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place)
     context.graph.results[ResultKind.FITTED.named(name)] = value
     with context.graph.at(place):
-        return context.graph.leaf("state", name, value.type)
+        return context.graph.leaf(Role.STATE, name, value.type)
 
 
 def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

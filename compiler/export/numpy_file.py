@@ -11,7 +11,7 @@ from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.numpy_forms import FORMS, NUMPY_WORDS, bare
 from netc.compiler.export.numpy_frame import assembled, identifiers
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.export.writer import Rows, Writer, bounded_lengths
+from netc.compiler.export.writer import RowTerms, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
@@ -111,7 +111,7 @@ class _NumpyFile(Writer):
         self.arrays[name] = array
         return Term(f"_weights[{python_string(name)}]", _dtype_of(array))
 
-    def make_rows(self, dim: str, length: Term) -> Rows:
+    def make_rows(self, dim: str, length: Term) -> RowTerms:
         length = self.fresh("length", length)
         first = self.fresh("first", Term(f"np.cumsum({length.text}) - {length.text}", "i64"))
         sample = self.fresh("sample", Term(f"np.repeat(np.arange(len({length.text})), {length.text})", "i64"))

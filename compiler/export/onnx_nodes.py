@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.scalar import Term
-from netc.compiler.export.writer import Index, Rows, Writer
+from netc.compiler.export.writer import Index, RowTerms, Writer
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
@@ -183,7 +183,7 @@ class OnnxNodes(Writer):
     def constant_lengths(self, steps: int) -> Term:
         return self.node("Expand", [self.constant([steps], "i64").text, self.size(BATCH)], "i64")
 
-    def make_rows(self, dim: str, length: Term) -> Rows:
+    def make_rows(self, dim: str, length: Term) -> RowTerms:
         most = self.node("ReduceMax", [length.text], "i64", keepdims=0)
         steps = self.node("Range", [self.number(0, "i64").text, most.text, self.number(1, "i64").text], "i64")
         mask = self.node("Less", [steps.text, self.column(length).text], "bool")
@@ -205,7 +205,7 @@ class OnnxNodes(Writer):
             self.padded[x.text] = self._scattered(x, position, rows, type_.dims[1:], by_step=True)
         return self.padded[x.text]
 
-    def _scattered(self, x: Term, position: Term, rows: Rows, dims: Sequence[Dim], by_step: bool) -> str:
+    def _scattered(self, x: Term, position: Term, rows: RowTerms, dims: Sequence[Dim], by_step: bool) -> str:
         """Returns the name of [DIM, batch, *dims], or [batch, DIM, *dims] unless `by_step`: rows of x, zeros elsewhere.
 
         `position` is the index of each row in the flattened result.

@@ -68,7 +68,7 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowTerms:
     """The rows of a varying dimension.
 
     `length` is each sample's number of steps, `first` the row of its first step; `sample` and `step` say which sample
@@ -90,7 +90,7 @@ class Writer(ABC):
 
     def __init__(self, exported: Exported) -> None:
         self.exported = exported
-        self.rows_of: dict[str, Rows] = {}
+        self.rows_of: dict[str, RowTerms] = {}
         self.tables: dict[IndexTable, Term] = {}
 
     # ------------------------------------------------------------ what a subclass writes
@@ -116,7 +116,7 @@ class Writer(ABC):
         """Stores a parameter or state in the file."""
 
     @abstractmethod
-    def make_rows(self, dim: str, length: Term) -> Rows:
+    def make_rows(self, dim: str, length: Term) -> RowTerms:
         """Computes the rows of a varying dimension from the samples' lengths."""
 
     @abstractmethod
@@ -218,14 +218,14 @@ class Writer(ABC):
 
     # ------------------------------------------------------------ rows
 
-    def rows(self, dim: str) -> Rows:
+    def rows(self, dim: str) -> RowTerms:
         """Returns the rows of a varying dimension; the file computes them once."""
         if dim not in self.rows_of:
             self.rows_of[dim] = self.make_rows(dim, self.lengths(dim))
         return self.rows_of[dim]
 
-    def indexed(self, length: Term, first: Term, sample: Term, step: Term, most: Term) -> Rows:
-        return Rows(Index(self, length), Index(self, first), Index(self, sample), Index(self, step), most)
+    def indexed(self, length: Term, first: Term, sample: Term, step: Term, most: Term) -> RowTerms:
+        return RowTerms(Index(self, length), Index(self, first), Index(self, sample), Index(self, step), most)
 
     def lengths(self, dim: str) -> Term:
         """Returns the samples' lengths in a dimension, which may be an expression of other dimensions or a number."""
@@ -246,7 +246,7 @@ class Writer(ABC):
             self.tables[table] = self.kept("table", self.cast(index.term, "i32"))
         return self.tables[table]
 
-    def _plain(self, table: IndexTable, rows: Rows) -> Index:
+    def _plain(self, table: IndexTable, rows: RowTerms) -> Index:
         """Computes a table about one dimension (see compiler/ir/rows.py). The rank of a sample is its index."""
         match table.kind, table.size:
             case TableKind.LENGTH, _:
@@ -273,7 +273,7 @@ class Writer(ABC):
                 return first + ahead.minimum(last)
         raise AssertionError(f"no file has the table {table}")
 
-    def _of_other(self, kind: TableKind, which: Other, rows: Rows) -> Index:
+    def _of_other(self, kind: TableKind, which: Other, rows: RowTerms) -> Index:
         """Computes a table about another dimension, as compiler.ir.rows.Rows.of_other does."""
         other = self.rows(which.dim)
         at: Index = which.place(

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import networkx as nx
 
-from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, Nested
+from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Given, Named, Nested
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DTypeName, Type
@@ -105,9 +105,12 @@ class Graph:
         dtype = like.dtype if like.is_float or (like.dtype == "i32" and isinstance(number, int)) else "f64"
         return self.add("constant", (), Constant(number), Type(dtype))
 
-    def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
-        """Adds a leaf: a value that comes from outside the graph and is identified by its name."""
-        return self.add(kind, (), {"name": name, **attributes}, type_)
+    def leaf(self, role: Role, name: str, type_: Type, per: str | None = None) -> Value:
+        """Adds a leaf: a value that comes from outside the graph and is identified by its name.
+
+        `per` is for leaves that the runtime computes: see Given.
+        """
+        return self.add(role.value, (), Given(name, per) if role is Role.GIVEN else Named(name), type_)
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:

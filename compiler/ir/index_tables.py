@@ -146,7 +146,7 @@ class IndexTable:
 def table(graph: Builder, kind: TableKind, dim: str, size: int | None = None, other: Other | None = None) -> Value:
     """Adds the leaf of a table."""
     described = IndexTable(kind, dim, size, other)
-    return graph.leaf("given", str(described), described.type)
+    return graph.leaf(Role.GIVEN, str(described), described.type)
 
 
 def table_of(value: Value) -> IndexTable | None:

@@ -71,7 +71,7 @@ class Builder(Protocol):
 
     def constant(self, number: float, like: Type) -> "Value": ...
 
-    def leaf(self, kind: str, name: str, type_: Type) -> "Value": ...
+    def leaf(self, role: Role, name: str, type_: Type, per: str | None = None) -> "Value": ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +204,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class SpecialForm:
     """A kernel of a special form, for which compiler/lowering/ has a function."""
 
     form: Form
@@ -247,7 +247,7 @@ class Expansion:
     build: Callable[..., "Value"]
 
 
-KernelRule = Scalar | Fold | View | Kernel | Scatter | Custom | SplitMetric | Replaced | Expansion
+KernelRule = Scalar | Fold | View | SpecialForm | Scatter | Custom | SplitMetric | Replaced | Expansion
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # an operation is defined once, so identity says which it is
@@ -330,13 +330,13 @@ __all__ = [
     "Custom",
     "Expansion",
     "Fold",
-    "Kernel",
     "KernelRule",
     "Mismatch",
     "Operation",
     "Replaced",
     "Scalar",
     "Scatter",
+    "SpecialForm",
     "SplitMetric",
     "Surroundings",
     "Value",

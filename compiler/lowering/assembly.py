@@ -24,23 +24,23 @@ _FEW_PARTS = 8  # operands of a `concat` that one loop copies
 def concat(lowering: Lowering, value: Value) -> None:
     """Copies the operands side by side: in one loop if they are few and of one shape, else one after another."""
     axis, target, start = value.attributes_as(Axis).axis, lowering.output(value), 0
-    places = []
+    views = []
     for operand in value.operands:
-        places.append(replace(target, offset=target.offset + start * target.strides[axis]))
+        views.append(replace(target, offset=target.offset + start * target.strides[axis]))
         start += fixed_size(operand.type.dims[axis])
-    if len({operand.type.dims for operand in value.operands}) == 1 and len(places) <= _FEW_PARTS:
+    if len({operand.type.dims for operand in value.operands}) == 1 and len(views) <= _FEW_PARTS:
         loop = Loop(lowering, value.operands[0].type.dims)
         names = [loop.operand(operand) for operand in value.operands]
-        loop.emit([(name, value, place) for name, place in zip(names, places, strict=True)])
+        loop.emit([(name, value, view) for name, view in zip(names, views, strict=True)])
         return
-    for operand, place in zip(value.operands, places, strict=True):
-        write_part(lowering, value, operand, place)
+    for operand, view in zip(value.operands, views, strict=True):
+        write_part(lowering, value, operand, view)
 
 
 @lowers(Form.PAD)
 def pad(lowering: Lowering, value: Value) -> None:
     """Writes the padding and the operand inside of it, unless the operand's producer wrote both (padding.py)."""
-    if value in lowering.places:
+    if value in lowering.views:
         return
     buffer = lowering.output(value).buffer
     assert buffer is not None

@@ -18,7 +18,7 @@ from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
-from netc.compiler.program.tasks import Buffer, Place, Tasks, all_of
+from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
 
 
@@ -26,7 +26,7 @@ from netc.compiler.targets.machine import Machine
 class Bindings:
     """The memory around the body of a scan: its leaves, its carries between steps, and the rows that it yields."""
 
-    leaves: dict[str, Place]
+    leaves: dict[str, StridedView]
     carries: dict[str, Buffer]
     yields: dict[Result, Buffer]
 
@@ -48,7 +48,7 @@ class Lowering:
         self.fusion: Fusion = fuse(graph)
         self.roots = set(graph.results.values())
         self.padded_forms = padded_forms(graph, self.fusion)
-        self.places: dict[Value, Place] = {}
+        self.views: dict[Value, StridedView] = {}
         self.tables: dict[Value, Buffer] = {}  # inputs whose rows have not been gathered yet
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
         self.leaf_of: dict[str, Value] = {}
@@ -74,7 +74,7 @@ class Lowering:
         name = value.name
         self.leaf_of[name] = value
         if name in self.bindings.leaves:
-            self.places[value] = self.bindings.leaves[name]
+            self.views[value] = self.bindings.leaves[name]
             if name in self.bindings.carries:
                 self.program.leaves[name] = self.bindings.carries[name]
             return
@@ -84,7 +84,7 @@ class Lowering:
         if value.type.is_batched and table_of(value) is None:
             self.tables[value] = buffer  # its rows are gathered where they are read first
         else:
-            self.places[value] = Place(buffer, contiguous(value.type.dims))
+            self.views[value] = StridedView(buffer, contiguous(value.type.dims))
 
     def memory_of(self, name: str, value: Value) -> Buffer:
         """The memory of a parameter, a state or a carry, whether or not anything reads its old value."""
@@ -102,48 +102,48 @@ class Lowering:
 
     # -------------------------------------------------------------- where values are read
 
-    def read(self, value: Value) -> Place:
-        """Returns a place to read a value from.
+    def read(self, value: Value) -> StridedView:
+        """Returns the view through which a value is read.
 
         Constants are written to memory; what strides cannot describe is copied.
         """
-        if value not in self.places:
+        if value not in self.views:
             if value in self.tables:
-                self.places[value] = gather_rows(self, value)
+                self.views[value] = gather_rows(self, value)
             elif value.role is Role.CONSTANT:
                 buffer = Buffer(value.type)
                 fill(self, value, value.attributes_as(Constant).value, all_of(buffer))
-                self.places[value] = all_of(buffer)
+                self.views[value] = all_of(buffer)
             else:
-                self.places[value] = self._view(value)
-        return self.places[value]
+                self.views[value] = self._view(value)
+        return self.views[value]
 
-    def _view(self, value: Value) -> Place:
+    def _view(self, value: Value) -> StridedView:
         """Returns the operand's memory with the strides of the view, or a copy if no strides describe it."""
         lower = value.lowered_as(View)
         (operand,) = value.operands
-        place = self.read(operand)
-        layout = lower.layout(place.strides, value.type, operand.type, **value.keywords)
+        view = self.read(operand)
+        layout = lower.layout(view.strides, value.type, operand.type, **value.keywords)
         if layout is None:
             buffer = Buffer(operand.type)
             copy(self, operand, buffer)
-            return Place(buffer, contiguous(value.type.dims))
-        return Place(place.buffer, layout.strides, place.offset + layout.offset)
+            return StridedView(buffer, contiguous(value.type.dims))
+        return StridedView(view.buffer, layout.strides, view.offset + layout.offset)
 
     def fills(self, value: Value, buffer: Buffer) -> bool:
         """Whether a value lies in a buffer, in row-major order, and the buffer holds nothing else."""
-        place = self.places.get(value)
+        view = self.views.get(value)
         return (
-            place is not None
-            and place.buffer is buffer
+            view is not None
+            and view.buffer is buffer
             and buffer.type.dims == value.type.dims
-            and place.strides == contiguous(value.type.dims)
-            and place.offset == 0
+            and view.strides == contiguous(value.type.dims)
+            and view.offset == 0
         )
 
     # -------------------------------------------------------------- where values are written
 
-    def output(self, value: Value) -> Place:
+    def output(self, value: Value) -> StridedView:
         """Returns where a value is written, and records it: usually a new buffer.
 
         A value that is padded later is written inside of its padded form (padding.py). The next value of a parameter
@@ -158,8 +158,8 @@ class Lowering:
             buffer = self.stacks[value].pop(0)
         else:
             buffer = Buffer(value.type)
-        self.places[value] = all_of(buffer)
-        return self.places[value]
+        self.views[value] = all_of(buffer)
+        return self.views[value]
 
     def strides_of(self, value: Value) -> tuple[int, ...]:
         """The strides with which `output` will write a value."""
@@ -167,13 +167,13 @@ class Lowering:
             return inside_of(self.padded_forms[value]).strides
         return contiguous(value.type.dims)
 
-    def _inside_padding(self, value: Value, padded: Value) -> Place:
-        """Makes a buffer for the padded form of a value, writes the padding, and returns the place inside of it."""
+    def _inside_padding(self, value: Value, padded: Value) -> StridedView:
+        """Makes a buffer for the padded form of a value, writes the padding, and returns the view of its inside."""
         buffer = Buffer(padded.type)
-        self.places[padded] = all_of(buffer)
-        self.places[value] = replace(inside_of(padded), buffer=buffer)
+        self.views[padded] = all_of(buffer)
+        self.views[value] = replace(inside_of(padded), buffer=buffer)
         write_padding(self, padded, buffer)
-        return self.places[value]
+        return self.views[value]
 
     def _may_replace(self, value: Value, name: str) -> bool:
         """Whether readers of the old value run before `value` is written, or read each element before its write."""

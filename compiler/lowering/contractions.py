@@ -12,7 +12,7 @@ from netc.compiler.lowering.products import Views, product_task
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.scalars import Binary, Name
-from netc.compiler.program.tasks import Buffer, Place
+from netc.compiler.program.tasks import Buffer, StridedView
 
 
 @lowers(Form.CONTRACTION)
@@ -40,7 +40,7 @@ def _product(lowering: Lowering, einsum: Value) -> None:
 def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
     a, b = (lowering.read(operand) for operand in einsum.operands)
     shards = shards_of(einsum)
-    target = Place(shards, contiguous(einsum.type.dims))
+    target = StridedView(shards, contiguous(einsum.type.dims))
     views = Views(a, b, None, target.strides, lambda: target)
     task = product_task(einsum, einsum, views, lowering.machine, in_shards=True)
     if task is not None:
@@ -64,8 +64,8 @@ def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
     contraction(lowering, einsum)
     loop = Loop(lowering, value.type.dims)
     term = loop.operand(start)
-    place = lowering.read(einsum)
-    line = loop.add(Binary("+", Name(term), Name(loop.load(place, value.type, place.strides))))
+    view = lowering.read(einsum)
+    line = loop.add(Binary("+", Name(term), Name(loop.load(view, value.type, view.strides))))
     loop.emit([(line, value, lowering.output(value))])
 
 
@@ -78,8 +78,8 @@ def _multiply_and_add(lowering: Lowering, value: Value, shards: Buffer | None = 
     loop = Loop(lowering, tuple(sizes[letter] for letter in letters), folded, shards is not None)
     names = []
     for indices, operand in zip(inputs.split(","), value.operands, strict=True):
-        place = lowering.read(operand)
-        strides = dict(zip(indices, place.strides, strict=True))
-        names.append(loop.load(place, operand.type, tuple(strides.get(letter, 0) for letter in letters)))
-    target = Place(shards, contiguous(value.type.dims)) if shards is not None else lowering.output(value)
+        view = lowering.read(operand)
+        strides = dict(zip(indices, view.strides, strict=True))
+        names.append(loop.load(view, operand.type, tuple(strides.get(letter, 0) for letter in letters)))
+    target = StridedView(shards, contiguous(value.type.dims)) if shards is not None else lowering.output(value)
     loop.emit([(loop.add(Binary("*", Name(names[0]), Name(names[1]))), value, target)])

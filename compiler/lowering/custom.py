@@ -7,9 +7,9 @@ from netc.compiler.ir.value import Custom, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.program.kernels import Array, CustomKernel
+from netc.compiler.program.kernels import ArrayArgument, CustomKernel
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import Buffer, Place, Pointer, Task, all_of, buffer_numbers
+from netc.compiler.program.tasks import Buffer, Pointer, StridedView, Task, all_of, buffer_numbers
 
 
 @lowers(Form.CUSTOM)
@@ -18,8 +18,8 @@ def custom(lowering: Lowering, value: Value) -> None:
     lower = value.lowered_as(Custom)
     result = lowering.output(value)
     assert result.buffer is not None
-    places = [result, *(_in_memory(lowering, operand) for operand in value.operands)]
-    arrays, pointers = _arguments(places, (value, *value.operands))
+    views = [result, *(_in_memory(lowering, operand) for operand in value.operands)]
+    arrays, pointers = _arguments(views, (value, *value.operands))
     is_batched = value.type.is_batched
     kernel = CustomKernel(value.operation, lower.function, arrays, tuple(value.keywords.items()), is_batched)
     counts = (Count(1, "rows"),) if is_batched else ()
@@ -27,25 +27,29 @@ def custom(lowering: Lowering, value: Value) -> None:
     lowering.program.tasks.append(Task(kernel, pointers, counts, frozenset({result.buffer}), axis, (value,)))
 
 
-def _in_memory(lowering: Lowering, operand: Value) -> Place:
-    """Returns a place with a buffer to read an operand from: a range, which has no memory, is copied into one."""
-    place = lowering.read(operand)
-    if place.buffer is not None:
-        return place
+def _in_memory(lowering: Lowering, operand: Value) -> StridedView:
+    """Returns a view of an operand in a buffer: a range, which has no memory, is copied into one."""
+    view = lowering.read(operand)
+    if view.buffer is not None:
+        return view
     buffer = Buffer(operand.type)
     copy(lowering, operand, buffer)
     return all_of(buffer)
 
 
-def _arguments(places: Sequence[Place], values: Sequence[Value]) -> tuple[tuple[Array, ...], tuple[Pointer, ...]]:
+def _arguments(
+    views: Sequence[StridedView], values: Sequence[Value]
+) -> tuple[tuple[ArrayArgument, ...], tuple[Pointer, ...]]:
     """Returns the arrays of one sample and their pointers."""
     pointers = []
-    for place, value in zip(places, values, strict=True):
-        assert place.buffer is not None
-        pointers.append(Pointer(place.buffer, place.offset, place.strides[0] if value.type.lead else 0))
+    for view, value in zip(views, values, strict=True):
+        assert view.buffer is not None
+        pointers.append(Pointer(view.buffer, view.offset, view.strides[0] if value.type.lead else 0))
     arrays = []
-    for number, (buffer, place, value) in enumerate(zip(buffer_numbers(pointers), places, values, strict=True)):
+    for number, (buffer, view, value) in enumerate(zip(buffer_numbers(pointers), views, values, strict=True)):
         lead = value.type.lead
         shape = tuple(int(dim) for dim in value.type.dims[lead:])
-        arrays.append(Array(number, buffer, value.type.dtype, shape, place.strides[lead:], pointers[number].lead))
+        arrays.append(
+            ArrayArgument(number, buffer, value.type.dtype, shape, view.strides[lead:], pointers[number].lead)
+        )
     return tuple(arrays), tuple(pointers)

@@ -6,7 +6,7 @@ from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import Unit
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
-from netc.compiler.program.tasks import Place, all_of
+from netc.compiler.program.tasks import StridedView, all_of
 
 
 def lower_loop(lowering: Lowering, unit: Unit) -> None:
@@ -32,7 +32,7 @@ def _fold_in_shards(lowering: Lowering, unit: Unit) -> None:
     assert unit.space is not None
     loop = Loop(lowering, unit.space, unit.folded, in_shards=True)
     shards = [(loop.member(member), member, shards_of(member)) for member in unit.values]
-    loop.emit([(line, value, Place(buffer, contiguous(value.type.dims))) for line, value, buffer in shards])
+    loop.emit([(line, value, StridedView(buffer, contiguous(value.type.dims))) for line, value, buffer in shards])
     for _, value, buffer in shards:
         fold_shards(lowering, value, buffer)
 

@@ -16,9 +16,9 @@ def gather(lowering: Lowering, value: Value) -> None:
     table, index = value.operands
     loop = Loop(lowering, value.type.dims)
     row = _load_index(lowering, loop, index)
-    place = lowering.read(table)
-    strides = (0,) * index.type.rank + place.strides[1:]
-    line = loop.load(place, table.type, strides, indirect=(row, place.strides[0]))
+    view = lowering.read(table)
+    strides = (0,) * index.type.rank + view.strides[1:]
+    line = loop.load(view, table.type, strides, indirect=(row, view.strides[0]))
     loop.emit([(line, value, lowering.output(value))])
 
 
@@ -37,5 +37,5 @@ def scatter(lowering: Lowering, value: Value) -> None:
 
 def _load_index(lowering: Lowering, loop: Loop, index: Value) -> str:
     """Returns the name of the index at a point of a loop whose first axes are those of the index."""
-    place = lowering.read(index)
-    return loop.load(place, index.type, place.strides + (0,) * (len(loop.space) - index.type.rank))
+    view = lowering.read(index)
+    return loop.load(view, index.type, view.strides + (0,) * (len(loop.space) - index.type.rank))

@@ -15,11 +15,11 @@ from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
 from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, buffer_numbers
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task, Tasks, buffer_numbers
 
 
-class Places(Protocol):
-    """The parts of lowering that a loop uses, to find where values are.
+class LoopContext(Protocol):
+    """The parts of lowering that a loop uses, to find the memory of values.
 
     `tables` are inputs whose rows have not been gathered yet.
     """
@@ -30,7 +30,7 @@ class Places(Protocol):
 
     def order_of(self, value: Value) -> Buffer: ...
 
-    def read(self, value: Value) -> Place: ...
+    def read(self, value: Value) -> StridedView: ...
 
 
 class _Gathered:
@@ -58,7 +58,7 @@ class Loop:
     """
 
     def __init__(
-        self, lowering: Places, space: tuple[Dim, ...], folded: tuple[int, ...] = (), in_shards: bool = False
+        self, lowering: LoopContext, space: tuple[Dim, ...], folded: tuple[int, ...] = (), in_shards: bool = False
     ) -> None:
         self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
         kept = [axis for axis in range(len(space)) if axis not in folded]
@@ -87,12 +87,14 @@ class Loop:
             self.pointers.append(pointer)
         return self.numbers[pointer]
 
-    def load(self, place: Place, type_: Type, strides: tuple[int, ...], indirect: tuple[str, int] | None = None) -> str:
-        if place.buffer is None:
+    def load(
+        self, view: StridedView, type_: Type, strides: tuple[int, ...], indirect: tuple[str, int] | None = None
+    ) -> str:
+        if view.buffer is None:
             # A range counts from the beginning of the loop, so rows of it cannot be done alone.
             self.is_whole |= self.lead is not None and strides[self.lead] != 0
             return self.add(Access(None, type_.dtype, strides))
-        return self.add(Access(self.pointer(place.buffer, place.offset, strides), type_.dtype, strides, indirect))
+        return self.add(Access(self.pointer(view.buffer, view.offset, strides), type_.dtype, strides, indirect))
 
     def operand(self, value: Value) -> str:
         """Returns the name of an operand's element, which is computed here, a literal or loaded."""
@@ -109,16 +111,16 @@ class Loop:
             and value.type.dims == self.space
         ):
             return self.row(value)
-        place = self.lowering.read(value)
-        return self.load(place, value.type, broadcast(place.strides, value.type.dims, self.space))
+        view = self.lowering.read(value)
+        return self.load(view, value.type, broadcast(view.strides, value.type.dims, self.space))
 
     def row(self, value: Value) -> str:
         """Returns the name of an input's element, loaded from its table at the row that the order names."""
         strides = contiguous(value.type.dims)
         order = self.lowering.order_of(value)
-        row = self.load(Place(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
-        place = Place(self.lowering.tables[value], strides)
-        return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
+        row = self.load(StridedView(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
+        view = StridedView(self.lowering.tables[value], strides)
+        return self.load(view, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
 
     def compute(self, value: Value) -> str:
         """Adds the line of a value, after those of the inlined values that it needs, each once. Returns its name.
@@ -171,14 +173,14 @@ class Loop:
 
     def emit(
         self,
-        outputs: Sequence[tuple[str, Value, Place]],
+        outputs: Sequence[tuple[str, Value, StridedView]],
         indirect: tuple[str, int] | None = None,
         argmax: bool = False,
         combine: str | None = None,
     ) -> None:
-        """Adds the task of this loop, which writes each output to its place.
+        """Adds the task of this loop, which writes each output through its view.
 
-        The strides of a place are those of the axes that are not folded. With `indirect` they are those of all axes,
+        The strides of a view are those of the axes that are not folded. With `indirect` they are those of all axes,
         and `combine`, an expression of a and b, says how the one in memory is combined with a value.
         """
         stores = []
@@ -186,14 +188,14 @@ class Loop:
             self.lead = None
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
             self.numbers = {pointer: number for number, pointer in reversed([*enumerate(self.pointers)])}
-        for line, value, place in outputs:
-            assert place.buffer is not None
+        for line, value, view in outputs:
+            assert view.buffer is not None
             fold = None if argmax else self._reduction(value)
-            kept = iter(place.strides)
+            kept = iter(view.strides)
             is_reduced = fold is not None or argmax
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
-            target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
+            target = Access(self.pointer(view.buffer, view.offset, walk, shard), value.type.dtype, walk, indirect)
             stores.append(Output(line, target, fold))
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
@@ -213,7 +215,7 @@ class Loop:
                 nest,
                 tuple(self.pointers),
                 counts,
-                frozenset(place.buffer for _, _, place in outputs if place.buffer is not None),
+                frozenset(view.buffer for _, _, view in outputs if view.buffer is not None),
                 SHARDS if self.in_shards else None if self.lead is None else self.space[self.lead],
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )

@@ -14,10 +14,10 @@ from netc.compiler.ir.types import fixed_size
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.fuse import Fusion
-from netc.compiler.lowering.loop import Places
+from netc.compiler.lowering.loop import LoopContext
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad, pad
-from netc.compiler.program.tasks import Buffer, Place, all_of
+from netc.compiler.program.tasks import Buffer, StridedView, all_of
 
 
 def padded_forms(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
@@ -42,30 +42,30 @@ def _writes_anywhere(value: Value) -> bool:
     )
 
 
-def inside_of(padded: Value) -> Place:
-    """Returns the place of the operand inside of a padded value; its buffer is not set."""
+def inside_of(padded: Value) -> StridedView:
+    """Returns the view of the operand inside of a padded value; its buffer is not set."""
     strides, offset = list(contiguous(padded.type.dims)), 0
     pad = padded.attributes_as(Pad)
     for axis, first, apart in zip(pad.axes, pad.before, pad.step, strict=True):
         offset += first * strides[axis]
         strides[axis] *= apart
-    return Place(None, tuple(strides), offset)
+    return StridedView(None, tuple(strides), offset)
 
 
-def write_padding(lowering: Places, padded: Value, buffer: Buffer) -> None:
+def write_padding(lowering: LoopContext, padded: Value, buffer: Buffer) -> None:
     """Writes the padding around the operand of a padded value.
 
     If there are gaps between the rows of the operand, the whole buffer is filled.
     """
-    pad, place, dims = padded.attributes_as(Pad), all_of(buffer), list(padded.type.dims)
+    pad, view, dims = padded.attributes_as(Pad), all_of(buffer), list(padded.type.dims)
     if any(apart != 1 for apart in pad.step):
-        fill(lowering, padded, pad.fill, place)
+        fill(lowering, padded, pad.fill, view)
         return
     for axis, first, last in zip(pad.axes, pad.before, pad.after, strict=True):
-        size, stride = fixed_size(dims[axis]), place.strides[axis]
+        size, stride = fixed_size(dims[axis]), view.strides[axis]
         for start, count in ((0, first), (size - last, last)):
             if count:
                 dims[axis] = count
-                fill(lowering, padded, pad.fill, replace(place, offset=place.offset + start * stride), tuple(dims))
+                fill(lowering, padded, pad.fill, replace(view, offset=view.offset + start * stride), tuple(dims))
         dims[axis] = size - first - last
-        place = replace(place, offset=place.offset + first * stride)
+        view = replace(view, offset=view.offset + first * stride)

@@ -1,8 +1,8 @@
-"""A product by named indices -> a call of the register tile, if indices and strides allow it.
+"""Lowers a product by named indices (an einsum) to a call of the register tile, if its indices and strides allow it.
 
-Each index is one of: rows (left and result), columns (right and result), depth (both operands alone), both (all
-three). The tile takes one of each, and two more of depth, with three loops around it; neighbouring indices that all
-operands walk as one count as one.
+There are four kinds of indices. Rows are in the left operand and the result, columns in the right operand and the
+result, depth in the operands alone, and the fourth kind in all three. The tile takes one index of each kind and two
+more of depth, and has three loops around it. Neighbouring indices that all operands walk as one count as one.
 """
 
 import math
@@ -15,7 +15,7 @@ from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
 from netc.compiler.targets.machine import STRIP, Machine
 
 _FEW_COLUMNS = 2
@@ -26,18 +26,18 @@ _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Where a product reads its operands `a` and `b` and the value that it starts from, and where it writes its result.
+    """The views through which a product reads its operands `a` and `b` and its starting value, and writes its result.
 
     `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
-    place of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that place has
+    view of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that view has
     one result for each shard, along a first axis.
     """
 
-    a: Place
-    b: Place
-    start: Place | None
+    a: StridedView
+    b: StridedView
+    start: StridedView | None
     strides: tuple[int, ...]
-    output: Callable[[], Place]
+    output: Callable[[], StridedView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +172,9 @@ def _product(
     )
 
 
-def _pointer(place: Place, lead: int) -> Pointer:
-    assert place.buffer is not None
-    return Pointer(place.buffer, place.offset, lead)
+def _pointer(view: StridedView, lead: int) -> Pointer:
+    assert view.buffer is not None
+    return Pointer(view.buffer, view.offset, lead)
 
 
 def _grain(indices: _Indices, lead: str, nest: _Nest, tile_rows: int, tile_columns: int) -> int:

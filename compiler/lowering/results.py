@@ -11,17 +11,17 @@ from netc.compiler.program.tasks import Buffer, all_of
 
 def stack_rows(lowering: Lowering, value: Value) -> None:
     """Copies a value into the buffers that stack its rows, unless its own task wrote it there."""
-    place = lowering.places.get(value)
+    view = lowering.views.get(value)
     for buffer in lowering.stacks[value]:
-        if place is None or place.buffer is not buffer:
+        if view is None or view.buffer is not buffer:
             copy(lowering, value, buffer)
     lowering.stacks[value] = []
 
 
 def result_buffer(lowering: Lowering, value: Value, name: str) -> Buffer:
     """Returns the buffer that holds a whole result in row-major order; a view or leaf is copied into a new one."""
-    place = lowering.places.get(value)
-    buffer = place.buffer if place is not None else None
+    view = lowering.views.get(value)
+    buffer = view.buffer if view is not None else None
     is_own = buffer is not None and buffer.kind == "temporary" and value not in lowering.leaf_of.values()
     if buffer is not None and is_own and lowering.fills(value, buffer):
         buffer.kind, buffer.name = "result", name
@@ -52,7 +52,7 @@ def write_updates(lowering: Lowering) -> None:
             target, value = next(iter(pending.items()))
             aside = Buffer(value.type)
             copy(lowering, value, aside)
-            lowering.places[value] = all_of(aside)
+            lowering.views[value] = all_of(aside)
             sources.update({other: aside for other, same in pending.items() if same is value})
 
 

@@ -34,7 +34,7 @@ def scan(lowering: Lowering, value: Value) -> None:
         lowering.program.tasks.append(replace(task, walk=walk))
     for part in lowering.fusion.users[value]:
         result = part.attributes_as(Part).result
-        lowering.places[part] = all_of(yields[result] if result in yields else carries[_carry(result.number)])
+        lowering.views[part] = all_of(yields[result] if result in yields else carries[_carry(result.number)])
 
 
 def _carry(number: int) -> str:

@@ -16,14 +16,14 @@ from netc.compiler.program.tasks import Buffer, all_of
 def to_steps(lowering: Lowering, value: Value) -> None:
     """Gathers the steps of all samples, row after row."""
     x, index = value.operands
-    place = lowering.read(x)
-    if place.strides[0] != place.strides[1] * int(x.type.dims[1]):
+    view = lowering.read(x)
+    if view.strides[0] != view.strides[1] * int(x.type.dims[1]):
         buffer = Buffer(x.type)
         copy(lowering, x, buffer)
-        place = all_of(buffer)
+        view = all_of(buffer)
     loop = Loop(lowering, value.type.dims)
     step = loop.load(lowering.read(index), index.type, (1,) + (0,) * (value.type.rank - 1))
-    line = loop.load(place, x.type, (0, *place.strides[2:]), indirect=(step, place.strides[1]))
+    line = loop.load(view, x.type, (0, *view.strides[2:]), indirect=(step, view.strides[1]))
     loop.emit([(line, value, lowering.output(value))])
 
 

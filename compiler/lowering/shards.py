@@ -11,7 +11,7 @@ from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.value import OPERATIONS, Fold, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Place
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer, StridedView
 from netc.compiler.targets.machine import LINE
 
 
@@ -45,4 +45,4 @@ def fold_shards(lowering: Lowering, value: Value, shards: Buffer) -> None:
     """Combines the results of all shards, in the order of the shards."""
     loop = Loop(lowering, shards.type.dims, (0,))
     strides = contiguous(shards.type.dims)
-    loop.emit([(loop.load(Place(shards, strides), value.type, strides), value, lowering.output(value))])
+    loop.emit([(loop.load(StridedView(shards, strides), value.type, strides), value, lowering.output(value))])

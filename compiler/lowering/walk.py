@@ -3,13 +3,13 @@
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Custom, Kernel, Scatter, Value
+from netc.compiler.ir.value import OPERATIONS, Custom, Scatter, SpecialForm, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.elementwise import lower_loop
 from netc.compiler.lowering.forms import LOWERED
 from netc.compiler.lowering.fuse import Unit
 from netc.compiler.lowering.results import result_buffer, stack_rows, write_updates
-from netc.compiler.program.tasks import Place, Tasks
+from netc.compiler.program.tasks import StridedView, Tasks
 
 
 def run(lowering: Lowering) -> Tasks:
@@ -18,7 +18,7 @@ def run(lowering: Lowering) -> Tasks:
         if value.name:
             lowering.add_leaf(value)
         elif value.role is Role.RANGE:
-            lowering.places[value] = Place(None, (1,))
+            lowering.views[value] = StridedView(None, (1,))
     for value in lowering.stacks:  # a carry is yielded as it was, before the step writes the next one
         if lowering.is_carry(value):
             stack_rows(lowering, value)
@@ -46,5 +46,5 @@ def _form_of(lowering: Lowering, value: Value) -> Form:
     if value in lowering.fusion.starts:
         return Form.CONTRACTION
     lower = OPERATIONS[value.operation].lower
-    assert isinstance(lower, Kernel | Scatter | Custom), f"{value} has no kernel at {value.span}"
+    assert isinstance(lower, SpecialForm | Scatter | Custom), f"{value} has no kernel at {value.span}"
     return lower.form

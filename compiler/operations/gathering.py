@@ -8,11 +8,11 @@ import numpy as np
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import Dim, Mismatch, Type, size_of
-from netc.compiler.ir.value import Kernel, Operation, Scatter, Value, apply, register
+from netc.compiler.ir.value import Operation, Scatter, SpecialForm, Value, apply, register
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Attributes):
+class RowCount(Attributes):
     """The number of rows of the result."""
 
     rows: Dim
@@ -30,7 +30,7 @@ gather = register(
         "table[index]: a row of the table for each index.",
         attributes=Attributes,
         type=_gather_type,
-        lower=Kernel(Form.GATHER),
+        lower=SpecialForm(Form.GATHER),
         arguments={"table": "value", "index": "value"},
         reference=lambda table, index: table[index],
         examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
@@ -43,7 +43,7 @@ scatter_add = register(
         "scatter_add",
         "Adds each row of x to the row of the result with its index: the gradient of gather.",
         takes_sizes=True,
-        attributes=Rows,
+        attributes=RowCount,
         lower=Scatter("0", "a + b"),
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
@@ -72,7 +72,7 @@ segment_max = register(
         "segment_max",
         "For each index, the largest of the rows of x with that index; -inf if there is none.",
         takes_sizes=True,
-        attributes=Rows,
+        attributes=RowCount,
         lower=Scatter("-inf", "a if a >= b or a != a else b"),
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),

@@ -13,7 +13,7 @@ from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
-from netc.compiler.ir.value import Expansion, Kernel, Operation, Value, apply, register
+from netc.compiler.ir.value import Expansion, Operation, SpecialForm, Value, apply, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ einsum = register(
         role=Role.CONTRACTION,
         attributes=Subscripts,
         type=einsum_type,
-        lower=Kernel(Form.CONTRACTION),
+        lower=SpecialForm(Form.CONTRACTION),
         is_callable=False,
         reference=lambda x, y, subscripts: np.einsum(subscripts, x, y, optimize=True),
         gradient=_gradient,

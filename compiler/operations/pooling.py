@@ -13,7 +13,7 @@ from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, fixed_size
-from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
+from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, SpecialForm, Value, apply, register
 from netc.compiler.operations.window import (
     Pads,
     Pair,
@@ -81,7 +81,7 @@ interleave = register(
         attributes=Interleave,
         type=_interleave_type,
         reference=_interleave_reference,
-        lower=Kernel(Form.INTERLEAVE),
+        lower=SpecialForm(Form.INTERLEAVE),
         is_callable=False,
         gradient=_interleave_gradient,
         examples=(((("f64[batch, 3, 2, 5]"),) * 6, {"size": (2, 3)}),),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.attributes import Attributes, ElementType, Given
+from netc.compiler.ir.attributes import Attributes, ElementType
 from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
@@ -79,7 +79,7 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     """
     graph, rows = like.graph, like.type.rows
     sample = tuple(int(dim) for dim in (like.type.dims if rows is None else like.type.dims[1:]))
-    keys = graph.add("given", (), Given(str(SuppliedKind.RANDOM.named(stream))), Type("i32", (2,)))
+    keys = graph.leaf(Role.GIVEN, str(SuppliedKind.RANDOM.named(stream)), Type("i32", (2,)))
     first, second = (apply("reshape", apply("slice", keys, axis=0, start=i, stop=i + 1), dims=()) for i in range(2))
     if is_second:
         first, second = second, first
@@ -87,7 +87,7 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     element = apply("reshape", graph.add("arange", (), {"n": n}, Type("i32", (n,))), dims=sample)
     row = apply("scramble", first, second)
     if rows is not None:
-        number = graph.add("given", (), Given(str(SuppliedKind.SAMPLES.named())), Type("i32", (BATCH,)))
+        number = graph.leaf(Role.GIVEN, str(SuppliedKind.SAMPLES.named()), Type("i32", (BATCH,)))
         row = apply("scramble", apply("scramble", number, first), second)
         if rows != BATCH:
             row = apply(

@@ -12,7 +12,7 @@ import numpy as np
 from netc.compiler.ir.attributes import Dims, Over
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import Bounded, Dim, Type
-from netc.compiler.ir.value import Expansion, Fold, Kernel, Operation, Value, apply, register
+from netc.compiler.ir.value import Expansion, Fold, Operation, SpecialForm, Value, apply, register
 
 Axes = tuple[int, ...]
 
@@ -125,7 +125,7 @@ argmax = register(
         attributes=Over,
         type=_argmax_type,
         reference=lambda x, over: np.argmax(x, axis=over[0]).astype(np.int32),
-        lower=Kernel(Form.ARGMAX),
+        lower=SpecialForm(Form.ARGMAX),
         arguments={"x": "value", "over": "axis"},
         examples=((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 3, 5]",), {"over": (1,)})),
     )

@@ -23,7 +23,7 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, table
 from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
-from netc.compiler.ir.value import Builder, Kernel, Operation, Value, View, apply, register
+from netc.compiler.ir.value import Builder, Operation, SpecialForm, Value, View, apply, register
 
 Array = np.ndarray[Any, Any]
 
@@ -64,7 +64,7 @@ def _parse_slot(name: str) -> Slot | None:
 
 def add_leaf(body: Builder, slot: Slot, type_: Type) -> Value:
     """Adds the leaf of a slot to the body of a scan."""
-    return body.leaf("given", str(slot), type_)
+    return body.leaf(Role.GIVEN, str(slot), type_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ register(
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
         reference=_no_reference,
-        lower=Kernel(Form.SCAN),
+        lower=SpecialForm(Form.SCAN),
         is_callable=False,
     )
 )
@@ -270,7 +270,7 @@ pack = register(
         attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
-        lower=Kernel(Form.TO_STEPS),
+        lower=SpecialForm(Form.TO_STEPS),
         gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
         is_callable=False,
     )
@@ -283,7 +283,7 @@ unpack = register(
         attributes=StoredSteps,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_steps_reference,
-        lower=Kernel(Form.FROM_STEPS),
+        lower=SpecialForm(Form.FROM_STEPS),
         gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
         is_callable=False,
     )

@@ -64,12 +64,12 @@ class _Backward:
         for key, gradient in self.part_gradients.items():
             if key.kind is ResultKind.YIELD:
                 result = self.joint.results[key]
-                leaf = self.joint.leaf("given", f"g.{key}", result.type)
+                leaf = self.joint.leaf(Role.GIVEN, f"g.{key}", result.type)
                 self.sequences[leaf] = gradient
                 self.add_seed(result, leaf)
         self.carried: list[Value | None] = []
         for i, begin in enumerate(self.scan.begins):
-            carry = self.joint.leaf("given", f"gc{i}", begin.type) if begin.type.is_float else None
+            carry = self.joint.leaf(Role.GIVEN, f"gc{i}", begin.type) if begin.type.is_float else None
             self.carried.append(carry)
             if carry is not None:
                 self.add_seed(self.joint.results[ResultKind.NEXT.named(i)], carry)

@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
-from netc.compiler.ir.value import Kernel, Operation, Scalar, Value, View, apply, register
+from netc.compiler.ir.value import Operation, Scalar, SpecialForm, Value, View, apply, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ pad = register(
         attributes=Pad,
         type=_pad_type,
         reference=_pad_reference,
-        lower=Kernel(Form.PAD),
+        lower=SpecialForm(Form.PAD),
         is_callable=False,
         gradient=_pad_gradient,
         examples=(
@@ -281,7 +281,7 @@ concat = register(
         role=Role.ASSEMBLY,
         attributes=Axis,
         type=_concat_type,
-        lower=Kernel(Form.CONCAT),
+        lower=SpecialForm(Form.CONCAT),
         gradient=_concat_gradient,
         arguments={"values": "values", "over": "join"},
         reference=lambda *x, axis: np.concatenate(x, axis=axis),
@@ -310,7 +310,7 @@ extent = register(
         takes_sizes=True,
         attributes=Dims,
         type=lambda dims: Type("f64"),
-        lower=Kernel(Form.EXTENT),
+        lower=SpecialForm(Form.EXTENT),
         is_callable=False,
         reference=lambda dims, sizes=1: math.prod(size_of(dim, sizes) for dim in dims),
     )

@@ -9,7 +9,7 @@ penalty) counts once a step. A loss with a `loss_scale` is multiplied by the val
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.ir.attributes import Dims, Given
+from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
@@ -80,7 +80,7 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
 
 
 def _factor(graph: Graph, loss: Value, name: str) -> Value:
-    scheduled = graph.add("given", (), Given(str(SuppliedKind.LOSS_FACTOR.named(name)), per="step"), Type("f64"))
+    scheduled = graph.leaf(Role.GIVEN, str(SuppliedKind.LOSS_FACTOR.named(name)), Type("f64"), per="step")
     return apply("cast", scheduled, dtype=loss.type.dtype)
 
 
@@ -125,7 +125,7 @@ def gradients_of_sums(
 
 
 def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
-    return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.name}" if like else ""), type_)
+    return graph.leaf(Role.STATE, f"{ACCUMULATED}{group}" + (f".{like.name}" if like else ""), type_)
 
 
 def accumulate(graph: Graph, parameters: Sequence[Value], moved: Collection[str]) -> None:

@@ -80,7 +80,7 @@ class _Builder:
         self.states[name] = type_
         if begin is not None:
             self.begins[result] = begin
-        return result, self.step_graph.leaf("input", name, type_)
+        return result, self.step_graph.leaf(Role.INPUT, name, type_)
 
     def at_step(self, type_: Type) -> Type:
         """The type of a row, for a value that has a row for each step."""
@@ -92,7 +92,7 @@ class _Builder:
         if value.type.is_varying and value.type.rows != self.dim:
             self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
         if table is not None and table.kind is TableKind.STEP:
-            self.steps[value] = self.step_graph.leaf("input", STEP, self.at_step(value.type))
+            self.steps[value] = self.step_graph.leaf(Role.INPUT, STEP, self.at_step(value.type))
         elif table is not None:
             return  # an index table: the value that reads it is translated with it
         elif value.role is Role.SCAN:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
@@ -21,7 +20,7 @@ def as_bytes(graph: Graph, names: Collection[str]) -> Graph:
         if value.role not in (Role.INPUT, Role.TARGET) or name not in names:
             return copy.add_copy(value, operands)
         raw = copy.add_copy(value, (), type_=Type("u8", value.type.dims))
-        factor = copy.add("given", (), Given(str(SuppliedKind.SCALE.named(name))), Type(value.type.dtype))
+        factor = copy.leaf(Role.GIVEN, str(SuppliedKind.SCALE.named(name)), Type(value.type.dtype))
         return apply("cast", raw, dtype=value.type.dtype) * factor
 
     return rebuild(graph, rule)

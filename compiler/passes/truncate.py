@@ -108,12 +108,12 @@ class _Chunk:
     def leaf(self, copy: Graph, type_: Type) -> tuple[Result, Value]:
         """Adds the leaf for what the chunk before passes on, and returns the result that has the same name."""
         result = ResultKind.CHUNK.named(len(self.carried))
-        self.carried[result] = state = copy.leaf("given", str(result), type_)
+        self.carried[result] = state = copy.leaf(Role.GIVEN, str(result), type_)
         return result, state
 
     def is_first(self, copy: Graph, like: Value) -> Value:
         """Whether this is the first chunk, ready to broadcast."""
-        first = apply("equal", copy.leaf("given", FIRST, Type(copy.precision, (1,))), 1.0)
+        first = apply("equal", copy.leaf(Role.GIVEN, FIRST, Type(copy.precision, (1,))), 1.0)
         return apply("reshape", first, dims=(1,) * like.type.rank)
 
     def refuse(self, value: Value, reason: str) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
@@ -36,7 +36,7 @@ class Parameter:
     step: Value
 
     def state(self, kind: str) -> Value:
-        return self.graph.leaf("state", f"{kind}.{self.name}", self.value.type)
+        return self.graph.leaf(Role.STATE, f"{kind}.{self.name}", self.value.type)
 
     def keep(self, kind: str, value: Value) -> Value:
         self.graph.results[ResultKind.UPDATE.named(f"{kind}.{self.name}")] = value
@@ -156,13 +156,13 @@ def update(
     graph: Graph, train: TrainSettings, trainables: Mapping[str, ParameterInfo], gradients: Mapping[Value, Value]
 ) -> None:
     """Adds `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients."""
-    before = graph.leaf("state", STEP, Type("f64"))
+    before = graph.leaf(Role.STATE, STEP, Type("f64"))
     step = before + 1.0
     graph.results[ResultKind.UPDATE.named(STEP)] = step
     numbers = train.optimizer.numbers
     rate: Value | float = numbers["lr"]
     if train.has_schedule:
-        rate = graph.add("given", (), Given(str(SuppliedKind.RATE_FACTOR.named()), per="step"), Type("f64")) * rate
+        rate = graph.leaf(Role.GIVEN, str(SuppliedKind.RATE_FACTOR.named()), Type("f64"), per="step") * rate
     for parameter, gradient in _clipped(graph, train, gradients).items():
         name = parameter.name
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)

@@ -159,7 +159,7 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
         if memory == PRIVATE:
             assert len({call.group for call in touching}) == 1, f"{_name(buffer)} is private, and several groups use it"
             if _is_row_block(buffer, touching):
-                size = touching[0].kind.band * contiguous(buffer.type.dims)[0] * buffer.type.itemsize
+                size = touching[0].kind.row_block * contiguous(buffer.type.dims)[0] * buffer.type.itemsize
         alive = [call.number if memory == PRIVATE else call.phase for call in touching]
         spans[memory].append((start, start + size, min(alive), max(alive), buffer))
     for memory, arena in ((SHARED, plan.shared), (PRIVATE, plan.private)):

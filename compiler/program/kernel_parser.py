@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.ir.value import OPERATIONS, Custom
-from netc.compiler.program.kernels import Array, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.kernels import ArrayArgument, CustomKernel, Kernel, StoredCount
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
 from netc.compiler.program.scalars import Conversion, Expression, Number, TreeReader, Word, refused
@@ -171,14 +171,14 @@ def _custom(operation: str, lines: Sequence[str], buffers: tuple[int, ...], is_b
     lower = OPERATIONS[operation].lower if operation in OPERATIONS else None
     if not isinstance(lower, Custom):
         raise ValueError(f"no operation with a custom kernel is called `{operation}`")
-    arrays, attributes = list[Array](), dict[str, object]()
+    arrays, attributes = list[ArrayArgument](), dict[str, object]()
     for line in lines:
         if match := _ATTRIBUTE.fullmatch(line):
             attributes.update(parse_attributes(match["attribute"]))
         elif match := _ARRAY.fullmatch(line):
             pointer, shape, strides = int(match["pointer"]), _numbers(match["shape"]), _numbers(match["strides"])
             apart = int(match["apart"])
-            arrays.append(Array(pointer, buffers[pointer], match["dtype"], shape, strides, apart))
+            arrays.append(ArrayArgument(pointer, buffers[pointer], match["dtype"], shape, strides, apart))
         else:
             raise ValueError(f"not a line of a custom kernel: {line}")
     return CustomKernel(operation, lower.function, tuple(arrays), tuple(attributes.items()), is_batched)

@@ -1,6 +1,7 @@
-"""What a task computes, as plain data: a loop nest, a contraction, a custom kernel, or the size of a dimension.
+"""Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
-A kernel takes addresses and counts; equal kernels are compiled once. Knows no buffers, no machine and no text.
+A kernel is a loop nest, a contraction, a custom kernel, or the size of a dimension. Equal kernels are compiled once.
+This file knows no buffers, no machine and no kernel text.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class StoredCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class ArrayArgument:
     """One sample of a buffer: its shape and strides in elements, the number of its pointer, and that of its buffer.
 
     Samples are `apart` elements apart; 0 if all samples share the array.
@@ -48,7 +49,7 @@ class CustomKernel:
 
     operation: str
     function: Callable[..., None] = field(repr=False)
-    arrays: tuple[Array, ...]
+    arrays: tuple[ArrayArgument, ...]
     attributes: tuple[tuple[str, Any], ...]
     is_batched: bool
 

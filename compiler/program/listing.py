@@ -214,17 +214,17 @@ def plan_lines(program: Tasks, plan: Plan) -> Iterator[str]:
 def group_title(group: Group) -> str:
     """Returns how a group is shared out."""
     grain = f", in multiples of {group.grain}" if group.grain > 1 else ""
-    at_once = f", {group.band} at a time{grain}"
+    at_once = f", {group.row_block} at a time{grain}"
     match group.kind:
         case "samples":
             return f"rows of {quoted(group.dim)}{at_once}"
         case "pieces":
             return f"{group.extent} rows{at_once}"
         case "shards":
-            return f"{group.extent} shards of at most {group.band} samples{grain}"
+            return f"{group.extent} shards of at most {group.row_block} samples{grain}"
         case "steps":
             return f"steps of {quoted(group.dim)}{', from the last' if group.is_reversed else ''}{at_once}"
-    return f"one worker{at_once if group.band > 1 else grain}"
+    return f"one worker{at_once if group.row_block > 1 else grain}"
 
 
 def address_text(address: Address, tables: tuple[str, ...]) -> str:

@@ -1,8 +1,4 @@
-"""The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine.
-
-A run needs of a plan only what a caller passes to machine code: a plan whose code is linked already may have a
-schedule without phases, and no tasks (runtime/runs/saved.py).
-"""
+"""The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,6 +23,23 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class CallLayout:
+    """Everything about a plan that a caller of its code must know.
+
+    `step_bytes` are the bytes by which each table moves on in a step (see Schedule.tables); `dims` are the varying
+    dimensions. The other fields are those of the plan.
+    """
+
+    sizes: Sizes
+    shared: int
+    private: int
+    step_bytes: tuple[tuple[int, int], ...]
+    dims: tuple[str, ...]
+    inputs: dict[str, Table]
+    results: dict[str, Table]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The memory and the schedule of a program, for steps of at most `sizes`.
 
@@ -41,6 +54,12 @@ class Plan:
     inputs: dict[str, Table]
     results: dict[str, Table]
     tasks: tuple["Task", ...]
+
+    @property
+    def call_layout(self) -> CallLayout:
+        """Returns the part of the plan that a caller needs."""
+        tables, dims = self.schedule.tables, self.schedule.dims
+        return CallLayout(self.sizes, self.shared, self.private, tables, dims, self.inputs, self.results)
 
 
 def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:

@@ -26,7 +26,7 @@ _TABLE = re.compile(rf"table (?P<name>{NAME}): (?P<fixed>\d+) bytes a step, (?P<
 _GROUP = re.compile(
     rf"(?:rows of (?P<samples>{NAME})|(?P<pieces>\d+) rows|(?P<shards>\d+) shards of at most (?P<shard>\d+) samples"
     rf"|steps of (?P<steps>{NAME})(?P<reversed>, from the last)?|one worker)"
-    r"(?:, (?P<band>\d+) at a time)?(?:, in multiples of (?P<grain>\d+))?"
+    r"(?:, (?P<row_block>\d+) at a time)?(?:, in multiples of (?P<grain>\d+))?"
 )
 _MEMORY_OF = {name: memory for memory, name in MEMORIES.items()}
 
@@ -121,7 +121,7 @@ def _group(match: re.Match[str], calls: Sequence[Call]) -> Group:
     return Group(
         kind,  # type: ignore[arg-type]  # one of the kinds above
         tuple(calls),
-        int(match["band"] or match["shard"] or 1),
+        int(match["row_block"] or match["shard"] or 1),
         int(match["pieces"] or match["shards"] or 1),
         int(match["grain"] or 1),
         unquoted(dim) if dim else BATCH,

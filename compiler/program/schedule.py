@@ -2,7 +2,7 @@
 
 Every worker stays in the program for a chunk of steps. In a phase it takes its share of each group:
 
-    samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
+    samples  the batch's rows are shared out; a worker takes its rows in row blocks that fit its cache
     pieces   the rows of a parameter are shared out the same way
     shards   the batch is cut into shards, whose number does not depend on the workers; one worker does a whole shard
     steps    the samples are shared out; step by step, a worker takes its samples that still run through all calls
@@ -56,15 +56,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Calls that are done in order for each band of rows.
+    """Calls that are done in order for each row block.
 
+    `row_block` is the number of rows that a worker takes through the calls at once, or of the samples of a shard.
     `extent` is the number of rows of pieces, or of shards. `grain` rows are never cut. `dim` is the dimension whose
     rows are shared out, or whose steps are walked, from the last one if `is_reversed`.
     """
 
     kind: Literal["samples", "pieces", "shards", "one", "steps"]
     calls: tuple[Call, ...]
-    band: int
+    row_block: int
     extent: int = 1
     grain: int = 1
     dim: str = "batch"

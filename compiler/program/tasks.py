@@ -31,8 +31,8 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a value is read: element i is at offset + sum of stride * i of its buffer.
+class StridedView:
+    """How a value is read: element i is at offset + sum of stride * i of its buffer.
 
     A range has no buffer (None): its elements are these sums themselves.
     """
@@ -105,6 +105,6 @@ def buffer_numbers(pointers: Sequence[Pointer]) -> tuple[int, ...]:
     return tuple(numbers.setdefault(pointer.buffer, len(numbers)) for pointer in pointers)
 
 
-def all_of(buffer: Buffer) -> Place:
-    """The place of a value that fills a whole buffer in row-major order."""
-    return Place(buffer, contiguous(buffer.type.dims))
+def all_of(buffer: Buffer) -> StridedView:
+    """The view of a value that fills a whole buffer in row-major order."""
+    return StridedView(buffer, contiguous(buffer.type.dims))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a saved prediction runs without a graph
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.rows import Rows
     from netc.compiler.ir.types import Sizes, Type
-    from netc.compiler.program.plan import Plan
+    from netc.compiler.program.plan import CallLayout, Plan
     from netc.compiler.targets.machine import Machine
 
 Array = np.ndarray[Any, Any]
@@ -138,13 +138,13 @@ class Interface:
     private: int = 0
 
     @classmethod
-    def of_plan(cls, plan: "Plan") -> "Interface":
-        """Returns the interface of an executable that runs a plan."""
+    def of_layout(cls, layout: "CallLayout") -> "Interface":
+        """Returns the interface of an executable that runs a plan, from the plan's `call_layout`."""
         inputs, results = (
-            {name: table.type for name, table in tables.items()} for tables in (plan.inputs, plan.results)
+            {name: table.type for name, table in tables.items()} for tables in (layout.inputs, layout.results)
         )
-        steps = {name for name, table in plan.inputs.items() if plan.schedule.tables[table.index][0]}
-        return cls(inputs, results, frozenset(steps), plan.sizes, plan.shared, plan.private)
+        steps = {name for name, table in layout.inputs.items() if layout.step_bytes[table.index][0]}
+        return cls(inputs, results, frozenset(steps), layout.sizes, layout.shared, layout.private)
 
 
 class Executable(Protocol):
@@ -188,7 +188,7 @@ class Code:
 
 @runtime_checkable
 class Storable(Executable, Protocol):
-    """An executable that can be saved and opened again (see `reopened` in compiler/backends.py)."""
+    """An executable that can be saved. A `Reopening` target opens it again."""
 
     @property
     def code(self) -> Code | None:
@@ -205,3 +205,14 @@ class Target(Protocol):
 
     def build(self, request: Request) -> Executable:
         """Builds a program. Raises what `make_plan` raises."""
+
+
+@runtime_checkable
+class Reopening(Target, Protocol):
+    """A target that opens the saved code of an executable again, without its graph."""
+
+    def reopen(self, code: Code, layout: "CallLayout", members: int) -> Executable | None:
+        """Returns the executable, or None if its code is incomplete or does not fit this machine.
+
+        `layout` is that of the plan that the code was built for; `members` is the largest number of workers of a call.
+        """

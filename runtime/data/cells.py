@@ -1,109 +1,262 @@
-"""The cells of a column: their location in messages, which are missing, which are numbers, and the order of labels."""
+"""The cells of a column: their location in messages, which are refused or missing, which are numbers, and the order of
+labels.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Steps refuse cells through `Location.refuse`. In training that ends in a message; a reader of new data leaves the rows
+out, and predicts for the others (pipeline.py).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
+from netc.runtime.data.cell_text import hint_for_number, label_of
+from netc.runtime.data.remarks import NEW_CATEGORY, Lack, Remarks
 from netc.runtime.data.stored import Array
+
+Index = tuple[int, ...]
+Words = str | Callable[[Index], str]  # a text, or a function that makes it for a cell
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """A row of a file that cannot be used: its number in the file, the column of its first wrong cell, and the
+    reason.
+    """
+
+    row: int
+    column: str
+    reason: str
+
+
+class RowFault(Fault):
+    """A fault of some rows only. `problems` has one entry for each row, in the order of the rows.
+
+    A reader of new data may catch it, leave these rows out and use the others.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], problems: Sequence[RowProblem]) -> None:
+        super().__init__(diagnostics)
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.diagnostics, self.problems)
+
+
+@dataclass(slots=True)
+class BadRows:
+    """The rows of a file that cannot be used, by their number in the file, each with the first problem that it had."""
+
+    problems: dict[int, RowProblem] = field(default_factory=dict)
+
+    def note(self, fault: RowFault) -> None:
+        """Adds the rows of a fault."""
+        for problem in fault.problems:
+            self.problems.setdefault(problem.row, problem)
+
+    def among(self, rows: Array) -> Array:
+        """True for each of these row numbers that is bad."""
+        return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
+
+
+class CellKind(Enum):
+    """What a step takes a cell for. The value is the step that fills a missing one; a sequence has none."""
+
+    NUMBER = "impute(median)"
+    CATEGORY = "impute(mode)"
+    TEXT = 'impute("none")'
+    SEQUENCE = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
-    `span` is the field or step in the `.net` file that reads them.
+    `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute`, if
+    it has one. `remarks` collects what is worth saying about cells that are used all the same.
     """
 
     file: str
     columns: tuple[str, ...]
     rows: Array
     span: Span
+    remarks: Remarks = field(default_factory=Remarks, compare=False)
+    impute: str = ""
+    is_target: bool = False
+
+    def column(self, index: Sequence[int]) -> str:
+        """The name of the column that the element of the array at `index` comes from."""
+        return self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
 
     def cell(self, index: Sequence[int]) -> str:
         """The words for the element of the array at `index`."""
-        column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
-        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
+        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(self.column(index))}`"
+
+    def refuse(
+        self,
+        mask: Array,
+        code: str,
+        fact: Words,
+        label: Words | None = None,
+        hint: Words | None = None,
+        others: Sequence[Label] = (),
+    ) -> None:
+        """Raises a RowFault if `mask` is true for some cell; the rows of the mask are those of this location.
+
+        `fact` says what is wrong with a cell, and is the reason of each row. `label` says where; by default it names
+        the cell. A function is called with the index of a cell in the mask: for `fact` with that of the first wrong
+        cell of each row, for `label` and `hint` with that of the first wrong cell.
+        """
+        if not mask.any():
+            return
+        flat = mask.reshape(len(mask), -1)
+        bad_rows = np.flatnonzero(flat.any(axis=1))
+        columns = flat[bad_rows].argmax(axis=1)
+        problems: dict[int, RowProblem] = {}  # by row of the file: the steps of a sequence are of one row
+        first: Index = ()
+        for row, column in zip(bad_rows.tolist(), columns.tolist(), strict=True):
+            number = int(self.rows[row])
+            if number not in problems:
+                index = (row, *map(int, np.unravel_index(column, mask.shape[1:])))
+                first = first or index
+                problems[number] = RowProblem(number, self.column(index), _words(fact, index))
+        where = self.cell(first) if label is None else _words(label, first)
+        reason = problems[int(self.rows[first[0]])].reason
+        advice = None if hint is None else _words(hint, first) or None
+        diagnostic = Diagnostic(code, reason, Label(self.span, where), tuple(others), advice)
+        raise RowFault([diagnostic], [*problems.values()])
+
+    def remark_unseen(self, mask: Array, cells: Array, lack: Lack = NEW_CATEGORY, labels: Sequence[str] = ()) -> None:
+        """Notes that the categories of `cells` where `mask` is true did not occur in training, which had `labels`."""
+        if not mask.any():
+            return
+        categories: dict[str, list[str]] = {}
+        for position in np.argwhere(mask).tolist():
+            categories.setdefault(self.column(position), []).append(label_of(cells[tuple(position)]))
+        for column, texts in categories.items():
+            self.remarks.add_unseen(column, texts, lack, labels)
+
+    def hint_for_missing(self, kind: CellKind) -> str | None:
+        """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""
+        drop = "impute(drop) leaves the row out"
+        if self.impute.replace(" ", "") == "impute(drop)":
+            return None
+        if self.is_target or kind is CellKind.SEQUENCE:
+            return drop
+        return f"`{self.impute}` has to come before this step" if self.impute else f"{kind.value} fills, {drop}"
+
+
+def _words(words: Words, index: Index) -> str:
+    return words if isinstance(words, str) else words(index)
 
 
 def is_missing(array: Array) -> Array:
     """True where a cell is empty."""
     if array.dtype == object:
-        is_empty = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()]
+        is_empty = [
+            cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
+            for cell in array.ravel()
+        ]
         return np.array(is_empty, bool).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
 def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts. (An array would take the memory of the longest text for each row.)"""
-    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+    """The cells of a column as texts, with the spelling of labels. (An array would take the memory of the longest text
+    for each row.)
+    """
+    return [label_of(cell) for cell in column]
 
 
-def refuse_missing(array: Array, location: Location) -> None:
-    """Faults E0803 at the first empty cell."""
+def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
+    """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
     missing = is_missing(array)
-    if missing.any():
-        index = tuple(int(i) for i in np.argwhere(missing)[0])
-        fault(
-            "E0803",
-            "a value is missing",
-            location.span,
-            f"{location.cell(index)}; {int(missing.sum())} in all",
-            hint="impute(median) fills, impute(drop) leaves the row out",
-        )
+    location.refuse(
+        missing,
+        "E0803",
+        "a value is missing",
+        lambda index: f"{location.cell(index)}; {int(missing.sum())} in all",
+        hint=location.hint_for_missing(kind),
+    )
 
 
-def numbers(array: Array, location: Location) -> Array:
+def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or `one_hot` takes text") -> Array:
     """The cells as float64, or the array itself if its cells are numbers already.
 
-    Faults E0803 and E0804 at the first cell that is no number.
+    Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one.
     """
-    refuse_missing(array, location)
+    refuse_missing(array, location, CellKind.NUMBER)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
             column = f"`{location.file}`, column `{shown_cell(location.columns[0])}`"
             fault("E0803", "this holds no numbers", location.span, column)
-        return array
-    try:
-        return array.astype(np.float64)
-    except (ValueError, TypeError, OverflowError):
-        _refuse_first(array, location)
-        raise
+        values = array
+    else:
+        try:
+            values = array.astype(np.float64)
+        except (ValueError, TypeError, OverflowError):
+            _refuse_other_lengths(array, location)
+            _refuse_other_kinds(array, location, hint_for_text)
+            raise
+    if values.dtype.kind == "f":
+        location.refuse(~np.isfinite(values), "E0803", "a value is not finite")
+    return values
 
 
-def _refuse_first(array: Array, location: Location) -> None:
-    """Faults E0804 at the first list that is not as long as those before it, E0803 at the first cell that is no
-    number.
-    """
-    cells = list(np.ndenumerate(array))
-    lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
-    for index, cell in lists:
-        if len(cell) != len(lists[0][1]):
-            first_row = location.rows[lists[0][0][0]]
-            note = f"{location.cell(index)} has {len(cell)} elements, row {first_row} has {len(lists[0][1])}"
-            fault("E0804", "rows differ in length", location.span, note)
-    for index, cell in cells:
+def _refuse_other_lengths(array: Array, location: Location) -> None:
+    """Faults E0804 for the rows with a list that is not as long as most lists of the array."""
+    lengths = np.full(array.shape, -1, np.int64)
+    for index, cell in np.ndenumerate(array):
+        if isinstance(cell, list | tuple):
+            lengths[index] = len(cell)
+    counts = Counter(lengths[lengths >= 0].tolist())
+    if len(counts) < 2:
+        return
+    usual = counts.most_common(1)[0][0]
+    usual_row = location.rows[np.argwhere(lengths == usual)[0][0]]
+    location.refuse(
+        (lengths >= 0) & (lengths != usual),
+        "E0804",
+        "rows differ in length",
+        lambda index: f"{location.cell(index)} has {lengths[index]} elements, row {usual_row} has {usual}",
+    )
+
+
+def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) -> None:
+    """Faults E0803 for the rows with a cell that is no number."""
+    facts: dict[Index, str] = {}
+    too_large: set[Index] = set()
+    for index, cell in np.ndenumerate(array):
         try:
             float(cell)
         except OverflowError:
-            fault("E0803", "this number is too large", location.span, f"{location.cell(index)}: {shown_cell(cell)}")
+            facts[index] = "this number is too large"
+            too_large.add(index)
         except (ValueError, TypeError):
-            is_text = isinstance(cell, str)
-            fault(
-                "E0803",
-                f'"{shown_cell(cell)}" is not a number' if is_text else "this is not a number",
-                location.span,
-                location.cell(index),
-                hint="`classes` or `one_hot` takes text" if is_text else None,
-            )
+            facts[index] = f'"{shown_cell(cell)}" is not a number' if isinstance(cell, str) else "this is not a number"
+    mask = np.zeros(array.shape, bool)
+    for index in facts:
+        mask[index] = True
+    location.refuse(
+        mask,
+        "E0803",
+        facts.__getitem__,
+        lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
+        hint=lambda index: hint_for_number(str(array[index])) or hint_for_text if isinstance(array[index], str) else "",
+    )
 
 
 def natural(label: str) -> tuple[int, float, str]:
-    """A key that sorts labels: numbers by their value, then all other texts."""
+    """A key that sorts labels: numbers by their value, then all other texts, `nan` among them."""
     try:
-        return (0, float(label), label)
+        value = float(label)
     except ValueError:
-        return (1, 0.0, label)
+        value = math.nan
+    return (1, 0.0, label) if math.isnan(value) else (0, value, label)

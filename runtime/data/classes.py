@@ -8,6 +8,7 @@ import numpy as np
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing, numbers
@@ -19,14 +20,14 @@ from netc.runtime.data.spec import parse_block
 from netc.runtime.data.stored import Array, Ragged
 
 
-def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], int]:
-    """Returns a function `count(name, constants, seed, asked)`: how many classes a field of the file's data has, at
-    least 2.
+def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
+    """Returns a function `count(name, constants, asked)`: how many classes a field of the file's data has.
 
-    It reads the data and fits that field's steps alone. Faults E0702 at `asked` if the file has no such field.
+    It reads the data and fits that field's steps alone. Faults E0702 at `asked` if the file has no such field, E0805 if
+    the field has one class only.
     """
 
-    def count(name: str, constants: Constants, seed: int, asked: Span) -> int:
+    def count(name: str, constants: Constants, asked: Span) -> int:
         data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
         if data is None:
             fact = "`class(auto)` is told by the data, and the file has no `data` block"
@@ -34,24 +35,28 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], in
         spec = parse_block(file.source, data, constants)
         if name not in spec.fields:
             fault("E0702", f"`class(auto)` is told by the data, which does not give `{name}`", asked)
-        field = spec.fields[name]
-        training = read_parts(spec, file.source, _stratifying_name(file), seed)["train"]
+        targets = _targets(file)
+        field = replace(spec.fields[name], is_target=any(target.name.text == name for target in targets))
+        training = read_parts(spec, file.source, _stratifying_name(targets))["train"]
         states = fit_steps(field, training)
         labels = labels_of(field, states)
-        return max(len(labels) if labels else 1 + _largest(field, states, training), 2)
+        classes = len(labels) if labels else 1 + _largest(field, states, training)
+        if classes < 2:
+            label = f'"{cell(labels[0])}"' if labels else "0"
+            fault("E0805", f"`{name}` has one class only", asked, f"{label} in all {len(training.rows):,} rows")
+        return classes
 
     return count
 
 
-def _stratifying_name(file: syntax.File) -> str | None:
+def _targets(file: syntax.File) -> list[syntax.Target]:
+    """The targets that the model of a file declares."""
+    bodies = [item.body for item in file.items if isinstance(item, syntax.Model)]
+    return [statement for body in bodies for statement in body if isinstance(statement, syntax.Target)]
+
+
+def _stratifying_name(targets: Sequence[syntax.Target]) -> str | None:
     """The same as `stratifying_target`, for a file that is not elaborated yet."""
-    targets = [
-        statement
-        for item in file.items
-        if isinstance(item, syntax.Model)
-        for statement in item.body
-        if isinstance(statement, syntax.Target)
-    ]
     return next((target.name.text for target in targets if target.type.kind == "class" and not target.type.dims), None)
 
 
@@ -78,7 +83,7 @@ def classes_of_unread_field(
     """
     if windows.is_series(spec.fields.values()):
         return None
-    part = read_parts(spec, model.source, stratifying_target(model), model.train.seed)[part_name]
+    part = read_parts(spec, model.source, stratifying_target(model))[part_name]
     without_steps = replace(field, steps=())
     for cells, _ in raw_chunks(without_steps, part):
         if isinstance(cells, Ragged) or cells.ndim != 1 or is_missing(cells).any():

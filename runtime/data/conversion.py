@@ -16,7 +16,7 @@ from netc.runtime.data import windows
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
-from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, step_outputs
+from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, step_outputs, usable
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import allocate
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
@@ -39,27 +39,51 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
     stays_bytes = len(scales) <= 1 and _stays_bytes(field, part, type_) and all(map(_scales_bytes, scales))
     dtype = np.dtype(np.uint8) if stays_bytes else DTYPES[type_.dtype].numpy
     result = allocate((len(part.rows), *type_.shape(1)[1:]), dtype)
+    if part.bad_rows is not None:
+        result[...] = 0
+
+    def prepared(values: Array, location: Location) -> Array:
+        array = values if stays_bytes else _widened(field, numbers(values, location), result.shape[1:])
+        if array.shape[1:] != result.shape[1:]:
+            _refuse_shape("sample", array.shape[1:], field, type_, declared)
+        return array if stays_bytes else _checked(array, location, type_)
+
     count = 0
     for values, location in step_outputs(field, states, part, "scale" if stays_bytes else ""):
-        array = values if stays_bytes else numbers(values, location)
-        if array.shape[1:] != result.shape[1:]:
-            shape = list(array.shape[1:])
-            _refuse_shape(f"a sample of `{field.name}` has the shape {shape}", field, type_, declared)
-        result[count : count + len(array)] = array if stays_bytes else _checked(field, array, location, type_)
-        count += len(array)
+        for array, place in usable(part, values, location, prepared):
+            result[_positions(part, place.rows, count)] = array
+            count += len(array)
     return Bytes(result, *scales) if stays_bytes else result
+
+
+def _widened(field: FieldSpec, array: Array, shape: tuple[int, ...]) -> Array:
+    """The places of categories, with zeros for the further places of a sample of this shape."""
+    if not _has_places(field) or not shape or array.shape[1:-1] != shape[:-1] or array.shape[-1] >= shape[-1]:
+        return array
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, shape[-1] - array.shape[-1])])
+
+
+def _has_places(field: FieldSpec) -> bool:
+    """Whether the model may declare more places for a field than its categories need."""
+    return bool(field.steps) and STEPS[field.steps[-1].name].places is not None
+
+
+def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
+    """The positions in a part of its rows with these numbers, `count` rows after its first unless rows are left out."""
+    if part.bad_rows is None:
+        return slice(count, count + len(numbers_in_file))
+    return np.searchsorted(part.row_numbers, numbers_in_file)
 
 
 def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, declared: Span) -> None:
     """Faults E0805 if the data has another number of classes than the model says."""
-    if type_.classes is not None and labels and len(labels) != type_.classes:
-        fault(
-            "E0805",
-            f"`{field.name}` has {len(labels)} classes, the model says {type_.classes}",
-            declared,
-            ", ".join(map(cell, labels[:12])),
-            hint=f"class({len(labels)})",
-        )
+    if type_.classes is None or not labels or len(labels) == type_.classes:
+        return
+    shown = ", ".join(map(cell, labels[:12]))
+    if len(labels) == 1:
+        fault("E0805", f"`{field.name}` has one class only, the model says {type_.classes}", declared, shown)
+    fact = f"`{field.name}` has {len(labels)} classes, the model says {type_.classes}"
+    fault("E0805", fact, declared, shown, hint=f"class({len(labels)})")
 
 
 def _stays_bytes(field: FieldSpec, part: Part, type_: Type) -> bool:
@@ -75,26 +99,35 @@ def _scales_bytes(factor: float) -> bool:
 
 
 def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> Ragged:
-    """The values of a field whose samples have lengths of their own."""
-    rows, lengths = [], []
-    for sequences, location in sample_outputs(field, states, part):
+    """The values of a field whose samples have lengths of their own. A row that is left out has the length 0."""
+    shape = type_.shape(1)[1:]
+    rows, lengths = [np.empty((0, *shape), DTYPES[type_.dtype].numpy)], np.zeros(len(part.rows), np.int64)
+
+    def prepared(sequences: Array | Ragged, location: Location) -> Ragged:
         if not isinstance(sequences, Ragged):
             is_text = any(STEPS[step.name].takes_text for step in field.steps)
             hint = "`characters` or `words` makes one of a text" if is_text else None
             fault("E0804", f"a sample of `{field.name}` is no sequence", field.span, location.cell([0]), hint=hint)
         step_location = per_step(location, sequences)
-        values = numbers(sequences.rows, step_location)
-        if values.shape[1:] != type_.shape(1)[1:]:
-            shape = list(values.shape[1:])
-            _refuse_shape(f"a step of `{field.name}` has the shape {shape}", field, type_, declared)
-        rows.append(np.asarray(_checked(field, values, step_location, type_), DTYPES[type_.dtype].numpy))
-        lengths.append(sequences.lengths)
-    return Ragged(np.concatenate(rows), np.concatenate(lengths))
+        values = _widened(field, numbers(sequences.rows, step_location), shape)
+        if values.shape[1:] != shape:
+            _refuse_shape("step", values.shape[1:], field, type_, declared)
+        return Ragged(_checked(values, step_location, type_), sequences.lengths)
+
+    count = 0
+    for values, location in sample_outputs(field, states, part):
+        for sequences, place in usable(part, values, location, prepared):
+            rows.append(np.asarray(sequences.rows, DTYPES[type_.dtype].numpy))
+            lengths[_positions(part, place.rows, count)] = sequences.lengths
+            count += len(sequences)
+    return Ragged(np.concatenate(rows), lengths)
 
 
-def _refuse_shape(fact: str, field: FieldSpec, type_: Type, declared: Span) -> None:
-    labels = [Label(field.span, "read here")]
-    fault("E0804", f"{fact}, the model says {describe_sample(type_)}", declared, others=labels)
+def _refuse_shape(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type, declared: Span) -> None:
+    """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
+    fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
+    right = describe_sample(type_.with_dims((*type_.dims[: -len(shape)], *shape))) if _has_places(field) else None
+    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=right)
 
 
 def convert_windows(
@@ -109,25 +142,20 @@ def convert_windows(
     return windows.cut_windows(field, cut, np.asarray(rows), starts, type_, declared)
 
 
-def _checked(field: FieldSpec, values: Array, location: Location, type_: Type) -> Array:
+def _checked(values: Array, location: Location, type_: Type) -> Array:
     """Returns `values`.
 
-    Faults E0805 at the first that is not a class of a class type, E0803 at the first that is not finite.
+    Faults E0805 for the rows with a value that is not a class of a class type, E0803 for those with one that is not
+    finite.
     """
     if type_.classes is not None:
-        is_bad = (values < 0) | (values >= type_.classes) | (values != np.floor(values))
-        if is_bad.any():
-            index = tuple(np.argwhere(is_bad)[0])
-            fault(
-                "E0805",
-                f"{values[index]:g} is not a class of class({type_.classes})",
-                field.span,
-                f"`{location.file}`, row {location.rows[int(index[0])]}",
-                hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
-            )
+        location.refuse(
+            (values < 0) | (values >= type_.classes) | (values != np.floor(values)),
+            "E0805",
+            lambda index: f"{values[index]:g} is not a class of class({type_.classes})",
+            hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
+        )
     with np.errstate(over="ignore"):
         is_finite = np.isfinite(values.astype(DTYPES[type_.dtype].numpy)) if type_.is_float else np.isfinite(values)
-    if not is_finite.all():
-        index = tuple(int(i) for i in np.argwhere(~is_finite)[0])
-        fault("E0803", "a value is not finite", field.span, location.cell(index))
+    location.refuse(~is_finite, "E0803", "a value is not finite")
     return values

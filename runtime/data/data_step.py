@@ -1,7 +1,8 @@
 """A step of a field's pipe: what every step is made of, and steps of plain functions on numbers, for plug-ins."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged
 
 State = dict[str, Any]  # what a step learned: plain data, saved as JSON
+UNKNOWN = "<unknown>"  # the label of what the training part does not have
+_BLOCK = 1 << 22  # cells of a block of columns
 Chunks = Callable[[], Iterator[tuple[Array, Location]]]  # each call starts again with the first rows
 
 
@@ -23,10 +26,14 @@ class DataStep:
     - `fit(chunks, arguments)` returns the state, `apply(array, state, location)` and `undo(array, state)` an array.
     - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or
       None if they are right; `words` are the names that may stand for an argument.
-    - `takes_text` steps work on a column's cells as they are written.
+    - `takes_text` steps work on a column's cells as they are written; those that also `takes_labels` compare them, so
+      that numbers have one spelling (`1`, never `1.0`).
     - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
     - `labels(state)` are the names of the numbers that the step returns.
     - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
+    - `places(state)` is the size of the last axis of what the step returns, where the model may declare a larger one:
+      the further places stay 0.
+    - `usage` shows how the step is written, where its arguments need more than their number.
     - `formula(array, state)` is `apply` as plain arithmetic, if it is that: it works on values of a graph too.
     """
 
@@ -37,6 +44,7 @@ class DataStep:
     check: Callable[[Sequence[Any]], str | None] | None = None
     words: tuple[str, ...] = ()
     takes_text: bool = False
+    takes_labels: bool = False
     doc: str = ""
     makes_sequences: bool = False
     changes_lengths: bool = False
@@ -44,6 +52,8 @@ class DataStep:
     name: str = ""
     keeps: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     formula: Callable[[Any, Any], Any] | None = None
+    places: Callable[[State], int] | None = None
+    usage: str = ""
 
 
 def learn_nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -59,6 +69,23 @@ def unchanged(array: Array, state: State) -> Array:
 def are_integers(arguments: Sequence[Any], least: int = 1) -> bool:
     """Whether all arguments of a step are integers of at least `least`."""
     return all(isinstance(value, int) and not isinstance(value, bool) and value >= least for value in arguments)
+
+
+def column_blocks(chunks: Chunks) -> Iterator[tuple[Array, Location]]:
+    """Yields some columns of all chunks at a time, as an array [rows, columns], so that a wide table need not fit into
+    memory. The location has the names of the block's columns.
+    """
+    first, _ = next(chunks())
+    width = math.prod(first.shape[1:])
+    rows = sum(len(array) for array, _ in chunks()) if width > 1 else 1
+    step = max(1, _BLOCK // rows)
+    for start in range(0, width, step):
+        cells, places = zip(
+            *((array.reshape(len(array), -1)[:, start : start + step], place) for array, place in chunks()), strict=True
+        )
+        names = places[0].columns if len(places[0].columns) == width else places[0].columns[:1] * width
+        numbers_of_rows = np.concatenate([place.rows for place in places])
+        yield np.concatenate(cells), replace(places[0], columns=names[start : start + step], rows=numbers_of_rows)
 
 
 def simple_step(

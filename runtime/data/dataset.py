@@ -14,35 +14,36 @@ import numpy as np
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
-from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
+from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.runtime.data import windows
 from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import DataSpec, FieldSpec
+from netc.runtime.data.data_warnings import FittedField, warnings_of
+from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
-from netc.runtime.data.pipeline import Part, fit_steps
-from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.pipeline import Part, fit_steps, resolved
+from netc.runtime.data.row_numbers import RowNumbers
+from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import Table
-
-_MOST_RATIO = 100.0  # of the sizes of two columns: beyond it a network sees the largest column alone
-_SCALE_ROWS = 1 << 16  # the rows whose sizes are compared
 
 
 @dataclass(slots=True)
 class Dataset:
     """Arrays by part and field, and the fitted states of each field's steps, as a run saves them.
 
-    `rows` are the numbers that the rows of each part have in their file; `notes` are what a user should know about the
-    files.
+    `spec` is the data block with the names of all columns. `rows` are the numbers that the rows of each part have in
+    their file; `notes` are what a user should know about the files, `remarks` about the cells of each part but `train`.
     """
 
+    spec: DataSpec
     parts: dict[str, dict[str, Field]]
     states: dict[str, list[State]] = dataclasses.field(default_factory=dict)
     rows: dict[str, Array] = dataclasses.field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
+    remarks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     augmentations: dict[str, tuple[AugmentationSpec, ...]] = dataclasses.field(default_factory=dict)
 
     def training(self, seed: int, epoch: int) -> dict[str, Field]:
@@ -59,10 +60,11 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
 
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
     """
-    parts = read_parts(spec, model.source, stratifying_target(model), model.train.seed)
+    parts = read_parts(spec, model.source, stratifying_target(model))
+    spec = resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
-    starts = _window_starts(spec, parts, types)
+    starts = _window_starts_by_part(spec, parts, types)
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for name, field in spec.fields.items():
         if name not in types:
@@ -78,46 +80,48 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
                 else convert(field, states[name], part, type_, declared)
             )
     for part_name, part in parts.items():
-        same_lengths(model, arrays[part_name])
+        same_lengths(model, arrays[part_name], part.row_numbers, part.table.name)
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
-    warnings = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
+    warnings = [
+        *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
+        *(
+            warning
+            for name, type_ in types.items()
+            for warning in warnings_of(
+                FittedField(
+                    spec.fields[name],
+                    states[name],
+                    parts["train"],
+                    arrays["train"][name],
+                    type_,
+                    model.declared[name],
+                    name in model.inputs,
+                )
+            )
+        ),
+    ]
     rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
     augmentations = {
         name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
     }
     return Dataset(
+        spec,
         arrays,
         states,
         rows,
-        tuple(warning for warning in warnings if warning is not None and not warning.is_silenced),
+        tuple(warnings),
         tuple(dict.fromkeys(note for part in parts.values() for note in part.table.notes)),
+        {name: part.remarks.notes() for name, part in parts.items() if name != "train"},
         {name: specs for name, specs in augmentations.items() if specs},
     )
 
 
-def _window_starts(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
+def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
     """The rows of each part at which a window starts; empty if the data is no series."""
     if not windows.is_series(spec.fields.values()):
         return {}
     cuts = [windows.cut_of(field) for name, field in spec.fields.items() if name in types]
-    return {name: windows.window_starts(cuts, len(part.rows), name, spec.split.span) for name, part in parts.items()}
-
-
-def _scale_warning(field: FieldSpec, values: Field) -> Diagnostic | None:
-    """The warning W0801 if the columns of a field differ much in size and its last step does not scale them."""
-    is_scaled = len(field.steps) and field.steps[-1].name in ("standardize", "minmax")
-    if isinstance(values, Bytes | Ragged) or values.ndim != 2 or is_scaled:
-        return None
-    size = np.abs(values[:_SCALE_ROWS]).max(axis=0)
-    size = size[size > 0]
-    if len(size) < 2 or size.max() < _MOST_RATIO * size.min():
-        return None
-    return Diagnostic(
-        "W0801",
-        f"the columns of `{field.name}` are of very different scale",
-        Label(field.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
-        hint="-> standardize",
-    )
+    return {name: part.window_starts(cuts, name, spec.split.span) for name, part in parts.items()}
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
@@ -136,12 +140,12 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         note = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], note)
-    table = Table("data", columns, 0)
+    table = Table("data", columns, RowNumbers(0))
     part = Part(table, np.arange(len(table)))
     arrays = {}
     for name, field in spec.fields.items():
         field = replace(field, span=model.declared[name], is_sequence=types[name].is_varying)
         arrays[name] = convert(field, [], part, types[name], model.declared[name])
-    same_lengths(model, arrays)
+    same_lengths(model, arrays, part.rows + 1, "data")
     long_enough(model, arrays, part.rows + 1, "data")
-    return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})
+    return Dataset(spec, {"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})

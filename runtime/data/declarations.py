@@ -6,6 +6,7 @@ from typing import Any
 
 from netc.dsl.source import NOWHERE, Span
 
+DIVISION = 2  # the version of the rules that split.py, series.py and windows.py follow
 PARTS = ("train", "valid", "test")
 Constants = Mapping[str, object]  # the values of the file's `let`s
 
@@ -35,7 +36,7 @@ class FieldSpec:
 
     With `is_rest` it consists of all columns of the table except for `columns`. An `is_single` field has no axis of
     columns. The samples of an `is_sequence` field have lengths of their own, because its type in the model has a
-    varying dimension.
+    varying dimension. An `is_target` field is a target of the model.
     """
 
     name: str
@@ -45,15 +46,20 @@ class FieldSpec:
     span: Span
     is_rest: bool = False
     is_sequence: bool = False
+    is_target: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
     """How rows are divided into parts.
 
-    `way` is "random", "ordered", "by" (rows that have the same cell in `column` stay together) or "column" (the cells
-    of `column` name the parts). `fractions` are the shares that parts have of the block's source; the parts in
-    `sources` have a source of their own.
+    `way` is "random", "ordered", "by" (rows that have the same cell in `column` stay together), "hash" (the same, and
+    the cell alone decides the part), "column" (the cells of `column` name the parts) or "folds". `fractions` are the
+    shares that parts have of the block's source; the parts in `sources` have a source of their own. `seed` is that of
+    random divisions.
+
+    With "folds" the rows are divided into `folds` parts of equal size, groups of `column` as a whole: number `fold`,
+    from 1 on, is the validation part, and the others together are the training part.
     """
 
     way: str = "random"
@@ -61,16 +67,48 @@ class SplitSpec:
     column: str | None = None
     sources: tuple[tuple[str, SourceSpec], ...] = ()
     span: Span = NOWHERE
+    seed: int = 0
+    folds: int = 0
+    fold: int = 1
+
+    @property
+    def is_division(self) -> bool:
+        """Whether it follows from rules of netc in which part a row is, and not from the files alone."""
+        is_part = any(name != "train" or share < 1 - 1e-9 for name, share in self.fractions)
+        return self.way == "folds" or (self.way != "column" and is_part)
+
+    @property
+    def keeps_groups(self) -> bool:
+        """Whether rows with the same cell in `column` are in the same part."""
+        return self.column is not None and self.way != "column"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSpec:
+    """Which rows of a table follow one another, so that windows may be cut from them.
+
+    Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
+    `time`, and where these differ by more than about `every`, there is a gap; without a `time`, in the order of the
+    table. `every` is a number of the column's units, or of seconds if the column has dates.
+    """
+
+    column: str | None = None
+    time: str | None = None
+    every: float = 0.0
+    has_dates: bool = False
+    span: Span = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
     """A checked `data` block.
 
-    `source` is divided by the split's fractions: the block's own source, or else that of the training part.
+    `source` is divided by the split's fractions: the block's own source, or else that of the training part. `series` is
+    None if the block does not describe it.
     """
 
     source: SourceSpec
     fields: dict[str, FieldSpec]
     split: SplitSpec
     span: Span
+    series: SeriesSpec | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, FieldSpec, StepSpec
@@ -35,16 +36,27 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
         steps.append(_step(head.into, constants))
         head = head.value
     steps.reverse()
+    steps = _dates_first(steps)
     kind, arguments = call_of(head)
     if kind not in _HEADS:
         fault(
             "E0701",
             "a field begins with the columns that it is made of",
             head.span,
-            hint=nearest(kind, _HEADS) or f'{name} = column("{name}")',
+            hint=nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")',
         )
     columns = _HEADS[kind](head, arguments, constants)
     return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
+
+
+def _dates_first(steps: Sequence[StepSpec]) -> list[StepSpec]:
+    """The steps, where an `impute` by a mean or a median that stands before `date` comes right after it instead: both
+    are statistics of numbers, and `date` leaves missing cells missing.
+    """
+    names = [step.name for step in steps]
+    date = names.index("date") if "date" in names else 0
+    early = [step for step in steps[:date] if step.name == "impute" and step.arguments[0] in ("mean", "median")]
+    return [*(step for step in steps[: date + 1] if step not in early), *early, *steps[date + 1 :]]
 
 
 def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> _Columns:
@@ -90,7 +102,7 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     name, arguments = call_of(node)
     if name not in STEPS:
         fact = f"there is no step `{name or node.span.text}`"
-        fault("E0701", fact, node.span, hint=nearest_or_all(name, STEPS))
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, STEPS, Kind.STEP))
     if name == "train_only":
         return _train_only(node, arguments, constants)
     step = STEPS[name]

@@ -16,6 +16,7 @@ from netc.dsl.quoting import cell, net_comment, net_name, net_string
 from netc.dsl.source import Source, Span
 from netc.runtime.data.column_guess import Guess, guess_column
 from netc.runtime.data.readers import read, reader_of
+from netc.runtime.data.request import Use, every
 
 _WIDEST = 80  # characters of a label
 _FEW = 1700  # rows: with fewer a network soon knows them by heart
@@ -59,7 +60,7 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
     learn from, E0803 if the column cannot be a target, E0806 if there are too few rows.
     """
     reader = "idx" if os.path.isdir(data) else reader_of(data, "csv")
-    table = read(reader, data, str(data), span, lambda column: True)
+    table = read(reader, data, str(data), span, every(Use.LABELS))
     target_column = target or list(table.columns)[-1]
     table.column(target_column, span)
     if len(table) < _FEWEST_ROWS:

@@ -12,7 +12,7 @@ from netc.dsl.source import Span
 from netc.runtime.data.access import opening
 from netc.runtime.data.content import content
 from netc.runtime.data.reading import reading
-from netc.runtime.data.store import IsText
+from netc.runtime.data.request import Request
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table, table_of
 
@@ -39,8 +39,9 @@ def _read_idx_file(path: Path, span: Span) -> Array:
     return np.frombuffer(raw, kind, offset=4 + 4 * rank).reshape(dims)
 
 
-def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """The arrays of a folder, or of the files whose names begin with `path`: the columns `image` and `label`."""
+def read_idx(request: Request) -> Table:
+    """The arrays of a folder, or of the files whose names begin with its path: the columns `image` and `label`."""
+    path, shown, span = request.path, request.shown, request.span
     folder, beginning = (path, "") if os.path.isdir(path) else (path.parent, path.name)
     entries = folder.iterdir() if os.path.isdir(folder) else ()
     parts: dict[str, list[Array]] = {}

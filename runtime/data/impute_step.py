@@ -1,46 +1,60 @@
 """The step `impute`: fills empty cells, or refuses them where their rows are dropped."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import Location, is_missing, numbers, refuse_missing, texts_of
-from netc.runtime.data.data_step import Chunks, DataStep, State, unchanged
-from netc.runtime.data.state_checks import are_cells, is_flag
+from netc.runtime.data.cells import CellKind, Location, is_missing, numbers, refuse_missing, texts_of
+from netc.runtime.data.data_step import Chunks, DataStep, State, column_blocks, unchanged
+from netc.runtime.data.state_checks import are_cells, is_flag, is_number
 from netc.runtime.data.stored import Array
 
 _STATISTICS: Mapping[str, Callable[[Array], Any]] = {"mean": np.mean, "median": np.median}
 
 
 def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """The value that fills the empty cells of each column. Columns are read one by one: only one is in memory."""
+    """The value that fills the empty cells of each column."""
     (method,) = arguments
-    first, location = next(chunks())
-    width = int(np.prod(first.shape[1:]))
+    first, _ = next(chunks())
     if method == "drop" or (method not in _STATISTICS and method != "mode"):
-        return {"fill": [method] * width, "drop": method == "drop"}
+        return {"fill": [method] * math.prod(first.shape[1:]), "drop": method == "drop"}
     fills: list[Any] = []
-    for i in range(width):
-        column = np.concatenate([array.reshape(len(array), -1)[:, i] for array, _ in chunks()])
-        present = column[~is_missing(column)]
-        if not len(present):
-            name = shown_cell(location.columns[i])
-            fault("E0803", "a column of the training split is empty", location.span, f"`{name}`")
-        if method in _STATISTICS:
-            fills.append(float(_STATISTICS[method](numbers(present, location).astype(np.float64))))
-        else:
-            counts = Counter(texts_of(present))
-            fills.append(min(counts, key=lambda text: (-counts[text], text)))
+    for block, location in column_blocks(chunks):
+        missing = is_missing(block)
+        for i, name in enumerate(location.columns):
+            present = np.flatnonzero(~missing[:, i])
+            place = replace(location, columns=(name,), rows=location.rows[present])
+            if not len(present):
+                fault("E0803", "a column of the training split is empty", location.span, f"`{shown_cell(name)}`")
+            fills.append(_fill_of(block[present, i], method, place))
     return {"fill": fills, "drop": False}
+
+
+def _fill_of(column: Array, method: str, location: Location) -> Any:
+    """The mean, median or mode of the cells of a column, none of which is missing."""
+    if method in _STATISTICS:
+        values = numbers(column, location, "impute(mode) fills texts").astype(np.float64)
+        value = float(_STATISTICS[method](values))
+        return int(value) if column.dtype == object and value.is_integer() else value  # cells are labels perhaps
+    counts = Counter(column.tolist() if column.dtype != object else texts_of(column))
+    return min(counts, key=lambda cell: (-counts[cell], cell))
+
+
+def _check(arguments: Sequence[Any]) -> str | None:
+    (fill,) = arguments
+    is_right = is_number(fill) or (isinstance(fill, str) and bool(fill.strip()))
+    return None if is_right else "mean, median, mode, drop, a number or a text that is not empty"
 
 
 def _impute(array: Array, state: State, location: Location) -> Array:
     if state["drop"]:
-        refuse_missing(array, location)
+        refuse_missing(array, location, CellKind.NUMBER)
         return array
     missing = is_missing(array).reshape(len(array), -1)
     if not missing.any():
@@ -57,8 +71,11 @@ IMPUTE = DataStep(
     _impute_fit,
     unchanged,
     (1, 1),
+    _check,
     words=("mean", "median", "mode", "drop"),
-    doc="Fills empty cells with the mean, median, mode or a value, or drops their rows.",
+    doc="Fills missing cells with the mean, median, mode or a value of the training part, or leaves their rows out: "
+    'impute(median), impute(0), impute("none"), impute(drop). It takes numbers, texts, dates and categories; before '
+    "`date`, a mean or median is that of the dates.",
     keeps={"fill": are_cells, "drop": is_flag},
     name="impute",
 )

@@ -2,48 +2,72 @@
 
 import json
 from array import array
-from pathlib import Path
 from typing import Any
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import reason
-from netc.dsl.source import Span
 from netc.runtime.data.content import require_cells, text_content
-from netc.runtime.data.store import IsText
-from netc.runtime.data.table import SparseColumn, Table, column_of
+from netc.runtime.data.request import Request
+from netc.runtime.data.row_numbers import RowNumbers
+from netc.runtime.data.table import Column, SparseColumn, Table, column_of
 
 
-def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def read_jsonl(request: Request) -> Table:
     """A table with a row for each line. Lists of one shape are arrays; a key that a line lacks is a missing value.
 
     Faults E0801 at the first line that is no JSON object.
     """
-    text, raw = text_content(path, shown, span)
+    shown, span = request.shown, request.span
+    text, raw = text_content(request.path, shown, span)
     require_cells(raw, b",:\n", shown, span)
-    columns: dict[str, tuple[array[int], list[Any]]] = {}  # by key: the rows that have it, and its cells
-    count = 0
+    columns = Columns(request)
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a text in JSON may contain other line ends
         if not line.strip():
+            columns.skip()
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:  # ValueError: no JSON, or an integer of some thousand digits
-            fault("E0801", f"`{shown}`, line {number} is no JSON", span, reason(error))
+            hint = 'json("...") reads a list of objects' if not columns.count and line.lstrip()[:1] == "[" else None
+            fault("E0801", f"`{shown}`, line {number} is no JSON", span, reason(error), hint=hint)
         if not isinstance(row, dict):
-            fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint='{"x": [1, 2], "label": "a"}')
+            hint = '{"x": [1, 2], "label": "a"}; json("...") reads a list of objects'
+            fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint=hint)
+        columns.add(row)
+    return columns.table()
+
+
+class Columns:
+    """Collects the columns of a table row by row; a key that a row lacks is a missing value."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._columns: dict[str, tuple[array[int], list[Any]]] = {}  # by key: the rows that have it, and its cells
+        self._gaps = array("q")
+        self.count = 0
+
+    def skip(self) -> None:
+        """Notes a blank line, so that the rows after it have the numbers of their lines."""
+        self._gaps.append(self.count)
+
+    def add(self, row: dict[str, Any]) -> None:
         for name, value in row.items():
-            rows, cells = columns.setdefault(name, (array("q"), []))
-            rows.append(count)
+            rows, cells = self._columns.setdefault(name, (array("q"), []))
+            rows.append(self.count)
             cells.append(value)
-        count += 1
-    if not count:
-        fault("E0801", f"`{shown}` has no rows", span)
-    if not columns:
-        fault("E0801", f"`{shown}` has no columns", span, "its objects are empty")
-    return Table(
-        shown,
-        {
-            name: column_of(cells) if len(cells) == count else SparseColumn.of(count, rows, cells)
-            for name, (rows, cells) in columns.items()
-        },
-    )
+        self.count += 1
+
+    def table(self) -> Table:
+        """The table of the needed columns. Faults E0801 if there are no rows or no columns."""
+        request, count = self._request, self.count
+        if not count:
+            fault("E0801", f"`{request.shown}` has no rows", request.span)
+        if not self._columns:
+            fault("E0801", f"`{request.shown}` has no columns", request.span, "its objects are empty")
+        columns: dict[str, Column] = {}
+        for name in request.needed(self._columns):
+            rows, cells = self._columns[name]
+            is_text = request.needs_text(name)
+            is_full = len(cells) == count
+            columns[name] = column_of(cells, is_text) if is_full else SparseColumn.of(count, rows, cells, is_text)
+        return Table(request.shown, columns, RowNumbers.from_gaps(1, self._gaps), names=tuple(self._columns))

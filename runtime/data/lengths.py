@@ -1,6 +1,7 @@
 """Reads sequences of different lengths from cells, and compares their lengths with the model's dimensions."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,8 +9,7 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
 from netc.dsl.diagnostics import Label, fault
-from netc.dsl.source import Span
-from netc.runtime.data.cells import Location, refuse_missing
+from netc.runtime.data.cells import CellKind, Index, Location, is_missing, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
 
 if TYPE_CHECKING:
@@ -24,38 +24,61 @@ def listed(sequences: Any) -> Array:
     return column
 
 
-def cells_of(array: Array, location: Location) -> Array | Ragged:
-    """The cells of a column as sequences; a column of texts is returned as it is.
+def cells_of(array: Array, location: Location, takes_text: bool = False) -> Array | Ragged:
+    """The cells of a column as sequences; a column of texts is returned as it is, missing ones among them.
 
-    Faults E0803 at the first cell that is missing, E0804 at the first that is no sequence.
+    Where a step `takes_text`, all cells are texts if one is. Faults E0803 for the rows whose sequence is missing, E0804
+    for those whose cell is no sequence.
     """
     if array.dtype != object:
         if array.ndim < 2:
             fault("E0804", "this holds no sequences", location.span, location.cell([0]))
         return Ragged(array.reshape(-1, *array.shape[2:]), np.full(len(array), array.shape[1], np.int64))
-    refuse_missing(array, location)
-    if all(isinstance(cell, str) for cell in array):
+    is_text, missing = np.array([isinstance(cell, str) for cell in array], bool), is_missing(array)
+    if (is_text | missing).all() and (takes_text or is_text.any()):
         return array
-    sequences: list[Array] = []
-    for row, cell in enumerate(array):
-        sequences.append(_sequence(cell, location, row))
-        shape, first_shape = sequences[-1].shape[1:], sequences[0].shape[1:]
-        if shape != first_shape:
-            note = f"{location.cell([row])} has {list(shape)}, row {location.rows[0]} has {list(first_shape)}"
-            fault("E0804", "the steps of sequences are of one shape", location.span, note)
+    if takes_text and is_text.any():
+        location.refuse(~(is_text | missing), "E0804", "this is no text, and other rows have texts")
+    refuse_missing(array, location, CellKind.SEQUENCE)
+    _refuse_no_sequences(array, location)
+    sequences = _sequences(array, location)
     return Ragged(np.concatenate(sequences), np.array([len(sequence) for sequence in sequences], np.int64))
 
 
-def _sequence(cell: Any, location: Location, row: int) -> Array:
-    """A cell as an array with a row for each step: numbers, or texts as objects."""
-    if not isinstance(cell, list) or not cell:
-        fact = "an empty sequence" if isinstance(cell, list) else "this is no sequence"
-        fault("E0804", fact, location.span, location.cell([row]), hint="a sequence has at least one step")
-    try:
-        return np.array(cell, object if isinstance(cell[0], str) else np.float64)
-    except (ValueError, TypeError, OverflowError):
-        fact = "the steps of a sequence are of one shape, and numbers"
-        fault("E0804", fact, location.span, location.cell([row]))
+def _refuse_no_sequences(array: Array, location: Location) -> None:
+    """Faults E0804 for the rows whose cell is no list, or an empty one."""
+    is_list = np.array([isinstance(cell, list) for cell in array], bool)
+    location.refuse(
+        np.array([not isinstance(cell, list) or not cell for cell in array], bool),
+        "E0804",
+        lambda index: "an empty sequence" if is_list[index] else "this is no sequence",
+        hint="a sequence has at least one step",
+    )
+
+
+def _sequences(array: Array, location: Location) -> list[Array]:
+    """The cells as arrays with a row for each step: numbers, or texts as objects.
+
+    Faults E0804 for the rows whose steps are no numbers, or of another shape than in the first row.
+    """
+    sequences: list[Array] = []
+    is_bad = np.zeros(len(array), bool)
+    for row, cell in enumerate(array):
+        try:
+            sequences.append(np.array(cell, object if isinstance(cell[0], str) else np.float64))
+        except (ValueError, TypeError, OverflowError):
+            is_bad[row] = True
+    location.refuse(is_bad, "E0804", "the steps of a sequence are of one shape, and numbers")
+    shapes = [sequence.shape[1:] for sequence in sequences]
+    usual = Counter(shapes).most_common(1)[0][0]
+    usual_row = location.rows[shapes.index(usual)]
+    location.refuse(
+        np.array([shape != usual for shape in shapes], bool),
+        "E0804",
+        "the steps of sequences are of one shape",
+        lambda index: f"{location.cell(index)} has {list(shapes[index[0]])}, row {usual_row} has {list(usual)}",
+    )
+    return sequences
 
 
 def _fields_of(model: "Model") -> dict[str, Type]:
@@ -63,18 +86,14 @@ def _fields_of(model: "Model") -> dict[str, Type]:
 
 
 def long_enough(model: "Model", fields: Mapping[str, Field], rows: Array, shown: str) -> None:
-    """Faults E0804 at the first sample that is longer than its dimension's bound, or too short for what the model does.
+    """Faults E0804 for the samples that are longer than their dimension's bound, or too short for what the model does.
 
     `rows` are the numbers of the samples in the file, `shown` its name in messages.
     """
     for name, type_ in _fields_of(model).items():
         field, bound = fields.get(name), model.bounds.get(str(type_.rows))
-        if isinstance(field, Ragged) and bound is not None and (field.lengths > bound).any():
-            i = int(np.argmax(field.lengths > bound))
-            fact = f"a sample has more steps than {type_.rows} <= {bound}"
-            note = f"`{shown}`, row {rows[i]}: `{name}` has {field.lengths[i]}"
-            hint = f"{type_.rows} <= {int(field.lengths.max())}"
-            fault("E0804", fact, model.declared[name], note, hint=hint)
+        if isinstance(field, Ragged) and bound is not None:
+            _refuse_too_long(field, bound, str(type_.rows), Location(shown, (name,), rows, model.declared[name]))
     lengths = declared_lengths(model, fields)
     for value in model.graph.values():
         dim = str(value.type.rows)
@@ -82,11 +101,31 @@ def long_enough(model: "Model", fields: Mapping[str, Field], rows: Array, shown:
         if not names or names == (dim,) or any(name not in lengths for name in names):
             continue
         counts = lengths_of(dim, lengths, len(rows))
-        if (counts < 1).any():
-            i = int(np.argmin(counts))
-            declared = " and ".join(f"{name} is {lengths[name][i]}" for name in names)
-            note = f"`{shown}`, row {rows[i]}: {declared}, and {dim} is at least 1"
-            fault("E0804", "a sample has too few steps", value.span, note)
+        _refuse_too_short(
+            counts, dim, {name: lengths[name] for name in names}, Location(shown, names, rows, value.span)
+        )
+
+
+def _refuse_too_long(field: Ragged, bound: int, dim: str, location: Location) -> None:
+    """Faults E0804 for the samples that have more steps than the bound of their dimension."""
+    (name,) = location.columns
+    location.refuse(
+        field.lengths > bound,
+        "E0804",
+        f"a sample has more steps than {dim} <= {bound}",
+        lambda index: f"`{location.file}`, row {location.rows[index[0]]}: `{name}` has {field.lengths[index]}",
+        hint=f"{dim} <= {int(field.lengths.max())}",
+    )
+
+
+def _refuse_too_short(counts: Array, dim: str, lengths: Mapping[str, Array], location: Location) -> None:
+    """Faults E0804 for the samples of which a computed dimension has no step; `counts` are its steps."""
+
+    def label(index: Index) -> str:
+        declared = " and ".join(f"{name} is {length[index]}" for name, length in lengths.items())
+        return f"`{location.file}`, row {location.rows[index[0]]}: {declared}, and {dim} is at least 1"
+
+    location.refuse(counts < 1, "E0804", "a sample has too few steps", label)
 
 
 def declared_lengths(model: "Model", fields: Mapping[str, Field]) -> dict[str, Array]:
@@ -98,48 +137,48 @@ def declared_lengths(model: "Model", fields: Mapping[str, Field]) -> dict[str, A
     return lengths
 
 
-def same_lengths(model: "Model", fields: Mapping[str, Field]) -> None:
-    """Faults E0804 where lengths contradict the model.
+def same_lengths(model: "Model", fields: Mapping[str, Field], rows: Array, shown: str) -> None:
+    """Faults E0804 for the samples whose lengths contradict the model.
 
     Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths
-    that these give; dimensions that are declared to be equal are equal.
+    that these give; dimensions that are declared to be equal are equal. `rows` are the numbers of the samples in the
+    file, `shown` its name in messages.
     """
     first: dict[str, tuple[str, Ragged]] = {}  # by dimension: the first field that has it
     for name, type_ in _fields_of(model).items():
         field = fields.get(name)
         if isinstance(field, Ragged) and type_.rows is not None:
             other_name, other = first.setdefault(type_.rows, (name, field))
-            _refuse_other_lengths(model, str(type_.rows), (name, field), (other_name, other))
+            names = (f"`{name}`", f"`{other_name}`")
+            fact = f"two fields of the dimension `{type_.rows}` differ in length"
+            location = Location(shown, (name,), rows, model.declared[name])
+            others = [Label(model.declared[other_name], "the other one")]
+            _refuse_difference(field.lengths, other.lengths, names, location, fact, others)
     lengths = declared_lengths(model, fields)
     for name, type_ in _fields_of(model).items():
         field, dim = fields.get(name), str(type_.rows)
         if isinstance(field, Ragged) and dim not in lengths and all(part in lengths for part in names_in(dim)):
             computed = lengths_of(dim, lengths, len(field))
-            _refuse_difference(field.lengths, computed, (f"`{name}`", f"`{dim}`"), model.declared[name])
+            location = Location(shown, (name,), rows, model.declared[name])
+            fact = f"`{name}` is not as long as `{dim}`"
+            _refuse_difference(field.lengths, computed, (f"`{name}`", f"`{dim}`"), location, fact)
     for equal in model.equal:
         dims = (equal.first, equal.other)
         if all(part in lengths for dim in dims for part in names_in(dim)):
             count = len(next(iter(lengths.values())))
             left, right = (lengths_of(dim, lengths, count) for dim in dims)
-            _refuse_difference(left, right, (f"`{equal.first}`", f"`{equal.other}`"), equal.span)
+            names = (f"`{equal.first}`", f"`{equal.other}`")
+            location = Location(shown, dims, rows, equal.span)
+            _refuse_difference(left, right, names, location, f"{names[0]} is not as long as {names[1]}")
 
 
-def _refuse_other_lengths(model: "Model", dim: str, named: tuple[str, Ragged], first: tuple[str, Ragged]) -> None:
-    """Faults E0804 at the first sample in which two fields of a dimension have different lengths."""
-    (name, field), (other_name, other) = named, first
-    differing = np.flatnonzero(field.lengths != other.lengths)
-    if len(differing):
-        i = int(differing[0])
-        note = f"sample {i + 1} has {field.lengths[i]} steps of `{name}`, {other.lengths[i]} of `{other_name}`"
-        others = [Label(model.declared[other_name], "the other one")]
-        fact = f"two fields of the dimension `{dim}` differ in length"
-        fault("E0804", fact, model.declared[name], note, others=others)
+def _refuse_difference(
+    left: Array, right: Array, names: tuple[str, str], location: Location, fact: str, others: Sequence[Label] = ()
+) -> None:
+    """Faults E0804 for the samples in which two lengths differ; `names` are what the message calls them."""
 
+    def label(index: Index) -> str:
+        row = f"`{location.file}`, row {location.rows[index[0]]}"
+        return f"{row}: {names[0]} has {left[index]} steps, {names[1]} has {right[index]}"
 
-def _refuse_difference(left: Array, right: Array, names: tuple[str, str], span: Span) -> None:
-    """Faults E0804 at the first sample in which two lengths differ; `names` are what the message calls them."""
-    differing = np.flatnonzero(left != right)
-    if len(differing):
-        i = int(differing[0])
-        note = f"in sample {i + 1} {names[0]} has {left[i]} steps, {names[1]} {right[i]}"
-        fault("E0804", f"{names[0]} is not as long as {names[1]}", span, note)
+    location.refuse(left != right, "E0804", fact, label, others=others)

@@ -14,7 +14,7 @@ from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_wind
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.lengths import long_enough, same_lengths
-from netc.runtime.data.partition import text_columns, with_words
+from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read, reader_of
 from netc.runtime.data.stored import Field
@@ -46,7 +46,7 @@ def read_inputs(
     types = {name: model.inputs[name] for name in inputs}
     fields, part = read_fields(Fitted(model.source.folder, spec, states, model.declared), source, types)
     if not windows.is_series(spec.fields.values()):
-        same_lengths(model, fields)
+        same_lengths(model, fields, part.row_numbers, part.table.name)
         long_enough(model, fields, part.row_numbers, part.table.name)
     return fields
 
@@ -58,13 +58,15 @@ def read_fields(fitted: Fitted, source: SourceSpec, types: Mapping[str, Type]) -
     The lengths of sequences are not compared with each other, nor with what the model needs.
     """
     spec, states, declared = fitted.spec, fitted.states, fitted.declared
-    path, options = fitted.folder / source.path, dict(source.options)
-    table = read(reader_of(path, source.reader), path, source.path, source.span, text_columns(spec), options)
+    path = fitted.folder / source.path
+    reader = reader_of(path, source.reader)
+    options = dict(source.options) if reader == source.reader else {}
+    table = read(reader, path, source.path, source.span, uses_of(spec, types), options)
     table = with_words(table, spec)
-    part = Part(table, np.arange(len(table)))
+    part = part_of(table, np.arange(len(table)), series_in(table, spec))
     if windows.is_series(spec.fields.values()):
         cuts = [windows.cut_of(spec.fields[name]) for name in types]
-        starts = windows.window_starts(cuts, len(table), source.path, source.span)
+        starts = part.window_starts(cuts, source.path, source.span)
         return {
             name: convert_windows(spec.fields[name], states[name], part, starts, type_, declared[name])
             for name, type_ in types.items()

@@ -1,16 +1,16 @@
 """Steps on numbers: standardize, minmax, scale, log, clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
 from netc.runtime.data.state_checks import are_numbers, is_number
 from netc.runtime.data.stored import Array
+
+_ROUNDING = 8 * np.finfo(np.float64).eps  # relative
 
 
 def _floats(chunks: Chunks) -> Iterator[Array]:
@@ -35,22 +35,38 @@ def _arithmetic(
     return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps, name=name)
 
 
+def is_constant(low: Array, high: Array) -> Array:
+    """True for each column whose least and largest value are equal, but for the rounding of a few operations."""
+    result: Array = high - low <= _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    return result
+
+
 def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """Mean and population standard deviation of each column; chunks are combined by Chan, Golub and LeVeque 1979."""
+    """Mean and population standard deviation of each column; chunks are combined by Chan, Golub and LeVeque 1979.
+
+    A constant column keeps its scale, and its mean is the constant itself: a sum would round it.
+    """
     count, mean, squares = 0, np.float64(0), np.float64(0)
+    low, high = np.asarray(np.inf), np.asarray(-np.inf)
     for values in _floats(chunks):
         size, chunk_mean = len(values), values.mean(axis=0)
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         difference = chunk_mean - mean
         squares = squares + ((values - chunk_mean) ** 2).sum(axis=0) + difference**2 * (count * size / (count + size))
         mean = chunk_mean if not count else mean + difference * (size / (count + size))
         count += size
-    deviation = np.sqrt(squares / count)
-    return {"mean": np.asarray(mean).tolist(), "std": np.where(deviation > 0, deviation, 1.0).tolist()}
+    is_same = is_constant(low, high)
+    deviation = np.where(is_same, 1.0, np.sqrt(squares / count))
+    return {
+        "mean": np.where(is_same, low, mean).tolist(),
+        "std": np.where(deviation > 0, deviation, 1.0).tolist(),  # squares of tiny numbers may underflow
+    }
 
 
 STANDARDIZE = _arithmetic(
     "standardize",
-    "Subtracts the mean of each column and divides by its standard deviation.",
+    "Subtracts the mean of each column and divides by its standard deviation. A column that is the same in every row "
+    "becomes 0.",
     lambda array, state: (array - state["mean"]) / state["std"],
     _standardize_fit,
     lambda array, state: array * state["std"] + state["mean"],
@@ -59,10 +75,10 @@ STANDARDIZE = _arithmetic(
 
 
 def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    extremes = [(values.min(axis=0), values.max(axis=0)) for values in _floats(chunks)]
-    low = reduce(np.minimum, (least for least, _ in extremes))
-    high = reduce(np.maximum, (most for _, most in extremes))
-    return {"min": low.tolist(), "range": np.where(high > low, high - low, 1.0).tolist()}
+    low, high = np.asarray(np.inf), np.asarray(-np.inf)
+    for values in _floats(chunks):
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+    return {"min": low.tolist(), "range": np.where(is_constant(low, high), 1.0, high - low).tolist()}
 
 
 MINMAX = _arithmetic(
@@ -99,10 +115,7 @@ SCALE = DataStep(
 
 def _log(array: Array, state: State, location: Location) -> Array:
     values = numbers(array, location).astype(np.float64)
-    outside = np.argwhere(values <= 0)
-    if len(outside):
-        index = tuple(int(i) for i in outside[0])
-        fault("E0803", f"{values[index]:g} has no logarithm", location.span, location.cell(index))
+    location.refuse(values <= 0, "E0803", lambda index: f"{values[index]:g} has no logarithm")
     return np.log(values)
 
 

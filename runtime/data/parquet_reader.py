@@ -1,16 +1,18 @@
 """Reads `parquet("file.parquet")`: a table of typed columns. Large files stay on disk (store.py)."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netc.dsl.source import Span
 from netc.runtime.available import require_at
+from netc.runtime.data.cell_text import PLAIN, CellRules
 from netc.runtime.data.panics import quiet_panics
 from netc.runtime.data.reading import decoding
-from netc.runtime.data.store import IsText, is_large, stored_columns
+from netc.runtime.data.request import Request
+from netc.runtime.data.store import Scan, is_large, stored_columns
 from netc.runtime.data.stored import Array
-from netc.runtime.data.table import Table, column_of
+from netc.runtime.data.table import Table, column_of, plain_cells
 
 if TYPE_CHECKING:
     import polars
@@ -18,29 +20,53 @@ if TYPE_CHECKING:
 _CELL = 24  # bytes of a number while it is read: in the file, in polars, and as a float
 
 
-def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def read_parquet(request: Request) -> Table:
     """The table of a parquet file. Faults E0801 if polars cannot read it, E1005 if the memory does not hold it."""
     import polars
 
-    if is_large(path):
-        with decoding(shown, span), quiet_panics():
-            large = stored_columns(path, partial(polars.scan_parquet, path, glob=False), shown, span, is_text)
-        return Table(shown, large)
-    with decoding(shown, span), quiet_panics():
-        scan = polars.scan_parquet(path, glob=False)
-        rows, names = scan.select(polars.len()).collect().item(), scan.collect_schema().names()
-        require_at(_CELL * rows * len(names), f"{rows:,} rows of {len(names):,} columns", span)
-        frame = scan.collect()
-        columns = {column.name: _plain_column(column) for column in frame.get_columns()}
-    return Table(shown, columns)
+    return read_scan(request, partial(polars.scan_parquet, request.path, glob=False))
 
 
-def _plain_column(column: "polars.Series") -> Array:
-    """A column of numbers as floats, NaN where one is missing; lists as arrays; anything else as text."""
+def read_scan(request: Request, scan: "Callable[[], polars.LazyFrame]") -> Table:
+    """The needed columns of a table that polars scans."""
     import polars
+
+    with decoding(request.shown, request.span), quiet_panics():
+        frame = scan()
+        names = frame.collect_schema().names()
+        needed = request.needed(names)
+        if is_large(request.path):
+            columns, rows = stored_columns(request, names, partial(_open_scan, frame.select(needed)))
+            return Table(request.shown, columns, rows, names=tuple(names))
+        count = frame.select(polars.len()).collect().item()
+        require_at(_CELL * count * len(needed), f"{count:,} rows of {len(needed):,} columns", request.span)
+        return table_of_frame(request, frame.select(needed).collect(), names)
+
+
+@contextmanager
+def _open_scan(frame: "polars.LazyFrame") -> "Iterator[Scan]":
+    yield Scan(frame)
+
+
+def table_of_frame(request: Request, frame: "polars.DataFrame", names: list[str]) -> Table:
+    """The table of a data frame that has the needed columns out of `names`."""
+    columns = {column.name: column_of_series(column, request) for column in frame.get_columns()}
+    return Table(request.shown, columns, names=tuple(names))
+
+
+def column_of_series(column: "polars.Series", request: Request, rules: CellRules = PLAIN) -> Array:
+    """A column of numbers as floats, NaN where one is missing; lists as arrays; anything else as text.
+
+    Numbers that are needed as texts are spelled as labels.
+    """
+    import polars
+
+    from netc.runtime.data.polars_cells import texts
 
     if column.dtype.is_nested():
         return column_of(column.to_list())
     is_number = column.dtype.is_numeric() or column.dtype == polars.Boolean
-    plain: Array = column.cast(polars.Float64 if is_number else polars.String).to_numpy(allow_copy=True)
-    return plain if is_number else plain.astype(object)
+    if is_number and not request.needs_text(column.name):
+        plain: Array = column.cast(polars.Float64).to_numpy(allow_copy=True)
+        return plain
+    return plain_cells(texts(column, request.uses(column.name), rules))

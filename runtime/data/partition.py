@@ -1,7 +1,10 @@
 """Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -12,9 +15,10 @@ from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.pipeline import Part, columns_of
 from netc.runtime.data.readers import read
-from netc.runtime.data.split import chunks_of, divide
+from netc.runtime.data.request import Use, Uses
+from netc.runtime.data.series import Series, series_of, series_spec
+from netc.runtime.data.split import chunks_of, class_numbers, divide
 from netc.runtime.data.steps import STEPS
-from netc.runtime.data.store import IsText
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
@@ -22,30 +26,69 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
 
 
-def read_parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict[str, Part]:
+def read_parts(spec: DataSpec, source: Source, label: str | None) -> dict[str, Part]:
     """The parts by name. `label` is the target whose classes a random split distributes evenly.
 
     Faults E0806 if a part has no rows.
     """
     sources = dict(spec.split.sources)
     table = _read_table(spec.source, spec, source)
-    rows_by_part = divide(table, _kept_rows(table, spec), spec, spec.fields.get(label or ""), seed)
+    parts = _divided(table, spec, label)
     if "train" in sources and sources["train"] is not spec.source:
-        rows_by_part.pop("train", None)
-    parts = {name: Part(table, rows) for name, rows in rows_by_part.items()}
+        parts.pop("train", None)
     for name, origin in sources.items():
         if name not in parts:
             table = _read_table(origin, spec, source)
-            parts[name] = Part(table, _kept_rows(table, spec))
+            parts[name] = part_of(table, _kept_rows(table, spec), series_in(table, spec))
     for name, part in parts.items():
         if not len(part.rows):
-            fault("E0806", f"the part `{name}` has no rows", spec.split.span, hint="a larger fraction, or more data")
+            _refuse_empty(name, parts, spec, spec.fields.get(label or ""))
     return parts
+
+
+def _divided(table: Table, spec: DataSpec, label: str | None) -> dict[str, Part]:
+    """The parts that the split makes of a table."""
+    rows, groups = _kept_rows(table, spec), None
+    series = series_in(table, spec)
+    if series is not None:
+        rows, groups, _ = series.sorted(rows)
+    rows_by_part = divide(table, rows, spec, spec.fields.get(label or ""), groups)
+    return {name: part_of(table, rows, series) for name, rows in rows_by_part.items()}
+
+
+def series_in(table: Table, spec: DataSpec) -> Series | None:
+    """The series that windows of a table are cut from; None if the data block has no windows."""
+    return series_of(table, spec) if windows.is_series(spec.fields.values()) else None
+
+
+def part_of(table: Table, rows: Array, series: Series | None) -> Part:
+    """Some rows of a table as a part: in the order of its series, if there are any."""
+    if series is None:
+        return Part(table, rows)
+    rows, _, stretches = series.sorted(rows)
+    return Part(table, rows, stretches)
+
+
+def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: FieldSpec | None) -> NoReturn:
+    """Fault E0806 for a part without rows, with the reason."""
+    rows = sum(len(part.rows) for part in parts.values())
+    note, hint = f"the data has {rows} row{'s' * (rows != 1)}", "a larger fraction, or more data"
+    training = parts.get("train")
+    if spec.split.keeps_groups:
+        column = f"`{spec.split.column}`"
+        note = f"{note}; those with the same {column} stay together, for training if no others have a class"
+        hint = "a larger fraction, or more groups"
+    elif spec.split.way == "random" and label is not None and training is not None:
+        classes = class_numbers(training.table, training.rows, label)
+        if classes is not None and 2 * (classes.max(initial=-1) + 1) > rows:
+            note = f"{note} and {classes.max() + 1} classes; each class keeps a row in training"
+            hint = f"is `{label.columns[0]}` a label, or does it identify the row?"
+    fault("E0806", f"the part `{name}` has no rows", spec.split.span, note, hint=hint)
 
 
 def _read_table(origin: SourceSpec, spec: DataSpec, source: Source) -> Table:
     path = source.folder / origin.path
-    table = read(origin.reader, path, origin.path, origin.span, text_columns(spec), dict(origin.options))
+    table = read(origin.reader, path, origin.path, origin.span, uses_of(spec, spec.fields), dict(origin.options))
     return with_words(table, spec)
 
 
@@ -58,17 +101,35 @@ def with_words(table: Table, spec: DataSpec) -> Table:
     return replace(table, columns={"text": np.array(words, object)})
 
 
-def text_columns(spec: DataSpec) -> IsText:
-    """A function that says of a column's name whether its cells are needed as they are written, and not as numbers."""
-    named: set[str] = {spec.split.column} if spec.split.column is not None else set()
-    rest: list[FieldSpec] = []  # fields `columns(all, except = ...)`
-    for field in spec.fields.values():
-        if any(STEPS[step.name].takes_text or step.arguments == ("mode",) for step in field.steps):
-            if field.is_rest:
-                rest.append(field)
-            else:
-                named.update(field.columns)
-    return lambda column: column in named or any(column not in field.columns for field in rest)
+def uses_of(spec: DataSpec, names: Iterable[str]) -> Uses:
+    """A function that says of a column what the fields of these names, the split and the series need it for."""
+    series = series_spec(spec)
+    uses: dict[str | None, Use] = {series.time: Use.TEXT if series.has_dates else Use.NUMBERS}
+    uses |= {spec.split.column: Use.LABELS, series.column: Use.LABELS}
+    rest: list[tuple[FieldSpec, Use]] = []  # fields `columns(all, except = ...)`
+    for field in (spec.fields[name] for name in names):
+        purpose = _use_of(field)
+        if field.is_rest:
+            rest.append((field, purpose))
+        else:
+            uses |= {column: uses.get(column, Use(0)) | purpose for column in field.columns}
+
+    def use(column: str) -> Use:
+        from_rest = (purpose for field, purpose in rest if column not in field.columns)
+        return reduce(or_, from_rest, uses.get(column, Use(0)))
+
+    return use
+
+
+def _use_of(field: FieldSpec) -> Use:
+    """What the steps of a field need its cells for."""
+    steps = [STEPS[step.name] for step in field.steps]
+    if any(step.takes_labels for step in steps) and not any(step.makes_sequences for step in steps):
+        return Use.LABELS
+    if any(step.takes_text for step in steps):
+        return Use.TEXT
+    is_counted = any(step.name == "impute" and step.arguments == ("mode",) for step in field.steps)
+    return Use.NUMBERS | Use.LABELS if is_counted else Use.NUMBERS
 
 
 def _kept_rows(table: Table, spec: DataSpec) -> Array:

@@ -4,8 +4,9 @@ Knows nothing of the type that the model declares: conversion.py compares what c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,29 +14,58 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
-from netc.runtime.data.cells import Location
+from netc.runtime.data.cells import BadRows, Location, RowFault
 from netc.runtime.data.data_step import Chunks, State
-from netc.runtime.data.declarations import FieldSpec, StepSpec
+from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
+from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.split import chunks_of
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.data.table import Table
 
+Result = TypeVar("Result")
 _CELL = 16  # bytes of a cell while rows are copied from their columns
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some rows of a table: the training, validation or test part of the data, or a whole file."""
+    """Some rows of a table: the training, validation or test part of the data, or a whole file.
+
+    If windows are cut from the rows, `stretches` are the places in `rows` at which rows begin that follow one another
+    without a gap.
+
+    `remarks` collects what steps notice about cells that they can use. With `bad_rows`, the rows that a step refuses
+    are noted there and left out of what the steps yield; without it they end in a RowFault.
+    """
 
     table: Table
     rows: Array
+    stretches: Array | None = None
+    remarks: Remarks = field(default_factory=Remarks)
+    bad_rows: BadRows | None = None
 
     @property
     def row_numbers(self) -> Array:
         """The number that each row has in its file."""
-        return self.rows + self.table.first_row
+        return self.table.rows.of(self.rows)
+
+    def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
+        """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
+        assert self.stretches is not None, "partition.py finds the series of data with windows"
+        return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
+
+
+def resolved(spec: DataSpec, table: Table) -> DataSpec:
+    """A data block whose fields name their columns: `columns(all, except = ...)` are those of the training table.
+
+    So all parts and all new data are read by these names, whatever else their files contain, and in whatever order.
+    Faults E0802 where `except` names a column that is not there.
+    """
+    fields = {
+        name: replace(field, columns=columns_of(field, table), is_rest=False) for name, field in spec.fields.items()
+    }
+    return replace(spec, fields=fields)
 
 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
@@ -46,8 +76,8 @@ def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
     if not field.is_rest:
         return field.columns
     for column in field.columns:
-        table.column(column, field.span)
-    return tuple(name for name in table.columns if name not in field.columns)
+        table.require(column, field.span)
+    return tuple(name for name in table.names or table.columns if name not in field.columns)
 
 
 def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, Location]]:
@@ -61,16 +91,48 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         fault("E0804", "a sequence is made of one column", field.span, hint='field("x")')
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
+    impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
+    takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
     for rows in chunks_of(part.rows):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
         cells = [column[rows] for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        location = Location(table.name, names, rows + table.first_row, field.span)
+        numbers_in_file = table.rows.of(rows)
+        location = Location(table.name, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence:
-            yield cells_of(cells[0], location), location
+            yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:
             yield cells[0] if field.is_single else np.stack(cells, axis=1), location
+
+
+def usable(
+    part: Part,
+    values: Array | Ragged,
+    location: Location,
+    apply: Callable[[Any, Location], Result],
+) -> Iterator[tuple[Result, Location]]:
+    """Yields `apply(values, location)` for the rows that it does not refuse, with their location; nothing if no row
+    is left.
+
+    Without `part.bad_rows` a refused row is a RowFault. `apply` is called again for each kind of problem in these
+    values, not for each row.
+    """
+    while len(values):
+        remarks = Remarks()
+        try:
+            result = apply(values, replace(location, remarks=remarks))
+        except RowFault as error:
+            if part.bad_rows is None:
+                raise
+            part.bad_rows.note(error)
+            is_usable = ~np.isin(location.rows, [problem.row for problem in error.problems])
+            values = values.take(np.flatnonzero(is_usable)) if isinstance(values, Ragged) else values[is_usable]
+            location = replace(location, rows=location.rows[is_usable])
+            continue
+        part.remarks.add(remarks)
+        yield result, location
+        return
 
 
 def sample_outputs(
@@ -82,18 +144,29 @@ def sample_outputs(
     """
     is_series = windows.is_series([field])
     for values, location in raw_chunks(field, part):
+        chunks = iter([(values, location)])
         for step, state in zip(field.steps, states, strict=False):
             is_split_already = is_series and STEPS[step.name].makes_sequences  # a series of text is read in pieces
             if step.name != without and not is_split_already:
-                values = _apply(step, state, values, replace(location, span=step.span), is_series)
-        yield values, location
+                chunks = _stepped(chunks, part, step, state, is_series)
+        yield from chunks
 
 
-def _apply(step: StepSpec, state: State, values: Array | Ragged, location: Location, is_series: bool) -> Array | Ragged:
+def _stepped(
+    chunks: Iterator[tuple[Array | Ragged, Location]], part: Part, step: StepSpec, state: State, is_series: bool
+) -> Iterator[tuple[Array | Ragged, Location]]:
+    """Yields chunks after one step, without the rows that it refuses where the part notes them."""
+    for values, location in chunks:
+        for result, place in usable(part, values, location, partial(_apply, step, state, is_series)):
+            yield result, replace(place, span=location.span)
+
+
+def _apply(step: StepSpec, state: State, is_series: bool, values: Array | Ragged, location: Location) -> Array | Ragged:
     """Applies one step; most steps see the rows of all sequences as one array.
 
     Faults E0804 if a step does not take these values.
     """
+    location = replace(location, span=step.span)
     definition = STEPS[step.name]
     if definition.changes_lengths and (is_series or not isinstance(values, Ragged)):
         hint = "`characters` or `words` makes them of a text"

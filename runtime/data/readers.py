@@ -17,19 +17,20 @@ from netc.runtime.data.access import opening
 from netc.runtime.data.csv_reader import read_csv
 from netc.runtime.data.npz import read_arrays
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
-from netc.runtime.data.store import IsText
+from netc.runtime.data.request import AS_NUMBERS, Request, Uses
 from netc.runtime.data.table import Table, table_of
 
-Options = Mapping[str, Any]  # the settings of `images`
-Read = Callable[[Path, str, Span, IsText], Table]
+Options = Mapping[str, Any]  # of a source, by name
+Read = Callable[[Request], Table]
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A kind of source: `read(path, shown, span, is_text)` returns its table or raises a fault.
+    """A kind of source: `read(request)` returns its table or raises a fault.
 
-    A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures:
-    their reader takes options (images.py).
+    A file whose name ends with one of `suffixes` is read by it where no reader is named, and one with one of `others`
+    where this reader is expected. `read` is None for pictures:
+    their reader makes arrays (images.py). The named arguments of a source are in reader_options.py.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Reader:
     read: Read | None
     suffixes: tuple[str, ...] = ()
     takes_folder: bool = False
+    others: tuple[str, ...] = ()
 
 
 def simple_reader(
@@ -47,47 +49,56 @@ def simple_reader(
     Where a file is broken, `read` raises an exception that says why.
     """
 
-    def read_table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-        with decoding(shown, span):
-            columns = {str(key): np.asarray(column) for key, column in read(path).items()}
-        return table_of(shown, columns, "columns", span)
+    def read_table(request: Request) -> Table:
+        with decoding(request.shown, request.span):
+            columns = {str(key): np.asarray(column) for key, column in read(request.path).items()}
+        return table_of(request.shown, columns, "columns", request.span)
 
     return Reader(name, doc, read_table, suffixes)
 
 
-def _read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def _read_parquet(request: Request) -> Table:
     from netc.runtime.data.parquet_reader import read_parquet
 
-    return read_parquet(path, shown, span, is_text)
+    return read_parquet(request)
 
 
-def _read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def _read_jsonl(request: Request) -> Table:
     from netc.runtime.data.jsonl_reader import read_jsonl
 
-    return read_jsonl(path, shown, span, is_text)
+    return read_jsonl(request)
 
 
-def _read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def _read_text(request: Request) -> Table:
     from netc.runtime.data.text_reader import read_text
 
-    return read_text(path, shown, span, is_text)
+    return read_text(request)
 
 
-def _read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def _read_idx(request: Request) -> Table:
     from netc.runtime.data.idx_reader import read_idx
 
-    return read_idx(path, shown, span, is_text)
+    return read_idx(request)
 
 
-def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def read_npz(request: Request) -> Table:
     """The arrays of an .npz archive as columns."""
-    return table_of(shown, read_arrays(path, shown, span), "arrays", span)
+    arrays = read_arrays(request.path, request.shown, request.span)
+    return table_of(request.shown, arrays, "arrays", request.span)
 
 
 READERS = {
     reader.name: reader
     for reader in (
-        Reader("csv", "A table of text, also as .gz. The model says which columns are numbers.", read_csv, (".csv",)),
+        Reader(
+            "csv",
+            "A table of text, also as .gz. The model says which columns are numbers. Separators, decimal commas and "
+            "the encoding are recognised, or written: delimiter, decimal, thousands, encoding, header, missing, quote, "
+            "comment.",
+            read_csv,
+            (".csv", ".tsv", ".tab"),
+            others=(".txt", ".dat", ".data"),
+        ),
         Reader("parquet", "A table of typed columns.", _read_parquet, (".parquet",)),
         Reader(
             "jsonl",
@@ -122,11 +133,15 @@ _BUILT_IN = frozenset(READERS)
 
 
 def reader_of(path: Path, default: str) -> str:
-    """The name of the reader for a file's suffix, or else `default`."""
+    """The name of the reader for a file: `default` if it reads files with such a name, or if no other one does."""
     if default == "images":
         return default
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    return next((reader.name for reader in READERS.values() if plain.suffix in reader.suffixes), default)
+    suffix = plain.suffix.lower()
+    expected = READERS.get(default)
+    if expected is not None and suffix in (*expected.suffixes, *expected.others):
+        return default
+    return next((reader.name for reader in READERS.values() if suffix in reader.suffixes), default)
 
 
 def read(
@@ -134,13 +149,12 @@ def read(
     path: Path,
     shown: str,
     span: Span,
-    is_text: IsText = lambda column: False,
+    uses: Uses = AS_NUMBERS,
     options: Options | None = None,
 ) -> Table:
     """The table of a source. `shown` is its name in messages, `span` the place that names it.
 
-    `is_text` says which columns are needed as they are written. Faults E0801 if the source is not there, broken or
-    empty.
+    `uses` says what each column is needed for. Faults E0801 if the source is not there, broken or empty.
     """
     reader = READERS[reader_name]
     opening(path, shown, span)
@@ -153,7 +167,7 @@ def read(
             columns, notes = read_images(path, shown, span, options or {})
             table = Table(shown, columns, notes=notes)
         else:
-            table = reader.read(path, shown, span, is_text)
+            table = reader.read(Request(path, shown, span, uses, options or {}))
     if not len(table):
         fault("E0801", f"`{shown}` has no rows", span)
     return table

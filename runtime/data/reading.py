@@ -51,7 +51,9 @@ def refuse_irregular(path: Path, shown: str, span: Span) -> None:
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
-            fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder")
+            is_escaped = "\t" in shown or "\n" in shown
+            hint = r"`\t` is a tab and `\n` a line end; a backslash is written `\\`" if is_escaped else None
+            fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder", hint=hint)
         if stat.S_ISDIR(mode):
             fault("E0801", f"`{shown}` is a folder", span, "this reader takes a file")
         if not stat.S_ISREG(mode):

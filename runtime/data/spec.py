@@ -2,37 +2,57 @@
 
 Knows nothing of rows, and only the inputs and targets of a model, with their types.
 
-Faults for unknown readers, steps and settings, and for inputs that the block does not give.
+Faults for unknown readers, steps and settings, for inputs that the block does not give, and for targets whose steps do
+not fit their types.
 """
 
+from dataclasses import replace
+
+from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.augment import augmentations_of
-from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SourceSpec, SplitSpec
+from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec
 from netc.runtime.data.field_spec import parse_field
+from netc.runtime.data.series_spec import parse_series
 from netc.runtime.data.source_spec import parse_source
 from netc.runtime.data.split_spec import parse_split
 from netc.runtime.data.steps import STEPS
 
 
 def parse_data(model: Model) -> DataSpec:
-    """The `data` block of a model. Faults E0701, E0702 and E0804 where both do not fit together."""
+    """The `data` block of a model. Faults E0402, E0701, E0702 and E0804 where both do not fit together."""
     spec = parse_block(model.source, model.data, model.constants)
     for name in (*model.inputs, *model.targets):
         if name not in spec.fields:
             fact = f"the data does not give the {'input' if name in model.inputs else 'target'} `{name}`"
             hint = nearest(name, spec.fields) or f'{name} = column("{name}")'
             fault("E0702", fact, model.declared[name], hint=hint)
-    for name in model.targets:
-        for step in spec.fields[name].steps:
-            if STEPS[step.name].undo is None:
-                fact = f"`{step.name}` on a target cannot be undone in predictions"
-                fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
+    for name, type_ in model.targets.items():
+        _check_target(spec.fields[name], type_, model.declared[name])
+        spec.fields[name] = replace(spec.fields[name], is_target=True)
     for name, type_ in model.inputs.items():
         augmentations_of(spec.fields[name], type_, model.declared[name])
     return spec
+
+
+def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:
+    """Faults E0701 for a step that predictions cannot undo, E0402 if the labels of classes are declared as numbers."""
+    for step in field.steps:
+        definition = STEPS[step.name]
+        if definition.undo is None:
+            fact = f"`{step.name}` on a target cannot be undone in predictions"
+            fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
+        if definition.words == ("unknown",) and step.arguments:
+            fact = f"`{step.name}(unknown)` is for inputs: a target has no unknown class"
+            fault("E0701", fact, step.span, hint=step.name)
+        if definition.labels is not None and type_.classes is None:
+            fact, label = f"`{field.name}` is declared as {describe_sample(type_)}", "and this makes classes of it"
+            axes = describe_sample(type_).partition("[")
+            hint = f"target {field.name}: class(auto){''.join(axes[1:])}"
+            fault("E0402", fact, declared, others=[Label(step.span, label)], hint=hint)
 
 
 def array_spec(model: Model) -> DataSpec:
@@ -52,6 +72,7 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     origin: SourceSpec | None = None
     fields: dict[str, FieldSpec] = {}
     split = SplitSpec(span=data.span)
+    series: SeriesSpec | None = None
     seen: dict[str, Span] = {}
     for setting in data.settings:
         name = setting.name.text
@@ -62,6 +83,8 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
             origin = parse_source(setting.value, constants)
         elif name == "split":
             split = parse_split(setting.value, constants)
+        elif name == "series":
+            series = parse_series(setting.value, constants)
         else:
             fields[name] = parse_field(name, setting.value, constants)
     training = dict(split.sources).get("train")
@@ -69,6 +92,6 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     if divided is None:
         span = Span(source, data.span.start, data.span.start + 4)
         fault("E0701", "the `data` block has no source", span, hint='source = csv("data.csv")')
-    if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.way != "column":
+    if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.fractions:
         fault("E0602", "a split needs a part `train`", split.span)
-    return DataSpec(divided, fields, split, data.span)
+    return DataSpec(divided, fields, split, data.span, series)

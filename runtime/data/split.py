@@ -1,87 +1,190 @@
-"""Divides the rows of a table into parts: at random (stratified by a label), in order, by groups, or by a column."""
+"""Divides the rows of a table into parts: at random (stratified by a label), in order, by groups, by a hash of a cell,
+into folds, or by a column.
 
-from collections.abc import Iterator
+Takes cells and gives row numbers. How many rows a part gets is computed in apportion.py.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
-from netc.runtime.data import windows
-from netc.runtime.data.cells import natural, texts_of
-from netc.runtime.data.declarations import PARTS, DataSpec, FieldSpec
+from netc.dsl.source import Span
+from netc.runtime.data.apportion import apportioned, divided_classes
+from netc.runtime.data.cells import is_missing, texts_of
+from netc.runtime.data.declarations import PARTS, DataSpec, FieldSpec, SplitSpec
+from netc.runtime.data.group_division import divided_groups, is_only_group, with_every_class
 from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Column, Table
 from netc.runtime.random import generator
 
+_LEAST_SHARE = 1e-9  # a smaller one is a rounding error of the fractions' sum
+_HASH_BITS = 53  # as many as a float64 holds
 
-def divide(table: Table, rows: Array, spec: DataSpec, label: FieldSpec | None, seed: int) -> dict[str, Array]:
-    """The rows of each part, in the order of the table.
 
-    A random split distributes the labels of the field `label` evenly. Faults E0803 and E0806 if a column names the
-    parts and its cells are no names of parts, or never "train".
+def divide(
+    table: Table, rows: Array, spec: DataSpec, label: FieldSpec | None, series: Array | None
+) -> dict[str, Array]:
+    """The rows of each part, in the order of `rows`.
+
+    A random split distributes the labels of the field `label` evenly. `series` has the number of each row's series, if
+    windows are cut from them: they are divided in order. Faults E0803 and E0806 if a column names the parts and its
+    cells are no names of parts, or never "train".
     """
     split = spec.split
     if split.way == "column":
         return _by_column(table, rows, spec)
-    fractions = dict(split.fractions)
-    if "train" not in fractions:  # training has a source of its own, which is divided, and keeps the rest
-        fractions = {**fractions, "train": 1 - sum(fractions.values())}
-    if split.way == "ordered" or windows.is_series(spec.fields.values()):
-        edges = _edges(fractions, len(rows))
-        return {name: rows[start:stop] for name, (start, stop) in edges.items()}
-    if split.way == "by":
-        assert split.column is not None
-        return _by_group(rows, _labels(table.column(split.column, split.span), rows), fractions, seed)
-    return _at_random(table, rows, label, fractions, seed)
+    if split.way == "hash":
+        return _by_hash(table, rows, split)
+    classes = None if label is None or series is not None else class_numbers(table, rows, label)
+    groups = group_numbers(table, rows, split.column, split.span) if split.keeps_groups else None
+    if split.way == "folds":
+        return _in_folds(rows, split, classes, groups, series)
+    shares = _shares(split)
+    train = list(shares).index("train")
+    if groups is not None:
+        part_of = _dealt_groups(groups, shares, split.seed)
+        if classes is not None:
+            part_of = with_every_class(part_of, classes, groups, train)
+    elif split.way == "ordered" or series is not None:
+        part_of = _dealt(np.zeros(len(rows), np.int64) if series is None else series, shares, train, split.seed, True)
+    else:
+        part_of = _dealt(np.zeros(len(rows), np.int64) if classes is None else classes, shares, train, split.seed)
+    return {name: rows[part_of == number] for number, name in enumerate(shares) if name}
 
 
-def _at_random(
-    table: Table, rows: Array, label: FieldSpec | None, fractions: dict[str, float], seed: int
+def _shares(split: SplitSpec) -> dict[str, float]:
+    """The fraction of each part; under an empty name that of the rows that are in none."""
+    shares = dict(split.fractions)
+    if "train" not in shares:  # training has a source of its own, which is divided, and keeps the rest
+        shares["train"] = 1 - sum(shares.values())
+    rest = 1 - sum(shares.values())
+    return {**shares, "": rest} if rest > _LEAST_SHARE else shares
+
+
+def _sizes(shares: Mapping[str, float], count: int) -> Array:
+    """How many rows each part gets."""
+    return apportioned(np.array(list(shares.values())), count, sum(bool(name) for name in shares))
+
+
+def _dealt(
+    classes: Array, shares: Mapping[str, float], train: int | None, seed: int, is_ordered: bool = False
+) -> Array:
+    """The number of each row's part: each class is divided in these shares, in order or else at random."""
+    random = generator(seed, "split")
+    order = np.arange(len(classes)) if is_ordered else random.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]  # class after class
+    counts = np.bincount(classes)
+    ranks = np.arange(len(counts)) if is_ordered else random.permutation(len(counts))
+    rows_by_class = divided_classes(counts, _sizes(shares, len(classes)), train, ranks)
+    part_of = np.empty(len(classes), np.int64)
+    part_of[order] = np.repeat(np.tile(np.arange(len(shares)), len(counts)), rows_by_class.ravel())
+    return part_of
+
+
+def _dealt_groups(groups: Array, shares: Mapping[str, float], seed: int) -> Array:
+    """The number of each row's part: whole groups are divided at random, so that parts have about these shares."""
+    named = sum(bool(name) for name in shares)
+    return divided_groups(groups, _sizes(shares, len(groups)), named, generator(seed, "split", "groups"))
+
+
+def _in_folds(
+    rows: Array, split: SplitSpec, classes: Array | None, groups: Array | None, series: Array | None
 ) -> dict[str, Array]:
-    """The rows of each part, drawn at random: the same share of the rows with each label."""
-    groups = [rows]
-    if label is not None and len(label.columns) == 1 and not label.is_rest:
-        cells = _labels(table.column(label.columns[0], label.span), rows)
-        groups = np.split(rows[np.argsort(cells, kind="stable")], np.cumsum(np.bincount(cells))[:-1])
-    parts: dict[str, list[Array]] = {name: [] for name in fractions}
-    for i, group in enumerate(groups):
-        order = generator(seed, "split", i).permutation(len(group))
-        for name, (start, stop) in _edges(fractions, len(group)).items():
-            parts[name].append(group[order[start:stop]])
-    return {name: np.sort(np.concatenate(chunks)) for name, chunks in parts.items()}
+    """The validation part is one fold, and all other rows are the training part.
+
+    No fold trains without a class: the only row or group of a class is in every training part.
+    """
+    shares = {str(number): 1 / split.folds for number in range(1, split.folds + 1)}
+    units = np.arange(len(rows)) if groups is None else groups
+    is_dealt = np.ones(len(rows), bool) if classes is None else ~is_only_group(classes, units)
+    fold_of = np.full(len(rows), -1)
+    if groups is not None:
+        fold_of[is_dealt] = _dealt_groups(np.unique(groups[is_dealt], return_inverse=True)[1], shares, split.seed)
+        if classes is not None:
+            fold_of = with_every_class(fold_of, classes, groups)
+    else:
+        strata = series if series is not None else classes if classes is not None else np.zeros(len(rows), np.int64)
+        strata = np.unique(strata[is_dealt], return_inverse=True)[1]
+        fold_of[is_dealt] = _dealt(strata, shares, None, split.seed, is_ordered=series is not None)
+    is_valid = fold_of == split.fold - 1
+    return {"train": rows[~is_valid], "valid": rows[is_valid]}
 
 
-def _edges(fractions: dict[str, float], count: int) -> dict[str, tuple[int, int]]:
-    """The first row of each part and the row after its last, out of `count` rows."""
-    edges = np.round(np.cumsum([0.0, *fractions.values()]) * count).astype(int)
-    return {name: (int(start), int(stop)) for name, start, stop in zip(fractions, edges, edges[1:], strict=False)}
+def _by_hash(table: Table, rows: Array, split: SplitSpec) -> dict[str, Array]:
+    """The rows of each part: the text of a cell alone decides where its row goes.
+
+    Its hash is a number from 0 to 1, and the parts are intervals in the order train, valid, test.
+    """
+    assert split.column is not None
+    column = table.column(split.column, split.span)
+    shares = _shares(split)
+    ends = np.cumsum([shares.get(name, 0.0) for name in PARTS])
+    ends[ends > 1 - _LEAST_SHARE] = 1.0
+    parts: dict[str, list[Array]] = {name: [] for name in shares if name}
+    for chunk in chunks_of(rows):
+        cells = column[chunk]
+        require_cells(cells, chunk, table, split.column, split.span)
+        part_of = np.searchsorted(ends, _hashes(texts_of(cells), split.seed), side="right")
+        for name, pieces in parts.items():
+            pieces.append(chunk[part_of == PARTS.index(name)])
+    return {name: np.concatenate(pieces) for name, pieces in parts.items()}
+
+
+def _hashes(texts: Sequence[str], seed: int) -> Array:
+    """A number from 0 to below 1 for each text: the first bits of its BLAKE2b, the same on every machine."""
+    salt = seed.to_bytes(16, "big", signed=True)
+    digests = [
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, salt=salt).digest() for text in texts
+    ]
+    return np.array([(int.from_bytes(digest, "big") >> 64 - _HASH_BITS) / 2**_HASH_BITS for digest in digests])
+
+
+def class_numbers(table: Table, rows: Array, label: FieldSpec) -> Array | None:
+    """The number of each row's class by the cells of one column; None if the label has several."""
+    if len(label.columns) != 1 or label.is_rest:
+        return None
+    return _labels(table.column(label.columns[0], label.span), rows)
+
+
+def group_numbers(table: Table, rows: Array, name: str | None, span: Span) -> Array:
+    """The number of each row's group: rows with the same cell in the column `name` have the same.
+
+    Without a column there is one group. Faults E0803 at the first row whose cell is missing.
+    """
+    if name is None:
+        return np.zeros(len(rows), np.int64)
+    column = table.column(name, span)
+    for chunk in chunks_of(rows):
+        require_cells(column[chunk], chunk, table, name, span)
+    return _labels(column, rows)
+
+
+def require_cells(cells: Array, rows: Array, table: Table, name: str, span: Span) -> None:
+    """Faults E0803 at the first row that has no cell in the column that the split or the series reads."""
+    is_empty = is_missing(cells).reshape(len(rows), -1).any(axis=1)
+    if is_empty.any():
+        row = int(table.rows.of(rows[np.flatnonzero(is_empty)[:1]])[0])
+        note = f"`{table.name}`, row {row}, column `{cell(name)}`; {int(is_empty.sum())} in all"
+        fault("E0803", "a value is missing", span, note, hint="each row needs a cell here, which decides where it goes")
 
 
 def _labels(column: Column, rows: Array) -> Array:
-    """A number for each row: rows with the same cell have the same number, in the order of the cells."""
+    """A number for each row: rows with the same cell have the same number, in the order of their texts."""
     if isinstance(column, TextColumn):
         names, codes = [str(word) for word in (*column.words, None)], np.asarray(column.codes)[rows]
         rank = np.empty(len(names), np.int64)
-        rank[sorted(range(len(names)), key=lambda i: natural(names[i]))] = np.arange(len(names))
+        rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
         return np.unique(rank[codes], return_inverse=True)[1]
     cells = column[rows]
     if cells.ndim > 1:
         return np.unique(cells.reshape(len(cells), -1), axis=0, return_inverse=True)[1].reshape(-1)
     texts = texts_of(cells)
     number_of = {text: i for i, text in enumerate(sorted(set(texts)))}
-    return np.array([number_of[text] for text in texts], np.int64)
-
-
-def _by_group(rows: Array, groups: Array, fractions: dict[str, float], seed: int) -> dict[str, Array]:
-    """The rows of each part, all rows of a group in one: groups in random order, each to the part of its middle row."""
-    sizes = np.bincount(groups)
-    order = generator(seed, "split", "groups").permutation(len(sizes))
-    middles = np.cumsum(sizes[order]) - sizes[order] / 2
-    part_of = np.full(len(sizes), -1)
-    for i, (start, stop) in enumerate(_edges(fractions, len(rows)).values()):
-        part_of[order[(middles >= start) & (middles < stop)]] = i
-    return {name: rows[part_of[groups] == i] for i, name in enumerate(fractions)}
+    return np.fromiter(map(number_of.__getitem__, texts), np.int64, len(texts))
 
 
 def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
@@ -93,7 +196,7 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
         cells = np.array(texts_of(column[chunk]), object)
         for name in sorted(set(cells)):
             if name not in PARTS:
-                row = chunk[int(np.flatnonzero(cells == name)[0])] + table.first_row
+                row = int(table.rows.of(chunk[np.flatnonzero(cells == name)[:1]])[0])
                 fault(
                     "E0803",
                     f'"{cell(name)}" is no part',

@@ -1,37 +1,49 @@
 """Checks the split of a `data` block: `split = (train = 0.8, test = 0.2)` becomes a SplitSpec."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import PARTS, Constants, SourceSpec, SplitSpec
 from netc.runtime.data.source_spec import parse_source
 
-_WAYS = ("ordered", "by", "column")
+_WAYS = ("ordered", "by", "hash", "column", "folds")
+_SEEDED = ("random", "by", "hash")  # ways that a seed changes, besides folds
+_COLUMN_EXAMPLES = {
+    "by": 'by("patient", train = 0.8, test = 0.2)',
+    "hash": 'hash("id", train = 0.8, test = 0.2)',
+    "column": 'column("part")',
+}
+_FOLDS_EXAMPLE = 'folds(5) or folds(5, by = "patient")'
 
 
 def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     """A split.
 
-    Faults E0602 if its parts are not train, valid and test, or their fractions are not right; E0301 without a column
-    that it needs.
+    Faults E0602 if its parts are not train, valid and test, or their fractions are not right; E0301 and E0303 without a
+    column or a number that it needs.
     """
     way, arguments = call_of(node)
     if isinstance(node, syntax.Tuple):
         way, arguments = "random", node.entries
     elif way not in _WAYS:
         fact = f"there is no split `{way}`" if way else "a split names its parts"
-        hint = nearest(way, _WAYS) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
+        hint = nearest(way, _WAYS, Kind.SPLIT) or "split = (train = 0.8, valid = 0.1, test = 0.1)"
         fault("E0602", fact, node.span, hint=hint)
+    if way == "folds":
+        return _folds(node, arguments, constants)
     column: str | None = None
-    if way in ("by", "column"):
+    if way in _COLUMN_EXAMPLES:
         column = _column(way, node, arguments, constants)
         arguments = arguments[1:]
     if way == "column":
         return SplitSpec(way, (), column, (), node.span)
-    parts = _parts(arguments, constants)
+    parts = _parts(arguments, constants, takes_seed=way in _SEEDED)
     total = sum(parts.fractions.values())
     if total > 1 + 1e-9 or ("train" in parts.sources and total >= 1):
         fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}")
@@ -39,32 +51,91 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
         fault("E0602", "a split needs a part `train`", node.span)
     if parts.sources and way != "random":
         fault("E0602", f"`{way}` takes fractions of one source", node.span)
-    return SplitSpec(way, tuple(parts.fractions.items()), column, tuple(parts.sources.items()), node.span)
+    fractions, sources = tuple(parts.fractions.items()), tuple(parts.sources.items())
+    return SplitSpec(way, fractions, column, sources, node.span, parts.seed or 0)
+
+
+def with_fold(file: syntax.File, fold: int) -> syntax.File:
+    """A file whose split into folds takes the fold of this number as its validation part, whatever the text says.
+
+    Faults E0602 if the file has no such split.
+    """
+    data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
+    split = next((setting for setting in data.settings if setting.name.text == "split"), None) if data else None
+    value = split.value if split is not None else None
+    if data is None or not isinstance(value, syntax.Call) or call_of(value)[0] != "folds":
+        span = value.span if value is not None else Span(file.source, 0, 0)
+        fault("E0602", "the file has no split into folds", span, hint=f"split = {_FOLDS_EXAMPLE}")
+    others = tuple(argument for argument in value.arguments if _key(argument) != "fold")
+    number = syntax.Argument(value.span, syntax.Name(value.span, "fold"), syntax.Number(value.span, str(fold)))
+    changed = replace(value, arguments=(*others, number))
+    settings = tuple(replace(setting, value=changed) if setting is split else setting for setting in data.settings)
+    items = (replace(item, settings=settings) if item is data else item for item in file.items)
+    return replace(file, items=tuple(items))
 
 
 def _column(way: str, node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> str:
-    """The column that `by("patient", ...)` or `column("part")` names."""
+    """The column that `by("patient", ...)`, `hash("id", ...)` or `column("part")` names."""
     first = arguments[0] if arguments else None
     name = constant_value(first.value, constants) if first is not None and first.name is None else None
     if not isinstance(name, str) or (way == "column" and len(arguments) > 1):
-        example = 'by("patient", train = 0.8, test = 0.2)' if way == "by" else 'column("part")'
-        fault("E0301", f"`{way}` takes the name of a column in quotes", node.span, hint=f"split = {example}")
+        example = f"split = {_COLUMN_EXAMPLES[way]}"
+        fault("E0301", f"`{way}` takes the name of a column in quotes", node.span, hint=example)
     return name
 
 
-@dataclass(frozen=True, slots=True)
+def _folds(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> SplitSpec:
+    """Reads `folds(5)`, `folds(5, by = "patient", fold = 2, seed = 1)`."""
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        key = _key(argument)
+        if key not in ("", "by", "fold", "seed") or key in values:
+            fact = f"`{key}` is given twice" if key in values else f"`folds` has no argument `{key}`"
+            fault("E0302", fact if key else "`folds` takes one number", argument.span, hint=_FOLDS_EXAMPLE)
+        values[key] = _seed(argument.value, constants) if key == "seed" else constant_value(argument.value, constants)
+    count, column, fold = values.get("", 0), values.get("by"), values.get("fold", 1)
+    if not _is_whole(count) or count < 2:
+        fault("E0303", "`folds` takes their number, at least 2", node.span, hint=f"split = {_FOLDS_EXAMPLE}")
+    if column is not None and (not isinstance(column, str) or not column):
+        fault("E0303", "`by` is the name of a column in quotes", node.span, hint=f"split = {_FOLDS_EXAMPLE}")
+    if not _is_whole(fold) or not 1 <= fold <= count:
+        fault("E0602", f"there is no fold {fold}", node.span, f"they are 1 to {count}")
+    return SplitSpec("folds", (), column, (), node.span, values.get("seed", 0), count, fold)
+
+
+def _key(argument: syntax.Argument) -> str:
+    """The name of an argument; empty if it has none."""
+    return argument.name.text if isinstance(argument.name, syntax.Name) else ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seed(node: syntax.Expression, constants: Constants) -> int:
+    seed = constant_value(node, constants)
+    if not _is_whole(seed):
+        fault("E0602", "`seed` is a whole number", node.span)
+    return int(seed)
+
+
+@dataclass(slots=True)
 class _Parts:
-    """The fraction of each part that is taken from the block's source, and the sources of the others."""
+    """The fraction of each part that is taken from the block's source, the sources of the others, and the seed."""
 
     fractions: dict[str, float] = field(default_factory=dict)
     sources: dict[str, SourceSpec] = field(default_factory=dict)
+    seed: int | None = None
 
 
-def _parts(entries: Sequence[syntax.Argument], constants: Constants) -> _Parts:
+def _parts(entries: Sequence[syntax.Argument], constants: Constants, takes_seed: bool) -> _Parts:
     parts = _Parts()
     for entry in entries:
         name = entry.name.text if isinstance(entry.name, syntax.Name) else ""
-        hint = nearest(name, PARTS) or "train, valid and test"
+        if name == "seed" and takes_seed and parts.seed is None:
+            parts.seed = _seed(entry.value, constants)
+            continue
+        hint = nearest(name, PARTS, Kind.PART) or "train, valid and test"
         if name not in PARTS:
             fault("E0602", f"there is no part `{name or entry.span.text}`", entry.span, hint=hint)
         if name in parts.fractions or name in parts.sources:

@@ -36,3 +36,17 @@ def are_cells(value: Any) -> bool:
 
 def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
+
+
+def is_optional_text(value: Any) -> bool:
+    """A text, or None where a state has no such value."""
+    return value is None or isinstance(value, str)
+
+
+def is_optional_count(value: Any) -> bool:
+    """A count, or None where a state has no such value."""
+    return value is None or is_count(value)
+
+
+def are_rows_of_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and are_numbers(value) and np.ndim(value) == 2 and np.size(value) > 0

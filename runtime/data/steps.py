@@ -5,12 +5,15 @@ A fitted step is plain data (JSON), saved with the run. Arrays come with the sam
 so that a table need not fit into memory.
 """
 
+from netc.runtime.data.bucket_step import BUCKET
 from netc.runtime.data.data_step import DataStep
+from netc.runtime.data.date_step import DATE
 from netc.runtime.data.impute_step import IMPUTE
 from netc.runtime.data.label_steps import CLASSES, ONE_HOT
 from netc.runtime.data.numeric_steps import CLIP, LOG, MINMAX, SCALE, STANDARDIZE
 from netc.runtime.data.shape_steps import FLATTEN, NEXT, RESHAPE, TRAIN_ONLY, WINDOW
-from netc.runtime.data.text_steps import CHARACTERS, DATE, ENDS, LOWERCASE, NGRAMS, VOCABULARY, WORDS
+from netc.runtime.data.text_steps import CHARACTERS, ENDS, NGRAMS, VOCABULARY, WORDS
+from netc.runtime.data.written_steps import LOWERCASE, NORMALIZE_UNICODE, STRIP
 
 STEPS: dict[str, DataStep] = {
     step.name: step
@@ -20,6 +23,7 @@ STEPS: dict[str, DataStep] = {
         SCALE,
         LOG,
         CLIP,
+        BUCKET,
         CLASSES,
         CHARACTERS,
         WORDS,
@@ -27,7 +31,9 @@ STEPS: dict[str, DataStep] = {
         VOCABULARY,
         ONE_HOT,
         IMPUTE,
+        STRIP,
         LOWERCASE,
+        NORMALIZE_UNICODE,
         DATE,
         NGRAMS,
         WINDOW,

@@ -10,7 +10,8 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,17 +22,18 @@ from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import write_all
 from netc.dsl.quoting import json_text
-from netc.dsl.source import Span
 from netc.runtime.available import SMALL, require
 from netc.runtime.data import copies
+from netc.runtime.data.cell_text import PLAIN, CellRules
+from netc.runtime.data.request import WORDS, Request, Uses
+from netc.runtime.data.row_numbers import FROM_ONE, RowNumbers
 from netc.runtime.data.stored import Array
 
 if TYPE_CHECKING:
     import polars
 
-IsText = Callable[[str], bool]  # whether the cells of a column are needed as they are written
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
-_FORMAT = 4
+_FORMAT = 5
 _COLUMNS, _LISTING = "columns.bin", "columns.json"
 _ALIGNMENT = 64  # bytes: each column begins at a multiple of it
 _ROWS = 1 << 16  # rows at a time, while a table is written
@@ -91,33 +93,43 @@ def _nameless_file() -> IO[bytes]:
         return tempfile.TemporaryFile()
 
 
-def stored_columns(
-    path: Path, scan: Callable[[], "polars.LazyFrame"], shown: str, span: Span, is_text: IsText
-) -> Columns:
-    """The columns of a table by name, mapped from a copy in the cache, which is written if there is none of this file.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A table to copy: `frame` is its content, of the needed columns, and `rows` the numbers that its rows have in the
+    file.
+    """
+
+    frame: "polars.LazyFrame"
+    rules: CellRules = PLAIN
+    rows: RowNumbers = FROM_ONE
+
+
+Open = Callable[[], AbstractContextManager[Scan]]  # opens a table that is not in the cache
+Stored = tuple[Columns, RowNumbers]
+
+
+def stored_columns(request: Request, names: Sequence[str], open_scan: Open) -> Stored:
+    """The needed columns of a table, out of `names`, mapped from a copy in the cache, which is written if there is none
+    of this file.
 
     Faults E0801 if polars cannot read the table, if it has no rows, or if its copy cannot be written.
     """
     import polars
 
-    status = path.stat()
-    try:
-        names = scan().collect_schema().names()
-    except polars.exceptions.PolarsError as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
-    variant = json.dumps([_FORMAT, [is_text(name) for name in names]])
-    origin = copies.Origin(str(path.resolve()), variant, status.st_size, status.st_mtime_ns)
-    columns = _cached(origin)
-    if columns is None:
+    status = request.path.stat()
+    uses = [(name, request.uses(name).value) for name in request.needed(names)]
+    variant = json.dumps([_FORMAT, uses, sorted(request.options.items())])
+    origin = copies.Origin(str(request.path.resolve()), variant, status.st_size, status.st_mtime_ns)
+    stored = _cached(origin)
+    if stored is None:
         try:
-            columns = _copy(origin, scan, is_text)
+            with open_scan() as scan:
+                stored = _copy(origin, scan, request.uses)
         except polars.exceptions.PolarsError as error:
-            fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
+            fault("E0801", f"cannot read `{request.shown}`", request.span, str(error).splitlines()[0])
         except OSError as error:
-            fault("E0801", f"cannot keep `{shown}` on disk", span, error.strerror or str(error))
-    if not len(next(iter(columns.values()), ())):
-        fault("E0801", f"`{shown}` has no rows", span)
-    return columns
+            fault("E0801", f"cannot keep `{request.shown}` on disk", request.span, error.strerror or str(error))
+    return stored
 
 
 def _folder_of(origin: copies.Origin) -> Path | None:
@@ -129,16 +141,16 @@ def _folder_of(origin: copies.Origin) -> Path | None:
     return parent / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
-def _cached(origin: copies.Origin) -> Columns | None:
+def _cached(origin: copies.Origin) -> Stored | None:
     """The columns of a table from its copy in the cache; None if there is none."""
     folder = _folder_of(origin)
-    columns = _open(folder) if folder is not None else None
-    if columns is not None and folder is not None:
+    stored = _open(folder) if folder is not None else None
+    if stored is not None and folder is not None:
         eviction.use(folder)
-    return columns
+    return stored
 
 
-def _copy(origin: copies.Origin, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
+def _copy(origin: copies.Origin, scan: Scan, uses: Uses) -> Stored:
     """Copies the columns of a table to the cache. Raises OSError.
 
     If the cache cannot be written, they are copied to temporary files that are removed when they are no longer used.
@@ -148,31 +160,32 @@ def _copy(origin: copies.Origin, scan: Callable[[], "polars.LazyFrame"], is_text
         try:
             folder.parent.mkdir(0o700, exist_ok=True)
             with temporary.folder(folder.parent) as temporary_folder:
-                columns = _write_and_open(temporary_folder, scan, is_text)
+                stored = _write_and_open(temporary_folder, scan, uses)
                 copies.publish(temporary_folder, folder, origin)
-                return columns
+                return stored
         except OSError as error:
             home.warn_cannot_write(error)
     with temporary.folder(Path(tempfile.gettempdir())) as temporary_folder:
-        return _write_and_open(temporary_folder, scan, is_text)
+        return _write_and_open(temporary_folder, scan, uses)
 
 
-def _write_and_open(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
+def _write_and_open(folder: Path, scan: Scan, uses: Uses) -> Stored:
     """Writes the columns into an empty folder. They stay usable when the folder is renamed or removed."""
-    _write(folder, scan, is_text)
-    columns = _open(folder)
-    if columns is None:
+    _write(folder, scan, uses)
+    stored = _open(folder)
+    if stored is None:
         raise OSError("what was written is not what is read")
-    return columns
+    return stored
 
 
-def _write(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> None:
+def _write(folder: Path, scan: Scan, uses: Uses) -> None:
     """Writes the columns to one file, one after the other, and a listing of their places, checksums and words.
 
     Raises OSError, and ValueError if the table has not as many rows as when they were counted.
     """
-    frame = scan()
-    layout = _layout_of(frame, is_text)
+    from netc.runtime.data.polars_cells import texts
+
+    layout = _layout_of(scan, uses)
     places = {place.name: place for place in layout.places}
     words: dict[str, dict[str, int]] = {place.name: {} for place in layout.places if place.is_text}
     checksums = dict.fromkeys(places, 0)
@@ -180,13 +193,16 @@ def _write(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText
     rows = 0
     with (folder / _COLUMNS).open("wb", buffering=0) as file:
         file.truncate(layout.size)
-        for batch in frame.collect_batches(chunk_size=chunk, maintain_order=True):
+        for batch in scan.frame.collect_batches(chunk_size=chunk, maintain_order=True):
             require(SMALL, "the next rows of the table")  # its words are kept in memory
             if rows + batch.height > layout.rows:
                 raise ValueError("it changed while it was read")
             for column in batch.get_columns():
                 name, place = column.name, places[column.name]
-                content = _code_bytes(column, words[name]) if place.is_text else _number_bytes(column)
+                if place.is_text:
+                    content = _code_bytes(texts(column, uses(name), scan.rules), words[name])
+                else:
+                    content = _number_bytes(column, scan.rules)
                 checksums[name] = zlib.crc32(content, checksums[name])
                 file.seek(place.start + rows * place.dtype.itemsize)
                 write_all(file.fileno(), content)
@@ -202,7 +218,8 @@ def _write(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText
         }
         for name, place in places.items()
     ]
-    listing = {"rows": rows, "size": layout.size, "columns": columns}
+    numbers = {"first": scan.rows.first, "gaps": scan.rows.gaps.tolist()}
+    listing = {"rows": rows, "size": layout.size, "columns": columns, "numbers": numbers}
     (folder / _LISTING).write_text(json_text(listing), encoding="utf-8")
 
 
@@ -228,53 +245,51 @@ class _Layout:
     places: tuple[_Place, ...]
 
 
-def _layout_of(frame: "polars.LazyFrame", is_text: IsText) -> _Layout:
-    """Reads a table once to count its rows, and to find the columns whose every cell is a number or empty."""
-    names = frame.collect_schema().names()
-    rows, numeric = _count(frame, [name for name in names if not is_text(name)])
+def _layout_of(scan: Scan, uses: Uses) -> _Layout:
+    """Reads a table once to count its rows, and to find the columns whose every cell is a number or missing."""
+    schema = scan.frame.collect_schema()
+    rows, numeric = _count(scan, [name for name in schema.names() if not uses(name) & WORDS])
     places: list[_Place] = []
     end = 0
-    for name in names:
+    for name in schema.names():
         place = _Place(name, name not in numeric, -(-end // _ALIGNMENT) * _ALIGNMENT)
         end = place.start + rows * place.dtype.itemsize
         places.append(place)
     return _Layout(rows, end, tuple(places))
 
 
-def _number_bytes(column: "polars.Series") -> bytes:
-    import polars
+def _number_bytes(column: "polars.Series", rules: CellRules) -> bytes:
+    from netc.runtime.data.polars_cells import numbers
 
-    values: Array = column.cast(polars.Float64).to_numpy(allow_copy=True)
+    expression = numbers(column.name, column.dtype, rules)
+    values: Array = column.to_frame().select(expression).to_series().to_numpy(allow_copy=True)
     return values.tobytes()
 
 
-def _code_bytes(column: "polars.Series", words: dict[str, int]) -> bytes:
-    """The numbers of a column's texts, by `words`, which new texts are added to."""
-    import polars
-
-    cells = column.cast(polars.String).to_list()
+def _code_bytes(cells: Sequence[str | None], words: dict[str, int]) -> bytes:
+    """The numbers of texts, by `words`, which new texts are added to; -1 where one is missing."""
     codes = [-1 if cell is None else words.setdefault(cell, len(words)) for cell in cells]
     return np.array(codes, np.int32).tobytes()
 
 
-def _count(frame: "polars.LazyFrame", names: list[str]) -> tuple[int, set[str]]:
-    """The number of rows, and the names, out of `names`, of the columns whose every cell is a number or empty."""
+def _count(scan: Scan, names: list[str]) -> tuple[int, set[str]]:
+    """The number of rows, and the names, out of `names`, of the columns whose every cell is a number or missing."""
     import polars
 
+    from netc.runtime.data.polars_cells import is_no_number
+
+    schema = scan.frame.collect_schema()
     # `is_null` makes polars parse the rows; to count them alone it counts line ends, some of which are inside of cells
-    counts = [polars.col(name).is_null().len() for name in frame.collect_schema().names()[:1]]
-    texts = [
-        polars.col(name).cast(polars.Float64, strict=False).null_count() - polars.col(name).null_count()
-        for name in names
-    ]
-    expressions = [expression.alias(str(i)) for i, expression in enumerate((*counts, *texts))]
+    counts = [polars.col(name).is_null().len() for name in schema.names()[:1]]
+    others = [is_no_number(name, schema[name], scan.rules).sum() for name in names]
+    expressions = [expression.alias(str(i)) for i, expression in enumerate((*counts, *others))]
     if not expressions:
         return 0, set()
-    rows, *text_cells = frame.select(expressions).collect(engine="streaming").row(0)
-    return rows, {name for name, count in zip(names, text_cells, strict=True) if not count}
+    rows, *other_cells = scan.frame.select(expressions).collect(engine="streaming").row(0)
+    return rows, {name for name, count in zip(names, other_cells, strict=True) if not count}
 
 
-def _open(folder: Path) -> Columns | None:
+def _open(folder: Path) -> Stored | None:
     """The columns of a copy, memory-mapped; None if the copy is not there, or not as it was written."""
     try:
         listing = json.loads((folder / _LISTING).read_text(encoding="utf-8"))
@@ -287,7 +302,7 @@ def _open(folder: Path) -> Columns | None:
             if len(data) != rows or _checksum(data) != column["crc"]:
                 return None
             columns[place.name] = TextColumn(data, tuple(column["words"])) if place.is_text else data
-        return columns
+        return columns, RowNumbers.from_gaps(listing["numbers"]["first"], listing["numbers"]["gaps"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

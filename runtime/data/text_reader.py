@@ -1,20 +1,17 @@
 """Reads `text("file.txt")`: a text as a series of its characters."""
 
-from pathlib import Path
-
 import numpy as np
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.source import Span
 from netc.runtime.data.content import require_characters, text_content
-from netc.runtime.data.store import IsText
+from netc.runtime.data.request import Request
 from netc.runtime.data.table import Table
 
 
-def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+def read_text(request: Request) -> Table:
     """A table with a row for each character, in the column `text`. (partition.py joins them to words if need be.)"""
-    text, raw = text_content(path, shown, span)
+    text, raw = text_content(request.path, request.shown, request.span)
     if not text:
-        fault("E0801", f"`{shown}` is empty", span)
-    require_characters(text, len(raw), shown, span)
-    return Table(shown, {"text": np.array(list(text), object)})
+        fault("E0801", f"`{request.shown}` is empty", request.span)
+    require_characters(text, len(raw), request.shown, request.span)
+    return Table(request.shown, {"text": np.array(list(text), object)})

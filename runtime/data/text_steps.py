@@ -1,35 +1,32 @@
-"""Steps on texts and their tokens: characters, words, ends, vocabulary, lowercase, date, ngrams."""
+"""Steps on texts and their tokens: characters, words, ends, vocabulary, ngrams."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
-from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
-from netc.runtime.data.cells import Location, natural, refuse_missing
-from netc.runtime.data.data_step import Chunks, DataStep, State, are_integers, learn_nothing, unchanged
+from netc.runtime.data.cell_text import label_of
+from netc.runtime.data.cells import CellKind, Location, natural, refuse_missing
+from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
+from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
 from netc.runtime.data.stored import Array, Ragged
 
-UNKNOWN, END = "<unknown>", "<end>"
+END = "<end>"
+_NO_TOKEN = Lack("token", "outside of the vocabulary")
 _LONGEST_GRAM = 8  # characters
-_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$")
 
 
 def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Location], Ragged]:
     """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
 
     def apply(array: Array, state: State, location: Location) -> Ragged:
-        refuse_missing(array, location)
+        refuse_missing(array, location, CellKind.TEXT)
         sequences = [pieces(str(cell)) for cell in array.ravel()]
-        for row, sequence in enumerate(sequences):
-            if not sequence:
-                fault("E0804", f"a text without {what}", location.span, location.cell([row]))
+        is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
+        location.refuse(is_empty, "E0804", f"a text without {what}")
         tokens = np.empty(sum(map(len, sequences)), object)
         tokens[:] = [token for sequence in sequences for token in sequence]
         return Ragged(tokens, np.array([len(sequence) for sequence in sequences], np.int64))
@@ -77,7 +74,7 @@ ENDS = DataStep(
 def _refuse_missing_tokens(array: Array, location: Location) -> None:
     """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, location)
+        refuse_missing(array, location, CellKind.CATEGORY)
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -86,7 +83,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     counts: Counter[str] = Counter()
     for array, location in chunks():
         _refuse_missing_tokens(array, location)
-        counts.update(str(cell) for cell in array.ravel())
+        counts.update(label_of(cell) for cell in array.ravel())
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
     tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
@@ -96,7 +93,9 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
     _refuse_missing_tokens(array, location)
     number_of = {token: i for i, token in enumerate(state["tokens"])}
-    return np.array([number_of.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
+    return np.maximum(result, 0)
 
 
 def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
@@ -111,57 +110,12 @@ VOCABULARY = DataStep(
     (0, 2),
     _vocabulary_check,
     takes_text=True,
+    takes_labels=True,
     doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not "
     "have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},
     labels=lambda state: list(state["tokens"]),
     name="vocabulary",
-)
-
-
-def _lowercase(array: Array, state: State, location: Location) -> Array:
-    lowered = [cell.lower() if isinstance(cell, str) else cell for cell in array.ravel()]
-    result = np.empty(len(lowered), object)
-    result[:] = lowered
-    return result.reshape(array.shape)
-
-
-LOWERCASE = DataStep(
-    _lowercase, learn_nothing, unchanged, takes_text=True, doc="Changes a text to small letters.", name="lowercase"
-)
-
-
-def _date(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location)
-    result = np.empty(array.shape, np.float64)
-    for index, cell in np.ndenumerate(array):
-        year = _year(str(cell))
-        if year is None:
-            fact, hint = f'"{shown_cell(cell)}" is not a date', "2004-07-15, 2004-07 or 2004"
-            fault("E0803", fact, location.span, location.cell(index), hint=hint)
-        result[index] = year
-    return result
-
-
-def _year(text: str) -> float | None:
-    """The date 2004, 2004-07 or 2004-07-15 as a year with its fraction, 2004.54; None if the text is no date."""
-    match = _DATE.match(text.removesuffix(".0"))
-    try:
-        day = date(int(match[1]), int(match[2] or 1), int(match[3] or 1)) if match is not None else None
-    except ValueError:
-        return None
-    if day is None:
-        return None
-    days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
-    return day.year + (day - date(day.year, 1, 1)).days / days
-
-
-DATE = DataStep(
-    _date,
-    learn_nothing,
-    takes_text=True,
-    doc="Converts a date (2004-07-15, 2004-07, 2004) to a year with its fraction.",
-    name="date",
 )
 
 
@@ -175,7 +129,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
     counts: Counter[str] = Counter()
     for array, location in chunks():
-        refuse_missing(array, location)
+        refuse_missing(array, location, CellKind.TEXT)
         for cell in array.ravel():
             counts.update(grams(str(cell), longest))
     frequent = sorted(counts, key=lambda gram: (-counts[gram], gram))[:count]
@@ -183,7 +137,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _ngrams(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, location)
+    refuse_missing(array, location, CellKind.TEXT)
     index_of = {gram: i for i, gram in enumerate(state["grams"])}
     require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)

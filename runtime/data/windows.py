@@ -3,6 +3,7 @@ a text.
 
 `window(n, step)` gives n rows, a new window every `step` rows (n, if it is left out). `next(k)` before it moves the
 series k rows on, after it selects the row k after the window's last. All fields of such data are cut at the same rows.
+series.py says which rows follow one another.
 """
 
 from collections.abc import Iterable
@@ -62,8 +63,8 @@ def _rows_ahead(steps: Iterable[StepSpec]) -> int:
     return sum(step.arguments[0] for step in steps if step.name == "next")
 
 
-def window_starts(cuts: Iterable[Cut], rows: int, part: str, span: Span) -> Array:
-    """The rows at which windows start, out of so many.
+def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, span: Span) -> Array:
+    """The rows at which windows start, out of so many. No window reaches from one of the `stretches` into the next.
 
     Faults E0804 if the fields have different steps, E0806 if no window fits.
     """
@@ -75,10 +76,16 @@ def window_starts(cuts: Iterable[Cut], rows: int, part: str, span: Span) -> Arra
             others = [Label(first.span, f"every {first.step} rows")]
             fault("E0804", fact, cut.span, f"every {cut.step} rows", others=others)
     reach = max(cut.reach for cut in cuts)
-    if rows < reach:
-        fact = f"the part `{part}` has {rows} rows, and a window reaches over {reach}"
+    lengths = np.diff(stretches, append=rows)
+    counts = np.maximum((lengths - reach) // first.step + 1, 0)
+    if not counts.any():
+        where = f"the part `{part}`" if len(lengths) == 1 else f"the longest stretch of the part `{part}` without a gap"
+        longest = int(lengths.max())
+        fact = f"{where} has {longest} row{'s' * (longest != 1)}, and a window reaches over {reach}"
         fault("E0806", fact, span, hint="a shorter window")
-    return np.arange(0, rows - reach + 1, first.step)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each window in its stretch
+    starts: Array = np.repeat(stretches, counts) + first.step * number
+    return starts
 
 
 def row_type(type_: Type, cut: Cut) -> Type:

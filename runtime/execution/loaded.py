@@ -12,7 +12,7 @@ import numpy as np
 
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.program.plan import SLACK, Plan
-from netc.compiler.targets.target import Call, Executable, Planned, Team
+from netc.compiler.targets.target import Call, Executable, Team
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Arena, ArenaPool, Memory
@@ -29,13 +29,12 @@ RowsOf = Callable[["Loaded", int], "tuple[Arrays, Mapping[str, Rows]]"]
 class Loaded:
     """An executable over the parameters and states of `resources`: the workspace of its calls.
 
-    `planned` is the plan that the target asked for, if it did.
+    `members` is the largest number of workers of a call. `plan` is None if the target asked for none, and for saved
+    code.
     """
 
-    def __init__(self, executable: Executable, planned: Planned | None, resources: Resources) -> None:
-        self.executable, self.resources = executable, resources
-        self.plan: Plan | None = planned.plan if planned is not None else None
-        self.members = planned.members if planned is not None else 1
+    def __init__(self, executable: Executable, members: int, resources: Resources, plan: Plan | None = None) -> None:
+        self.executable, self.members, self.resources, self.plan = executable, members, resources, plan
         interface = self.interface = executable.interface
         self.room = interface.room
         self._arenas = ArenaPool(interface.shared, interface.private, self.members)

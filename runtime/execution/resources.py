@@ -1,4 +1,4 @@
-"""What the steps of one program share: parameters and states in one memory, threads, and the target."""
+"""The resources that all steps of a program share: the memory of parameters and states, threads, and the target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Where the steps of a program run, and on which memory."""
+    """The parameters and states, the threads and the target of a program. All its steps use the same ones."""
 
     state: State
     workers: Workers

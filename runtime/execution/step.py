@@ -105,7 +105,10 @@ class Step:
             return planned
 
         request = Request(self.graph, make_plan, self.profiled, is_debugging())
-        return Loaded(self.resources.target.build(request), planned, self.resources)
+        executable = self.resources.target.build(request)
+        if planned is None:
+            return Loaded(executable, 1, self.resources)
+        return Loaded(executable, planned.members, self.resources, planned.plan)
 
     def _planned(self, room: Sizes, all_share: bool) -> Planned:
         """The plan for these sizes, and how many workers take part: all of them, or as many as a step is worth."""

@@ -22,7 +22,7 @@ from netc.runtime.execution.step import members_of, plan_step
 
 def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
     """The sizes of a graph's named dimensions for a batch whose samples all have the steps that `longest` lists."""
-    dims = {value.type.rows for value in graph.values() if value.type.is_varying}
+    dims = dict.fromkeys(value.type.rows for value in graph.values() if value.type.is_varying)
     if not dims:
         return batch
     lengths = {dim: np.full(batch, steps) for dim, steps in longest.items()}

@@ -136,7 +136,7 @@ def _number(like: Value, name: str, number: Any, arrays: dict[str, Array]) -> Va
     if not array.ndim:
         return like.graph.constant(float(array), type_)
     arrays[name] = array
-    return like.graph.leaf("state", name, type_)
+    return like.graph.leaf(Role.STATE, name, type_)
 
 
 def _labels(run: Run, fields: Mapping[str, Type], graph: Graph) -> dict[str, tuple[str, ...]]:

@@ -107,7 +107,7 @@ def _after(scan: Scan, token: Value, ends: Value) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value is copies[token]:
-            return copy.leaf("given", _CHOSEN, value.type)
+            return copy.leaf(Role.GIVEN, _CHOSEN, value.type)
         return copy.add_copy(value, operands)
 
     return rebuild(body, rule)

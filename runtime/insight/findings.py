@@ -1,7 +1,7 @@
-"""What is wrong with the measured gradients and units of a model, as warnings that name remedies it does not use yet.
+"""Warns of faulty gradients and units of a model, and names remedies that the model does not use yet.
 
-Takes measurements and the model as elaborated: which blocks and operations it applies, how its parameters begin. Never
-asks the text of the file.
+The findings follow from measurements and from the elaborated model: the blocks and operations that it applies, and the
+initial values of its parameters. The text of the file is never searched.
 """
 
 from collections.abc import Iterator, Sequence

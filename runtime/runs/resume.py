@@ -17,7 +17,6 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
-from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.spec import parse_data
 from netc.runtime.runs.run import Run, rewrite_model
 from netc.runtime.settings import places_of_settings
@@ -37,7 +36,7 @@ class Change:
 
 def adopt(run: Run, model: Model) -> list[Change]:
     """Make a run go on by a changed file. Faults E1004 with every change that is not allowed."""
-    changes = list(_changes(run.model, run.spec, model))
+    changes = list(_changes(run.model, model))
     refused = [
         Diagnostic(
             "E1004",
@@ -54,7 +53,7 @@ def adopt(run: Run, model: Model) -> list[Change]:
     return changes
 
 
-def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
+def _changes(old: Model, new: Model) -> Iterator[Change]:
     """The differences in meaning between a run's model and a new one."""
     start = Span(new.source, 0, 0)
     outputs = (ResultKind.OUTPUT, ResultKind.METRIC, ResultKind.WATCH, ResultKind.METRIC_WEIGHT)
@@ -63,7 +62,9 @@ def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
         yield Change("what the model computes", False, span, before)
     elif _meaning(old.graph, *outputs) != _meaning(new.graph, *outputs):
         yield Change("outputs, metrics or watched values", True, start)
-    if new.data is not None and _without_spans(old_spec) != _without_spans(parse_data(new)):
+    if new.data is not None and (
+        old.data is None or _without_spans(parse_data(old)) != _without_spans(parse_data(new))
+    ):
         yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
     places = places_of_settings(new)
     for field in fields(new.train):

@@ -19,10 +19,12 @@ from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.declarations import DIVISION, DataSpec
 from netc.runtime.data.pipeline import undo
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.stored import Array
+from netc.runtime.data.windows import is_series
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
@@ -44,7 +46,7 @@ from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info,
 from netc.runtime.runs.run_info import RunInfo, States, check_states, digest, encoded
 
 if TYPE_CHECKING:
-    from netc.runtime.runs.start_from import Loaded
+    from netc.runtime.runs.start_from import StartReport
 
 
 @dataclass(slots=True)
@@ -62,7 +64,8 @@ class Run:
     metrics: Metrics = field(default_factory=Metrics)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
-    loaded: "Loaded | None" = None
+    info: RunInfo | None = None
+    loaded: "StartReport | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
@@ -85,13 +88,29 @@ class Run:
         return self.program.evaluate(parts[part], self.undone())
 
     def load_data(self) -> Dataset:
-        """The data that the run was trained on, through its fitted steps. Faults E0501 if that were arrays."""
+        """The data that the run was trained on, through its fitted steps.
+
+        Faults E0501 if that were arrays, E0842 if this version of netc would divide it in another way.
+        """
         with self._loading:
             if self.dataset is None:
                 if self.model.data is None:
                     fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
+                self._require_division()
                 self.dataset = load(self.model, self.spec, self.states)
             return self.dataset
+
+    def _require_division(self) -> None:
+        """Fault E0842 if an earlier netc put rows into other parts than this one would.
+
+        Rows that the run was trained on would then be in its test part.
+        """
+        is_divided = self.spec.split.is_division or is_series(self.spec.fields.values())
+        if is_divided and self.info is not None and self.info.division != DIVISION:
+            title = f"`{self.folder}` was trained by another version of netc, which divided the data in another way"
+            versions = f"netc {self.info.versions.get('netc', '')}"
+            hint = "it can predict; train it again to evaluate or to resume it"
+            fault("E0842", title, self.spec.split.span, versions, hint=hint)
 
     def predict(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for arrays that went through the fitted steps.
@@ -135,16 +154,14 @@ def _keeps_best(model: Model, folder: Path) -> bool:
     return model.train.keep is not None and os.path.exists(folder / BEST)
 
 
-def start(
-    model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
-) -> Run:
+def start(model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, program: Program) -> Run:
     """A new run in a new folder: `path`, or `path` with a number if that exists.
 
     The folder appears with all its files or not at all.
     """
     program.fit(dataset.parts["train"])
     with new_folder(path) as folder:
-        run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
+        run = Run(folder, model, dataset.spec, dataset.states, program, dataset=dataset)
         if model.train.start_from is not None:
             from netc.runtime.runs.start_from import start_from
 
@@ -169,12 +186,16 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         seed=run.program.seed,
         epochs=model.train.epochs,
         classes=dict(model.counted),
+        columns={name: field.columns for name, field in run.spec.fields.items()},
         plugins=list(plugins.loaded()),
         from_arrays=model.data is None,
+        division=DIVISION,
+        fold=run.spec.split.fold if run.spec.split.way == "folds" else None,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
         hashes={MODEL: [digest(text)], STATES: [digest(states)]},
     )
     write_whole(folder / INFO, encoded(info))
+    run.info = info
     run.save()
 
 
@@ -217,13 +238,25 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     else:
         program, progress = _program_to_use(folder, model, info.seed, threads)
     metrics = read_metrics(folder / METRICS, progress.epoch, progress.metrics)
-    spec = parse_data(model) if model.data else array_spec(model)
+    spec = _spec_of(model, info)
     try:
         # a field that the model does not read was never fitted
         check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
     except ValueError as error:
         refuse(folder, ValueError(f"{STATES}: {error}"))
-    return Run(folder, model, spec, states, program, metrics, progress)
+    return Run(folder, model, spec, states, program, metrics, progress, info=info)
+
+
+def _spec_of(model: Model, info: RunInfo) -> DataSpec:
+    """The data block of a run, with the columns that it was trained on."""
+    if model.data is None:
+        return array_spec(model)
+    spec = parse_data(model)
+    fields = {
+        name: replace(field, columns=info.columns[name], is_rest=False) if name in info.columns else field
+        for name, field in spec.fields.items()
+    }
+    return replace(spec, fields=fields)
 
 
 def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
@@ -235,7 +268,8 @@ def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
         return info.classes[name]
 
     source = Source(info.name, text, Path(info.path) if info.path else None)
-    model = elaborate(parse(source), info.set, class_count)
+    file = parse(source)
+    model = elaborate(file if info.fold is None else with_fold(file, info.fold), info.set, class_count)
     data = None if info.from_arrays else model.data
     return replace(model, data=data, train=replace(model.train, epochs=info.epochs))
 

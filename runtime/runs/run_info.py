@@ -22,8 +22,8 @@ States = dict[str, list[State]]  # by field, the state of each step of its pipe
 class RunInfo(msgspec.Struct, kw_only=True):
     """All that a run depends on, besides the text of its model, its fitted steps and its parameters.
 
-    `hashes` are the SHA-256 of files by name, two while one text replaces another; `hash` is that of the rest of
-    run.json.
+    `columns` are the names of the columns of each field of the data; a run of an earlier version has none. `hashes`
+    are the SHA-256 of files by name, two while one text replaces another; `hash` is that of the rest of run.json.
     """
 
     name: str
@@ -34,8 +34,11 @@ class RunInfo(msgspec.Struct, kw_only=True):
     classes: dict[str, int]
     versions: dict[str, str]
     hashes: dict[str, list[str]]
+    columns: dict[str, tuple[str, ...]] = {}
     plugins: list[str] = []  # the modules that a command named
     from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
+    division: int = 1  # the version of the rules by which rows were divided (DIVISION)
+    fold: int | None = None  # the validation part of a split into folds
     hash: str = ""
 
 
@@ -77,5 +80,5 @@ def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[
             raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states[name])}")
         for step, state in zip(field.steps, states[name], strict=True):
             for key, is_right in STEPS[step.name].keeps.items():
-                if key not in state or not is_right(state[key]):
+                if not is_right(state.get(key)):
                     raise ValueError(f"`{key}` of the step `{step.name}` of `{name}` is not what the step keeps")

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from netc.compiler.backends import reopened, target_of
+from netc.compiler.backends import target_of
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, size_of
-from netc.compiler.program.plan import Plan, Table
-from netc.compiler.program.schedule import Schedule
+from netc.compiler.program.plan import CallLayout, Table
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Code, Planned, Storable
+from netc.compiler.targets.target import Code, Reopening, Storable
 from netc.dsl import records
 from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import json_text
@@ -78,6 +77,7 @@ class _Data(msgspec.Struct, frozen=True):
     """The data block, the types of the inputs that are read, and where the model declares them."""
 
     reader: str
+    options: str  # of the reader, as JSON
     split_column: str | None
     fields: dict[str, _Field]
     inputs: dict[str, Type]
@@ -125,7 +125,10 @@ class SavedPrediction:
         data = record.data
         fields = {name: _field_spec(name, field, source) for name, field in data.fields.items()}
         spec = DataSpec(
-            SourceSpec(data.reader, "", NOWHERE), fields, SplitSpec(column=data.split_column), Span(source, 0, 0)
+            SourceSpec(data.reader, "", NOWHERE, _options(data.options)),
+            fields,
+            SplitSpec(column=data.split_column),
+            Span(source, 0, 0),
         )
         declared = {name: Span(source, *place) for name, place in data.declared.items()}
         self.fitted = Fitted(source.folder, spec, states, declared)
@@ -198,15 +201,16 @@ def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | No
     program = record.program
     workers = Workers(program.machine.cores if threads is None else threads)
     members = workers.count if program.is_shared else 1
-    planned = Planned(_plan(program), members)
-    executable = reopened(Code(step, program.kernels), planned, program.machine)
+    target = target_of("numba", program.machine)
+    assert isinstance(target, Reopening), "only machine code is saved"
+    executable = target.reopen(Code(step, program.kernels), _layout(program), members)
     if executable is None:
         return None
     try:
         require(footprint(program.shared) + members * footprint(program.private), "a step")
         state = State.laid_out(program.arrays, program.offsets, program.nbytes)
-        resources = Resources(state, workers, target_of("numba", program.machine))
-        loaded = Loaded(executable, planned, resources)
+        resources = Resources(state, workers, target)
+        loaded = Loaded(executable, members, resources)
     except NotEnough:
         return None
     progress = load_checkpoint(folder / CHECKPOINT, resources.state.arrays)
@@ -220,10 +224,10 @@ def _source(info: RunInfo, text: str) -> Source:
     return Source(info.name, text, Path(info.path) if info.path else None)
 
 
-def _plan(program: _Program) -> Plan:
-    """A plan whose code is linked already."""
-    schedule = Schedule((), program.tables)
-    return Plan(program.samples, program.shared, program.private, schedule, program.inputs, program.results, ())
+def _layout(program: _Program) -> CallLayout:
+    """The call layout of the plan that the saved code was built for. It has no varying dimensions."""
+    sizes, memory = program.samples, (program.shared, program.private)
+    return CallLayout(sizes, *memory, program.tables, (), program.inputs, program.results)
 
 
 def name_of(folder: Path) -> str | None:
@@ -321,6 +325,7 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> _Data:
     inputs = {leaf.name: leaf.type for leaf in step.graph.values(Role.INPUT)}
     return _Data(
         spec.source.reader,
+        msgspec.json.encode(spec.source.options).decode(),
         spec.split.column,
         {name: _field(field, model.source) for name, field in spec.fields.items()},
         inputs,
@@ -331,6 +336,12 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> _Data:
 def _field(field: FieldSpec, source: Source) -> _Field:
     steps = tuple(_Step(step.name, _plain(step.arguments), _place(step.span, source)) for step in field.steps)
     return _Field(field.columns, field.is_single, field.is_rest, steps, _place(field.span, source))
+
+
+def _options(text: str) -> tuple[tuple[str, Any], ...]:
+    """The options of a reader: lists are tuples in them."""
+    options = msgspec.json.decode(text, type=list[tuple[str, Any]])
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
 
 
 def _plain(arguments: tuple[Any, ...]) -> tuple[_Scalar, ...]:

@@ -12,7 +12,7 @@ from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, read_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class StartReport:
     """The outcome for each name: loaded, new in this model, unused in the other run, or of another shape there."""
 
     path: str
@@ -36,7 +36,7 @@ class Loaded:
         return f"from {self.path}: " + ", ".join(parts)
 
 
-def start_from(model: Model, setting: StartFrom, program: Program) -> Loaded:
+def start_from(model: Model, setting: StartFrom, program: Program) -> StartReport:
     """Load all parameters and states, or those that match `only`.
 
     Faults E1003 if one of them is missing on one side, or has another shape.
@@ -58,7 +58,7 @@ def start_from(model: Model, setting: StartFrom, program: Program) -> Loaded:
 
     fits = [name for name in mine if name in owned and arrays[name].shape == mine[name].shape]
     other = tuple(name for name in mine if name in owned and name not in fits)
-    report = Loaded(
+    report = StartReport(
         setting.path,
         tuple(name for name in fits if is_asked_for(name)),
         tuple(name for name in mine if name not in owned),

@@ -1,4 +1,4 @@
-"""What is wrong with the definition of an operation or a pass, as the tests of definitions find it (netc.testing)."""
+"""Findings: the faults that tests of definitions (netc.testing) report in an operation or a pass."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

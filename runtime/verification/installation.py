@@ -17,6 +17,7 @@ import numpy as np
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Operation, SplitMetric, Value
 from netc.compiler.model import Model
@@ -87,7 +88,7 @@ def _applied(operation: Operation, graph: Graph, arrays: dict[str, Array]) -> tu
     types, attributes = operation.examples[0]
     random, leaves = np.random.default_rng(len(arrays)), list[Value]()
     for text in types:
-        leaf = graph.leaf("input", f"x{len(arrays)}", parse_type(text.replace("f64", "f32")))
+        leaf = graph.leaf(Role.INPUT, f"x{len(arrays)}", parse_type(text.replace("f64", "f32")))
         leaves.append(leaf)
         arrays[leaf.name] = _random(leaf.type, operation.domain, random)
     narrowed = {key: "f32" if value == "f64" else value for key, value in attributes.items()}

@@ -73,7 +73,7 @@ def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     small = Graph()
     small.precision = value.graph.precision
     lower = value.lowered_as(Expansion)
-    like = small.constant(0.0, value.type) if not value.type.dims else small.leaf("input", "like", value.type)
+    like = small.constant(0.0, value.type) if not value.type.dims else small.leaf(Role.INPUT, "like", value.type)
     small.results[ResultKind.VALUE.named("drawn")] = lower.build(like, **value.keywords)
     shape = np.zeros(value.type.shape(sizes), DTYPES[value.type.dtype].numpy)
     names = {leaf.name for leaf in small.values() if leaf.name}

@@ -41,7 +41,7 @@ def check(subject: Subject) -> Iterator[Difference]:
 def _model(source: Source, like: Model) -> Model:
     """The model of a text, with the constants and the counted classes of another model."""
 
-    def counted(name: str, lets: Mapping[str, Any], seed: int, span: Span) -> int:
+    def counted(name: str, lets: Mapping[str, Any], span: Span) -> int:
         return like.counted[name]
 
     numbers = {name: value for name, value in like.constants.items() if isinstance(value, bool | int | float | str)}

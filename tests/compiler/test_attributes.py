@@ -5,6 +5,7 @@ import pytest
 from netc.compiler.ir.attributes import Attributes, Over, attributes_class
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.graph_parser import parse_graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.shape import Slice
@@ -12,7 +13,7 @@ from netc.compiler.operations.shape import Slice
 
 def _leaf() -> tuple[Graph, Value]:
     graph = Graph()
-    return graph, graph.leaf("input", "x", Type("f32", (4, 6)))
+    return graph, graph.leaf(Role.INPUT, "x", Type("f32", (4, 6)))
 
 
 def test_attributes_have_the_declared_class_and_absent_ones_are_not_printed() -> None:

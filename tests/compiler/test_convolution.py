@@ -9,6 +9,7 @@ from both import BATCH, compiled, evaluate
 import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.passes.differentiate import differentiate
@@ -54,11 +55,11 @@ def test_convolution_agrees_with_pytorch(combination: tuple) -> None:
     }
     graph = Graph()
     graph.precision = "f64"
-    x = graph.leaf("input", "x", Type("f64", ("batch", *size, channels)))
-    w = graph.leaf("parameter", "w", Type("f64", arrays["w"].shape))
+    x = graph.leaf(Role.INPUT, "x", Type("f64", ("batch", *size, channels)))
+    w = graph.leaf(Role.PARAMETER, "w", Type("f64", arrays["w"].shape))
     y = apply("conv2d", x, w, stride=stride, dilation=dilation, pad=pad, groups=groups)
     arrays["v"] = rng.standard_normal(y.type.shape(BATCH))
-    v = graph.leaf("input", "v", y.type)
+    v = graph.leaf(Role.INPUT, "v", y.type)
     loss = apply("sum", y * y * v, over=(0, 1, 2, 3))
     first = differentiate(graph, loss, [x, w])
     again = apply("sum", first[x] * first[x], over=(0, 1, 2, 3)) + apply("sum", first[w] * first[w], over=(0, 1, 2, 3))
@@ -114,7 +115,7 @@ def test_pooling_agrees_with_pytorch(kind: str, size: tuple, kernel: tuple, stri
     array = rng.standard_normal((BATCH, *size, 3))
     graph = Graph()
     graph.precision = "f64"
-    x = graph.leaf("input", "x", Type("f64", ("batch", *size, 3)))
+    x = graph.leaf(Role.INPUT, "x", Type("f64", ("batch", *size, 3)))
     y = apply(f"{kind}2d", x, size=kernel, stride=stride, pad=(pad,) * 4)
     loss = apply("sum", y * y, over=(0, 1, 2, 3))
     graph.results = {parse_result("y"): y, parse_result("g"): differentiate(graph, loss, [x])[x]}

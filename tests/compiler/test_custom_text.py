@@ -8,7 +8,7 @@ _PROGRAM = """
 import math
 import sys
 
-from netc.compiler.program.kernels import Array, CustomKernel
+from netc.compiler.program.kernels import ArrayArgument, CustomKernel
 from netc.compiler.targets.cpu.custom import write_custom
 
 
@@ -21,7 +21,7 @@ def stay(out, x):
     out[0] = math.gamma(x[0])
 
 
-arrays = tuple(Array(i, i, "f32", (4,), (1,), 4) for i in range(2))
+arrays = tuple(ArrayArgument(i, i, "f32", (4,), (1,), 4) for i in range(2))
 print(write_custom(CustomKernel("grow", grow, arrays, (), True)))
 try:
     write_custom(CustomKernel("stay", stay, arrays, (), True))

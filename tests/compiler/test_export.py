@@ -79,7 +79,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
             kind, [copies[operand] for operand in value.operands], value.attributes, value.type
         )
     if not inputs:  # an exported file needs an input to predict for
-        inputs["samples"] = copied_graph.leaf("input", "samples", parse_type("f32[batch, 1]")).type
+        inputs["samples"] = copied_graph.leaf(Role.INPUT, "samples", parse_type("f32[batch, 1]")).type
         copied_graph.results[parse_result("output.same")] = copied_graph.values(Role.INPUT)[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
     copied_graph.results |= {parse_result(f"output.y{i}"): copies[result] for i, result in enumerate(results)}

@@ -284,7 +284,7 @@ def test_a_plan_that_is_written_by_hand_is_checked() -> None:
     program, planned = parse_plan(PLAN)
     verify_plan(program, planned)
     assert planned.sizes == 8
-    assert [group.band for phase in planned.schedule.phases for group in phase] == [8]
+    assert [group.row_block for phase in planned.schedule.phases for group in phase] == [8]
 
 
 BROKEN_PLANS = {

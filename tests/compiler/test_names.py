@@ -16,6 +16,7 @@ from netc.compiler.ir.index_tables import (
     table_of,
 )
 from netc.compiler.ir.results import Result, ResultKind, parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import Supplied, SuppliedKind, parse_supplied
 from netc.compiler.ir.types import Bounded, Type
 from netc.compiler.operations.scan import SlotKind, add_leaf, leaves_of, slot_of
@@ -93,7 +94,7 @@ def test_slots_are_leaves_of_a_body_alone() -> None:
     body, row = Graph(), Type("f32", ("batch", 3))
     slots = [SlotKind.CARRY.slot(1), SlotKind.STEP_INPUT.slot(0), SlotKind.CAPTURED.slot(12)]
     leaves = [add_leaf(body, slot, row) for slot in slots]
-    others = [body.leaf("given", "gc0", row), body.leaf("input", "c0", row), body.leaf("given", "c", row)]
+    others = [body.leaf(Role.GIVEN, "gc0", row), body.leaf(Role.INPUT, "c0", row), body.leaf(Role.GIVEN, "c", row)]
     assert [leaf.name for leaf in leaves] == ["c1", "x0", "k12"]
     assert leaves_of(body) == dict(zip(slots, leaves, strict=True))
     assert [slot_of(leaf) for leaf in others] == [None, None, None]
@@ -101,7 +102,7 @@ def test_slots_are_leaves_of_a_body_alone() -> None:
 
 def test_a_graph_finds_results_by_kind() -> None:
     graph = Graph()
-    x = graph.leaf("input", "x", Type("f32", ("batch",)))
+    x = graph.leaf(Role.INPUT, "x", Type("f32", ("batch",)))
     y = x + 1.0
     loss, weight, output = (parse_result(text) for text in ("loss.a", "weight.loss.a", "output.x"))
     graph.results = {loss: y, weight: x, output: x}

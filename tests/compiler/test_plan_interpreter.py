@@ -20,11 +20,10 @@ from netc.compiler.planning.verify_plan import verify_plan
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.schedule import SHARED, Address, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
-from netc.compiler.targets.emulator.kernels import Kernel, kernel_of, kernel_of_text
+from netc.compiler.targets.emulator.kernels import EmulatedKernel, kernel_of, kernel_of_text
 from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference, Region
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
-from netc.compiler.targets.target import Planned
 from netc.runtime.execution.loaded import Loaded
 
 # Caches are so small, and shards begin so early, that a program of a few samples has several row blocks and shards.
@@ -267,7 +266,7 @@ def test_vectorised_kernels_give_the_bits_of_single_elements(name: str, monkeypa
     model = netc.parse(MODELS[name])
     results = trained(model, 3, backend="plan", threads=2, machine=TINY)
     monkeypatch.setattr(
-        Kernel, "__call__", lambda kernel, access, pointers, counts: kernel.in_order(access, *pointers, *counts)
+        EmulatedKernel, "__call__", lambda kernel, access, pointers, counts: kernel.in_order(access, *pointers, *counts)
     )
     plain = trained(model, 3, backend="plan", threads=2, machine=TINY)
     for key, value in plain.items():
@@ -438,6 +437,6 @@ def test_a_broken_plan_is_caught(name: str) -> None:
     assert broken != program_plan
     with pytest.raises(AssertionError):
         verify_plan(tasks, broken)
-    step.loaded = Loaded(Emulator(broken, 2), Planned(broken, 2), step.resources)
+    step.loaded = Loaded(Emulator(broken, 2), 2, step.resources, broken)
     with pytest.raises(BrokenPlan):
         program.step(data)

@@ -6,6 +6,7 @@ from both import compiled
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.targets.machine import host
@@ -25,8 +26,8 @@ def test_products_of_sizes_around_the_tile(machine: str, dtype: str) -> None:
             for depth in DEPTHS:
                 key = f"{rows}_{columns}_{depth}"
                 a, b = (
-                    graph.leaf("input", f"a{key}", Type(dtype, (rows, depth))),
-                    graph.leaf("input", f"b{key}", Type(dtype, (depth, columns))),
+                    graph.leaf(Role.INPUT, f"a{key}", Type(dtype, (rows, depth))),
+                    graph.leaf(Role.INPUT, f"b{key}", Type(dtype, (depth, columns))),
                 )
                 graph.results[parse_result(key)] = apply("einsum", a, b, subscripts="ik,kj->ij")
                 arrays[f"a{key}"], arrays[f"b{key}"] = (
@@ -63,6 +64,6 @@ def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
         f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
         for i, letters in enumerate(inputs.split(","))
     }
-    leaves = [graph.leaf("input", name, Type("f64", array.shape)) for name, array in arrays.items()]
+    leaves = [graph.leaf(Role.INPUT, name, Type("f64", array.shape)) for name, array in arrays.items()]
     graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)

@@ -39,7 +39,7 @@ class Counting:
 class Counter:
     def __init__(self, planned: Planned, counts: np.ndarray) -> None:
         self.plan, self.counts = planned.plan, counts
-        self.interface = Interface.of_plan(self.plan)
+        self.interface = Interface.of_layout(self.plan.call_layout)
 
     def run(self, call: Call, workspace: Workspace) -> None:
         for task in self.plan.tasks:

@@ -6,6 +6,7 @@ from both import compiled
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 
@@ -17,7 +18,7 @@ def input_of(dtype: str, dims: tuple[int, ...]) -> tuple[Graph, Value]:
     """A graph with one input `x`, whose samples have these dimensions."""
     graph = Graph()
     graph.precision = dtype
-    return graph, graph.leaf("input", "x", Type(dtype, ("batch", *dims)))
+    return graph, graph.leaf(Role.INPUT, "x", Type(dtype, ("batch", *dims)))
 
 
 def in_blocks(row: np.ndarray) -> np.ndarray:

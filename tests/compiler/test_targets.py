@@ -16,6 +16,7 @@ from support import ROOT, command
 import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernels import Contraction
@@ -92,7 +93,7 @@ def reductions(dtype: str) -> tuple[Graph, dict[str, Array]]:
     """Sums in order and in blocks, along the batch and other axes, and extremes with their positions, also of NaN."""
     graph, rng = Graph(), np.random.default_rng(2)
     graph.precision = dtype
-    x = graph.leaf("input", "x", Type(dtype, ("batch", 7, 333)))
+    x = graph.leaf(Role.INPUT, "x", Type(dtype, ("batch", 7, 333)))
     for name in ("sum", "max", "min"):
         for over in ((2,), (1,), (0,)):
             graph.results[parse_result(f"{name}{over[0]}")] = apply(name, x, over=over)

@@ -38,7 +38,14 @@ def test_words_have_the_right_kind() -> None:
     assert [kind for kind, text in tokens if text == "loss"] == [Name.Function, Keyword.Declaration]
     assert (Keyword.Type, "float") in tokens
     assert [text for kind, text in tokens if kind is Number.Integer] == ["28", "0", "4"]
-    assert (String.Double, '"net"') in tokens
+    assert "".join(text for kind, text in tokens if kind is String.Double) == '"net"'
+
+
+def test_escapes_have_a_kind_of_their_own() -> None:
+    tokens = list(get_lexer_by_name("net").get_tokens(r'x = "a\"\u{e9}\d#" # "' + "\n"))
+    assert [text for kind, text in tokens if kind is String.Escape] == [r"\"", r"\u{e9}"]
+    assert "".join(text for kind, text in tokens if kind is String.Double) == r'"a\d#"'
+    assert (Comment.Single, '# "') in tokens
 
 
 def test_vscode_colours_the_words_of_the_grammar() -> None:

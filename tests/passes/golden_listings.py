@@ -8,8 +8,10 @@ smaller (`second_cache`, `many_bytes`), and the rows of varying dimensions by na
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from fusion_listing import fusion_lines
 from golden_emulation import check_emulated
 from golden_numbers import in_f64
+from phase_listing import phase_lines
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.graph_parser import parse_graph
@@ -17,11 +19,9 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import fuse
-from netc.compiler.lowering.fusion_listing import fusion_lines
 from netc.compiler.lowering.lower import lower
 from netc.compiler.lowering.walk import run
 from netc.compiler.passes.scans import in_ranks
-from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines, title
@@ -76,7 +76,7 @@ def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """The same as `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values(Role.INPUT):
-        lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
+        lowering.views[value] = all_of(Buffer(value.type, "temporary", value.name))
     return task_lines(run(lowering))
 
 

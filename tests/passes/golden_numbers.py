@@ -125,7 +125,7 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in replaced:
-            return copy.leaf("input", replaced[value], value.type)
+            return copy.leaf(Role.INPUT, replaced[value], value.type)
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)

@@ -1,28 +1,24 @@
 """Readers of text keep cells and names as the file has them, at a cost that is linear in the file's size."""
 
-import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars
 import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
-from netc.runtime.data.csv_reader import _plain_columns
 from netc.runtime.data.readers import read
-from netc.runtime.data.spec import parse_block
-from netc.runtime.data.split import divide
+from netc.runtime.data.request import Use, every
 from netc.runtime.data.store import TextColumn
 from netc.runtime.data.table import SparseColumn, Table, column_of
 
 
-def table(reader: str, path: Path) -> Table:
-    return read(reader, path, path.name, NOWHERE, lambda column: True)
+def table(reader: str, path: Path, use: Use = Use.TEXT) -> Table:
+    return read(reader, path, path.name, NOWHERE, every(use))
 
 
 def drawn_value(draw: random.Random) -> Any:
@@ -47,7 +43,7 @@ def test_jsonl_has_the_cells_of_its_rows(tmp_path: Path, seed: int) -> None:
     text = "".join(json.dumps(row, ensure_ascii=draw.random() < 0.5) + ends for row in rows)
     (tmp_path / "t.jsonl").write_bytes(text.encode())
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = table("jsonl", tmp_path / "t.jsonl")
+    columns = table("jsonl", tmp_path / "t.jsonl", Use.NUMBERS)
     assert list(columns.columns) == names
     chosen = np.array([draw.randrange(len(rows)) for _ in range(20)])
     for name, column in columns_of(names, rows).items():
@@ -62,7 +58,7 @@ def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
     count = 3_000
     lines = "".join(json.dumps({f"k{i}": i, "x": i % 7}) + "\n" for i in range(count))
     (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
-    columns = table("jsonl", tmp_path / "t.jsonl")
+    columns = table("jsonl", tmp_path / "t.jsonl", Use.NUMBERS)
     sparse = [column for column in columns.columns.values() if isinstance(column, SparseColumn)]
     assert len(sparse) == count
     assert sum(len(column.cells) + len(column.rows) for column in sparse) == 2 * count
@@ -75,7 +71,7 @@ def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
 def test_objects_without_keys(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("{}\n{}\n", encoding="utf-8")
     with pytest.raises(netc.Fault, match="has no columns"):
-        table("jsonl", tmp_path / "t.jsonl")
+        table("jsonl", tmp_path / "t.jsonl", Use.NUMBERS)
 
 
 HEADERS = ['a,"b ""q""",c', '"a,b",c,d', 'a b,"c\nd",e', '"""",x,y', "a,b,c", '"a",b,"c"']
@@ -123,94 +119,3 @@ def test_texts_on_disk_are_read_for_the_selected_rows_only() -> None:
     assert column[np.array([[0, 1], [3, 4]])].tolist() == [["w3", None], ["w3", "w2"]]
     assert column[np.array([], np.int64)].tolist() == []
     assert Words.looked_up == 2
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
-    """It agrees with a simple version that searches all rows for each label."""
-    from netc.dsl.parser import parse
-    from netc.dsl.source import Source
-    from netc.runtime.data.split import _edges, _labels
-    from netc.runtime.random import generator
-
-    text = (
-        'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n'
-        "  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n"
-    )
-    source = Source("m.net", text)
-    spec = parse_block(source, parse(source).items[0], {})
-    draw = np.random.default_rng(seed)
-    labels = draw.integers(0, [1, 3, 50, 400, 2][seed], 400).astype(str).astype(object)
-    rows = np.sort(draw.permutation(400)[:350])
-    divided = divide(Table("t", {"y": labels}), rows, spec, spec.fields["y"], seed)
-    cells, expected = _labels(labels, rows), {name: [] for name in divided}
-    for i in range(int(cells.max()) + 1):
-        group = rows[cells == i]
-        order = generator(seed, "split", i).permutation(len(group))
-        for name, (start, stop) in _edges(dict(spec.split.fractions), len(group)).items():
-            expected[name].append(group[order[start:stop]])
-    for name, parts in expected.items():
-        np.testing.assert_array_equal(divided[name], np.sort(np.concatenate(parts)))
-
-
-_CELLS = [
-    "",
-    "a",
-    "b ",
-    " ",
-    "1",
-    "2.5",
-    "-",
-    "é",
-    "#x",
-    "null",
-    "NaN",
-    "\t",
-    "\ufeff",
-    "'",
-    "\x0b",
-    "\x0c",
-    "\x1c",
-    "\u2028",
-    ";",
-]
-_NAMES = ["a", "b", " c", "d ", "é", "#", "1", "\ufeffq", ""]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_plain_csv_is_read_as_polars_reads_it(seed: int) -> None:
-    """Small files without quotes are read without polars, with the same cells."""
-    draw, compared = random.Random(seed), 0
-    for _ in range(100):
-        names = draw.sample(_NAMES, draw.randint(1, 4))
-        rows = [["".join(draw.choices(_CELLS, k=draw.randint(0, 2))) for _ in names] for _ in range(draw.randint(0, 4))]
-        text = "\n".join(",".join(row) for row in (names, *rows)) + draw.choice(["", "\n"])
-        text = text.removeprefix("\ufeff")  # a byte order mark is removed before
-        columns = _plain_columns(text)
-        if columns is None:
-            continue
-        compared += 1
-        frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False)
-        assert [*columns] == frame.columns
-        assert [column.tolist() for column in columns.values()] == [column.to_list() for column in frame.get_columns()]
-        assert all(column.dtype == object for column in columns.values())
-    assert compared > 20
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a,b\n1,2,3\n",
-        "a,b\n1\n",
-        "a\n\n1\n",
-        "a,a\n1,2\n",
-        ",b\n1,2\n",
-        'a\n"1"\n',
-        "a\r\n1\r\n",
-        "a\n",
-        "",
-        "a\n1\n\n",
-    ],
-)
-def test_every_other_csv_is_left_to_polars(text: str) -> None:
-    assert _plain_columns(text) is None

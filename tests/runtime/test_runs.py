@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from support import PROJECT as TEXT
-from support import command, netc_command, write_project
+from support import command, forge, netc_command, write_project
 
 import netc
 from netc.runtime.runs.resume import has_changed
@@ -462,15 +462,6 @@ def forged(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained run."""
     shutil.copytree(trained, tmp_path / "copy")
     return tmp_path / "copy" / "run"
-
-
-def forge(folder: Path, **changes: object) -> None:
-    """Changes run.json and writes the hash that belongs to it."""
-    info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    info = {key: value for key, value in {**info, **changes}.items() if value is not None}
-    info.pop("hash")
-    info["hash"] = hashlib.sha256(json.dumps(dict(sorted(info.items())), sort_keys=True).encode()).hexdigest()
-    (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_rows_are_not_counted_by_line_ends(tmp_path: Path, on_disk: Path) -> Non
     (tmp_path / "t.csv").write_text('a,b\n"x\ny\n",1\n"",2\n,3\n"z\r\n",4', encoding="utf-8")
     columns = table("csv", tmp_path / "t.csv").columns
     assert columns["b"][np.arange(4)].tolist() == [1, 2, 3, 4]
-    assert columns["a"][np.arange(4)].tolist() == ["x\ny\n", "", None, "z\r\n"]
+    assert columns["a"][np.arange(4)].tolist() == ["x\ny\n", None, None, "z\r\n"]
 
 
 @pytest.mark.parametrize("change", ["shorter", "longer"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.program.plan import Plan
+from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Arena, Array, Call, Memory
@@ -41,9 +41,11 @@ def yield_address() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a call of `members` workers runs. `barrier` is the state of their barrier, zeros at first, and `ticks` has
-    a row of counters for each worker."""
+class CallResources:
+    """The memories that a call of `members` workers runs in.
+
+    `barrier` is the state of their barrier, which begins as zeros. `ticks` has a row of counters for each worker.
+    """
 
     members: int
     persistent: Memory
@@ -52,39 +54,39 @@ class Place:
     ticks: Array
 
 
-def contexts(plan: Plan, call: Call, place: Place) -> Array:
-    """Returns the contexts of a call, a row for each worker. They hold addresses: the call and the place must outlive
-    them."""
-    begins = _begins(plan, call)
-    dims = _words_of_dims(plan, call.rows, place.members)
+def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
+    """Returns the contexts of a call, a row for each worker. They hold addresses, so the call and the
+    resources must outlive them."""
+    begins = _begins(layout, call)
+    dims = _words_of_dims(layout, call.rows, resources.members)
     behind = FIRST_TABLE + len(begins)
-    rows = np.zeros((place.members, behind + dims.shape[1]), np.int64)
+    rows = np.zeros((resources.members, behind + dims.shape[1]), np.int64)
     head = [0] * FIRST_TABLE
-    head[PERSISTENT], head[SHARED] = place.persistent.address, place.arena.shared.address
+    head[PERSISTENT], head[SHARED] = resources.persistent.address, resources.arena.shared.address
     head[ORDER], head[BATCH], head[STEPS] = call.order.ctypes.data, call.batch, call.steps
-    head[BARRIER], head[YIELD] = place.barrier.ctypes.data, yield_address()
-    head[MEMBERS], head[SPINS] = place.members, MOST_SPINS if place.members <= cores() else 0
+    head[BARRIER], head[YIELD] = resources.barrier.ctypes.data, yield_address()
+    head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if resources.members <= cores() else 0
     rows[:, :behind] = head + begins
     rows[:, behind:] = dims
-    rows[:, MEMBER] = range(place.members)
-    rows[:, PRIVATE] = [memory.address for memory in place.arena.private[: place.members]]
-    rows[:, PROFILE] = place.ticks.ctypes.data + np.arange(place.members) * place.ticks.strides[0]
+    rows[:, MEMBER] = range(resources.members)
+    rows[:, PRIVATE] = [memory.address for memory in resources.arena.private[: resources.members]]
+    rows[:, PROFILE] = resources.ticks.ctypes.data + np.arange(resources.members) * resources.ticks.strides[0]
     return rows
 
 
-def _begins(plan: Plan, call: Call) -> list[int]:
-    """The addresses of inputs and results, in the order of the plan's tables."""
-    begins = [0] * len(plan.schedule.tables)
-    for tables, arrays in ((plan.inputs, call.inputs), (plan.results, call.results)):
+def _begins(layout: CallLayout, call: Call) -> list[int]:
+    """The addresses of inputs and results, in the order of the tables."""
+    begins = [0] * len(layout.step_bytes)
+    for tables, arrays in ((layout.inputs, call.inputs), (layout.results, call.results)):
         for name, table in tables.items():
             begins[table.index] = arrays[name].ctypes.data
     return begins
 
 
-def _words_of_dims(plan: Plan, rows: "Mapping[str, Rows]", members: int) -> Array:
+def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", members: int) -> Array:
     """The words for the varying dimensions, a row for each worker."""
-    words = np.zeros((members, len(plan.schedule.dims), len(DIMENSION)), np.int64)
-    for number, dim in enumerate(plan.schedule.dims):
+    words = np.zeros((members, len(layout.dims), len(DIMENSION)), np.int64)
+    for number, dim in enumerate(layout.dims):
         own = rows[dim]
         words[:, number, ROWS], words[:, number, STEPS_OF] = own.count, own.steps
         words[:, number, OFFSETS] = own.offsets.ctypes.data

@@ -11,7 +11,7 @@ from typing import Any
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.custom import definition
-from netc.compiler.program.kernels import Array, CustomKernel
+from netc.compiler.program.kernels import ArrayArgument, CustomKernel
 from netc.compiler.program.scalars import WORD_NAMES
 from netc.compiler.targets.cpu.loops import SCOPES
 
@@ -46,7 +46,7 @@ def write_custom(kernel: CustomKernel) -> str:
     return f"{head}    for _row in range(n0):\n{textwrap.indent(lines, '        ')}\n"
 
 
-def _scope(array: Array) -> int:
+def _scope(array: ArrayArgument) -> int:
     """The alias scope of an array."""
     return min(array.buffer, SCOPES - 1)
 
@@ -54,7 +54,7 @@ def _scope(array: Array) -> int:
 class _Rewriter(ast.NodeTransformer):
     """Replaces elements by loads and stores, sizes and attributes by numbers, and functions by words."""
 
-    def __init__(self, arrays: Mapping[str, Array], numbers: Mapping[str, Any], is_batched: bool) -> None:
+    def __init__(self, arrays: Mapping[str, ArrayArgument], numbers: Mapping[str, Any], is_batched: bool) -> None:
         self.arrays, self.numbers, self.is_batched = arrays, numbers, is_batched
         self.out = next(iter(arrays))
         self.dtype = arrays[self.out].dtype
@@ -118,12 +118,12 @@ class _Rewriter(ast.NodeTransformer):
         word = f"store_{array.dtype}_{_scope(array)}"
         return ast.Expr(self._word(word, ast.Name(f"p{array.pointer}"), self._offset(array, target), cast))
 
-    def _array(self, node: ast.expr) -> Array:
+    def _array(self, node: ast.expr) -> ArrayArgument:
         if not isinstance(node, ast.Name) or node.id not in self.arrays:
             raise ValueError(f"`{ast.unparse(node)}` is no array of this kernel")
         return self.arrays[node.id]
 
-    def _offset(self, array: Array, node: ast.Subscript) -> ast.expr:
+    def _offset(self, array: ArrayArgument, node: ast.Subscript) -> ast.expr:
         indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if len(indices) != len(array.shape):
             raise ValueError(f"`{ast.unparse(node)}`: the array has {len(array.shape)} axes")

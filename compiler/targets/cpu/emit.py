@@ -222,12 +222,12 @@ class _Emitter:
                 pieces = self.number(-(-group.extent // group.grain))
                 low, high = (self.times(end, group.grain) for end in self.share(pieces))
                 high = self.smaller(high, self.number(group.extent))
-            with self.loop(low, high, group.band) as row:
-                rows = self.smaller(builder.sub(high, row), self.number(group.band))
+            with self.loop(low, high, group.row_block) as row:
+                rows = self.smaller(builder.sub(high, row), self.number(group.row_block))
                 self.emit_calls(group.calls, call, row, rows)
 
     def emit_rows(self, group: Group, call: int) -> None:
-        """The rows of a varying dimension, band by band.
+        """The rows of a varying dimension, one row block at a time.
 
         Of several workers, each takes the rows of its own samples, as in `steps`, so that no cache line goes from
         core to core.
@@ -235,8 +235,8 @@ class _Emitter:
         builder = self.builder
         is_alone = builder.icmp_signed("==", self.members, self.number(1))
         with builder.if_else(is_alone) as (alone, together):
-            with alone, self.loop(self.number(0), self.counts[group.dim], group.band) as row:
-                rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.band))
+            with alone, self.loop(self.number(0), self.counts[group.dim], group.row_block) as row:
+                rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.row_block))
                 self.emit_calls(group.calls, call, row, rows)
             with together, self.walk(group) as (begin, first, rows):
                 self.emit_calls(group.calls, call, builder.add(begin, first), rows)

@@ -10,12 +10,13 @@ from functools import partial
 
 import numpy as np
 
+from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import Arenas
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, Place, contexts
+from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Array, Call, Code, Interface, Planned, Request, Workspace
+from netc.compiler.targets.target import Array, Call, Code, Interface, Request, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +34,37 @@ class Cpu:
         plan = planned.plan
         spoiled = Arenas(plan.shared, plan.private) if request.is_spoiled else None
         linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
-        return MachineCode(planned, self.machine, linked)
+        return MachineCode(plan.call_layout, planned.members, self.machine, linked, len(plan.tasks))
+
+    def reopen(self, code: Code, layout: CallLayout, members: int) -> "MachineCode | None":
+        """Links saved code. Returns None if a kernel is missing in the cache or cannot be loaded."""
+        objects = [code.step]
+        for name in code.kernels:
+            kernel = cache.read_named(name) if re.fullmatch("[0-9a-f]{32}", name) else None
+            if kernel is None:
+                return None
+            objects.append(kernel)
+        try:
+            return MachineCode(layout, members, self.machine, Linked(*load(objects)))
+        except Unloadable:
+            return None
 
 
 class MachineCode:
-    """A plan as machine code."""
+    """A plan as machine code. If it is profiled, it counts the ticks of `calls` calls: see Timed."""
 
-    def __init__(self, planned: Planned, machine: Machine, linked: Linked) -> None:
-        self.plan, self.members, self.machine, self.linked = planned.plan, planned.members, machine, linked
-        self.interface = Interface.of_plan(self.plan)
-        # written only if profiled: see Timed
-        self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
+    def __init__(self, layout: CallLayout, members: int, machine: Machine, linked: Linked, calls: int = 0) -> None:
+        self.layout, self.members, self.machine, self.linked = layout, members, machine, linked
+        self.interface = Interface.of_layout(layout)
+        self.ticks = np.zeros((members, calls + 1), np.int64)
 
     def run(self, call: Call, workspace: Workspace) -> None:
         """Runs the steps of a call on all workers of a team."""
         with workspace.team(self.members) as team, workspace.arena(team.count) as arena:
             barrier = np.zeros(BARRIER_WORDS, np.int64)
-            words = contexts(self.plan, call, Place(team.count, workspace.persistent, arena, barrier, self.ticks))
+            words = contexts(
+                self.layout, call, CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
+            )
             begin, size, run = words.ctypes.data, words.strides[0], self.linked.run
             team.run(lambda member: run(begin + member * size), partial(_abort, barrier))
 
@@ -63,20 +78,6 @@ class MachineCode:
         from netc.compiler.targets.cpu.peak import peak_of
 
         return peak_of(dtype, members, run, self.machine)
-
-
-def reopened(code: Code, planned: Planned, machine: Machine) -> MachineCode | None:
-    """Returns a plan with its saved code, or None if a kernel is missing in the cache or cannot be loaded."""
-    objects = [code.step]
-    for name in code.kernels:
-        kernel = cache.read_named(name) if re.fullmatch("[0-9a-f]{32}", name) else None
-        if kernel is None:
-            return None
-        objects.append(kernel)
-    try:
-        return MachineCode(planned, machine, Linked(*load(objects)))
-    except Unloadable:
-        return None
 
 
 def _abort(barrier: Array) -> None:

@@ -11,7 +11,7 @@ from netc.compiler.ir.types import BATCH
 from netc.compiler.program.kernels import form_of
 from netc.compiler.program.schedule import PRIVATE, TABLES, Address, Count, Schedule
 from netc.compiler.program.tasks import Buffer, Pointer, Task
-from netc.compiler.targets.emulator.kernels import Kernel
+from netc.compiler.targets.emulator.kernels import EmulatedKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Placed:
     """A task at its position in the schedule, ready to be called."""
 
     task: Task
-    kernel: Kernel
+    kernel: EmulatedKernel
     spots: tuple[Spot, ...]
     counts: tuple[Count, ...]
     phase: int

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.planning.accesses import Touched, touched
-from netc.compiler.program.kernels import Contraction
-from netc.compiler.program.kernels import Kernel as KernelData
+from netc.compiler.program.kernels import Contraction, Kernel
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.emulator.memory import Access, Reference
@@ -23,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class EmulatedKernel:
     """A kernel as functions `run` and `in_order` of an Access, pointers and counts.
 
     `in_order` goes element by element; it is used where a result shares memory with an operand.
@@ -45,20 +44,20 @@ def _overlap(pointer: Reference, other: Reference) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def kernel_of(kernel: KernelData) -> Kernel:
+def kernel_of(kernel: Kernel) -> EmulatedKernel:
     """Returns the functions of a kernel."""
     memory = touched(kernel)
     if isinstance(kernel, Contraction):
         product = _product(kernel.dtype)
-        return Kernel(product, product, memory)
+        return EmulatedKernel(product, product, memory)
     return kernel_of_text(source_of(kernel).text, memory)
 
 
-def kernel_of_text(text: str, memory: Touched) -> Kernel:
+def kernel_of_text(text: str, memory: Touched) -> EmulatedKernel:
     """Returns the functions that a kernel's text defines."""
     function = function_of(text)
     in_order = _in_order(function)
-    return Kernel(vectorised(function) or in_order, in_order, memory)
+    return EmulatedKernel(vectorised(function) or in_order, in_order, memory)
 
 
 class _Elements(ast.NodeTransformer):

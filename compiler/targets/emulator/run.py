@@ -1,7 +1,7 @@
-"""Runs a plan for several members in one thread, with the phases, shares, bands, shards and walks of
+"""Runs a plan for several members in one thread, with the phases, shares, row blocks, shards and walks of
 program/schedule.py.
 
-Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order,
+Within a phase every member takes its units of work (a row block of a group, a shard, a walk along a scan) in any order,
 and the calls of different members interleave in any order: `random_order` draws both. What a plan computes must not
 depend on them. A unit finds private memory empty.
 """
@@ -50,7 +50,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class WorkUnit:
     """The frames that one member takes through a group, one after another. `group` is the group's number in its
     phase."""
 
@@ -64,7 +64,7 @@ class Emulator:
 
     def __init__(self, plan: Plan, members: int) -> None:
         self.plan, self.members = plan, members
-        self.interface = target.Interface.of_plan(plan)
+        self.interface = target.Interface.of_layout(plan.call_layout)
         self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
         self.tags: dict[Buffer, int] = {}
         self.phases: list[list[tuple[Group, list[Placed]]]] = []
@@ -153,7 +153,7 @@ class _Run:
     def phase(self, phase: Sequence[tuple[Group, list[Placed]]]) -> None:
         """Runs a phase: the units of each member one after another, those of different members interleaved."""
         units = list(self.units([group for group, _ in phase]))
-        units_of: list[list[tuple[int, Unit]]] = [[] for _ in range(self.members)]
+        units_of: list[list[tuple[int, WorkUnit]]] = [[] for _ in range(self.members)]
         for number, unit in enumerate(units):
             units_of[unit.member].append((number % MOST_TAGS + 1 if len(units) > 1 else 0, unit))
         for region in self.shared:
@@ -167,7 +167,9 @@ class _Run:
             if next(walks[turn], None) is None:
                 del walks[turn]
 
-    def walk(self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[Placed]]]) -> Iterator[bool]:
+    def walk(
+        self, units: Sequence[tuple[int, WorkUnit]], phase: Sequence[tuple[Group, list[Placed]]]
+    ) -> Iterator[bool]:
         """Does the calls of a member's units, one each time that it is resumed. Units come with their numbers in the
         phase."""
         for number, unit in units:
@@ -183,18 +185,18 @@ class _Run:
                     self.call(placed, frame, unit.member, number)
                     yield True
 
-    def units(self, groups: Sequence[Group]) -> Iterator[Unit]:
+    def units(self, groups: Sequence[Group]) -> Iterator[WorkUnit]:
         """Yields the units of a phase, each member's in the order of the schedule."""
         alone = count()
         for number, group in enumerate(groups):
             if group.kind == "one":
-                yield Unit(next(alone) % self.members, number, (Frame(0, 1),))
+                yield WorkUnit(next(alone) % self.members, number, (Frame(0, 1),))
                 continue
             for member in range(self.members):
                 if group.kind == "steps":
-                    yield Unit(member, number, tuple(self.steps_of(group, member)))
+                    yield WorkUnit(member, number, tuple(self.steps_of(group, member)))
                 else:
-                    yield from (Unit(member, number, (frame,)) for frame in self.frames(group, member))
+                    yield from (WorkUnit(member, number, (frame,)) for frame in self.frames(group, member))
 
     def frames(self, group: Group, member: int) -> Iterator[Frame]:
         """Yields the frames of a member in a group of samples, pieces or shards."""
@@ -215,8 +217,8 @@ class _Run:
         else:
             first, last = self.share(-(-group.extent // group.grain), member)
             low, high = first * group.grain, min(last * group.grain, group.extent)
-        for row in range(low, high, group.band):
-            yield Frame(row, min(high - row, group.band))
+        for row in range(low, high, group.row_block):
+            yield Frame(row, min(high - row, group.row_block))
 
     def share(self, units: int, member: int) -> tuple[int, int]:
         """A member's part of a number of units: the first, and the one behind the last."""

@@ -1,4 +1,4 @@
-"""Prints the phases of a program before they have addresses, for golden tests. Makes no decisions itself."""
+"""Prints the phases of a program before they have addresses, for golden tests and the manifest."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Prints which values share a loop, for golden tests. Makes no decisions itself."""
+"""Prints which values share a loop, for golden tests."""
 
 from collections.abc import Iterator
 

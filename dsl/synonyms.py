@@ -1,0 +1,285 @@
+"""What other languages and libraries call the things that netc has, for hints where a name is unknown.
+
+One table for each kind of name. A key is in lower case without underscores; an entry is what netc writes, or a sentence
+that has it in backticks. Keras, PyTorch, scikit-learn and pandas are the libraries that most users come from.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import Enum
+
+
+class Kind(Enum):
+    """What an unknown name would have to be the name of."""
+
+    VALUE = "a layer, loss, metric, operation or value of a model"
+    ARGUMENT = "an argument of a call"
+    TYPE = "a type"
+    INITIALISER = "an initialiser"
+    SETTING = "a setting of `train`"
+    OPTIMIZER = "an optimizer"
+    READER = "a reader of data"
+    STEP = "a step of a field"
+    COLUMNS = "what a field begins with"
+    SPLIT = "a way to split"
+    PART = "a part of the data"
+
+
+def synonym(name: str, kind: Kind, candidates: Collection[str]) -> str | None:
+    """The hint for a name that netc does not have; None if the table of its kind does not list it.
+
+    An argument is only suggested if it is one of the candidates, which are those of the call.
+    """
+    entry = _TABLES[kind].get(name.lower().replace("_", ""))
+    if entry is None or "`" in entry:
+        return entry
+    return f"did you mean `{entry}`?" if kind is not Kind.ARGUMENT or entry in candidates else None
+
+
+def _table(entries: Mapping[str, str]) -> dict[str, str]:
+    """The entries by single names; a key may list several that mean the same."""
+    return {name: entry for names, entry in entries.items() for name in names.split()}
+
+
+_JOINED = "layers are joined by `->`, as in `x -> dense(64) -> relu`"
+_ACTIVATION = "an activation follows its layer: `x -> dense(64) -> relu`"
+_INPUT = "`input x: float[4]` in `model` says the shape of an input"
+_NUMBERS = "`float[4]` is four numbers, and `class(10)` one of ten labels"
+
+_TABLES: Mapping[Kind, Mapping[str, str]] = {
+    Kind.VALUE: _table(
+        {
+            "linear fullyconnected fc affine lazylinear": "dense(64)",
+            "conv1d conv2d convolution convolution1d convolution2d": "conv(32, kernel = 3)",
+            "conv1dtranspose conv2dtranspose convtranspose convtranspose1d convtranspose2d": "conv_transpose(32)",
+            "depthwiseconv2d depthwiseconv1d separableconv2d": "depthwise(3)",
+            "maxpooling maxpooling1d maxpooling2d maxpool1d maxpool2d": "maxpool(2)",
+            "averagepooling1d averagepooling2d avgpool1d avgpool2d meanpool": "avgpool(2)",
+            "globalaveragepooling1d globalaveragepooling2d adaptiveavgpool1d adaptiveavgpool2d": "global_avgpool",
+            "upsampling1d upsampling2d interpolate": "upsample(2)",
+            "zeropadding1d zeropadding2d": "pad(x, 1)",
+            "batchnormalization batchnorm1d batchnorm2d": "batchnorm",
+            "layernormalization": "layernorm",
+            "dropout1d dropout2d spatialdropout1d spatialdropout2d alphadropout": "dropout(0.2)",
+            "embedding embeddings": "embed(32)",
+            "simplernn": "rnn(64)",
+            "positionalencoding positionalembedding sinepositionencoding": "positions",
+            "multiheadattention scaleddotproductattention": "self_attention(heads = 4)",
+            "leakyrelu": "leaky_relu",
+            "swish": "silu",
+            "relu6": "clip(x, 0, 6)",
+            "view": "reshape(x, 4, 4)",
+            "permute swapaxes": "transpose",
+            "concatenate cat": "concat(a, b)",
+            "activation": _ACTIVATION,
+            "sequential functional modulelist": _JOINED,
+            "inputs inputlayer placeholder": _INPUT,
+            "crossentropyloss crossentropy categoricalcrossentropy sparsecategoricalcrossentropy logloss "
+            "softmaxcrossentropy": "cross_entropy(logits, label)",
+            "binarycrossentropy bceloss bce bcewithlogits bcewithlogitsloss": "binary_cross_entropy(logit, y)",
+            "meansquarederror mseloss squarederror l2loss": "mse(estimate, y)",
+            "meanabsoluteerror maeloss l1loss": "`loss mean(abs(estimate - y))`, and `mae` as a metric",
+            "rootmeansquarederror": "rmse(estimate, y)",
+            "huberloss smoothl1loss smoothl1": "huber(estimate, y)",
+            "nllloss": "nll(logp, label)",
+            "kldivergence kldivloss kldiv": "kl(mu, logvar)",
+            "hingeloss categoricalhinge multimarginloss": "hinge(scores, label)",
+            "cosinesimilarity cosineembeddingloss": "cosine_distance(a, b)",
+            "accuracyscore binaryaccuracy categoricalaccuracy sparsecategoricalaccuracy acc": "accuracy(logits, label)",
+            "rocauc rocaucscore auroc": "auc(scores, label)",
+            "r2score": "r2(estimate, y)",
+            "confusionmatrix": "confusion(logits, label)",
+            "topkcategoricalaccuracy topkaccuracy": "top_k(logits, label, k = 5)",
+            "var": "variance(x)",
+            "std stddev": "sqrt(variance(x))",
+            "pow": "x ** y",
+            "mm bmm dot mul": "`x @ w` is a matrix product, `x * y` one of elements",
+            "randn randnlike": "normal_like(x)",
+            "rand randlike": "uniform_like(x)",
+            "detach nograd": "stop_gradient(x)",
+            "len shape": "`size(label)` is the number of classes, and a dimension's name is its length",
+            "none null": "leave it out: netc has no `none`",
+            "while": "for i in 0..3 { }",
+        }
+    ),
+    Kind.ARGUMENT: _table(
+        {
+            "learningrate rate": "lr",
+            "activation": _ACTIVATION,
+            "units outfeatures filters outchannels features": "the number comes first, without a name: `dense(64)`",
+            "infeatures inchannels inputdim inputshape inputsize": "the size of an operand is known: `dense(64)`",
+            "kernelsize": "kernel",
+            "strides": "stride",
+            "padding": "pad",
+            "poolsize": "size",
+            "dilationrate": "dilation",
+            "dim axis axes": "over",
+            "numheads nhead": "heads",
+            "iscausal": "causal",
+            "weightdecay l2": "decay",
+            "beta": "beta1",
+            "epsilon": "eps",
+            "p": "the rate comes first, without a name: `dropout(0.2)`",
+            "sep delim": "delimiter",
+            "navalues": "missing",
+            "skiprows": "header",
+            "warmupepochs warmupsteps": "warmup",
+            "gamma": "factor",
+            "stepsize": "every",
+        }
+    ),
+    Kind.TYPE: _table(
+        {
+            "int integer long int32 int64": "`class(10)` is one of ten labels, `float` any number",
+            "string str text category categorical label enum": "class(auto)",
+            "float16 float32 real number f32": "float",
+            "float64 double f64": "`float`, with `precision = f64` in `train`",
+            "boolean": "bool",
+            "tensor array vector matrix ndarray list": _NUMBERS,
+            "image picture": "float[28, 28, 1]",
+            "sequence series": "float[time, 3]",
+        }
+    ),
+    Kind.INITIALISER: _table(
+        {
+            "xavieruniform xavier": "glorot_uniform",
+            "xaviernormal": "glorot_normal",
+            "kaiminguniform": "he_uniform",
+            "kaimingnormal kaiming": "he_normal",
+            "randomnormal randn truncatednormal gaussian": "normal(0.1)",
+            "randomuniform rand": "uniform(-0.1, 0.1)",
+            "zero": "zeros",
+            "one": "ones",
+        }
+    ),
+    Kind.SETTING: _table(
+        {
+            "numepochs nepochs maxepochs iterations maxiter nepoch": "epochs",
+            "batchsize": "batch",
+            "learningrate lr weightdecay momentum": "it belongs to the optimizer: `optimizer = adam(lr = 0.001)`",
+            "loss lossfunction criterion objective": "a loss belongs to `model`: `loss cross_entropy(logits, label)`",
+            "metric metrics": "a metric belongs to `model`: `metric accuracy(logits, label)`",
+            "solver optim optimiser": "optimizer",
+            "randomstate randomseed": "seed",
+            "earlystopping patience": "early_stop = (metric = valid.loss, patience = 5)",
+            "savebest savebestonly restorebestweights modelcheckpoint": "keep = best(valid.loss)",
+            "gradclip gradientclip clipnorm clipgradnorm maxgradnorm globalclipnorm": "clip_norm = 1",
+            "clipgradvalue": "clip_value = 1",
+            "scheduler lrscheduler lrschedule learningratescheduler": "schedule = cosine()",
+            "gradaccumulation accumulategradbatches gradientaccumulationsteps": "accumulate = 4",
+            "validationsplit testsize validationfraction": "it belongs to `data`: `split = (train = 0.8, valid = 0.2)`",
+            "dtype": "precision = f64",
+            "pretrained checkpoint weights initfrom": 'start_from = "runs/other"',
+            "classweight classweights sampleweight": "it belongs to the loss: "
+            "`loss weighted(cross_entropy(logits, label), class_weights(label)[label])`",
+        }
+    ),
+    Kind.OPTIMIZER: _table(
+        {
+            "momentum nesterov": "sgd(0.01, momentum = 0.9)",
+            "nadam adamax radam amsgrad lion": "adam(lr = 0.001)",
+            "lbfgs gd gradientdescent": "sgd(0.01)",
+        }
+    ),
+    Kind.READER: _table(
+        {
+            "readcsv tsv readtable loadtxt genfromtxt dataframe": 'csv("table.csv")',
+            "readparquet": 'parquet("table.parquet")',
+            "ndjson jsonlines readjsonl": 'jsonl("table.jsonl")',
+            "imagefolder image folder pictures imagedatasetfromdirectory flowfromdirectory": 'images("folder")',
+            "npy numpy npload": 'npz("arrays.npz")',
+            "mnist ubyte": 'idx("folder")',
+            "txt readtext textlinedataset": 'text("words.txt")',
+        }
+    ),
+    Kind.STEP: _table(
+        {
+            "normalize normalise normalization scaler rescaling": "`standardize` gives mean 0 and variance 1, `minmax` "
+            "the range from 0 to 1",
+            "standardscaler standardise standardization zscore robustscaler": "standardize",
+            "minmaxscaler maxabsscaler": "minmax",
+            "rescale divide multiply": "scale(1 / 255)",
+            "fillna fill simpleimputer imputer interpolate ffill": "impute(median)",
+            "dropna": "impute(drop)",
+            "getdummies onehotencoder onehotencoding onehotencode dummies tocategorical dummy": "one_hot",
+            "labelencoder labelencode ordinalencoder factorize category categorical encode codes": "classes",
+            "todatetime datetime parsedate parsedates strptime timestamp": "date",
+            "countvectorizer tfidfvectorizer tfidf hashingvectorizer bagofwords": "ngrams(3, 1000)",
+            "tokenize tokenizer split": "`words` or `characters`, then `vocabulary(1000)`",
+            "textvectorization stringlookup embedding embed": "vocabulary(1000)",
+            "lower tolower casefold": "lowercase",
+            "log1p logarithm logtransform": "log",
+            "clamp winsorize": "clip(0, 1)",
+            "rollingwindow sliding lag timeseriesgenerator": "window(24, 1)",
+            "augment randomflip randomhorizontalflip randomcrop": "train_only(flip(horizontal) -> shift(2))",
+        }
+    ),
+    Kind.COLUMNS: _table(
+        {
+            "col feature usecols iloc loc": 'column("name")',
+            "cols features": 'columns("first", "second")',
+            "drop": 'columns(all, except = "name")',
+        }
+    ),
+    Kind.SPLIT: _table(
+        {
+            "random shuffle stratified stratify traintestsplit shufflesplit stratifiedshufflesplit": "each part gets "
+            "its share of each class: `split = (train = 0.8, valid = 0.1, test = 0.1)`",
+            "group groups groupkfold groupshufflesplit": 'by("patient", train = 0.8, test = 0.2)',
+            "sequential chronological time timeseriessplit": "ordered(train = 0.8, test = 0.2)",
+        }
+    ),
+    Kind.PART: _table(
+        {
+            "val validation dev eval validationset": "valid",
+            "training fit trainset": "train",
+            "testing holdout testset": "test",
+        }
+    ),
+}
+
+# Signs and words that other languages use, each with what netc writes instead.
+SIGNS: Mapping[str, str] = {
+    "//": "a comment begins with `#`",
+    "/*": "a comment begins with `#`",
+    ";": "a new line ends a statement",
+    "'": 'a text stands in double quotes: "text"',
+    "`": 'a text stands in double quotes: "text"',
+    "\u201c": 'a text stands in straight quotes: "text"',
+    "\u201d": 'a text stands in straight quotes: "text"',
+    "\u201e": 'a text stands in straight quotes: "text"',
+    "&": "`a and b`",
+    "|": "`a or b`; a pipe is written `->`",
+    "!": "`not a`",
+    "~": "`not a`",
+    "^": "a power is written `**`",
+    "?": "`a if condition else b`",
+    "\\": "a line goes on after an operator or `,`, inside of ( ) and [ ], and if the next one begins with `->`",
+    "\u2212": "a minus is written `-`",
+    "\u2013": "a minus is written `-`",
+    "\u00d7": "`a * b`",
+    "\u00f7": "`a / b`",
+    "\u2264": "`a <= b`",
+    "\u2265": "`a >= b`",
+    "\u2260": "`a != b`",
+    "\u2192": "a pipe is written `->`",
+    "=>": "a pipe is written `->`",
+    "<-": "an assignment is written `=`",
+    ":=": "an assignment is written `=`",
+    "+=": "`a = a + b`",
+    "-=": "`a = a - b`",
+    "*=": "`a = a * b`",
+    "/=": "`a = a / b`",
+}
+WORDS: Mapping[str, str] = {
+    "def": "block name(x: float[n]) { return x }",
+    "fn": "block name(x: float[n]) { return x }",
+    "func": "block name(x: float[n]) { return x }",
+    "function": "block name(x: float[n]) { return x }",
+    "lambda": "op name(x) = x * x",
+    "const": "let name = 1",
+    "var": "let name = 1",
+    "from": 'import "file.net"',
+    "while": "for i in 0..3 { }",
+    "elif": "a if condition else b",
+    "print": "watch name = x",
+}

@@ -1,0 +1,113 @@
+"""Finds the series in a table: in which order its rows follow one another, and where one does not follow the other.
+
+Takes a table, and gives numbers of rows. What windows.py cuts from them is another matter.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell as shown_cell
+from netc.runtime.data.cells import Location, numbers
+from netc.runtime.data.date_step import moment_of
+from netc.runtime.data.declarations import DataSpec, SeriesSpec
+from netc.runtime.data.split import chunks_of, group_numbers, require_cells
+from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table
+
+_START = datetime(1970, 1, 1)
+_GAP = 1.5  # times `every`: months have 28 to 31 days, and sensors are not punctual
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The order of a table's rows.
+
+    `order` has the numbers of all rows, series after series. By its place in that order, `groups` is the number of each
+    row's series, and `is_first` says whether the row does not follow the one before.
+    """
+
+    order: Array
+    groups: Array
+    is_first: Array
+
+    def sorted(self, rows: Array) -> tuple[Array, Array, Array]:
+        """Some rows in order, the series of each, and the places in them at which a stretch of adjacent rows begins."""
+        places = np.sort(self._places()[rows])
+        begins = self.is_first[places]
+        begins |= np.diff(places, prepend=-2) != 1
+        return self.order[places], self.groups[places], np.flatnonzero(begins)
+
+    def _places(self) -> Array:
+        """The place of each row in the order."""
+        places = np.empty(len(self.order), np.int64)
+        places[self.order] = np.arange(len(self.order))
+        return places
+
+
+def series_spec(spec: DataSpec) -> SeriesSpec:
+    """The series that a data block describes: by its `series`, or else by the groups that its split keeps together."""
+    if spec.series is not None:
+        return spec.series
+    return SeriesSpec(spec.split.column if spec.split.keeps_groups else None, span=spec.split.span)
+
+
+def series_of(table: Table, spec: DataSpec) -> Series:
+    """The series in a table.
+
+    Faults E0803 where a row has no cell in the column of the series or of the time, or one that is no time, and E0841
+    where two rows of a series have the same time.
+    """
+    described = series_spec(spec)
+    rows = np.arange(len(table))
+    groups = group_numbers(table, rows, described.column, described.span)
+    if described.time is None:
+        order = np.argsort(groups, kind="stable")
+        follows = np.ones(len(rows), bool)
+    else:
+        times = _times(table, described.time, described)
+        order = np.lexsort((times, groups))
+        steps = np.diff(times[order], prepend=np.inf)
+        _refuse_equal_times(table, described, order, groups, steps)
+        follows = steps <= _GAP * described.every
+    groups = groups[order]
+    is_first = ~follows
+    is_first[1:] |= np.diff(groups) != 0
+    is_first[:1] = True
+    return Series(order, groups, is_first)
+
+
+def _refuse_equal_times(table: Table, described: SeriesSpec, order: Array, groups: Array, steps: Array) -> None:
+    is_equal = steps == 0
+    is_equal[1:] &= np.diff(groups[order]) == 0
+    if is_equal.any():
+        place = int(np.flatnonzero(is_equal)[0])
+        first, second = sorted(table.rows.of(order[place - 1 : place + 1]).tolist())
+        note = f"`{table.name}`, rows {first} and {second}, column `{shown_cell(described.time or '')}`"
+        hint = 'by("...") names the column that tells series apart'
+        fault("E0841", "two rows of a series have the same time", described.span, note, hint=hint)
+
+
+def _times(table: Table, name: str, described: SeriesSpec) -> Array:
+    """The times of all rows: seconds if they are dates, or else numbers."""
+    column = table.column(name, described.span)
+    times = np.empty(len(table))
+    for rows in chunks_of(np.arange(len(table))):
+        cells, location = column[rows], Location(table.name, (name,), table.rows.of(rows), described.span)
+        require_cells(cells, rows, table, name, described.span)
+        times[rows] = _seconds(cells, location) if described.has_dates else numbers(cells, location)
+    return times
+
+
+def _seconds(cells: Array, location: Location) -> Array:
+    """Dates as seconds; those without a time zone are in UTC. Faults E0803 at the first cell that is no ISO date."""
+    seconds = np.empty(len(cells))
+    for i, text in enumerate(map(str, cells)):
+        moment = moment_of(text.strip(), "")
+        if moment is None:
+            hint = "dates are such as 2024-05-31 or 2024-05-31 18:00; for numbers: every = 1"
+            fault("E0803", f'"{shown_cell(text)}" is no date', location.span, location.cell([i]), hint=hint)
+        seconds[i] = (moment - _START).total_seconds()
+    return seconds

@@ -1,0 +1,125 @@
+"""Names of other libraries lead to what netc has, in every place where a name is unknown."""
+
+import re
+
+import pytest
+
+import netc
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.elaborate.settings import INITIALISERS, MOVING, SETTINGS
+from netc.compiler.passes.update import OPTIMIZERS
+from netc.dsl import synonyms
+from netc.dsl.parser import parse
+from netc.dsl.source import Source
+from netc.dsl.synonyms import Kind, synonym
+from netc.dsl.syntax import Data
+from netc.reference import entries
+from netc.runtime.data.readers import READERS
+from netc.runtime.data.spec import parse_block
+from netc.runtime.data.steps import STEPS
+
+# for each kind of name, a file in which NAME is unknown, and names as other libraries spell them
+DATA = "data {{\n  source = {}\n  x = {}{}\n  split = {}\n}}\n"
+MODEL = "model {{\n  input x: float[4]\n  {}\n  output y = x\n}}\n"
+PLACES = {
+    Kind.VALUE: (
+        MODEL.format("h = NAME(x)"),
+        "Conv2D Linear BatchNorm2d MaxPooling2D Dense LSTM ReLU embedding",
+    ),
+    Kind.ARGUMENT: (MODEL.format("h = x -> dense(4, NAME = relu)"), "activation in_features Units"),
+    Kind.TYPE: (MODEL.format("input z: NAME[3]"), "int string float32 Tensor"),
+    Kind.INITIALISER: (MODEL.format("param w: float[4] = NAME"), "xavier_uniform kaiming_normal zero"),
+    Kind.SETTING: (MODEL.format("") + "train { NAME = 3 }", "loss num_epochs batch_size learning_rate early_stopping"),
+    Kind.OPTIMIZER: (MODEL.format("") + "train { optimizer = NAME }", "Adam SGD RMSprop Nadam"),
+    Kind.READER: (DATA.format('NAME("a")', 'column("x")', "", "(train = 1)"), "read_csv ImageFolder numpy"),
+    Kind.STEP: (
+        DATA.format('csv("a")', 'column("x")', " -> NAME", "(train = 1)"),
+        "normalize fillna StandardScaler get_dummies OneHotEncoder LabelEncoder to_datetime MinMaxScaler",
+    ),
+    Kind.COLUMNS: (DATA.format('csv("a")', 'NAME("x")', "", "(train = 1)"), "feature features"),
+    Kind.SPLIT: (DATA.format('csv("a")', 'column("x")', "", "NAME(0.8)"), "stratified GroupKFold TimeSeriesSplit"),
+    Kind.PART: (DATA.format('csv("a")', 'column("x")', "", "(train = 0.8, NAME = 0.2)"), "val validation"),
+}
+
+
+def hint_of(text: str, name: str) -> str:
+    """The hint of the message that points at the name."""
+    source = Source("m.net", text.replace("NAME", name))
+    file = parse(source)
+    data = next((item for item in file.items if isinstance(item, Data)), None)
+    with pytest.raises(netc.Fault) as caught:
+        parse_block(source, data, {}) if data else elaborate(file)
+    (message,) = (message for message in caught.value.diagnostics if name in message.primary.span.text)
+    return message.hint or ""
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
+def test_names_of_other_libraries(kind: Kind) -> None:
+    text, names = PLACES[kind]
+    for name in names.split():
+        assert hint_of(text, name) == (synonym(name, kind, ("lr",)) or f"did you mean `{name.lower()}`?"), name
+
+
+def test_every_entry_names_what_netc_has() -> None:
+    """The code of each hint can be parsed, and begins with a name that exists."""
+    library = {entry.name for entry in entries()} | {"x", "loss", "input", "metric", "model", "none"}
+    names = {
+        Kind.VALUE: library | {"for"},
+        Kind.TYPE: {"float", "class", "bool", "precision", "train"},
+        Kind.INITIALISER: set(INITIALISERS),
+        Kind.SETTING: {*SETTINGS, *MOVING, "model", "data", "split", "loss", "metric"},
+        Kind.OPTIMIZER: set(OPTIMIZERS),
+        Kind.READER: set(READERS),
+        Kind.STEP: set(STEPS),
+        Kind.COLUMNS: {"column", "columns"},
+        Kind.SPLIT: {"by", "ordered", "split"},
+        Kind.PART: {"train", "valid", "test"},
+    }
+    for kind, allowed in names.items():
+        for name, entry in synonyms._TABLES[kind].items():
+            assert re.fullmatch(r"[a-z0-9]+", name), name
+            for code in re.findall("`([^`]+)`", entry) or [entry]:
+                if first := re.match(r"\w+", code):
+                    assert first[0] in allowed, (name, code)
+                if code.startswith(("loss ", "metric ", "input ", "for ")):
+                    parse(Source("m.net", f"model {{\n{code}\n}}\n"))
+                elif kind is Kind.TYPE and code.startswith(("float", "class", "bool")):
+                    parse(Source("m.net", f"model {{\ninput z: {code}\n}}\n"))
+                elif re.match(r"\w+ = ", code):
+                    parse(Source("m.net", f"train {{\n{code}\n}}\n"))
+                elif code not in ("->", "="):
+                    parse(Source("m.net", f"let a = {code}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("let a = 3;\n", "a new line ends a statement"),
+        ("// the width\nlet a = 3\n", "a comment begins with `#`"),
+        ("let a = 3 // the width here\n", "a comment begins with `#`"),
+        ("let a = 3 /* the width */\n", "a comment begins with `#`"),
+        ("let a = 'text'\n", 'a text stands in double quotes: "text"'),
+        ("let a = \u201ctext\u201d\n", 'a text stands in straight quotes: "text"'),
+        ("let a := 3\n", "an assignment is written `=`"),
+        ("let a = 2 ^ 3\n", "a power is written `**`"),
+        ("let a = b && c\n", "`a and b`"),
+        ("let a = !b\n", "`not a`"),
+        ("let a = b ? 1 : 2\n", "`a if condition else b`"),
+        ("model {\n  x += 1\n}\n", "`a = a + b`"),
+        ("def f(x):\n", "block name(x: float[n]) { return x }"),
+        ("from layers import dense\n", 'import "file.net"'),
+    ],
+)
+def test_signs_of_other_languages(text: str, hint: str) -> None:
+    with pytest.raises(netc.Fault) as caught:
+        parse(Source("m.net", text))
+    assert caught.value.diagnostics[0].hint == hint
+
+
+def test_a_loss_that_is_assigned() -> None:
+    text = "model {\n  input x: float\n  target t: float\n  param w: float\n  loss = mse(w * x, t)\n  output y = w\n}\n"
+    model = elaborate(parse(Source("m.net", text)))
+    with pytest.raises(netc.Fault) as caught:
+        netc.compile(model, backend="reference").step({"x": [1.0], "t": [1.0]})
+    (message,) = caught.value.diagnostics
+    assert (message.code, message.primary.span.line, message.hint) == ("E0501", 5, "loss mse(prediction, target)")
