@@ -65,7 +65,7 @@ def row_of(name: str, folder: Path) -> list[str]:
 def followed(stranger: Stranger, folder: Path) -> tuple[str, list[str] | None]:
     """Runs the commands of a new user. Returns how far they came, and the predictions if they came so far."""
     steps = (
-        ("new", "model", "--data", stranger.data, "--target", stranger.target, *stranger.options),
+        ("new", "model", "--data", stranger.data, "--target", stranger.target),
         ("train", "model.net", "--out", "run"),
         ("predict", "run", stranger.unlabelled, "-o", "answers.csv"),
         ("report", "run", "-o", "report.html"),

@@ -189,9 +189,7 @@ def library_loans(folder: Path, rng: np.random.Generator) -> Stranger:
         train.to_sql("loans", database, index=False)
     test.drop(columns="late").to_csv(folder / "open.csv", index=False)
     clean = [part.assign(lent=pd.to_datetime(part["lent"])) for part in (train.drop(columns="loan"), test)]
-    return Stranger(
-        "sqlite:///library.db", "open.csv", "late", clean[0], clean[1], options=("--query", "select * from loans")
-    )
+    return Stranger('sql("sqlite:///library.db", "select * from loans")', "open.csv", "late", clean[0], clean[1])
 
 
 def time_sheets(folder: Path, rng: np.random.Generator) -> Stranger:

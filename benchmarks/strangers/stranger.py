@@ -1,7 +1,7 @@
 """A data set as a stranger has it: files on disk, and the same rows as a clean table for scikit-learn."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ Make = Callable[[Path, np.random.Generator], "Stranger"]
 class Stranger:
     """A data set.
 
-    `data` is the source that `netc new` reads, and `unlabelled` the file that `netc predict` reads; both are relative
+    `data` is what `netc new --data` takes, and `unlabelled` the file that `netc predict` reads; both are relative
     to the folder of the data set. `train` and `test` are the same rows as clean tables: numbers are floats with NaN
     where a value is missing, categories and texts are str with None. `text` names the columns that hold running text.
     """
@@ -25,7 +25,6 @@ class Stranger:
     train: pd.DataFrame
     test: pd.DataFrame
     text: tuple[str, ...] = ()
-    options: tuple[str, ...] = field(default=())  # further arguments of `netc new`
 
     @property
     def is_class(self) -> bool:
