@@ -233,8 +233,9 @@ def _notation(
 ) -> tuple[Notation, tuple[str, ...]]:
     """The notation of numbers, and the columns whose points may be either decimal points or between thousands.
 
-    Decimal commas are recognised only where commas do not separate cells. Faults E0801 if some columns have decimal
-    commas and others decimal points.
+    Decimal commas are recognised only where commas do not separate cells. A number with both marks, such as 1.234,5,
+    shows that the other one stands between thousands. Faults E0801 if some columns have decimal commas and others
+    decimal points.
     """
     decimal, thousands = options.get("decimal"), options.get("thousands", "")
     if decimal is not None or thousands or delimiter == ",":
@@ -243,6 +244,7 @@ def _notation(
     commas: list[str] = []
     points: list[str] = []
     doubtful: list[str] = []
+    has_both = False
     for name, column in zip(names, zip(*_even(rows, len(names)), strict=True), strict=False):
         cells = [text.strip() for text in column if not is_missing_text(text, marks)]
         others = [text for text in cells if not _INTEGER.fullmatch(text)]
@@ -253,11 +255,15 @@ def _notation(
                 doubtful.append(name)
         elif others and all(_POINT.fullmatch(text) or _COMMAS.fullmatch(text) for text in others):
             points.append(name)
+        if name in (*commas[-1:], *points[-1:]):
+            has_both = has_both or any("," in text and "." in text for text in others)
     if commas and points:
         fact = f"`{file.shown}` has decimal commas in `{cell(commas[0])}` and decimal points in `{cell(points[0])}`"
         fault("E0801", fact, file.span, hint='decimal = "," or decimal = "."')
     is_doubtful = bool(doubtful) and delimiter == ";" and not points
-    return Notation("," if commas else "."), tuple(doubtful) if is_doubtful and not commas else ()
+    decimal, other = (",", ".") if commas else (".", ",")
+    notation = Notation(decimal, other if has_both else "")
+    return notation, tuple(doubtful) if is_doubtful and not commas else ()
 
 
 def _even(rows: list[list[str]], width: int) -> list[list[str]]:

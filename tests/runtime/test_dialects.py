@@ -78,6 +78,17 @@ RECOGNISED = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("text", ["a;b\n1.234,5;1.500\n-2.000,25;7\n", "a\tb\n1,234.5\t1,500\n-2,000.25\t7\n"])
+def test_a_number_with_both_marks_shows_the_one_between_thousands(
+    text: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_way(way, monkeypatch)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    cells = cells_of(read_csv(tmp_path / "t.csv", AS_NUMBERS))
+    assert {name: [*map(float, column)] for name, column in cells.items()} == {"a": [1234.5, -2000.25], "b": [1500, 7]}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", RECOGNISED)
 def test_dialects_are_recognised_and_said(kind: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content, found = RECOGNISED[kind]
