@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What an unknown name would have to be the name of."""
+    """The kind of thing that an unknown name would have to name."""
 
     VALUE = "a layer, loss, metric, operation or value of a model"
     ARGUMENT = "an argument of a call"

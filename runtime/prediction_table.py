@@ -1,4 +1,4 @@
-"""What a run predicts for raw data, for Python programs: arrays by name, with a place for each sample of the data.
+"""The predictions of a run for raw data, for Python programs: arrays by name, with a place for each sample of the data.
 
 Knows nothing of files and graphs.
 """
@@ -35,7 +35,7 @@ class Predictions(Mapping[str, Any]):
 
     @property
     def remarks(self) -> Remarks:
-        """What is worth saying about cells that are used all the same."""
+        """Remarks about cells that are used all the same."""
         return self._data.remarks
 
     def columns(self) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""What a run predicts, in the words of its data: the labels of classes, the units of numbers."""
+"""The predictions of a run in the words of its data: the labels of classes, the units of numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

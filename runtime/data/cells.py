@@ -73,7 +73,7 @@ class BadRows:
 
 
 class CellKind(Enum):
-    """What a step takes a cell for. The value is the step that fills a missing one; a sequence has none."""
+    """The kind of cell that a step takes. The value is the step that fills a missing one; a sequence has none."""
 
     NUMBER = "impute(median)"
     CATEGORY = "impute(mode)"

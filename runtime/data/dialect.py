@@ -118,13 +118,13 @@ def detect(file: TextFile, options: Mapping[str, Any]) -> Detected:
     notation, doubtful = _notation(file, names, body, delimiter, options)
     marks = tuple(options.get("missing", ()))
     dialect = replace(dialect, rules=CellRules(marks, notation))
-    found = {
+    recognised = {
         "delimiter": delimiter if delimiter != "," else None,
         "decimal": notation.decimal if notation.decimal != "." else None,
         "thousands": notation.thousands or None,
         "encoding": encoding if encoding not in ("utf-8", "utf-8-sig") else None,
     }
-    undeclared = tuple((key, value) for key, value in found.items() if value is not None and key not in options)
+    undeclared = tuple((key, value) for key, value in recognised.items() if value is not None and key not in options)
     warnings = [] if "header" in options else _header_warnings(file, names, body, marks)
     return Detected(dialect, names, undeclared, doubtful, tuple(warnings))
 

@@ -126,7 +126,7 @@ def uses_of(spec: DataSpec, names: Iterable[str]) -> Uses:
 
 
 def _use_of(field: FieldSpec) -> Use:
-    """What the steps of a field need its cells for."""
+    """The uses that the steps of a field have for its cells."""
     steps = [STEPS[step.name] for step in field.steps]
     if any(step.takes_labels for step in steps) and not any(step.makes_sequences for step in steps):
         return Use.LABELS

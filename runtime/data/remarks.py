@@ -1,4 +1,4 @@
-"""What steps notice about cells that they use all the same: categories and tokens that training did not have."""
+"""Remarks of steps about cells that they use all the same: categories and tokens that training did not have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _WIDEST = 60  # characters of an example
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What some cells lack, in words: "2 cells with a category that training did not have"."""
+    """The words for cells that lack something: "2 cells with a category that training did not have"."""
 
     noun: str
     clause: str
@@ -45,7 +45,7 @@ class Unseen:
 
 @dataclass(slots=True)
 class Remarks:
-    """What steps notice about cells that they can use all the same. A reader says it once, after all rows are read."""
+    """Remarks of steps about cells that they can use all the same. A reader says them once, after all rows are read."""
 
     unseen: dict[str, Unseen] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What a reader is asked: which file, what each of its columns is needed for, and the options of the source."""
+"""The request to a reader: the file, the use of each of its columns, and the options of the source."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from netc.dsl.source import Span
 
 
 class Use(Flag):
-    """What the cells of a column are needed for. A column that is needed for nothing is not read (`Use(0)`).
+    """The uses of the cells of a column. A column that is needed for nothing is not read (`Use(0)`).
 
     `LABELS` are compared with each other, so a number has one spelling in them (`1`, never `1.0`). `TEXT` is kept as
     the file has it.

@@ -1,4 +1,4 @@
-"""What a run keeps of the files that it was trained on: how many rows they had, their sizes, and a checksum.
+"""A run's record of the files that it was trained on: the number of their rows, their sizes, and a checksum.
 
 Takes the sources of a data block, and says later what has changed. Knows nothing of the cells.
 """
@@ -34,7 +34,7 @@ class SourceRecord:
     stamp: str
 
     def change(self, now: "SourceRecord", since: str) -> str | None:
-        """What has changed from this record to another one of the same source; None if nothing has.
+        """The words for the change from this record to another one of the same source; None if nothing has changed.
 
         `since` ends the sentence, such as "the run was trained".
         """

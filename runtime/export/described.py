@@ -54,7 +54,7 @@ def _source(run: Run, field: FieldSpec) -> str:
 
 
 def _left(pairs: Sequence[tuple[StepSpec, State]]) -> list[str]:
-    """What has to be done before."""
+    """The steps that have to be done before."""
     if not pairs:
         return []
     places = places_of(pairs[-1][1])

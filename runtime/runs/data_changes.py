@@ -70,7 +70,7 @@ def explaining(spec: DataSpec, folder: Path, before: tuple[SourceRecord, ...]) -
 
 
 def changes_since_run(other: Path, shown: str, folder: Path, now: Iterable[SourceRecord]) -> tuple[str, ...]:
-    """What has changed in sources of a new run since another run, called `shown`, was trained on the same files."""
+    """The changes in sources of a new run since another run, called `shown`, was trained on the same files."""
     try:
         info, _, _ = read_info(other)
     except Fault:  # its parameters can be used all the same

@@ -39,7 +39,7 @@ _HARD = (  # words of the language
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the file is made of: the source with its options, and guesses for all columns, the target's among them.
+    """The parts of a file: the source with its options, and guesses for all columns, the target's among them.
 
     `places` are the numbers of classes or places that fields have in the training part, by field; a field that it
     lacks has as many as the whole table. `left_out` says why columns are not used, and `doubts`
