@@ -5,6 +5,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
@@ -35,13 +36,24 @@ def source_named(data: str, span: Span) -> SourceSpec:
             hint = f'--data \'sql("sqlite:///{data}", "select * from ...")\''
             fault("E0801", f"`{data}` is a database", span, "a query says which rows", hint=hint)
         return SourceSpec(kind_of(Path(data)), data, span)
-    item = parse(Source("--data", f"let source = {data}")).items[0]
-    assert isinstance(item, syntax.Let)
-    source = parse_source(item.value, {})
+    value = _expression(data, "--data")
+    source = parse_source(value, {})
     if source.reader in _NO_TABLES:
         hint = f"--data {source.path}"
-        fault("E0303", f"`{source.reader}` is recognised by the path alone", item.value.span, hint=hint)
+        fault("E0303", f"`{source.reader}` is recognised by the path alone", value.span, hint=hint)
     return source
+
+
+def options_named(reader: str, text: str) -> dict[str, Any]:
+    """The options of a source that a text such as `delimiter = ";"` sets."""
+    return dict(parse_source(_expression(f'{reader}("", {text})', "hint"), {}).options)
+
+
+def _expression(text: str, name: str) -> syntax.Expression:
+    """A text as an expression of the language; `name` is that of the text in messages."""
+    item = parse(Source(name, f"let source = {text}")).items[0]
+    assert isinstance(item, syntax.Let)
+    return item.value
 
 
 def kind_of(data: Path) -> str:

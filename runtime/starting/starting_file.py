@@ -21,11 +21,10 @@ from netc.dsl.source import Source, Span
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.request import Use, every
-from netc.runtime.data.source_spec import parse_source
 from netc.runtime.data.sources import read_source
 from netc.runtime.data.table import Table
 from netc.runtime.starting.column_guess import Guess, guess_column
-from netc.runtime.starting.kind_of_data import source_named
+from netc.runtime.starting.kind_of_data import options_named, source_named
 from netc.runtime.starting.other_files import images_file, prose_file, series_file
 from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
 from netc.runtime.starting.trial import places_of, try_training
@@ -187,7 +186,7 @@ def _options(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
             if named is None or reader not in OPTIONS:
                 raise
             chosen = max(re.findall(_OPTION, named[0]), key=lambda text: _width(request, options, text))
-            added = _parsed(reader, chosen)
+            added = options_named(reader, chosen)
             if not set(added) - set(options):
                 raise
             options.update(added)
@@ -200,16 +199,10 @@ def _options(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         doubts.append(f"header = false is a guess: {warning.title}; {warning.hint}")
 
 
-def _parsed(reader: str, option: str) -> dict[str, Any]:
-    item = parse(Source("hint", f'let a = {reader}("", {option})')).items[0]
-    assert isinstance(item, syntax.Let)
-    return dict(parse_source(item.value, {}).options)
-
-
 def _width(request: Request, options: Mapping[str, Any], option: str) -> int:
     """The number of columns of the table with one more option; 0 if it cannot be read."""
     try:
-        return len(_read(request, {**options, **_parsed(request.data.reader, option)}).columns)
+        return len(_read(request, {**options, **options_named(request.data.reader, option)}).columns)
     except Fault:
         return 0
 
