@@ -7,6 +7,7 @@ import pytest
 
 import netc
 from netc.runtime.training import schedule
+from netc.runtime.training.decisions import PlateauRate
 
 MODELS = {
     "regression": (
@@ -220,10 +221,10 @@ def test_a_plateau_agrees_with_pytorch() -> None:
     losses = np.round(1 / np.arange(1, 81) ** 0.3 + 0.05 * rng.random(80), 3)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
-    rate = schedule.PlateauRate(plateau)
-    for loss in losses:
+    rate = PlateauRate(plateau)
+    for epoch, loss in enumerate(losses, 1):
         scheduler.step(loss)
-        rate.take({"valid.loss": float(loss)})
+        rate.take({"valid.loss": float(loss)}, epoch)
         assert rate.factor == pytest.approx(optimizer.param_groups[0]["lr"])
     assert optimizer.param_groups[0]["lr"] < 0.2
 
