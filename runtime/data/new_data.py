@@ -21,7 +21,6 @@ from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.lengths import long_enough, same_lengths
 from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.readers import read
 from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.request import Use, Uses
@@ -72,9 +71,12 @@ class NewData:
 
 def source_of(spec: DataSpec, path: Path, reader: str, span: Span) -> SourceSpec:
     """A file of new data as a source: it has those options of the data block's source that its reader has too."""
-    own = spec.source
-    has = (lambda name: True) if reader == own.reader else OPTIONS.get(reader, {}).__contains__
-    return SourceSpec(reader, str(path), span, tuple(option for option in own.options if has(option[0])))
+    options = spec.source.options
+    if reader != spec.source.reader:
+        from netc.runtime.data.reader_options import OPTIONS
+
+        options = tuple(option for option in options if option[0] in OPTIONS.get(reader, {}))
+    return SourceSpec(reader, str(path), span, options)
 
 
 def read_table(fitted: Fitted, source: SourceSpec, shown: str, names: Sequence[str], is_kept: IsKept) -> Table:
