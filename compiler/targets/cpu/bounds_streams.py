@@ -19,7 +19,7 @@ _APART = 33 * LINE  # between arrays, so that their lines do not fall into the s
 _LEAST, _LARGEST = 64 << 20, 256 << 20  # bytes of the arrays in memory, of all workers
 # bytes that a worker moves in a run: a few milliseconds, in which all workers run at the same time
 _MOVED: dict[Level, int] = {"first cache": 1 << 28, "second cache": 1 << 27, "last cache": 1 << 26, "memory": 1 << 26}
-_RUNS = 24
+_RUNS = 40
 _I64 = ir.IntType(64)
 
 

@@ -15,7 +15,7 @@ from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
 _TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
-_RUNS = 60  # enough for the clock rate to rise
+_RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
 _I64 = ir.IntType(64)
 Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
 
