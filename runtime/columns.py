@@ -40,7 +40,7 @@ class Distribution:
         return np.stack([1 - values, values], axis=-1) if self.is_binary else values
 
     def ends(self, labels: Sequence[str]) -> list[str]:
-        """What follows the name of the output in the names of its columns, one for each number of a sample."""
+        """The ends of the names of the columns of the output, one for each number of a sample."""
         if self.is_multiple:
             return [f"[{label}]" for label in labels]
         entries = [f"[{name}]" for name in self.names] if self.entries else [""]
@@ -124,8 +124,8 @@ def labels_predicted(
 
 def _joined(words: Any, distribution: Distribution) -> Any:
     """The labels of a sample, which is one text if they are pieces of it."""
-    is_text = isinstance(words, list) and distribution.separator is not None
-    return distribution.separator.join(words) if is_text else words
+    separator = distribution.separator
+    return separator.join(words) if separator is not None and isinstance(words, list) else words
 
 
 def _likeliest(distribution: Distribution, values: Array, words: tuple[str, ...]) -> list[str]:

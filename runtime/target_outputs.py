@@ -13,7 +13,7 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import add, divide, multiply, subtract
@@ -40,13 +40,14 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
     names = [*model.outputs] if outputs is None else outputs
     first = _unified(model.graph)
     matches: dict[str, Distribution] = {}
+    leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
     for target, type_ in model.targets.items():
-        compared = _comparisons(model.graph, target)
+        compared, leaf = _comparisons(model.graph, target), leaves[target]
         logits = {first[_logits(value)] for value in compared}
         candidates: list[tuple[int, Distribution]] = []
         for name in names:
             path = [*_to_logits(model.values[name])]
-            kind = _kind(path, target, type_, compared, first) if first[path[-1]] in logits else None
+            kind = _kind(model.graph, path, leaf, compared, first) if first[path[-1]] in logits else None
             if kind is not None:
                 entries = type_.size(1) if type_.sample and not type_.is_varying else 0
                 entry = Distribution(target, name, type_.classes or 2, kind is not _Kind.CLASSES, entries)
@@ -65,18 +66,18 @@ class _Kind(Enum):
 
 
 def _kind(
+    graph: Graph,
     path: Sequence[Value],
-    target: str,
-    type_: Type,
+    target: Value,
     compared: Mapping[Value, Sequence[Value]],
     first: Mapping[Value, Value],
 ) -> _Kind | None:
-    """The kind of probabilities of a target of this type that the first value of a path to logits holds, if it does.
+    """The kind of probabilities of a target that the first value of a path to logits holds, if it does.
 
     It is a softmax or sigmoid, or the loss compares its logarithm. A sigmoid is the probability of what the loss has
     as 1, which the target has to be, or to mark.
     """
-    value = path[0]
+    value, type_ = path[0], target.type
     applied = next((step for step in path if step.role is not Role.SHAPE), value)
     if applied.definition is sigmoid:
         logits = [logit for logit in compared if first[_logits(logit)] is first[path[-1]]]
@@ -85,9 +86,9 @@ def _kind(
             is_share = any(logit.definition is sigmoid for logit in logits)  # a number from 0 to 1, as of `mse`
             return _Kind.SECOND if not is_share and all(code.role is Role.TARGET for code in codes) else None
         if value.type.dims == type_.dims and type_.classes == 2:
-            return _Kind.SECOND if all(is_number_of_class(code, target, type_) for code in codes) else None
+            return _Kind.SECOND if all(is_number_of_class(graph, code, target) for code in codes) else None
         if type_.is_varying and value.type.dims == (BATCH, type_.classes):
-            return _Kind.MARKS if all(marks_classes(code, target, type_) for code in codes) else None
+            return _Kind.MARKS if all(marks_classes(graph, code, target) for code in codes) else None
         return None
     logarithms = [other for other in compared if other.definition is log]
     is_logarithm_compared = any(first[other.operands[0]] is first[value] for other in logarithms)
