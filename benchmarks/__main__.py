@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import compare, editor, epoch, first_step, growth, lookups, plugin, steps
+from benchmarks import products as product_kernel
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import LIMIT
 from benchmarks.saved import Saved, SavedFault
@@ -36,9 +37,14 @@ def tables(settings: Settings) -> None:
     table(lookups.streams(settings.rounds), right=(1, 2, 3, 4, 5))
 
 
+def products(settings: Settings) -> None:
+    """The share of the peak that the product kernel reaches, over a grid of shapes and layouts."""
+    table(product_kernel.table(settings.rounds), right=(2, 3))
+
+
 TABLES = {
     **{"steps": steps.table, "epoch": epoch.table, "growth": growth.table, "first": first},
-    **{"editor": answers, "plugin": plugins, "lookups": tables},
+    **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
 }
 
 
@@ -71,13 +77,21 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables")
     add("--models", nargs="+", default=[], metavar="NAME", help="only models whose names contain one of these")
-    add("--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="numbers of threads; 1 and 2 by default")
+    add("--threads", nargs="+", type=_count, default=[1, 2], metavar="N", help="numbers of threads; 1 and 2 by default")
     add("--contenders", nargs="+", choices=CONTENDERS, help="who is measured beside netc; by default all")
-    add("--rounds", type=int, default=12, help="how often each contender is measured; 12 by default")
+    add("--rounds", type=_count, default=12, help="how often each contender is measured; 12 by default")
     add("--limit", type=float, default=LIMIT, help="seconds in which a peer must have compiled a model")
     add("--save", type=Path, metavar="FILE", help="write the table of steps to a file, with all rounds")
     add("--compare", type=Path, metavar="FILE", help="say what is slower or faster than in a file of --save")
     return parser
+
+
+def _count(text: str) -> int:
+    """A number of rounds or threads. Raises ValueError for one below 1, as argparse expects."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def _in_torch(layers: Any, is_normalised: bool) -> Any:
     modules: list[nn.Module] = []
     for suffix in ("", "_2"):
         modules.append(layers.conv(f"z.conv{suffix}", padding=1))
-        modules += [layers.batchnorm(f"z.batchnorm{suffix}")] * is_normalised
+        if is_normalised:
+            modules.append(layers.batchnorm(f"z.batchnorm{suffix}"))
         modules += [nn.ReLU(), nn.MaxPool2d(2)]
     first = layers.linear("z.dense", image=(7, 7, 64))
     return nn.Sequential(*modules, nn.Flatten(), first, nn.ReLU(), layers.linear("z.dense_2"))
