@@ -59,6 +59,8 @@ def main() -> None:
         arguments.limit,
         arguments.save,
     )
+    if settings.save is not None and not settings.save.absolute().parent.is_dir():
+        parser.error(f"there is no folder {settings.save.absolute().parent}")
     if not settings.selected():
         parser.error(f"no model's name contains {' or '.join(settings.models)}")
     if arguments.compare is not None:
@@ -78,7 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables")
     add("--models", nargs="+", default=[], metavar="NAME", help="only models whose names contain one of these")
     add("--threads", nargs="+", type=_count, default=[1, 2], metavar="N", help="numbers of threads; 1 and 2 by default")
-    add("--contenders", nargs="+", choices=CONTENDERS, help="who is measured beside netc; by default all")
+    names = ", ".join(name for name in CONTENDERS if name != "netc")
+    add(
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        metavar="NAME",
+        help=f"who is measured beside netc, of: {names}; by default all",
+    )
     add("--rounds", type=_count, default=12, help="how often each contender is measured; 12 by default")
     add("--limit", type=float, default=LIMIT, help="seconds in which a peer must have compiled a model")
     add("--save", type=Path, metavar="FILE", help="write the table of steps to a file, with all rounds")
@@ -87,11 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    """A number of rounds or threads. Raises ValueError for one below 1, as argparse expects."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    """A number of rounds or threads, which is at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":
