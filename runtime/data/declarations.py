@@ -24,6 +24,11 @@ class SourceSpec:
     options: tuple[tuple[str, Any], ...] = ()
     others: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """All paths as written, for messages and records."""
+        return ", ".join((self.path, *self.others))
+
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
@@ -102,13 +107,15 @@ class SeriesSpec:
 
     Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
     `time`, and where these differ by more than about `every`, there is a gap; without a `time`, in the order of the
-    table. `every` is a number of the column's units, or of seconds if the column has dates.
+    table. `every` is a number of the column's units, or of seconds if the column has dates. `form` is how these are
+    written, with strptime's directives; without it in a form of ISO 8601.
     """
 
     column: str | None = None
     time: str | None = None
     every: float = 0.0
     has_dates: bool = False
+    form: str = ""
     span: Span = NOWHERE
 
 
