@@ -241,8 +241,10 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
         "store": [row[0] for row in shuffled],
         "at": [f"2024-03-{1 + int(row[1]) // 24:02} {int(row[1]) % 24:02}:00" for row in shuffled],
         "n": [row[1] for row in shuffled],
+        "am": [f"{1 + int(row[1]) // 24}.3.24 {int(row[1]) % 24}h" for row in shuffled],
     }
-    for time in ('time = "at", every = "1 hour"', 'time = "n", every = 1', 'time = "at", every = "60 minutes"'):
+    formatted = 'time = "am", every = "1 hour", format = "%d.%m.%y %Hh"'
+    for time in ('time = "at", every = "1 hour"', 'time = "n", every = 1', formatted):
         setting = f'  series = by("store", {time})\n'
         both = series(tmp_path, columns, setting + "  split = ordered(train = 0.7, test = 0.3)")
         for part in both.values():
@@ -260,6 +262,21 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
         assert sorted(window for part in whole.values() for window in part) == sorted(expected(rows, 1))
         folds = series(tmp_path, columns, setting + "  split = folds(3)")
         assert not {v for w in folds["train"] for v in w} & {v for w in folds["valid"] for v in w}
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        ('time = "at", every = "1 day", format = "%d/%m"', r'"1.3.24" is not a date of the form "%d/%m"(.|\n)*row 2'),
+        ('time = "at", every = "1 day", format = "day"', "`format` has the directives of strptime"),
+        ('time = "at", every = "1 day", format = 3', "`format` has the directives of strptime"),
+        ('time = "n", every = 1, format = "%d"', "`format` is for dates"),
+    ],
+)
+def test_formats_of_a_series_that_are_wrong(time: str, message: str, tmp_path: Path) -> None:
+    columns = {"v": [*range(8)], "at": [f"{day}.3.24" for day in range(1, 9)], "n": [*range(8)]}
+    with pytest.raises(netc.Fault, match=message):
+        series(tmp_path, columns, f"  series = ({time})\n  split = ordered(train = 1.0)")
 
 
 def test_a_split_by_groups_cuts_each_group_alone(tmp_path: Path) -> None:
