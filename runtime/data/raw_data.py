@@ -3,7 +3,7 @@
 The cells become what a reader would have read from a file, so that both give the same bits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,15 @@ from netc.runtime.data.new_data import Fitted, read_table
 from netc.runtime.data.npz import refuse_lengths
 from netc.runtime.data.partition import uses_of
 from netc.runtime.data.readers import reader_of
-from netc.runtime.data.request import WORDS
+from netc.runtime.data.request import WORDS, Use, Uses
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table, column_of
 
-IsText = Callable[[str], bool]  # whether the cells of a column are needed as texts
 _NAME = "data"  # of such a table in messages
 
 
-def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], given: Sequence[str] = ()) -> Table:
-    """The table of raw data for a run. `inputs` are the fields that it predicts from, and `given` inner values.
+def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], inner: Sequence[str] = ()) -> Table:
+    """The table of raw data for a run. `inputs` are the fields that it predicts from, and `inner` inner values.
 
     Faults E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
     table.
@@ -36,10 +35,9 @@ def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], given: Sequence[
         path, own = Path(data), fitted.spec.source
         reader = reader_of(path, own.reader)
         source = SourceSpec(reader, str(path.absolute()), place, own.options if reader == own.reader else ())
-        return read_table(fitted, source, str(data), [*inputs, *given], lambda column: False)
-    uses = uses_of(fitted.spec, inputs)
-    columns = _columns(data, lambda column: bool(uses(column) & WORDS))
-    _refuse_fields(fitted, columns, [name for name in inputs if name not in given], place)
+        return read_table(fitted, source, str(data), [*inputs, *inner], lambda column: False)
+    columns = _columns(data, uses_of(fitted.spec, inputs))
+    _refuse_fields(fitted, columns, [name for name in inputs if name not in inner], place)
     refuse_lengths({name: len(column) for name, column in columns.items()}, "columns", _NAME, place)
     table = Table(_NAME, columns)
     if not len(table):
@@ -57,37 +55,38 @@ def _refuse_fields(fitted: Fitted, columns: Mapping[str, Any], inputs: Sequence[
             fault("E0702", fact, place, hint=hint)
 
 
-def _columns(data: Any, is_text: IsText) -> dict[str, Any]:
+def _columns(data: Any, uses: Uses) -> dict[str, Any]:
     """Columns by name of any kind of table."""
     if isinstance(data, Mapping):
-        return {str(name): _column(cells, is_text(str(name))) for name, cells in data.items()}
+        return {str(name): _column(cells, uses(str(name))) for name, cells in data.items()}
     if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
-        return {name: _column([row.get(name) for row in data], is_text(name)) for name in names}
+        return {name: _column([row.get(name) for row in data], uses(name)) for name in names}
     if hasattr(data, "iloc"):  # pandas, whose Arrow interface needs another package
-        return {str(name): _column(data[name], is_text(str(name))) for name in data.columns}
+        return {str(name): _column(data[name], uses(str(name))) for name in data.columns}
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
         import polars
 
         frame = polars.DataFrame(data) if hasattr(data, "__arrow_c_stream__") else polars.from_dataframe(data)
-        return {name: _column(frame[name], is_text(name)) for name in frame.columns}
+        return {name: _column(frame[name], uses(name)) for name in frame.columns}
     raise TypeError(
         "run.predict takes a path, a DataFrame, columns by name or a list of rows by name; "
         "run.program.predict takes prepared arrays by field"
     )
 
 
-def _column(cells: Any, is_text: bool) -> Array:
+def _column(cells: Any, use: Use) -> Array:
     """A column as a reader of files gives it: numbers as an array, anything else as texts, None where one is missing.
 
-    With `is_text` numbers are texts, too, spelled as labels are.
+    Where words are needed, numbers are texts, too, spelled as labels are.
     """
+    is_text = bool(use & WORDS)
     array = cells.to_numpy() if hasattr(cells, "to_numpy") else cells
     if isinstance(array, np.ndarray):
         if array.dtype.kind in "iufb" and (array.ndim > 1 or not is_text):
             return array.astype(np.float64) if array.dtype.kind == "b" else array
         array = _dates(array) if array.dtype.kind == "M" else array.tolist()
-    return column_of([_cell(value) for value in array], is_text)
+    return column_of([_cell(value) for value in array], is_text, keeps_nan=Use.TEXT in use)
 
 
 def _dates(array: Array) -> list[str | None]:
