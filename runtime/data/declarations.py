@@ -125,7 +125,8 @@ class DataSpec:
 
     `source` is divided by the split's fractions: the block's own source, or else that of the training part. `series` is
     None if the block does not describe it. `pictures` is the shape (height, width, channels) of the pictures in
-    training, once they are read.
+    training, and `dialect` the delimiter, the decimal mark and the mark between thousands of its csv, once they are
+    read.
     """
 
     source: SourceSpec
@@ -134,3 +135,4 @@ class DataSpec:
     span: Span
     series: SeriesSpec | None = None
     pictures: tuple[int, int, int] | None = None
+    dialect: tuple[str, str, str] | None = None

@@ -160,5 +160,8 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "json": {"missing": MISSING},
     "xlsx": {"sheet": _SHEET, "missing": MISSING},
     "sql": {"missing": MISSING},
+    "parquet": {"missing": MISSING},
+    "arrow": {"missing": MISSING},
+    "npz": {"missing": MISSING},
     "images": {**PICTURES, **_CSV, "sheet": _SHEET},  # those of the table that names the pictures, too
 }  # by reader

@@ -114,11 +114,11 @@ def _read_images(request: Request) -> Table:
 
 def read_npz(request: Request) -> Table:
     """The arrays of an .npz archive as columns."""
-    arrays = read_arrays(request.path, request.shown, request.span)
+    arrays, marks = read_arrays(request.path, request.shown, request.span), request.options.get("missing", ())
     for name, array in arrays.items():
         use = request.uses(name)
         if array.dtype == object or (array.ndim == 1 and use & WORDS):
-            cells = plain_cells(array.ravel().tolist(), bool(use & WORDS), keeps_nan=Use.TEXT in use)
+            cells = plain_cells(array.ravel().tolist(), bool(use & WORDS), marks, keeps_nan=Use.TEXT in use)
             arrays[name] = cells.reshape(array.shape)
     return table_of(request.shown, arrays, "arrays", request.span)
 

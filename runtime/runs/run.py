@@ -266,6 +266,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceReco
         classes=dict(model.counted),
         columns={name: field.columns for name, field in run.spec.fields.items()},
         pictures=run.spec.pictures,
+        dialect=run.spec.dialect,
         plugins=list(plugins.loaded()),
         from_arrays=model.data is None,
         division=DIVISION,
@@ -337,7 +338,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
 
 
 def _spec_of(model: Model, info: RunInfo) -> DataSpec:
-    """The data block of a run, with the columns and the shape of pictures that it was trained on."""
+    """The data block of a run, with the columns, the shape of pictures and the dialect that it was trained on."""
     if model.data is None:
         return array_spec(model)
     spec = parse_data(model)
@@ -345,7 +346,7 @@ def _spec_of(model: Model, info: RunInfo) -> DataSpec:
         name: replace(field, columns=info.columns[name], is_rest=False) if name in info.columns else field
         for name, field in spec.fields.items()
     }
-    return replace(spec, fields=fields, pictures=info.pictures)
+    return replace(spec, fields=fields, pictures=info.pictures, dialect=info.dialect)
 
 
 def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:

@@ -60,6 +60,7 @@ class SavedPrediction:
             fields,
             SplitSpec(column=data.split_column),
             Span(source, 0, 0),
+            dialect=data.dialect,
         )
         declared = {name: Span(source, *place) for name, place in data.declared.items()}
         self.fitted = Fitted(source.folder, spec, states, declared)

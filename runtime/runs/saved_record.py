@@ -54,6 +54,7 @@ class DataRecord(msgspec.Struct, frozen=True):
 
     reader: str
     options: str  # of the reader, as JSON
+    dialect: tuple[str, str, str] | None
     split_column: str | None
     fields: dict[str, FieldRecord]
     inputs: dict[str, Type]
@@ -145,6 +146,7 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> DataRecord:
     return DataRecord(
         spec.source.reader,
         msgspec.json.encode(spec.source.options).decode(),
+        spec.dialect,
         spec.split.column,
         {name: _field(field, model.source) for name, field in spec.fields.items()},
         inputs,

@@ -18,7 +18,7 @@ from netc.runtime.data import raw_data, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.partition import read_parts
 from netc.runtime.data.readers import read
-from netc.runtime.data.request import AS_NUMBERS, Use, every
+from netc.runtime.data.request import AS_NUMBERS, Request, Use, every
 from netc.runtime.data.source_record import files_of
 from netc.runtime.data.sources import read_source
 from netc.runtime.data.spec import parse_block, parse_data
@@ -437,14 +437,17 @@ def test_the_same_texts_are_missing_in_every_kind_of_file(suffix: str, tmp_path:
     ):
         column = read(suffix, path, path.name, NOWHERE, every(use)).columns["s"][np.arange(len(WORDS))]
         assert column.tolist() == words
+        request = Request(path, "data", NOWHERE, every(use), {"missing": ()})
         for cells in (WORDS, polars.Series(WORDS), np.array(WORDS, object)):
-            assert raw_data._column(cells, use).tolist() == words
+            assert raw_data._column("s", cells, request).tolist() == words
 
 
 def test_texts_in_arrays_with_several_axes_are_cells_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", s=np.array([["a", "nan"], ["", "b"]]))
     table = read("npz", tmp_path / "t.npz", "t.npz", NOWHERE, AS_LABELS)
     assert table.columns["s"].tolist() == [["a", None], [None, "b"]]
+    table = read("npz", tmp_path / "t.npz", "t.npz", NOWHERE, AS_LABELS, {"missing": ("b",)})
+    assert table.columns["s"].tolist() == [["a", None], [None, None]]
 
 
 SEQUENCES = """data {

@@ -14,8 +14,10 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
-_TURNS = 2_000_000  # some milliseconds: shorter runs end before the clock rate has risen
+_TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
+_RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
 _I64 = ir.IntType(64)
+Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
 
 
 class PeakLoop:
@@ -67,33 +69,39 @@ def _text(dtype: str, lanes: int, machine: Machine) -> str:
     return str(module)
 
 
+def shortest(work: Callable[[int], object], members: int, run: Run, runs: int = _RUNS) -> float:
+    """Returns the shortest time of `members` workers that call `work` at the same time, among several runs.
+
+    The time of a run is the processor time of its slowest worker, without what other processes take in between.
+    """
+    times = [0.0] * members
+
+    def timed(member: int) -> None:
+        start = time.thread_time()
+        work(member)
+        times[member] = time.thread_time() - start
+
+    best = float("inf")
+    for _ in range(runs):
+        run(timed, members)
+        best = min(best, max(times))
+    return best
+
+
 @cache
 def peak_flops(dtype: str, machine: Machine | None = None) -> float:
     """Returns the FLOP/s of one core, the best of several short runs."""
     loop = PeakLoop(dtype, machine)
-    best = float("inf")
-    for _ in range(12):
-        start = time.perf_counter()
-        loop.run()
-        best = min(best, time.perf_counter() - start)
-    return loop.flops / best
+    return loop.flops / shortest(lambda _: loop.run(), 1, lambda work, _: work(0))
 
 
-def peak_of(
-    dtype: str,
-    members: int,
-    run: Callable[[Callable[[int], object], int], object],
-    machine: Machine | None = None,
-) -> float:
+def peak_of(dtype: str, members: int, run: Run, machine: Machine | None = None) -> float:
     """Returns the FLOP/s of `members` workers at once, measured now; at most `members` times the peak of one core.
 
     `run(work, members)` calls `work` with the number of each worker at the same time.
     """
     if members == 1:
         return peak_flops(dtype, machine)
-    loop, best = PeakLoop(dtype, machine), float("inf")
-    for _ in range(12):
-        start = time.perf_counter()
-        run(lambda _: loop.run(), members)
-        best = min(best, time.perf_counter() - start)
+    loop = PeakLoop(dtype, machine)
+    best = shortest(lambda _: loop.run(), members, run)
     return min(members * loop.flops / best, members * peak_flops(dtype, machine))
