@@ -99,8 +99,8 @@ def _length(folder: Path) -> int:
 
 # Codes that Python programs meet in another way than files do.
 BESIDES = {
-    "E0702": """In Python, `run.predict` takes raw data: columns by the names that training saw, or a table. Arrays by the
-names of fields, which went through the steps already, are refused there:
+    "E0702": """In Python, `run.predict` takes raw data: columns by the names that training saw, or a
+table. Arrays by the names of fields, which went through the steps already, are refused there:
 
 ```
 run.predict({"measures": prepared})          # E0702: `measures` is a field
