@@ -18,7 +18,7 @@ from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
 _START = datetime(1970, 1, 1)
-_WRITTEN = 'dates are such as 2024-05-31 or 2024-05-31 18:00; or format = "%d.%m.%Y"; for numbers: every = 1'
+_WRITTEN = '2024-05-31 or 2024-05-31 18:00; others with format = "%d.%m.%Y"; for numbers: every = 1'
 _GAP = 1.5  # times `every`: months have 28 to 31 days, and sensors are not punctual
 
 

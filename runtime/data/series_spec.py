@@ -11,8 +11,8 @@ from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.date_step import is_format
 from netc.runtime.data.declarations import Constants, SeriesSpec
 
-_ARGUMENTS = ("time", "every", "format")
 _EXAMPLE = 'series = by("store", time = "date", every = "1 day")'
+_SETTINGS = ("time", "every", "format")
 _UNITS = {  # in seconds
     "second": 1.0,
     "minute": 60.0,
@@ -37,20 +37,17 @@ def parse_series(node: syntax.Expression, constants: Constants) -> SeriesSpec:
         if not isinstance(column, str):
             fault("E0301", "`by` takes the name of a column in quotes", node.span, hint=_EXAMPLE)
         arguments = arguments[1:]
-    described = _time(node, arguments, constants)
-    return replace(described, column=column if isinstance(column, str) else None)
+    order = _time(node, arguments, constants)
+    return replace(order, column=column if isinstance(column, str) else None)
 
 
 def _time(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> SeriesSpec:
-    """Reads `time = "date", every = "1 day", format = "%d.%m.%Y"`.
-
-    These are the column, the usual difference of its cells, and how they are written if they are dates.
-    """
+    """Reads `time = "date", every = "1 day"`: the column, the usual difference of its cells, how dates are written."""
     values: dict[str, syntax.Expression] = {}
     for argument in arguments:
         key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
-        if key not in _ARGUMENTS or key in values:
-            hint = nearest(key, _ARGUMENTS) or _EXAMPLE
+        if key not in _SETTINGS or key in values:
+            hint = nearest(key, _SETTINGS) or _EXAMPLE
             fact = f"`{key}` is given twice" if key in values else f"`series` has no argument `{key}`"
             fault("E0302", fact, argument.span, hint=hint)
         values[key] = argument.value
@@ -67,13 +64,19 @@ def _time(node: syntax.Expression, arguments: Sequence[syntax.Argument], constan
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
         hint = 'every = "15 minutes" for dates, every = 1 for numbers'
         fault("E0303", '`every` is a time such as "1 day", or a number above 0', values["every"].span, hint=hint)
-    form = constant_value(values["format"], constants) if "format" in values else ""
-    if "format" in values and not is_format(form):
-        fact = "`format` has the directives of strptime"
-        fault("E0303", fact, values["format"].span, hint='format = "%d.%m.%Y"')
+    form = _form(values["format"], constants) if "format" in values else ""
     if form and seconds is None:
-        fault("E0303", "`format` is for dates", values["every"].span, "a number", hint='every = "1 day"')
-    return SeriesSpec(None, time, float(number), seconds is not None, str(form), node.span)
+        fault("E0303", "`format` is for dates", values["every"].span, hint='every = "15 minutes"')
+    return SeriesSpec(None, time, float(number), seconds is not None, node.span, form)
+
+
+def _form(node: syntax.Expression, constants: Constants) -> str:
+    """How dates are written. Faults E0303 if it is no format."""
+    form = constant_value(node, constants)
+    if not is_format(form):
+        fact = "`format` has the directives of strptime, in quotes"
+        fault("E0303", fact, node.span, hint='format = "%d.%m.%Y %H:%M"')
+    return str(form)
 
 
 def _seconds(text: str) -> float | None:

@@ -6,7 +6,7 @@ which files a path stands for.
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from netc.runtime.data.request import Uses
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Column, StackedColumn, Table
 
+ReadSource = Callable[[SourceSpec, Path, Uses], Table]  # a source whose relative paths start from a folder
 _MOST_FILES = 10_000
 
 
