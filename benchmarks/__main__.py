@@ -1,7 +1,8 @@
-"""`python -m benchmarks [--only TABLE ...] [--rounds N]` prints the tables, with all contenders in one run. See
+"""`python -m benchmarks [--only TABLE ...] [--rounds N] [--filter NAME]` prints the tables, with all contenders in one run. See
 README.md."""
 
 import argparse
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import editor, first_step, lookups, plugin
+from benchmarks import operations as operation_table
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
@@ -21,12 +23,19 @@ _MNIST = Path(__file__).parent.parent / "examples" / "mnist.net"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables")
+    parser.add_argument("--only", nargs="+", choices=[*TABLES, "steps", "operations"], default=list(TABLES))
     parser.add_argument("--models", default="", help="in the table of steps, only models whose names contain this")
     parser.add_argument("--rounds", type=int, default=12, help="how often each contender is measured; the best counts")
+    parser.add_argument("--filter", default="", help="in the table of operations, only names that contain this")
+    parser.add_argument("--save", metavar="FILE.json", type=Path, help="write the rows of the table of operations")
     arguments = parser.parse_args()
     for name in arguments.only:
-        steps(arguments.rounds, arguments.models) if name == "steps" else TABLES[name](arguments.rounds)
+        if name == "operations":
+            operations(arguments.filter, arguments.save)
+        elif name == "steps":
+            steps(arguments.rounds, arguments.models)
+        else:
+            TABLES[name](arguments.rounds)
         print()
 
 
@@ -182,6 +191,13 @@ def tables(rounds: int) -> None:
     """Lookups in tables of many rows, and the dense update of a table beside the memory's bandwidth."""
     table(lookups.table(rounds), right=(1, 2, 3, 4, 5))
     table(lookups.streams(rounds), right=(1, 2, 3, 4, 5))
+
+
+def operations(name: str, path: Path | None) -> None:
+    """Every operation and block beside its bound; with a path, the rows are also written there."""
+    rows = operation_table.show(name)
+    if path is not None:
+        path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 TABLES = {
