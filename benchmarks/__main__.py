@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only TABLE ...] [--rounds N] [--filter NAME]` prints the tables, with all contenders in one run. See
+"""`python -m benchmarks [--only TABLE ...] [--rounds N]` prints the tables, with all contenders in one run. See
 README.md."""
 
 import argparse
@@ -12,18 +12,20 @@ import numpy as np
 
 from benchmarks import editor, first_step, lookups, plugin
 from benchmarks import operations as operation_table
+from benchmarks import products as product_kernel
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
 from netc.compiler.targets.cpu.peak import peak_flops, peak_of
 from netc.runtime.execution.workers import Workers
 
+_OPERATION = 0.004  # seconds of a round, in the table of operations
 _MNIST = Path(__file__).parent.parent / "examples" / "mnist.net"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=[*TABLES, "steps", "operations"], default=list(TABLES))
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables")
     parser.add_argument("--models", default="", help="in the table of steps, only models whose names contain this")
     parser.add_argument("--rounds", type=int, default=12, help="how often each contender is measured; the best counts")
     parser.add_argument("--filter", default="", help="in the table of operations, only names that contain this")
@@ -31,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.only:
         if name == "operations":
-            operations(arguments.filter, arguments.save)
+            operations(arguments.rounds, arguments.filter, arguments.save)
         elif name == "steps":
             steps(arguments.rounds, arguments.models)
         else:
@@ -193,16 +195,22 @@ def tables(rounds: int) -> None:
     table(lookups.streams(rounds), right=(1, 2, 3, 4, 5))
 
 
-def operations(name: str, path: Path | None) -> None:
-    """Every operation and block beside its bound; with a path, the rows are also written there."""
-    rows = operation_table.show(name)
+def operations(rounds: int, name: str = "", path: Path | None = None) -> None:
+    """Every operation and block beside its bound, netc alone; with a path, the rows are also written there."""
+    rows = operation_table.show(name, seconds=rounds * _OPERATION)
     if path is not None:
         path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
+def products(rounds: int) -> None:
+    """The share of the peak that the product kernel reaches, over a grid of shapes and layouts."""
+    table(product_kernel.table(rounds), right=(2, 3))
+
+
 TABLES = {
     **{"steps": steps, "epoch": epoch, "growth": growth, "first": first},
-    **{"editor": answers, "plugin": plugins, "lookups": tables},
+    **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
+    "operations": operations,
 }
 
 if __name__ == "__main__":

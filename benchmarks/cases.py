@@ -6,12 +6,13 @@ has no case, and tests keep it empty.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from netc.compiler.elaborate.library import LIBRARIES
+from netc.compiler.elaborate.library import LIBRARIES, Library
 from netc.compiler.ir.value import OPERATIONS, Operation, Scalar
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.dsl.printer import parameter_text
@@ -156,7 +157,6 @@ ELSEWHERE: dict[str, str] = {
     "avgpool2d": "avgpool",
     "interleave": "the input gradient of conv2d with a stride",
     "variance_whole": "variance",
-    "scramble": "uniform_like",
     **dict.fromkeys(("scan", "part", "to_steps", "from_steps"), "the recurrent layers"),
     **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "stop_gradient", "window"), "nothing is computed"),
     **dict.fromkeys(("auc", "ranked_above", "quantile", "edits", "edit_distance"), "the reference computes them once"),
@@ -166,9 +166,10 @@ ELSEWHERE: dict[str, str] = {
 }
 
 _ARGUMENTS = {"units": "units", "n": "c"}  # of blocks: the size that an argument without a default takes
-_EMBED = ("x: class({k})[{t}]", "embed(x, {m})")
-_BIDIRECTIONAL = ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))")
-_RESIDUAL = ("x: float[{h}, {w}, {c}]", "residual(x, {c})")
+_BLOCKS = {
+    "embed": ("x: class({k})[{t}]", "embed(x, {m})"),
+    "bidirectional": ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))"),
+}
 
 
 def cases(name: str = "") -> Iterator[Case]:
@@ -183,7 +184,7 @@ def cases(name: str = "") -> Iterator[Case]:
 def uncovered() -> set[str]:
     """Returns the operations and blocks that have no case."""
     names = {case.name for case in (*_operations("small", "f32"), *_blocks("small", "f32"))}
-    blocks = {block.name.text for library in _libraries() for block in library.blocks()}
+    blocks = {name for name, _ in _all_blocks()}
     return (set(OPERATIONS) - set(ELSEWHERE) | blocks) - names
 
 
@@ -202,27 +203,31 @@ def _operations(size: Size, dtype: str) -> Iterator[Case]:
             yield Case(name, "", size, dtype, d.batch, "", operation, types, attributes)
 
 
-def _libraries() -> Iterator[Any]:
-    return (library for library in LIBRARIES.values() if library.kind != "schedule")
+@cache
+def _signatures(library: Library) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The blocks of a library: the name of each, and its parameters as text."""
+    blocks = library.blocks()
+    return tuple((block.name.text, tuple(map(parameter_text, block.parameters))) for block in blocks)
+
+
+def _all_blocks() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields the blocks of all libraries but those of schedules, which have no kernel."""
+    for library in LIBRARIES.values():
+        if library.kind != "schedule":
+            yield from _signatures(library)
 
 
 def _blocks(size: Size, dtype: str) -> Iterator[Case]:
     d = GRID[size]
-    for library in _libraries():
-        for block in library.blocks():
-            name, parameters = block.name.text, [parameter_text(parameter) for parameter in block.parameters]
-            listed = {"embed": _EMBED, "bidirectional": _BIDIRECTIONAL, "residual": _RESIDUAL}.get(name)
-            inputs, call = listed or _signature(name, parameters)
-            variant = inputs.partition(",")[0].partition(": ")[2] if _has_several(library, name) else ""
-            variant = "[" + re.sub(r"[{}]", "", inputs.partition("[")[2].partition("]")[0]) + "]" if variant else ""
-            yield Case(name, variant, size, dtype, d.batch, _model(inputs, call, d, dtype))
+    names = [name for name, _ in _all_blocks()]
+    for name, parameters in _all_blocks():
+        inputs, call = _BLOCKS.get(name) or _signature(name, parameters)
+        axes = re.sub(r"[{}]", "", inputs.partition("[")[2].partition("]")[0])
+        variant = f"[{axes}]" if names.count(name) > 1 else ""
+        yield Case(name, variant, size, dtype, d.batch, _model(inputs, call, d, dtype))
 
 
-def _has_several(library: Any, name: str) -> bool:
-    return [block.name.text for block in library.blocks()].count(name) > 1
-
-
-def _signature(name: str, parameters: list[str]) -> tuple[str, str]:
+def _signature(name: str, parameters: Iterable[str]) -> tuple[str, str]:
     """The inputs and the call of a block, from the parameters without defaults."""
     inputs, arguments = [], []
     for parameter in parameters:

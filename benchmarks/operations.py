@@ -78,11 +78,14 @@ class _Run:
     run: Callable[[np.ndarray], object]
 
 
-def show(name: str, threads: int = 1) -> list[dict[str, object]]:
-    """Prints the cases whose text contains `name` as they are measured, then the worst rows. Returns all rows."""
+def show(name: str, threads: int = 1, seconds: float = SECONDS) -> list[dict[str, object]]:
+    """Prints the cases whose text contains `name` as they are measured, then the worst rows. Returns all rows.
+
+    Each graph of a case runs for so many seconds.
+    """
     start, rows = time.perf_counter(), list[Measured]()
     for case in cases(name):
-        for row in measure(case, threads):
+        for row in measure(case, threads, seconds):
             rows.append(row)
             print("  ".join(row.cells), flush=True)
     worst = sorted(rows, key=lambda row: row.share)[:WORST]

@@ -102,7 +102,8 @@ class SeriesSpec:
 
     Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
     `time`, and where these differ by more than about `every`, there is a gap; without a `time`, in the order of the
-    table. `every` is a number of the column's units, or of seconds if the column has dates.
+    table. `every` is a number of the column's units, or of seconds if the column has dates, which are written in the
+    form `form`, or in one of ISO 8601.
     """
 
     column: str | None = None
@@ -110,6 +111,7 @@ class SeriesSpec:
     every: float = 0.0
     has_dates: bool = False
     span: Span = NOWHERE
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
