@@ -21,21 +21,24 @@ Run = Callable[[Callable[[int], object], int], object]  # calls the work of so m
 
 
 class PeakLoop:
-    """Machine code that does `flops` floating-point operations in each call, without Python's lock."""
+    """Machine code that does `flops` floating-point operations in each call, without Python's lock.
 
-    def __init__(self, dtype: str, machine: Machine | None = None) -> None:
+    A call takes `turns` turns of a loop; the default is some milliseconds.
+    """
+
+    def __init__(self, dtype: str, machine: Machine | None = None, turns: int = _TURNS) -> None:
         machine = machine_for(machine)
         start_llvm()
         lanes = machine.lanes(dtype)
-        self.flops = 2 * lanes * _SUMS * _TURNS
+        self.flops = 2 * lanes * _SUMS * turns
         self._engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(_text(dtype, lanes, machine)), target_machine(machine)
+            llvm.parse_assembly(_text(dtype, lanes, machine, turns)), target_machine(machine)
         )
         self._engine.finalize_object()
         self.run = ctypes.CFUNCTYPE(ctypes.c_double)(self._engine.get_function_address("netc_peak"))
 
 
-def _text(dtype: str, lanes: int, machine: Machine) -> str:
+def _text(dtype: str, lanes: int, machine: Machine, turns: int) -> str:
     """The loop as LLVM's text."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
@@ -50,20 +53,21 @@ def _text(dtype: str, lanes: int, machine: Machine) -> str:
     sums = [builder.phi(vector) for _ in range(_SUMS)]
     factor, term = (ir.Constant(vector, [number] * lanes) for number in (0.999, 1e-3))
     fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}{dtype}")
+    totals = []
     for i, running in enumerate(sums):
         running.add_incoming(ir.Constant(vector, [float(i)] * lanes), entry)
-        if machine.has_fma:
-            following = builder.call(fma, [running, factor, term])
+        if machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
+            totals.append(builder.call(fma, [factor, term, running]))
         else:
-            following = builder.fadd(builder.fmul(running, factor), term)
-        running.add_incoming(following, loop)
+            totals.append(builder.fadd(builder.fmul(running, factor), term))
+        running.add_incoming(totals[i], loop)
     after = builder.add(turn, ir.Constant(_I64, 1))
     turn.add_incoming(after, loop)
-    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(_I64, _TURNS)), loop, end)
+    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(_I64, turns)), loop, end)
     builder.position_at_end(end)
-    total = sums[0]
-    for running in sums[1:]:
-        total = builder.fadd(total, running)
+    total = totals[0]
+    for other in totals[1:]:
+        total = builder.fadd(total, other)
     first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
     builder.ret(first if dtype == "f64" else builder.fpext(first, ir.DoubleType()))
     return str(module)
