@@ -14,7 +14,7 @@ from netc.dsl.source import NOWHERE
 from netc.runtime.data import source_record
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.source_record import files_of, recorded
-from netc.runtime.runs.run import open_run
+from netc.runtime.runs.opening import open_run
 
 TEXT = """data {
   source = csv("t.csv")
