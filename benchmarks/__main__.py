@@ -4,16 +4,20 @@ With `--compare FILE` it measures netc's models of a file of `--save` again, and
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from benchmarks import compare, editor, epoch, first_step, growth, lookups, plugin, steps
+from benchmarks import operations as operation_table
 from benchmarks import products as product_kernel
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import LIMIT
 from benchmarks.saved import Saved, SavedFault
 from benchmarks.settings import Settings
 from netc.commands.terminal import table
+
+_OPERATION = 0.004  # seconds of a round, in the table of operations
 
 
 def first(settings: Settings) -> None:
@@ -42,9 +46,17 @@ def products(settings: Settings) -> None:
     table(product_kernel.table(settings.rounds), right=(2, 3))
 
 
+def operations(settings: Settings) -> None:
+    """Every operation and block beside its bound, netc alone; with `save`, the rows are also written there."""
+    rows = operation_table.show(settings.filter, settings.threads[0], settings.rounds * _OPERATION)
+    if settings.save is not None:
+        settings.save.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
 TABLES = {
     **{"steps": steps.table, "epoch": epoch.table, "growth": growth.table, "first": first},
     **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
+    "operations": operations,
 }
 
 
@@ -58,17 +70,20 @@ def main() -> None:
         tuple(dict.fromkeys(["netc", *(arguments.contenders or (["netc"] if arguments.compare else CONTENDERS))])),
         arguments.limit,
         arguments.save,
+        arguments.filter,
     )
+    if settings.save is not None and {"steps", "operations"} <= set(arguments.only):
+        parser.error("--save takes one of the tables steps and operations")
     if settings.save is not None and not settings.save.absolute().parent.is_dir():
         parser.error(f"there is no folder {settings.save.absolute().parent}")
     if not settings.selected():
         parser.error(f"no model's name contains {' or '.join(settings.models)}")
     if arguments.compare is not None:
         try:
-            before = Saved.read(arguments.compare)
+            is_slower = compare.compare(Saved.read(arguments.compare), settings)
         except SavedFault as error:
             parser.error(str(error))
-        sys.exit(compare.compare(before, settings))
+        sys.exit(is_slower)
     for name in arguments.only:
         TABLES[name](settings)
         print()
@@ -77,7 +92,8 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables")
+    usual = [name for name in TABLES if name != "operations"]
+    add("--only", nargs="+", choices=TABLES, default=usual, help="which tables; by default all but operations")
     add("--models", nargs="+", default=[], metavar="NAME", help="only models whose names contain one of these")
     add("--threads", nargs="+", type=_count, default=[1, 2], metavar="N", help="numbers of threads; 1 and 2 by default")
     names = ", ".join(name for name in CONTENDERS if name != "netc")
@@ -90,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--rounds", type=_count, default=12, help="how often each contender is measured; 12 by default")
     add("--limit", type=float, default=LIMIT, help="seconds in which a peer must have compiled a model")
-    add("--save", type=Path, metavar="FILE", help="write the table of steps to a file, with all rounds")
+    add("--save", type=Path, metavar="FILE", help="write the table of steps (all rounds) or of operations to a file")
+    add("--filter", default="", metavar="TEXT", help="only operations whose name, shape and type contain this")
     add("--compare", type=Path, metavar="FILE", help="say what is slower or faster than in a file of --save")
     return parser
 

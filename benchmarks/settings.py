@@ -11,7 +11,10 @@ from benchmarks.models import MODELS
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of `python -m benchmarks`. `models` are parts of the names of models; none selects all."""
+    """The options of `python -m benchmarks`. `models` are parts of the names of models; none selects all.
+
+    `filter` is a part of the name, the shape and the type of operations.
+    """
 
     rounds: int = 12
     models: tuple[str, ...] = ()
@@ -19,6 +22,7 @@ class Settings:
     contenders: tuple[str, ...] = tuple(CONTENDERS)
     limit: float = LIMIT
     save: Path | None = None
+    filter: str = ""
 
     def selected(self) -> list[Model]:
         """The models of the table of steps that were asked for."""
