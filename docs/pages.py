@@ -76,6 +76,8 @@ def _diagnostics() -> Iterator[str]:
         yield f"```\n{(folder / 'expected.txt').read_text(encoding='utf-8').rstrip()}\n```\n"
         yield "Corrected:\n"
         yield f"```{{.net .right}}\n{(folder / 'right.net').read_text(encoding='utf-8').rstrip()}\n```"
+        if code in BESIDES:
+            yield f"\n{BESIDES[code]}"
 
 
 def by_code() -> dict[str, Path]:
@@ -94,6 +96,18 @@ def by_code() -> dict[str, Path]:
 def _length(folder: Path) -> int:
     return len((folder / "case.net").read_text(encoding="utf-8"))
 
+
+# Codes that Python programs meet in another way than files do.
+BESIDES = {
+    "E0702": """In Python, `run.predict` takes raw data: columns by the names that training saw, or a
+table. Arrays by the names of fields, which went through the steps already, are refused there:
+
+```
+run.predict({"measures": prepared})          # E0702: `measures` is a field
+run.program.predict({"measures": prepared})  # right
+run.predict({"sepal_length_cm": [5.1], "sepal_width_cm": [3.5], ...})
+```""",
+}
 
 # Codes that no single file shows: when the message appears, and what to do.
 ELSEWHERE = {
@@ -132,7 +146,8 @@ run. To train on the new data alone, train the file again; `start_from` takes pa
     "W0841": """`netc eval` and `netc report` read the data as it is now, and it is not what the run was trained on:
 rows were added or taken out, or cells changed. A random split then divides other rows than in training, so that rows
 that the run has learned from may be in its test part. `split = hash("id", train = 0.8, test = 0.2)` keeps each row
-where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`.""",
+where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`, and up to 1,000
+checksums of single files, so that the message names those that differ.""",
     "E1001": """The folder is not a run; or the files of the run were changed or damaged after training; or another
 process is training in it; or the folder cannot be written. The message says which. `netc train` prints the folder
 of the run, and `netc runs` lists all runs.""",
