@@ -164,7 +164,7 @@ def _test_reference(operation: Operation, leaves: list[Value], result: Value, ar
 
 
 def _test_words(expression: str) -> None:
-    """Every function that a kernel calls must be defined in targets/cpu/math.py."""
+    """Every function that a kernel calls must be defined in targets/cpu/math/."""
     with at("kernel"):
         calls = [
             node.func.id

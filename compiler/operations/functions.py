@@ -1,5 +1,7 @@
-"""Functions of a number, element by element: exponentials, roots, activations, trigonometry. One definition each."""
+"""Functions of a number, element by element: exponentials, roots, activations. One definition each."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,12 +108,10 @@ elu = elementwise(
 gelu = elementwise(
     "gelu",
     "x times the cumulative probability of x in the standard normal distribution (the exact form).",
-    scalar="x * 0.5 * (1 + erf(x * 0.7071067811865476))",
-    reference=lambda x: x * 0.5 * (1 + _erf(x * 0.7071067811865476)),
-    flops=20,
-    gradient=lambda g, r, x: (
-        g * (0.5 * (1 + apply("erf", x * 0.7071067811865476)) + x * 0.3989422804014327 * apply("exp", x * x * -0.5))
-    ),
+    scalar="gelu(x)",
+    reference=lambda x: x * _normal_cdf(x),
+    flops=40,
+    gradient=lambda g, r, x: g * (apply("normal_cdf", x) + x * _normal_density(x)),
 )
 silu = elementwise(
     "silu",
@@ -129,33 +129,32 @@ softplus = elementwise(
     flops=20,
     gradient=lambda g, r, x: g * apply("sigmoid", x),
 )
-sin = elementwise(
-    "sin",
-    "The sine of an angle in radians.",
-    scalar="sin(x)",
-    reference=np.sin,
-    flops=15,
-    gradient=lambda g, r, x: g * apply("cos", x),
-)
-cos = elementwise(
-    "cos",
-    "The cosine of an angle in radians.",
-    scalar="cos(x)",
-    reference=np.cos,
-    flops=15,
-    gradient=lambda g, r, x: -g * apply("sin", x),
-)
 erf = elementwise(
     "erf",
     "The error function.",
     scalar="erf(x)",
-    reference=lambda x: _erf(x),
-    flops=20,
+    reference=lambda x: _each(math.erf, x),
+    flops=35,
     gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x),
+)
+normal_cdf = elementwise(
+    "normal_cdf",
+    "The probability that a standard normal variable is below x. It keeps its precision where it is small.",
+    scalar="normal_cdf(x)",
+    reference=lambda x: _normal_cdf(x),
+    flops=40,
+    gradient=lambda g, r, x: g * _normal_density(x),
 )
 
 
-def _erf(x: Any) -> Any:
-    from math import erf as scalar_erf
+def _normal_density(x: Value) -> Value:
+    return apply("exp", x * x * -0.5) * 0.3989422804014327
 
-    return np.vectorize(scalar_erf, otypes=[np.asarray(x).dtype])(x)
+
+def _normal_cdf(x: Any) -> Any:
+    return 0.5 * _each(math.erfc, np.asarray(x) * -0.7071067811865476)
+
+
+def _each(function: Callable[[float], float], x: Any) -> Any:
+    """A function of Python for each element."""
+    return np.vectorize(function, otypes=[np.asarray(x).dtype])(x)
