@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import editor, first_step, lookups, plugin
+from benchmarks import products as product_kernel
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
@@ -184,9 +185,14 @@ def tables(rounds: int) -> None:
     table(lookups.streams(rounds), right=(1, 2, 3, 4, 5))
 
 
+def products(rounds: int) -> None:
+    """The share of the peak that the product kernel reaches, over a grid of shapes and layouts."""
+    table(product_kernel.table(rounds), right=(2, 3))
+
+
 TABLES = {
     **{"steps": steps, "epoch": epoch, "growth": growth, "first": first},
-    **{"editor": answers, "plugin": plugins, "lookups": tables},
+    **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
 }
 
 if __name__ == "__main__":

@@ -503,7 +503,7 @@ memory as one function, or LLVM links it where the loader does not know the proc
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
 of each kernel or line beside what the machine can reach, and `-o FILE.svg` draws it.
 
-### Functions
+## Functions
 
 `exp`, `sin` and the other functions of numbers are written in `targets/cpu/math/` as instructions without branches, so
 that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
@@ -512,6 +512,28 @@ angle takes a longer way. An element has the same bits in a vector and alone. Nu
 (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS
+
+## Rooflines
+
+`netc profile M.net` prints for each kernel the shortest time that this machine could need for it, its *bound*. The
+column `bound` says what sets it: arithmetic (`compute`), or the bytes that pass through the first, second or last
+cache, or through memory. `of bound` is the bound's share of the time measured, and `lost us` the rest, in microseconds
+of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says how much of the step
+is lost in all. A share of 100% means that only less work would make the kernel faster: fewer operations, fewer bytes,
+or bytes that lie nearer. Below 50%, the kernel itself is slow.
+
+- **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type. Bytes per
+  second are those of loops that read, update or copy arrays that fit each level. They are measured once for a
+  processor and a number of threads, the best of many short runs, and kept in the cache folder; `--measure` measures
+  them again, if the machine was busy the first time.
+- **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for
+  each multiply-add. A buffer counts once for a call, however often its bytes are read. A step of a scan is a call.
+- **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
+  touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
+  step before counts too. With several workers, what another has written lies at best in the last cache.
+- **Limits.** Bytes that several calls of the register tile read again, gaps in a stride, and conflicts of cache lines
+  count as lost time. On a virtual machine the last cache may be shared with others. The time of each kernel is
+  its shortest in many short runs; a share a little above 100% means that the rates were measured at a busier time.
 
 ## A prediction of a run
 

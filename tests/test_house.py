@@ -90,7 +90,8 @@ ROOMS_OF_COMPILER: dict[str, set[str]] = {
 }
 
 # What the runtime may import from the compiler's targets: the door, and descriptions of machines.
-DOOR = ("netc.compiler.targets.target.", "netc.compiler.targets.machine.", "netc.compiler.targets.named.")
+DATA = ("netc.compiler.targets.machine.", "netc.compiler.targets.bounds.")  # descriptions of machines
+DOOR = (*DATA, "netc.compiler.targets.target.", "netc.compiler.targets.named.")
 BEHIND_THE_DOOR = {
     "verification/backends.py": {"netc.compiler.targets.emulator.run.random_order"},  # checks the emulated plan
     "verification/installation.py": {"netc.compiler.targets.cpu.target.MachineCode"},  # checks the CPU's kernel cache
@@ -142,9 +143,10 @@ def test_programs_are_lowered_and_planned_without_a_code_generator() -> None:
             names = imports_of(path)
             assert not any(name.split(".")[0] in ("numba", "llvmlite") for name in names), path
             of_targets = {name for name in names if name.startswith("netc.compiler.targets")}
-            assert all(name.startswith("netc.compiler.targets.machine.") for name in of_targets), path
-    machine = imports_of(ROOT / "compiler" / "targets" / "machine.py", at_module_level=True)
-    assert not any(name.startswith(("numba", "llvmlite")) for name in machine)
+            assert all(name.startswith(DATA) for name in of_targets), path
+    for name in ("machine", "bounds"):
+        imported = imports_of(ROOT / "compiler" / "targets" / f"{name}.py", at_module_level=True)
+        assert not any(module.startswith(("numba", "llvmlite")) for module in imported)
 
 
 def test_the_runtime_knows_only_the_door_to_the_targets() -> None:

@@ -32,7 +32,8 @@ def cache(
         entries = list(eviction.entries(folder))
         for entry in entries:
             eviction.remove(entry)
-        say(f"{len(entries):,} kernels, parsers, predictions and copies of data removed from {folder}")
+        kinds = "kernels, parsers, predictions, bounds of the machine and copies of data"
+        say(f"{len(entries):,} {kinds} removed from {folder}")
         return
     if old := copies.forget_old():
         say(f"copies of data that is gone or has changed: {old:,} removed")

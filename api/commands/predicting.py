@@ -133,7 +133,7 @@ def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selec
 def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: bool) -> "SourceSpec":
     """A file of new data as a source of a data block."""
     from netc.dsl.files import real
-    from netc.runtime.data.declarations import SourceSpec
+    from netc.runtime.data.new_data import source_of
     from netc.runtime.data.readers import READERS, reader_of
     from netc.runtime.runs.checkpoint import place_of
 
@@ -144,8 +144,7 @@ def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: boo
 
         names = ", ".join(name for name in READERS if not READERS[name].takes_folder)
         raise typer.BadParameter(f"`{reader}` is not read from here: one of {names}", param_hint="--format")
-    options = spec.source.options if reader == own else ()
-    return SourceSpec(reader, str(real(path)), place_of(Path("standard input") if is_stdin else path), options)
+    return source_of(spec, real(path), reader, place_of(Path("standard input") if is_stdin else path))
 
 
 def _read(run: "Run", path: Path, data: Path, selection: Selection) -> "NewData":

@@ -1,10 +1,11 @@
-"""`netc profile M.net`: the time of a training step by line or by kernel, compared with the machine's peak.
+"""`netc profile M.net`: the time of a training step by line or by kernel, compared with the bounds of the machine.
 
 Prints a table, and writes a flame graph.
 """
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -13,6 +14,7 @@ from netc.commands.terminal import say, table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
+    from netc.compiler.targets.bounds import Bound, Bounds
     from netc.runtime.insight.drawing.flame import Flame
     from netc.runtime.insight.profile import Profile, Row
 
@@ -30,9 +32,11 @@ def profile(
         Path | None,
         typer.Option("-o", "--out", metavar="FILE.svg", help="Write a flame graph of phases, lines and kernels."),
     ] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the bounds of the machine again.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Run training steps and print the time, FLOP/s, bytes/s and share of the peak of each kernel, by source line.
+    """Run training steps and print for each kernel its time, what bounds it (arithmetic, a cache, memory), its share of
+    that bound, and the time that it loses. The most lost time comes first.
 
     Example: netc profile examples/mnist.net --lines -o mnist.svg
     """
@@ -42,7 +46,7 @@ def profile(
     from netc.runtime.data.synthetic import synthetic_data
     from netc.runtime.execution.fields import Fields
     from netc.runtime.insight.drawing.flame import flame_svg
-    from netc.runtime.insight.profile import profile as measure
+    from netc.runtime.insight.profile import profile as profile_of
     from netc.runtime.runs.checkpoint import write_whole
 
     if out is not None and out.suffix != ".svg":
@@ -52,34 +56,62 @@ def profile(
         fields: Fields = load(model, parse_data(model)).parts["train"]
     else:
         fields = synthetic_data(model, max(_SAMPLES, model.train.batch))
-    measured = measure(netc.compile(model, threads=threads), fields)
+    measured = profile_of(netc.compile(model, threads=threads), fields, again=measure)
     rows = _by_line(measured, model) if lines else _by_kernel(measured)
-    rows.append(("", "barriers and waiting", "", *_spent(measured.waiting, measured), "", "", ""))
-    work = sum(row.flops for row in measured.rows)
-    rows.append(("", "a step", "", *_spent(measured.seconds, measured), *_rate(work, measured.seconds, measured), ""))
-    table(rows, right=(3, 4, 5, 6, 7))
-    threads_used = f"{measured.threads} thread{'s' * (measured.threads > 1)}"
-    peak = f"the peak is {measured.peak / 1e9:.0f} GFLOP/s in {model.train.precision}, measured now"
-    say(f"batch {model.train.batch}, {threads_used}; {peak}; bytes are those of the buffers, in a cache or not")
+    rows.append(("", "barriers and waiting", "", *_spent(measured.waiting, measured), "", "", *_lost(measured.waiting)))
+    rows.append(("", "a step", "", *_cells(measured, measured), *_speed(measured)))
+    table(rows, right=(3, 4, 6, 7, 8, 9))
+    say(f"batch {model.train.batch}, {measured.threads} thread{'s' * (measured.threads > 1)}")
+    say(f"bounds of this machine: {_described(measured.bounds)}")
     if out is not None:
         write_whole(out, flame_svg(_flames(measured, model)).encode())
         say(f"-> {out}")
 
 
-_HEADS = ("us", "of step", "GFLOP/s", "of peak", "GB/s")
+_HEADS = ("us", "of step", "bound", "of bound", "lost us", "GFLOP/s", "GB/s")
+
+
+class _Measured(Protocol):
+    """A kernel call, a line or a step: its time, its work and its bound."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def flops(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def bound(self) -> "Bound": ...
 
 
 def _spent(seconds: float, profile: "Profile") -> tuple[str, str]:
     return f"{seconds * 1e6:.1f}", f"{seconds / profile.seconds:.0%}"
 
 
-def _rate(flops: int, seconds: float, profile: "Profile") -> tuple[str, str]:
-    rate = flops / seconds if seconds else 0.0
-    return f"{rate / 1e9:.1f}", f"{rate / profile.peak:.0%}"
+def _lost(seconds: float) -> tuple[str]:
+    return (f"{max(seconds, 0.0) * 1e6:.1f}",)
 
 
-def _bandwidth(nbytes: int, seconds: float) -> str:
-    return f"{nbytes / seconds / 1e9 if seconds else 0.0:.1f}"
+def _cells(measured: _Measured, profile: "Profile") -> tuple[str, ...]:
+    """The cells from the time to the lost time."""
+    bound = measured.bound
+    share = f"{bound.seconds / measured.seconds:.0%}" if measured.seconds else ""
+    return (*_spent(measured.seconds, profile), bound.name, share, *_lost(measured.seconds - bound.seconds))
+
+
+def _speed(measured: _Measured) -> tuple[str, str]:
+    """The cells of FLOP/s and bytes/s."""
+    seconds = measured.seconds or math.inf
+    return f"{measured.flops / seconds / 1e9:.1f}", f"{measured.nbytes / seconds / 1e9:.1f}"
+
+
+def _described(bounds: "Bounds") -> str:
+    """The rates of a machine in words."""
+    from netc.compiler.targets.bounds import LEVELS
+
+    flops = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in bounds.flops.items())
+    rates = ", ".join(f"{level} {max(bounds.rates[level].values()) / 1e9:.0f}" for level in LEVELS)
+    return f"{flops}; GB/s: {rates}"
 
 
 def _name(row: "Row") -> str:
@@ -89,28 +121,24 @@ def _name(row: "Row") -> str:
 
 def _by_kernel(profile: "Profile") -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("line", "kernel", "gives", *_HEADS)]
-    for row in sorted(profile.rows, key=lambda row: min(value.span.line for value in row.task.values)):
+    for row in sorted(profile.rows, key=_loss, reverse=True):
         lines = sorted({value.span.line for value in row.task.values})
-        cells = (
-            *_spent(row.seconds, profile),
-            *_rate(row.flops, row.seconds, profile),
-            _bandwidth(row.nbytes, row.seconds),
-        )
-        rows.append((",".join(map(str, lines)), _name(row), str(row.task.values[-1].type), *cells))
+        where = ",".join(map(str, lines))
+        rows.append((where, _name(row), str(row.task.values[-1].type), *_cells(row, profile), *_speed(row)))
     return rows
 
 
 def _by_line(profile: "Profile", model: "Model") -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("line", "text", "kernels", *_HEADS)]
-    for line in profile.lines:
-        nbytes = sum(row.nbytes for row in line.rows)
-        cells = (
-            *_spent(line.seconds, profile),
-            *_rate(line.flops, line.seconds, profile),
-            _bandwidth(nbytes, line.seconds),
-        )
-        rows.append((str(line.number), _text(model, line.number), str(len(line.rows)), *cells))
+    for line in sorted(profile.lines, key=_loss, reverse=True):
+        text = _text(model, line.number)
+        rows.append((str(line.number), text, str(len(line.rows)), *_cells(line, profile), *_speed(line)))
     return rows
+
+
+def _loss(measured: _Measured) -> float:
+    """The seconds above the bound."""
+    return measured.seconds - measured.bound.seconds
 
 
 def _text(model: "Model", number: int, most: int = 60) -> str:
@@ -122,24 +150,26 @@ def _text(model: "Model", number: int, most: int = 60) -> str:
 def _flames(profile: "Profile", model: "Model") -> "Flame":
     """The step as nested flames: its phases, their lines, and the kernels of each line."""
     from netc.runtime.insight.drawing.flame import Flame
-    from netc.runtime.insight.profile import Row, line_of
+    from netc.runtime.insight.profile import Line, Row, line_of
 
     phases: dict[str, dict[int, list[Row]]] = {"forward": {}, "backward": {}, "update": {}}
     for row in profile.rows:
         phases[profile.phase_of(row.task)].setdefault(line_of(row.task), []).append(row)
 
-    def label(seconds: float, flops: int = 0) -> str:
+    def label(seconds: float, bound: "Bound | None" = None) -> str:
         spent = f"{seconds * 1e6:.2f} us, {seconds / profile.seconds:.1%} of the step"
-        return spent + (f", {' GFLOP/s, '.join(_rate(flops, seconds, profile))} of the peak" if flops else "")
+        if bound is None or not seconds:
+            return spent
+        return f"{spent}, {bound.seconds / seconds:.0%} of what is possible, bound by {bound.name}"
 
     inside = []
     for phase, lines in phases.items():
         flames = []
         for number, rows in sorted(lines.items()):
-            kernels = [Flame(_name(row), row.seconds, label(row.seconds, row.flops), phase) for row in rows]
-            seconds, flops = sum(row.seconds for row in rows), sum(row.flops for row in rows)
+            kernels = [Flame(_name(row), row.seconds, label(row.seconds, row.bound), phase) for row in rows]
+            line = Line(number, tuple(rows))
             name = f"{number}: {_text(model, number)}"
-            flames.append(Flame(name, seconds, label(seconds, flops), phase, tuple(kernels)))
+            flames.append(Flame(name, line.seconds, label(line.seconds, line.bound), phase, tuple(kernels)))
         seconds = sum(flame.seconds for flame in flames)
         inside.append(Flame(phase, seconds, label(seconds), phase, tuple(flames)))
     inside.append(Flame("waiting", profile.waiting, label(profile.waiting), "waiting"))

@@ -47,7 +47,8 @@ def main() -> None:
         rows = [["data set", "score", "netc", "boosting", "MLP", "seconds", "came to"]]
         for name in arguments.names or MAKERS:
             rows.append(row_of(name, folder / name))
-        print(table(rows))
+            print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+        table(rows)
 
 
 def row_of(name: str, folder: Path) -> list[str]:

@@ -215,7 +215,7 @@ def time_sheets(folder: Path, rng: np.random.Generator) -> Stranger:
     train, test = divided(frame, _TEST)
 
     def cells(part: pd.DataFrame) -> dict[str, list[str]]:
-        columns = {name: ["" if cell is None else str(cell) for cell in part[name]] for name in part}
+        columns = {name: ["" if pd.isna(cell) else str(cell) for cell in part[name]] for name in part}
         columns["start"] = [f"{value:.2f}" for value in part["start"]]
         columns["hours"] = [f"{value:.2f}" for value in part["hours"]]
         return columns

@@ -77,7 +77,7 @@ def survey(folder: Path, rng: np.random.Generator) -> Stranger:
     def stored(part: pd.DataFrame) -> pd.DataFrame:
         shown = part.copy()
         for name in ("Price is fair", "Easy to use", "Would recommend"):
-            column = [rng.choice(marks) if cell is None else cell for cell in part[name]]
+            column = [rng.choice(marks) if pd.isna(cell) else cell for cell in part[name]]
             shown[name] = pd.Series(column, dtype=object)
         return shown.assign(Satisfaction=shown["Satisfaction"].astype(int))
 
@@ -111,7 +111,7 @@ def medical(folder: Path, rng: np.random.Generator) -> Stranger:
 
     def cells(part: pd.DataFrame) -> dict[str, list[str]]:
         def shown(cell: object) -> str:
-            if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+            if pd.isna(cell):
                 return "?"
             return f"{cell:g}" if isinstance(cell, float) else str(cell)
 

@@ -10,7 +10,7 @@ sin = elementwise(
     "The sine of an angle in radians.",
     scalar="sin(x)",
     reference=np.sin,
-    flops=25,
+    flops=34,
     gradient=lambda g, r, x: g * apply("cos", x),
 )
 cos = elementwise(
@@ -18,7 +18,7 @@ cos = elementwise(
     "The cosine of an angle in radians.",
     scalar="cos(x)",
     reference=np.cos,
-    flops=25,
+    flops=34,
     gradient=lambda g, r, x: -g * apply("sin", x),
 )
 tan = elementwise(
@@ -26,7 +26,7 @@ tan = elementwise(
     "The tangent of an angle in radians.",
     scalar="tan(x)",
     reference=np.tan,
-    flops=50,
+    flops=65,
     domain=(-1.2, 1.2),
     gradient=lambda g, r, x: g * (1 + r * r),
 )
@@ -70,7 +70,7 @@ atan2 = elementwise(
     operands=2,
     reference=np.arctan2,
     arguments=("y", "x"),
-    flops=35,
+    flops=32,
     domain=(0.3, 2.0),
     gradient=_atan2_gradient,
 )
@@ -87,6 +87,6 @@ cosh = elementwise(
     "The hyperbolic cosine.",
     scalar="cosh(x)",
     reference=np.cosh,
-    flops=20,
+    flops=24,
     gradient=lambda g, r, x: g * apply("sinh", x),
 )

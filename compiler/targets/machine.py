@@ -69,6 +69,11 @@ def _cache_size(level: int, otherwise: int) -> int:
     return otherwise
 
 
+def last_cache() -> int:
+    """Returns the bytes of this machine's last cache, which its cores share."""
+    return _cache_size(3, _cache_size(2, 512 << 10))
+
+
 def host() -> Machine:
     """Returns the description of this machine, with the cores that the process may use now."""
     return replace(_host(), cores=cores())

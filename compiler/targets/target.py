@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a saved prediction runs without a graph
     from netc.compiler.ir.rows import Rows
     from netc.compiler.ir.types import Sizes, Type
     from netc.compiler.program.plan import CallLayout, Plan
+    from netc.compiler.targets.bounds import Bounds
     from netc.compiler.targets.machine import Machine
 
 Array = np.ndarray[Any, Any]
@@ -171,8 +172,10 @@ class Timed(Executable, Protocol):
     @property
     def ticks(self) -> Array: ...
 
-    def peak_flops(self, dtype: str, members: int, run: Callable[[Callable[[int], object], int], object]) -> float:
-        """Returns the most floating-point operations per second of so many workers, measured now.
+    def bounds(
+        self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False
+    ) -> "Bounds":
+        """Returns the bounds of the machine for so many workers, which are measured once, or `again`.
 
         `run(work, members)` calls `work` with the number of each worker at the same time.
         """

@@ -64,6 +64,20 @@ def label_of(cell: Any) -> str:
     return str(cell)
 
 
+_MOMENT = re.compile(r"([0-9-]+)[T ]([0-9:]+)(?:\.([0-9]+))?(.*)")
+
+
+def moment_text(text: str) -> str:
+    """The one spelling of a time from a typed column: `2004-07-15` at midnight, else `2004-07-15 09:30:00.25+02:00`."""
+    match = _MOMENT.fullmatch(text)
+    if match is None:
+        return text
+    day, time, fraction, zone = match[1], match[2], (match[3] or "").rstrip("0"), match[4]
+    if time == "00:00:00" and not fraction and not zone:
+        return day
+    return f"{day} {time}{f'.{fraction}' if fraction else ''}{zone}"
+
+
 @dataclass(frozen=True, slots=True)
 class Notation:
     """How numbers are written: the mark before decimals, and the one between thousands (empty: there is none)."""

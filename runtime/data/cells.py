@@ -72,6 +72,9 @@ class BadRows:
         return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
 
 
+_TRUTH = {"true": 1.0, "false": 0.0}
+
+
 class CellKind(Enum):
     """The kind of cell that a step takes. The value is the step that fills a missing one; a sequence has none."""
 
@@ -198,7 +201,7 @@ def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
 
 
 def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or `one_hot` takes text") -> Array:
-    """The cells as float64, or the array itself if its cells are numbers already.
+    """The cells as float64, or the array itself if its cells are numbers already; true and false are 1 and 0.
 
     Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one.
     """
@@ -212,9 +215,12 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
         try:
             values = array.astype(np.float64)
         except (ValueError, TypeError, OverflowError):
-            _refuse_other_lengths(array, location)
-            _refuse_other_kinds(array, location, hint_for_text)
-            raise
+            try:
+                values = _with_truth_values(array).astype(np.float64)
+            except (ValueError, TypeError, OverflowError):
+                _refuse_other_lengths(array, location)
+                _refuse_other_kinds(array, location, hint_for_text)
+                raise
     if values.dtype.kind == "f":
         location.refuse(
             ~np.isfinite(values),
@@ -223,6 +229,15 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
             hint=lambda index: _hint_for_infinite(array[index]),
         )
     return values
+
+
+def _with_truth_values(array: Array) -> Array:
+    """The cells with 1 and 0 for the texts true and false: typed files have booleans as numbers."""
+    result = array.copy()
+    for index, cell in np.ndenumerate(array):
+        if isinstance(cell, str):
+            result[index] = _TRUTH.get(cell.strip().lower(), cell)
+    return result
 
 
 def _hint_for_infinite(cell: Any) -> str:
@@ -253,7 +268,7 @@ def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) ->
     """Faults E0803 for the rows with a cell that is no number."""
     facts: dict[Index, str] = {}
     too_large: set[Index] = set()
-    for index, cell in np.ndenumerate(array):
+    for index, cell in np.ndenumerate(_with_truth_values(array)):
         try:
             float(cell)
         except OverflowError:

@@ -89,7 +89,7 @@ def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, dec
 
 
 def _stays_bytes(field: FieldSpec, part: Part, type_: Type) -> bool:
-    """Whether a field is read as bytes, and all its steps and its type allow to store it as bytes."""
+    """Whether a field is arrays of bytes, such as pictures, and its steps and its type allow to store it as bytes."""
     raw, _ = next(raw_chunks(field, Part(part.table, part.rows[:1])))
     assert not isinstance(raw, Ragged), "sequences have a varying type"
     return type_.is_float and raw.dtype == np.uint8 and all(step.name in _KEEP_BYTES for step in field.steps)

@@ -17,6 +17,7 @@ from netc.runtime.data.request import Request, Use
 from netc.runtime.data.row_numbers import RowNumbers
 
 BATCH = 1 << 14  # rows at a time
+_COMMENTS = ("#", "%")  # marks that lines of a table rarely begin with
 _CELLS = 1 << 20  # cells at a time: fewer rows of a table that has many columns
 
 
@@ -87,7 +88,10 @@ class CsvRows:
         else:
             note = f"`{cell(row[len(names)])}` has no column"
         hint = None
-        if len(names) == 1 and "delimiter" not in request.options:
+        mark = next((cells[0][0] for cells in (names, row) if cells and cells[0][:1] in _COMMENTS), "")
+        if mark and "comment" not in request.options:
+            hint = f'comment = "{mark}" leaves out lines that begin with it'
+        elif len(names) == 1 and "delimiter" not in request.options:
             hint = 'delimiter = ";" names the character between cells, quote = "" takes quotes as they are'
         fault("E0804", fact, request.span, note, hint=hint)
 

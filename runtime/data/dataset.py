@@ -25,6 +25,7 @@ from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, resolved
 from netc.runtime.data.row_numbers import RowNumbers
+from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import Table
 
@@ -57,12 +58,17 @@ class Dataset:
 
 
 @WITHOUT_WARNINGS
-def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
+def load(
+    model: Model,
+    spec: DataSpec,
+    states: dict[str, list[State]] | None = None,
+    read: ReadSource = read_source,
+) -> Dataset:
     """Reads the data of a model, divides it, fits its steps and applies them. Faults E08xx where the data is wrong.
 
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
     """
-    parts = read_parts(spec, model.source, stratifying_target(model))
+    parts = read_parts(spec, model.source, stratifying_target(model), read)
     spec = resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}

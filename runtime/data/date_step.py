@@ -68,7 +68,8 @@ def _date(array: Array, state: State, location: Location) -> Array:
     return years.reshape(array.shape)
 
 
-def _is_format(text: Any) -> bool:
+def is_format(text: Any) -> bool:
+    """Whether a value is a format of dates, with the directives of strptime."""
     if not isinstance(text, str) or "%" not in text:
         return False
     try:
@@ -79,7 +80,7 @@ def _is_format(text: Any) -> bool:
 
 
 def _check(arguments: Sequence[Any]) -> str | None:
-    return None if all(map(_is_format, arguments)) else 'a format with the directives of strptime: date("%d.%m.%Y")'
+    return None if all(map(is_format, arguments)) else 'a format with the directives of strptime: date("%d.%m.%Y")'
 
 
 DATE = DataStep(

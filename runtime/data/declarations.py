@@ -102,7 +102,8 @@ class SeriesSpec:
 
     Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
     `time`, and where these differ by more than about `every`, there is a gap; without a `time`, in the order of the
-    table. `every` is a number of the column's units, or of seconds if the column has dates.
+    table. `every` is a number of the column's units, or of seconds if the column has dates, which are written in the
+    form `form`, or in one of ISO 8601.
     """
 
     column: str | None = None
@@ -110,6 +111,7 @@ class SeriesSpec:
     every: float = 0.0
     has_dates: bool = False
     span: Span = NOWHERE
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class DataSpec:
 
     `source` is divided by the split's fractions: the block's own source, or else that of the training part. `series` is
     None if the block does not describe it. `pictures` is the shape (height, width, channels) of the pictures in
-    training, once they are read.
+    training, and `dialect` the delimiter, the decimal mark and the mark between thousands of its csv, once they are
+    read.
     """
 
     source: SourceSpec
@@ -127,3 +130,4 @@ class DataSpec:
     span: Span
     series: SeriesSpec | None = None
     pictures: tuple[int, int, int] | None = None
+    dialect: tuple[str, str, str] | None = None

@@ -235,7 +235,8 @@ def _notation(
 
     Decimal commas are recognised only where commas do not separate cells. A number with both marks, such as 1.234,5,
     shows that the other one stands between thousands. Faults E0801 if some columns have decimal commas and others
-    decimal points.
+    decimal points. Where the rows do not show it, and the file has the delimiter of the `training` data, the notation
+    is that of training: a row alone means what it means among others.
     """
     decimal, thousands = options.get("decimal"), options.get("thousands", "")
     if decimal is not None or thousands or delimiter == ",":
@@ -260,6 +261,9 @@ def _notation(
     if commas and points:
         fact = f"`{file.shown}` has decimal commas in `{cell(commas[0])}` and decimal points in `{cell(points[0])}`"
         fault("E0801", fact, file.span, hint='decimal = "," or decimal = "."')
+    training_delimiter, *marks_of_training = options.get("training", ("", ".", ""))
+    if delimiter == training_delimiter and not points and (marks_of_training[0] == "," or not commas):
+        return Notation(*marks_of_training), ()
     is_doubtful = bool(doubtful) and delimiter == ";" and not points
     decimal, other = (",", ".") if commas else (".", ",")
     notation = Notation(decimal, other if has_both else "")

@@ -23,7 +23,7 @@ from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read
 from netc.runtime.data.remarks import Remarks
-from netc.runtime.data.request import Use
+from netc.runtime.data.request import Use, Uses
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 
@@ -69,21 +69,39 @@ class NewData:
         return len(self.rows)
 
 
+def source_of(spec: DataSpec, path: Path, reader: str, span: Span) -> SourceSpec:
+    """A file of new data as a source: it has those options of the data block's source that its reader has too."""
+    options = spec.source.options
+    if reader != spec.source.reader:
+        from netc.runtime.data.reader_options import OPTIONS
+
+        options = tuple(option for option in options if option[0] in OPTIONS.get(reader, {}))
+    return SourceSpec(reader, str(path), span, options)
+
+
 def read_table(fitted: Fitted, source: SourceSpec, shown: str, names: Sequence[str], is_kept: IsKept) -> Table:
     """The table of a file of new data, called `shown` in messages: the columns of the fields and inner values with
     these names, and those that `is_kept` asks for besides.
     """
-    options = dict(source.options)
-    if fitted.spec.pictures is not None and source.reader == "images":
-        options["shape"] = fitted.spec.pictures
-    uses = uses_of(fitted.spec, [name for name in names if name in fitted.spec.fields])
-    inner = [name for name in names if name not in fitted.spec.fields]
+    options, spec = dict(source.options), fitted.spec
+    if spec.pictures is not None and source.reader == "images":
+        options["shape"] = spec.pictures
+    if spec.dialect is not None and source.reader == "csv":
+        options["training"] = spec.dialect
+    path, uses = fitted.folder / source.path, uses_of_new(spec, names, is_kept)
+    return read(source.reader, path, shown, source.span, uses, options, BadRows())
+
+
+def uses_of_new(spec: DataSpec, names: Sequence[str], is_kept: IsKept = lambda column: False) -> Uses:
+    """The uses of columns of new data: for the fields and the inner values with these names, and where `is_kept`."""
+    uses = uses_of(spec, [name for name in names if name in spec.fields])
+    inner = [name for name in names if name not in spec.fields]
 
     def use(column: str) -> Use:
         is_inner = any(column == name or column.startswith(f"{name}[") for name in inner)
         return uses(column) or (Use.NUMBERS if is_inner else Use.TEXT if is_kept(column) else Use(0))
 
-    return read(source.reader, fitted.folder / source.path, shown, source.span, use, options, BadRows())
+    return use
 
 
 @WITHOUT_WARNINGS

@@ -134,7 +134,7 @@ def _clip_check(arguments: Sequence[Any]) -> str | None:
 
 
 CLIP = DataStep(
-    lambda array, state, location: np.clip(numbers(array, location), state["least"], state["most"]),
+    lambda array, state, location: np.clip(numbers(array, location).astype(np.float64), state["least"], state["most"]),
     lambda chunks, arguments: {"least": float(arguments[0]), "most": float(arguments[1])},
     arguments=(2, 2),
     check=_clip_check,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netc.runtime.available import require_at
-from netc.runtime.data.cell_text import PLAIN, CellRules
+from netc.runtime.data.cell_text import CellRules
 from netc.runtime.data.panics import quiet_panics
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.request import Request
@@ -36,7 +36,7 @@ def read_scan(request: Request, scan: "Callable[[], polars.LazyFrame]") -> Table
         names = frame.collect_schema().names()
         needed = request.needed(names)
         if is_large(request.path):
-            columns, rows = stored_columns(request, names, partial(_open_scan, frame.select(needed)))
+            columns, rows = stored_columns(request, names, partial(_open_scan, frame.select(needed), rules_of(request)))
             return Table(request.shown, columns, rows, names=tuple(names))
         count = frame.select(polars.len()).collect().item()
         require_at(_CELL * count * len(needed), f"{count:,} rows of {len(needed):,} columns", request.span)
@@ -44,17 +44,23 @@ def read_scan(request: Request, scan: "Callable[[], polars.LazyFrame]") -> Table
 
 
 @contextmanager
-def _open_scan(frame: "polars.LazyFrame") -> "Iterator[Scan]":
-    yield Scan(frame)
+def _open_scan(frame: "polars.LazyFrame", rules: CellRules) -> "Iterator[Scan]":
+    yield Scan(frame, rules)
+
+
+def rules_of(request: Request) -> CellRules:
+    """The rules for the texts of a typed table: its missing marks; numbers are no texts there."""
+    return CellRules(tuple(request.options.get("missing", ())))
 
 
 def table_of_frame(request: Request, frame: "polars.DataFrame", names: list[str]) -> Table:
     """The table of a data frame that has the needed columns out of `names`."""
-    columns = {column.name: column_of_series(column, request) for column in frame.get_columns()}
+    rules = rules_of(request)
+    columns = {column.name: column_of_series(column, request, rules) for column in frame.get_columns()}
     return Table(request.shown, columns, names=tuple(names))
 
 
-def column_of_series(column: "polars.Series", request: Request, rules: CellRules = PLAIN) -> Array:
+def column_of_series(column: "polars.Series", request: Request, rules: CellRules) -> Array:
     """A column of numbers as floats, NaN where one is missing; lists as arrays; anything else as text.
 
     Numbers that are needed as texts are spelled as labels.

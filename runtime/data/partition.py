@@ -16,7 +16,7 @@ from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.pipeline import Part, columns_of, shape_of_pictures
 from netc.runtime.data.request import Use, Uses
 from netc.runtime.data.series import Series, series_of, series_spec
-from netc.runtime.data.sources import read_source
+from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.split import chunks_of, class_numbers, divide
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
 
 
-def read_parts(spec: DataSpec, source: Source, label: str | None) -> dict[str, Part]:
+def read_parts(spec: DataSpec, source: Source, label: str | None, read: ReadSource = read_source) -> dict[str, Part]:
     """The parts by name. `label` is the target whose classes a random split distributes evenly.
 
-    Faults E0806 if a part has no rows.
+    Faults E0806 if a part has no rows, and what `read` raises.
     """
     sources = dict(spec.split.sources)
-    table = _read_table(spec.source, spec, source)
+    table = _read_table(spec.source, spec, source, read)
     parts = _divided(table, spec, label)
     if "train" in sources and sources["train"] is not spec.source:
         parts.pop("train", None)
     pictures = shape_of_pictures(spec.source, table)
     for name, origin in sources.items():
         if name not in parts:
-            table = _read_table(origin, spec, source, pictures)
+            table = _read_table(origin, spec, source, read, pictures)
             parts[name] = part_of(table, _kept_rows(table, spec), series_in(table, spec))
     for name, part in parts.items():
         if not len(part.rows):
@@ -48,9 +48,13 @@ def read_parts(spec: DataSpec, source: Source, label: str | None) -> dict[str, P
 
 
 def _divided(table: Table, spec: DataSpec, label: str | None) -> dict[str, Part]:
-    """The parts that the split makes of a table."""
+    """The parts that the split makes of a table. An ordered split divides each series, if the data block names them."""
     rows, groups = _kept_rows(table, spec), None
     series = series_in(table, spec)
+    if series is None and spec.series is not None and spec.split.way == "ordered":
+        in_time, groups, _ = series_of(table, spec).sorted(rows)
+        rows_by_part = divide(table, in_time, spec, None, groups)
+        return {name: Part(table, np.sort(rows)) for name, rows in rows_by_part.items()}
     if series is not None:
         rows, groups, _ = series.sorted(rows)
     rows_by_part = divide(table, rows, spec, spec.fields.get(label or ""), groups)
@@ -88,12 +92,16 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
 
 
 def _read_table(
-    origin: SourceSpec, spec: DataSpec, source: Source, pictures: tuple[int, int, int] | None = None
+    origin: SourceSpec,
+    spec: DataSpec,
+    source: Source,
+    read: ReadSource,
+    pictures: tuple[int, int, int] | None = None,
 ) -> Table:
     """The table of a source. `pictures` is the shape of those in other parts."""
     if pictures is not None and origin.reader == "images":
         origin = replace(origin, options=(*origin.options, ("shape", pictures)))
-    return with_words(read_source(origin, source.folder, uses_of(spec, spec.fields)), spec)
+    return with_words(read(origin, source.folder, uses_of(spec, spec.fields)), spec)
 
 
 def with_words(table: Table, spec: DataSpec) -> Table:

@@ -67,7 +67,17 @@ def resolved(spec: DataSpec, table: Table) -> DataSpec:
     fields = {
         name: replace(field, columns=columns_of(field, table), is_rest=False) for name, field in spec.fields.items()
     }
-    return replace(spec, fields=fields, pictures=shape_of_pictures(spec.source, table))
+    pictures, dialect = shape_of_pictures(spec.source, table), dialect_of(spec.source, table)
+    return replace(spec, fields=fields, pictures=pictures, dialect=dialect)
+
+
+def dialect_of(source: SourceSpec, table: Table) -> tuple[str, str, str] | None:
+    """The delimiter, the decimal mark and the mark between thousands of a csv; None for another source."""
+    if source.reader != "csv":
+        return None
+    options = {"delimiter": ",", "thousands": "", **dict(source.options), **dict(table.options)}
+    decimal = options.get("decimal", "," if options["thousands"] == "." else ".")
+    return options["delimiter"], decimal, options["thousands"]
 
 
 def shape_of_pictures(source: SourceSpec, table: Table) -> tuple[int, int, int] | None:
@@ -107,7 +117,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
     takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
     for file, rows in (piece for chunk in chunks_of(part.rows) for piece in table.by_file(chunk)):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
-        cells = [column[rows] for column in columns]
+        cells = [_as_floats(column[rows]) for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
         numbers_in_file = table.numbers(rows)
@@ -116,6 +126,14 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:
             yield cells[0] if field.is_single else np.stack(cells, axis=1), location
+
+
+def _as_floats(cells: Array) -> Array:
+    """The numbers of a column as float64, whatever type their file has: steps then give them the same bits.
+
+    Arrays, such as pictures, stay as they are.
+    """
+    return cells.astype(np.float64) if cells.ndim == 1 and cells.dtype.kind in "iufb" else cells
 
 
 def usable(

@@ -1,15 +1,12 @@
 """The cells of columns of polars, by the rules of `cell_text.py`: as numbers, or as texts and labels."""
 
-import re
 from typing import Any
 
 import numpy as np
 import polars
 
-from netc.runtime.data.cell_text import BLANKS, NAN, CellRules, cleaned, cleaner, label_of
+from netc.runtime.data.cell_text import BLANKS, NAN, CellRules, cleaned, cleaner, label_of, moment_text
 from netc.runtime.data.request import Use
-
-_MIDNIGHT = re.compile(r" 00:00:00(?:\.0+)?$|\.0+$")  # what a date has no need of
 
 
 def numbers(name: str, dtype: polars.DataType, rules: CellRules) -> polars.Expr:
@@ -45,5 +42,5 @@ def texts(column: polars.Series, use: Use, rules: CellRules) -> list[str | None]
         return [labels[number] for number in floats]
     cells = column.cast(polars.String).to_list()
     if isinstance(column.dtype, polars.Datetime):
-        cells = [None if cell is None else _MIDNIGHT.sub("", cell) for cell in cells]
+        cells = [None if cell is None else moment_text(cell) for cell in cells]
     return cleaned(cells, cleaner(rules, Use.LABELS in use, Use.TEXT in use))

@@ -3,7 +3,7 @@
 The cells become what a reader would have read from a file, so that both give the same bits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,14 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.new_data import Fitted, read_table
+from netc.runtime.data.cell_text import label_of, moment_text
+from netc.runtime.data.new_data import Fitted, read_table, source_of, uses_of_new
 from netc.runtime.data.npz import refuse_lengths
-from netc.runtime.data.partition import uses_of
 from netc.runtime.data.readers import reader_of
-from netc.runtime.data.request import WORDS
+from netc.runtime.data.request import Request, Use
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table, column_of
 
-IsText = Callable[[str], bool]  # whether the cells of a column are needed as texts
 _NAME = "data"  # of such a table in messages
 
 
@@ -31,23 +29,20 @@ def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], given: Sequence[
     Faults E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
     table.
     """
-    place = Span(Source(_NAME, ""), 0, 0)
+    place, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *given], fitted.spec
     if isinstance(data, str | Path):
-        path, own = Path(data), fitted.spec.source
-        reader = reader_of(path, own.reader)
-        source = SourceSpec(reader, str(path.absolute()), place, own.options if reader == own.reader else ())
-        return read_table(fitted, source, str(data), [*inputs, *given], lambda column: False)
-    uses = uses_of(fitted.spec, inputs)
-    columns = _columns(data, lambda column: bool(uses(column) & WORDS))
-    _refuse_fields(fitted, columns, [name for name in inputs if name not in given], place)
-    refuse_lengths({name: len(column) for name, column in columns.items()}, "columns", _NAME, place)
-    table = Table(_NAME, columns)
+        source = source_of(spec, Path(data).absolute(), reader_of(Path(data), spec.source.reader), place)
+        return read_table(fitted, source, str(data), names, lambda column: False)
+    marks = dict(spec.source.options).get("missing", ())
+    table = _table(data, Request(Path(_NAME), _NAME, place, uses_of_new(spec, names), {"missing": marks}))
+    _refuse_fields(fitted, table.names, [name for name in inputs if name not in given], place)
+    refuse_lengths({name: len(column) for name, column in table.columns.items()}, "columns", _NAME, place)
     if not len(table):
         fault("E0801", f"`{_NAME}` has no rows", place)
     return table
 
 
-def _refuse_fields(fitted: Fitted, columns: Mapping[str, Any], inputs: Sequence[str], place: Span) -> None:
+def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str], place: Span) -> None:
     """Faults E0702 if a name is that of a field, and the columns of that field are not there."""
     for name in inputs:
         needed = fitted.spec.fields[name].columns
@@ -57,44 +52,63 @@ def _refuse_fields(fitted: Fitted, columns: Mapping[str, Any], inputs: Sequence[
             fault("E0702", fact, place, hint=hint)
 
 
-def _columns(data: Any, is_text: IsText) -> dict[str, Any]:
-    """Columns by name of any kind of table."""
+def _table(data: Any, request: Request) -> Table:
+    """The needed columns of any kind of table."""
     if isinstance(data, Mapping):
-        return {str(name): _column(cells, is_text(str(name))) for name, cells in data.items()}
+        return _of_columns({str(name): cells for name, cells in data.items()}, request)
     if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
-        return {name: _column([row.get(name) for row in data], is_text(name)) for name in names}
+        return _of_columns({name: [row.get(name) for row in data] for name in names}, request)
     if hasattr(data, "iloc"):  # pandas, whose Arrow interface needs another package
-        return {str(name): _column(data[name], is_text(str(name))) for name in data.columns}
+        return _of_columns({str(name): data[name] for name in data.columns}, request)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
         import polars
 
+        from netc.runtime.data.parquet_reader import table_of_frame
+
         frame = polars.DataFrame(data) if hasattr(data, "__arrow_c_stream__") else polars.from_dataframe(data)
-        return {name: _column(frame[name], is_text(name)) for name in frame.columns}
+        return table_of_frame(request, frame.select(request.needed(frame.columns)), frame.columns)
     raise TypeError(
         "run.predict takes a path, a DataFrame, columns by name or a list of rows by name; "
         "run.program.predict takes prepared arrays by field"
     )
 
 
-def _column(cells: Any, is_text: bool) -> Array:
+def _of_columns(columns: Mapping[str, Any], request: Request) -> Table:
+    names = tuple(columns)
+    return Table(_NAME, {name: _column(name, columns[name], request) for name in request.needed(names)}, names=names)
+
+
+def _column(name: str, cells: Any, request: Request) -> Array:
     """A column as a reader of files gives it: numbers as an array, anything else as texts, None where one is missing.
 
-    With `is_text` numbers are texts, too, spelled as labels are.
+    Numbers that are needed as texts are spelled as labels.
     """
-    array = cells.to_numpy() if hasattr(cells, "to_numpy") else cells
+    if hasattr(cells, "__arrow_c_stream__") and not hasattr(cells, "iloc"):
+        import polars
+
+        from netc.runtime.data.parquet_reader import column_of_series, rules_of
+
+        return column_of_series(polars.Series(name, cells), request, rules_of(request))
+    array, is_text = cells.to_numpy() if hasattr(cells, "to_numpy") else cells, request.needs_text(name)
     if isinstance(array, np.ndarray):
         if array.dtype.kind in "iufb" and (array.ndim > 1 or not is_text):
             return array.astype(np.float64) if array.dtype.kind == "b" else array
-        array = _dates(array) if array.dtype.kind == "M" else array.tolist()
-    return column_of([_cell(value) for value in array], is_text)
+        array = _cells(array)
+    keeps_nan = Use.TEXT in request.uses(name)
+    return column_of([_cell(value) for value in array], is_text, request.options["missing"], keeps_nan)
 
 
-def _dates(array: Array) -> list[str | None]:
-    """Times as texts: 2004-07-15, or 2004-07-15T09:30:00 if one of them is not at midnight."""
-    present = array[~np.isnat(array)]
-    unit: Any = "D" if (present == present.astype("datetime64[D]")).all() else "s"
-    return [None if text == "NaT" else text for text in np.datetime_as_string(array, unit=unit).tolist()]
+def _cells(array: Array) -> list[Any]:
+    """The cells of a NumPy array as Python has them: times as texts, and small floats with their own digits."""
+    if array.dtype.kind == "M":
+        is_coarse = np.datetime_data(array.dtype)[0] in ("h", "m")
+        texts = np.datetime_as_string(array.astype("datetime64[s]") if is_coarse else array).tolist()
+        return [None if text == "NaT" else moment_text(text) for text in texts]
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8 and array.ndim == 1:
+        return [None if np.isnan(number) else label_of(number) for number in array]
+    cells: list[Any] = array.tolist()
+    return cells
 
 
 def _cell(value: Any) -> Any:
@@ -107,4 +121,4 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple | np.ndarray):
         return np.asarray(value).tolist()
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return moment_text(value.isoformat()) if isinstance(value, date) else str(value)

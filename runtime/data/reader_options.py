@@ -150,5 +150,7 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "json": {"missing": MISSING},
     "xlsx": {"sheet": Option(_sheet, 'sheet = "Sheet1"'), "missing": MISSING},
     "sql": {"missing": MISSING},
+    "parquet": {"missing": MISSING},
+    "arrow": {"missing": MISSING},
     "images": _IMAGES,
 }  # by reader

@@ -97,17 +97,18 @@ def _times(table: Table, name: str, described: SeriesSpec) -> Array:
     for rows in chunks_of(np.arange(len(table))):
         cells, location = column[rows], Location(table.name, (name,), table.numbers(rows), described.span)
         require_cells(cells, rows, table, name, described.span)
-        times[rows] = _seconds(cells, location) if described.has_dates else numbers(cells, location)
+        times[rows] = _seconds(cells, described.form, location) if described.has_dates else numbers(cells, location)
     return times
 
 
-def _seconds(cells: Array, location: Location) -> Array:
-    """Dates as seconds; those without a time zone are in UTC. Faults E0803 at the first cell that is no ISO date."""
+def _seconds(cells: Array, form: str, location: Location) -> Array:
+    """Dates as seconds; those without a time zone are in UTC. Faults E0803 at the first cell that is no such date."""
     seconds = np.empty(len(cells))
     for i, text in enumerate(map(str, cells)):
-        moment = moment_of(text.strip(), "")
+        moment = moment_of(text.strip(), form)
         if moment is None:
-            hint = "dates are such as 2024-05-31 or 2024-05-31 18:00; for numbers: every = 1"
-            fault("E0803", f'"{shown_cell(text)}" is no date', location.span, location.cell([i]), hint=hint)
+            hint = '2024-05-31 or 2024-05-31 18:00; others with format = "%d.%m.%Y"; for numbers: every = 1'
+            form_note = f' of the form "{form}"' if form else ""
+            fault("E0803", f'"{shown_cell(text)}" is no date{form_note}', location.span, location.cell([i]), hint=hint)
         seconds[i] = (moment - _START).total_seconds()
     return seconds

@@ -3,13 +3,16 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.data.constant_values import call_of, constant_value
+from netc.runtime.data.date_step import is_format
 from netc.runtime.data.declarations import Constants, SeriesSpec
 
 _EXAMPLE = 'series = by("store", time = "date", every = "1 day")'
+_SETTINGS = ("time", "every", "format")
 _UNITS = {  # in seconds
     "second": 1.0,
     "minute": 60.0,
@@ -34,25 +37,23 @@ def parse_series(node: syntax.Expression, constants: Constants) -> SeriesSpec:
         if not isinstance(column, str):
             fault("E0301", "`by` takes the name of a column in quotes", node.span, hint=_EXAMPLE)
         arguments = arguments[1:]
-    time, every, has_dates = _time(node, arguments, constants)
-    return SeriesSpec(column if isinstance(column, str) else None, time, every, has_dates, node.span)
+    order = _time(node, arguments, constants)
+    return replace(order, column=column if isinstance(column, str) else None)
 
 
-def _time(
-    node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants
-) -> tuple[str | None, float, bool]:
-    """Reads `time = "date", every = "1 day"`: the column, the usual difference of its cells, whether it has dates."""
+def _time(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> SeriesSpec:
+    """Reads `time = "date", every = "1 day"`: the column, the usual difference of its cells, how dates are written."""
     values: dict[str, syntax.Expression] = {}
     for argument in arguments:
         key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
-        if key not in ("time", "every") or key in values:
-            hint = nearest(key, ("time", "every")) or _EXAMPLE
+        if key not in _SETTINGS or key in values:
+            hint = nearest(key, _SETTINGS) or _EXAMPLE
             fact = f"`{key}` is given twice" if key in values else f"`series` has no argument `{key}`"
             fault("E0302", fact, argument.span, hint=hint)
         values[key] = argument.value
     if not values and call_of(node)[0] == "by":
-        return None, 0.0, False
-    if values.keys() != {"time", "every"}:
+        return SeriesSpec(span=node.span)
+    if not {"time", "every"} <= values.keys():
         fault("E0301", "`time` names a column, and `every` says how far its rows are apart", node.span, hint=_EXAMPLE)
     time = constant_value(values["time"], constants)
     if not isinstance(time, str):
@@ -63,7 +64,19 @@ def _time(
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
         hint = 'every = "15 minutes" for dates, every = 1 for numbers'
         fault("E0303", '`every` is a time such as "1 day", or a number above 0', values["every"].span, hint=hint)
-    return time, float(number), seconds is not None
+    form = _form(values["format"], constants) if "format" in values else ""
+    if form and seconds is None:
+        fault("E0303", "`format` is for dates", values["every"].span, hint='every = "15 minutes"')
+    return SeriesSpec(None, time, float(number), seconds is not None, node.span, form)
+
+
+def _form(node: syntax.Expression, constants: Constants) -> str:
+    """How dates are written. Faults E0303 if it is no format."""
+    form = constant_value(node, constants)
+    if not is_format(form):
+        fact = "`format` has the directives of strptime, in quotes"
+        fault("E0303", fact, node.span, hint='format = "%d.%m.%Y %H:%M"')
+    return str(form)
 
 
 def _seconds(text: str) -> float | None:

@@ -4,7 +4,7 @@ The files have the same columns by name, in any order. Messages name the file th
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +21,7 @@ from netc.runtime.data.request import Uses
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Column, StackedColumn, Table
 
+ReadSource = Callable[[SourceSpec, Path, Uses], Table]  # a source whose relative paths start from a folder
 _MOST_FILES = 10_000
 _PATTERN = "*?["
 

@@ -6,6 +6,7 @@ so that a table need not fit into memory.
 """
 
 from netc.runtime.data.bucket_step import BUCKET
+from netc.runtime.data.cycle_step import CYCLE
 from netc.runtime.data.data_step import DataStep
 from netc.runtime.data.date_step import DATE
 from netc.runtime.data.impute_step import IMPUTE
@@ -37,6 +38,7 @@ STEPS: dict[str, DataStep] = {
         NORMALIZE_UNICODE,
         NUMBER,
         DATE,
+        CYCLE,
         NGRAMS,
         WINDOW,
         NEXT,

@@ -9,11 +9,10 @@ from netc.dsl.diagnostics import fault, nearest_or_all
 from netc.dsl.files import opened
 from netc.dsl.quoting import cell
 from netc.runtime.available import require_at
-from netc.runtime.data.cell_text import CellRules
 from netc.runtime.data.content import content
 from netc.runtime.data.extras import require_package
 from netc.runtime.data.panics import quiet_panics
-from netc.runtime.data.parquet_reader import column_of_series
+from netc.runtime.data.parquet_reader import column_of_series, rules_of
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.request import Request
 from netc.runtime.data.row_numbers import RowNumbers
@@ -50,7 +49,7 @@ def read_xlsx(request: Request) -> Table:
             gaps.append(count)
         count += not blank
     frame = frame.filter([not blank for blank in is_blank])
-    rules = CellRules(tuple(request.options.get("missing", ())))
+    rules = rules_of(request)
     columns = {name: column_of_series(frame[name], request, rules) for name in request.needed(names)}
     return Table(shown, columns, RowNumbers.from_gaps(_FIRST_ROW, gaps), names=tuple(names))
 

@@ -1,33 +1,79 @@
-"""Measures the time of each kernel call of a training step, and compares it with the peak of the machine."""
+"""Measures the time of each kernel call of a training step, and compares it with the bound that the machine sets."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netc.compiler.analysis.cost import flops_of
+from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.index_tables import dims_of
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.ir.value import Value
+from netc.compiler.planning.locality import Locality
 from netc.compiler.program.tasks import Task
+from netc.compiler.targets.bounds import Bound, Bounds, Work
 from netc.compiler.targets.target import Timed
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.execution.fields import Fields
+from netc.runtime.execution.sequences import SequenceStep
+from netc.runtime.execution.step import Step
 from netc.runtime.program import Program
+
+_RUN = 0.004  # seconds of a run: long beside the time outside of its steps, and short beside a time slice
+_FEWEST_RUNS = 4  # if a step takes long
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kernel call: its task, and its seconds, floating-point operations and bytes in a step."""
+    """One kernel call: its task, its seconds in a step, its work, and the bound that this work has on the machine."""
 
     task: Task
     seconds: float
-    flops: int
-    nbytes: int
+    work: Work
+    bound: Bound
+
+    @property
+    def flops(self) -> int:
+        """The floating-point operations."""
+        return self.work.flops
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that are read or written, each once."""
+        return sum(self.work.nbytes.values())
+
+
+class Calls:
+    """Sums over several calls, `rows`."""
+
+    __slots__ = ()
+    rows: Sequence[Row]
+
+    @property
+    def flops(self) -> int:
+        """The floating-point operations of all calls."""
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that all calls move."""
+        return sum(row.nbytes for row in self.rows)
+
+    @property
+    def bound(self) -> Bound:
+        """The sum of the calls' bounds, with the name of that which takes most of it."""
+        seconds: dict[str, float] = {}
+        for row in self.rows:
+            seconds[row.bound.name] = seconds.get(row.bound.name, 0.0) + row.bound.seconds
+        return Bound(max(seconds, key=lambda name: seconds[name], default="compute"), sum(seconds.values()))
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Line(Calls):
     """The cost of one line of the file in a step; `rows` are the calls most of whose values belong to it."""
 
     number: int
@@ -38,11 +84,6 @@ class Line:
         """The time of all calls."""
         return sum(row.seconds for row in self.rows)
 
-    @property
-    def flops(self) -> int:
-        """The work of all calls."""
-        return sum(row.flops for row in self.rows)
-
 
 def line_of(task: Task) -> int:
     """The line that most values of a call come from."""
@@ -51,18 +92,18 @@ def line_of(task: Task) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Calls):
     """The calls of a step in order, and the `seconds` of the whole step.
 
     `waiting` is the part of it in which threads wait at barriers or have nothing to do; with the calls' seconds, which
-    are means over the threads, it adds up to `seconds`. `peak` is the FLOP/s of all threads together. `phase_of` says
+    are means over the threads, it adds up to `seconds`. `bounds` are those of all threads together. `phase_of` says
     whether a task belongs to the forward pass, the backward pass or the update.
     """
 
     rows: list[Row]
     seconds: float
     waiting: float
-    peak: float
+    bounds: Bounds
     threads: int
     phase_of: Callable[[Task], str]
 
@@ -87,43 +128,102 @@ def phase_of(graph: Graph) -> Callable[[Task], str]:
     return phase
 
 
-def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
+def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool = False) -> Profile:
     """Runs training steps over the fields for so many seconds and times each call. The program is trained by it.
 
-    Its target must be one that times calls.
+    Each call's time is its shortest in many short runs, when other processes have disturbed it least; the step's is
+    their sum. The program's target must be one that times calls. With `again`, the bounds of the machine are measured
+    in any case.
     """
     step = program.profiled(fields)
+    fastest = _fastest(program, step, fields, seconds)
+    executable = step.executable
+    assert isinstance(executable, Timed)
+    assert step.plan is not None
+    batch = min(program.batch, len(next(iter(fields.values()))))
+    bounds = executable.bounds(step.members, program.workers.run, again)
+    works = works_of(step, mean_sizes(step, fields, batch), bounds, fields)
+    rows = [
+        Row(task, spent, work, bounds.of(work))
+        for task, spent, work in zip(step.plan.tasks, fastest.calls, works, strict=True)
+    ]
+    whole = sum(fastest.calls) + fastest.waiting
+    return Profile(rows, whole, fastest.waiting, bounds, step.members, phase_of(step.graph))
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """The seconds of each call in a step, and those in which workers wait."""
+
+    calls: list[float]
+    waiting: float
+
+
+def _fastest(program: Program, step: Step, fields: Fields, seconds: float) -> _Times:
+    """Runs steps for so many seconds, in runs of some milliseconds. Returns the shortest times of a step."""
     count = len(next(iter(fields.values())))
     batch = min(program.batch, count)
-    chunk = count // batch * batch
     rng = np.random.default_rng(0)
-    program.run_step(
-        step, fields, rng.permutation(count)[:chunk], 0
-    )  # warms the caches: the first chunk reads everything from memory
-    executable = step.executable
-    assert isinstance(executable, Timed), "the target does not time calls"
-    executable.ticks[:] = 0
-    steps, inside, begin = 0, 0.0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        order = rng.permutation(count)[:chunk]
+
+    def run(steps: int) -> tuple[Array, float]:
+        """Runs some steps. Returns the ticks of each call and of everything, and the seconds of a tick."""
+        batches = -(-steps // (count // batch))
+        order = np.concatenate([rng.permutation(count)[: count // batch * batch] for _ in range(batches)])
+        executable = step.executable
+        if executable is not None:
+            assert isinstance(executable, Timed), "the target does not time calls"
+            executable.ticks[:] = 0
         start = time.perf_counter()
-        program.run_step(step, fields, order, 0)
-        inside += time.perf_counter() - start
-        steps += chunk // batch
-    ticks = executable.ticks.mean(axis=0)
-    tick = inside / ticks[-1]  # the time of a call outside of its steps is small beside a chunk of steps
+        program.run_step(step, fields, order[: steps * batch], 0)
+        spent = time.perf_counter() - start
+        assert isinstance(step.executable, Timed), "the target does not time calls"
+        ticks = step.executable.ticks.mean(axis=0)
+        return ticks, spent / ticks[-1]
+
+    run(1)  # plans a step with varying dimensions, and reads everything from memory
+    ticks, tick = run(2)
+    steps = max(int(_RUN / (ticks[-1] * tick / 2)), 1)
+    begin = time.perf_counter()
+    runs: list[tuple[Array, float]] = []
+    while len(runs) < _FEWEST_RUNS or time.perf_counter() - begin < seconds:
+        runs.append(run(steps))
+    tick = min(tick for _, tick in runs)  # a run also takes some time outside of its steps
+    times = np.array([ticks for ticks, _ in runs]) * (tick / steps)
+    calls = [float(spent) for spent in times[:, :-1].min(axis=0)]
+    return _Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()))
+
+
+def mean_sizes(step: Step, fields: Fields, batch: int) -> Sizes:
+    """The samples of a batch, and the mean rows of each varying dimension in one."""
+    dims = dims_of(step.graph.values())
+    if not dims:
+        return batch
+    varying = step.varying if isinstance(step, SequenceStep) else {}
+    lengths = {dim: field.lengths for name, dim in varying.items() if isinstance(field := fields.get(name), Ragged)}
+    count = len(next(iter(fields.values())))
+    rows = {dim: round(float(lengths_of(dim, lengths, count).mean()) * batch) for dim in dims}
+    return {BATCH: batch, **rows}
+
+
+def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[Work]:
+    """Returns the work of each task of a step in the order of its plan, with the bytes where the machine keeps them."""
     assert step.plan is not None
-    rows, counted = [], set[Value]()
-    for task, spent in zip(step.plan.tasks, ticks[:-1], strict=True):
-        work = sum(flops_of(value, batch) for value in task.values if value not in counted)
+    data = {name: _nbytes(field) for name, field in fields.items()}
+    works, counted = [], set[Value]()
+    for task, work in zip(step.plan.tasks, Locality(step.plan, sizes, step.members, data).works(bounds), strict=True):
+        turns = sizes if task.walk is None else size_of(task.walk.dim, sizes)  # the rows of all steps of a scan
+        flops = sum(flops_of(value, turns) for value in task.values if value not in counted)
         counted.update(task.values)  # a sum in shards is two tasks of the same values
-        rows.append(Row(task, spent * tick / steps, work, _touched(task, batch)))
-    waiting = (ticks[-1] - ticks[:-1].sum()) * tick / steps
-    peak = executable.peak_flops(program.model.train.precision, step.members, program.workers.run)
-    return Profile(rows, inside / steps, waiting, peak, step.members, phase_of(step.graph))
+        works.append(replace(work, flops=flops, dtype=_dtype(task)))
+    return works
 
 
-def _touched(task: Task, batch: int) -> int:
-    """The bytes of the buffers that a task reads or writes, each counted once, as if no cache held any of them."""
-    buffers = {pointer.buffer for pointer in task.pointers if pointer.buffer.kind not in ("order", "scratch")}
-    return sum(buffer.type.nbytes(batch) for buffer in buffers)
+def _dtype(task: Task) -> str:
+    """The element type that a task computes in: that of its first float, or f32."""
+    return next((value.type.dtype for value in task.values if value.type.is_float), "f32")
+
+
+def _nbytes(field: Field) -> int:
+    """The bytes of a field of all samples."""
+    array = field.rows if isinstance(field, Ragged) else field.array if isinstance(field, Bytes) else field
+    return int(np.asarray(array).nbytes)

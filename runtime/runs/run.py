@@ -52,7 +52,7 @@ from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
 from netc.runtime.runs.run_info import RunInfo, States, check_states, digest, encoded
-from netc.runtime.target_outputs import output_facts
+from netc.runtime.target_outputs import in_words_of, output_facts
 
 if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
@@ -188,13 +188,14 @@ class Run:
         return class_labels(self.spec.fields[name], self.states[name], classes)
 
     def facts_of(self, outputs: Sequence[str]) -> OutputFacts:
-        """The facts about these outputs, without the probability of a float target whose two classes the data does
-        not name.
+        """The facts about these outputs, with the names that the data has for the entries of a target.
+
+        Without the probability of a float target whose two classes the data does not name.
         """
         facts = output_facts(self.model, outputs)
-        labels = {name: labels_of(self.spec.fields[name], self.states[name]) for name in self.model.targets}
-        kept = [entry for entry in facts.distributions if not entry.is_binary or len(labels[entry.target]) == 2]
-        return replace(facts, distributions=kept)
+        fields, states = self.spec.fields, self.states
+        named = (in_words_of(entry, fields[entry.target], states[entry.target]) for entry in facts.distributions)
+        return replace(facts, distributions=[entry for entry in named if entry is not None])
 
     def save_best(self) -> None:
         """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""
@@ -266,6 +267,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceReco
         classes=dict(model.counted),
         columns={name: field.columns for name, field in run.spec.fields.items()},
         pictures=run.spec.pictures,
+        dialect=run.spec.dialect,
         plugins=list(plugins.loaded()),
         from_arrays=model.data is None,
         division=DIVISION,
@@ -337,7 +339,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
 
 
 def _spec_of(model: Model, info: RunInfo) -> DataSpec:
-    """The data block of a run, with the columns and the shape of pictures that it was trained on."""
+    """The data block of a run, with the columns, the shape of pictures and the dialect that it was trained on."""
     if model.data is None:
         return array_spec(model)
     spec = parse_data(model)
@@ -345,7 +347,7 @@ def _spec_of(model: Model, info: RunInfo) -> DataSpec:
         name: replace(field, columns=info.columns[name], is_rest=False) if name in info.columns else field
         for name, field in spec.fields.items()
     }
-    return replace(spec, fields=fields, pictures=info.pictures)
+    return replace(spec, fields=fields, pictures=info.pictures, dialect=info.dialect)
 
 
 def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:

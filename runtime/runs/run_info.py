@@ -24,7 +24,8 @@ class RunInfo(msgspec.Struct, kw_only=True):
     """All that a run depends on, besides the text of its model, its fitted steps and its parameters.
 
     `columns` are the names of the columns of each field of the data; a run of an earlier version has none. `pictures`
-    is the height, the width and the channels of its pictures. `hashes` are the SHA-256 of files by name, two while one
+    is the height, the width and the channels of its pictures, `dialect` the delimiter, the decimal mark and the mark
+    between thousands of its csv. `hashes` are the SHA-256 of files by name, two while one
     text replaces another; `hash` is that of the rest of run.json.
     """
 
@@ -38,6 +39,7 @@ class RunInfo(msgspec.Struct, kw_only=True):
     hashes: dict[str, list[str]]
     columns: dict[str, tuple[str, ...]] = {}
     pictures: tuple[int, int, int] | None = None
+    dialect: tuple[str, str, str] | None = None
     plugins: list[str] = []  # the modules that a command named
     from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
     division: int = 1  # the version of the rules by which rows were divided (DIVISION)

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-import numpy as np
-
 from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.number_step import MARKS, NumberForm
 
@@ -116,12 +114,3 @@ def date_formats(cells: Sequence[str]) -> tuple[str, ...]:
 def _is_date(cell: str, form: str) -> bool:
     moment: datetime | None = moment_of(cell, form)
     return moment is not None and _FIRST <= moment.year <= _LAST
-
-
-def are_equally_spaced(moments: Sequence[datetime | None]) -> bool:
-    """Whether moments in time follow each other in order, by distances that are equal within a tenth.
-
-    Months and years differ by some days.
-    """
-    seconds = np.diff(np.array(moments, "datetime64[s]").astype(np.int64))
-    return len(seconds) > 1 and bool(seconds.min() > 0) and bool(seconds.max() <= 1.11 * np.median(seconds))

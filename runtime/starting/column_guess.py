@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -17,14 +18,14 @@ from netc.runtime.data.cells import is_missing, natural, texts_of
 from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.number_step import NumberForm
 from netc.runtime.data.stored import Array
-from netc.runtime.starting.cell_forms import are_equally_spaced, are_numbers, date_formats, is_mark, number_example
+from netc.runtime.starting.cell_forms import are_numbers, date_formats, is_mark, number_example
 
 _MOST_CLASSES, _MOST_CATEGORIES = 50, 100
 _MOST_NUMBER_CLASSES = 20
 _RARE = 5  # rows: a category with fewer has no place of its own
 _MOSTLY = 0.95  # a column with a larger share of missing cells is left out
 _WORDS = 3  # words on average make a text
-_SKEW = 2.0  # the skewness from which a positive target is learned as its logarithm
+_SKEW = 1.0  # the skewness from which a positive target is learned as its logarithm
 _ID = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|nr|no|number|index|idx)$|^unnamed", re.IGNORECASE)
 _ID_AT_END = re.compile(r"[a-z](Id|ID)$")
 
@@ -38,7 +39,9 @@ class Guess:
     - `labels` are the distinct cells of a class or category with their counts; `rare` is the number of rows below
       which a category has no place of its own, 0 if all have one.
     - `steps` clean and convert the cells before anything else, such as `number("12 %")`.
-    - `is_skewed` numbers are positive and have a long tail; `is_regular` dates follow each other at equal distances.
+    - `is_skewed` numbers are positive and have a long tail.
+    - `form` is how dates are written, as `moment_of` takes it, or an example of numbers, as the step `number` does.
+    - `cycles` are those in which dates may repeat something.
     - `note` says why a column is useless, or what is doubtful about the guess.
     """
 
@@ -51,7 +54,8 @@ class Guess:
     steps: tuple[str, ...] = ()
     rare: int = 0
     is_skewed: bool = False
-    is_regular: bool = False
+    form: str = ""
+    cycles: tuple[str, ...] = ()
     note: str = ""
     marks: tuple[str, ...] = ()
 
@@ -99,8 +103,8 @@ def _guess(name: str, texts: Sequence[str], counts: Counter[str], is_target: boo
     if formats and not is_target:
         step = f"date({net_string(formats[0])})" if formats[0] else "date"
         other = f"; {formats[1]} would fit too" if len(formats) > 1 and formats[0] else ""
-        moments = [moment_of(text.strip(), formats[0]) for text in texts]
-        return Guess(name, "date", empty, steps=(step,), note=other, is_regular=are_equally_spaced(moments))
+        moments = [moment for text in distinct if (moment := moment_of(text, formats[0])) is not None]
+        return Guess(name, "date", empty, steps=(step,), note=other, form=formats[0], cycles=_cycles(moments))
     values = np.array([float(text) for text in texts]) if are_numbers(distinct) else None
     example = None if values is not None else number_example(distinct)
     if is_target:
@@ -110,8 +114,22 @@ def _guess(name: str, texts: Sequence[str], counts: Counter[str], is_target: boo
             return Guess(name, "id", empty, note="it is a different whole number in every row: an id")
         return Guess(name, "number", empty)
     if example is not None:
-        return Guess(name, "number", empty, steps=(f"number({net_string(example)})",))
+        return Guess(name, "number", empty, steps=(f"number({net_string(example)})",), form=example)
     return _words(name, texts, empty)
+
+
+def _cycles(moments: Sequence[datetime]) -> tuple[str, ...]:
+    """The cycles that moments go through more than once: the year, the week, the day.
+
+    Months or years alone, which stand for their first day, have no week.
+    """
+    days = (max(moments) - min(moments)).days
+    cycles = ["year"] if days > 366 else []
+    if days > 14 and len({moment.weekday() for moment in moments}) > 1 and any(moment.day > 1 for moment in moments):
+        cycles.append("week")
+    if days > 1 and len({moment.hour for moment in moments}) > 1:
+        cycles.append("day")
+    return tuple(cycles)
 
 
 def _is_id(name: str, values: Array) -> bool:
@@ -131,14 +149,17 @@ def _target(
     most = _MOST_NUMBER_CLASSES if is_number else _MOST_CLASSES
     if example is None and is_whole and len(labels) <= most and len(texts) >= _RARE * len(labels):
         return Guess(name, "class", empty, labels)
-    if example is not None:
-        form = NumberForm.of(example)
-        assert form is not None, "it is the form of these cells"
-        values = np.array([form.value(text) for text in texts], np.float64)
-    if values is None:
+    if not is_number:
         return Guess(name, "text", empty)
     steps = () if example is None else (f"number({net_string(example)})",)
-    return Guess(name, "number", empty, steps=steps, is_skewed=_is_skewed(values))
+    guess = Guess(name, "number", empty, steps=steps, form=example or "")
+    return replace(guess, is_skewed=_is_skewed(numbers_of(guess, texts)))
+
+
+def numbers_of(guess: Guess, texts: Sequence[str]) -> Array:
+    """The numbers of the cells of a column that was taken for numbers, none of which is missing."""
+    form = NumberForm.of(guess.form) if guess.form else None
+    return np.array([float(text) if form is None else form.value(text) for text in texts], np.float64)
 
 
 def _is_skewed(values: Array) -> bool:

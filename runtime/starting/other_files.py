@@ -1,18 +1,16 @@
-"""Writes first `.net` files for data that is no table of single cells: pictures, a text, a series."""
+"""Writes first `.net` files for data that is no table: pictures, a text."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.quoting import cell, net_name, net_string
+from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
-from netc.runtime.starting.table_file import Columns, Field, source_lines
 
 _SIDE = 64  # pixels: larger pictures are scaled down to it
 _SMALLEST = 16  # pixels: a smaller picture is pooled once only
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _LOOKED_AT = 200  # pictures whose size is compared
-_WINDOW = 24  # steps of a series that a prediction reads
 
 
 def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
@@ -49,7 +47,7 @@ def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
         "  loss cross_entropy(logits, label)",
         "  metric accuracy(logits, label)",
         "}\n",
-        *_train(batch=16, epochs=20),
+        *train_lines(batch=16, epochs=20),
     ]
     return lines, f"from {len(files):,} pictures of {len(classes)} classes"
 
@@ -89,46 +87,12 @@ def prose_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
         "  loss cross_entropy(logits, following)",
         "  metric accuracy(logits, following)",
         "}\n",
-        *_train(batch=32, epochs=20, extra="  clip_norm = 1"),
+        *train_lines(batch=32, epochs=20, extra="  clip_norm = 1"),
     ]
     return lines, "which character comes next in a text"
 
 
-def series_file(columns: Columns) -> Callable[[Columns, Sequence[Field]], Iterator[str]] | None:
-    """Returns what writes the lines for a series: a column of dates with equal distances, and one of numbers.
-
-    None for any other table, and for a series that is shorter than some windows.
-    """
-    inputs = [guess for guess in columns.guesses if guess is not columns.goal and guess.name not in columns.left_out]
-    is_series = len(inputs) == 1 and inputs[0].kind == "date" and inputs[0].is_regular and columns.goal.kind == "number"
-    if not is_series or columns.goal.missing or columns.rows < 10 * _WINDOW:
-        return None
-    return _series
-
-
-def _series(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
-    quoted = net_string(columns.goal.name)
-    name = net_name(columns.goal.name, {"before", "hidden", "estimate", "source", "split"}, "value")
-    steps = "".join(f" -> {step}" for step in columns.goal.steps)
-    yield "data {"
-    yield from source_lines(columns)
-    yield f"  # the rows are a series: the {_WINDOW} values before predict the next one"
-    yield f"  before = column({quoted}){steps} -> standardize -> window({_WINDOW}, 1)"
-    yield f"  {name} = column({quoted}){steps} -> standardize -> window({_WINDOW}, 1) -> next(1)"
-    yield "  split = ordered(train = 0.7, valid = 0.1, test = 0.2)"
-    yield "}\n"
-    yield "model {"
-    yield f"  input before: float[{_WINDOW}]"
-    yield f"  target {name}: float\n"
-    yield "  hidden = before -> unsqueeze -> gru(32) -> last"
-    yield "  estimate = (hidden -> dense(1) -> squeeze) + before[-1]\n"
-    yield "  output prediction = estimate"
-    yield f"  loss mse(estimate, {name})"
-    yield f"  metric rmse(estimate, {name})"
-    yield "}\n"
-    yield from _train(batch=16, epochs=40)
-
-
-def _train(batch: int, epochs: int, extra: str = "") -> list[str]:
+def train_lines(batch: int, epochs: int, extra: str = "") -> list[str]:
+    """The lines of the train block. `extra` is one more of its lines."""
     lines = ["train {", "  optimizer = adamw(lr = 0.003, decay = 0.05)", f"  batch = {batch}", f"  epochs = {epochs}"]
     return [*lines, "  schedule = cosine()", *([extra] if extra else []), "  keep = best(valid.loss)", "}"]

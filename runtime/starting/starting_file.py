@@ -4,36 +4,34 @@ A column that the trial finds unusable is left out, and the rest is tried again.
 says what to do.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.files import real
-from netc.dsl.literals import TEXT
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
+from netc.runtime.data.cells import texts_of
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
-from netc.runtime.data.request import Use, every
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.table import Table
-from netc.runtime.starting.column_guess import Guess, guess_column
-from netc.runtime.starting.kind_of_data import options_named, source_named
-from netc.runtime.starting.other_files import images_file, prose_file, series_file
+from netc.runtime.starting.column_guess import Guess, guess_column, numbers_of
+from netc.runtime.starting.kind_of_data import source_named
+from netc.runtime.starting.other_files import images_file, prose_file
+from netc.runtime.starting.series_guess import guess_series
+from netc.runtime.starting.series_lines import is_series_file, series_file
 from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
+from netc.runtime.starting.table_reading import Tables, options_of, table_with
 from netc.runtime.starting.trial import places_of, try_training
 
+Write = Callable[[Columns, Sequence[Field]], Iterator[str]]  # the lines below the comments at the top
 _FEWEST_ROWS = 10
 _MOST_TRIALS = 10
 _LEFT_OUT = ("id", "unique", "useless")
 _AT_LAST = {"id": "number", "unique": "text"}  # what columns are taken for if there are no others
-_LIKE_DATA = "W0821"  # the header looks like the rows below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +107,9 @@ def starting_file(
 
 
 def _table_start(request: Request, tries: bool) -> Start:
-    columns = _columns(request)
-    write: Callable[[Columns, Sequence[Field]], Any] = series_file(columns) or data_and_model
+    tables = Tables()
+    columns = _columns(request, tables)
+    write: Write = series_file if is_series_file(columns) else data_and_model
     for _ in range(_MOST_TRIALS):
         if all(guess is columns.goal or guess.name in columns.left_out for guess in columns.guesses):
             fact = f"`{request.shown}` has no column beside `{cell(columns.goal.name)}` that a network could learn from"
@@ -122,22 +121,26 @@ def _table_start(request: Request, tries: bool) -> Start:
         source = request.source(list(write(columns, fields)), note)
         try:
             if not columns.places:
-                columns = replace(columns, places=places_of(source, label) or {"": 0})
+                columns = replace(columns, places=places_of(source, label, tables.read) or {"": 0})
                 continue
             if tries:
-                try_training(source)
+                try_training(source, tables.read)
         except Fault as wrong:
-            columns = _without_faulty(columns, fields, source, wrong)
+            last = wrong
+            if write is series_file:
+                write, columns = data_and_model, replace(columns, series=None)
+            else:
+                columns = _without_faulty(columns, fields, source, wrong)
             continue
-        break
-    return Start(source.text, tuple(columns.left_out.items()))
+        return Start(source.text, tuple(columns.left_out.items()))
+    raise last
 
 
-def _columns(request: Request) -> Columns:
+def _columns(request: Request, tables: Tables) -> Columns:
     """Reads the table and guesses its columns, again if marks of missing values are found and the reader takes them."""
     span, reader = request.span, request.data.reader
-    options, doubts = _options(request)
-    table = _read(request, options)
+    options, doubts = options_of(request.data, request.target, tables)
+    table = table_with(request.data, options, tables)
     target = request.target or list(table.columns)[-1]
     table.column(target, span)
     if len(table) < _FEWEST_ROWS:
@@ -147,7 +150,7 @@ def _columns(request: Request) -> Columns:
     marks = sorted({mark.strip() for guess in guesses for mark in guess.marks})
     if marks and "missing" in OPTIONS.get(reader, {}):
         options["missing"] = (*options.get("missing", ()), *marks)
-        table = _read(request, options)
+        table = table_with(request.data, options, tables)
         guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     goal = next(guess for guess in guesses if guess.name == target)
     _check_target(goal, request.shown, span)
@@ -161,54 +164,11 @@ def _columns(request: Request) -> Columns:
             left_out[name] = f"no `.net` text can name it, {why}"
     paths = [request.path(path) for path in (request.data.path, *request.data.others)]
     source = source_of(reader, paths, {**dict(table.options), **options})
-    return Columns(source, guesses, goal, len(table), left_out, doubts=doubts)
-
-
-_OPTION = rf"\w+ = (?:{TEXT}|true|false)"
-_ALTERNATIVES = re.compile(rf"{_OPTION}(?: or {_OPTION})*")
-
-
-def _options(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The options of the source, those that its reader needs and does not find itself, and what is doubtful about
-    these.
-
-    The hints of the reader's refusals name them. Of several alternatives it is the one that gives the most
-    columns, or the first.
-    """
-    reader, options = request.data.reader, dict(request.data.options)
-    doubts: list[str] = []
-    while True:
-        try:
-            table = _read(request, options)
-        except Fault as refusal:
-            diagnostic = refusal.diagnostics[0]
-            named = _ALTERNATIVES.match(diagnostic.hint or "")
-            if named is None or reader not in OPTIONS:
-                raise
-            chosen = max(re.findall(_OPTION, named[0]), key=lambda text: _width(request, options, text))
-            added = options_named(reader, chosen)
-            if not set(added) - set(options):
-                raise
-            options.update(added)
-            doubts.append(f"{chosen} is a guess: {diagnostic.title}; {diagnostic.hint}")
-            continue
-        warning = next((warning for warning in table.warnings if warning.code == _LIKE_DATA), None)
-        if warning is None or request.target in table.columns:
-            return options, tuple(doubts)
-        options["header"] = False
-        doubts.append(f"header = false is a guess: {warning.title}; {warning.hint}")
-
-
-def _width(request: Request, options: Mapping[str, Any], option: str) -> int:
-    """The number of columns of the table with one more option; 0 if it cannot be read."""
-    try:
-        return len(_read(request, {**options, **options_named(request.data.reader, option)}).columns)
-    except Fault:
-        return 0
-
-
-def _read(request: Request, options: Mapping[str, Any]) -> Table:
-    return read_source(replace(request.data, options=tuple(options.items())), Path(), every(Use.LABELS))
+    used = [guess for guess in guesses if guess.name not in left_out]
+    is_number = goal.kind == "number" and not goal.missing
+    values = numbers_of(goal, texts_of(table.column(target, span)[:])) if is_number else None
+    series = guess_series(used, goal, values, lambda name: table.column(name, span)[:])
+    return Columns(source, guesses, goal, len(table), left_out, doubts=doubts, series=series)
 
 
 def _check_target(goal: Guess, data: str, span: Span) -> None:

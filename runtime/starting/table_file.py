@@ -10,6 +10,7 @@ from typing import Any
 from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.runtime.data.sql_reader import SCHEMES
 from netc.runtime.starting.column_guess import Guess
+from netc.runtime.starting.series_guess import SeriesGuess
 
 _WIDEST = 80  # characters of a label
 _FEW = 1700  # rows: with fewer a network soon knows them by heart
@@ -43,7 +44,7 @@ class Columns:
 
     `places` are the numbers of classes or places that fields have in the training part, by field; a field that it
     lacks has as many as the whole table. `left_out` says why columns are not used, and `doubts`
-    what is doubtful about the source.
+    what is doubtful about the source. `series` says how rows follow one another, if they do.
     """
 
     source: str
@@ -53,6 +54,7 @@ class Columns:
     left_out: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    series: SeriesGuess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,13 @@ def source_lines(columns: Columns) -> Iterator[str]:
     yield f"  source = {columns.source}"
 
 
+def series_line(series: SeriesGuess) -> str:
+    """The setting `series` of a data block."""
+    time = f"time = {net_string(series.time.name)}, every = {series.every}"
+    time += f", format = {net_string(series.time.form)}" if series.time.form and series.time.kind == "date" else ""
+    return f"series = ({time})" if series.column is None else f"series = by({net_string(series.column.name)}, {time})"
+
+
 def fields_of(columns: Columns) -> list[Field]:
     """The fields of the data block: the inputs, and the target last."""
     names = {*_TAKEN, *_HARD}
@@ -107,6 +116,8 @@ def fields_of(columns: Columns) -> list[Field]:
             continue
         word = _word(guess.name, names)
         inputs.append(_input(guess, word, columns.places.get(word)))
+        if guess.cycles:
+            inputs.append(_cycles(guess, _word(f"{guess.name} cycle", names)))
     return [*inputs, _target(columns.goal, goal, columns.places.get(goal))]
 
 
@@ -118,10 +129,22 @@ def data_and_model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
         yield from (f"  {line}" for line in entry.lines)
     for name, why in columns.left_out.items():
         yield f"  # `{net_comment(name)}` is left out: {net_comment(why)}"
-    yield "  split = (train = 0.7, valid = 0.1, test = 0.2)"
+    yield from _split_lines(columns)
     yield "}\n"
     yield from _model(columns, fields)
     yield from _train(columns.rows)
+
+
+def _split_lines(columns: Columns) -> Iterator[str]:
+    """The split: at random, but a number that resembles the one before is predicted for later times than trained on."""
+    series = columns.series
+    if series is None or not series.is_target or columns.goal.missing:
+        yield "  split = (train = 0.7, valid = 0.1, test = 0.2)"
+        return
+    yield f"  # `{net_comment(columns.goal.name)}` resembles the one before, so it is tested on the latest rows"
+    if not series.in_order:
+        yield f"  {series_line(series)}"
+    yield "  split = ordered(train = 0.7, valid = 0.1, test = 0.2)"
 
 
 def _word(column: str, names: set[str]) -> str:
@@ -190,6 +213,18 @@ def _input(guess: Guess, word: str, places: int | None) -> Field:
     return Field(
         word, columns, (f"{word} = field({quoted}){step}  # an array a row",), f"float[{shape}]", len(guess.shape) > 1
     )
+
+
+def _cycles(guess: Guess, word: str) -> Field:
+    """The field `word` of where a date lies in the cycles that it goes through."""
+    steps = "".join(f" -> {step}" for step in (*guess.steps, *(["impute(median)"] if guess.missing else [])))
+    shown = [f"the {cycle}" for cycle in guess.cycles]
+    listed = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
+    lines = (
+        f"# where the date lies in {listed}: a sine and a cosine of each",
+        f"{word} = column({net_string(guess.name)}){steps} -> cycle({', '.join(guess.cycles)})",
+    )
+    return Field(word, (guess.name,), lines, f"float[{2 * len(guess.cycles)}]")
 
 
 def _target(goal: Guess, word: str, places: int | None) -> Field:

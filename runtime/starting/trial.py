@@ -15,6 +15,7 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.partition import read_parts
 from netc.runtime.data.pipeline import fit_steps, labels_of
+from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.spec import parse_block, parse_data
 from netc.runtime.data.steps import STEPS
 from netc.runtime.program import Program
@@ -22,14 +23,14 @@ from netc.runtime.program import Program
 _STEPS = 2
 
 
-def places_of(source: Source, label: str | None) -> dict[str, int]:
+def places_of(source: Source, label: str | None, read: ReadSource) -> dict[str, int]:
     """The number of classes or places that each field of the data block has in the training part, by field.
 
-    `label` is the field whose classes the split distributes evenly.
+    `label` is the field whose classes the split distributes evenly, `read` reads the source.
     """
     data = next(item for item in parse(source).items if isinstance(item, syntax.Data))
     spec = parse_block(source, data, {})
-    training = read_parts(spec, source, label)["train"]
+    training = read_parts(spec, source, label, read)["train"]
     places: dict[str, int] = {}
     for name, field in spec.fields.items():
         step = STEPS[field.steps[-1].name] if field.steps else None
@@ -40,11 +41,14 @@ def places_of(source: Source, label: str | None) -> dict[str, int]:
     return {name: count for name, count in places.items() if count}
 
 
-def try_training(source: Source) -> None:
-    """Loads the data and runs two training steps. Faults E1002 if a loss is not a number, and what loading raises."""
+def try_training(source: Source, read: ReadSource = read_source) -> None:
+    """Loads the data, by `read`, and runs two training steps.
+
+    Faults E1002 if a loss is not a number, and what loading raises.
+    """
     file = parse(source)
     model = elaborate(file, class_count=class_counter(file))
-    dataset = load(model, parse_data(model))
+    dataset = load(model, parse_data(model), read=read)
     fields = dataset.training(model.train.seed, 1)
     program = Program(model)
     program.fit(fields)

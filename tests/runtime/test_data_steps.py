@@ -1,5 +1,6 @@
 """The steps of a field one by one: what each learns, gives and undoes, and what becomes of missing and unseen cells."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -133,6 +134,35 @@ def test_dates_in_a_declared_form(tmp_path: Path) -> None:
         if form != "%d.%m.":
             with pytest.raises(netc.Fault, match="`date` takes a format"):
                 years(tmp_path, ["1"], f'date("{form}")')
+
+
+def test_dates_on_their_circles(tmp_path: Path) -> None:
+    """Sine and cosine of the part of the year, the week and the day that has passed, by Python's calendar."""
+    draw = np.random.default_rng(4)
+    start = datetime.datetime(1899, 12, 31)
+    moments = [start + datetime.timedelta(seconds=int(s)) for s in draw.integers(0, 200 * 365 * 86_400, 60)]
+    moments += [
+        datetime.datetime(2004, 12, 31, 23, 59, 59),
+        datetime.datetime(1970, 1, 1),
+        datetime.datetime(2001, 1, 1),
+    ]
+    expected = []
+    for moment in moments:
+        midnight = moment.replace(hour=0, minute=0, second=0)
+        day = (moment - midnight) / datetime.timedelta(days=1)
+        new_year, next_year = datetime.datetime(moment.year, 1, 1), datetime.datetime(moment.year + 1, 1, 1)
+        phases = ((moment.weekday() + day) / 7, day, (moment - new_year) / (next_year - new_year))
+        expected.append([wave(2 * np.pi * phase) for phase in phases for wave in (np.sin, np.cos)])
+    cells = [moment.isoformat() for moment in moments]
+    data = loaded(tmp_path, column(cells), 'column("x") -> date -> cycle(week, day, year)', "float[6]")
+    np.testing.assert_allclose(data.parts["train"]["x"], np.float32(expected), atol=2e-6)
+    for steps, message in (
+        ("date -> cycle(month)", "`cycle` takes year, week and day|month"),
+        ("date -> cycle(week, week)", "`cycle` takes year, week and day, each once at most"),
+        ("cycle(year)", "is no year"),
+    ):
+        with pytest.raises(netc.Fault, match=message):
+            loaded(tmp_path, column(["20000", "3"]), f'column("x") -> {steps}', "float[2]")
 
 
 def test_a_run_that_had_no_time_of_day_keeps_its_dates() -> None:

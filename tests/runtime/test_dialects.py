@@ -149,6 +149,8 @@ def test_an_encoding_is_declared(tmp_path: Path) -> None:
         (b"a;b\n1,5;x\n1.500;y\n", "row 3, column `a`: `1.500`", 'thousands = "."'),
         (b"a,b\n1,x\n2\n", "row 3 has 1 cells, the header has 2", ""),
         (b"a,b\n\n1,x\n\n2,3,4\n", "row 5 has 3 cells", ""),
+        (b"# pump 3, hall B\n# UTC\na,b\n1,x\n", "row 2 has 1 cells, the header has 2", 'comment = "#" leaves out'),
+        (b"a;b\n1;x\n% pause\n2;y\n", "row 3 has 1 cells, the header has 2", 'comment = "%" leaves out'),
         (b'a,b\n1,"x\n', "row 2", 'quote = ""'),
         (b'a,b\n1,"x"y\n', "text follows a closing quote", 'quote = ""'),
         (b"1,1\n2,3\n", "two columns `1`", "header = false"),

@@ -242,7 +242,9 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
         "at": [f"2024-03-{1 + int(row[1]) // 24:02} {int(row[1]) % 24:02}:00" for row in shuffled],
         "n": [row[1] for row in shuffled],
     }
-    for time in ('time = "at", every = "1 hour"', 'time = "n", every = 1', 'time = "at", every = "60 minutes"'):
+    columns["local"] = [f"{int(at[8:10])}.3.24 {at[11:]}" for at in columns["at"]]
+    times = ('time = "at", every = "1 hour"', 'time = "n", every = 1', 'time = "at", every = "60 minutes"')
+    for time in (*times, 'time = "local", every = "1 hour", format = "%d.%m.%y %H:%M"'):
         setting = f'  series = by("store", {time})\n'
         both = series(tmp_path, columns, setting + "  split = ordered(train = 0.7, test = 0.3)")
         for part in both.values():
@@ -260,6 +262,20 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
         assert sorted(window for part in whole.values() for window in part) == sorted(expected(rows, 1))
         folds = series(tmp_path, columns, setting + "  split = folds(3)")
         assert not {v for w in folds["train"] for v in w} & {v for w in folds["valid"] for v in w}
+
+
+def test_an_ordered_split_of_rows_divides_each_series(tmp_path: Path) -> None:
+    """Without windows too: the rows of each series that are latest in time are tested, in whichever order they are."""
+    draw = np.random.default_rng(5)
+    order = draw.permutation(60)
+    columns = {"store": [("a", "b", "c")[i % 3] for i in order], "n": [int(i // 3) for i in order]}
+    setting = 'ordered(train = 0.7, test = 0.3)\n  series = by("store", time = "n", every = 1)'
+    parts = parts_of(tmp_path, columns, setting)
+    for store in "abc":
+        times = {
+            part: [columns["n"][row] for row in rows if columns["store"][row] == store] for part, rows in parts.items()
+        }
+        assert (sorted(times["train"]), sorted(times["test"])) == (list(range(14)), list(range(14, 20)))
 
 
 def test_a_split_by_groups_cuts_each_group_alone(tmp_path: Path) -> None:

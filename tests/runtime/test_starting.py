@@ -20,9 +20,11 @@ from netc.dsl.source import NOWHERE, Source
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.number_step import NumberForm
+from netc.runtime.data.sources import read_source
 from netc.runtime.data.spec import parse_data
 from netc.runtime.program import Program
 from netc.runtime.starting import starting_file as starting
+from netc.runtime.starting import table_reading
 from netc.runtime.starting.cell_forms import date_formats, number_example
 from netc.runtime.starting.column_guess import Guess, guess_column
 from netc.runtime.starting.starting_file import Start, starting_file
@@ -329,6 +331,98 @@ def test_a_series(tmp_path: Path) -> None:
     assert "window" not in start.text
 
 
+def of_sites(form: str = "%Y-%m-%d %H:%M") -> dict[str, list[Any]]:
+    """The load of three sites in each of 120 hours, in no order."""
+    draw = random.Random(SEED)
+    rows = [(site, hour) for site in ("mill", "office", "shop") for hour in range(120)]
+    draw.shuffle(rows)
+    start = datetime.datetime(2024, 2, 27)
+    return {
+        "at": [(start + datetime.timedelta(hours=hour)).strftime(form) for _, hour in rows],
+        "site": [site for site, _ in rows],
+        "load": [f"{len(site) + np.sin(hour / 24 * 2 * np.pi) + draw.gauss(0, 0.1):.3f}" for site, hour in rows],
+    }
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M"])
+def test_a_series_for_each_site(form: str, tmp_path: Path) -> None:
+    """Windows of each site by itself, in the order of time, with the hour of the day and the site as inputs."""
+    start = starting_file("m", write(tmp_path / "t.csv", of_sites(form)), None, tmp_path, NOWHERE)
+    written_form = "" if form.startswith("%Y") else f', format = "{form}"'
+    assert f'series = by("site", time = "at", every = "1 hour"{written_form})' in start.text
+    assert "-> cycle(day) -> window(11, 1)" in start.text
+    assert "input which: float[11, 3]" in start.text
+    dataset = trained(start, tmp_path)
+    assert {part: len(rows) for part, rows in dataset.rows.items()} == {
+        "train": 3 * (84 - 11),
+        "valid": 3 * (12 - 11),
+        "test": 3 * (24 - 11),
+    }
+
+
+def test_rows_of_a_series_with_other_columns_are_tested_on_the_latest(tmp_path: Path) -> None:
+    """Such a table is read row by row, so that rows without a label can be predicted."""
+    columns = of_sites()
+    load = columns.pop("load")
+    columns |= {"outside": [f"{i % 17}.5" for i in range(360)], "load": load}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert "# `load` resembles the one before, so it is tested on the latest rows" in start.text
+    assert 'at_cycle = column("at") -> date -> cycle(day)' in start.text
+    rows = trained(start, tmp_path).rows
+    moments = {part: [columns["at"][row - 2] for row in numbers] for part, numbers in rows.items()}
+    assert max(moments["train"]) < min(moments["valid"])
+    assert max(moments["valid"]) < min(moments["test"])
+    draw = random.Random(SEED)
+    columns["load"] = [f"{draw.gauss(0, 1):.3f}" for _ in range(360)]
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert "split = (train = 0.7" in start.text
+
+
+@pytest.mark.parametrize(
+    ("every", "text"),
+    [
+        (datetime.timedelta(minutes=15), '"15 minutes"'),
+        (datetime.timedelta(days=7), '"1 week"'),
+        (datetime.timedelta(seconds=90), '"90 seconds"'),
+    ],
+)
+def test_the_distance_of_rows_is_written_in_words(every: datetime.timedelta, text: str, tmp_path: Path) -> None:
+    """A series from its last row to its first, as shops and banks have them."""
+    moments = [datetime.datetime(2022, 1, 3) + i * every for i in reversed(range(120))]
+    columns = {"at": [moment.isoformat() for moment in moments], "v": [f"{i % 30}.5" for i in range(120)]}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert f'series = (time = "at", every = {text})' in start.text
+    trained(start, tmp_path)
+
+
+def test_days_of_work_are_a_series(tmp_path: Path) -> None:
+    """A weekend between two rows is no gap."""
+    days = [datetime.date(2023, 1, 2) + datetime.timedelta(days=i) for i in range(300)]
+    days = [day for day in days if day.weekday() < 5]
+    columns = {"day": [f"{day:%m/%d/%Y}" for day in days], "price": [f"{100 + i % 23}.25" for i in range(len(days))]}
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE)
+    assert "window(20, 1)" in start.text
+    assert len(trained(start, tmp_path).rows["train"]) > 100
+
+
+def test_a_table_is_read_once_for_guesses_and_once_for_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial reads numbers as numbers, as training does, and takes the same table for all that it does."""
+    reads = []
+
+    def counted(source: Any, folder: Path, uses: Any) -> Any:
+        reads.append(dict(source.options))
+        return read_source(source, folder, uses)
+
+    monkeypatch.setattr(table_reading, "read_source", counted)
+    columns = {"x": [f"{i % 7},5" for i in range(60)], "z": ["uvw"[i % 3] for i in range(60)]}
+    rows = [";".join(row) for row in zip(*columns.values(), ["ab"[i % 2] for i in range(60)], strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["x;z;y", *rows]) + "\n", encoding="utf-8")
+    starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE)
+    assert reads == [{}, {"delimiter": ";", "decimal": ","}]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_generated_tables(seed: int, tmp_path: Path) -> None:
     """Random columns under odd names: the file loads without a warning and trains."""
@@ -357,6 +451,15 @@ def test_a_table_without_a_header(tmp_path: Path) -> None:
     assert "# header = false is a guess: " in start.text
     assert 'source = csv("t.csv", header = false)' in start.text
     assert 'c_2 = column("2") -> classes' in start.text
+    trained(start, tmp_path)
+
+
+def test_comments_are_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{20 + i % 9},{('low', 'high')[i % 2]}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"# pump 3, hall B, 2024\n# UTC\nt,y\n{rows}", encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert '# comment = "#" is a guess: ' in start.text
+    assert 'source = csv("t.csv", comment = "#")' in start.text
     trained(start, tmp_path)
 
 

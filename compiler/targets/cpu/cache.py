@@ -19,7 +19,8 @@ from netc.dsl import eviction, home, temporary
 _DIGEST = 32
 # folders and files of the compiler that decide object code
 _SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.py")
-_NOT_CODE = ("listing", "parser", "verify")  # in the names of files that only print, read or check programs
+# in the names of files that write no programs
+_NOT_CODE = ("listing", "parser", "verify", "bounds", "peak", "errors")
 
 
 @dataclass(frozen=True, slots=True)

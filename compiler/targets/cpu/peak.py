@@ -14,26 +14,31 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
-_TURNS = 2_000_000  # some milliseconds: shorter runs end before the clock rate has risen
+_TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
+_RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
 _I64 = ir.IntType(64)
+Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
 
 
 class PeakLoop:
-    """Machine code that does `flops` floating-point operations in each call, without Python's lock."""
+    """Machine code that does `flops` floating-point operations in each call, without Python's lock.
 
-    def __init__(self, dtype: str, machine: Machine | None = None) -> None:
+    A call takes `turns` turns of a loop; the default is some milliseconds.
+    """
+
+    def __init__(self, dtype: str, machine: Machine | None = None, turns: int = _TURNS) -> None:
         machine = machine_for(machine)
         start_llvm()
         lanes = machine.lanes(dtype)
-        self.flops = 2 * lanes * _SUMS * _TURNS
+        self.flops = 2 * lanes * _SUMS * turns
         self._engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(_text(dtype, lanes, machine)), target_machine(machine)
+            llvm.parse_assembly(_text(dtype, lanes, machine, turns)), target_machine(machine)
         )
         self._engine.finalize_object()
         self.run = ctypes.CFUNCTYPE(ctypes.c_double)(self._engine.get_function_address("netc_peak"))
 
 
-def _text(dtype: str, lanes: int, machine: Machine) -> str:
+def _text(dtype: str, lanes: int, machine: Machine, turns: int) -> str:
     """The loop as LLVM's text."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
@@ -48,52 +53,59 @@ def _text(dtype: str, lanes: int, machine: Machine) -> str:
     sums = [builder.phi(vector) for _ in range(_SUMS)]
     factor, term = (ir.Constant(vector, [number] * lanes) for number in (0.999, 1e-3))
     fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}{dtype}")
+    totals = []
     for i, running in enumerate(sums):
         running.add_incoming(ir.Constant(vector, [float(i)] * lanes), entry)
-        if machine.has_fma:
-            following = builder.call(fma, [running, factor, term])
+        if machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
+            totals.append(builder.call(fma, [factor, term, running]))
         else:
-            following = builder.fadd(builder.fmul(running, factor), term)
-        running.add_incoming(following, loop)
+            totals.append(builder.fadd(builder.fmul(running, factor), term))
+        running.add_incoming(totals[i], loop)
     after = builder.add(turn, ir.Constant(_I64, 1))
     turn.add_incoming(after, loop)
-    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(_I64, _TURNS)), loop, end)
+    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(_I64, turns)), loop, end)
     builder.position_at_end(end)
-    total = sums[0]
-    for running in sums[1:]:
-        total = builder.fadd(total, running)
+    total = totals[0]
+    for other in totals[1:]:
+        total = builder.fadd(total, other)
     first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
     builder.ret(first if dtype == "f64" else builder.fpext(first, ir.DoubleType()))
     return str(module)
+
+
+def shortest(work: Callable[[int], object], members: int, run: Run, runs: int = _RUNS) -> float:
+    """Returns the shortest time of `members` workers that call `work` at the same time, among several runs.
+
+    The time of a run is the processor time of its slowest worker, without what other processes take in between.
+    """
+    times = [0.0] * members
+
+    def timed(member: int) -> None:
+        start = time.thread_time()
+        work(member)
+        times[member] = time.thread_time() - start
+
+    best = float("inf")
+    for _ in range(runs):
+        run(timed, members)
+        best = min(best, max(times))
+    return best
 
 
 @cache
 def peak_flops(dtype: str, machine: Machine | None = None) -> float:
     """Returns the FLOP/s of one core, the best of several short runs."""
     loop = PeakLoop(dtype, machine)
-    best = float("inf")
-    for _ in range(12):
-        start = time.perf_counter()
-        loop.run()
-        best = min(best, time.perf_counter() - start)
-    return loop.flops / best
+    return loop.flops / shortest(lambda _: loop.run(), 1, lambda work, _: work(0))
 
 
-def peak_of(
-    dtype: str,
-    members: int,
-    run: Callable[[Callable[[int], object], int], object],
-    machine: Machine | None = None,
-) -> float:
+def peak_of(dtype: str, members: int, run: Run, machine: Machine | None = None) -> float:
     """Returns the FLOP/s of `members` workers at once, measured now; at most `members` times the peak of one core.
 
     `run(work, members)` calls `work` with the number of each worker at the same time.
     """
     if members == 1:
         return peak_flops(dtype, machine)
-    loop, best = PeakLoop(dtype, machine), float("inf")
-    for _ in range(12):
-        start = time.perf_counter()
-        run(lambda _: loop.run(), members)
-        best = min(best, time.perf_counter() - start)
+    loop = PeakLoop(dtype, machine)
+    best = shortest(lambda _: loop.run(), members, run)
     return min(members * loop.flops / best, members * peak_flops(dtype, machine))

@@ -12,6 +12,7 @@ import numpy as np
 
 from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import Arenas
+from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
@@ -73,11 +74,13 @@ class MachineCode:
         """Its object code; None where LLVM linked it, because that cannot be saved."""
         return Code(self.linked.step, self.linked.kernels) if self.linked.step else None
 
-    def peak_flops(self, dtype: str, members: int, run: Callable[[Callable[[int], object], int], object]) -> float:
-        """Returns the peak of so many cores: see Timed."""
-        from netc.compiler.targets.cpu.peak import peak_of
+    def bounds(
+        self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False
+    ) -> Bounds:
+        """Returns the bounds of so many cores: see Timed."""
+        from netc.compiler.targets.cpu.bounds_measured import bounds_of
 
-        return peak_of(dtype, members, run, self.machine)
+        return bounds_of(self.machine, members, run, again)
 
 
 def _abort(barrier: Array) -> None:

@@ -1,0 +1,66 @@
+"""The bounds of a machine: how fast it computes, and how fast bytes move through each level of its memory. Plain data.
+
+A kernel cannot be faster than its work at these rates: a roofline. A target measures the rates of the machine that it
+runs on. Knows no kernel and no plan.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["first cache", "second cache", "last cache", "memory"]
+Stream = Literal["read", "update", "copy"]
+LEVELS: tuple[Level, ...] = ("first cache", "second cache", "last cache", "memory")  # from the core outwards
+STREAMS: tuple[Stream, ...] = ("read", "update", "copy")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The least work of a kernel.
+
+    `flops` are floating-point operations in `dtype`. `nbytes` are the bytes that it reads or writes, by the level that
+    they lie in. `stream` says how it does so: it only reads, it overwrites what it reads (`update`), or it writes
+    elsewhere (`copy`).
+    """
+
+    flops: int = 0
+    dtype: str = "f32"
+    nbytes: Mapping[Level, int] = field(default_factory=dict)
+    stream: Stream = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The shortest time that a machine can do some work in, and what limits it: `compute` or a level of memory."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The rates of a machine with some number of workers, all of them together.
+
+    `flops` are floating-point operations per second, by element type. `rates` are bytes per second, by level and
+    stream. `capacities` are the bytes that each cache keeps for one worker.
+    """
+
+    flops: Mapping[str, float]
+    rates: Mapping[Level, Mapping[Stream, float]]
+    capacities: Mapping[Level, int]
+
+    def of(self, work: Work) -> Bound:
+        """Returns the bound of some work: the slowest of its arithmetic and of the transfers through each level.
+
+        Bytes that lie in a level pass through all levels that are nearer to the core.
+        """
+        bounds = [Bound("compute", work.flops / self.flops[work.dtype])]
+        passing = 0
+        for level in reversed(LEVELS):
+            passing += work.nbytes.get(level, 0)
+            bounds.append(Bound(level, passing / self.rates[level][work.stream]))
+        return max(bounds, key=lambda bound: bound.seconds)
+
+    def level_of(self, distance: int) -> Level:
+        """Returns the level that still has bytes if a worker has touched `distance` bytes since it used them."""
+        return next((level for level in LEVELS[:-1] if distance <= self.capacities[level]), LEVELS[-1])

@@ -1,0 +1,208 @@
+"""Rooflines: the bound of some work, the bytes that a call touches, the level they lie in, and the cached bounds."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.ir.types import Sizes
+from netc.compiler.lowering.lower import lower
+from netc.compiler.planning.locality import Locality
+from netc.compiler.planning.plan import plan
+from netc.compiler.planning.traffic import traffic
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.tasks import Tasks
+from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
+from netc.compiler.targets.cpu import bounds_measured
+from netc.compiler.targets.cpu.bounds_streams import measure_rates
+from netc.compiler.targets.machine import Machine, host
+from netc.compiler.targets.named import NAMED
+
+KIB = 1 << 10
+RATES = {
+    level: {"read": 2 * rate, "update": rate, "copy": rate}
+    for level, rate in zip(LEVELS, (800.0, 400.0, 200.0, 100.0), strict=True)
+}
+BOUNDS = Bounds(
+    {"f32": 1000.0, "f64": 500.0}, RATES, {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2}
+)
+
+
+@pytest.mark.parametrize(
+    ("work", "name", "seconds"),
+    [
+        (Work(2000, "f32"), "compute", 2.0),
+        (Work(2000, "f64"), "compute", 4.0),
+        (Work(2000, "f32", {"first cache": 800}), "compute", 2.0),
+        (Work(0, "f32", {"first cache": 800}), "first cache", 1.0),
+        (Work(0, "f32", {"first cache": 800}, "read"), "first cache", 0.5),
+        (Work(900, "f32", {"second cache": 400}), "second cache", 1.0),
+        (Work(0, "f32", {"memory": 100, "first cache": 400}), "memory", 1.0),
+        (Work(0, "f32", {"memory": 50, "last cache": 200, "first cache": 200}), "last cache", 1.25),
+        (Work(0, "f32", {"memory": 100, "first cache": 8000}), "first cache", 8100 / 800),
+    ],
+)
+def test_the_slowest_rate_bounds_a_kernel(work: Work, name: str, seconds: float) -> None:
+    bound = BOUNDS.of(work)
+    assert (bound.name, bound.seconds) == (name, pytest.approx(seconds))
+
+
+def test_a_level_keeps_what_fits_into_it() -> None:
+    distances = {32 * KIB: "first cache", 32 * KIB + 1: "second cache", 2 * KIB**2: "last cache", 9 * KIB**2: "memory"}
+    assert {distance: BOUNDS.level_of(distance) for distance in distances} == distances
+
+
+# ------------------------------------------------------------------ what a call touches
+
+
+def tasks_of(text: str, sizes: Sizes, machine: Machine = NAMED["avx512"]) -> Tasks:
+    model = netc.parse(
+        f"model {{\n{text}\n}}\ntrain {{ batch = {sizes if isinstance(sizes, int) else sizes['batch']} }}\n"
+    )
+    graph = pipeline.training_graph(model) if "loss" in text else pipeline.prediction_graph(model)
+    return lower(pipeline.run_passes(graph), sizes, machine)
+
+
+def touched(tasks: Tasks, sizes: Sizes) -> list[list[tuple[int, int]]]:
+    """The bytes that each task reads and writes, buffer by buffer."""
+    return [sorted((touch.read, touch.written) for touch in traffic(task, sizes).values()) for task in tasks.tasks]
+
+
+def test_a_product_touches_its_operands_once() -> None:
+    batch, x, w = 10, 4 * 10 * 24, 4 * 24 * 40
+    tasks = tasks_of("input x: float[24]\nparam w: float[24, 40] = ones\noutput z = x @ w", batch)
+    (product,) = [task for task in tasks.tasks if isinstance(task.kernel, Contraction)]
+    assert sorted((touch.read, touch.written) for touch in traffic(product, batch).values()) == [
+        (0, 4 * batch * 40),
+        (x, 0),
+        (w, 0),
+    ]
+
+
+def test_a_loop_touches_rows_of_its_inputs_and_weights_once() -> None:
+    batch = 8
+    tasks = tasks_of("input x: float[50]\nparam w: float[50]\noutput z = x * w", batch)
+    assert touched(tasks, batch) == [[(0, 4 * batch * 50), (4 * 50, 0), (4 * batch * 50, 0)]]
+
+
+def test_a_lookup_touches_the_rows_that_it_reads_and_not_the_table() -> None:
+    batch, rows = 8, 100_000
+    tasks = tasks_of(f"input t: class({rows})[3]\noutput z = t -> embed(16)", batch)
+    nbytes = 4 * batch * 3 * 16
+    assert [(nbytes, 0)] == [touch for task in touched(tasks, batch) for touch in task if touch[0] >= nbytes]
+
+
+def test_windows_that_overlap_touch_their_image_once() -> None:
+    batch = 4
+    tasks = tasks_of("input x: float[20, 20, 8]\noutput z = x -> conv(16)", batch)
+    (product,) = [task for task in tasks.tasks if isinstance(task.kernel, Contraction)]
+    image, result = 4 * batch * 22 * 22 * 8, 4 * batch * 20 * 20 * 16
+    assert {(image, 0), (4 * 9 * 8 * 16, 0), (0, result)} <= {
+        (touch.read, touch.written) for touch in traffic(product, batch).values()
+    }
+
+
+def test_a_step_of_a_scan_reads_its_weights_again() -> None:
+    batch, steps, units = 4, 10, 16
+    sizes = {"batch": batch, f"steps of {steps}": batch * steps}
+    tasks = tasks_of(f"input x: float[{steps}, 8]\noutput z = x -> rnn({units})", sizes)
+    recurrent = [task for task in tasks.tasks if task.walk is not None and isinstance(task.kernel, Contraction)]
+    read = {touch.read for task in recurrent for touch in traffic(task, sizes).values()}
+    assert 4 * units * units * steps in read
+
+
+# ------------------------------------------------------------------ where it lies
+
+
+def levels_of(text: str, batch: int, bounds: Bounds, members: int = 1) -> list[set[str]]:
+    """The levels of the bytes of each task of a model."""
+    tasks = tasks_of(text, batch)
+    persistent = {name: 4096 * KIB * i for i, name in enumerate(tasks.leaves)}
+    works = Locality(plan(tasks, persistent, batch, NAMED["avx512"]), batch, members, {"x": 1 << 40}).works(bounds)
+    return [{level for level, nbytes in work.nbytes.items() if nbytes} for work in works]
+
+
+CHAIN = "input x: float[64]\nparam w: float[64, 64] = ones\nz = x @ w\nloss mean(square(z))"
+
+
+def test_bytes_lie_where_they_were_touched_last() -> None:
+    small = levels_of(CHAIN, 8, BOUNDS)
+    assert all(levels <= {"first cache", "second cache", "memory"} for levels in small)
+    assert any("memory" in levels for levels in small), "the data is larger than any cache"
+    tiny = replace(BOUNDS, capacities={"first cache": KIB, "second cache": 2 * KIB, "last cache": 4 * KIB})
+    assert any("memory" in levels for levels in levels_of(CHAIN, 8, tiny)[1:])
+    assert not any("first cache" in levels for levels in levels_of(CHAIN, 256, tiny)[:1])
+
+
+def test_what_another_worker_has_written_lies_in_the_cache_that_both_share() -> None:
+    alone, together = (levels_of(CHAIN, 64, BOUNDS, members) for members in (1, 2))
+    assert not any("last cache" in levels for levels in alone)
+    assert any("last cache" in levels for levels in together)
+
+
+# ------------------------------------------------------------------ the cache of bounds
+
+
+def alone(work, members: int) -> None:
+    for member in range(members):
+        work(member)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """The numbers of workers that bounds are measured for, in an empty cache."""
+    calls: list[int] = []
+
+    def measure(machine: Machine, members: int, run: object) -> Bounds:
+        calls.append(members)
+        return replace(BOUNDS, flops={"f32": 1000.0 * len(calls), "f64": 500.0})
+
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
+    monkeypatch.setattr(bounds_measured, "measure", measure)
+    return calls
+
+
+def test_bounds_are_measured_once(measured: list[int]) -> None:
+    first = bounds_measured.bounds_of(host(), 2, alone)
+    assert bounds_measured.bounds_of(host(), 2, alone) == first
+    assert measured == [2]
+    bounds_measured.bounds_of(host(), 1, alone)
+    bounds_measured.bounds_of(replace(host(), second_cache=1), 1, alone)
+    assert measured == [2, 1, 1]
+    again = bounds_measured.bounds_of(host(), 2, alone, again=True)
+    assert again.flops["f32"] == 4000.0
+    assert bounds_measured.bounds_of(host(), 2, alone) == again
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", "[" * 100_000, '{"digest": "0", "bounds": {}}', None])
+def test_a_damaged_file_is_measured_again(measured: list[int], tmp_path: Path, damage: str | None) -> None:
+    before = bounds_measured.bounds_of(host(), 1, alone)
+    (path,) = (tmp_path / "own").glob("bounds-*.json")
+    text = path.read_text()
+    path.write_text(text.replace("1000.0", "9000.0") if damage is None else damage)
+    after = bounds_measured.bounds_of(host(), 1, alone)
+    assert (before.flops["f32"], after.flops["f32"]) == (1000.0, 2000.0)
+    assert bounds_measured.bounds_of(host(), 1, alone) == after
+
+
+@pytest.mark.parametrize("number", [0, -1.0, "1", None, float("nan"), float("inf")])
+def test_numbers_that_are_no_rates_are_measured_again(
+    measured: list[int], monkeypatch: pytest.MonkeyPatch, number: object
+) -> None:
+    rates = {**RATES, "memory": {**RATES["memory"], "read": number}}
+    with monkeypatch.context() as patch:
+        patch.setattr(bounds_measured, "measure", lambda *_: replace(BOUNDS, rates=rates))
+        bounds_measured.bounds_of(host(), 1, alone)
+    assert bounds_measured.bounds_of(host(), 1, alone).rates == RATES
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name in netc.compiler.targets.named.runnable()])
+def test_the_loops_run_on_every_instruction_set(name: str) -> None:
+    capacities = {"first cache": 4 * KIB, "second cache": 16 * KIB, "last cache": 64 * KIB}
+    rates = measure_rates(NAMED[name], capacities, 2, alone, runs=1)
+    assert rates.keys() == set(LEVELS)
+    for near, far in pairwise(LEVELS):
+        assert all(rates[near][stream] >= rates[far][stream] > 0 for stream in STREAMS)
