@@ -77,6 +77,8 @@ def _diagnostics() -> Iterator[str]:
         yield f"```\n{(folder / 'expected.txt').read_text(encoding='utf-8').rstrip()}\n```\n"
         yield "Corrected:\n"
         yield f"```{{.net .right}}\n{(folder / 'right.net').read_text(encoding='utf-8').rstrip()}\n```"
+        if code in BESIDES:
+            yield f"\n{BESIDES[code]}"
 
 
 def by_code() -> dict[str, Path]:
@@ -95,6 +97,18 @@ def by_code() -> dict[str, Path]:
 def _length(folder: Path) -> int:
     return len((folder / "case.net").read_text(encoding="utf-8"))
 
+
+# Codes that Python programs meet in another way than files do.
+BESIDES = {
+    "E0702": """In Python, `run.predict` takes raw data: columns by the names that training saw, or a
+table. Arrays by the names of fields, which went through the steps already, are refused there:
+
+```
+run.predict({"measures": prepared})          # E0702: `measures` is a field
+run.program.predict({"measures": prepared})  # right
+run.predict({"sepal_length_cm": [5.1], "sepal_width_cm": [3.5], ...})
+```""",
+}
 
 # Codes that no single file shows: when the message appears, and what to do.
 ELSEWHERE = {

@@ -60,6 +60,7 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
     turn, offset = builder.phi(_I64), builder.phi(_I64)
     sums = [builder.phi(vector) for _ in range(_VECTORS)]
     half = ir.Constant(vector, [0.5] * lanes)
+    totals = []
     for i, running in enumerate(sums):
         at = builder.add(offset, _I64(i * nbytes))
         a, b, c = (builder.inttoptr(builder.add(array, at), vector.as_pointer()) for array in arrays)
@@ -73,6 +74,7 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
             builder.store(builder.fadd(builder.load(b, align=nbytes), scaled), a, align=nbytes)
         running.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
         running.add_incoming(following, loop)
+        totals.append(following)
     ahead = builder.add(offset, _I64(_VECTORS * nbytes))
     done = builder.add(turn, _I64(1))
     for variable, following in (
@@ -83,8 +85,8 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
         variable.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", done, turns), loop, end)
     builder.position_at_end(end)
-    total = sums[0]
-    for other in sums[1:]:
+    total = totals[0]
+    for other in totals[1:]:
         total = builder.fadd(total, other)
     first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
     builder.ret(builder.fpext(first, ir.DoubleType()))
