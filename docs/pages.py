@@ -147,7 +147,8 @@ run. To train on the new data alone, train the file again; `start_from` takes pa
     "W0841": """`netc eval` and `netc report` read the data as it is now, and it is not what the run was trained on:
 rows were added or taken out, or cells changed. A random split then divides other rows than in training, so that rows
 that the run has learned from may be in its test part. `split = hash("id", train = 0.8, test = 0.2)` keeps each row
-where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`.""",
+where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`, and up to 1,000
+checksums of single files, so that the message names those that differ.""",
     "E1001": """The folder is not a run; or the files of the run were changed or damaged after training; or another
 process is training in it; or the folder cannot be written. The message says which. `netc train` prints the folder
 of the run, and `netc runs` lists all runs.""",

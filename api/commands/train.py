@@ -161,9 +161,14 @@ def _started(file: Path, request: _Request) -> "Run":
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
     from netc.runtime.runs import run as runs
+    from netc.runtime.runs.folder import require_place
+    from netc.runtime.runs.start_from import check_start_from
     from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, request.settings, request.strict, request.fold)
+    folder = request.out or Path("runs") / file.stem
+    require_place(folder)
+    check_start_from(model)
     dataset = load(model, parse_data(model))
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
@@ -175,7 +180,7 @@ def _started(file: Path, request: _Request) -> "Run":
     options.warn(check_training(model, dataset), request.strict)
     program = Program(model, threads=request.threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = runs.start(model, request.out or Path("runs") / file.stem, constants, dataset, program)
+    run = runs.start(model, folder, constants, dataset, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")

@@ -271,7 +271,22 @@ def test_start_from(project: Path) -> None:
         assert refused.returncode == 1
         assert "error[E1003]: `first` does not fit this model" in refused.stderr
         assert hint in refused.stderr
+        assert command("check", "n.net", cwd=project).stderr == refused.stderr
     assert not (project / "runs" / "n" / "checkpoint.safetensors").exists()
+    (project / "n.net").write_text(text.replace('"first"', '"none"'), encoding="utf-8")
+    (project / "t.csv").write_text("nothing", encoding="utf-8")
+    for arguments in (("check", "n.net"), ("train", "n.net")):
+        refused = command(*arguments, cwd=project)
+        assert "error[E1003]: there is no run `none`" in refused.stderr, "before the data is read"
+
+
+@pytest.mark.parametrize("out", ["t.csv/run", "t.csv/a/b"])
+def test_a_folder_that_cannot_be_made_is_said_before_the_data_is_read(out: str, project: Path) -> None:
+    text = TEXT.replace('"t.csv"', '"none.csv"')
+    (project / "m.net").write_text(text, encoding="utf-8")
+    with pytest.raises(netc.Fault, match=r"error\[E1001\]: cannot make the folder"):
+        netc.train(netc.load(project / "m.net"), out=project / out)
+    assert not (project / "a").exists()
 
 
 def test_damaged_files_are_messages(project: Path) -> None:
