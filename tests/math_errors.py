@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from netc.compiler.targets.cpu.math import WORDS
+from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.named import machine_for
 from tests.compiler.math_references import REFERENCES, errors, operands

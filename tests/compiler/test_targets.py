@@ -23,8 +23,8 @@ from netc.compiler.ir.value import apply
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets import named as targets
 from netc.compiler.targets.cpu.compile import parts_of
-from netc.compiler.targets.cpu.math import WORDS
 from netc.compiler.targets.cpu.math.errors import ERRORS
+from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import machine_for, runnable

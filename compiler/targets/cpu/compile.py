@@ -178,8 +178,8 @@ def _loop_function(text: str, machine: Machine) -> Any:
     """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import numpy as np
 
-    from netc.compiler.targets.cpu import math as words
     from netc.compiler.targets.cpu import memory, sums
+    from netc.compiler.targets.cpu.math import words
 
     names: dict[str, Any] = {
         "F32": np.float32,
