@@ -80,10 +80,10 @@ def main() -> None:
         parser.error(f"no model's name contains {' or '.join(settings.models)}")
     if arguments.compare is not None:
         try:
-            before = Saved.read(arguments.compare)
+            is_slower = compare.compare(Saved.read(arguments.compare), settings)
         except SavedFault as error:
             parser.error(str(error))
-        sys.exit(compare.compare(before, settings))
+        sys.exit(is_slower)
     for name in arguments.only:
         TABLES[name](settings)
         print()

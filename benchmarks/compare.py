@@ -9,7 +9,7 @@ from benchmarks.contender import CONTENDERS
 from benchmarks.measure import FEWEST, contenders, measure
 from benchmarks.models import ALL
 from benchmarks.printing import Rows, geometric_mean
-from benchmarks.saved import Saved
+from benchmarks.saved import Saved, SavedFault
 from benchmarks.settings import Settings
 from benchmarks.verdict import Verdict, change, time_of, verdict
 
@@ -22,12 +22,14 @@ def compare(before: Saved, settings: Settings) -> bool:
     """Prints a row for each model, number of threads and contender of the file. Returns whether netc is slower.
 
     All models are measured in two sweeps, with new processes in each; what then looks changed is measured once more.
-    With `save`, the new rounds are written to a file.
+    With `save`, the new rounds are written to a file. Raises SavedFault if the file has nothing of what is selected.
     """
     now = Saved.here()
     for line in differences(before, now):
         print(line)
     keys = _keys(before, settings)
+    if not keys:
+        raise SavedFault("the file has no times of these models, threads and contenders")
     sweeps: Sweeps = {key: [] for key in keys}
     for number in range(_SWEEPS):
         print(f"sweep {number + 1} of {_SWEEPS}: {len(keys)} to measure", flush=True)

@@ -37,6 +37,15 @@ class Saved:
         """An empty record of this machine, now."""
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), machine(), versions())
 
+    def headline(self) -> str:
+        """When, where and with what was measured, as one line for people."""
+        machine = self.machine
+        cpu = (
+            f"{machine['cpu']} ({machine['llvm']}), {machine['cores']} cores, second cache {machine['second_cache']:,}"
+        )
+        installed = ", ".join(f"{package} {number}" for package, number in self.versions.items())
+        return f"{self.date[:10]}, {cpu} bytes, {installed}"
+
     def rounds(self, model: str, threads: int, contender: str) -> list[float]:
         """The seconds per step of each round; none if that was not measured."""
         measured = self.results.get((model, threads))

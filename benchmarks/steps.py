@@ -19,10 +19,12 @@ def table(settings: Settings) -> None:
 
     With `save`, the file contains each model as soon as its row is printed.
     """
+    saved = Saved.here()
     peaks = {threads: peak(threads) for threads in settings.threads}
     means = ", ".join(f"{peaks[threads] / 1e9:.0f} GFLOP/s on {threads}" for threads in settings.threads)
+    print(saved.headline())
     print(f"a training step with Adam, us. The peak by threads: {means}; its share counts products alone.")
-    saved, names = Saved.here(), [name for name in CONTENDERS if name in settings.contenders]
+    names = [name for name in CONTENDERS if name in settings.contenders]
     models = settings.selected()
     heads = ["model", "threads", *names, "best peer / netc", "of peak", "1 thread / n"]
     rows = Rows(heads, max((len(str(model)) for model in models), default=0))

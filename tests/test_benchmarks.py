@@ -12,6 +12,7 @@ from benchmarks.contender import CONTENDERS
 from benchmarks.measure import Measured
 from benchmarks.models import ALL, MODELS
 from benchmarks.printing import Rows, geometric_mean, print_means
+from benchmarks.settings import Settings
 from benchmarks.verdict import FLOOR, Verdict, change, time_of, verdict
 
 NEW = (
@@ -83,6 +84,13 @@ def test_a_saved_file_reads_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_record_describes_this_machine() -> None:
+    here = saved.Saved.here()
+    assert f"numpy {np.__version__}" in here.headline()
+    assert here.machine["llvm"] in here.headline()
+    assert here.machine["features"]
+
+
 def test_rounds_of_several_sweeps_are_added(tmp_path: Path) -> None:
     result = record(netc=[1.0])
     result.add("MLP", 1, Measured(100, {"netc": [2.0], "JAX step": [3.0]}))
@@ -122,6 +130,12 @@ def test_a_report_names_what_is_slower(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[2] == "geometric mean of netc's now / before, 1 rows: 2.000"
     assert not compare.report(before, {("MLP", 1, "netc"): [[5e-4] * 6] * 2})
     assert not compare.report(before, {("MLP", 1, "JAX step"): [[2e-3] * 6] * 2}), "a peer fails no check"
+
+
+def test_a_file_without_what_is_asked_is_refused() -> None:
+    for settings in (Settings(models=("LSTM",)), Settings(threads=(2,)), Settings(contenders=("JAX step",))):
+        with pytest.raises(saved.SavedFault, match="no times of these models"):
+            compare.compare(record(netc=[1.0]), settings)
 
 
 def test_another_machine_and_other_versions_are_named() -> None:
