@@ -196,7 +196,8 @@ def _names(file: TextFile, dialect: Dialect, rows: list[list[str]]) -> tuple[tup
         for name in names:
             if name in seen:
                 looks_like_data = all(map(_is_number_or_blank, names))
-                hint = "header = false, if the first row is no header" if looks_like_data else None
+                no_header = "header = false, if the first row is no header"
+                hint = no_header if looks_like_data else "another name for one of them in the file"
                 fault("E0801", f"`{file.shown}` has two columns `{cell(name)}`", file.span, hint=hint)
             seen.add(name)
         return names, rows[1:]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data.access import opening
 from netc.runtime.data.cells import BadRows
@@ -24,6 +25,7 @@ from netc.runtime.data.table import Table, plain_cells, table_of
 
 Options = Mapping[str, Any]  # of a source, by name
 Read = Callable[[Request], Table]
+_LISTED = 6  # names of columns in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,5 +240,9 @@ def read(
     with (reading if reader_name in _BUILT_IN else decoding)(shown, span):
         table = reader.read(Request(path, shown, span, uses, options or {}, bad_rows))
     if not len(table):
-        fault("E0801", f"`{shown}` has no rows", span)
+        listed = ", ".join(f"`{cell(name)}`" for name in table.names[:_LISTED])
+        label = f"only the names of columns: {listed}{', ...' * (len(table.names) > _LISTED)}" if listed else ""
+        is_csv = reader_name == "csv" and "header" not in (options or {})
+        hint = "if the first row is data: header = false" if is_csv else None
+        fault("E0801", f"`{shown}` has no rows", span, label, hint=hint)
     return table

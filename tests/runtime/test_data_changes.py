@@ -18,7 +18,7 @@ from netc.runtime.data import source_record
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.source_record import files_of, recorded
 from netc.runtime.runs.data_changes import changes_of
-from netc.runtime.runs.run import open_run
+from netc.runtime.runs.opening import open_run
 
 TEXT = """data {
   source = csv("t.csv")
