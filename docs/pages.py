@@ -16,6 +16,7 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.listing import task_lines
 from netc.compiler.program.tasks import Tasks
+from netc.compiler.targets.cpu.math.errors import ERRORS
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.named import NAMED
 from netc.dsl.diagnostics import CODES
@@ -413,6 +414,15 @@ between. This file has none.""",
 }
 
 
+def _errors() -> str:
+    """A table of the errors of functions."""
+    rows = [f"| `{name}` | {narrow:g} | {wide:g} |" for name, (narrow, wide) in ERRORS.items()]
+    head = ["Their largest errors, in units in the last place:", "", "| function | f32 | f64 |", "| --- | --- | --- |"]
+    return "\n".join(
+        [*head, *rows, "", "`python -m tests.math_errors` measures them, with `--all` at every number of f32."]
+    )
+
+
 def compiler() -> str:
     """One file through every pass, down to the kernels."""
     return "\n".join(_compiler()) + "\n"
@@ -452,7 +462,7 @@ loss and its derivative:
     yield f"```\n{listing}\n```"
     yield LISTING
     yield f"```{{.python .kernel}}\n{source_of(kernel.kernel).text.rstrip()}\n```"
-    yield BELOW
+    yield BELOW.replace("ERRORS", _errors())
 
 
 INTRODUCTION = """# How the compiler works
@@ -508,6 +518,16 @@ memory as one function, or LLVM links it where the loader does not know the proc
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
 of each kernel or line beside what the machine can reach, and `-o FILE.svg` draws it.
 
+## Functions
+
+`exp`, `sin` and the other functions of numbers are written in `targets/cpu/math/` as instructions without branches, so
+that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
+`sin`, `cos` and `tan` are the exception: they are functions with versions for vectors, in which a lane with a large
+angle takes a longer way. An element has the same bits in a vector and alone. Numbers below the smallest normal one
+(1.2e-38 in f32, 2.2e-308 in f64) count as 0.
+
+ERRORS
+
 ## Rooflines
 
 `netc profile M.net` prints for each kernel the shortest time that this machine could need for it, its *bound*. The
@@ -518,7 +538,7 @@ is lost in all. A share of 100% means that only less work would make the kernel 
 or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type. Bytes per
-  second are those of loops that read, update or copy arrays that fit each level. They are measured once for a
+  second are those of loops that read, fill, update or copy arrays that fit each level. They are measured once for a
   processor and a number of threads, the best of many short runs, and kept in the cache folder; `--measure` measures
   them again, if the machine was busy the first time.
 - **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for

@@ -92,7 +92,9 @@ def load(
         same_lengths(model, arrays[part_name], samples)
         long_enough(model, arrays[part_name], samples)
     warnings = [
-        *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
+        *dict.fromkeys(
+            warning for part in parts.values() for warning in part.table.warnings if not warning.is_silenced
+        ),
         *(
             warning
             for name, type_ in types.items()
