@@ -106,13 +106,11 @@ def tanh(x: Term) -> Term:
 
 
 def sigmoid(x: Term) -> Term:
-    """1 / (1 + exp(-x)) = 1 / (1 + s + s p). For large s, 1 + s would be rounded, so 1 is added last."""
+    """1 / (1 + exp(-x)) = i / (1 + p + i) with i = 2**-n."""
     table = _TABLES[x.dtype]
     n, p = reduced(-x)
-    s = power_of_two(n, x.dtype)
-    is_large = s >= 2.0 ** (x.format.fraction + 1)
-    below = fma(s, p, select(is_large, s, 1 + s)) + select(is_large, x.like(1.0), 0.0)
-    result = select(x < table.least, 0.0, 1 / below)
+    inverse = power_of_two(-n, x.dtype)
+    result = select(x < table.least, 0.0, inverse / (1 + (p + inverse)))
     return select(x > -table.least, 1.0, result)
 
 
