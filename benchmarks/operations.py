@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
+from unittest.mock import patch
 
 import numpy as np
 
@@ -13,7 +16,7 @@ from netc.compiler.backends import target_of
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import DTYPES
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.prepare import prepared
@@ -21,8 +24,11 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.targets.bounds import Bound
 from netc.compiler.targets.target import Timed
 from netc.dsl.diagnostics import Fault
+from netc.runtime.data.stored import Array
 from netc.runtime.data.synthetic import synthetic_data
+from netc.runtime.execution import loaded, sequences
 from netc.runtime.execution.fields import Fields
+from netc.runtime.execution.loaded import result_of
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
@@ -31,6 +37,7 @@ from netc.testing import graph_of, random_array
 
 SECONDS = 0.05  # of measuring each graph
 WORST = 30
+_STEPS, _RUNS = 4000, 20  # of a step that takes some microseconds, to count ticks
 _DIRECTION = "g"  # the input that a result is multiplied with, which begins the backward pass
 _FORWARD, _INPUT, _WEIGHT = "forward", "input gradient", "weight gradient"
 
@@ -75,7 +82,7 @@ class _Run:
 
     step: Step
     fields: Fields
-    run: Callable[[np.ndarray], object]
+    run: Callable[[Array], object]
 
 
 def show(name: str, threads: int = 1, seconds: float = SECONDS) -> list[dict[str, object]]:
@@ -104,7 +111,8 @@ def measure(case: Case, threads: int = 1, seconds: float = SECONDS) -> Iterator[
         if graph is None:
             continue
         ready = _ready(case, graph, program, workers)
-        times = fastest(ready.step, ready.run, case.batch, seconds)
+        with _kept_results():
+            times = fastest(ready.step, ready.run, case.batch, seconds, tick())
         assert isinstance(ready.step.executable, Timed)
         bounds = ready.step.executable.bounds(ready.step.members, workers.run)
         parts = parts_of(ready.step.graph, rows_of(ready.step, times, ready.fields, bounds), directions)
@@ -112,6 +120,50 @@ def measure(case: Case, threads: int = 1, seconds: float = SECONDS) -> Iterator[
             if rows:
                 part, spent = _Part(rows), sum(row.seconds for row in rows)
                 yield Measured(case.title, case.size, case.dtype, gives, spent, part.nbytes, part.bound)
+
+
+@cache
+def tick() -> float:
+    """The seconds of a tick: of the clock that kernels read, counted in a long call."""
+    (case,) = cases("tanh odd f32")
+    ready = _ready(case, forward(case), None, Workers(1))
+    order = np.tile(np.arange(case.batch), _STEPS)
+    ready.run(order)
+    executable, rates = ready.step.executable, []
+    assert isinstance(executable, Timed)
+    for _ in range(_RUNS):
+        executable.ticks[:] = 0
+        start = time.perf_counter()
+        ready.step.run(ready.fields, order)
+        rates.append((time.perf_counter() - start) / executable.ticks[0, -1])
+    return float(min(rates))
+
+
+@contextmanager
+def _kept_results() -> Iterator[None]:
+    """Within this context, all runs write their results to the same memory.
+
+    Otherwise each run writes to new pages, and the time to get these from the system counts as that of a kernel.
+    """
+    memory: dict[tuple[Type, tuple[int, ...]], Array] = {}
+
+    def kept(type_: Type, shape: tuple[int, ...]) -> Array:
+        if (type_, shape) not in memory:
+            memory[type_, shape] = result_of(type_, shape)
+        return memory[type_, shape]
+
+    with patch.object(loaded, "result_of", kept), patch.object(sequences, "result_of", kept):
+        yield
+
+
+def _by_steps(run: Callable[[Array], object], batch: int) -> Callable[[Array], object]:
+    """Calls `run` for each step by itself, so that all steps write to the same rows of their results."""
+
+    def each(order: Array) -> None:
+        for start in range(0, len(order), batch):
+            run(order[start : start + batch])
+
+    return each
 
 
 def _fresh(case: Case) -> tuple[Graph, list[Value]]:
@@ -156,12 +208,12 @@ def _ready(case: Case, graph: Graph, program: netc.Program | None, workers: Work
     if program is not None:
         data = synthetic_data(program.model, case.batch, types=types)
         own = program.compiled.new_step(graph, data, profiled=True)
-        return _Run(own, data, lambda order: program.run_step(own, data, order, 0))
+        return _Run(own, data, _by_steps(lambda order: program.run_step(own, data, order, 0), case.batch))
     assert case.operation is not None
     rng, domain = np.random.default_rng(0), case.operation.domain
     arrays = {name: random_array(type_, rng, domain, case.batch) for name, type_ in types.items()}
     step = Step(graph, Resources(State.of(None, graph), workers, target_of()), case.batch, True, case.batch)
-    return _Run(step, arrays, lambda order: step.run(arrays, order))
+    return _Run(step, arrays, _by_steps(lambda order: step.run(arrays, order), case.batch))
 
 
 def _forward_parts(graph: Graph, rows: Sequence[Row], directions: set[bool]) -> dict[str, list[Row]]:
@@ -175,8 +227,8 @@ def _gradient_parts(graph: Graph, rows: Sequence[Row], directions: set[bool]) ->
 
     The gradient of a scan runs in the other direction, unless the case has scans in both.
     """
-    gradients = graph.results_of(ResultKind.GRADIENT)
-    of_inputs = needed_by([value for name, value in gradients.items() if _is_batched(graph, name)])
+    gradients = graph.results_of(ResultKind.GRADIENT).values()
+    of_inputs = needed_by([value for value in gradients if value.type.is_batched])
     behind = {value for value in graph.values(Role.INPUT) if value.name == _DIRECTION}
     for value in graph.values():
         if any(operand in behind for operand in value.operands):
@@ -190,8 +242,3 @@ def _gradient_parts(graph: Graph, rows: Sequence[Row], directions: set[bool]) ->
         elif values:
             parts[_INPUT if any(value in of_inputs for value in values) else _WEIGHT].append(row)
     return parts
-
-
-def _is_batched(graph: Graph, name: str) -> bool:
-    """Whether the leaf with this name depends on data."""
-    return any(value.type.is_batched for value in graph.values() if value.name == name)

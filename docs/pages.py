@@ -538,7 +538,7 @@ is lost in all. A share of 100% means that only less work would make the kernel 
 or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type. Bytes per
-  second are those of loops that read, update or copy arrays that fit each level. They are measured once for a
+  second are those of loops that read, fill, update or copy arrays that fit each level. They are measured once for a
   processor and a number of threads, the best of many short runs, and kept in the cache folder; `--measure` measures
   them again, if the machine was busy the first time.
 - **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for

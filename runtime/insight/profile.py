@@ -24,7 +24,7 @@ from netc.runtime.execution.step import Step
 from netc.runtime.program import Program
 
 _RUN = 0.004  # seconds of a run: long beside the time outside of its steps, and short beside a time slice
-_FEWEST_RUNS = 4  # if a step takes long
+_FEWEST_RUNS = 6  # if a step takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +153,11 @@ class Times:
     waiting: float
 
 
-def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float) -> Times:
+def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float, tick: float | None = None) -> Times:
     """Runs a step that counts ticks for so many seconds, in runs of some milliseconds. Returns its shortest times.
 
-    `run(order)` runs the samples that `order` numbers, among `count`.
+    `run(order)` runs the samples that `order` numbers, among `count`. A tick takes `tick` seconds, and each run
+    is then one step; by default the seconds are counted, in longer runs, beside which the time between steps is small.
     """
     batch = min(step.batch, count)
     rng = np.random.default_rng(0)
@@ -176,13 +177,14 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
         return ticks, spent / ticks[-1]
 
     timed(1)  # plans a step with varying dimensions, and reads everything from memory
-    ticks, tick = timed(2)
-    steps = max(int(_RUN / (ticks[-1] * tick / 2)), 1)
+    ticks, rate = timed(2)
+    steps = max(int(_RUN / (ticks[-1] * rate / 2)), 1) if tick is None else 1
     begin = time.perf_counter()
     runs: list[tuple[Array, float]] = []
     while len(runs) < _FEWEST_RUNS or time.perf_counter() - begin < seconds:
         runs.append(timed(steps))
-    tick = min(tick for _, tick in runs)  # a run also takes some time outside of its steps
+    if tick is None:
+        tick = min(rate for _, rate in runs)  # a run also takes some time outside of its steps
     times = np.array([ticks for ticks, _ in runs]) * (tick / steps)
     calls = [float(spent) for spent in times[:, :-1].min(axis=0)]
     return Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()))

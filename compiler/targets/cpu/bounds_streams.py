@@ -12,8 +12,9 @@ from netc.compiler.targets.cpu.compile import start_llvm, target_machine
 from netc.compiler.targets.cpu.peak import Run, shortest
 from netc.compiler.targets.machine import LINE, Machine
 
-_ARRAYS: dict[Stream, int] = {"read": 1, "update": 1, "copy": 3}
-_TRANSFERS: dict[Stream, int] = {"read": 1, "update": 2, "copy": 3}  # bytes that move for each byte of an array
+_ARRAYS: dict[Stream, int] = {"read": 1, "write": 1, "update": 1, "copy": 3}
+# bytes that move for each byte of an array
+_TRANSFERS: dict[Stream, int] = {"read": 1, "write": 1, "update": 2, "copy": 3}
 _VECTORS = 8  # of each array in a turn of the loop
 _APART = 33 * LINE  # between arrays, so that their lines do not fall into the same sets of a cache
 _LEAST, _LARGEST = 64 << 20, 256 << 20  # bytes of the arrays in memory, of all workers
@@ -27,8 +28,8 @@ class StreamLoops:
     """Machine code that walks arrays: `run[stream](a, b, c, bytes of an array, turns of the loop)`, without Python's
     lock.
 
-    A turn does `turn` bytes of each array. `read` adds up a, `update` replaces each element of a, and `copy` writes a
-    from b and c (a triad).
+    A turn does `turn` bytes of each array. `read` adds up a, `write` fills a, `update` replaces each element of a, and
+    `copy` writes a from b and c (a triad).
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -67,6 +68,8 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
         following = running
         if stream == "read":
             following = builder.fadd(running, builder.load(a, align=nbytes))
+        elif stream == "write":
+            builder.store(half, a, align=nbytes)
         elif stream == "update":
             builder.store(builder.fmul(builder.fadd(builder.load(a, align=nbytes), half), half), a, align=nbytes)
         else:
