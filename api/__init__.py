@@ -121,8 +121,8 @@ def train(
     from netc.runtime.data.spec import array_spec, parse_data
     from netc.runtime.program import Program
     from netc.runtime.runs.folder import require_place
-    from netc.runtime.runs.run import start
     from netc.runtime.runs.start_from import check_start_from
+    from netc.runtime.runs.writing import start
     from netc.runtime.trainer import train as train_run
     from netc.runtime.training.checks import check_training
 
@@ -148,7 +148,7 @@ def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] 
     by itself. Raises Fault.
     """
     from netc.runtime.plugins import load as load_plugins
-    from netc.runtime.runs.run import open_run
+    from netc.runtime.runs.opening import open_run
 
     load_plugins(plugins)
     return open_run(Path(folder), threads)

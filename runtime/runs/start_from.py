@@ -63,7 +63,7 @@ def start_from(model: Model, setting: StartFrom, program: Program, sources: Iter
 
 
 def _matched(model: Model, setting: StartFrom) -> tuple[StartReport, dict[str, Array]]:
-    """What becomes of each name, and the arrays of the other run."""
+    """The outcome for each name, and the arrays of the other run."""
     folder = model.source.folder / setting.path
     if not os.path.isdir(folder):
         fault("E1003", f"there is no run `{setting.path}`", setting.span, "paths start from the `.net` file's folder")

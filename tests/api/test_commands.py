@@ -23,7 +23,7 @@ from netc.runtime.resolved import resolved_text
 EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(6)
 @pytest.mark.parametrize(
     ("table", "target", "metric", "baseline"),
     [

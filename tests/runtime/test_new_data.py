@@ -94,8 +94,8 @@ def test_parts_from_other_files_are_bound_by_name(folder: Path) -> None:
 
 def test_a_run_goes_on_with_its_columns(run: Path, folder: Path) -> None:
     """A column that was added since is no input; a changed learning rate is no change of the data."""
+    from netc.runtime.runs.opening import open_run
     from netc.runtime.runs.resume import adopt
-    from netc.runtime.runs.run import open_run
 
     Path("shop.csv").write_text(
         csv_of([{**row, "id": 5} for row in ROWS], ["id", "price", "weight", "age", "sold", "part"])

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -383,6 +383,44 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
     assert "Traceback" not in message
     epochs = netc.open(project / "run").progress.epoch + 1
     assert command("train", "--resume", "run", "--epochs", epochs, cwd=project).returncode == 0
+
+
+def test_a_run_that_another_process_trains_is_not_changed(project: Path) -> None:
+    """The lock is taken first: options that would be written into the run are refused with it."""
+    assert command("train", "m.net", "--epochs", 2, "--out", "run", cwd=project).returncode == 0
+    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 7"), encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in (project / "run").iterdir()}
+    handle = os.open(project / "run", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for arguments in (("m.net",), ("m.net", "--epochs", 9), ("--epochs", 3)):
+            refused = command("train", *arguments, "--resume", "run", cwd=project)
+            assert refused.returncode == 1
+            assert "error[E1001]: another process trains in `run`" in refused.stderr
+    finally:
+        os.close(handle)
+    assert {path.name: path.read_bytes() for path in (project / "run").iterdir()} == before
+    missing = command("train", "--resume", "nowhere", cwd=project)
+    assert "error[E1001]: `nowhere` is no run" in missing.stderr
+
+
+def test_a_resumed_run_reads_its_data_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netc.commands import train
+    from netc.runtime.runs import run as runs
+
+    monkeypatch.chdir(project)
+    netc.train(netc.load("m.net"), out="run", epochs=1)
+    count, load = 0, runs.load
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return load(*arguments)
+
+    monkeypatch.setattr(runs, "load", counted)
+    train.train(resume=Path("run"), epochs=2)
+    assert count == 1
+    assert len(left(project / "run")[1]) == 2
 
 
 def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
