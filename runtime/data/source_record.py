@@ -24,15 +24,16 @@ _PIECE = 1 << 20  # bytes that are read at a time
 _MOST_CHECKSUMS = 1_000  # that a record has besides that of all files
 _DIGITS = 16  # of the checksum of a single file
 _LISTED = 3  # files in a message
+_FORM = "2:"  # before a checksum that `_checksum` computed: runs of earlier versions have others
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
     """A source at the time of training. `path` is as the data block has it, `size` is in bytes, of all `files`.
 
-    `content` is a checksum of the files' names and contents. It is empty for many files of more than LARGE bytes
-    together, which would take long to read. `stamp` is a checksum of their names, sizes and times of change.
-    `checksums` has that of each file by its name, if there are several, but not very many.
+    `content` is a checksum of the files' names and contents, after the version of its rule. It is empty for many files
+    of more than LARGE bytes together, which would take long to read. `stamp` is a checksum of their names, sizes and
+    times of change. `checksums` has that of each file by its name, if there are several, but not very many.
     """
 
     path: str
@@ -53,7 +54,8 @@ class SourceRecord:
         if added:
             rows = f"{abs(added):,} row{'s' * (abs(added) != 1)}"
             return f"`{name}` has {rows} {'more' if added > 0 else 'fewer'} than when {since}{files}"
-        is_same = self.content == now.content if self.content and now.content else self.stamp == now.stamp
+        has_checksums = self.content.startswith(_FORM) and now.content.startswith(_FORM)
+        is_same = self.content == now.content if has_checksums else self.stamp == now.stamp
         return None if is_same else f"`{name}` has changed since {since}{files}"
 
 
@@ -141,4 +143,4 @@ def _checksum(checksums: Mapping[str, str]) -> str:
     for name, digits in checksums.items():
         shown = name if len(checksums) > 1 else ""
         total.update(shown.encode("utf-8", "surrogateescape") + b"\0" + digits.encode())
-    return total.hexdigest()
+    return _FORM + total.hexdigest()

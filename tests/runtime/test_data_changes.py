@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -176,7 +177,8 @@ def test_start_from_says_what_has_changed(trained: Callable[[str], Path]) -> Non
 
 
 def test_records_of_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Renamed, added and changed files change the checksum. Large folders are not read; their stamp tells."""
+    """Renamed, added and changed files change the checksum. Large folders are not read; their stamp tells, as it does
+    for a checksum of an earlier version."""
     for name in ("a/1.png", "a/2.png", "b/3.png"):
         (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (3, 3), len(name)).save(tmp_path / "pictures" / name)
@@ -195,6 +197,8 @@ def test_records_of_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.Mon
         assert change == f"`{source.path}` has changed since then: {names}"
         (tmp_path / "pictures" / "b" / "4.png").rename(tmp_path / "pictures" / "b" / "3.png")
         assert before.change(recorded(source, tmp_path, 3), "then") is None
+    earlier = replace(recorded(folder, tmp_path, 3), content="97f6cdd4")
+    assert earlier.change(recorded(folder, tmp_path, 3), "then") is None
     monkeypatch.setattr(source_record, "LARGE", 10)
     large = recorded(folder, tmp_path, 3)
     assert large.content == ""
