@@ -120,7 +120,9 @@ def train(
     from netc.runtime.data.dataset import load as load_data
     from netc.runtime.data.spec import array_spec, parse_data
     from netc.runtime.program import Program
-    from netc.runtime.runs.run import start
+    from netc.runtime.runs.folder import require_place
+    from netc.runtime.runs.start_from import check_start_from
+    from netc.runtime.runs.writing import start
     from netc.runtime.trainer import train as train_run
     from netc.runtime.training.checks import check_training
 
@@ -130,9 +132,11 @@ def train(
         model = replace(model, train=replace(model.train, epochs=epochs))
     if data is not None:
         model = replace(model, data=None)
-    program = Program(model, threads=threads)
+    require_place(Path(out))
+    check_start_from(model)
     dataset = load_data(model, parse_data(model)) if data is None else from_arrays(model, array_spec(model), data)
     check_training(model, dataset)
+    program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
     run = start(model, Path(out), overrides or {}, dataset, program)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)
@@ -144,7 +148,7 @@ def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] 
     by itself. Raises Fault.
     """
     from netc.runtime.plugins import load as load_plugins
-    from netc.runtime.runs.run import open_run
+    from netc.runtime.runs.opening import open_run
 
     load_plugins(plugins)
     return open_run(Path(folder), threads)

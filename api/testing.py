@@ -25,7 +25,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
-from netc.compiler.targets.cpu.math import WORDS
+from netc.compiler.targets.cpu.math.words import WORDS
 from netc.dsl.diagnostics import nearest
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
@@ -164,7 +164,7 @@ def _test_reference(operation: Operation, leaves: list[Value], result: Value, ar
 
 
 def _test_words(expression: str) -> None:
-    """Every function that a kernel calls must be defined in targets/cpu/math.py."""
+    """Every function that a kernel calls must be defined in targets/cpu/math/."""
     with at("kernel"):
         calls = [
             node.func.id

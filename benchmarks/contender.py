@@ -8,8 +8,11 @@ can therefore be measured in turns, and whatever else the machine does slows all
 import importlib
 import json
 import os
+import select
 import subprocess
 import sys
+import tempfile
+import time
 from typing import Any
 
 CONTENDERS = {
@@ -33,66 +36,96 @@ class Process:
     """Starts a contender and asks it. `is_installed` is False if its library is not."""
 
     def __init__(self, name: str, threads: int) -> None:
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contender", *CONTENDERS[name], str(threads)],
-            env=environment(threads),
+        self.name, self.threads = name, threads
+        self._start()
+
+    def _start(self) -> None:
+        # a pipe that nobody reads would fill and stop the process; `end` closes the file
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.contender", *CONTENDERS[self.name], str(self.threads)],
+            env=environment(self.threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             encoding="utf-8",
         )
-        self.is_installed = self.answer() == "ready"
+        self.is_installed = self._answer(None) == "ready"
 
-    def answer(self) -> Any:
-        """The contender's next answer, or None if its library is not installed. Raises RuntimeError if it has ended."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+    def _answer(self, limit: float | None) -> Any:
+        """The contender's next answer; None if its library is not installed.
+
+        Raises RuntimeError if it has ended, and TimeoutError if it takes more than `limit` seconds.
+        """
+        assert self._process.stdout is not None
+        # one answer at a time: none waits in the buffer, so the pipe says whether there is one
+        if not select.select([self._process.stdout], [], [], limit)[0]:
+            raise TimeoutError
+        line = self._process.stdout.readline()
         if line:
             return json.loads(line)
-        assert self.process.stderr is not None
-        errors = self.process.stderr.read()
+        self._errors.seek(0)
+        errors = self._errors.read().decode(errors="replace")
         if "ModuleNotFoundError" in errors:
             return None
         raise RuntimeError(f"{self.name} ended:\n{errors}")
 
-    def ask(self, command: str, *arguments: Any) -> Any:
-        """The answer to a command: "prepare" (a model), "round" or "epoch" (a file)."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([command, *arguments]) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
+    def ask(self, command: str, *arguments: Any, limit: float | None = None) -> Any:
+        """The answer to a command of `main`. Raises TimeoutError after `limit` seconds: `restart` is then needed."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return self._answer(limit)
+
+    def restart(self) -> None:
+        """Ends the process, whatever it does, and starts a new one."""
+        self.end()
+        self._start()
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
 
 
 def main() -> None:
+    """Answers commands: `prepare MODEL WEIGHTS` with the losses of five steps and the seconds of the shortest, `flops`,
+    `round STEPS` and `epoch DATA` with seconds. Files are .npz."""
     import numpy as np
 
     module, variant, threads = sys.argv[1:]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     contender = importlib.import_module(f"benchmarks.{module}").Contender(variant, int(threads))
-    from benchmarks.models import Model
+    from benchmarks.models import ALL
 
     print(json.dumps("ready"), flush=True)
+    result: Any
     for line in sys.stdin:
-        command, *arguments = json.loads(line)
-        if command == "prepare":
-            (fields,) = arguments
-            contender.build(
-                Model(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
-            )
-            result = [contender.advance() for _ in range(5)][-1]
-            contender.round()
-        elif command == "round":
-            result = contender.round()
-        else:
-            data = np.load(arguments[0])
-            result = contender.epoch(data["x"], data["y"])
+        match json.loads(line):
+            case ["prepare", name, weights]:
+                contender.build(ALL[name], dict(np.load(weights)))
+                result = _first_steps(contender)
+            case ["flops"]:
+                result = contender.flops()
+            case ["round", steps]:
+                result = contender.round(steps)
+            case ["epoch", path]:
+                data = np.load(path)
+                result = contender.epoch(data["x"], data["y"])
+            case command:
+                raise ValueError(command)
         print(json.dumps(result), flush=True)
+
+
+def _first_steps(contender: Any) -> tuple[list[float], float]:
+    """The losses of five steps, and the seconds of the shortest one."""
+    losses, seconds = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        losses.append(contender.advance())
+        seconds.append(time.perf_counter() - start)
+    return losses, min(seconds)
 
 
 if __name__ == "__main__":

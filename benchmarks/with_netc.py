@@ -9,40 +9,55 @@ import time
 import numpy as np
 
 import netc
-from benchmarks.models import ROWS, Model
-from netc.runtime.data.stored import Ragged
+from benchmarks.model import Fields, Model, Weights
+from netc.compiler.analysis.cost import flops_of
+from netc.compiler.ir.dims import lengths_of
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Sizes, size_of
+from netc.compiler.operations.scan import Scan
+from netc.runtime.data.stored import Field, Ragged
 
 
 class Contender:
     def __init__(self, variant: str, threads: int) -> None:
         self.threads, self.gathers = threads, variant == "table"
 
-    def build(self, model: Model) -> None:
+    def build(self, model: Model, weights: Weights) -> None:
         """Compiles a model and sets its weights."""
         self.model = model
         self.program = netc.compile(netc.parse(model.net()), threads=self.threads)
-        weights = [array for name, array in self.program.parameters.items() if name.endswith((".W", ".U"))]
-        for array, first in zip(weights, model.weights(), strict=True):
-            array[...] = first
-        self.rows = 10 * model.batch if model.units else ROWS
-        x, y = model.data(self.rows)
-        if model.shortest:
-            x = Ragged.of([steps[:n] for steps, n in zip(x, model.lengths(self.rows), strict=True)], np.float32)
-        self.fields = {"x": x, "y": y} if model.loss == "cross_entropy" else {"x": x}
+        for name, first in weights.items():
+            self.program.parameters[name][...] = first
+        self.rows = model.table_rows() if self.gathers else model.batch
+        self.fields = stored(model.data(self.rows))
 
     def advance(self) -> float:
         """Takes one step on the first batch and returns its loss."""
         return float(self.program.steps(self.fields, np.arange(self.model.batch), 0).values["loss"][0])
 
-    def round(self) -> float:
-        """Takes many steps and returns the seconds per step."""
-        count = self.model.steps * self.model.batch
-        rows = self.rows if self.gathers else self.model.batch
+    def flops(self) -> int:
+        """The FLOPs of the matrix products of a step. A multiply-add counts as two.
+
+        A depthwise convolution is a sum of products, but none of matrices, and does not count.
+        """
+        graph = self.program.training(self.fields).graph
+        batch = self.model.batch
+        lengths = {dim: self.fields[name].lengths[:batch] for name, dim in self.program.varying.items()}
+        rows = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
+        return _product_flops(
+            graph, {"batch": batch, **{dim: int(lengths_of(dim, lengths, batch).sum()) for dim in rows}}
+        )
+
+    def round(self, steps: int) -> float:
+        """Takes so many steps and returns the seconds per step."""
+        count = steps * self.model.batch
         rng = np.random.default_rng()
-        order = np.concatenate([rng.permutation(rows) for _ in range(-(-count // rows))])[:count].astype(np.int32)
+        rounds = -(-count // self.rows)
+        order = np.concatenate([rng.permutation(self.rows) for _ in range(rounds)])[:count].astype(np.int32)
         start = time.perf_counter()
         self.program.steps(self.fields, order, 0)
-        return (time.perf_counter() - start) / self.model.steps
+        return (time.perf_counter() - start) / steps
 
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
         """Trains for one epoch, including shuffling, and returns the seconds."""
@@ -51,3 +66,24 @@ class Contender:
         order = np.random.default_rng().permutation(len(y))
         self.program.steps(fields, order, 0)
         return time.perf_counter() - start
+
+
+def stored(fields: Fields) -> dict[str, Field]:
+    """The fields as netc stores them: sequences of different lengths without padding."""
+    stored: dict[str, Field] = {name: array for name, array in fields.items() if name != "lengths"}
+    if "lengths" in fields:
+        sequences = [steps[:n] for steps, n in zip(fields["x"], fields["lengths"], strict=True)]
+        stored["x"] = Ragged.of(sequences, np.float32)
+    return stored
+
+
+def _product_flops(graph: Graph, sizes: Sizes) -> int:
+    """The FLOPs of all matrix products of a graph, those in the bodies of its scans included."""
+    total = 0
+    for value in graph.values():
+        if value.role is Role.SCAN:
+            scan = Scan.of(value)
+            total += _product_flops(scan.body, size_of(scan.dim, sizes))
+        elif value.role is Role.CONTRACTION:
+            total += flops_of(value, sizes)
+    return total

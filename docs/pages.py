@@ -16,6 +16,7 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.listing import task_lines
 from netc.compiler.program.tasks import Tasks
+from netc.compiler.targets.cpu.math.errors import ERRORS
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.named import NAMED
 from netc.dsl.diagnostics import CODES
@@ -76,6 +77,8 @@ def _diagnostics() -> Iterator[str]:
         yield f"```\n{(folder / 'expected.txt').read_text(encoding='utf-8').rstrip()}\n```\n"
         yield "Corrected:\n"
         yield f"```{{.net .right}}\n{(folder / 'right.net').read_text(encoding='utf-8').rstrip()}\n```"
+        if code in BESIDES:
+            yield f"\n{BESIDES[code]}"
 
 
 def by_code() -> dict[str, Path]:
@@ -94,6 +97,18 @@ def by_code() -> dict[str, Path]:
 def _length(folder: Path) -> int:
     return len((folder / "case.net").read_text(encoding="utf-8"))
 
+
+# Codes that Python programs meet in another way than files do.
+BESIDES = {
+    "E0702": """In Python, `run.predict` takes raw data: columns by the names that training saw, or a
+table. Arrays by the names of fields, which went through the steps already, are refused there:
+
+```
+run.predict({"measures": prepared})          # E0702: `measures` is a field
+run.program.predict({"measures": prepared})  # right
+run.predict({"sepal_length_cm": [5.1], "sepal_width_cm": [3.5], ...})
+```""",
+}
 
 # Codes that no single file shows: when the message appears, and what to do.
 ELSEWHERE = {
@@ -132,7 +147,8 @@ run. To train on the new data alone, train the file again; `start_from` takes pa
     "W0841": """`netc eval` and `netc report` read the data as it is now, and it is not what the run was trained on:
 rows were added or taken out, or cells changed. A random split then divides other rows than in training, so that rows
 that the run has learned from may be in its test part. `split = hash("id", train = 0.8, test = 0.2)` keeps each row
-where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`.""",
+where it is. A run keeps the number of rows, the size and a checksum of each source in its `run.json`, and up to 1,000
+checksums of single files, so that the message names those that differ.""",
     "E1001": """The folder is not a run; or the files of the run were changed or damaged after training; or another
 process is training in it; or the folder cannot be written. The message says which. `netc train` prints the folder
 of the run, and `netc runs` lists all runs.""",
@@ -398,6 +414,15 @@ between. This file has none.""",
 }
 
 
+def _errors() -> str:
+    """A table of the errors of functions."""
+    rows = [f"| `{name}` | {narrow:g} | {wide:g} |" for name, (narrow, wide) in ERRORS.items()]
+    head = ["Their largest errors, in units in the last place:", "", "| function | f32 | f64 |", "| --- | --- | --- |"]
+    return "\n".join(
+        [*head, *rows, "", "`python -m tests.math_errors` measures them, with `--all` at every number of f32."]
+    )
+
+
 def compiler() -> str:
     """One file through every pass, down to the kernels."""
     return "\n".join(_compiler()) + "\n"
@@ -437,7 +462,7 @@ loss and its derivative:
     yield f"```\n{listing}\n```"
     yield LISTING
     yield f"```{{.python .kernel}}\n{source_of(kernel.kernel).text.rstrip()}\n```"
-    yield BELOW
+    yield BELOW.replace("ERRORS", _errors())
 
 
 INTRODUCTION = """# How the compiler works
@@ -493,6 +518,16 @@ memory as one function, or LLVM links it where the loader does not know the proc
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
 of each kernel or line beside what the machine can reach, and `-o FILE.svg` draws it.
 
+## Functions
+
+`exp`, `sin` and the other functions of numbers are written in `targets/cpu/math/` as instructions without branches, so
+that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
+`sin`, `cos` and `tan` are the exception: they are functions with versions for vectors, in which a lane with a large
+angle takes a longer way. An element has the same bits in a vector and alone. Numbers below the smallest normal one
+(1.2e-38 in f32, 2.2e-308 in f64) count as 0.
+
+ERRORS
+
 ## Rooflines
 
 `netc profile M.net` prints for each kernel the shortest time that this machine could need for it, its *bound*. The
@@ -503,7 +538,7 @@ is lost in all. A share of 100% means that only less work would make the kernel 
 or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type. Bytes per
-  second are those of loops that read, update or copy arrays that fit each level. They are measured once for a
+  second are those of loops that read, fill, update or copy arrays that fit each level. They are measured once for a
   processor and a number of threads, the best of many short runs, and kept in the cache folder; `--measure` measures
   them again, if the machine was busy the first time.
 - **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for

@@ -91,6 +91,7 @@ CODES = {
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",
     "W0801": "columns of very different scale that are not standardised",
+    "W0803": "rows without a label",
     "W0821": "a table whose header looks like data",
     "W0831": "labels that differ in blanks, case or Unicode form only",
     "W0832": "whole numbers that f32 cannot tell apart",

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
+from netc.dsl import synonyms
+from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.source import Source, Span
@@ -29,14 +31,22 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
 def _of_another_language(source: Source, place: Span) -> str | None:
     """The hint for a sign of another language at `place`, a word at the start of its line, or a comment before it."""
     line, at = blanked(source.line(place.line)), place.column - 1
-    signs = sorted(SIGNS, key=len, reverse=True)
-    for sign in signs:
+    if line[at : at + 1] == ";":
+        return _for_semicolon(line, at)
+    for sign in sorted(SIGNS, key=len, reverse=True):
         if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
             return SIGNS[sign]
     first = re.match(r"\s*(\w+)", line)
     if first and first[1] in WORDS:
         return WORDS[first[1]]
-    return SIGNS["//"] if "//" in line[:at] or "/*" in line[:at] else None
+    return synonyms.COMMENT if sign_before(line[:at]) else None
+
+
+def _for_semicolon(line: str, at: int) -> str:
+    """The hint for a semicolon, which ends a statement or begins a comment in other languages."""
+    if not line[:at].strip():
+        return synonyms.COMMENT
+    return f"{SIGNS[';']}, and {synonyms.COMMENT}" if line[at + 1 :].strip() else SIGNS[";"]
 
 
 def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
@@ -74,8 +84,13 @@ _HARD = (
 
 def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
     """The message for a word at `place` that does not fit; `word` is empty at the end of the text."""
-    early = _left_open(source, place, word) or _operator_at_line_end(source, place) or _two_points(source, place)
-    early = early or _type_missing(source, place, word)
+    early = (
+        _comment_in_brackets(source, place)
+        or _left_open(source, place, word)
+        or _operator_at_line_end(source, place)
+        or _two_points(source, place)
+        or _type_missing(source, place, word)
+    )
     if early:
         return early
     if word in CLOSE or word == "\n":
@@ -166,6 +181,20 @@ def _left_open(source: Source, place: Span, word: str) -> Diagnostic | None:
             f"add `{OPEN[bracket]}`",
         )
     return None
+
+
+def _comment_in_brackets(source: Source, place: Span) -> Diagnostic | None:
+    """The message for a comment as other languages write it, at the end of the line before `place` within brackets."""
+    opened = _open_brackets(source.text[: place.start])
+    start = source.text.rfind("\n", 0, place.start)
+    if start < 0 or source.text[start : place.start].strip() or not opened or opened[-1][0] == "{":
+        return None
+    begin = source.text.rfind("\n", 0, start) + 1
+    sign = sign_before(blanked(source.text[begin:start]))
+    if sign is None:
+        return None
+    at = Span(source, begin + sign.start(), begin + sign.end())
+    return Diagnostic("E0101", f"unexpected `{at.text.strip()}`", Label(at), hint=synonyms.COMMENT)
 
 
 def _operator_at_line_end(source: Source, place: Span) -> Diagnostic | None:

@@ -244,9 +244,11 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
 }
 
 # Signs and words that other languages use, each with what netc writes instead.
+COMMENT = "a comment begins with `#`"
 SIGNS: Mapping[str, str] = {
-    "//": "a comment begins with `#`",
-    "/*": "a comment begins with `#`",
+    "//": COMMENT,
+    "/*": COMMENT,
+    "--": COMMENT,
     ";": "a new line ends a statement",
     "'": 'a text stands in double quotes: "text"',
     "`": 'a text stands in double quotes: "text"',

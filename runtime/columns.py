@@ -4,12 +4,13 @@ Takes plain data about a model's outputs (target_outputs.py asks the graph for i
 graph.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from netc.runtime.data.data_step import UNKNOWN
 from netc.runtime.data.stored import Array
 
 Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classes; none if the data does not name them
@@ -19,17 +20,31 @@ Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classe
 class Distribution:
     """An output that holds the probabilities of the classes of a target.
 
-    It has a probability for each class in its last dimension; if it `is_binary`, that of the second of two classes.
+    It has a probability for each class in its last dimension; if it `is_binary`, that of the second of two classes. A
+    sample of the target has one class, or as many as `entries`; `names` are those of their columns. If it
+    `is_multiple`, the classes have a probability each, and a sample has any number of them. The classes of a sample
+    that are pieces of a text are joined by `separator`.
     """
 
     target: str
     output: str
     classes: int
     is_binary: bool = False
+    entries: int = 0
+    is_multiple: bool = False
+    names: tuple[str, ...] = ()
+    separator: str | None = None
 
     def chances(self, values: Array) -> Array:
         """The probabilities [row, class], where `values` are those of the output: a row for each sample or step."""
         return np.stack([1 - values, values], axis=-1) if self.is_binary else values
+
+    def ends(self, labels: Sequence[str]) -> list[str]:
+        """The ends of the names of the columns of the output, one for each number of a sample."""
+        if self.is_multiple:
+            return [f"[{label}]" for label in labels]
+        entries = [f"[{name}]" for name in self.names] if self.entries else [""]
+        return entries if self.is_binary else [f"{entry}[{label}]" for entry in entries for label in labels]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +66,10 @@ def columns_of(facts: OutputFacts, labels_of: Labels, predicted: Mapping[str, An
     The predicted label of each target comes first, then the outputs, with a column for each number of a sample.
     """
     columns: dict[str, list[Any]] = dict(labels_predicted(facts, labels_of, predicted))
-    labels: dict[str, tuple[str, ...]] = {}  # of the outputs that hold a probability for each class
+    ends: dict[str, list[str]] = {}  # of the names of columns, by the output that holds probabilities
     for distribution in facts.distributions:
-        if distribution.target in columns and not distribution.is_binary:
-            labels.setdefault(distribution.output, labels_of(distribution.target, distribution.classes))
+        if labels := _labels(distribution, labels_of):
+            ends.setdefault(distribution.output, distribution.ends(labels))
     for name, value in predicted.items():
         words = labels_of(*facts.tokens[name]) if name in facts.tokens else ()
         if isinstance(value, list):
@@ -65,9 +80,16 @@ def columns_of(facts: OutputFacts, labels_of: Labels, predicted: Mapping[str, An
             continue
         flat = value.reshape(len(value), -1)
         for i in range(flat.shape[1]):
-            index = labels[name][i] if name in labels else i
-            columns[name if flat.shape[1] == 1 else f"{name}[{index}]"] = _numbers(flat[:, i])
+            end = ends[name][i] if name in ends and len(ends[name]) == flat.shape[1] else f"[{i}]"
+            columns[name if flat.shape[1] == 1 else f"{name}{end}"] = _numbers(flat[:, i])
     return columns
+
+
+def _labels(distribution: Distribution, labels_of: Labels) -> tuple[str, ...]:
+    """The labels of the classes of a distribution: the names of columns, where each column is a class."""
+    if distribution.is_multiple and distribution.names:
+        return distribution.names
+    return labels_of(distribution.target, distribution.classes)
 
 
 def labels_predicted(
@@ -75,27 +97,45 @@ def labels_predicted(
 ) -> dict[str, list[str | list[str]]]:
     """The likeliest label of each target that an output holds the probabilities of; for a sequence those of its steps.
 
-    A target whose classes have no labels is left out.
+    A target that has several columns has a label for each, `y[left]` and `y[right]`. Other samples with several labels
+    have a list of them, or the text that they are pieces of; with any number of classes, of those that are likelier
+    than not. A target whose classes have no labels is left out.
     """
     columns: dict[str, list[str | list[str]]] = {}
     for distribution in facts.distributions:
-        words = labels_of(distribution.target, distribution.classes)
+        words = _labels(distribution, labels_of)
         if distribution.output not in predicted or not words:
             continue
-        values = predicted[distribution.output]
+        target, values = distribution.target, predicted[distribution.output]
         if isinstance(values, list):
-            columns[distribution.target] = [_likeliest(distribution, sample, words) for sample in values]
+            columns[target] = [_likeliest(distribution, sample, words) for sample in values]
+        elif distribution.is_multiple:
+            present = (np.flatnonzero(row > 0.5) for row in values)
+            columns[target] = [
+                _joined([word for word in _words(row, words) if word != UNKNOWN], distribution) for row in present
+            ]
+        elif distribution.names:
+            numbers = distribution.chances(values).argmax(axis=-1)
+            columns |= {f"{target}[{name}]": _words(numbers[:, i], words) for i, name in enumerate(distribution.names)}
         else:
-            columns[distribution.target] = [*_likeliest(distribution, values, words)]
+            columns[target] = [_joined(entry, distribution) for entry in _likeliest(distribution, values, words)]
     return columns
+
+
+def _joined(words: Any, distribution: Distribution) -> Any:
+    """The labels of a sample, which is one text if they are pieces of it."""
+    separator = distribution.separator
+    return separator.join(words) if separator is not None and isinstance(words, list) else words
 
 
 def _likeliest(distribution: Distribution, values: Array, words: tuple[str, ...]) -> list[str]:
     return _words(distribution.chances(values).argmax(axis=-1), words)
 
 
-def _words(numbers: Array, words: tuple[str, ...]) -> list[str]:
-    return [words[i] for i in numbers.tolist()]
+def _words(numbers: Array, words: tuple[str, ...]) -> list[Any]:
+    """The words of these numbers, in nested lists if the numbers have several axes."""
+    cells: list[Any] = np.array(words, object)[numbers].tolist()
+    return cells
 
 
 def _numbers(column: Array) -> list[Any]:

@@ -1,6 +1,6 @@
 """The predictions of a run in the words of its data: the labels of classes, the units of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,16 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.ir.results import ResultKind
+from netc.runtime.columns import Distribution
 from netc.runtime.data.classes import classes_of_unread_field
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import field_of_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPrediction:
-    """The predictions for one target over a part of the data.
+    """The predictions for one target, or one column or class of it, over a part of the data.
 
     `predicted` and `true` have an entry for each sample, in the units of the data, or the number of a class whose label
     is in `labels`. `error` is the absolute error, or for a class 1 minus the probability of the true class.
@@ -58,25 +59,51 @@ def classes_of(run: Run, part: str, most: int) -> Classes | None:
 
 
 def predictions_of(run: Run, part: str) -> list[TargetPrediction]:
-    """The predictions for each target that is one class or one number a sample and that an output stands for."""
+    """The predictions for each target that an output stands for: of one class or one number a sample, or of several
+    columns, which have a prediction each, as the classes have where a sample has any number of them.
+    """
     fields = run.load_data().parts[part]
     predicted = run.predict_prepared(fields)
     by_target = {distribution.target: distribution for distribution in run.facts_of([*predicted]).distributions}
-    results = []
+    results: list[TargetPrediction] = []
     for name, type_ in run.model.targets.items():
-        if type_.is_varying or type_.sample:
-            continue
-        true = np.asarray(fields[name])
         if (distribution := by_target.get(name)) is not None:
-            chances = distribution.chances(predicted[distribution.output])
-            classes = true.astype(np.int64)
-            error = 1 - chances[np.arange(len(classes)), classes]
-            labels = run.labels_of(name, distribution.classes)
-            output, likeliest = distribution.output, chances.argmax(axis=1)
-            results.append(TargetPrediction(name, output, labels, likeliest, classes, error))
-        elif type_.is_float and (prediction := _of_number(run, name, true, predicted)) is not None:
-            results.append(prediction)
+            results += _of_classes(run, distribution, fields[name], predicted[distribution.output])
+        elif type_.is_float and not type_.is_varying and not type_.sample:
+            prediction = _of_number(run, name, np.asarray(fields[name]), predicted)
+            results += [prediction] if prediction is not None else []
     return results
+
+
+def _of_classes(run: Run, distribution: Distribution, field: Field, values: Any) -> Iterator[TargetPrediction]:
+    """The predictions for a target of classes: none if a sample has several that are no columns."""
+    target, output = distribution.target, distribution.output
+    labels = distribution.names if distribution.is_multiple else ()
+    labels = labels or run.labels_of(target, distribution.classes)
+    if distribution.is_multiple:
+        true = _marks(field, len(labels)) if isinstance(field, Ragged) else np.asarray(field)
+        for i, name in enumerate(labels if np.isin(true, (0, 1)).all() else ()):
+            chances = np.stack([1 - values[:, i], values[:, i]], axis=1)
+            yield _of_class(f"{target}[{name}]", output, ("no", "yes"), true[:, i], chances)
+    elif not isinstance(field, Ragged):
+        true, chances = np.asarray(field), distribution.chances(values)
+        if not distribution.entries:
+            yield _of_class(target, output, labels, true, chances)
+        for i, name in enumerate(distribution.names if distribution.entries else ()):
+            yield _of_class(f"{target}[{name}]", output, labels, true[:, i], chances[:, i])
+
+
+def _of_class(name: str, output: str, labels: tuple[str, ...], true: Array, chances: Array) -> TargetPrediction:
+    classes = true.astype(np.int64)
+    error = 1 - chances[np.arange(len(classes)), classes]
+    return TargetPrediction(name, output, labels, chances.argmax(axis=1), classes, error)
+
+
+def _marks(sequences: Ragged, classes: int) -> Array:
+    """A row for each sequence, with a 1 for each class that occurs in it."""
+    marks = np.zeros((len(sequences), classes), np.int64)
+    marks[np.repeat(np.arange(len(sequences)), sequences.lengths), sequences.rows] = 1
+    return marks
 
 
 def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any]) -> TargetPrediction | None:

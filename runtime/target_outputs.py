@@ -1,23 +1,30 @@
 """Which output of a model belongs to which target or input: read from the graph, never from shapes or numbers.
 
 A loss compares logits with a target. An output belongs to that target if it is made of the same logits by operations
-that keep their order: a softmax of them holds a probability for each class. Knows nothing of runs, labels or files.
+that keep their order: a softmax of them holds a probability for each class. Knows nothing of runs or files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum, auto
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Type
+from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import add, divide, multiply, subtract
 from netc.compiler.operations.functions import log, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.runtime.columns import Distribution, OutputFacts
+from netc.runtime.data.data_step import State
+from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.pipeline import labels_of
+from netc.runtime.data.steps import STEPS
+from netc.runtime.target_encodings import is_number_of_class, marks_classes
 
 _NORMALISED = (softmax, log_softmax, sigmoid, log)  # operations that keep the order of the logits
 _ARITHMETIC = (add, subtract, multiply, divide)
@@ -26,44 +33,70 @@ _ARITHMETIC = (add, subtract, multiply, divide)
 def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[str, Distribution]:
     """The output that holds the probabilities of the classes of a target, by target in declared order.
 
-    `outputs` may name other values of the model. Targets without such an output are left out, as are those with
-    several classes a sample. For a float target it is the output that is the sigmoid of the logit in its loss.
+    `outputs` may name other values of the model. Targets without such an output are left out. For a float target, and
+    one of two classes, it may be the sigmoid of the logit in its loss; for a sequence of classes that the loss compares
+    without their order, the sigmoid of a logit for each class.
     """
     names = [*model.outputs] if outputs is None else outputs
     first = _unified(model.graph)
     matches: dict[str, Distribution] = {}
+    leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
     for target, type_ in model.targets.items():
-        compared = compared_with(model.graph, target)
+        compared, leaf = _comparisons(model.graph, target), leaves[target]
         logits = {first[_logits(value)] for value in compared}
-        candidates = []
+        candidates: list[tuple[int, Distribution]] = []
         for name in names:
             path = [*_to_logits(model.values[name])]
-            if first[path[-1]] in logits and _holds_probabilities(path, type_, compared, first):
-                candidates.append((len(path), name))
+            kind = _kind(model.graph, path, leaf, compared, first) if first[path[-1]] in logits else None
+            if kind is not None:
+                entries = type_.size(1) if type_.sample and not type_.is_varying else 0
+                entry = Distribution(target, name, type_.classes or 2, kind is not _Kind.CLASSES, entries)
+                candidates.append((len(path), replace(entry, is_multiple=kind is _Kind.MARKS)))
         if candidates:
-            _, name = min(candidates, key=lambda candidate: candidate[0])
-            matches[target] = Distribution(target, name, type_.classes or 2, is_binary=type_.classes is None)
+            _, matches[target] = min(candidates, key=lambda candidate: candidate[0])
     return matches
 
 
-def _holds_probabilities(
-    path: Sequence[Value], type_: Type, compared: Sequence[Value], first: Mapping[Value, Value]
-) -> bool:
-    """Whether the first value of a path to logits has a probability for each class of a target of this type.
+class _Kind(Enum):
+    """The kinds of probabilities of a target: of each of its classes, of the second of two, of each by itself."""
 
-    It is a softmax or sigmoid, or the loss compares its logarithm.
+    CLASSES = auto()
+    SECOND = auto()
+    MARKS = auto()
+
+
+def _kind(
+    graph: Graph,
+    path: Sequence[Value],
+    target: Value,
+    compared: Mapping[Value, Sequence[Value]],
+    first: Mapping[Value, Value],
+) -> _Kind | None:
+    """The kind of probabilities of a target that the first value of a path to logits holds, if it does.
+
+    It is a softmax or sigmoid, or the loss compares its logarithm. A sigmoid is the probability of what the loss has
+    as 1, which the target has to be, or to mark.
     """
-    value = path[0]
+    value, type_ = path[0], target.type
     applied = next((step for step in path if step.role is not Role.SHAPE), value)
+    if applied.definition is sigmoid:
+        logits = [logit for logit in compared if first[_logits(logit)] is first[path[-1]]]
+        codes = [code for logit in logits for code in compared[logit]]
+        if value.type.dims == type_.dims and type_.classes is None and type_.is_float:
+            is_share = any(logit.definition is sigmoid for logit in logits)  # a number from 0 to 1, as of `mse`
+            return _Kind.SECOND if not is_share and all(code.role is Role.TARGET for code in codes) else None
+        if value.type.dims == type_.dims and type_.classes == 2:
+            return _Kind.SECOND if all(is_number_of_class(graph, code, target) for code in codes) else None
+        if type_.is_varying and value.type.dims == (BATCH, type_.classes):
+            return _Kind.MARKS if all(marks_classes(graph, code, target) for code in codes) else None
+        return None
     logarithms = [other for other in compared if other.definition is log]
     is_logarithm_compared = any(first[other.operands[0]] is first[value] for other in logarithms)
-    if type_.classes is None:
-        return value.type.dims == type_.dims and type_.is_float and applied.definition is sigmoid
-    if type_.rank != 1 or value.type.dims != (*type_.dims, type_.classes):
-        return False
+    if type_.classes is None or value.type.dims != (*type_.dims, type_.classes):
+        return None
     if applied.definition is softmax:
-        return applied.attributes_as(Over).over == (applied.type.rank - 1,)
-    return is_logarithm_compared
+        return _Kind.CLASSES if applied.attributes_as(Over).over == (applied.type.rank - 1,) else None
+    return _Kind.CLASSES if is_logarithm_compared else None
 
 
 def _unified(graph: Graph) -> dict[Value, Value]:
@@ -127,6 +160,21 @@ def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     return OutputFacts([*distributions(model, outputs).values()], tokens, in_units)
 
 
+def in_words_of(distribution: Distribution, field: FieldSpec, states: Sequence[State]) -> Distribution | None:
+    """A distribution with the names of the entries of its target, as the data has them.
+
+    Each of several columns of numbers is a class by itself, which has the column's name. Returns None for any other
+    float target: the data does not name its two classes.
+    """
+    labels = labels_of(field, states)
+    has_columns = not field.is_single and len(field.columns) == distribution.entries
+    if distribution.is_binary and not distribution.is_multiple and len(labels) != 2:
+        return replace(distribution, is_multiple=True, names=field.columns) if has_columns and not labels else None
+    separators = [STEPS[step.name].separator for step in field.steps]
+    separator = next((text for text in separators if text is not None), None)
+    return replace(distribution, names=field.columns if has_columns else (), separator=separator)
+
+
 def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
     """The field whose tokens an output holds, and its number of classes: a target, or else an input.
 
@@ -175,7 +223,12 @@ def _last_layer(value: Value) -> set[Value]:
 
 
 def compared_with(graph: Graph, field: str) -> list[Value]:
-    """The values that the losses (or, if none reads it, the metrics) compare with a target or an input.
+    """The values that the losses (or, if none reads it, the metrics) compare with a target or an input."""
+    return [*_comparisons(graph, field)]
+
+
+def _comparisons(graph: Graph, field: str) -> dict[Value, list[Value]]:
+    """The values that are compared with a target or an input, each with those made of that field that it meets.
 
     A value is compared with the field if it depends on an input, and for an input on parameters, and some operation
     combines it with a value that is computed from the field alone.
@@ -190,16 +243,17 @@ def compared_with(graph: Graph, field: str) -> list[Value]:
     computed = _dependents(graph, graph.values(Role.INPUT) if is_target else parameters)
     for kind in (ResultKind.LOSS, ResultKind.METRIC):
         live = needed_by(graph.results_of(kind).values())
-        compared = {
-            operand: None
-            for value in graph.values()
-            if value in live and value.role is not Role.DERIVATIVE and not alone.isdisjoint(value.operands)
-            for operand in value.operands
-            if operand in computed and (is_target or _ends_in_comparison(graph, value, operand, live))
-        }
+        compared: dict[Value, list[Value]] = {}
+        for value in graph.values():
+            codes = [operand for operand in value.operands if operand in alone]
+            if not codes or value not in live or value.role is Role.DERIVATIVE:
+                continue
+            for operand in value.operands:
+                if operand in computed and (is_target or _ends_in_comparison(graph, value, operand, live)):
+                    compared.setdefault(operand, []).extend(codes)
         if compared:
-            return list(compared)
-    return []
+            return compared
+    return {}
 
 
 def _ends_in_comparison(graph: Graph, value: Value, operand: Value, live: set[Value]) -> bool:

@@ -5,20 +5,17 @@ Reports through callbacks; knows no terminal.
 
 import inspect
 import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind
-from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field
@@ -26,7 +23,8 @@ from netc.runtime.insight.nan_origin import find
 from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import Losses, MetricValues, Row, loss_metrics
 from netc.runtime.random import permutation
-from netc.runtime.runs.checkpoint import Progress, place_of
+from netc.runtime.runs.checkpoint import Progress
+from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
 from netc.runtime.training.schedule import factors, steps_of_epoch
@@ -63,10 +61,18 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
 
     In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is complete and its checkpoint written. Then the
     handler that was there before gets the signal: by default SIGINT raises KeyboardInterrupt, and the other two end the
-    process.
+    process. Faults E1001 if another process trains in the folder.
     """
+    with claimed(run.folder):
+        return train_claimed(run, epochs, on_progress, on_epoch)
+
+
+def train_claimed(
+    run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]
+) -> Ending:
+    """Does the same as `train`, for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
-    with _claimed(run.folder), _signals_between_steps() as pause:
+    with _signals_between_steps() as pause:
         while run.progress.epoch < epochs and not decisions.is_over:
             try:
                 _epoch(run, epochs, decisions.rate, on_progress, pause)
@@ -87,30 +93,6 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
     stopping = decisions.stopping
     stopped = stopping.describe() if stopping is not None and run.progress.epoch < epochs else None
     return Ending(run.progress.epoch - before, stopped, decisions.describe_kept)
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process while it trains, and remove what killed processes left in it.
-
-    Faults E1001 if another process trains there. The lock ends with its process, however that ends.
-    """
-    temporary.sweep(folder)
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        fault("E1001", f"another process trains in `{folder}`", place_of(folder), hint="wait for it, or give --out DIR")
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

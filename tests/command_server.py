@@ -1,9 +1,13 @@
-"""Runs `netc` commands for the tests, each in a forked process, because importing netc anew takes a second.
+"""Runs `netc` commands for the tests, each in a forked process, because a new one would first import for seconds.
 
-This process has imported all of netc that does without Numba, and done nothing else. It reads one command per line, as
-JSON: arguments, folder, environment, and the files for the output. It writes the exit status of each.
+This process has imported what commands import when they need it, and has done what every process does once: parse the
+library, compile the words of kernels, find fonts. None of it depends on the environment of a command. The process reads
+one command per line, as JSON: arguments, folder, environment, and the files for the output. It writes the exit status
+of each.
 """
 
+import contextlib
+import io
 import json
 import os
 import pkgutil
@@ -11,37 +15,42 @@ import sys
 from importlib import import_module
 
 import polars  # noqa: F401  as commands that read data do
+from matplotlib.figure import Figure
 
 import netc
 from netc.commands.main import main
 from netc.commands.table import app_of
-
-# modules that run a command, or that import Numba
-_SKIPPED = (
-    "__main__",
-    "netc.testing",
-    "targets.cpu.jit",
-    "targets.cpu.math",
-    "targets.cpu.memory",
-    "targets.cpu.sums",
-    "targets.cpu.tile",
-)
+from netc.compiler.elaborate.library import library_scope
+from netc.compiler.targets.cpu.compile import compile_kernel
+from netc.compiler.targets.cpu.source import KernelSource
+from netc.compiler.targets.machine import host
 
 
 def preload() -> None:
-    """Imports netc's modules, which commands import when they need them.
+    """Imports netc's modules, which commands import when they need them, and fills what they keep in memory.
 
     Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed.
     """
     for module in pkgutil.walk_packages(netc.__path__, "netc."):
-        if any(name in module.name for name in _SKIPPED):
+        if "__main__" in module.name:  # it would run a command
             continue
         try:
             import_module(module.name)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] == "netc":
                 raise
-    app_of()
+    with contextlib.redirect_stdout(io.StringIO()):
+        app_of()(["ops", "relu"], standalone_mode=False)  # Typer imports what it needs for the first command
+    library_scope()
+    Figure().savefig(io.BytesIO(), format="svg")
+    compile_words()
+
+
+def compile_words() -> None:
+    """Compiles a kernel with the most common words, which Numba then keeps in memory."""
+    words = ("exp_f32", "log_f32", "tanh_f32", "sigmoid_f32")
+    lines = [f"    store_f32_1(p1, i, {word}(load_f32_0(p0, i)))\n" for word in words]
+    compile_kernel(KernelSource("loop", "def kernel(p0, p1, i):\n" + "".join(lines), 3), host())
 
 
 def become(request: dict) -> None:

@@ -9,10 +9,16 @@ import io
 import json
 import os
 import random
+import sqlite3
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +202,7 @@ _JSON = (
 )
 
 
-def _jsonl(path: Path, draw: random.Random) -> None:
+def _json_rows(draw: random.Random) -> list[str]:
     lines = []
     for number in range(draw.choice((0, 1, ROWS, ROWS, ROWS, 60))):
         row = {"a": json.dumps(draw.gauss(0, 1)), "b": json.dumps(draw.gauss(0, 1)), "kind": str(number % 3)}
@@ -208,7 +214,18 @@ def _jsonl(path: Path, draw: random.Random) -> None:
             row[draw.choice(PIECES).replace('"', "")] = "1"
         text = "{" + ", ".join(f'"{name}": {value}' for name, value in row.items()) + "}"
         lines.append(draw.choice(_JSON) if draw.random() < 0.02 else text)
-    text = draw.choice(("\n", "\r\n", "\n\n", "\n")).join(lines)
+    return lines
+
+
+def _jsonl(path: Path, draw: random.Random) -> None:
+    text = draw.choice(("\n", "\r\n", "\n\n", "\n")).join(_json_rows(draw))
+    path.write_bytes(damaged(text.encode("utf-8", "surrogatepass"), draw))
+
+
+def _json(path: Path, draw: random.Random) -> None:
+    opened, closed = draw.choices((("[", "]"), ("", ""), ("[[", "]]"), ('{"rows": [', "]}")), (12, 1, 1, 1))[0]
+    separator = draw.choices((",\n", ",", "", ",,", "\n"), (10, 5, 1, 1, 1))[0]
+    text = opened + separator.join(_json_rows(draw)) + closed
     path.write_bytes(damaged(text.encode("utf-8", "surrogatepass"), draw))
 
 
@@ -222,10 +239,22 @@ def _text(path: Path, draw: random.Random) -> None:
     path.write_bytes(damaged("".join(words).encode("utf-8", "surrogatepass"), draw))
 
 
-# ------------------------------------------------------------------ parquet
+# ------------------------------------------------------------------ parquet, Arrow
 
 
 def _parquet(path: Path, draw: random.Random) -> None:
+    path.write_bytes(damaged(_written_frame(polars.DataFrame.write_parquet, draw), draw))
+
+
+def _arrow(path: Path, draw: random.Random) -> None:
+    """A file or a stream of record batches, perhaps compressed."""
+    write = draw.choice((polars.DataFrame.write_ipc, polars.DataFrame.write_ipc_stream))
+    compression = draw.choice(("uncompressed", "uncompressed", "lz4", "zstd"))
+    path.write_bytes(damaged(_written_frame(partial(write, compression=compression), draw), draw))
+
+
+def _written_frame(write: Callable[..., Any], draw: random.Random) -> bytes:
+    """The bytes of a table with columns of many types, as `write` makes them."""
     count = draw.choice((0, 1, ROWS, ROWS))
     numbers = polars.Series([draw.gauss(0, 1) for _ in range(count)], dtype=polars.Float64)
     casts: tuple[Callable[[polars.Series], polars.Series], ...] = (
@@ -254,10 +283,80 @@ def _parquet(path: Path, draw: random.Random) -> None:
         columns = {name: draw.choice(casts if draw.random() < 0.2 else casts[:2])(numbers) for name in names}
         if draw.random() < 0.8:
             columns["kind"] = polars.Series([number % 3 for number in range(count)])
-        polars.DataFrame(columns).write_parquet(buffer)
+        write(polars.DataFrame(columns), buffer)
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException, UnicodeError):
-        polars.DataFrame({"a": numbers}).write_parquet(buffer)
-    path.write_bytes(damaged(buffer.getvalue(), draw))
+        buffer = io.BytesIO()
+        write(polars.DataFrame({"a": numbers}), buffer)
+    return buffer.getvalue()
+
+
+# ------------------------------------------------------------------ workbooks and databases
+
+_VALUES: tuple[Any, ...] = (
+    *(None, True, "", "text", "nan", "#N/A", "=1/0", "=A1", "inf", 1e308, -0.0, 2**53 + 1),
+    *(date(2024, 2, 29), datetime(1900, 1, 1, 12, 30), time(23, 59), timedelta(days=400), "x" * 30_000),
+)
+
+
+def _values(draw: random.Random) -> list[list[Any]]:
+    """The rows of a table with the columns a, b and kind, of which a few have cells of any type."""
+    noise = draw.choice((0, 0, 0.05, 0.3))
+    rows: list[list[Any]] = []
+    for number in range(draw.choice((0, 1, ROWS, ROWS, ROWS, 60))):
+        row = [draw.gauss(0, 1), draw.randrange(9), draw.choice((str(number % 2), number % 2, "p"))]
+        rows.append([draw.choice(_VALUES) if draw.random() < noise else value for value in row])
+    return rows
+
+
+def _xlsx(path: Path, draw: random.Random) -> None:
+    """A workbook, perhaps with empty rows, merged cells, or a part of it damaged before it is packed."""
+    import openpyxl
+
+    import_module("fastexcel")  # the reader imports it, and the tests watch what the reader runs
+    book, stream = openpyxl.Workbook(), io.BytesIO()
+    names = draw.choices((COLUMN_NAMES, ["a", "b", "a"], ["a", None, "kind"], [1, 2.5, True], []), (12, 1, 1, 1, 1))[0]
+    for row in (names, *_values(draw)):
+        for _ in range(draw.choice((0, 0, 0, 0, 1))):
+            book.active.append([])
+        book.active.append(row)
+    if draw.random() < 0.2:
+        book.active.merge_cells("A2:B3")
+    if draw.random() < 0.1:
+        book.create_sheet("", 0)
+    book.save(stream)
+    content = stream.getvalue()
+    if draw.random() < 0.4:
+        content = _with_damaged_member(content, draw)
+    path.write_bytes(damaged(content, draw) if draw.random() < 0.4 else content)
+
+
+def _with_damaged_member(content: bytes, draw: random.Random) -> bytes:
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as target:
+        victim = draw.choice(source.namelist())
+        for name in source.namelist():
+            member = source.read(name)
+            target.writestr(name, damaged(member, draw) if name == victim else member)
+    return result.getvalue()
+
+
+COLUMN_NAMES = ["a", "b", "kind"]
+
+
+def _sqlite(path: Path, draw: random.Random) -> None:
+    """A database with a table, whose cells may have any type, or a view of it that cannot be computed."""
+    types = [draw.choice(("", "real", "integer", "text", "blob", "blob not null", "decimal(9, 2)")) for _ in range(3)]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        columns = ", ".join(f"{name} {type_}" for name, type_ in zip(COLUMN_NAMES, types, strict=True))
+        connection.execute(f"create table rows ({columns})")
+        for row in _values(draw):
+            cells = [str(cell) if isinstance(cell, date | time | timedelta) else cell for cell in row]
+            with suppress(sqlite3.IntegrityError):
+                connection.execute("insert into rows values (?, ?, ?)", cells)
+        select = draw.choices(("*", "a, b, kind, zeroblob(9)", "a, a, kind", "a / 0, no(b), kind"), (12, 1, 1, 1))[0]
+        connection.execute(f"create view t as select {select} from rows")
+        connection.commit()
+        path.write_bytes(damaged(connection.serialize(), draw))
 
 
 # ------------------------------------------------------------------ npz
@@ -371,6 +470,14 @@ KINDS = (
     Kind("jsonl", 'jsonl("t.jsonl")', lambda folder, draw: _jsonl(folder / "t.jsonl", draw)),
     Kind("jsonl.gz", 'jsonl("t.jsonl.gz")', lambda folder, draw: _jsonl_gz(folder / "t.jsonl.gz", draw)),
     Kind("parquet", 'parquet("t.parquet")', lambda folder, draw: _parquet(folder / "t.parquet", draw)),
+    Kind("json", 'json("t.json")', lambda folder, draw: _json(folder / "t.json", draw)),
+    Kind("arrow", 'arrow("t.arrow")', lambda folder, draw: _arrow(folder / "t.arrow", draw)),
+    Kind("sql", 'sql("sqlite:///t.db", "select * from t")', lambda folder, draw: _sqlite(folder / "t.db", draw)),
+    *(
+        (Kind("xlsx", 'xlsx("t.xlsx")', lambda folder, draw: _xlsx(folder / "t.xlsx", draw)),)
+        if find_spec("openpyxl") and find_spec("fastexcel")
+        else ()
+    ),
     Kind("npz", 'npz("t.npz")', lambda folder, draw: _npz(folder / "t.npz", draw)),
     Kind("text", 'text("t.txt")', lambda folder, draw: _text(folder / "t.txt", draw), SERIES),
     Kind("idx", 'idx("t")', lambda folder, draw: _idx(folder / "t", draw), TABLE, PICTURE),
@@ -382,10 +489,11 @@ KINDS = (
         TABLE,
         PICTURE,
     ),
+    Kind("no sql", 'sql("sqlite:///t", "select 1 as a")', lambda folder, draw: _no_file(folder / "t", draw)),
     *(
         Kind(f"no {reader}", f'{reader}("t")', lambda folder, draw: _no_file(folder / "t", draw), template, fields)
         for reader, template, fields in (
-            *((name, TABLE, COLUMNS) for name in ("csv", "jsonl", "parquet", "npz")),
+            *((name, TABLE, COLUMNS) for name in ("csv", "jsonl", "parquet", "npz", "json", "arrow")),
             ("text", SERIES, COLUMNS),
             *((name, TABLE, PICTURE) for name in ("idx", "images")),
         )

@@ -103,7 +103,7 @@ def test_the_docs_have_files_and_commands() -> None:
     assert kinds <= languages | {"python", "{.python .kernel}", "diff", "lua"}, "fences that nobody checks"
 
 
-@pytest.mark.every(5)
+@pytest.mark.every(9)
 @pytest.mark.parametrize("page", [page for page, commands in COMMANDS.items() if commands])
 def test_commands_in_the_docs_run(page: str, tmp_path: Path, is_long: bool) -> None:
     """In order and in one folder, as a reader would run them."""

@@ -21,7 +21,7 @@ from netc.compiler.backends import target_of
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.insight import report
 from netc.runtime.program import Program
-from netc.runtime.runs.run import open_run
+from netc.runtime.runs.opening import open_run
 from netc.runtime.trainer import train
 
 SEED = 20261128
@@ -57,8 +57,8 @@ def use(folder: Path) -> None:
 
 def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interpreted, so that nothing is compiled: any code that runs then comes from the folder."""
-    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, target=target_of("reference")))
-    monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
+    monkeypatch.setattr("netc.runtime.runs.opening.Options", partial(Options, target=target_of("reference")))
+    monkeypatch.setattr("netc.runtime.runs.opening.Program", Interpreted)
     use(shutil.copytree(trained, tmp_path / "as it was"))
     draw, problems = random.Random(SEED), []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

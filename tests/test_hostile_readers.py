@@ -13,6 +13,7 @@ import random
 import re
 import sqlite3
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -183,6 +184,17 @@ def sqlite_file() -> bytes:
         return connection.serialize()
 
 
+def duckdb_file() -> bytes:
+    import duckdb
+
+    with tempfile.TemporaryDirectory() as folder:
+        with duckdb.connect(f"{folder}/t.duckdb", config={"default_block_size": "16384"}) as connection:
+            connection.execute("create table t (a double, b integer, s varchar, d varchar, y integer)")
+            rows = list(zip(*columns().values(), strict=True))
+            connection.executemany("insert into t values (?, ?, ?, ?, ?)", rows)
+        return Path(f"{folder}/t.duckdb").read_bytes()
+
+
 QUERY = net(TABLE, "sql", "sqlite:///t.db").replace('t.db")', 't.db", "select * from t")')
 # a `.net` text, the file that is mutated, its content, and the other files that it needs
 SEEDS: dict[str, tuple[str, str, bytes, dict[str, bytes]]] = {
@@ -229,6 +241,8 @@ SEEDS: dict[str, tuple[str, str, bytes, dict[str, bytes]]] = {
 }
 if importlib.util.find_spec("openpyxl") and importlib.util.find_spec("fastexcel"):
     SEEDS["xlsx"] = (net(TABLE, "xlsx", "t.xlsx"), "t.xlsx", xlsx_file(), {})
+if importlib.util.find_spec("duckdb"):
+    SEEDS["duckdb"] = (QUERY.replace("sqlite:///t.db", "duckdb:///t.duckdb"), "t.duckdb", duckdb_file(), {})
 SPECIAL = (
     *(
         b"\0",

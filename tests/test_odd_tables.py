@@ -40,6 +40,21 @@ def expected_values(column: Column, rows: Sequence[int]) -> list[Any]:
     return [year(value) if isinstance(value, datetime.datetime) else value for value in values]
 
 
+def points(moment: datetime.datetime, cycles: Sequence[str]) -> list[float]:
+    """Where a moment lies in the year, the week and the day: a sine and a cosine of each."""
+    day = (moment - moment.replace(hour=0, minute=0)) / datetime.timedelta(days=1)
+    phases = {"year": year(moment) % 1, "week": (moment.weekday() + day) / 7, "day": day}
+    return [wave(2 * np.pi * phases[name]) for name in cycles for wave in (np.sin, np.cos)]
+
+
+def check_cycles(column: Column, rows: Sequence[int], values: np.ndarray, cycles: Sequence[str]) -> int:
+    """Compares the points of a date in its cycles. Returns the number of dates compared."""
+    cells = [(i, column.values[row]) for i, row in enumerate(rows) if column.values[row] is not None]
+    for i, moment in cells:
+        np.testing.assert_allclose(values[i], points(moment, cycles), atol=1e-6, err_msg=column.name)
+    return len(cells)
+
+
 def check_values(table: OddTable, model: Model, dataset: Dataset) -> int:
     """Compares what training reads of each part with what was written. Returns the number of cells compared."""
     by_name = {column.name: column for column in table.columns}
@@ -50,6 +65,10 @@ def check_values(table: OddTable, model: Model, dataset: Dataset) -> int:
         for part, fields in dataset.parts.items():
             rows = [int(number) - first for number in dataset.rows[part]]
             values = np.asarray(fields[field.name], np.float64).reshape(len(rows), -1)
+            if "cycle" in steps:
+                cycles = dataset.states[field.name][-1]["cycles"]
+                compared += check_cycles(by_name[names[0]], rows, values, cycles)
+                continue
             for step, state in reversed(list(zip(field.steps, dataset.states[field.name], strict=True))):
                 if step.name == "one_hot":
                     labels = [*state["classes"], "<unknown>"]

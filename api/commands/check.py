@@ -91,8 +91,10 @@ def _warnings(model: "Model") -> "list[Diagnostic]":
     from netc.runtime.data.dataset import load
     from netc.runtime.data.source_record import files_of
     from netc.runtime.data.spec import parse_data
+    from netc.runtime.runs.start_from import check_start_from
     from netc.runtime.training.checks import check_parts, check_schedules, check_training
 
+    check_start_from(model)
     if model.data is not None:
         spec = parse_data(model)
         if spec.split.parts is not None:

@@ -37,7 +37,7 @@ def export(
     are not).
 
     Data steps that are arithmetic (standardize, minmax, scale, clip, log, impute) are part of the file. It takes raw
-    numbers. With --columns, an ONNX file has impute, classes and one_hot of texts too, and an input for each column.
+    numbers. With --columns, an ONNX file has labels, dates and buckets too, and an input for each column.
 
     Example: netc export runs/iris -o iris.onnx --columns
     """

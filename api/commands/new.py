@@ -50,8 +50,9 @@ def new(
     ] = None,
 ) -> None:
     """Write a file that can be trained as it is. What the columns contain is guessed and explained in comments: numbers
-    and how they are written, dates, categories, texts, marks of missing values, ids, which are left out. The file is
-    tried before it is written: two training steps are run. No file is overwritten.
+    and how they are written, dates, categories, texts, marks of missing values, ids, which are left out. A number that
+    follows from the one before becomes a series, one for each site or sensor. The file is tried before it is written:
+    two training steps are run. No file is overwritten.
 
     Example: netc new wine --data wine.csv --target cultivar
     """

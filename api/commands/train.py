@@ -98,18 +98,26 @@ def _train(
     request: _Request, resume: Path | None = None, may_change: bool = False
 ) -> "tuple[Run, Mapping[str, MetricValue] | None]":
     """Trains one run, new or resumed. Returns it with its metrics on the test part, None without one."""
+    from netc.runtime.runs.claim import claimed
+
+    if resume is not None:
+        with claimed(resume):
+            run = _resumed(resume, request, may_change)
+            return run, _trained(run)
+    if request.file is None:
+        raise typer.BadParameter("give a file to train, or --resume RUN")
+    run = _started(request.file, request)
+    with claimed(run.folder):
+        return run, _trained(run)
+
+
+def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
+    """Trains a run to its end. Returns its metrics on the test part, None without one."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
-    from netc.runtime.trainer import Report
-    from netc.runtime.trainer import train as train_run
+    from netc.runtime.trainer import Report, train_claimed
 
-    if resume is not None:
-        run = _resumed(resume, request, may_change)
-    elif request.file is not None:
-        run = _started(request.file, request)
-    else:
-        raise typer.BadParameter("give a file to train, or --resume RUN")
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
     with Ticker() as ticker:
@@ -129,7 +137,7 @@ def _train(
                 warned.update(by_title)
 
         try:
-            ending = train_run(run, total, progress, epoch)
+            ending = train_claimed(run, total, progress, epoch)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)
@@ -139,7 +147,7 @@ def _train(
         if sentence is not None:
             say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    return run, _tested(run)
+    return _tested(run)
 
 
 def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
@@ -160,10 +168,15 @@ def _started(file: Path, request: _Request) -> "Run":
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
-    from netc.runtime.runs import run as runs
+    from netc.runtime.runs.folder import require_place
+    from netc.runtime.runs.start_from import check_start_from
+    from netc.runtime.runs.writing import start
     from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, request.settings, request.strict, request.fold)
+    folder = request.out or Path("runs") / file.stem
+    require_place(folder)
+    check_start_from(model)
     dataset = load(model, parse_data(model))
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
@@ -175,7 +188,7 @@ def _started(file: Path, request: _Request) -> "Run":
     options.warn(check_training(model, dataset), request.strict)
     program = Program(model, threads=request.threads)
     program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = runs.start(model, request.out or Path("runs") / file.stem, constants, dataset, program)
+    run = start(model, folder, constants, dataset, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
@@ -185,31 +198,32 @@ def _started(file: Path, request: _Request) -> "Run":
 
 
 def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
-    """Opens a run to continue it, with a changed file if the request names one."""
+    """Opens a run to continue it, with a changed file if the request names one. The caller has claimed its folder."""
     from netc.dsl.parser import parse_file
     from netc.runtime.data.split_spec import with_fold
     from netc.runtime.loading import load_model
-    from netc.runtime.runs import run as runs
-    from netc.runtime.runs.resume import adopt, has_changed, kept_constants, take_data, with_constants
+    from netc.runtime.runs.opening import open_run
+    from netc.runtime.runs.resume import adopt, hand_on_data, has_changed, kept_constants, take_data, with_constants
     from netc.runtime.runs.standing import moved_rate, standing
     from netc.runtime.training.checks import check_training
 
-    run = runs.open_run(resume, request.threads, to_train=True)
-    before, fold = run.model.train, run.info.fold if run.info is not None else None
+    opened = open_run(resume, request.threads, to_train=True)
+    before, fold = opened.model.train, opened.info.fold if opened.info is not None else None
     file = None if request.file is None else parse_file(request.file)
     constants = {**kept_constants(resume, file), **options.constants(request.settings)}
     if not may_change and (file is not None or request.settings or request.epochs is not None):
-        take_data(run, may_change)  # refuses before anything of the run is changed
+        take_data(opened, may_change)  # refuses before anything of the run is changed
     if file is not None:
         model = options.checked(load_model(file if fold is None else with_fold(file, fold), constants))
     else:
         model = with_constants(resume, constants)
-        if (changed := has_changed(run)) is not None:
+        if (changed := has_changed(opened)) is not None:
             hint = f"`netc train {changed} --resume {resume}` continues with the changed file"
             say(f"{changed} has changed since; {hint}")
-    for change in adopt(run, model, constants, request.epochs):
+    for change in adopt(opened, model, constants, request.epochs):
         say(f"changed: {change.what}")
-    run = runs.open_run(resume, request.threads, to_train=True)
+    run = open_run(resume, request.threads, to_train=True)
+    hand_on_data(opened, run)
     dataset, changes = run.load_data(), run.data_changes
     epoch = take_data(run, may_change)
     options.warn([*changes, *check_training(run.model, dataset)], strict=False)

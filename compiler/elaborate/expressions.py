@@ -19,6 +19,7 @@ from netc.compiler.elaborate.stacks import on_new_stack
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
+from netc.dsl.comments import with_hint
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
 from netc.dsl.synonyms import Kind
@@ -199,7 +200,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         f"unknown name `{node.text}`",
         node.span,
         "nothing of this name is defined before this line",
-        hint=nearest(node.text, names, Kind.VALUE),
+        hint=with_hint(nearest(node.text, names, Kind.VALUE), node.span),
     )
 
 

@@ -11,6 +11,7 @@ from netc.compiler.elaborate.optimizer_setting import default_numbers, optimizer
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
 from netc.dsl import syntax
+from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
@@ -50,7 +51,7 @@ def train_settings(
             else:
                 values[name] = SETTINGS[name](setting.value, constant)
         except Fault as error:
-            diagnostics.note(error)
+            diagnostics.note(explained(error, setting.value))
     if values.get("accumulate", 1) > 1:
         _check_accumulation(values, names, diagnostics)
     return TrainSettings(**values)

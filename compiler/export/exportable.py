@@ -24,14 +24,28 @@ KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softm
 class RawColumns:
     """How columns of a table become an input: each is an input [batch] of the file, of f64 numbers or of texts.
 
-    `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With `width`,
-    a number becomes so many places: 1 at its own and 0 elsewhere, and a number that is no place becomes zeros.
+    `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With
+    `is_date`, numbers are seconds since 1970 in UTC, and become a year with its fraction (`has_time`: that of the time
+    of day too). Missing numbers become `fills`; the bounds in `edges` number the buckets of each column, and `places`
+    replaces these numbers. With `width`, a number becomes so many places: 1 at its own and 0 elsewhere, and a number
+    that is no place becomes zeros. `left` are the steps that the texts went through before.
     """
 
     columns: tuple[str, ...]
     codes: tuple[Mapping[str, int], ...] = ()
     other: int = -1
     width: int | None = None
+    is_date: bool = False
+    has_time: bool = True
+    fills: tuple[float, ...] = ()
+    edges: tuple[tuple[float, ...], ...] = ()
+    places: tuple[int, ...] = ()
+    left: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What the file takes for a cell."""
+        return "text" if self.codes else "date" if self.is_date else "number"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,14 @@ def _erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
 
 
+def _normal_cdf(x: Any) -> Any:
+    return np.vectorize(lambda one: math.erfc(-one / math.sqrt(2)) / 2, otypes=[x.dtype])(x) if x.size else x
+
+
+def _gelu(x: Any) -> Any:
+    return x * _normal_cdf(x)
+
+
 def _pow(x: Any, y: Any) -> Any:
     with np.errstate(invalid="ignore"):
         return np.power(x, y)

@@ -43,11 +43,15 @@ _CALLS = {
         name: f"np.{name}"
         for name in ("exp", "log", "log1p", "expm1", "sqrt", "tanh", "sin", "cos", "floor", "rint", "where", "abs")
     },
+    **{name: f"np.{name}" for name in ("tan", "sinh", "cosh")},
+    **{name: f"np.arc{name[1:]}" for name in ("asin", "acos", "atan", "atan2")},
     "min": "np.minimum",
     "max": "np.maximum",
     "not": "np.logical_not",
     "sigmoid": "_sigmoid",
     "erf": "_erf",
+    "normal_cdf": "_normal_cdf",
+    "gelu": "_gelu",
     "pow": "_pow",
     "scramble": "_scramble",
     "unit": "_unit",

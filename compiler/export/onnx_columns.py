@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import onnx
 
 from netc.compiler.export.exportable import RawColumns
+from netc.compiler.export.onnx_dates import year_of
 from netc.compiler.export.onnx_nodes import OnnxNodes, info
 from netc.compiler.export.scalar import Term
 from netc.compiler.ir.types import BATCH, Type
@@ -42,8 +43,10 @@ def from_columns(nodes: OnnxNodes, raw: RawColumns, names: Mapping[str, str], ty
                 values_int64s=[*raw.codes[i].values()],
                 default_int64=raw.other,
             )
+        else:
+            term = _from_number(nodes, raw, i, term)
         columns.append(nodes.node("Unsqueeze", [term.text, axis], term.dtype).text)
-    dtype = "i64" if raw.codes else "f64"
+    dtype = "i64" if raw.codes or raw.edges else "f64"
     joined = nodes.node("Concat", columns, dtype, axis=1) if len(columns) > 1 else Term(columns[0], dtype)
     if raw.width is not None:
         places = nodes.counted(raw.width)
@@ -52,3 +55,21 @@ def from_columns(nodes: OnnxNodes, raw: RawColumns, names: Mapping[str, str], ty
     dims = [int(dim) for dim in type_.dims[1:]]
     shaped = nodes.node("Reshape", [joined.text, nodes.constant([-1, *dims], "i64").text], joined.dtype)
     return nodes.cast(shaped, type_.dtype)
+
+
+def _from_number(nodes: OnnxNodes, raw: RawColumns, column: int, term: Term) -> Term:
+    """The number of a column, or the number of its bucket."""
+    if raw.is_date:
+        term = year_of(nodes, term, raw.has_time)
+    if raw.fills:
+        is_missing = nodes.node("IsNaN", [term.text], "bool")
+        term = nodes.node("Where", [is_missing.text, nodes.number(raw.fills[column], "f64").text, term.text], "f64")
+    if raw.edges:
+        axis, edges = nodes.constant([1], "i64").text, nodes.constant(raw.edges[column], "f64").text
+        is_beyond = nodes.node(
+            "GreaterOrEqual", [nodes.node("Unsqueeze", [term.text, axis], "f64").text, edges], "bool"
+        )
+        term = nodes.node("ReduceSum", [nodes.cast(is_beyond, "i64").text, axis], "i64", keepdims=0)
+    if raw.places:
+        term = nodes.take(nodes.constant(raw.places, "i64"), term)
+    return term

@@ -1,5 +1,6 @@
 """Builds ONNX graphs: nodes, constants, arithmetic, the rows of varying dimensions, and nested graphs."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from netc.compiler.export.exportable import Array, Exported
-from netc.compiler.export.scalar import Term
+from netc.compiler.export.scalar import IN_SINGLE_PRECISION, Term
 from netc.compiler.export.writer import Index, RowTerms, Writer
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
@@ -37,8 +38,14 @@ _WORDS = {
     "sqrt": "Sqrt",
     "tanh": "Tanh",
     "sigmoid": "Sigmoid",
+    "sinh": "Sinh",
+    "cosh": "Cosh",
     "sin": "Sin",
     "cos": "Cos",
+    "tan": "Tan",
+    "asin": "Asin",
+    "acos": "Acos",
+    "atan": "Atan",
     "erf": "Erf",
     "floor": "Floor",
     "rint": "Round",
@@ -151,8 +158,8 @@ class OnnxNodes(Writer):
         return x if x.dtype == dtype else self.node("Cast", [x.text], dtype, to=_ELEMENTS[dtype])
 
     def word(self, name: str, operands: list[Term], dtype: str) -> Term:
-        if name == "erf" and dtype == "f64":  # onnxruntime has no Erf for doubles
-            return self.cast(self.word(name, [self.cast(operands[0], "f32")], "f32"), dtype)
+        if name in IN_SINGLE_PRECISION and dtype == "f64":
+            return self.cast(self.word(name, [self.cast(operand, "f32") for operand in operands], "f32"), dtype)
         inputs = [operand.text for operand in operands]
         if name in _WORDS:
             return self.node(_WORDS[name], inputs, dtype)
@@ -166,7 +173,33 @@ class OnnxNodes(Writer):
             return self.node("Log", [self.node("Add", [inputs[0], unity.text], dtype).text], dtype)
         if name == "expm1":
             return self.node("Sub", [self.node("Exp", inputs, dtype).text, unity.text], dtype)
+        if name == "normal_cdf":
+            wide = self.word("erf", [self._times(operands[0], 0.7071067811865476)], dtype)
+            return self._times(self.node("Add", [wide.text, unity.text], dtype), 0.5)
+        if name == "gelu":
+            return self.node("Mul", [inputs[0], self.word("normal_cdf", operands, dtype).text], dtype)
+        if name == "atan2":
+            return self._angle(*operands)
         raise KeyError(name)
+
+    def _times(self, x: Term, factor: float) -> Term:
+        return self.node("Mul", [x.text, self.number(factor, x.dtype).text], x.dtype)
+
+    def _angle(self, y: Term, x: Term) -> Term:
+        """The angle of the point (x, y): atan(y / x), with pi added or subtracted where x is negative."""
+        zero = self.number(0, x.dtype)
+
+        def where(condition: Term, yes: Term, no: Term) -> Term:
+            return self.node("Where", [condition.text, yes.text, no.text], x.dtype)
+
+        def is_negative(z: Term) -> Term:
+            return self.node("Less", [z.text, zero.text], "bool")
+
+        angle = self.word("atan", [self.node("Div", [y.text, x.text], x.dtype)], x.dtype)
+        turned = where(is_negative(y), self.number(-math.pi, x.dtype), self.number(math.pi, x.dtype))
+        angle = self.node("Add", [angle.text, where(is_negative(x), turned, zero).text], x.dtype)
+        both_zero = self.node("And", [self.node("Equal", [z.text, zero.text], "bool").text for z in (x, y)], "bool")
+        return where(both_zero, zero, angle)
 
     def take(self, x: Term, index: Term) -> Term:
         return self.node("Gather", [x.text, index.text], x.dtype, axis=0)

@@ -18,6 +18,10 @@ _COMPARE = {
     ast.NotEq: "not_equal",
 }
 _BOOL = {ast.And: "and", ast.Or: "or"}
+# words that onnxruntime has for f32 alone, and words that are made of them
+IN_SINGLE_PRECISION = frozenset(
+    ("erf", "normal_cdf", "gelu", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh"),
+)
 FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.is_float)
 
 
@@ -138,6 +142,7 @@ _NUMBERS: dict[str, Callable[..., float]] = {
     "abs": abs,
     **{
         name: getattr(math, name)
-        for name in ("exp", "log", "log1p", "expm1", "sqrt", "tanh", "sin", "cos", "erf", "pow")
+        for name in ("exp", "log", "log1p", "expm1", "sqrt", "tanh", "sinh", "cosh", "erf", "pow")
     },
+    **{name: getattr(math, name) for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")},
 }

@@ -173,7 +173,7 @@ class Value:
 class Scalar:
     """Element by element: a Python expression over the operands x, y, z and the attributes.
 
-    It may call the functions of targets/cpu/math.py.
+    It may call the functions of targets/cpu/math/.
     """
 
     expression: str

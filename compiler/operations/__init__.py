@@ -15,6 +15,7 @@ from netc.compiler.operations import (
     reshaping,
     shape,
     touched,
+    trigonometry,
     window,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "reshaping",
     "shape",
     "touched",
+    "trigonometry",
     "window",
 ]

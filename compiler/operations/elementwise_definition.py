@@ -78,7 +78,7 @@ def defined(
     """Returns the definition of an element-wise operation of up to three operands x, y and z.
 
     `scalar` is a Python expression of x, y, z and the names of `numbers` (an option), with the functions of
-    targets/cpu/math.py. `reference` and `gradient` take the numbers by name; `gradient(g, result, x, y, z)` is written
+    targets/cpu/math/. `reference` and `gradient` take the numbers by name; `gradient(g, result, x, y, z)` is written
     as if all shapes were equal. Raises TypeError if there is no such option.
     """
     if unknown := options.keys() - Options.__annotations__.keys():

@@ -1,5 +1,7 @@
-"""Functions of a number, element by element: exponentials, roots, activations, trigonometry. One definition each."""
+"""Functions of a number, element by element: exponentials, roots, activations. One definition each."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,13 +9,13 @@ import numpy as np
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise_definition import choose, elementwise
 
-exp = elementwise("exp", "e ** x.", scalar="exp(x)", reference=np.exp, flops=10, gradient=lambda g, r, x: g * r)
+exp = elementwise("exp", "e ** x.", scalar="exp(x)", reference=np.exp, flops=20, gradient=lambda g, r, x: g * r)
 log = elementwise(
     "log",
     "The natural logarithm.",
     scalar="log(x)",
     reference=np.log,
-    flops=10,
+    flops=28,
     domain=(0.2, 3.0),
     gradient=lambda g, r, x: g / x,
 )
@@ -22,7 +24,7 @@ log1p = elementwise(
     "log(1 + x), exact near 0.",
     scalar="log1p(x)",
     reference=np.log1p,
-    flops=10,
+    flops=35,
     domain=(-0.5, 3.0),
     gradient=lambda g, r, x: g / (1 + x),
 )
@@ -31,7 +33,7 @@ expm1 = elementwise(
     "exp(x) - 1, exact near 0.",
     scalar="expm1(x)",
     reference=np.expm1,
-    flops=12,
+    flops=24,
     gradient=lambda g, r, x: g * (r + 1),
 )
 
@@ -70,7 +72,7 @@ tanh = elementwise(
     "The hyperbolic tangent, between -1 and 1.",
     scalar="tanh(x)",
     reference=np.tanh,
-    flops=15,
+    flops=28,
     gradient=lambda g, r, x: g * (1 - r * r),
 )
 sigmoid = elementwise(
@@ -78,7 +80,7 @@ sigmoid = elementwise(
     "1 / (1 + exp(-x)), between 0 and 1.",
     scalar="sigmoid(x)",
     reference=lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
-    flops=12,
+    flops=22,
     gradient=lambda g, r, x: g * r * (1 - r),
 )
 relu = elementwise(
@@ -100,25 +102,23 @@ elu = elementwise(
     "x where x is positive, else exp(x) - 1.",
     scalar="expm1(x) if x < 0 else x",
     reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
-    flops=12,
+    flops=25,
     gradient=lambda g, r, x: choose(x > 0, g, g * (r + 1)),
 )
 gelu = elementwise(
     "gelu",
     "x times the cumulative probability of x in the standard normal distribution (the exact form).",
-    scalar="x * 0.5 * (1 + erf(x * 0.7071067811865476))",
-    reference=lambda x: x * 0.5 * (1 + _erf(x * 0.7071067811865476)),
-    flops=20,
-    gradient=lambda g, r, x: (
-        g * (0.5 * (1 + apply("erf", x * 0.7071067811865476)) + x * 0.3989422804014327 * apply("exp", x * x * -0.5))
-    ),
+    scalar="gelu(x)",
+    reference=lambda x: x * _normal_cdf(x),
+    flops=60,
+    gradient=lambda g, r, x: g * (apply("normal_cdf", x) + x * _normal_density(x)),
 )
 silu = elementwise(
     "silu",
     "x * sigmoid(x).",
     scalar="x * sigmoid(x)",
     reference=lambda x: x * 0.5 * (1 + np.tanh(0.5 * x)),
-    flops=13,
+    flops=23,
     gradient=lambda g, r, x: g * apply("sigmoid", x) * (1 + x - r),
 )
 softplus = elementwise(
@@ -126,36 +126,35 @@ softplus = elementwise(
     "log(1 + exp(x)), stable for large x.",
     scalar="max(x, T(0)) + log1p(exp(-abs(x)))",
     reference=lambda x: np.logaddexp(x, 0),
-    flops=20,
+    flops=60,
     gradient=lambda g, r, x: g * apply("sigmoid", x),
-)
-sin = elementwise(
-    "sin",
-    "The sine of an angle in radians.",
-    scalar="sin(x)",
-    reference=np.sin,
-    flops=15,
-    gradient=lambda g, r, x: g * apply("cos", x),
-)
-cos = elementwise(
-    "cos",
-    "The cosine of an angle in radians.",
-    scalar="cos(x)",
-    reference=np.cos,
-    flops=15,
-    gradient=lambda g, r, x: -g * apply("sin", x),
 )
 erf = elementwise(
     "erf",
     "The error function.",
     scalar="erf(x)",
-    reference=lambda x: _erf(x),
-    flops=20,
+    reference=lambda x: _each(math.erf, x),
+    flops=50,
     gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x),
+)
+normal_cdf = elementwise(
+    "normal_cdf",
+    "The probability that a standard normal variable is below x. It keeps its precision where it is small.",
+    scalar="normal_cdf(x)",
+    reference=lambda x: _normal_cdf(x),
+    flops=60,
+    gradient=lambda g, r, x: g * _normal_density(x),
 )
 
 
-def _erf(x: Any) -> Any:
-    from math import erf as scalar_erf
+def _normal_density(x: Value) -> Value:
+    return apply("exp", x * x * -0.5) * 0.3989422804014327
 
-    return np.vectorize(scalar_erf, otypes=[np.asarray(x).dtype])(x)
+
+def _normal_cdf(x: Any) -> Any:
+    return 0.5 * _each(math.erfc, np.asarray(x) * -0.7071067811865476)
+
+
+def _each(function: Callable[[float], float], x: Any) -> Any:
+    """A function of Python for each element."""
+    return np.vectorize(function, otypes=[np.asarray(x).dtype])(x)

@@ -16,7 +16,7 @@ from netc.compiler.program.schedule import Group
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task
 from netc.compiler.targets.bounds import LEVELS, Bounds, Level, Stream, Work
 
-_FEW_WRITES = 8  # a call that writes less than one of so many bytes only reads
+_FEW = 8  # a call that writes less than one byte for so many that it reads only reads, and the other way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,8 @@ def _stream(touches: Iterable[Touch]) -> Stream:
     for touch in touches:
         read, written = read + touch.read, written + touch.written
         replaced += min(touch.read, touch.written)
-    if _FEW_WRITES * written < read:
+    if _FEW * written < read:
         return "read"
+    if _FEW * read < written:
+        return "write"
     return "update" if 2 * replaced > written else "copy"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Level = Literal["first cache", "second cache", "last cache", "memory"]
-Stream = Literal["read", "update", "copy"]
+Stream = Literal["read", "write", "update", "copy"]
 LEVELS: tuple[Level, ...] = ("first cache", "second cache", "last cache", "memory")  # from the core outwards
-STREAMS: tuple[Stream, ...] = ("read", "update", "copy")
+STREAMS: tuple[Stream, ...] = ("read", "write", "update", "copy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Work:
     """The least work of a kernel.
 
     `flops` are floating-point operations in `dtype`. `nbytes` are the bytes that it reads or writes, by the level that
-    they lie in. `stream` says how it does so: it only reads, it overwrites what it reads (`update`), or it writes
-    elsewhere (`copy`).
+    they lie in. `stream` says how it does so: it only reads, it only writes, it overwrites what it reads (`update`),
+    or it writes elsewhere (`copy`).
     """
 
     flops: int = 0

@@ -152,7 +152,7 @@ class Location:
         for position in np.argwhere(mask).tolist():
             categories.setdefault(self.column(position), []).append(label_of(cells[tuple(position)]))
         for column, texts in categories.items():
-            self.remarks.add_unseen(column, texts, lack, labels)
+            self.remarks.add_unseen(self.span, column, texts, lack, labels)
 
     def hint_for_missing(self, kind: CellKind) -> str | None:
         """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""

@@ -36,7 +36,10 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
         if name not in spec.fields:
             fault("E0702", f"`class(auto)` is told by the data, which does not give `{name}`", asked)
         targets = _targets(file)
-        field = replace(spec.fields[name], is_target=any(target.name.text == name for target in targets))
+        for target in targets:
+            if target.name.text in spec.fields:
+                spec.fields[target.name.text] = replace(spec.fields[target.name.text], is_target=True)
+        field = spec.fields[name]
         training = read_parts(spec, file.source, _stratifying_name(targets))["train"]
         states = fit_steps(field, training)
         labels = labels_of(field, states)

@@ -43,7 +43,7 @@ def read_csv(request: Request) -> Table:
     if not detected.names:
         with file.text(detected.dialect.encoding, detected.dialect.line_end) as stream:
             next(CsvRows(request, detected, stream).batches(), None)  # says why, unless the file is blank
-        fault("E0801", f"`{request.shown}` has no rows", request.span)
+        fault("E0801", f"`{request.shown}` has no rows", request.span, "the file is empty, or has blank lines only")
     for name in detected.doubtful:
         if Use.NUMBERS in request.uses(name):
             fact = f"the points in the numbers of `{cell(name)}` can be decimal points, or stand between thousands"

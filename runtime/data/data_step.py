@@ -33,6 +33,7 @@ class DataStep:
     - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
     - `places(state)` is the size of the last axis of what the step returns, where the model may declare a larger one:
       the further places stay 0.
+    - `separator` joins the pieces that the step makes of a text.
     - `usage` shows how the step is written, where its arguments need more than their number.
     - `formula(array, state)` is `apply` as plain arithmetic, if it is that: it works on values of a graph too.
     """
@@ -54,6 +55,7 @@ class DataStep:
     formula: Callable[[Any, Any], Any] | None = None
     places: Callable[[State], int] | None = None
     usage: str = ""
+    separator: str | None = None
 
 
 def learn_nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:

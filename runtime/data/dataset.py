@@ -21,7 +21,7 @@ from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_wind
 from netc.runtime.data.data_step import State
 from netc.runtime.data.data_warnings import FittedField, warnings_of
 from netc.runtime.data.declarations import DataSpec
-from netc.runtime.data.lengths import listed, long_enough, same_lengths
+from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, resolved
 from netc.runtime.data.row_numbers import RowNumbers
@@ -36,7 +36,7 @@ class Dataset:
 
     `spec` is the data block with the names of all columns. `rows` are the numbers that the rows of each part have in
     their file; `notes` are what a user should know about the files, `remarks` about the cells of each part but `train`.
-    `rows_by_source` says how many rows each source has, by its path in the text.
+    `rows_by_source` says how many rows each source has, by its paths in the text.
     """
 
     spec: DataSpec
@@ -88,10 +88,13 @@ def load(
                 else convert(field, states[name], part, type_, declared)
             )
     for part_name, part in parts.items():
-        same_lengths(model, arrays[part_name], part.row_numbers, part.table.name)
-        long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
+        samples = Samples(part.table, part.rows)
+        same_lengths(model, arrays[part_name], samples)
+        long_enough(model, arrays[part_name], samples)
     warnings = [
-        *dict.fromkeys(warning for part in parts.values() for warning in part.table.warnings),
+        *dict.fromkeys(
+            warning for part in parts.values() for warning in part.table.warnings if not warning.is_silenced
+        ),
         *(
             warning
             for name, type_ in types.items()
@@ -155,6 +158,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     for name, field in spec.fields.items():
         field = replace(field, span=model.declared[name], is_sequence=types[name].is_varying)
         arrays[name] = convert(field, [], part, types[name], model.declared[name])
-    same_lengths(model, arrays, part.rows + 1, "data")
-    long_enough(model, arrays, part.rows + 1, "data")
+    samples = Samples(table, part.rows)
+    same_lengths(model, arrays, samples)
+    long_enough(model, arrays, samples)
     return Dataset(spec, {"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})

@@ -1,4 +1,4 @@
-"""The step `date`: a date, with or without a time of day, becomes a year with its fraction."""
+"""Dates in cells: as moments, and the step `date`, for which a date becomes a year with its fraction."""
 
 import re
 from collections.abc import Sequence
@@ -34,11 +34,32 @@ def moment_of(text: str, form: str) -> datetime | None:
         return None
 
 
-def _year(text: str, form: str, has_time: bool) -> float | None:
+def moments(array: Array, form: str, location: Location, hint: str) -> Array:
+    """The cells as moments (`moment_of`), None where one is missing.
+
+    Faults E0803 for the rows with a cell that is no date. `hint` says how one is written where there is no `form`.
+    """
+    missing = is_missing(array).ravel()
+    moment_by_text: dict[str, datetime | None] = {}
+    result = np.full(array.size, None, object)
+    is_date = np.ones(array.size, bool)
+    for i in np.flatnonzero(~missing):
+        text = str(array.flat[i])
+        if text not in moment_by_text:
+            moment_by_text[text] = moment_of(text.strip().removesuffix(".0"), form)
+        result[i] = moment_by_text[text]
+        is_date[i] = result[i] is not None
+    location.refuse(
+        ~is_date.reshape(array.shape),
+        "E0803",
+        lambda index: f'"{shown_cell(array[index])}" is not a date' + (f' of the form "{form}"' if form else ""),
+        hint=f"such as {_EXAMPLE.strftime(form)}" if form else hint,
+    )
+    return result.reshape(array.shape)
+
+
+def _year(moment: datetime, has_time: bool) -> float:
     """The date 2004-07-15 as 2004.54: a year with its fraction, and with `has_time` that of the time of day."""
-    moment = moment_of(text.strip().removesuffix(".0"), form)
-    if moment is None:
-        return None
     if not has_time:
         moment = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     start = datetime(moment.year, 1, 1)
@@ -49,27 +70,13 @@ def _year(text: str, form: str, has_time: bool) -> float | None:
 def _date(array: Array, state: State, location: Location) -> Array:
     """The years; NaN where a cell is missing, so that `impute` can fill it with the median date."""
     form, has_time = state.get("format") or "", "format" in state  # runs without a format ignore the time of day
-    missing = is_missing(array).ravel()
-    year_of: dict[str, float | None] = {}
-    years = np.full(array.size, np.nan)
-    is_date = np.ones(array.size, bool)
-    for i in np.flatnonzero(~missing):
-        text = str(array.flat[i])
-        if text not in year_of:
-            year_of[text] = _year(text, form, has_time)
-        year = year_of[text]
-        years[i], is_date[i] = np.nan if year is None else year, year is not None
-    location.refuse(
-        ~is_date.reshape(array.shape),
-        "E0803",
-        lambda index: f'"{shown_cell(array[index])}" is not a date' + (f' of the form "{form}"' if form else ""),
-        hint=f"such as {_EXAMPLE.strftime(form)}" if form else '2004-07-15, 2004-07 or 2004; or date("%d.%m.%Y")',
-    )
-    return years.reshape(array.shape)
+    dates = moments(array, form, location, '2004-07-15, 2004-07 or 2004; or date("%d.%m.%Y")')
+    year_by_date = {date: np.nan if date is None else _year(date, has_time) for date in set(dates.flat)}
+    return np.array([year_by_date[date] for date in dates.flat], np.float64).reshape(array.shape)
 
 
 def is_format(text: Any) -> bool:
-    """Whether a value is a format of dates, with the directives of strptime."""
+    """Whether a text has strptime's directives, and dates that are written in it can be read."""
     if not isinstance(text, str) or "%" not in text:
         return False
     try:

@@ -24,6 +24,11 @@ class SourceSpec:
     options: tuple[tuple[str, Any], ...] = ()
     others: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """All paths as written, for messages and records."""
+        return ", ".join((self.path, *self.others))
+
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:

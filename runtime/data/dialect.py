@@ -196,7 +196,8 @@ def _names(file: TextFile, dialect: Dialect, rows: list[list[str]]) -> tuple[tup
         for name in names:
             if name in seen:
                 looks_like_data = all(map(_is_number_or_blank, names))
-                hint = "header = false, if the first row is no header" if looks_like_data else None
+                no_header = "header = false, if the first row is no header"
+                hint = no_header if looks_like_data else "another name for one of them in the file"
                 fault("E0801", f"`{file.shown}` has two columns `{cell(name)}`", file.span, hint=hint)
             seen.add(name)
         return names, rows[1:]
@@ -261,9 +262,9 @@ def _notation(
     if commas and points:
         fact = f"`{file.shown}` has decimal commas in `{cell(commas[0])}` and decimal points in `{cell(points[0])}`"
         fault("E0801", fact, file.span, hint='decimal = "," or decimal = "."')
-    known_delimiter, *known = options.get("training", ("", ".", ""))
-    if delimiter == known_delimiter and not points and (known[0] == "," or not commas):
-        return Notation(*known), ()
+    training_delimiter, *marks_of_training = options.get("training", ("", ".", ""))
+    if delimiter == training_delimiter and not points and (marks_of_training[0] == "," or not commas):
+        return Notation(*marks_of_training), ()
     is_doubtful = bool(doubtful) and delimiter == ";" and not points
     decimal, other = (",", ".") if commas else (".", ",")
     notation = Notation(decimal, other if has_both else "")

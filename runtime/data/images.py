@@ -7,7 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ import numpy as np
 from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import json_text
-from netc.dsl.source import Span
 from netc.runtime.available import NotEnough, refuse
 from netc.runtime.data import copies, picture_decoder, store
 from netc.runtime.data.access import opening
 from netc.runtime.data.cells import BadRows, RowFault, RowProblem
-from netc.runtime.data.picture_decoder import Settings
+from netc.runtime.data.picture_decoder import Settings, TooManyPixels
 from netc.runtime.data.picture_files import Listing, list_pictures
+from netc.runtime.data.picture_table import ReadTable
+from netc.runtime.data.request import Request
+from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Column, Table
 
-# `size` (h, w) of the table's images, `channels` 1 or 3, `ground` (red, green, blue), `broken` "skip" or "refuse", and
-# `shape` (h, w, c) of the pictures in training
+# `size` (h, w) of the table's images, `channels` 1 or 3, `ground` (red, green, blue), `broken` "skip" or "refuse",
+# `max_pixels` of a picture, and `shape` (h, w, c) of the pictures in training
 Options = Mapping[str, Any]
 
 
@@ -38,35 +41,47 @@ class _Decoded:
     file_numbers: Array
 
 
-def read_images(
-    path: Path, shown: str, span: Span, options: Options, bad_rows: BadRows | None = None
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The columns of the table, and notes for the user.
+def read_images(request: Request, read_table: ReadTable) -> Table:
+    """The table of a source of pictures. `read_table` reads a table that names them.
 
     With `bad_rows`, for new data, pictures that cannot be used are noted there, and stay in the table as rows of zeros.
     Without it, faults E0801 at the first picture that cannot be decoded, and E0804 at the first of another size than
     those before it.
     """
-    listing = list_pictures(path, shown, span, is_new=bad_rows is not None)
+    listing = list_pictures(request, read_table)
     for file in listing.files:
-        opening(file, str(file), span)
-    if bad_rows is not None:
-        images = _Decoder(listing, shown, span, options).every(bad_rows)
-        return {"image": images, **listing.columns}, listing.notes
-    folder = _cache_folder(listing.files, options)
+        opening(file, str(file), request.span)
+    if request.bad_rows is not None:
+        images = _Decoder(listing, request).every(request.bad_rows)
+        return _with_images(listing.table, images, listing.table.columns, bad_rows=request.bad_rows)
+    decoded = _decoded(listing, request)
+    numbers, table = decoded.file_numbers, listing.table
+    skipped = len(listing.files) - len(numbers)
+    if not skipped:
+        return _with_images(table, decoded.images, table.columns)
+    note = f"{request.shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped"
+    columns = {name: column[numbers] for name, column in table.columns.items()}
+    rows = RowNumbers.of_numbers(table.numbers(numbers))
+    return _with_images(table, decoded.images, columns, rows=rows, notes=(*table.notes, note))
+
+
+def _with_images(table: Table, images: Array, columns: Mapping[str, Column], **changes: Any) -> Table:
+    names = ("image", *table.names) if table.names else ()
+    return replace(table, columns={"image": images, **columns}, names=names, **changes)
+
+
+def _decoded(listing: Listing, request: Request) -> _Decoded:
+    """The pictures of a listing that can be decoded, from the cache if it has them."""
+    folder = _cache_folder(listing.files, request.options)
     decoded = _open(folder) if folder is not None else None
     if decoded is not None and folder is not None:
         eviction.use(folder)
     if decoded is None:
-        decoded = _Decoder(listing, shown, span, options).good()
+        decoded = _Decoder(listing, request).good()
         if folder is not None:
-            origin = copies.Origin(str(path.resolve()), repr(sorted(options.items())))
+            origin = copies.Origin(str(request.path.resolve()), repr(sorted(request.options.items())))
             decoded = _keep(folder, decoded, origin) or decoded
-    numbers = decoded.file_numbers
-    skipped = len(listing.files) - len(numbers)
-    notes = (f"{shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped",) if skipped else ()
-    columns = {name: column[numbers] for name, column in listing.columns.items()}
-    return {"image": decoded.images, **columns}, (*listing.notes, *notes)
+    return decoded
 
 
 class _Decoder:
@@ -75,12 +90,15 @@ class _Decoder:
     It has as many channels as the option `channels` says, or else one if all pictures are grey and three if not.
     """
 
-    def __init__(self, listing: Listing, shown: str, span: Span, options: Options) -> None:
-        self.files, self.shown, self.span = listing.files, shown, span
+    def __init__(self, listing: Listing, request: Request) -> None:
+        options, self.listing = request.options, listing
+        self.files, self.shown, self.span = listing.files, request.shown, request.span
         self.skips_broken = options.get("broken") == "skip"
         shape = options.get("shape")
         channels = options.get("channels") or (shape[2] if shape else None)
-        self.settings = Settings(options.get("size"), channels, options.get("ground", picture_decoder.WHITE))
+        ground = options.get("ground", picture_decoder.WHITE)
+        most = options.get("max_pixels", picture_decoder.MOST_PIXELS)
+        self.settings = Settings(options.get("size"), channels, ground, most)
         self.images: Array | None = None if shape is None else store.allocate((len(self.files), *shape), np.uint8)
         self.example = "training" if shape else ""
 
@@ -90,7 +108,7 @@ class _Decoder:
         Raises RowFault at the first picture that is broken or has another size.
         """
         numbers: list[int] = []
-        with picture_decoder.without_warnings():
+        with picture_decoder.decoding_pictures():
             for number in range(len(self.files)):
                 try:
                     pixels = self._decode(number)
@@ -106,19 +124,16 @@ class _Decoder:
 
     def every(self, bad_rows: BadRows) -> Array:
         """All pictures; those that cannot be used are zeros and noted. Raises RowFault if there is no other one."""
-        first: RowFault | None = None
-        with picture_decoder.without_warnings():
+        with picture_decoder.decoding_pictures():
             for number in range(len(self.files)):
                 try:
                     self._put(self._decode(number), number, number)
                 except RowFault as error:
                     bad_rows.note(error)
-                    first = first or error
-        if first is not None and len(bad_rows.problems) == len(self.files):
-            raise first
+        if bad_rows.first is not None and len(bad_rows.problems) == len(self.files):
+            raise bad_rows.first
         assert self.images is not None, "a picture is good"
-        for row in bad_rows.problems:
-            self.images[row - 1] = 0
+        self.images[bad_rows.among(self.listing.table.numbers(np.arange(len(self.files))))] = 0
         return self.images
 
     def _decode(self, number: int) -> Array:
@@ -132,6 +147,8 @@ class _Decoder:
             raise
         except Exception as error:  # a decoder may raise any exception for a broken picture
             hint = f'images("{self.shown}", broken = skip) leaves such pictures out'
+            if isinstance(error, TooManyPixels):
+                hint = f'images("{self.shown}", max_pixels = {error.pixels:_}) reads it'
             raise self._refusal("E0801", number, f"cannot decode `{file}`", picture_decoder.why(error), hint) from None
 
     def _put(self, pixels: Array, position: int, number: int) -> None:
@@ -154,8 +171,12 @@ class _Decoder:
         self.images[position] = pixels
 
     def _refusal(self, code: str, number: int, fact: str, note: str, hint: str) -> RowFault:
-        diagnostic = Diagnostic(code, fact, Label(self.span, note), hint=hint)
-        return RowFault([diagnostic], [RowProblem(number + 1, "image", f"{fact}: {note}")])
+        cells, reason = self.listing.cells, f"{fact}: {note}"
+        diagnostic = Diagnostic(
+            code, fact, Label(self.span, note if cells is None else f"{cells.cell([number])}: {note}"), hint=hint
+        )
+        row = int(self.listing.table.numbers(np.array([number]))[0])
+        return RowFault([diagnostic], [RowProblem(row, "image", reason)])
 
 
 # ------------------------------------------------------------------ the cache

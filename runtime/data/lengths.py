@@ -1,7 +1,8 @@
 """Reads sequences of different lengths from cells, and compares their lengths with the model's dimensions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.source import Span
 from netc.runtime.data.cells import CellKind, Index, Location, is_missing, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.data.table import Table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -85,47 +88,78 @@ def _fields_of(model: "Model") -> dict[str, Type]:
     return {**model.inputs, **model.targets}
 
 
-def long_enough(model: "Model", fields: Mapping[str, Field], rows: Array, shown: str) -> None:
-    """Faults E0804 for the samples that are longer than their dimension's bound, or too short for what the model does.
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of fields: the rows of a table, by their positions in it."""
 
-    `rows` are the numbers of the samples in the file, `shown` its name in messages.
+    table: Table
+    rows: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """A field or dimensions, declared at `span`, with which samples are compared."""
+
+    samples: Samples
+    names: tuple[str, ...]
+    span: Span
+
+    def refuse(
+        self,
+        mask: Array,
+        fact: str,
+        label: Callable[[Index], str],
+        hint: str | None = None,
+        others: Sequence[Label] = (),
+    ) -> None:
+        """Faults E0804 for the samples of which `mask` is true. `label` says more about one of them."""
+        table, rows = self.samples.table, self.samples.rows
+        location = Location(table.name, self.names, table.numbers(rows), self.span)
+
+        def placed(index: Index) -> str:
+            return f"{table.place(int(rows[index[0]]))}: {label(index)}"
+
+        location.refuse(mask, "E0804", fact, placed, hint=hint, others=others)
+
+
+def long_enough(model: "Model", fields: Mapping[str, Field], samples: Samples) -> None:
+    """Faults E0804 for the samples that are longer than their dimension's bound, or too short for what the model
+    does.
     """
     for name, type_ in _fields_of(model).items():
         field, bound = fields.get(name), model.bounds.get(str(type_.rows))
         if isinstance(field, Ragged) and bound is not None:
-            _refuse_too_long(field, bound, str(type_.rows), Location(shown, (name,), rows, model.declared[name]))
+            _refuse_too_long(field, bound, str(type_.rows), _Declaration(samples, (name,), model.declared[name]))
     lengths = declared_lengths(model, fields)
     for value in model.graph.values():
         dim = str(value.type.rows)
         names = names_in(dim) if value.type.is_varying else ()
         if not names or names == (dim,) or any(name not in lengths for name in names):
             continue
-        counts = lengths_of(dim, lengths, len(rows))
-        _refuse_too_short(
-            counts, dim, {name: lengths[name] for name in names}, Location(shown, names, rows, value.span)
-        )
+        counts = lengths_of(dim, lengths, len(samples.rows))
+        declared = {name: lengths[name] for name in names}
+        _refuse_too_short(counts, dim, declared, _Declaration(samples, names, value.span))
 
 
-def _refuse_too_long(field: Ragged, bound: int, dim: str, location: Location) -> None:
+def _refuse_too_long(field: Ragged, bound: int, dim: str, declaration: _Declaration) -> None:
     """Faults E0804 for the samples that have more steps than the bound of their dimension."""
-    (name,) = location.columns
-    location.refuse(
+    (name,) = declaration.names
+    declaration.refuse(
         field.lengths > bound,
-        "E0804",
         f"a sample has more steps than {dim} <= {bound}",
-        lambda index: f"`{location.file}`, row {location.rows[index[0]]}: `{name}` has {field.lengths[index]}",
+        lambda index: f"`{name}` has {field.lengths[index]}",
         hint=f"{dim} <= {int(field.lengths.max())}",
     )
 
 
-def _refuse_too_short(counts: Array, dim: str, lengths: Mapping[str, Array], location: Location) -> None:
+def _refuse_too_short(counts: Array, dim: str, lengths: Mapping[str, Array], declaration: _Declaration) -> None:
     """Faults E0804 for the samples of which a computed dimension has no step; `counts` are its steps."""
 
     def label(index: Index) -> str:
         declared = " and ".join(f"{name} is {length[index]}" for name, length in lengths.items())
-        return f"`{location.file}`, row {location.rows[index[0]]}: {declared}, and {dim} is at least 1"
+        return f"{declared}, and {dim} is at least 1"
 
-    location.refuse(counts < 1, "E0804", "a sample has too few steps", label)
+    declaration.refuse(counts < 1, "a sample has too few steps", label)
 
 
 def declared_lengths(model: "Model", fields: Mapping[str, Field]) -> dict[str, Array]:
@@ -137,12 +171,11 @@ def declared_lengths(model: "Model", fields: Mapping[str, Field]) -> dict[str, A
     return lengths
 
 
-def same_lengths(model: "Model", fields: Mapping[str, Field], rows: Array, shown: str) -> None:
+def same_lengths(model: "Model", fields: Mapping[str, Field], samples: Samples) -> None:
     """Faults E0804 for the samples whose lengths contradict the model.
 
     Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths
-    that these give; dimensions that are declared to be equal are equal. `rows` are the numbers of the samples in the
-    file, `shown` its name in messages.
+    that these give; dimensions that are declared to be equal are equal.
     """
     first: dict[str, tuple[str, Ragged]] = {}  # by dimension: the first field that has it
     for name, type_ in _fields_of(model).items():
@@ -151,34 +184,39 @@ def same_lengths(model: "Model", fields: Mapping[str, Field], rows: Array, shown
             other_name, other = first.setdefault(type_.rows, (name, field))
             names = (f"`{name}`", f"`{other_name}`")
             fact = f"two fields of the dimension `{type_.rows}` differ in length"
-            location = Location(shown, (name,), rows, model.declared[name])
+            declaration = _Declaration(samples, (name,), model.declared[name])
             others = [Label(model.declared[other_name], "the other one")]
-            _refuse_difference(field.lengths, other.lengths, names, location, fact, others)
+            _refuse_difference(field.lengths, other.lengths, names, declaration, fact, others)
     lengths = declared_lengths(model, fields)
     for name, type_ in _fields_of(model).items():
         field, dim = fields.get(name), str(type_.rows)
         if isinstance(field, Ragged) and dim not in lengths and all(part in lengths for part in names_in(dim)):
             computed = lengths_of(dim, lengths, len(field))
-            location = Location(shown, (name,), rows, model.declared[name])
+            declaration = _Declaration(samples, (name,), model.declared[name])
             fact = f"`{name}` is not as long as `{dim}`"
-            _refuse_difference(field.lengths, computed, (f"`{name}`", f"`{dim}`"), location, fact)
+            _refuse_difference(field.lengths, computed, (f"`{name}`", f"`{dim}`"), declaration, fact)
     for equal in model.equal:
         dims = (equal.first, equal.other)
         if all(part in lengths for dim in dims for part in names_in(dim)):
             count = len(next(iter(lengths.values())))
             left, right = (lengths_of(dim, lengths, count) for dim in dims)
             names = (f"`{equal.first}`", f"`{equal.other}`")
-            location = Location(shown, dims, rows, equal.span)
-            _refuse_difference(left, right, names, location, f"{names[0]} is not as long as {names[1]}")
+            declaration = _Declaration(samples, dims, equal.span)
+            _refuse_difference(left, right, names, declaration, f"{names[0]} is not as long as {names[1]}")
 
 
 def _refuse_difference(
-    left: Array, right: Array, names: tuple[str, str], location: Location, fact: str, others: Sequence[Label] = ()
+    left: Array,
+    right: Array,
+    names: tuple[str, str],
+    declaration: _Declaration,
+    fact: str,
+    others: Sequence[Label] = (),
 ) -> None:
     """Faults E0804 for the samples in which two lengths differ; `names` are what the message calls them."""
-
-    def label(index: Index) -> str:
-        row = f"`{location.file}`, row {location.rows[index[0]]}"
-        return f"{row}: {names[0]} has {left[index]} steps, {names[1]} has {right[index]}"
-
-    location.refuse(left != right, "E0804", fact, label, others=others)
+    declaration.refuse(
+        left != right,
+        fact,
+        lambda index: f"{names[0]} has {left[index]} steps, {names[1]} has {right[index]}",
+        others=others,
+    )

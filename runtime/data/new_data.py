@@ -18,7 +18,7 @@ from netc.runtime.data.cells import BadRows, RowFault, RowProblem
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
-from netc.runtime.data.lengths import long_enough, same_lengths
+from netc.runtime.data.lengths import Samples, long_enough, same_lengths
 from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read
@@ -177,10 +177,11 @@ def fitting_lengths(model: "Model", data: NewData, is_strict: bool = False) -> N
         return data
     numbers = Part(data.table, np.arange(len(data.table))).row_numbers
     while True:
-        rows = numbers[data.rows[data.used]]
+        samples = Samples(data.table, data.rows[data.used])
+        rows = numbers[samples.rows]
         try:
-            same_lengths(model, data.fields, rows, data.table.name)
-            long_enough(model, data.fields, rows, data.table.name)
+            same_lengths(model, data.fields, samples)
+            long_enough(model, data.fields, samples)
             return data
         except RowFault as error:
             is_kept = ~np.isin(rows, [problem.row for problem in error.problems])

@@ -1,6 +1,6 @@
 """Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.quoting import cell
 from netc.dsl.source import Source
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
@@ -101,7 +102,8 @@ def _read_table(
     """The table of a source. `pictures` is the shape of those in other parts."""
     if pictures is not None and origin.reader == "images":
         origin = replace(origin, options=(*origin.options, ("shape", pictures)))
-    return with_words(read(origin, source.folder, uses_of(spec, spec.fields)), spec)
+    table = with_words(read(origin, source.folder, uses_of(spec, spec.fields)), spec)
+    return replace(table, warnings=(*table.warnings, *_unlabelled_warnings(table, spec)))
 
 
 def with_words(table: Table, spec: DataSpec) -> Table:
@@ -145,15 +147,55 @@ def _use_of(field: FieldSpec) -> Use:
 
 
 def _kept_rows(table: Table, spec: DataSpec) -> Array:
-    """The numbers of all rows, except for those that an `impute(drop)` leaves out."""
+    """The numbers of all rows, except for those without a label, and those that an `impute(drop)` leaves out."""
     is_kept = np.ones(len(table), bool)
     for field in spec.fields.values():
-        if any(step.name == "impute" and step.arguments == ("drop",) for step in field.steps):
-            for name in columns_of(field, table):
-                column = table.column(name, field.span)
-                for rows in chunks_of(np.arange(len(table))):
-                    is_kept[rows] &= ~is_missing(column[rows]).reshape(len(rows), -1).any(axis=1)
+        if _is_label(field, spec):
+            is_kept &= ~_unlabelled(table, field)
+        elif any(step.name == "impute" and step.arguments == ("drop",) for step in field.steps):
+            is_kept &= ~_lacking(table, field)
     return np.flatnonzero(is_kept)
+
+
+def _is_label(field: FieldSpec, spec: DataSpec) -> bool:
+    """Whether rows without a cell of this field are left out: nothing can be learnt from a row without its label.
+
+    A step `impute` decides otherwise, and the rows of a series belong together.
+    """
+    is_imputed = any(step.name == "impute" for step in field.steps)
+    return field.is_target and not is_imputed and not windows.is_series(spec.fields.values())
+
+
+def _unlabelled(table: Table, field: FieldSpec) -> Array:
+    """True for the rows without a label; for none if no row has one, which is a fault when the labels are read."""
+    lacking = _lacking(table, field)
+    return np.zeros(len(table), bool) if lacking.all() else lacking
+
+
+def _lacking(table: Table, field: FieldSpec) -> Array:
+    """True for the rows in which a cell of a field is missing."""
+    lacking = np.zeros(len(table), bool)
+    for name in columns_of(field, table):
+        column = table.column(name, field.span)
+        for rows in chunks_of(np.arange(len(table))):
+            lacking[rows] |= is_missing(column[rows]).reshape(len(rows), -1).any(axis=1)
+    return lacking
+
+
+def _unlabelled_warnings(table: Table, spec: DataSpec) -> Iterator[Diagnostic]:
+    """The warning W0803 for each target that some rows of a table lack."""
+    for field in spec.fields.values():
+        if not _is_label(field, spec):
+            continue
+        rows = np.flatnonzero(_unlabelled(table, field))
+        if len(rows):
+            columns = " or ".join(f"`{cell(name)}`" for name in columns_of(field, table))
+            number = Part(table, rows[:1]).row_numbers[0]
+            label = (
+                f"{columns} is empty in {len(rows):,} of {len(table):,} rows of `{table.name}`, first in row {number}"
+            )
+            fact = f"rows without a label `{field.name}` are left out"
+            yield Diagnostic("W0803", fact, Label(field.span, label), hint="impute(drop) says so in the file")
 
 
 def stratifying_target(model: "Model") -> str | None:

@@ -30,7 +30,7 @@ FORMATS = {
 }
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 VERSION = 2  # of this file: the cache of decoded pictures has it in its keys
-MOST_PIXELS = 100_000_000  # of a picture: a file of some kilobytes may unpack to many more
+MOST_PIXELS = 100_000_000  # of a picture, by default: a file of some kilobytes may unpack to many more
 WHITE = (255, 255, 255)
 _PIXEL = 8  # bytes of a pixel while it is decoded and converted
 _GREY = ("1", "L", "LA", "La")  # modes of Pillow
@@ -38,10 +38,11 @@ _ORIENTATION = 0x112  # the EXIF tag that says how the camera was turned
 
 
 class TooManyPixels(Exception):
-    """A picture has more than MOST_PIXELS."""
+    """A picture has so many `pixels`, which is more than the limit."""
 
-    def __init__(self) -> None:
-        super().__init__(f"it has more than {MOST_PIXELS:,} pixels, the limit")
+    def __init__(self, pixels: int, limit: int) -> None:
+        super().__init__(f"it has more than {limit:,} pixels, the limit")
+        self.pixels = pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,28 @@ class Settings:
 
     `size` is the height and width that they are scaled to; without it they keep theirs. `channels` is 1 (grey) or 3
     (red, green, blue); without it grey pictures have 1 and others 3. `ground` is the colour behind transparent pixels.
+    A picture with more than `most_pixels` is not decoded.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     ground: tuple[int, int, int] = WHITE
+    most_pixels: int = MOST_PIXELS
 
 
 @contextmanager
-def without_warnings() -> Iterator[None]:
-    """Silences Pillow's warnings about large pictures and damaged EXIF data: the limit is checked here."""
+def decoding_pictures() -> Iterator[None]:
+    """Within this context Pillow does not warn of damaged EXIF data, and has no limit of pixels: `pixels` has one."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def decoder_version() -> str:
@@ -82,21 +92,18 @@ def why(error: Exception) -> str:
 def pixels(file: Path, settings: Settings) -> Array:
     """The pixels [h, w, c] of a picture, of an animation or a file with several pictures those of the first.
 
-    Raises TooManyPixels, NotEnough if the memory does not hold it, and any exception that a decoder of Pillow raises
-    for a broken picture.
+    Within `decoding_pictures`. Raises TooManyPixels, NotEnough if the memory does not hold it, and any exception that a
+    decoder of Pillow raises for a broken picture.
     """
     from PIL import Image
 
-    try:
-        with opened(file) as stream, Image.open(stream, formats=[*FORMATS]) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise TooManyPixels
-            for height, width in ((picture.height, picture.width), settings.size or (0, 0)):
-                require(_PIXEL * width * height, f"`{file}`, {width} x {height} pixels,")
-            picture.load()
-            turned = _turned(_opaque(_eight_bits(picture), settings), _orientation(picture))
-    except Image.DecompressionBombError:
-        raise TooManyPixels from None
+    with opened(file) as stream, Image.open(stream, formats=[*FORMATS]) as picture:
+        if picture.width * picture.height > settings.most_pixels:
+            raise TooManyPixels(picture.width * picture.height, settings.most_pixels)
+        for height, width in ((picture.height, picture.width), settings.size or (0, 0)):
+            require(_PIXEL * width * height, f"`{file}`, {width} x {height} pixels,")
+        picture.load()
+        turned = _turned(_opaque(_eight_bits(picture), settings), _orientation(picture))
     if settings.size is not None:
         turned = turned.resize((settings.size[1], settings.size[0]), Image.Resampling.BILINEAR)
     return np.asarray(turned, np.uint8).reshape(turned.height, turned.width, len(turned.getbands()))

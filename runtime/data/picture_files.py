@@ -1,10 +1,8 @@
-"""Lists the files of a source of pictures: a folder with a folder for each class, a flat folder, one file, or a csv.
+"""Lists the files of a source of pictures: a folder with a folder for each class, a flat folder, one file, or a table.
 
 What is left out is said in notes: hidden files, files that are no pictures, pictures that have no class.
 """
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 from netc.runtime.data.access import opening
+from netc.runtime.data.cells import Location
 from netc.runtime.data.picture_decoder import SUFFIXES
+from netc.runtime.data.picture_table import ReadTable, location, refuse_options_of_tables, table_of_pictures
+from netc.runtime.data.request import Request
 from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table
 
 _OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin")  # that no dot hides
 _NAMED = 3  # names of a kind in a note
@@ -28,11 +29,14 @@ _NAMED = 3  # names of a kind in a note
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a source in order, the columns of its table besides the images, and notes for the user."""
+    """The files of a source in order, and its table without the images.
+
+    `cells` are the cells that name the files, where these are those of a table that the user wrote.
+    """
 
     files: list[Path]
-    columns: dict[str, Array]
-    notes: tuple[str, ...] = ()
+    table: Table
+    cells: Location | None = None
 
 
 @dataclass(slots=True)
@@ -64,19 +68,24 @@ def _note(names: Sequence[str], singular: str, plural: str, examples: Sequence[s
     return f"{len(names):,} {singular if len(names) == 1 else plural}: {listed}{dots}"
 
 
-def list_pictures(path: Path, shown: str, span: Span, is_new: bool = False) -> Listing:
-    """The pictures of a source, in the order of their paths.
+def list_pictures(request: Request, read_table: ReadTable) -> Listing:
+    """The pictures of a source: of a folder in the order of their paths, of a table in the order of its rows.
 
-    Pictures beside class folders have no class: they are left out, but not of new data (`is_new`), where a class is not
-    needed. Faults E0801 if there are no pictures, E0802 if a csv has no column `path`.
+    Pictures beside class folders have no class: they are left out, but not of new data (with `bad_rows`), where a class
+    is not needed. Faults E0801 if there are no pictures, and what `table_of_pictures` faults.
     """
-    if os.path.isdir(path):
-        return _of_folder(path, shown, span, is_new)
-    if path.suffix.lower() in SUFFIXES:
-        return Listing([path], {"path": text_column([path.name])})
+    path, shown, span = request.path, request.shown, request.span
+    is_folder = os.path.isdir(path)
+    if is_folder or path.suffix.lower() in SUFFIXES:
+        if request.bad_rows is None:
+            refuse_options_of_tables(request)
+        if is_folder:
+            return _of_folder(path, shown, span, is_new=request.bad_rows is not None)
+        return Listing([path], Table(shown, {"path": text_column([path.name])}))
     if not os.path.exists(path):
         fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
-    return _of_table(path, shown, span)
+    table, names = table_of_pictures(request, read_table)
+    return Listing([path.parent / name for name in names], table, location(table, request))
 
 
 def text_column(cells: Sequence[Any]) -> Array:
@@ -109,7 +118,7 @@ def _of_folder(path: Path, shown: str, span: Span, is_new: bool) -> Listing:
     columns = {"path": text_column([str(file.relative_to(path)) for file in files])}
     if not is_flat:
         columns = {"label": text_column(labels), **columns}
-    return Listing(files, columns, left_out.notes(shown))
+    return Listing(files, Table(shown, columns, notes=left_out.notes(shown)))
 
 
 def _entries(folder: Path, shown: str, left_out: _LeftOut) -> tuple[list[str], list[str]]:
@@ -142,14 +151,3 @@ def _below(folder: Path, label: str, shown: str, span: Span, left_out: _LeftOut)
         pictures, folders = _entries(place, os.path.join(label, inner), left_out)
         yield from (os.path.join(inner, name) for name in pictures)
         pending += [os.path.join(inner, name) for name in reversed(folders)]
-
-
-def _of_table(path: Path, shown: str, span: Span) -> Listing:
-    """The pictures that a csv names in its column `path`; its other columns are kept."""
-    text = content_of(path).decode("utf-8-sig")
-    table = csv.DictReader(io.StringIO(text, newline=None))
-    rows, names = list(table), table.fieldnames or ()
-    if not rows or "path" not in names:
-        fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
-    files = [path.parent / str(row["path"]) for row in rows]
-    return Listing(files, {name: text_column([row.get(name) or None for row in rows]) for name in names})

@@ -23,19 +23,19 @@ from netc.runtime.data.table import Table, column_of
 _NAME = "data"  # of such a table in messages
 
 
-def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], given: Sequence[str] = ()) -> Table:
-    """The table of raw data for a run. `inputs` are the fields that it predicts from, and `given` inner values.
+def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], inner: Sequence[str] = ()) -> Table:
+    """The table of raw data for a run. `inputs` are the fields that it predicts from, and `inner` inner values.
 
     Faults E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
     table.
     """
-    place, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *given], fitted.spec
+    place, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *inner], fitted.spec
     if isinstance(data, str | Path):
         source = source_of(spec, Path(data).absolute(), reader_of(Path(data), spec.source.reader), place)
         return read_table(fitted, source, str(data), names, lambda column: False)
     marks = dict(spec.source.options).get("missing", ())
     table = _table(data, Request(Path(_NAME), _NAME, place, uses_of_new(spec, names), {"missing": marks}))
-    _refuse_fields(fitted, table.names, [name for name in inputs if name not in given], place)
+    _refuse_fields(fitted, table.names, [name for name in inputs if name not in inner], place)
     refuse_lengths({name: len(column) for name, column in table.columns.items()}, "columns", _NAME, place)
     if not len(table):
         fault("E0801", f"`{_NAME}` has no rows", place)

@@ -113,6 +113,14 @@ def _broken(node: syntax.Expression, constants: Constants) -> str:
     return node.text
 
 
+def _max_pixels(node: syntax.Expression, constants: Constants) -> int:
+    number = constant_value(node, constants)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        fact = "`max_pixels` is the largest number of pixels of a picture"
+        fault("E0303", fact, node.span, hint="max_pixels = 200_000_000")
+    return number
+
+
 def _ground(node: syntax.Expression, constants: Constants) -> tuple[int, ...]:
     """A colour as (red, green, blue)."""
     value = constant_value(node, constants)
@@ -138,19 +146,22 @@ _CSV: Mapping[str, Option] = {
     "quote": _character("quote", 'quote = "\'"', may_be_empty=True),
     "comment": _character("comment", 'comment = "#"'),
 }
-_IMAGES: Mapping[str, Option] = {
+PICTURES: Mapping[str, Option] = {
     "size": Option(_size, "size = (32, 32)"),
     "channels": Option(_channels, "channels = 1"),
     "ground": Option(_ground, 'ground = "white"'),
     "broken": Option(_broken, "broken = skip"),
+    "max_pixels": Option(_max_pixels, "max_pixels = 200_000_000"),
 }
+_SHEET = Option(_sheet, 'sheet = "Sheet1"')
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "csv": _CSV,
     "jsonl": {"missing": MISSING},
     "json": {"missing": MISSING},
-    "xlsx": {"sheet": Option(_sheet, 'sheet = "Sheet1"'), "missing": MISSING},
+    "xlsx": {"sheet": _SHEET, "missing": MISSING},
     "sql": {"missing": MISSING},
     "parquet": {"missing": MISSING},
     "arrow": {"missing": MISSING},
-    "images": _IMAGES,
+    "npz": {"missing": MISSING},
+    "images": {**PICTURES, **_CSV, "sheet": _SHEET},  # those of the table that names the pictures, too
 }  # by reader

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data.access import opening
 from netc.runtime.data.cells import BadRows
@@ -19,11 +20,12 @@ from netc.runtime.data.csv_reader import read_csv
 from netc.runtime.data.npz import read_arrays
 from netc.runtime.data.picture_decoder import FORMATS
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
-from netc.runtime.data.request import AS_NUMBERS, Request, Uses
+from netc.runtime.data.request import AS_NUMBERS, WORDS, Request, Use, Uses
 from netc.runtime.data.table import Table, plain_cells, table_of
 
 Options = Mapping[str, Any]  # of a source, by name
 Read = Callable[[Request], Table]
+_LISTED = 6  # names of columns in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,12 @@ class Reader:
     """A kind of source: `read(request)` returns its table or raises a fault.
 
     A file whose name ends with one of `suffixes` is read by it where no reader is named, and one with one of `others`
-    where this reader is expected. `read` is None for pictures:
-    their reader makes arrays (images.py). The named arguments of a source are in reader_options.py.
+    where this reader is expected. The named arguments of a source are in reader_options.py.
     """
 
     name: str
     doc: str
-    read: Read | None
+    read: Read
     suffixes: tuple[str, ...] = ()
     takes_folder: bool = False
     others: tuple[str, ...] = ()
@@ -107,12 +108,20 @@ def _read_idx(request: Request) -> Table:
     return read_idx(request)
 
 
+def _read_images(request: Request) -> Table:
+    from netc.runtime.data.images import read_images
+
+    return read_images(request, read_by_suffix)
+
+
 def read_npz(request: Request) -> Table:
     """The arrays of an .npz archive as columns."""
-    arrays = read_arrays(request.path, request.shown, request.span)
+    arrays, marks = read_arrays(request.path, request.shown, request.span), request.options.get("missing", ())
     for name, array in arrays.items():
-        if array.ndim == 1 and array.dtype != object and request.needs_text(name):
-            arrays[name] = plain_cells(array.tolist(), is_text=True)
+        use = request.uses(name)
+        if array.dtype == object or (array.ndim == 1 and use & WORDS):
+            cells = plain_cells(array.ravel().tolist(), bool(use & WORDS), marks, keeps_nan=Use.TEXT in use)
+            arrays[name] = cells.reshape(array.shape)
     return table_of(request.shown, arrays, "arrays", request.span)
 
 
@@ -172,9 +181,9 @@ READERS = {
         ),
         Reader(
             "images",
-            f"Pictures ({', '.join(FORMATS)}): a folder with a folder for each class, or a csv with a column `path`. "
-            'size = (h, w), channels = 1 or 3, ground = "white", broken = skip.',
-            None,
+            f"Pictures ({', '.join(FORMATS)}): a folder with a folder for each class, or a table with a column `path`. "
+            'size = (h, w), channels = 1 or 3, ground = "white", broken = skip, max_pixels = 100_000_000.',
+            _read_images,
             takes_folder=True,
         ),
     )
@@ -192,6 +201,22 @@ def reader_of(path: Path, default: str) -> str:
     if expected is not None and suffix in (*expected.suffixes, *expected.others):
         return default
     return next((reader.name for reader in READERS.values() if suffix in reader.suffixes), default)
+
+
+def read_by_suffix(request: Request) -> Table:
+    """The table of a file, by the reader that its name asks for, or else as a csv.
+
+    Faults E0302 for an option that this reader does not have; with `bad_rows`, for new data, it does not count.
+    """
+    from netc.runtime.data.reader_options import OPTIONS
+
+    name = reader_of(request.path, "csv")
+    allowed = OPTIONS.get(name, {})
+    for option in request.options:
+        if option not in allowed and request.bad_rows is None:
+            fault("E0302", f"`{option}` is no option of `{name}`, which reads `{request.shown}`", request.span)
+    options = {option: value for option, value in request.options.items() if option in allowed}
+    return read(name, request.path, request.shown, request.span, request.uses, options, request.bad_rows)
 
 
 def read(
@@ -213,13 +238,11 @@ def read(
     if not reader.takes_folder:
         refuse_irregular(path, shown, span)
     with (reading if reader_name in _BUILT_IN else decoding)(shown, span):
-        if reader.read is None:
-            from netc.runtime.data.images import read_images
-
-            columns, notes = read_images(path, shown, span, options or {}, bad_rows)
-            table = Table(shown, columns, notes=notes, bad_rows=bad_rows)
-        else:
-            table = reader.read(Request(path, shown, span, uses, options or {}))
+        table = reader.read(Request(path, shown, span, uses, options or {}, bad_rows))
     if not len(table):
-        fault("E0801", f"`{shown}` has no rows", span)
+        listed = ", ".join(f"`{cell(name)}`" for name in table.names[:_LISTED])
+        label = f"only the names of columns: {listed}{', ...' * (len(table.names) > _LISTED)}" if listed else ""
+        is_csv = reader_name == "csv" and "header" not in (options or {})
+        hint = "if the first row is data: header = false" if is_csv else None
+        fault("E0801", f"`{shown}` has no rows", span, label, hint=hint)
     return table

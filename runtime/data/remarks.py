@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from netc.dsl.diagnostics import nearest
 from netc.dsl.quoting import cell as shown_cell
+from netc.dsl.source import Span
 
 _EXAMPLES = 3
 _WIDEST = 60  # characters of an example
@@ -25,38 +26,48 @@ NEW_CATEGORY = Lack("cell", "with a category that training did not have")
 class Unseen:
     """The categories of a column that training did not see: the number of cells, the first few categories, and the
     hints "did you mean ...?" for them.
+
+    Several fields may read a column; each has a count of its own in `counts`, by the place of its step.
     """
 
-    count: int = 0
+    counts: dict[Span, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
     hints: dict[str, str] = field(default_factory=dict)
-    lack: Lack = NEW_CATEGORY
 
-    def note(self, column: str) -> str:
+    @property
+    def count(self) -> int:
+        """The number of cells. Fields that read the same cells do not count them twice."""
+        return max(self.counts.values(), default=0)
+
+    def note(self, column: str, lack: Lack) -> str:
         """The sentence for a user."""
         shown = []
         for example in self.examples:
             text = example if len(example) <= _WIDEST else f"{example[:_WIDEST]}..."
             hint = f" ({self.hints[example]})" if example in self.hints else ""
             shown.append(f'"{shown_cell(text)}"{hint}')
-        noun = f"{self.count:,} {self.lack.noun}{'s' * (self.count > 1)}"
-        return f"column `{shown_cell(column)}`: {noun} {self.lack.clause}: {', '.join(shown)}"
+        noun = f"{self.count:,} {lack.noun}{'s' * (self.count > 1)}"
+        return f"column `{shown_cell(column)}`: {noun} {lack.clause}: {', '.join(shown)}"
 
 
 @dataclass(slots=True)
 class Remarks:
-    """Remarks of steps about cells that they can use all the same. A reader says them once, after all rows are read."""
+    """Remarks of steps about cells that they can use all the same. A reader says them once, after all rows are read.
 
-    unseen: dict[str, Unseen] = field(default_factory=dict)
+    `unseen` is by column and by what its cells lack.
+    """
 
-    def add_unseen(self, column: str, categories: Sequence[str], lack: Lack, labels: Sequence[str]) -> None:
+    unseen: dict[tuple[str, Lack], Unseen] = field(default_factory=dict)
+
+    def add_unseen(self, step: Span, column: str, categories: Sequence[str], lack: Lack, labels: Sequence[str]) -> None:
         """Notes cells of a column with categories that training did not see: an entry of `categories` for each cell.
-        `labels` are those of training.
+
+        `step` is the place of the step that has read them; `labels` are those of training.
         """
         if not categories:
             return
-        entry = self.unseen.setdefault(column, Unseen(lack=lack))
-        entry.count += len(categories)
+        entry = self.unseen.setdefault((column, lack), Unseen())
+        entry.counts[step] = entry.counts.get(step, 0) + len(categories)
         for category in dict.fromkeys(categories):
             if len(entry.examples) < _EXAMPLES and category not in entry.examples:
                 entry.examples.append(category)
@@ -65,15 +76,16 @@ class Remarks:
 
     def add(self, other: "Remarks") -> None:
         """Adds the remarks of another reader of the same table."""
-        for column, noticed in other.unseen.items():
-            entry = self.unseen.setdefault(column, Unseen(lack=noticed.lack))
-            entry.count += noticed.count
+        for key, noticed in other.unseen.items():
+            entry = self.unseen.setdefault(key, Unseen())
+            for step, count in noticed.counts.items():
+                entry.counts[step] = entry.counts.get(step, 0) + count
             entry.examples = list(dict.fromkeys([*entry.examples, *noticed.examples]))[:_EXAMPLES]
             entry.hints |= noticed.hints
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each column about which there is something to say."""
-        return tuple(unseen.note(column) for column, unseen in self.unseen.items())
+        """A sentence for each column about which there is something to say, and for each lack."""
+        return tuple(unseen.note(column, lack) for (column, lack), unseen in self.unseen.items())
 
 
 def similar(label: str, labels: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.dsl.source import Span
+from netc.runtime.data.cells import BadRows
 
 
 class Use(Flag):
@@ -35,13 +36,17 @@ AS_NUMBERS = every(Use.NUMBERS)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to read: `shown` is its name in messages, `span` the place of the `.net` file that names it."""
+    """A file to read: `shown` is its name in messages, `span` the place of the `.net` file that names it.
+
+    With `bad_rows`, for new data, rows that the reader can leave out are noted there.
+    """
 
     path: Path
     shown: str
     span: Span
     uses: Uses = field(default=AS_NUMBERS)
     options: Mapping[str, Any] = field(default_factory=dict)
+    bad_rows: BadRows | None = None
 
     def needed(self, columns: Iterable[str]) -> list[str]:
         """The columns that are needed, out of all; the first one if none is, so that the table has rows."""

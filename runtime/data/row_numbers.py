@@ -31,5 +31,11 @@ class RowNumbers:
     def from_gaps(cls, first: int, gaps: Iterable[int]) -> "RowNumbers":
         return cls(first, np.fromiter(gaps, np.int64))
 
+    @classmethod
+    def of_numbers(cls, numbers: Array) -> "RowNumbers":
+        """The numbers of rows that have these numbers, which ascend."""
+        skipped = np.diff(numbers) - 1
+        return cls(int(numbers[0]), np.repeat(np.arange(1, len(numbers)), skipped))
+
 
 FROM_ONE = RowNumbers()

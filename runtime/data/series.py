@@ -11,13 +11,14 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cells import Location, numbers
-from netc.runtime.data.date_step import moment_of
+from netc.runtime.data.date_step import moments
 from netc.runtime.data.declarations import DataSpec, SeriesSpec
 from netc.runtime.data.split import chunks_of, group_numbers, require_cells
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
 _START = datetime(1970, 1, 1)
+_WRITTEN = '2024-05-31 or 2024-05-31 18:00; others with format = "%d.%m.%Y"; for numbers: every = 1'
 _GAP = 1.5  # times `every`: months have 28 to 31 days, and sensors are not punctual
 
 
@@ -84,8 +85,11 @@ def _refuse_equal_times(table: Table, described: SeriesSpec, order: Array, group
     is_equal[1:] &= np.diff(groups[order]) == 0
     if is_equal.any():
         place = int(np.flatnonzero(is_equal)[0])
-        first, second = sorted(table.numbers(order[place - 1 : place + 1]).tolist())
-        note = f"`{table.name}`, rows {first} and {second}, column `{shown_cell(described.time or '')}`"
+        (file, first), *others = table.by_file(np.sort(order[place - 1 : place + 1]))
+        numbers_there = " and ".join(map(str, table.numbers(first).tolist()))
+        rows = f"`{file}`, row{'s' * (len(first) > 1)} {numbers_there}"
+        rows += "".join(f", and {table.place(int(other[0]))}" for _, other in others)
+        note = f"{rows}, column `{shown_cell(described.time or '')}`"
         hint = 'by("...") names the column that tells series apart'
         fault("E0841", "two rows of a series have the same time", described.span, note, hint=hint)
 
@@ -94,21 +98,14 @@ def _times(table: Table, name: str, described: SeriesSpec) -> Array:
     """The times of all rows: seconds if they are dates, or else numbers."""
     column = table.column(name, described.span)
     times = np.empty(len(table))
-    for rows in chunks_of(np.arange(len(table))):
-        cells, location = column[rows], Location(table.name, (name,), table.numbers(rows), described.span)
+    for file, rows in (piece for chunk in chunks_of(np.arange(len(table))) for piece in table.by_file(chunk)):
+        cells, location = column[rows], Location(file, (name,), table.numbers(rows), described.span)
         require_cells(cells, rows, table, name, described.span)
         times[rows] = _seconds(cells, described.form, location) if described.has_dates else numbers(cells, location)
     return times
 
 
 def _seconds(cells: Array, form: str, location: Location) -> Array:
-    """Dates as seconds; those without a time zone are in UTC. Faults E0803 at the first cell that is no such date."""
-    seconds = np.empty(len(cells))
-    for i, text in enumerate(map(str, cells)):
-        moment = moment_of(text.strip(), form)
-        if moment is None:
-            hint = '2024-05-31 or 2024-05-31 18:00; others with format = "%d.%m.%Y"; for numbers: every = 1'
-            form_note = f' of the form "{form}"' if form else ""
-            fault("E0803", f'"{shown_cell(text)}" is no date{form_note}', location.span, location.cell([i]), hint=hint)
-        seconds[i] = (moment - _START).total_seconds()
-    return seconds
+    """Dates as seconds; those without a time zone are in UTC. Faults E0803 for the cells that are no dates."""
+    dates = moments(cells, form, location, _WRITTEN)
+    return np.array([(date - _START).total_seconds() for date in dates], np.float64)

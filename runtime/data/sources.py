@@ -1,12 +1,12 @@
 """Reads a source that may consist of several files: `csv("part-*.csv")` or `csv("a.csv", "b.csv")` is one table.
 
-The files have the same columns by name, in any order. Messages name the file that a row is in.
+The files have the same columns by name, in any order. Messages name the file that a row is in. `paths_of` alone says
+which files a path stands for.
 """
 
+import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.runtime.data.access import opening
 from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.readers import read
+from netc.runtime.data.readers import READERS, read
 from netc.runtime.data.reading import reading
 from netc.runtime.data.request import Uses
 from netc.runtime.data.stored import Array
@@ -23,15 +23,6 @@ from netc.runtime.data.table import Column, StackedColumn, Table
 
 ReadSource = Callable[[SourceSpec, Path, Uses], Table]  # a source whose relative paths start from a folder
 _MOST_FILES = 10_000
-_PATTERN = "*?["
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file of a source; `shown` is its name in messages."""
-
-    path: Path
-    shown: str
 
 
 def read_source(source: SourceSpec, folder: Path, uses: Uses) -> Table:
@@ -40,28 +31,71 @@ def read_source(source: SourceSpec, folder: Path, uses: Uses) -> Table:
     Faults E0801 if a file is not there or broken, E0802 if it lacks a column of the first file or has another one.
     """
     options = dict(source.options)
-    files = [file for path in (source.path, *source.others) for file in _files(path, folder, source)]
-    tables = [read(source.reader, file.path, file.shown, source.span, uses, options) for file in files]
-    return tables[0] if len(tables) == 1 else _stacked(tables, source)
+    names = [name for path in (source.path, *source.others) for name in _names(path, folder, source)]
+    tables = [read(source.reader, folder / name, name, source.span, uses, options) for name in names]
+    if names == [source.name]:
+        return tables[0]
+    shapes = [table.columns["image"][np.arange(1)].shape[1:] for table in tables] if source.reader == "images" else []
+    if len(set(shapes)) > 1:  # all get the size of the first one, which may be a fault, and the most channels
+        options["shape"] = (*shapes[0][:2], max(shape[2] for shape in shapes))
+        tables = [read(source.reader, folder / name, name, source.span, uses, options) for name in names]
+    return _stacked(tables, source)
 
 
-def _files(path: str, folder: Path, source: SourceSpec) -> Iterator[_File]:
-    """The files that a path stands for, in the order of their names: the last part of it may be a pattern."""
-    target = folder / path
-    pattern = target.name
-    if not any(character in pattern for character in _PATTERN) or os.path.lexists(target):
-        yield _File(target, path)
-        return
-    opening(target.parent, path, source.span)
-    with reading(path, source.span), os.scandir(target.parent) as entries:
-        names = [entry.name for entry in entries if fnmatchcase(entry.name, pattern)]
+def paths_of(source: SourceSpec, folder: Path) -> list[Path]:
+    """The files and folders that the paths of a source stand for. A path that is no pattern may not exist."""
+    takes_folder = READERS[source.reader].takes_folder
+    return [folder / name for path in (source.path, *source.others) for name in _matching(path, folder, takes_folder)]
+
+
+def _names(path: str, folder: Path, source: SourceSpec) -> list[str]:
+    """The names of the files that a path stands for. Faults E0801 if there are none, or too many."""
+    if glob.has_magic(path):
+        start = folder.joinpath(*_fixed(Path(path).parts))
+        opening(start, path, source.span)
+        with reading(path, source.span), os.scandir(start):
+            pass  # a folder that cannot be listed is a fault, and not one without files
+    names = _matching(path, folder, READERS[source.reader].takes_folder)
     if not names:
         fault("E0801", f"there is no file `{path}`", source.span, "paths start from the `.net` file's folder")
     if len(names) > _MOST_FILES:
         fault("E0801", f"`{path}` stands for {len(names):,} files", source.span, f"{_MOST_FILES:,} are the most")
-    before = path.removesuffix(pattern)
-    for name in sorted(names):
-        yield _File(target.parent / name, before + name)
+    return names
+
+
+def _matching(path: str, folder: Path, takes_folder: bool) -> list[str]:
+    """The names that match a pattern, in order, from `folder`; a path that exists or is no pattern stands for itself.
+
+    Each part of the pattern matches names in a folder, as a shell does: hidden ones only if it begins with a dot. A
+    part `**` stands for any folders, or none. Links to folders are not followed there, so that the search ends.
+    Folders match only if the reader takes them (`takes_folder`).
+    """
+    if not glob.has_magic(path) or "\0" in path or os.path.lexists(folder / path):
+        return [path]
+    parts = Path(path).parts
+    start = _fixed(parts)
+    places = [os.path.join("", *start)]
+    for part in parts[len(start) :]:
+        if part == "**":
+            places = [below for place in places for below in _folders_below(place, folder)]
+        else:
+            matches = ((place, name) for place in places for name in glob.glob(part, root_dir=folder / place))
+            places = [os.path.join(place, name) for place, name in matches]
+    names = {name for name in places if takes_folder or not os.path.isdir(folder / name)}
+    return sorted(names, key=lambda name: Path(name).parts)
+
+
+def _fixed(parts: Sequence[str]) -> Sequence[str]:
+    """The parts of a path before the first one that is a pattern."""
+    return parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))]
+
+
+def _folders_below(place: str, folder: Path) -> Iterator[str]:
+    """Yields a folder and all folders below it, without hidden ones."""
+    for below, folders, _ in os.walk(folder / place):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inner = os.path.relpath(below, folder / place)
+        yield place if inner == os.curdir else os.path.join(place, inner)
 
 
 def _stacked(tables: Sequence[Table], source: SourceSpec) -> Table:
@@ -80,7 +114,7 @@ def _stacked(tables: Sequence[Table], source: SourceSpec) -> Table:
                 fault("E0802", fact, source.span, hint=nearest(name, names))
     columns: dict[str, Column] = {name: _column([table.columns[name] for table in tables]) for name in first.columns}
     return Table(
-        ", ".join((source.path, *source.others)),
+        source.name,
         columns,
         notes=tuple(dict.fromkeys(note for table in tables for note in table.notes)),
         names=names,

@@ -11,7 +11,8 @@ from dataclasses import replace
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.comments import explained
+from netc.dsl.diagnostics import Fault, Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.augment import augmentations_of
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec
@@ -79,14 +80,17 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
         if name in seen:
             fault("E0601", f"`{name}` is set twice", setting.name.span, others=[Label(seen[name], "first here")])
         seen[name] = setting.name.span
-        if name == "source":
-            origin = parse_source(setting.value, constants)
-        elif name == "split":
-            split = parse_split(setting.value, constants)
-        elif name == "series":
-            series = parse_series(setting.value, constants)
-        else:
-            fields[name] = parse_field(name, setting.value, constants)
+        try:
+            if name == "source":
+                origin = parse_source(setting.value, constants)
+            elif name == "split":
+                split = parse_split(setting.value, constants)
+            elif name == "series":
+                series = parse_series(setting.value, constants)
+            else:
+                fields[name] = parse_field(name, setting.value, constants)
+        except Fault as error:
+            raise explained(error, setting.value) from None
     training = dict(split.sources).get("train")
     divided = origin or training
     if divided is None:

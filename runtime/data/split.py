@@ -167,8 +167,7 @@ def require_cells(cells: Array, rows: Array, table: Table, name: str, span: Span
     """Faults E0803 at the first row that has no cell in the column that the split or the series reads."""
     is_empty = is_missing(cells).reshape(len(rows), -1).any(axis=1)
     if is_empty.any():
-        row = int(table.numbers(rows[np.flatnonzero(is_empty)[:1]])[0])
-        note = f"`{table.name}`, row {row}, column `{cell(name)}`; {int(is_empty.sum())} in all"
+        note = f"{table.place(rows[is_empty][0])}, column `{cell(name)}`; {int(is_empty.sum())} in all"
         fault("E0803", "a value is missing", span, note, hint="each row needs a cell here, which decides where it goes")
 
 
@@ -196,14 +195,9 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
         cells = np.array(texts_of(column[chunk]), object)
         for name in sorted(set(cells)):
             if name not in PARTS:
-                row = int(table.numbers(chunk[np.flatnonzero(cells == name)[:1]])[0])
-                fault(
-                    "E0803",
-                    f'"{cell(name)}" is no part',
-                    spec.split.span,
-                    f"`{table.name}`, row {row}, column `{spec.split.column}`",
-                    hint=nearest(name, PARTS) or "train, valid and test",
-                )
+                place = f"{table.place(chunk[cells == name][0])}, column `{spec.split.column}`"
+                hint = nearest(name, PARTS) or "train, valid and test"
+                fault("E0803", f'"{cell(name)}" is no part', spec.split.span, place, hint=hint)
             parts.setdefault(name, []).append(chunk[cells == name])
     if "train" not in parts:
         fault("E0806", "the part `train` has no rows", spec.split.span)

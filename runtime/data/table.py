@@ -126,6 +126,11 @@ class Table:
         for piece in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(which)) + 1):
             yield self.files[which[piece[0]]].name, rows[piece]
 
+    def place(self, row: int) -> str:
+        """The words for a row at this position: its file, and its number there."""
+        (file, rows), *_ = self.by_file(np.array([row]))
+        return f"`{file}`, row {self.numbers(rows)[0]}"
+
     def _starts(self) -> Array:
         """The position of the first row of each file."""
         lengths = [len(table) for table in self.files]
@@ -136,13 +141,13 @@ class Table:
         self.require(name, span)
         return self.columns[name]
 
-    def require(self, name: str, span: Span) -> None:
-        """Faults E0802 at `span` if the file has no such column."""
+    def require(self, name: str, span: Span, label: str = "") -> None:
+        """Faults E0802 at `span` if the file has no such column. `label` says what it is needed for."""
         names = self.names or tuple(self.columns)
         if name not in names:
             listed = ", ".join(map(cell, names[:_LISTED]))
             hint = f"it has {listed}{', ...' if len(names) > _LISTED else ''}"
-            fault("E0802", f"`{self.name}` has no column `{name}`", span, hint=nearest(name, names) or hint)
+            fault("E0802", f"`{self.name}` has no column `{name}`", span, label, hint=nearest(name, names) or hint)
 
 
 def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:

@@ -43,6 +43,7 @@ CHARACTERS = DataStep(
     makes_sequences=True,
     doc="Splits a text into the sequence of its characters.",
     name="characters",
+    separator="",
 )
 WORDS = DataStep(
     _split(str.split, "words"),
@@ -52,6 +53,7 @@ WORDS = DataStep(
     makes_sequences=True,
     doc="Splits a text at white space into the sequence of its words.",
     name="words",
+    separator=" ",
 )
 
 

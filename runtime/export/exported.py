@@ -88,6 +88,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
             types[name] = replace(types[name], dtype="f64" if needs_f64 else types[name].dtype)
             graph.results[key] = _through(result, _BACKWARD, pairs, target, arrays, types[name].dtype)
             notes[name] = f"in the units of {target}"
+    notes |= _notes_about_columns(run, [*types])
     return Exported(
         Path(run.model.source.file_name).stem,
         exportable(graph),
@@ -178,8 +179,20 @@ def _labels(run: Run, fields: Mapping[str, Type], graph: Graph) -> dict[str, tup
         if words := words_of(run, name):
             labels[name] = words
     for distribution in run.facts_of(named).distributions:
-        labels.setdefault(distribution.output, run.labels_of(distribution.target, distribution.classes))
+        of_columns = distribution.names if distribution.is_multiple else ()
+        names = of_columns or run.labels_of(distribution.target, distribution.classes)
+        labels.setdefault(distribution.output, names)
     return labels
+
+
+def _notes_about_columns(run: Run, outputs: Sequence[str]) -> dict[str, str]:
+    """The notes about outputs that have probabilities of several columns of a target."""
+    named = [name for name in outputs if name in run.model.values]
+    return {
+        entry.output: f"of the columns {', '.join(entry.names)} of {entry.target}, in this order"
+        for entry in run.facts_of(named).distributions
+        if entry.names
+    }
 
 
 def random_words(run: Run, name: str) -> Array:

@@ -1,6 +1,7 @@
 """Synthetic samples for an exported file and for its run, and the padded form of sequences that ONNX files take."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.cells import Location
 from netc.runtime.data.conversion import convert
+from netc.runtime.data.date_step import moment_of
+from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.number_step import NumberForm
 from netc.runtime.data.pipeline import Part
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
@@ -20,6 +24,8 @@ from netc.runtime.export.exported import FORWARD, arithmetic_steps
 from netc.runtime.runs.run import Run
 
 _LONGEST = 9  # the most steps of a synthetic sample
+_1970 = datetime(1970, 1, 1)
+_SECONDS = 365.2425 * 86400  # of a year
 _MISSING = 5  # every fifth number is missing where the file fills it
 
 
@@ -64,18 +70,55 @@ def column_samples(run: Run, asked: Exported, count: int, seed: int = 0) -> tupl
     Texts are labels of the data, one that no data has where that is allowed, and empty ones where these are filled.
     """
     fields, prepared = samples_of(run, asked.inputs, count, seed)
-    cells: dict[str, Array] = {}
+    cells: dict[str, Array] = {}  # of the file
+    written: dict[str, Array] = {}  # the same cells in a table of the data
     for name, raw in asked.raw.items():
         numbers = np.asarray(fields.pop(name), np.float64).reshape(count, -1)
-        classes = run.model.inputs[name].classes or 0
         for i, column in enumerate(raw.columns):
-            if column not in cells:
-                cells[column] = _texts(raw, i, count, classes) if raw.codes else numbers[:, i]
-    table = Table("synthetic samples", {name: _with_missing(column) for name, column in cells.items()})
+            if column in cells:
+                continue
+            if raw.codes:
+                cells[column] = written[column] = _texts(raw, i, count, run.model.inputs[name].classes or 0)
+                continue
+            cells[column] = _numbers(raw, i, count) if raw.is_date or raw.edges else numbers[:, i]
+            cells[column], written[column] = _written(run.spec.fields[name], cells[column])
+            if column in asked.facts.get("fills", {}).get(name, {}):
+                is_text = written[column].dtype == object
+                cells[column][::_MISSING], written[column][::_MISSING] = np.nan, None if is_text else np.nan
+    table = Table("synthetic samples", {name: _with_missing(column) for name, column in written.items()})
     part = Part(table, np.arange(count))
     for name in asked.raw:
         prepared[name] = convert(run.spec.fields[name], run.states[name], part, run.model.inputs[name])
     return {**cells, **fields}, prepared
+
+
+def _numbers(raw: RawColumns, column: int, count: int) -> Array:
+    """Moments of two centuries, or numbers at and around the bounds of buckets."""
+    if raw.is_date:
+        return np.floor(np.linspace(-70, 130, count) * _SECONDS)
+    edges = np.array(raw.edges[column])
+    choices = np.concatenate([edges, edges - 0.5, edges + 0.5])
+    return np.asarray(np.resize(choices, count), np.float64)
+
+
+def _written(field: FieldSpec, numbers: Array) -> tuple[Array, Array]:
+    """Numbers, and the texts that the first of the steps `number` and `date` of a field reads as these numbers."""
+    step = next((step for step in field.steps if step.name in ("number", "date")), None)
+    if step is None:
+        return numbers, numbers.copy()
+    texts = np.empty(len(numbers), object)
+    if step.name == "number":
+        form = NumberForm.of(step.arguments[0])
+        assert form is not None, "the step's check refuses others"
+        numbers = np.round(numbers, 2)
+        texts[:] = [repr(number).replace(".", form.notation.decimal) for number in numbers.tolist()]
+    else:
+        form_of_dates = step.arguments[0] if step.arguments else ""
+        moments = [_1970 + timedelta(seconds=number) for number in numbers.tolist()]
+        texts[:] = [moment.strftime(form_of_dates) if form_of_dates else moment.isoformat() for moment in moments]
+        read = [moment_of(text, form_of_dates) for text in texts]
+        numbers = np.array([np.nan if moment is None else (moment - _1970).total_seconds() for moment in read])
+    return numbers, texts
 
 
 def _texts(raw: RawColumns, column: int, count: int, classes: int) -> Array:

@@ -24,7 +24,7 @@ from netc.runtime.execution.step import Step
 from netc.runtime.program import Program
 
 _RUN = 0.004  # seconds of a run: long beside the time outside of its steps, and short beside a time slice
-_FEWEST_RUNS = 4  # if a step takes long
+_FEWEST_RUNS = 6  # if a step takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,61 +136,69 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool 
     in any case.
     """
     step = program.profiled(fields)
-    fastest = _fastest(program, step, fields, seconds)
-    executable = step.executable
-    assert isinstance(executable, Timed)
-    assert step.plan is not None
-    batch = min(program.batch, len(next(iter(fields.values()))))
-    bounds = executable.bounds(step.members, program.workers.run, again)
-    works = works_of(step, mean_sizes(step, fields, batch), bounds, fields)
-    rows = [
-        Row(task, spent, work, bounds.of(work))
-        for task, spent, work in zip(step.plan.tasks, fastest.calls, works, strict=True)
-    ]
-    whole = sum(fastest.calls) + fastest.waiting
-    return Profile(rows, whole, fastest.waiting, bounds, step.members, phase_of(step.graph))
+    count = len(next(iter(fields.values())))
+    times = fastest(step, lambda order: program.run_step(step, fields, order, 0), count, seconds)
+    assert isinstance(step.executable, Timed)
+    bounds = step.executable.bounds(step.members, program.workers.run, again)
+    rows = rows_of(step, times, fields, bounds)
+    whole = sum(times.calls) + times.waiting
+    return Profile(rows, whole, times.waiting, bounds, step.members, phase_of(step.graph))
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
+class Times:
     """The seconds of each call in a step, and those in which workers wait."""
 
     calls: list[float]
     waiting: float
 
 
-def _fastest(program: Program, step: Step, fields: Fields, seconds: float) -> _Times:
-    """Runs steps for so many seconds, in runs of some milliseconds. Returns the shortest times of a step."""
-    count = len(next(iter(fields.values())))
-    batch = min(program.batch, count)
+def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float, tick: float | None = None) -> Times:
+    """Runs a step that counts ticks for so many seconds, in runs of some milliseconds. Returns its shortest times.
+
+    `run(order)` runs the samples that `order` numbers, among `count`. A tick takes `tick` seconds, and each run
+    is then one step; by default the seconds are counted, in longer runs, beside which the time between steps is small.
+    """
+    batch = min(step.batch, count)
     rng = np.random.default_rng(0)
 
-    def run(steps: int) -> tuple[Array, float]:
+    def timed(steps: int) -> tuple[Array, float]:
         """Runs some steps. Returns the ticks of each call and of everything, and the seconds of a tick."""
         batches = -(-steps // (count // batch))
         order = np.concatenate([rng.permutation(count)[: count // batch * batch] for _ in range(batches)])
-        executable = step.executable
-        if executable is not None:
-            assert isinstance(executable, Timed), "the target does not time calls"
-            executable.ticks[:] = 0
+        if step.executable is not None:
+            assert isinstance(step.executable, Timed), "the target does not time calls"
+            step.executable.ticks[:] = 0
         start = time.perf_counter()
-        program.run_step(step, fields, order[: steps * batch], 0)
+        run(order[: steps * batch])
         spent = time.perf_counter() - start
         assert isinstance(step.executable, Timed), "the target does not time calls"
         ticks = step.executable.ticks.mean(axis=0)
         return ticks, spent / ticks[-1]
 
-    run(1)  # plans a step with varying dimensions, and reads everything from memory
-    ticks, tick = run(2)
-    steps = max(int(_RUN / (ticks[-1] * tick / 2)), 1)
+    timed(1)  # plans a step with varying dimensions, and reads everything from memory
+    ticks, rate = timed(2)
+    steps = max(int(_RUN / (ticks[-1] * rate / 2)), 1) if tick is None else 1
     begin = time.perf_counter()
     runs: list[tuple[Array, float]] = []
     while len(runs) < _FEWEST_RUNS or time.perf_counter() - begin < seconds:
-        runs.append(run(steps))
-    tick = min(tick for _, tick in runs)  # a run also takes some time outside of its steps
+        runs.append(timed(steps))
+    if tick is None:
+        tick = min(rate for _, rate in runs)  # a run also takes some time outside of its steps
     times = np.array([ticks for ticks, _ in runs]) * (tick / steps)
     calls = [float(spent) for spent in times[:, :-1].min(axis=0)]
-    return _Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()))
+    return Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()))
+
+
+def rows_of(step: Step, times: Times, fields: Fields, bounds: Bounds) -> list[Row]:
+    """Returns the rows of a step's calls, whose times are known, beside the bounds of a machine."""
+    assert step.plan is not None
+    batch = min(step.batch, len(next(iter(fields.values()))))
+    works = works_of(step, mean_sizes(step, fields, batch), bounds, fields)
+    return [
+        Row(task, seconds, work, bounds.of(work))
+        for task, seconds, work in zip(step.plan.tasks, times.calls, works, strict=True)
+    ]
 
 
 def mean_sizes(step: Step, fields: Fields, batch: int) -> Sizes:

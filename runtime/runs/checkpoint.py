@@ -73,11 +73,15 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
-    """`owned` are the names of the model's own parameters and states; the others are the optimizer's."""
+    """Write a checkpoint. `owned` are the model's own parameters and states; the others are the optimizer's.
+
+    The same arrays and progress give the same bytes. So the metadata is one entry: the library writes several in any
+    order.
+    """
     metadata = json_text({"progress": asdict(progress), "owned": list(owned)})
     # copies, because safetensors wants memory of its own
     copies = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_whole(path, save(copies, {"netc": metadata, "checksum": str(_checksum(copies, metadata))}))
+    write_whole(path, save(copies, {"netc": f"{_checksum(copies, metadata)} {metadata}"}))
 
 
 def _checksum(arrays: Mapping[str, Array], metadata: str) -> int:
@@ -95,7 +99,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
             metadata = stored.metadata() or {}
         content = metadata["netc"]
-        if str(_checksum(arrays, content)) != metadata["checksum"]:
+        if "checksum" in metadata:  # written by an earlier version
+            checksum = metadata["checksum"]
+        else:
+            checksum, _, content = content.partition(" ")
+        if str(_checksum(arrays, content)) != checksum:
             raise ValueError("its checksum differs: the file is damaged")
         header: _Header = converted(with_nan(parsed(content, dict[str, Any])), _Header)
         return arrays, header.progress, header.owned

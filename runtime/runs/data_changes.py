@@ -89,7 +89,7 @@ def refusals(warnings: Iterable[Diagnostic], folder: Path) -> list[Diagnostic]:
 
 
 def _sources(spec: DataSpec) -> dict[str, SourceSpec]:
-    return {source.path: source for source in (*(source for _, source in spec.split.sources), spec.source)}
+    return {source.name: source for source in (*(source for _, source in spec.split.sources), spec.source)}
 
 
 def _changes(before: Iterable[SourceRecord], now: Mapping[str, SourceRecord], since: str) -> Iterator[tuple[str, str]]:

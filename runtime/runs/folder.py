@@ -1,5 +1,6 @@
 """The folder of a new run: filled under a temporary name, then renamed to the first name that is free."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         except (OSError, ValueError) as error:  # ValueError: a null character in the path
             _cannot_make(path, error)
         yield folder
+
+
+def require_place(path: Path) -> None:
+    """Faults E1001 if it is certain that no folder can be made at this path. Makes nothing."""
+    try:
+        parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not os.path.isdir(parent):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        _cannot_make(path, error)
 
 
 def with_free_name(folder: Path, path: Path) -> Path:

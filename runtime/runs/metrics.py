@@ -5,6 +5,7 @@ the lines that count: readers ignore it, and the first save of a process writes 
 """
 
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -23,6 +24,7 @@ from netc.runtime.typed_json import parsed
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
 _Line = dict[str, float | list[list[float | None]] | None]
 _ALWAYS = ("epoch", "seconds")  # in the row of every epoch
+_TIMES = re.compile(rb', "(?:seconds|samples_per_second)": [-+.0-9eE]+')
 
 
 class Metrics(Sequence[Row]):
@@ -60,7 +62,7 @@ class Metrics(Sequence[Row]):
 
 
 class MetricsFile:
-    """Writes metrics.jsonl, and keeps the checksum of the lines that were written.
+    """Writes metrics.jsonl, and keeps the checksum of the lines that were written, without their times.
 
     If anybody else changed the file meanwhile, or a write failed, the next save writes it whole.
     """
@@ -79,11 +81,11 @@ class MetricsFile:
             content = _encoded(rows)
             self._stamp = None
             write_whole(path, content)
-            self.checksum = zlib.crc32(content)
+            self.checksum = _checksum(content)
         elif len(rows) > self._rows:
             content = _encoded(rows[self._rows :])
             self._append(path, content, self._stamp[1])
-            self.checksum = zlib.crc32(content, self.checksum)
+            self.checksum = _checksum(content, self.checksum)
         self._rows, self._stamp = len(rows), _stamp(path)
 
     def _append(self, path: Path, content: bytes, length: int) -> None:
@@ -106,6 +108,14 @@ def _encoded(rows: Sequence[Row]) -> bytes:
     return "".join(json_text(row) + "\n" for row in rows).encode()
 
 
+def _checksum(content: bytes, before: int = 0) -> int:
+    """The checksum of lines that follow those with the checksum `before`.
+
+    It leaves out how long an epoch took: the checkpoint, which holds it, has the same bytes whenever it is trained.
+    """
+    return zlib.crc32(_TIMES.sub(b"", content), before)
+
+
 def _stamp(path: Path) -> _Stamp | None:
     try:
         status = path.stat()
@@ -119,7 +129,11 @@ def read_metrics(path: Path, epochs: int, checksum: int) -> Metrics:
     try:
         with opened(path) as file:
             lines = list(islice(file, epochs))
-        if len(lines) != epochs or zlib.crc32(b"".join(lines)) != checksum:
+        content = b"".join(lines)
+        # earlier versions of netc counted the times in
+        is_intact = checksum in (_checksum(content), zlib.crc32(content))
+        is_torn = bool(lines) and not content.endswith(b"\n")
+        if len(lines) != epochs or is_torn or not is_intact:
             raise ValueError("it is not as training left it")
         return Metrics(_row_of(line) for line in lines)
     except (OSError, ValueError) as error:
@@ -147,4 +161,11 @@ def _row_of(line: bytes) -> Row:
         if isinstance(number, list) and len({len(row) for row in number}) > 1:
             raise ValueError(f"the rows of the matrix `{name}` differ in length")
     row: Row = with_nan(numbers)
+    row["epoch"] = _whole(numbers["epoch"])  # a resumed run writes the line again as it was
     return row
+
+
+def _whole(number: object) -> int:
+    if not isinstance(number, float) or not number.is_integer():
+        raise ValueError("an epoch's number is no whole number")
+    return int(number)

@@ -21,9 +21,11 @@ from netc.dsl.source import Span
 from netc.runtime.data.spec import parse_data
 from netc.runtime.runs.checkpoint import Progress
 from netc.runtime.runs.data_changes import refusals
-from netc.runtime.runs.run import Run, model_as_written, rewrite_model, rewrite_sources
+from netc.runtime.runs.opening import model_as_written
+from netc.runtime.runs.run import Run
 from netc.runtime.runs.run_files import read_info
 from netc.runtime.runs.run_info import Constant
+from netc.runtime.runs.writing import rewrite_model, rewrite_sources
 from netc.runtime.settings import place_of_setting, places_of_settings
 
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
@@ -206,6 +208,13 @@ def take_data(run: Run, may_change: bool) -> int | None:
         return None
     run.progress = Progress(epoch=progress.epoch)
     return progress.epoch + 1
+
+
+def hand_on_data(before: Run, run: Run) -> None:
+    """Give a run the data that it had loaded before its settings were changed, if it reads the same fields."""
+    fields = [{*each.model.inputs, *each.model.targets} for each in (before, run)]
+    if before.dataset is not None and fields[0] == fields[1]:
+        run.dataset, run.data_changes = replace(before.dataset, spec=run.spec), before.data_changes
 
 
 def has_changed(run: Run) -> Path | None:

@@ -1,37 +1,27 @@
-"""A run: the folder that training leaves, and how it is opened again.
+"""A run: the folder that training leaves, its model and its predictions. writing.py writes it, opening.py opens it.
 
 runs/NAME/ holds model.net, run.json, data.json (fitted steps), metrics.jsonl, checkpoint.safetensors and curves.svg.
 run.json has the hashes of the first and the third file, and its own: what is opened is what was written, or a message.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, fault
-from netc.dsl.parser import parse
-from netc.dsl.quoting import json_text
-from netc.dsl.source import Source
-from netc.runtime import plugins
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.declarations import DIVISION, DataSpec
+from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
 from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
 from netc.runtime.data.raw_data import raw_table
-from netc.runtime.data.source_record import SourceRecord
-from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
-from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
-from netc.runtime.execution.workers import Workers
 from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.locks import Mutex
 from netc.runtime.metric_values import MetricValues
@@ -45,14 +35,12 @@ from netc.runtime.runs.checkpoint import (
     place_of,
     read_checkpoint,
     save_checkpoint,
-    write_whole,
 )
-from netc.runtime.runs.data_changes import changes_of, explaining, records_of, require_division
-from netc.runtime.runs.folder import new_folder, with_free_name
-from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
-from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
-from netc.runtime.runs.run_info import RunInfo, States, check_states, digest, encoded
-from netc.runtime.target_outputs import output_facts
+from netc.runtime.runs.data_changes import changes_of, explaining, require_division
+from netc.runtime.runs.metrics import Metrics, MetricsFile
+from netc.runtime.runs.run_files import METRICS
+from netc.runtime.runs.run_info import RunInfo, States
+from netc.runtime.target_outputs import in_words_of, output_facts
 
 if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
@@ -188,13 +176,14 @@ class Run:
         return class_labels(self.spec.fields[name], self.states[name], classes)
 
     def facts_of(self, outputs: Sequence[str]) -> OutputFacts:
-        """The facts about these outputs, without the probability of a float target whose two classes the data does
-        not name.
+        """The facts about these outputs, with the names that the data has for the entries of a target.
+
+        Without the probability of a float target whose two classes the data does not name.
         """
         facts = output_facts(self.model, outputs)
-        labels = {name: labels_of(self.spec.fields[name], self.states[name]) for name in self.model.targets}
-        kept = [entry for entry in facts.distributions if not entry.is_binary or len(labels[entry.target]) == 2]
-        return replace(facts, distributions=kept)
+        fields, states = self.spec.fields, self.states
+        named = (in_words_of(entry, fields[entry.target], states[entry.target]) for entry in facts.distributions)
+        return replace(facts, distributions=[entry for entry in named if entry is not None])
 
     def save_best(self) -> None:
         """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""
@@ -203,14 +192,14 @@ class Run:
 
     def kept_epoch(self) -> int | None:
         """The epoch whose parameters `keep` has kept; None if there are none, or of an epoch that is still to come."""
-        if not _keeps_best(self.model, self.folder):
+        if not keeps_best(self.model, self.folder):
             return None
         _, progress, _ = read_checkpoint(self.folder / BEST)
         return progress.epoch if progress.epoch <= self.progress.epoch else None
 
     def load_best(self) -> None:
         """Load the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
-        if _keeps_best(self.model, self.folder):
+        if keeps_best(self.model, self.folder):
             with self.program.guard.writing:
                 load_checkpoint(self.folder / BEST, self.program.persistent)
 
@@ -227,157 +216,6 @@ class Run:
         return (*self.model.trainables, *self.model.states)
 
 
-def _keeps_best(model: Model, folder: Path) -> bool:
+def keeps_best(model: Model, folder: Path) -> bool:
+    """Whether the folder has the parameters of a best epoch, and the model's settings keep them."""
     return model.train.keep is not None and os.path.exists(folder / BEST)
-
-
-def start(model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, program: Program) -> Run:
-    """A new run in a new folder: `path`, or `path` with a number if that exists.
-
-    The folder appears with all its files or not at all.
-    """
-    program.fit(dataset.parts["train"])
-    with new_folder(path) as folder:
-        run = Run(folder, model, dataset.spec, dataset.states, program, dataset=dataset)
-        sources = records_of(dataset, model.source.folder)
-        if model.train.start_from is not None:
-            from netc.runtime.runs.start_from import start_from
-
-            run.loaded = start_from(model, model.train.start_from, program, sources)
-        _write_all(run, overrides, sources)
-        run.folder = with_free_name(folder, path)
-    return run
-
-
-def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceRecord, ...]) -> None:
-    """Write every file of a new run."""
-    from importlib.metadata import version
-
-    model, folder = run.model, run.folder
-    text, states = model.source.text.encode(), json_text(run.states, indent=2).encode()
-    write_whole(folder / MODEL, text)
-    write_whole(folder / STATES, states)
-    info = RunInfo(
-        name=model.source.name,
-        path=str(model.source.path.resolve()) if model.source.path else None,
-        set=dict(overrides),
-        seed=run.program.seed,
-        epochs=model.train.epochs,
-        classes=dict(model.counted),
-        columns={name: field.columns for name, field in run.spec.fields.items()},
-        pictures=run.spec.pictures,
-        dialect=run.spec.dialect,
-        plugins=list(plugins.loaded()),
-        from_arrays=model.data is None,
-        division=DIVISION,
-        fold=run.spec.split.fold if run.spec.split.way == "folds" else None,
-        sources=sources,
-        versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
-        hashes={MODEL: [digest(text)], STATES: [digest(states)]},
-    )
-    write_whole(folder / INFO, encoded(info))
-    run.info = info
-    run.save()
-
-
-def rewrite_model(run: Run, model: Model, overrides: Mapping[str, Any]) -> None:
-    """Replace the text of a run's model and the constants that were set, by which training goes on.
-
-    run.json has the hashes of both texts while one replaces the other, so the files belong together at any moment.
-    """
-    info, _, _ = read_info(run.folder)
-    text = model.source.text.encode()
-    info.epochs, info.set = model.train.epochs, dict(overrides)
-    info.hashes[MODEL].append(digest(text))
-    write_whole(run.folder / INFO, encoded(info))
-    write_whole(run.folder / MODEL, text)
-    info.hashes[MODEL] = [digest(text)]
-    write_whole(run.folder / INFO, encoded(info))
-
-
-def rewrite_sources(run: Run) -> None:
-    """Note in run.json what the run's data is now, on which its training goes on."""
-    info, _, _ = read_info(run.folder)
-    info.sources = records_of(run.load_data(), run.model.source.folder)
-    write_whole(run.folder / INFO, encoded(info))
-    run.info, run.data_changes = info, ()
-
-
-def _require_plugins(folder: Path, info: RunInfo) -> None:
-    """Fault E1001 if the run needs a plug-in that the user has not named: a run imports nothing by itself."""
-    missing = [name for name in info.plugins if name not in plugins.loaded()]
-    if missing:
-        label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
-        hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
-        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), label, hint=hint)
-
-
-def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
-    """A run as it was left: with its best parameters if `keep` kept them, or `to_train` with the last ones.
-
-    Faults E1001 if the folder is no run, or damaged.
-    """
-    info, text, states = read_info(folder)
-    plugins.load_installed()
-    _require_plugins(folder, info)
-    model = model_as_written(folder, info, text)
-    model = replace(model, train=replace(model.train, epochs=info.epochs))
-    if to_train:
-        program = Program(model, seed=info.seed, threads=threads)
-        progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
-    else:
-        program, progress = _program_to_use(folder, model, info.seed, threads)
-    metrics = read_metrics(folder / METRICS, progress.epoch, progress.metrics)
-    spec = _spec_of(model, info)
-    try:
-        # a field that the model does not read was never fitted
-        check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
-    except ValueError as error:
-        refuse(folder, ValueError(f"{STATES}: {error}"))
-    return Run(folder, model, spec, states, program, metrics, progress, info=info)
-
-
-def _spec_of(model: Model, info: RunInfo) -> DataSpec:
-    """The data block of a run, with the columns, the shape of pictures and the dialect that it was trained on."""
-    if model.data is None:
-        return array_spec(model)
-    spec = parse_data(model)
-    fields = {
-        name: replace(field, columns=info.columns[name], is_rest=False) if name in info.columns else field
-        for name, field in spec.fields.items()
-    }
-    return replace(spec, fields=fields, pictures=info.pictures, dialect=info.dialect)
-
-
-def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:
-    """The model of a run, with the constants and class counts that it was trained with, and the epochs of its text."""
-
-    def class_count(name: str, *_: object) -> int:
-        if name not in info.classes:
-            refuse(folder, ValueError(f"{INFO}: how many classes `{name}` has is missing"))
-        return info.classes[name]
-
-    source = Source(info.name, text, Path(info.path) if info.path else None)
-    file = parse(source)
-    model = elaborate(file if info.fold is None else with_fold(file, info.fold), info.set, class_count)
-    return replace(model, data=None) if info.from_arrays else model
-
-
-def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) -> tuple[Program, Progress]:
-    """A program with the best parameters of a run, and where its training stands.
-
-    The states of the optimizer are read from the same file when they are first needed.
-    """
-    options = Options(model.train.batch, seed)
-    compiled = CompiledModel.of(model, options, Workers(options.target.machine.cores if threads is None else threads))
-    progress = load_checkpoint(folder / CHECKPOINT, compiled.state.arrays)
-    path, stands = folder / CHECKPOINT, progress
-    if _keeps_best(model, folder):
-        path = folder / BEST
-        stands = load_checkpoint(path, compiled.state.arrays)
-
-    def fill(arrays: Mapping[str, Array]) -> None:
-        if load_checkpoint(path, arrays) != stands:
-            fault("E1001", f"`{folder}` was trained further since it was opened", place_of(folder), "open it again")
-
-    return Program.of_run(compiled, fill), progress

@@ -29,7 +29,7 @@ from netc.runtime.columns import OutputFacts
 from netc.runtime.data.declarations import DataSpec, SourceSpec, SplitSpec
 from netc.runtime.data.new_data import Fitted
 from netc.runtime.data.pipeline import class_labels, in_units_of_data
-from netc.runtime.data.stored import Array, Field
+from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.environment import fingerprint
 from netc.runtime.execution.fields import sample_count
 from netc.runtime.execution.loaded import Loaded
@@ -40,7 +40,7 @@ from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from netc.runtime.runs.metrics import read_metrics
 from netc.runtime.runs.run_files import METRICS, read_info
 from netc.runtime.runs.run_info import RunInfo, States, encoded
-from netc.runtime.runs.saved_record import Record, field_spec, layout_of, options_of, record_of
+from netc.runtime.runs.saved_record import Record, field_spec, layout_of, options_of, record_of, scale_of
 from netc.runtime.typed_json import parsed
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class SavedPrediction:
             fields,
             SplitSpec(column=data.split_column),
             Span(source, 0, 0),
+            pictures=data.pictures,
             dialect=data.dialect,
         )
         declared = {name: Span(source, *place) for name, place in data.declared.items()}
@@ -83,9 +84,12 @@ class SavedPrediction:
         """The outputs in the units of the data, or None if these fields need another program than the saved one."""
         program, arrays = self._record.program, dict[str, Array]()
         for name, field in fields.items():
-            if not isinstance(field, np.ndarray):
+            if isinstance(field, Bytes) and program.scales.get(name) == field.scale:
+                arrays |= {name: field.array, scale_of(name): np.array(field.scale)}
+            elif isinstance(field, np.ndarray) and name not in program.scales:
+                arrays[name] = field
+            else:
                 return None
-            arrays[name] = field
         count = sample_count(arrays, self._record.data.inputs, program.batch)
         if min(count, program.batch) > program.samples:
             return None

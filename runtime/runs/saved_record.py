@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, Type, size_of
 from netc.compiler.program.plan import CallLayout, Table
 from netc.compiler.targets.machine import Machine
@@ -19,7 +20,8 @@ from netc.dsl.source import Source, Span
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data import windows
 from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
-from netc.runtime.data.stored import Field
+from netc.runtime.data.shape_steps import TRAIN_ONLY
+from netc.runtime.data.stored import Bytes, Field, Ragged
 from netc.runtime.execution.resources import state_layout
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class DataRecord(msgspec.Struct, frozen=True):
     reader: str
     options: str  # of the reader, as JSON
     dialect: tuple[str, str, str] | None
+    pictures: tuple[int, int, int] | None
     split_column: str | None
     fields: dict[str, FieldRecord]
     inputs: dict[str, Type]
@@ -77,6 +80,7 @@ class ProgramRecord(msgspec.Struct, frozen=True):
     shared: int
     private: int
     tables: tuple[tuple[int, int], ...]
+    scales: dict[str, float]  # of the inputs that are kept as bytes
     inputs: dict[str, Table]
     results: dict[str, Table]
     places: dict[str, Place]  # of results
@@ -101,17 +105,17 @@ def field_spec(name: str, field: FieldRecord, source: Source) -> FieldSpec:
 def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code) -> Record | None:
     """The record of a prediction step, or None where it needs more than a record holds.
 
-    These are varying dimensions, leaves that the runtime computes, plug-ins, and data blocks with windows, pictures, or
-    places in other files.
+    These are varying dimensions, leaves that the runtime computes, plug-ins, and data blocks with windows or places in
+    other files.
     """
     model, spec = run.model, run.spec
     values = (*model.graph.values(), *step.graph.values())
+    scales = {name: float(field.scale) for name, field in fields.items() if isinstance(field, Bytes)}
     is_plain = (
         bool(fields)
-        and all(isinstance(field, np.ndarray) for field in fields.values())
+        and not any(isinstance(field, Ragged) for field in fields.values())
         and not any(value.type.is_varying or value.type.is_held for value in values)
-        and not step.given
-        and spec.pictures is None
+        and {*step.given} <= {*map(scale_of, scales)}
         and not windows.is_series(spec.fields.values())
         and not _has_plugins()
     )
@@ -119,7 +123,7 @@ def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code)
         return None
     try:
         data = _data(model, spec, step)
-        program = _program(model, step, code)
+        program = _program(model, step, code, scales)
     except _NotPlain:
         return None
     return Record(
@@ -129,6 +133,11 @@ def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code)
         facts=run.facts_of([*model.outputs]),
         undone=tuple(run.undone()),
     )
+
+
+def scale_of(name: str) -> str:
+    """The name of the leaf that is the scale of an input kept as bytes."""
+    return str(SuppliedKind.SCALE.named(name))
 
 
 class _NotPlain(Exception):
@@ -142,11 +151,12 @@ def _has_plugins() -> bool:
 
 
 def _data(model: "Model", spec: DataSpec, step: "Step") -> DataRecord:
-    inputs = {leaf.name: leaf.type for leaf in step.graph.values(Role.INPUT)}
+    inputs = {leaf.name: model.inputs[leaf.name] for leaf in step.graph.values(Role.INPUT)}
     return DataRecord(
         spec.source.reader,
         msgspec.json.encode(spec.source.options).decode(),
         spec.dialect,
+        spec.pictures,
         spec.split.column,
         {name: _field(field, model.source) for name, field in spec.fields.items()},
         inputs,
@@ -155,16 +165,18 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> DataRecord:
 
 
 def _field(field: FieldSpec, source: Source) -> FieldRecord:
-    steps = tuple(StepRecord(step.name, _plain(step.arguments), _place(step.span, source)) for step in field.steps)
+    steps = tuple(StepRecord(step.name, _arguments(step), _place(step.span, source)) for step in field.steps)
     return FieldRecord(field.columns, field.is_single, field.is_rest, steps, _place(field.span, source))
 
 
-def _plain(arguments: tuple[Any, ...]) -> tuple[_Scalar, ...]:
-    for argument in arguments:
+def _arguments(step: StepSpec) -> tuple[_Scalar, ...]:
+    if step.name == TRAIN_ONLY.name:  # its arguments concern the training part alone
+        return ()
+    for argument in step.arguments:
         is_number = isinstance(argument, float) and np.isfinite(argument)
         if not is_number and not isinstance(argument, str | int):
             raise _NotPlain
-    return arguments
+    return step.arguments
 
 
 def options_of(text: str) -> tuple[tuple[str, Any], ...]:
@@ -179,7 +191,7 @@ def _place(span: Span, source: Source) -> Place:
     return span.start, span.end
 
 
-def _program(model: "Model", step: "Step", code: Code) -> ProgramRecord:
+def _program(model: "Model", step: "Step", code: Code, scales: dict[str, float]) -> ProgramRecord:
     from netc.runtime.execution.step import members_of
 
     plan = step.plan
@@ -199,6 +211,7 @@ def _program(model: "Model", step: "Step", code: Code) -> ProgramRecord:
         shared=plan.shared,
         private=plan.private,
         tables=plan.schedule.tables,
+        scales=scales,
         inputs=plan.inputs,
         results=plan.results,
         places={name: _place(span, source) for name, span in spans.items() if span.source is source},

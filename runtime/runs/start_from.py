@@ -1,14 +1,18 @@
-"""`start_from`: the parameters and states of another run, by name, as the initial ones of a model."""
+"""`start_from`: the parameters and states of another run, by name, as the initial ones of a model.
+
+Whether they fit needs no program: `check_start_from` is called before one is made, and by `netc check`.
+"""
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from netc.compiler.model import Model, StartFrom
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.runtime.data.source_record import SourceRecord
+from netc.runtime.data.stored import Array
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from netc.runtime.runs.data_changes import changes_since_run
@@ -40,17 +44,32 @@ class StartReport:
         return "\n".join([f"from {self.path}: {', '.join(parts)}", *self.data_changes])
 
 
+def check_start_from(model: Model) -> None:
+    """Faults E1003 and E1001 as `start_from`, if the model has this setting."""
+    if model.train.start_from is not None:
+        _matched(model, model.train.start_from)
+
+
 def start_from(model: Model, setting: StartFrom, program: Program, sources: Iterable[SourceRecord] = ()) -> StartReport:
     """Load all parameters and states, or those that match `only`. `sources` is what the new run's data is now.
 
     Faults E1003 if one of them is missing on one side, or has another shape.
     """
+    report, arrays = _matched(model, setting)
+    for name in report.loaded:
+        program.persistent[name][...] = arrays[name]
+    folder = model.source.folder
+    return replace(report, data_changes=changes_since_run(folder / setting.path, setting.path, folder, sources))
+
+
+def _matched(model: Model, setting: StartFrom) -> tuple[StartReport, dict[str, Array]]:
+    """The outcome for each name, and the arrays of the other run."""
     folder = model.source.folder / setting.path
     if not os.path.isdir(folder):
         fault("E1003", f"there is no run `{setting.path}`", setting.span, "paths start from the `.net` file's folder")
     best = folder / BEST
     arrays, _, owned = read_checkpoint(best if os.path.exists(best) else folder / CHECKPOINT)
-    mine = {name: program.persistent[name] for name in (*model.trainables, *model.states)}
+    mine = {name: info.type.shape(1) for name, info in {**model.trainables, **model.states}.items()}
 
     for pattern in setting.only:
         if not any(fnmatchcase(name, pattern) for name in (*mine, *owned)):
@@ -60,7 +79,7 @@ def start_from(model: Model, setting: StartFrom, program: Program, sources: Iter
     def is_asked_for(name: str) -> bool:
         return not setting.only or any(fnmatchcase(name, pattern) for pattern in setting.only)
 
-    fits = [name for name in mine if name in owned and arrays[name].shape == mine[name].shape]
+    fits = [name for name in mine if name in owned and arrays[name].shape == mine[name]]
     other = tuple(name for name in mine if name in owned and name not in fits)
     report = StartReport(
         setting.path,
@@ -68,7 +87,6 @@ def start_from(model: Model, setting: StartFrom, program: Program, sources: Iter
         tuple(name for name in mine if name not in owned),
         tuple(name for name in owned if name not in mine),
         other,
-        changes_since_run(folder, setting.path, model.source.folder, sources),
     )
     refused = [name for name in (*report.new, *report.unused, *other) if is_asked_for(name)]
     if refused or not report.loaded:
@@ -81,6 +99,4 @@ def start_from(model: Model, setting: StartFrom, program: Program, sources: Iter
             if setting.only
             else f'start_from = ("{setting.path}", only = "...") says which are wanted',
         )
-    for name in report.loaded:
-        mine[name][...] = arrays[name]
-    return report
+    return report, arrays

@@ -30,6 +30,7 @@ _DATES = (
     *("%d. %B %Y", "%a %b %d %Y", "%b %Y", "%B %Y", "%m/%Y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", "T%H:%M:%S")
+_TIMES_OF_DAY = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
 _FIRST, _LAST = 1800, 2200  # years
 
 
@@ -107,8 +108,13 @@ def date_formats(cells: Sequence[str]) -> tuple[str, ...]:
     elif are_numbers(cells):
         return ()
     else:
-        candidates = ["", *(date + time for time in _TIMES for date in _DATES)]
+        candidates = ["", *(date + time for time in _TIMES for date in _DATES), *_TIMES_OF_DAY]
     return tuple(form for form in candidates if all(_is_date(cell, form) for cell in cells))
+
+
+def is_time_of_day(form: str) -> bool:
+    """Whether a format of dates has a time of day alone."""
+    return form in _TIMES_OF_DAY
 
 
 def _is_date(cell: str, form: str) -> bool:

@@ -18,11 +18,11 @@ from netc.runtime.data.cells import is_missing, natural, texts_of
 from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.number_step import NumberForm
 from netc.runtime.data.stored import Array
-from netc.runtime.starting.cell_forms import are_numbers, date_formats, is_mark, number_example
+from netc.runtime.starting.cell_forms import are_numbers, date_formats, is_mark, is_time_of_day, number_example
 
-_MOST_CLASSES, _MOST_CATEGORIES = 50, 100
+_MOST_CLASSES, _MOST_CATEGORIES = 1000, 100
 _MOST_NUMBER_CLASSES = 20
-_RARE = 5  # rows: a category with fewer has no place of its own
+_RARE = 5  # rows: a category with fewer has no place of its own, and a target with fewer a label is no class
 _MOSTLY = 0.95  # a column with a larger share of missing cells is left out
 _WORDS = 3  # words on average make a text
 _SKEW = 1.0  # the skewness from which a positive target is learned as its logarithm
@@ -104,7 +104,9 @@ def _guess(name: str, texts: Sequence[str], counts: Counter[str], is_target: boo
         step = f"date({net_string(formats[0])})" if formats[0] else "date"
         other = f"; {formats[1]} would fit too" if len(formats) > 1 and formats[0] else ""
         moments = [moment for text in distinct if (moment := moment_of(text, formats[0])) is not None]
-        return Guess(name, "date", empty, steps=(step,), note=other, form=formats[0], cycles=_cycles(moments))
+        return Guess(
+            name, "date", empty, steps=(step,), note=other, form=formats[0], cycles=_cycles(moments, formats[0])
+        )
     values = np.array([float(text) for text in texts]) if are_numbers(distinct) else None
     example = None if values is not None else number_example(distinct)
     if is_target:
@@ -118,11 +120,13 @@ def _guess(name: str, texts: Sequence[str], counts: Counter[str], is_target: boo
     return _words(name, texts, empty)
 
 
-def _cycles(moments: Sequence[datetime]) -> tuple[str, ...]:
+def _cycles(moments: Sequence[datetime], form: str) -> tuple[str, ...]:
     """The cycles that moments go through more than once: the year, the week, the day.
 
-    Months or years alone, which stand for their first day, have no week.
+    Months or years alone, which stand for their first day, have no week. Times of day go through the day.
     """
+    if is_time_of_day(form):
+        return ("day",)
     days = (max(moments) - min(moments)).days
     cycles = ["year"] if days > 366 else []
     if days > 14 and len({moment.weekday() for moment in moments}) > 1 and any(moment.day > 1 for moment in moments):
@@ -150,7 +154,8 @@ def _target(
     if example is None and is_whole and len(labels) <= most and len(texts) >= _RARE * len(labels):
         return Guess(name, "class", empty, labels)
     if not is_number:
-        return Guess(name, "text", empty)
+        note = f"{len(labels):,} different texts in {len(texts):,} rows; a class needs {_RARE} rows a label on average"
+        return Guess(name, "text", empty, note=note)
     steps = () if example is None else (f"number({net_string(example)})",)
     guess = Guess(name, "number", empty, steps=steps, form=example or "")
     return replace(guess, is_skewed=_is_skewed(numbers_of(guess, texts)))

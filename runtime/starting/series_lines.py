@@ -17,7 +17,7 @@ _TAKEN = frozenset(
 
 def is_series_file(columns: Columns) -> bool:
     """Whether the target is a series, and the table says nothing else about it but its time and which series it is."""
-    if columns.series is None or columns.goal.kind != "number" or columns.goal.missing:
+    if columns.series is None or not columns.series.is_target:
         return False
     order = [guess for guess in (columns.series.time, columns.series.column) if guess is not None]
     return all(guess is columns.goal or guess in order or guess.name in columns.left_out for guess in columns.guesses)

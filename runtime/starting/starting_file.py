@@ -15,9 +15,10 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
-from netc.runtime.data.cells import texts_of
+from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
+from netc.runtime.data.table import Table
 from netc.runtime.starting.column_guess import Guess, guess_column, numbers_of
 from netc.runtime.starting.kind_of_data import source_named
 from netc.runtime.starting.other_files import images_file, prose_file
@@ -114,7 +115,8 @@ def _table_start(request: Request, tries: bool) -> Start:
         if all(guess is columns.goal or guess.name in columns.left_out for guess in columns.guesses):
             fact = f"`{request.shown}` has no column beside `{cell(columns.goal.name)}` that a network could learn from"
             reasons = "; ".join(f"`{cell(name)}`: {why}" for name, why in list(columns.left_out.items())[:3])
-            fault("E0802", fact, request.span, reasons or "every other one is the same in every row")
+            hint = "columns that differ from row to row; --target COLUMN names another target"
+            fault("E0802", fact, request.span, reasons or "it is the only column", hint=hint)
         fields = fields_of(columns)
         label = fields[-1].name if columns.goal.kind == "class" else None
         note = f"from {columns.rows:,} rows"
@@ -141,11 +143,12 @@ def _columns(request: Request, tables: Tables) -> Columns:
     span, reader = request.span, request.data.reader
     options, doubts = options_of(request.data, request.target, tables)
     table = table_with(request.data, options, tables)
-    target = request.target or list(table.columns)[-1]
+    target = request.target or _last_filled(table, span)
     table.column(target, span)
     if len(table) < _FEWEST_ROWS:
-        fact = f"`{request.shown}` has {len(table)} rows"
-        fault("E0806", fact, span, f"{_FEWEST_ROWS} are the least that can be split")
+        fact = f"`{request.shown}` has {len(table)} row{'s' * (len(table) != 1)}"
+        hint = "a larger table, or `netc new NAME` alone, which writes a file to fill in"
+        fault("E0806", fact, span, f"{_FEWEST_ROWS} are the least that can be split", hint=hint)
     guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     marks = sorted({mark.strip() for guess in guesses for mark in guess.marks})
     if marks and "missing" in OPTIONS.get(reader, {}):
@@ -165,10 +168,16 @@ def _columns(request: Request, tables: Tables) -> Columns:
     paths = [request.path(path) for path in (request.data.path, *request.data.others)]
     source = source_of(reader, paths, {**dict(table.options), **options})
     used = [guess for guess in guesses if guess.name not in left_out]
-    is_number = goal.kind == "number" and not goal.missing
+    is_number = goal.kind == "number" and not goal.missing  # a row without it is no row of a series
     values = numbers_of(goal, texts_of(table.column(target, span)[:])) if is_number else None
     series = guess_series(used, goal, values, lambda name: table.column(name, span)[:])
     return Columns(source, guesses, goal, len(table), left_out, doubts=doubts, series=series)
+
+
+def _last_filled(table: Table, span: Span) -> str:
+    """The name of the last column that is not empty, as one is after a delimiter at the end of each line."""
+    filled = (name for name in reversed(list(table.columns)) if not is_missing(table.column(name, span)[:]).all())
+    return next(filled, list(table.columns)[-1])
 
 
 def _check_target(goal: Guess, data: str, span: Span) -> None:
@@ -179,7 +188,13 @@ def _check_target(goal: Guess, data: str, span: Span) -> None:
         fault("E0803", f"`{cell(goal.name)}` of `{data}` cannot be a target", span, note, hint=hint)
     if goal.kind not in ("class", "number"):
         why = goal.note or f"it is {'an' if goal.kind == 'array' else 'a'} {goal.kind}"
-        fault("E0803", f"`{cell(goal.name)}` of `{data}` cannot be a target", span, why, hint="--target COLUMN")
+        fault(
+            "E0803",
+            f"`{cell(goal.name)}` of `{data}` cannot be a target",
+            span,
+            why,
+            hint="--target COLUMN names another column",
+        )
 
 
 def _unwritable(text: str) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.runtime.data.sql_reader import SCHEMES
+from netc.runtime.starting.cell_forms import is_time_of_day
 from netc.runtime.starting.column_guess import Guess
 from netc.runtime.starting.series_guess import SeriesGuess
 
 _WIDEST = 80  # characters of a label
 _FEW = 1700  # rows: with fewer a network soon knows them by heart
+_SOME = 10_000  # rows: with fewer, 20 epochs are few steps for a number
 _RARE_CLASS = 0.2  # a class with a smaller share of the rows, or of the largest class, makes accuracy say little
 _TAKEN = (  # names that the file uses itself
     *(
@@ -132,13 +134,13 @@ def data_and_model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     yield from _split_lines(columns)
     yield "}\n"
     yield from _model(columns, fields)
-    yield from _train(columns.rows)
+    yield from _train(columns)
 
 
 def _split_lines(columns: Columns) -> Iterator[str]:
     """The split: at random, but a number that resembles the one before is predicted for later times than trained on."""
     series = columns.series
-    if series is None or not series.is_target or columns.goal.missing:
+    if series is None or not series.is_target:
         yield "  split = (train = 0.7, valid = 0.1, test = 0.2)"
         return
     yield f"  # `{net_comment(columns.goal.name)}` resembles the one before, so it is tested on the latest rows"
@@ -195,7 +197,8 @@ def _input(guess: Guess, word: str, places: int | None) -> Field:
             lines = (comment, f"{word} = column({quoted}){text_fill}{steps} -> {one_hot}")
             return Field(word, columns, lines, f"float[{count}]")
         case "date":
-            comment = f"# dates, as years{guess.note}{filled}"
+            kind = "times of day" if is_time_of_day(guess.form) else "dates, as years"
+            comment = f"# {kind}{guess.note}{filled}"
             return Field(
                 word, columns, (comment, f"{word} = columns({quoted}){steps}{median} -> standardize"), "float[1]"
             )
@@ -221,7 +224,7 @@ def _cycles(guess: Guess, word: str) -> Field:
     shown = [f"the {cycle}" for cycle in guess.cycles]
     listed = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
     lines = (
-        f"# where the date lies in {listed}: a sine and a cosine of each",
+        f"# where it lies in {listed}: a sine and a cosine of each",
         f"{word} = column({net_string(guess.name)}){steps} -> cycle({', '.join(guess.cycles)})",
     )
     return Field(word, (guess.name,), lines, f"float[{2 * len(guess.cycles)}]")
@@ -255,8 +258,9 @@ def _model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     yield f"  target {target.name}: {target.type}"
     flat = [f"({entry.name} -> flatten)" if entry.has_axes else entry.name for entry in inputs]
     start = flat[0].strip("()") if len(flat) == 1 else f"concat({', '.join(flat)})"
-    rate = 0.3 if columns.rows < _FEW else 0.2
-    yield f"\n  hidden = {start} -> dense(64) -> relu -> dropout({rate})"
+    # dropout changes the scale of what the last layer sees, which costs a predicted number its accuracy
+    dropout = f" -> dropout({0.3 if columns.rows < _FEW else 0.2})" if columns.goal.kind == "class" else ""
+    yield f"\n  hidden = {start} -> dense(64) -> relu{dropout}"
     if columns.goal.kind == "class":
         yield f"  logits = hidden -> dense(size({target.name}))"
         yield "\n  output probability = softmax(logits)"
@@ -281,12 +285,13 @@ def _metric_of_rare(goal: Guess, target: str) -> Iterator[str]:
         yield f"  metric {metric}(logits, {target})"
 
 
-def _train(rows: int) -> Iterator[str]:
-    """The train block: with few rows, small batches and strong decay against overfitting."""
+def _train(columns: Columns) -> Iterator[str]:
+    """The train block: with few rows, small batches and strong decay against overfitting. A number needs more steps."""
+    few = columns.rows < _FEW
     yield "train {"
-    yield f"  optimizer = adamw(lr = 0.003, decay = {1 if rows < _FEW else 0.1})"
-    yield f"  batch = {16 if rows < _FEW else 64}"
-    yield f"  epochs = {60 if rows < _FEW else 20}"
+    yield f"  optimizer = adamw(lr = 0.003, decay = {1 if few else 0.1})"
+    yield f"  batch = {16 if few else 64}"
+    yield f"  epochs = {60 if few or (columns.goal.kind == 'number' and columns.rows < _SOME) else 20}"
     yield "  schedule = cosine()"
     yield "  keep = best(valid.loss)  # the epoch that was best on rows it did not learn from"
     yield "}"

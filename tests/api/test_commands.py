@@ -5,11 +5,12 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import typer
-from support import ROOT, command
+from support import ROOT, command, netc_command
 
 import netc
 from netc.commands.signals import end_at_once, exit_statuses
@@ -22,7 +23,7 @@ from netc.runtime.resolved import resolved_text
 EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(6)
 @pytest.mark.parametrize(
     ("table", "target", "metric", "baseline"),
     [
@@ -277,7 +278,8 @@ def test_a_refused_cache_is_reported_once(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "open").chmod(0o777)
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "open"))
     (tmp_path / "m.net").write_text("model {\n  input x: float\n  output y = x * 2\n}\n", encoding="utf-8")
-    done = command("check", "m.net", cwd=tmp_path)
+    # a process of its own: the server of commands has read the grammar's tables from another cache before
+    done = subprocess.run(netc_command("check", "m.net"), capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0
     reason = f"other users can write to {tmp_path / 'open'} (chmod go-w prevents it)"
     assert done.stderr == f"warning: the cache is not used: {reason}; netc goes on without it\n"

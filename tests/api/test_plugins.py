@@ -351,9 +351,9 @@ WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
         "unexpected keyword argument 'width'",
     ),
     "a kernel of words that there are not": (
-        lambda: wrong_scalar(scalar="x * tahn(log1p(exp(x)))"),
+        lambda: wrong_scalar(scalar="x * tannh(log1p(exp(x)))"),
         "kernel, mish(f64[3, 4])",
-        "no word of kernels is called `tahn`, did you mean `tanh`?",
+        "no word of kernels is called `tannh`, did you mean `tanh`?",
     ),
     "a kernel that takes another operand": (
         lambda: replace(

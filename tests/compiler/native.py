@@ -17,11 +17,12 @@ FLOATS = {"f32": np.float32, "f64": np.float64}
 
 
 class Kernel:
-    """A kernel compiled for a machine: it is called with integers, and has its assembly as text."""
+    """A kernel compiled for a machine: it is called with integers, and has LLVM's text and its assembly."""
 
     def __init__(self, source: KernelSource, machine: Machine) -> None:
         module, lanes = kernel_module(source, machine)
         target, parts = target_machine(machine), parts_of(source, machine)
+        self.text = str(module)  # of LLVM
         self.assembly, code = target.emit_assembly(module), target.emit_object(module)
         cache.write(parts, "it is new", code, lanes)  # for the models below
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)

@@ -23,7 +23,7 @@ from netc.compiler.targets.named import NAMED
 
 KIB = 1 << 10
 RATES = {
-    level: {"read": 2 * rate, "update": rate, "copy": rate}
+    level: {"read": 2 * rate, "write": rate, "update": rate, "copy": rate}
     for level, rate in zip(LEVELS, (800.0, 400.0, 200.0, 100.0), strict=True)
 }
 BOUNDS = Bounds(

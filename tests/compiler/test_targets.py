@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from both import compiled
+from math_references import REFERENCES, errors, operands
 from native import FLOATS, TARGETS, Kernel, check_instructions
 from support import ROOT, command
 
@@ -22,7 +23,8 @@ from netc.compiler.ir.value import apply
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets import named as targets
 from netc.compiler.targets.cpu.compile import parts_of
-from netc.compiler.targets.cpu.math import WORDS
+from netc.compiler.targets.cpu.math.errors import ERRORS
+from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import machine_for, runnable
@@ -31,62 +33,120 @@ Array = np.ndarray[Any, Any]
 
 # ------------------------------------------------------------------ loops
 
-# for each function of math.py: its domain in the test, its meaning, and the largest error in units in the last place,
-# in f32 and f64
-_SQUARE = {"exp": (-80, 80), "tanh": (-9, 9), "sigmoid": (-30, 30), "sin": (-9, 9), "cos": (-9, 9), "erf": (-4, 4)}
-_DOMAINS = {
-    "log": (1e-6, 1e6),
-    "log1p": (-0.9, 9),
-    "expm1": (-3, 9),
-    "sqrt": (0, 1e6),
-    "floor": (-9, 9),
-    "rint": (-9, 9),
-}
-_REFERENCES: dict[str, Callable[[Array], Array]] = {
-    **{
-        name: getattr(np, name)
-        for name in ("exp", "tanh", "sin", "cos", "log", "log1p", "expm1", "sqrt", "floor", "rint")
-    },
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "erf": np.vectorize(math.erf),
-    "pow": lambda x: np.power(x, 1.75),
-}
-_ULPS = {"f32": 8, "f64": 4}
+_SECOND = 1.75  # the second operand of functions of two
+
+
+@functools.cache
+def functions_kernel(target: str, dtype: str) -> tuple[list[str], Kernel]:
+    """A kernel with a loop for each function of floats, and their names."""
+    names = [word.removesuffix(f"_{dtype}") for word in WORDS if word.endswith(dtype)]
+    names = [name for name in names if "key" not in name and name != "unit"]
+    lines = ["def kernel(p0, p1, n0):"]
+    for i, name in enumerate(names):
+        two = f", {dtype.upper()}({_SECOND})" if len(WORDS[f"{name}_{dtype}"].operands) == 2 else ""
+        call = f"{name}_{dtype}(load_{dtype}_0(p0, i0 + n0 * {i}){two})"
+        lines += ["    for i0 in range(n0):", f"        store_{dtype}_1(p1, i0 + n0 * {i}, {call})"]
+    return names, Kernel(KernelSource("loop", "\n".join(lines) + "\n", 3), machine_for(target))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_functions_of_loops(target: str, dtype: str) -> None:
-    """One kernel has a loop for each function. An element has the same bits in a vector and alone."""
-    domains = {**_SQUARE, **_DOMAINS, "pow": (1e-3, 9)}
-    assert {f"{name}_{dtype}" for name in domains} == {
-        word for word in WORDS if word.endswith(dtype) and "key" not in word and not word.startswith("unit")
-    }
-    kind, lines = FLOATS[dtype], ["def kernel(p0, p1, n0):"]
-    for i, name in enumerate(domains):
-        operands = f"load_{dtype}_0(p0, i0 + n0 * {i})" + (f", {dtype.upper()}(1.75)" if name == "pow" else "")
-        lines += ["    for i0 in range(n0):", f"        store_{dtype}_1(p1, i0 + n0 * {i}, {name}_{dtype}({operands}))"]
-    kernel = Kernel(KernelSource("loop", "\n".join(lines) + "\n", 3), machine_for(target))
+    """Their errors are within what is stated. Each loop has vectors and calls no function of libm. An element has the
+    same bits in a vector and alone, among small angles and large ones."""
+    kind = FLOATS[dtype]
+    names, kernel = functions_kernel(target, dtype)
+    assert set(names) == REFERENCES.keys() == ERRORS.keys()
     check_instructions(target, kernel.assembly)
+    assert kernel.text.count("\nvector.body") == len(names), "a loop has no vectors"
+    called = set(re.findall(r"call [^@\n]*@([\w.]+)\(", kernel.text))
+    ours = re.compile(r"llvm\..*|part\d+|netc_.*|large_.*")
+    assert not [name for name in called if not ours.fullmatch(name)]
 
     def run(x: Array) -> Array:
         x, result = np.ascontiguousarray(x), np.full(x.shape, np.nan, kind)
         kernel.call(x.ctypes.data, result.ctypes.data, x.shape[1])
         return result
 
-    rng = np.random.default_rng(1)
-    x = np.stack([rng.uniform(low, high, 1003) for low, high in domains.values()]).astype(kind)
+    x = np.stack([operands(name, dtype, 1003) for name in names])
     together = run(x)
-    for name, row, result in zip(domains, x, together, strict=True):
-        expected = _REFERENCES[name](row.astype(np.float64))
-        units = np.abs(result - expected) / np.spacing(np.maximum(np.abs(expected), np.finfo(kind).tiny).astype(kind))
-        assert units.max() <= _ULPS[dtype], f"{name}: {units.max()} units at {row[units.argmax()]}"
+    for name, row, result in zip(names, x, together, strict=True):
+        second = [np.full_like(row, _SECOND)] if name in ("pow", "atan2") else []
+        units = errors(name, result, row, *second)
+        assert units.max() <= ERRORS[name][dtype == "f64"], f"{name}: {units.max()} units at {row[units.argmax()]!r}"
     alone = np.concatenate([run(x[:, i : i + 1]) for i in range(0, 1003, 59)], axis=1)
     assert alone.tobytes() == np.ascontiguousarray(together[:, ::59]).tobytes()
-    assert np.isnan(run(np.full((len(domains), 9), np.nan, kind))).all()
-    infinite = dict(zip(domains, run(np.full((len(domains), 9), np.inf, kind))[:, 0], strict=True))
-    assert all(infinite[name] == np.inf for name in ("exp", "log", "log1p", "expm1", "sqrt"))
-    np.testing.assert_allclose([infinite[name] for name in ("tanh", "sigmoid", "erf")], 1, rtol=1e-6)
+    assert np.isnan(run(np.full((len(names), 9), np.nan, kind))).all()
+
+
+_EDGES: dict[str, tuple[tuple[float, float], ...]] = {
+    **dict.fromkeys(("expm1", "log1p", "tanh", "sinh", "erf", "gelu", "sin", "tan"), ((0, 0), (-0.0, -0.0))),
+    **dict.fromkeys(("asin", "atan", "sqrt", "floor", "rint"), ((0, 0), (-0.0, -0.0))),
+    "exp": ((0, 1), (-math.inf, 0), (math.inf, math.inf), (1e4, math.inf), (-1e4, 0)),
+    "cosh": ((0, 1), (-math.inf, math.inf)),
+    "log": ((0, -math.inf), (-0.0, -math.inf), (1, 0), (math.inf, math.inf), (-1, math.nan)),
+    "sigmoid": ((0, 0.5), (math.inf, 1), (-math.inf, 0)),
+    "normal_cdf": ((0, 0.5), (math.inf, 1), (-math.inf, 0)),
+    "cos": ((0, 1), (math.inf, math.nan)),
+    "acos": ((1, 0), (2, math.nan)),
+    "pow": ((0, 0), (1, 1), (-1, math.nan), (math.inf, math.inf), (-math.inf, math.inf)),
+    "atan2": ((0, 0), (-0.0, -0.0)),
+}
+_MORE_EDGES: dict[str, tuple[tuple[float, float], ...]] = {
+    "expm1": ((-math.inf, -1), (math.inf, math.inf), (1e4, math.inf)),
+    "log1p": ((-1, -math.inf), (-2, math.nan), (math.inf, math.inf)),
+    "tanh": ((-math.inf, -1), (math.inf, 1)),
+    "sinh": ((-math.inf, -math.inf), (1e4, math.inf)),
+    "erf": ((-math.inf, -1), (math.inf, 1)),
+    "gelu": ((math.inf, math.inf), (-math.inf, 0)),
+    **dict.fromkeys(("sin", "tan"), ((math.inf, math.nan), (-math.inf, math.nan))),
+    "asin": ((-2, math.nan),),
+    "sqrt": ((-1, math.nan), (math.inf, math.inf)),
+    "floor": ((-0.5, -1), (math.inf, math.inf)),
+    "rint": ((-0.5, -0.0), (2.5, 2), (-math.inf, -math.inf)),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("target", [TARGETS[0], TARGETS[-1]])
+def test_the_edges_of_functions(target: str, dtype: str) -> None:
+    """Zeros with their signs, infinities, and operands outside of the domain."""
+    names, kernel = functions_kernel(target, dtype)
+    pairs = [(*_EDGES[name], *_MORE_EDGES.get(name, ())) for name in names]
+    width = max(map(len, pairs))
+    x = np.array([[pair[0] for pair in row] + [0.5] * (width - len(row)) for row in pairs], FLOATS[dtype])
+    result = np.full(x.shape, np.nan, FLOATS[dtype])
+    kernel.call(x.ctypes.data, result.ctypes.data, width)
+    for name, row, computed in zip(names, pairs, result, strict=True):
+        expected = np.array([pair[1] for pair in row], FLOATS[dtype])
+        given = computed[: len(row)]
+        np.testing.assert_array_equal(given, expected, err_msg=name)
+        is_number = ~np.isnan(expected) & (name != "gelu")
+        assert np.array_equal(np.signbit(given)[is_number], np.signbit(expected)[is_number]), name
+
+
+def test_pow_has_the_special_cases_of_ieee_754() -> None:
+    numbers = [0.0, -0.0, 1, -1, 2, -2, 0.5, 3, -3, 4, 1e30, -1e30, math.inf, -math.inf, math.nan, 2.0**24 + 2, -2.5]
+    call = "pow_f64(load_f64_0(p0, i0), load_f64_1(p1, i0))"
+    text = f"def kernel(p0, p1, p2, n0):\n    for i0 in range(n0):\n        store_f64_2(p2, i0, {call})\n"
+    for dtype, kind in FLOATS.items():
+        kernel = Kernel(KernelSource("loop", text.replace("f64", dtype), 4), machine_for("host"))
+        x, y = (np.ascontiguousarray(grid.ravel(), kind) for grid in np.meshgrid(numbers, numbers))
+        result = np.empty_like(x)
+        kernel.call(x.ctypes.data, y.ctypes.data, result.ctypes.data, x.size)
+        for base, power, computed in zip(x, y, result, strict=True):
+            try:
+                expected = math.pow(base, power)
+            except OverflowError:
+                expected = math.copysign(math.inf, base if power % 2 else 1)
+            except ValueError:  # 0 to a negative power, or a negative number to a broken one
+                is_odd = power % 2 == 1
+                expected = math.copysign(math.inf, base if is_odd else 1) if base == 0 else math.nan
+            with np.errstate(over="ignore"):
+                expected = kind(expected)
+            np.testing.assert_allclose(computed, expected, rtol=1e-6, err_msg=f"{base} ** {power}")
+            if not math.isnan(expected):
+                assert np.signbit(computed) == np.signbit(expected), f"{base} ** {power}"
 
 
 def reductions(dtype: str) -> tuple[Graph, dict[str, Array]]:

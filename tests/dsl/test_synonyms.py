@@ -125,3 +125,58 @@ def test_a_loss_that_is_assigned() -> None:
         netc.compile(model, backend="reference").step({"x": [1.0], "t": [1.0]})
     (message,) = caught.value.diagnostics
     assert (message.code, message.primary.span.line, message.hint) == ("E0501", 5, "loss mse(prediction, target)")
+
+
+COMMENTED = """let n = 4@
+data {
+  source = csv("t.csv")@
+  x = columns("a", "b") -> standardize@
+  y = column("y")@
+  split = (train = 0.8, test = 0.2)@
+}
+block two(h: float[k], m = 3@) {@
+  return h -> dense(m)@
+}
+@
+model {@
+  input x: float[2]@
+  target y: float@
+  h = x -> two() -> relu@
+  z = h -> dense(@
+    units = 1) -> squeeze@
+  output p = z@
+  loss mse(z, y)@
+}
+train {
+  epochs = 3@
+  optimizer = adam(lr = 0.1)@
+  schedule = cosine()@
+  keep = best(train.loss)@
+  precision = f64@
+  freeze = "h.*"@
+}
+"""
+
+
+def read_all(source: Source) -> None:
+    file = parse(source)
+    elaborate(file)
+    parse_block(source, next(item for item in file.items if isinstance(item, Data)), {})
+
+
+@pytest.mark.parametrize("comment", ["// note", "// a note", "-- note", "-- a note", "/* note */", "; note"])
+def test_comments_of_other_languages_in_any_place(comment: str) -> None:
+    """A comment of one word is an operand in netc, so the message may come from any stage that reads the file."""
+    pieces = COMMENTED.split("@")
+    for number in range(1, len(pieces)):
+        text = f"{''.join(pieces[:number])} {comment}{''.join(pieces[number:])}"
+        source = Source("m.net", text)
+        with pytest.raises(netc.Fault) as caught:
+            read_all(source)
+        first = caught.value.diagnostics[0]
+        assert "a comment begins with `#`" in (first.hint or ""), (number, str(caught.value))
+        assert first.primary.span.line == text[: text.index(comment)].count("\n") + 1, (number, str(caught.value))
+
+
+def test_signs_of_comments_are_operators_where_their_operands_are_defined() -> None:
+    netc.parse("let n = 9 // 2\nlet m = 9 --2\n" + MODEL.format("h = x -> dense(n) -> dense(m // n)"))

@@ -10,7 +10,7 @@ from netc.runtime.data.cells import BadRows, Location, RowFault, numbers
 from netc.runtime.data.conversion import convert
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.remarks import Remarks
+from netc.runtime.data.remarks import NEW_CATEGORY, Remarks
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.table import Table
 
@@ -80,5 +80,5 @@ def test_remarks_count_cells_and_keep_a_few_examples() -> None:
     cells = np.array([["p", "x"], ["q", "x"], ["r", "y"], ["s", "x"]], object)
     location.remark_unseen(np.array([[True, True], [True, False], [True, False], [True, False]]), cells)
     unseen = location.remarks.unseen
-    assert (unseen["a"].count, unseen["a"].examples) == (4, ["p", "q", "r"])
-    assert (unseen["b"].count, unseen["b"].examples) == (1, ["x"])
+    assert (unseen["a", NEW_CATEGORY].count, unseen["a", NEW_CATEGORY].examples) == (4, ["p", "q", "r"])
+    assert (unseen["b", NEW_CATEGORY].count, unseen["b", NEW_CATEGORY].examples) == (1, ["x"])

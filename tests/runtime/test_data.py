@@ -155,6 +155,37 @@ def test_texts_are_lowercased_and_missing_ones_filled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.parts["train"]["y"], [1, 1, 1, 0, 1])
 
 
+@pytest.mark.parametrize("reader", ["csv", "parquet", "jsonl"])
+def test_rows_without_a_label_are_left_out(reader: str, tmp_path: Path) -> None:
+    """A warning counts them, a comment silences it. `impute` fills instead; a file without labels is refused."""
+    kinds = ["red", None, "green", "red", None, "red", "green"]
+    columns = {"a": list(range(7)), "b": [1.5] * 7, "kind": kinds}
+    frame = polars.DataFrame(columns)
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[reader](tmp_path / "t")
+
+    def read(steps: str, comment: str = "") -> Dataset:
+        fields = f'x = columns("a", "b")\n y = column("kind") -> {steps}{comment}'
+        text = f'source = {reader}("t")\n {fields}\n split = ordered(train = 0.5, test = 0.5)'
+        return dataset(tmp_path, text, MODEL.replace("class(3)", "class(2)").replace("dense(3)", "dense(2)"))[0]
+
+    left_out = read("classes", "  # allow: W0834")
+    first = 2 if reader == "csv" else 1  # a csv counts its header
+    rows = {"train": [0, 2, 3], "test": [5, 6]}
+    assert {part: (numbers - first).tolist() for part, numbers in left_out.rows.items()} == rows
+    assert left_out.parts["test"]["x"][:, 0].tolist() == [5, 6]
+    assert [warning.code for warning in left_out.warnings if warning.code != "W0834"] == ["W0803"]
+    assert f"empty in 2 of 7 rows of `t`, first in row {1 + first}" in left_out.warnings[0].render()
+    assert "W0803" not in {warning.code for warning in read("classes", "  # allow: W0803").warnings}
+    filled = read("impute(mode) -> classes")
+    assert [len(rows) for rows in filled.rows.values()] == [4, 3]
+    assert "W0803" not in {warning.code for warning in filled.warnings}
+    columns["kind"] = [None] * 7
+    frame = polars.DataFrame(columns, schema_overrides={"kind": polars.String})
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[reader](tmp_path / "t")
+    with pytest.raises(netc.Fault, match="E0803"):
+        read("classes")
+
+
 def test_all_columns_except_some(tmp_path: Path) -> None:
     written(tmp_path)
     named, _ = dataset(tmp_path, f'source = csv("t.csv")\n{FIELDS}')

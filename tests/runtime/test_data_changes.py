@@ -4,17 +4,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from support import command, forge
 
+import netc
+from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import source_record
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.source_record import files_of, recorded
-from netc.runtime.runs.run import open_run
+from netc.runtime.runs.data_changes import changes_of
+from netc.runtime.runs.opening import open_run
 
 TEXT = """data {
   source = csv("t.csv")
@@ -40,16 +44,42 @@ def rows(count: int, first: float = 1.0) -> str:
     return "a,b,y\n" + "\n".join(lines) + "\n"
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> Callable[[str], Path]:
-    def train(split: str) -> Path:
-        (tmp_path / "t.csv").write_text(rows(40), encoding="utf-8")
-        (tmp_path / "m.net").write_text(TEXT.replace("SPLIT", split), encoding="utf-8")
-        done = command("train", "m.net", "--out", "run", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """Trains a run for a split when it is first asked for. Returns its folder and a copy of it."""
+
+    @cache
+    def train(split: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp("trained")
+        (folder / "t.csv").write_text(rows(40), encoding="utf-8")
+        (folder / "m.net").write_text(TEXT.replace("SPLIT", split), encoding="utf-8")
+        done = command("train", "m.net", "--out", "run", cwd=folder)
         assert done.returncode == 0, done.stderr
-        return tmp_path
+        return folder, Path(shutil.copytree(folder, tmp_path_factory.mktemp("copy") / "copy"))
 
     return train
+
+
+@pytest.fixture
+def trained(trained_once: Callable[[str], tuple[Path, Path]]) -> Callable[[str], Path]:
+    """Returns a folder with a table, a file and a run of it, as they are after training.
+
+    The folder is the same for all tests, because a run knows the path of its data.
+    """
+
+    def restored(split: str) -> Path:
+        folder, copy = trained_once(split)
+        shutil.rmtree(folder)
+        return Path(shutil.copytree(copy, folder))
+
+    return restored
+
+
+def test_the_same_data_is_not_mentioned(trained: Callable[[str], Path]) -> None:
+    folder = trained(RANDOM)
+    for arguments in (("eval", "run"), ("report", "run"), ("train", "--resume", "run", "--epochs", "3")):
+        silent = command(*arguments, cwd=folder)
+        assert (silent.returncode, silent.stderr) == (0, ""), silent.stderr
 
 
 @pytest.mark.parametrize(
@@ -62,9 +92,6 @@ def trained(tmp_path: Path) -> Callable[[str], Path]:
 )
 def test_changed_data_is_said(content: str, message: str, trained: Callable[[str], Path]) -> None:
     folder = trained(RANDOM)
-    for arguments in (("eval", "run"), ("report", "run"), ("train", "--resume", "run", "--epochs", "3")):
-        silent = command(*arguments, cwd=folder)
-        assert (silent.returncode, silent.stderr) == (0, ""), silent.stderr
     (folder / "t.csv").write_text(content, encoding="utf-8")
     evaluated = command("eval", "run", "--json", cwd=folder)
     assert evaluated.returncode == 0
@@ -163,7 +190,9 @@ def test_records_of_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.Mon
         shutil.copytree(tmp_path, tmp_path.parent / f"copy-{source.reader}", dirs_exist_ok=True)
         assert before.change(recorded(source, tmp_path.parent / f"copy-{source.reader}", 3), "then") is None
         (tmp_path / "pictures" / "b" / "3.png").rename(tmp_path / "pictures" / "b" / "4.png")
-        assert before.change(recorded(source, tmp_path, 3), "then") == f"`{source.path}` has changed since then"
+        names = "`pictures/b/3.png` is gone, `pictures/b/4.png` is new"
+        change = before.change(recorded(source, tmp_path, 3), "then")
+        assert change == f"`{source.path}` has changed since then: {names}"
         (tmp_path / "pictures" / "b" / "4.png").rename(tmp_path / "pictures" / "b" / "3.png")
         assert before.change(recorded(source, tmp_path, 3), "then") is None
     monkeypatch.setattr(source_record, "LARGE", 10)
@@ -173,3 +202,79 @@ def test_records_of_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.Mon
     Image.new("L", (3, 3), 9).save(tmp_path / "pictures" / "a" / "1.png")
     os.utime(tmp_path / "pictures" / "a" / "1.png", (5, 5))
     assert large.change(recorded(folder, tmp_path, 3), "then") == "`pictures` has changed since then"
+
+
+@pytest.mark.parametrize("source", ['csv("t*.csv")', 'csv("t1.csv", "t2.csv")', 'csv("parts/*/t.csv")'])
+def test_the_files_that_have_changed_are_named(source: str, tmp_path: Path) -> None:
+    """Also for a pattern that one file matches, and for several paths."""
+    names = ["parts/a/t.csv", "parts/b/t.csv"] if "parts" in source else ["t1.csv", "t2.csv"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(rows(40), encoding="utf-8")
+    (tmp_path / "m.net").write_text(TEXT.replace('csv("t.csv")', source).replace("SPLIT", RANDOM), encoding="utf-8")
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    assert [sum(record.rows for record in run.info.sources), run.info.sources[0].files] == [80, 2]
+    (tmp_path / names[1]).write_text(rows(40, 1.5), encoding="utf-8")
+    (warning,) = changes(run.folder)
+    assert warning.title.endswith(f"has changed since the run was trained: `{names[1]}` differs")
+    (tmp_path / names[1]).write_text(rows(45), encoding="utf-8")
+    (warning,) = changes(run.folder)
+    assert warning.title.endswith(f"has 5 rows more than when the run was trained: `{names[1]}` differs")
+
+
+def changes(folder: Path) -> tuple[Diagnostic, ...]:
+    run = open_run(folder)
+    return changes_of(run.load_data(), folder.parent, run.info.sources)
+
+
+def test_a_pattern_that_one_file_matches(tmp_path: Path) -> None:
+    (tmp_path / "t1.csv").write_text(rows(40), encoding="utf-8")
+    text = TEXT.replace('csv("t.csv")', 'csv("t*.csv")').replace("SPLIT", RANDOM)
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    assert changes(run.folder) == ()
+    (tmp_path / "t2.csv").write_text(rows(3), encoding="utf-8")
+    (warning,) = changes(run.folder)
+    assert warning.title == "`t*.csv` has 3 rows more than when the run was trained"
+
+
+PICTURES = """data {
+  source = images("t.csv", broken = skip)
+  x = field("image") -> scale(1 / 255)
+  y = column("label") -> classes
+  split = ordered(train = 1.0)
+}
+model {
+  input x: float[3, 3, 1]
+  target y: class(2)
+  z = x -> flatten -> dense(2)
+  output p = z
+  loss cross_entropy(z, y)
+}
+train { epochs = 1 }
+"""
+
+
+def test_pictures_that_a_table_names_are_part_of_the_data(tmp_path: Path) -> None:
+    """One of them is not there: it is skipped, and so no part of the data."""
+    (tmp_path / "pictures").mkdir()
+    for name in ("0", "1", "2", "unread"):
+        Image.new("L", (3, 3), 40).save(tmp_path / "pictures" / f"{name}.png")
+    lines = [f"pictures/{i}.png;{'ab'[i % 2]}" for i in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(["path;label", *lines]), encoding="utf-8")
+    (tmp_path / "m.net").write_text(PICTURES, encoding="utf-8")
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    assert run.info.sources[0].files == 4
+    Image.new("L", (3, 3), 41).save(tmp_path / "pictures" / "unread.png")
+    assert changes(run.folder) == ()
+    Image.new("L", (3, 3), 41).save(tmp_path / "pictures" / "2.png")
+    (warning,) = changes(run.folder)
+    assert warning.title == "`t.csv` has changed since the run was trained: `pictures/2.png` differs"
+    Image.new("L", (3, 3), 41).save(tmp_path / "pictures" / "3.png")
+    (warning,) = changes(run.folder)
+    files = "`pictures/2.png` differs, `pictures/3.png` is new"
+    assert warning.title.endswith(f"1 row more than when the run was trained: {files}")
+    (tmp_path / "t.csv").write_text("nothing\n1\n", encoding="utf-8")
+    refused = command("eval", "run", cwd=tmp_path)
+    assert "`t.csv` has no column `path`" in refused.stderr
+    assert "W0841]: `t.csv` has changed since the run was trained" in refused.stderr

@@ -413,6 +413,33 @@ train { epochs = 2 }
     assert 'column `name`: 1 cell with a category that training did not have: "x"' in first.stderr
 
 
+def test_two_fields_of_a_column_count_its_cells_once(tmp_path: Path) -> None:
+    """Cells that lack something else have a note of their own."""
+    (tmp_path / "t.csv").write_text(
+        "k,part\n" + "a,train\nb,train\n" * 3 + "x,valid\ny,valid\nx,valid\na,valid\n", encoding="utf-8"
+    )
+    text = """data {
+  source = csv("t.csv")
+  p = column("k") -> one_hot
+  q = column("k") -> classes(unknown)
+  r = column("k") -> vocabulary(9)
+  split = column("part")
+}
+model {
+  input p: float[2]
+  input q: class(3)
+  input r: class(3)
+  output z = sum(p) + sum(q -> embed(1)) + sum(r -> embed(1))
+}
+"""
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    assert load(model, parse_data(model)).remarks["valid"] == (
+        'column `k`: 3 cells with a category that training did not have: "x", "y"',
+        'column `k`: 3 tokens outside of the vocabulary: "x", "y"',
+    )
+
+
 def test_check_says_what_training_would_say_about_the_data(tmp_path: Path) -> None:
     with pytest.raises(netc.Fault, match="not finite"):
         loaded(tmp_path, column(["1", "1", "inf"]), 'columns("x") -> minmax', "float[1]")

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,95 @@ model {
     (values,) = onnxruntime.InferenceSession(as_onnx(asked)).run(["z"], {"size": sizes})
     assert values.dtype == np.float64
     np.testing.assert_allclose(values - START, times.predict_prepared({"size": sizes})["z"] - START, atol=1e-3)
+
+
+VALUES = """data {
+  source = csv("v.csv")
+  price = column("price") -> number("€ 1,234.50") -> impute(median) -> standardize
+  day = column("day") -> date("%d.%m.%Y") -> impute(median) -> standardize
+  moment = column("moment") -> date
+  area = columns("length", "width") -> bucket(4) -> one_hot
+  age = column("age") -> impute(median) -> bucket(3) -> classes(unknown)
+  level = column("age") -> impute(0) -> bucket(3)
+  city = column("city") -> strip -> lowercase -> impute("none") -> vocabulary
+  y = column("kind") -> classes
+  split = ordered(train = 1.0)
+}
+model {
+  input price: float
+  input day: float
+  input moment: float
+  input area: float[2, 4]
+  input age: class(auto)
+  input level: class(3)
+  input city: class(auto)
+  target y: class(2)
+  tables = concat(age -> embed(2), level -> embed(2), city -> embed(2), flatten(area))
+  h = concat(stack(price, day, (moment - 2000) / 10), tables) -> dense(6) -> tanh
+  output p = h -> dense(2) -> softmax
+  loss cross_entropy(log(p), y)
+}
+"""
+
+
+def test_numbers_dates_and_buckets_are_raw_columns(tmp_path: Path) -> None:
+    """Values for `number` and `date`: leap years, the ends of a century, a time of day, missing cells."""
+    moments = [
+        "1900-03-01",
+        "2000-02-29T23:59:59",
+        "2000-12-31",
+        "1999-12-31T12:00:00.5",
+        "2024-02-29",
+        "1969-12-31T06",
+    ]
+    days = [None, "29.02.2000", "01.01.1970", "31.12.2024"]
+    prices, ages = [1234.5, None, -7.25, 80], [None, 3, 17, 40, 18.5]
+    rows = []
+    for i in range(24):
+        price, age = prices[i % 4], ages[i % 5]
+        shown = "" if price is None else f"€ {price:,}"
+        city = ("Oslo ", " ROME", "", "rome")[i % 4]
+        cells = (
+            shown,
+            days[i % 4] or "",
+            moments[i % 6],
+            i * i % 13,
+            i % 7,
+            "" if age is None else age,
+            city,
+            "uv"[i % 2],
+        )
+        rows.append(",".join(f'"{cell}"' for cell in cells))
+    header = "price,day,moment,length,width,age,city,kind"
+    (tmp_path / "v.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    (tmp_path / "m.net").write_text(VALUES, encoding="utf-8")
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", epochs=2)
+    file, said = exported(run, "raw.onnx", "--columns")
+    assert "checked on 17 synthetic samples" in said
+    session = onnxruntime.InferenceSession(file)
+    numbers = ["price", "day", "moment", "length", "width", "age"]
+    types = dict.fromkeys(numbers, "tensor(double)") | {"city": "tensor(string)"}
+    assert {entry.name: entry.type for entry in session.get_inputs()} == types
+
+    def seconds(text: str | None, form: str = "") -> float:
+        moment = None if text is None else datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+        return np.nan if moment is None else (moment - datetime(1970, 1, 1)).total_seconds()
+
+    (values,) = session.run(
+        ["p"],
+        {
+            "price": np.array([np.nan if (price := prices[i % 4]) is None else price for i in range(24)]),
+            "day": np.array([seconds(days[i % 4], "%d.%m.%Y") for i in range(24)]),
+            "moment": np.array([seconds(moments[i % 6]) for i in range(24)]),
+            "length": np.array([float(i * i % 13) for i in range(24)]),
+            "width": np.array([float(i % 7) for i in range(24)]),
+            "age": np.array([np.nan if (age := ages[i % 5]) is None else age for i in range(24)]),
+            "city": np.array([("oslo", "rome", "", "rome")[i % 4] for i in range(24)], object),
+        },
+    )
+    np.testing.assert_allclose(values, predicted(run, header, rows), atol=1e-6)
+    facts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert facts["city"].startswith("column city: a text, after strip -> lowercase, as `labels.city` has them")
+    assert facts["day"] == (
+        "column day: seconds since 1970-01-01 in UTC, of a date those of its midnight; NaN where it is missing"
+    )

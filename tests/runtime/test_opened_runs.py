@@ -13,7 +13,7 @@ from netc.compiler.backends import target_of
 from netc.dsl.diagnostics import Fault
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.program import Program
-from netc.runtime.runs.run import open_run
+from netc.runtime.runs.opening import open_run
 from netc.runtime.trainer import train
 
 NET = """model {
@@ -46,8 +46,8 @@ def data() -> dict[str, Any]:
 def folder(tmp_path: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a trained run. Everything here runs in the interpreter."""
     monkeypatch.setattr(netc, "Program", Interpreted)
-    monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
-    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, target=target_of("reference")))
+    monkeypatch.setattr("netc.runtime.runs.opening.Program", Interpreted)
+    monkeypatch.setattr("netc.runtime.runs.opening.Options", partial(Options, target=target_of("reference")))
     return netc.train(netc.parse(NET), data, tmp_path / "run").folder
 
 

@@ -13,6 +13,10 @@ from netc.dsl.source import NOWHERE
 from netc.runtime.data import picture_decoder
 from netc.runtime.data.cells import BadRows
 from netc.runtime.data.images import read_images
+from netc.runtime.data.readers import read as read_table
+from netc.runtime.data.readers import read_by_suffix
+from netc.runtime.data.request import Request, Use, every
+from netc.runtime.data.table import Table
 
 COLOURS = np.random.default_rng(3).integers(0, 256, (6, 4, 3), np.uint8)
 GREYS = COLOURS[..., 0]
@@ -26,8 +30,9 @@ def saved(picture: Image.Image, path: Path, **options: Any) -> Path:
 
 def read(folder: Path, **options: Any) -> tuple[np.ndarray, dict[str, list[Any]], tuple[str, ...]]:
     """The images of a folder, its other columns, and the notes."""
-    columns, notes = read_images(folder, folder.name, NOWHERE, options)
-    return columns["image"], {name: column.tolist() for name, column in columns.items() if name != "image"}, notes
+    table = read_images(Request(folder, folder.name, NOWHERE, options=options), read_by_suffix)
+    columns = table.columns
+    return columns["image"], {name: column.tolist() for name, column in columns.items() if name != "image"}, table.notes
 
 
 def only(folder: Path, **options: Any) -> np.ndarray:
@@ -186,6 +191,107 @@ def test_a_bomb_is_refused_by_name_and_limit(tmp_path: Path, pixels: int) -> Non
         read(tmp_path / "p", size=(8, 8))
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_limit_of_pixels_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own limit does not count: it refuses pictures that are twice as large."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 11)
+    saved(Image.fromarray(COLOURS), tmp_path / "p" / "a" / "0.png")
+    with pytest.raises(netc.Fault, match=r"more than 23 pixels, the limit(.|\n)*max_pixels = 24\) reads it"):
+        read(tmp_path / "p", max_pixels=23)
+    np.testing.assert_array_equal(only(tmp_path / "p", max_pixels=24), COLOURS)
+    assert Image.MAX_IMAGE_PIXELS == 11
+
+
+TABLE = ["path;größe;label", "a/0.png;1,5;cat", "", '"a/1.png";2;"dog; small"']
+
+
+def table_of(folder: Path, name: str, content: bytes, **options: Any) -> Table:
+    for number in range(2):
+        saved(Image.fromarray(COLOURS + number), folder / "a" / f"{number}.png")
+    (folder / name).write_bytes(content)
+    return read_table("images", folder / name, name, NOWHERE, every(Use.LABELS), options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("t.csv", "\n".join(TABLE).encode("cp1252"), {}),
+        ("t.csv", "\r\n".join(TABLE).encode("utf-16"), {}),
+        ("t.tsv", "\n".join(TABLE).replace(";", "\t").replace("dog\t", "dog;").encode(), {}),
+        ("t.csv", "\n".join(["! a comment", *TABLE]).replace(";", "~").encode(), {"delimiter": "~", "comment": "!"}),
+        ("t.csv", "\n".join(TABLE[1:]).encode(), {"header": ("path", "größe", "label")}),
+    ],
+)
+def test_a_table_of_pictures_in_any_dialect(name: str, content: bytes, options: dict[str, Any], tmp_path: Path) -> None:
+    table = table_of(tmp_path, name, content, **options)
+    np.testing.assert_array_equal(table.columns["image"], [COLOURS, COLOURS + 1])
+    label = "dog~ small" if options.get("delimiter") else "dog; small"
+    assert [table.columns[column][:].tolist() for column in ("path", "label")] == [
+        ["a/0.png", "a/1.png"],
+        ["cat", label],
+    ]
+    assert table.names == ("image", "path", "größe", "label")
+    first = 3 if options.get("comment") else 1 if options.get("header") else 2
+    assert table.numbers(np.arange(2)).tolist() == [first, first + 2]
+
+
+def test_other_tables_of_pictures(tmp_path: Path) -> None:
+    rows = '[{"path": "a/1.png", "label": 1.0}, {"path": "a/0.png", "label": 2}]'
+    table = table_of(tmp_path, "t.json", rows.encode())
+    np.testing.assert_array_equal(table.columns["image"], [COLOURS + 1, COLOURS])
+    assert table.columns["label"].tolist() == ["1", "2"]
+    (tmp_path / "t.jsonl").write_text('{"path": "a/0.png", "label": "?"}\n', encoding="utf-8")
+    table = read_table("images", tmp_path / "t.jsonl", "t.jsonl", NOWHERE, every(Use.LABELS), {"missing": ("?",)})
+    assert table.columns["label"].tolist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("path,label\na/0.png,x\n,y\n", {}, "a value is missing(.|\n)*`t.csv`, row 3, column `path`"),
+        ("path,label\na/0.png,x\n\na/9.png,y\n", {}, "9.png`(.|\n)*`t.csv`, row 4, column `path`: No such file"),
+        ("path,label\na/0.png,x\na/1.png\n", {}, "`t.csv`, row 3"),
+        ("image,path\n1,a/0.png\n", {}, "has a column `image`"),
+        ("file,label\na/0.png,x\n", {}, "no column `path`"),
+        ("path\na/0.png\n", {"sheet": "b"}, "`sheet` is no option of `csv`"),
+    ],
+)
+def test_wrong_tables_of_pictures(content: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(netc.Fault, match=message):
+        table_of(tmp_path, "t.csv", content.encode(), **options)
+
+
+def test_a_folder_takes_no_options_of_tables(tmp_path: Path) -> None:
+    saved(Image.fromarray(GREYS), tmp_path / "p" / "a" / "0.png")
+    with pytest.raises(netc.Fault, match="`delimiter` is about a table of pictures, and `p` is a folder"):
+        read(tmp_path / "p", delimiter=";")
+    request = Request(tmp_path / "p", "p", NOWHERE, options={"delimiter": ";"}, bad_rows=BadRows())
+    assert len(read_images(request, read_by_suffix)) == 1, "a run of a table predicts from a folder too"
+
+
+def test_rows_of_new_tables_of_pictures_keep_their_numbers(tmp_path: Path) -> None:
+    """A row without a path and one whose file is missing are bad, and the others are answered."""
+    table_of(tmp_path, "t.csv", b"path\na/0.png\n")
+    (tmp_path / "t.csv").write_text("path,x\na/0.png,1\n,2\n\na/7.png,3\na/1.png,4\n", encoding="utf-8")
+    bad_rows = BadRows()
+    options = {"shape": (6, 4, 3)}
+    table = read_table("images", tmp_path / "t.csv", "t.csv", NOWHERE, every(Use.NUMBERS), options, bad_rows)
+    zeros = np.zeros_like(COLOURS)
+    np.testing.assert_array_equal(table.columns["image"], np.stack([COLOURS, zeros, zeros, COLOURS + 1]))
+    assert table.numbers(np.arange(4)).tolist() == [2, 3, 5, 6]
+    assert [(problem.row, problem.reason.split("`")[0]) for problem in bad_rows.in_order()] == [
+        (3, "a value is missing"),
+        (5, "cannot decode "),
+    ]
+
+
+def test_rows_after_skipped_pictures_keep_their_numbers(tmp_path: Path) -> None:
+    content = b"path\na/8.png\na/0.png\n\na/9.png\na/1.png\n"
+    table = table_of(tmp_path, "t.csv", content, broken="skip")
+    assert table.numbers(np.arange(2)).tolist() == [3, 6]
+    assert table.notes == ("t.csv: 2 broken pictures skipped",)
+
+
 def test_the_cache_knows_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     saved(Image.fromarray(GREYS), tmp_path / "p" / "a" / "0.png")
@@ -205,7 +311,8 @@ def test_new_pictures_that_cannot_be_used_are_bad_rows(tmp_path: Path) -> None:
     saved(Image.fromarray(GREYS[:3]), folder / "2.png")
     saved(Image.fromarray(COLOURS), folder / "3.png")
     bad_rows = BadRows()
-    columns, _ = read_images(folder, "new", NOWHERE, {"shape": (6, 4, 3), "broken": "skip"}, bad_rows)
+    options = {"shape": (6, 4, 3), "broken": "skip"}
+    columns = read_images(Request(folder, "new", NOWHERE, options=options, bad_rows=bad_rows), read_by_suffix).columns
     zeros = np.zeros_like(COLOURS)
     np.testing.assert_array_equal(columns["image"], np.stack([np.dstack([GREYS] * 3), zeros, zeros, COLOURS]))
     assert columns["path"].tolist() == ["0.png", "1.png", "2.png", "3.png"]
@@ -214,7 +321,7 @@ def test_new_pictures_that_cannot_be_used_are_bad_rows(tmp_path: Path) -> None:
     (folder / "0.png").unlink()
     (folder / "3.png").unlink()
     with pytest.raises(netc.Fault, match=r"cannot decode `.*1.png`"):
-        read_images(folder, "new", NOWHERE, {"shape": (6, 4, 3)}, BadRows())
+        read_images(Request(folder, "new", NOWHERE, options={"shape": (6, 4, 3)}, bad_rows=BadRows()), read_by_suffix)
 
 
 NET = """data {

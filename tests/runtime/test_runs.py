@@ -14,17 +14,20 @@ import sys
 import termios
 import threading
 import time
+import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 from support import PROJECT as TEXT
 from support import command, forge, netc_command, write_project
 
 import netc
+from netc.runtime.runs.checkpoint import read_checkpoint
 from netc.runtime.runs.resume import has_changed
 
 
@@ -43,6 +46,10 @@ def left(folder: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
 
 
 def same(first: Path, second: Path) -> bool:
+    """Whether two runs have the same checkpoint, to the byte, and the same metrics."""
+    checkpoint = "checkpoint.safetensors"
+    if (first / checkpoint).read_bytes() != (second / checkpoint).read_bytes():
+        return False
     (arrays, rows), (others, other_rows) = left(first), left(second)
     return (
         rows == other_rows
@@ -271,7 +278,22 @@ def test_start_from(project: Path) -> None:
         assert refused.returncode == 1
         assert "error[E1003]: `first` does not fit this model" in refused.stderr
         assert hint in refused.stderr
+        assert command("check", "n.net", cwd=project).stderr == refused.stderr
     assert not (project / "runs" / "n" / "checkpoint.safetensors").exists()
+    (project / "n.net").write_text(text.replace('"first"', '"none"'), encoding="utf-8")
+    (project / "t.csv").write_text("nothing", encoding="utf-8")
+    for arguments in (("check", "n.net"), ("train", "n.net")):
+        refused = command(*arguments, cwd=project)
+        assert "error[E1003]: there is no run `none`" in refused.stderr, "before the data is read"
+
+
+@pytest.mark.parametrize("out", ["t.csv/run", "t.csv/a/b"])
+def test_a_folder_that_cannot_be_made_is_said_before_the_data_is_read(out: str, project: Path) -> None:
+    text = TEXT.replace('"t.csv"', '"none.csv"')
+    (project / "m.net").write_text(text, encoding="utf-8")
+    with pytest.raises(netc.Fault, match=r"error\[E1001\]: cannot make the folder"):
+        netc.train(netc.load(project / "m.net"), out=project / out)
+    assert not (project / "a").exists()
 
 
 def test_damaged_files_are_messages(project: Path) -> None:
@@ -361,6 +383,44 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
     assert "Traceback" not in message
     epochs = netc.open(project / "run").progress.epoch + 1
     assert command("train", "--resume", "run", "--epochs", epochs, cwd=project).returncode == 0
+
+
+def test_a_run_that_another_process_trains_is_not_changed(project: Path) -> None:
+    """The lock is taken first: options that would be written into the run are refused with it."""
+    assert command("train", "m.net", "--epochs", 2, "--out", "run", cwd=project).returncode == 0
+    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 7"), encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in (project / "run").iterdir()}
+    handle = os.open(project / "run", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for arguments in (("m.net",), ("m.net", "--epochs", 9), ("--epochs", 3)):
+            refused = command("train", *arguments, "--resume", "run", cwd=project)
+            assert refused.returncode == 1
+            assert "error[E1001]: another process trains in `run`" in refused.stderr
+    finally:
+        os.close(handle)
+    assert {path.name: path.read_bytes() for path in (project / "run").iterdir()} == before
+    missing = command("train", "--resume", "nowhere", cwd=project)
+    assert "error[E1001]: `nowhere` is no run" in missing.stderr
+
+
+def test_a_resumed_run_reads_its_data_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netc.commands import train
+    from netc.runtime.runs import run as runs
+
+    monkeypatch.chdir(project)
+    netc.train(netc.load("m.net"), out="run", epochs=1)
+    count, load = 0, runs.load
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return load(*arguments)
+
+    monkeypatch.setattr(runs, "load", counted)
+    train.train(resume=Path("run"), epochs=2)
+    assert count == 1
+    assert len(left(project / "run")[1]) == 2
 
 
 def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
@@ -532,6 +592,24 @@ def test_forged_states_of_steps_are_a_message(forged: Path, content: bytes) -> N
     refused = command("eval", forged.name, cwd=forged.parent)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error[E1001]: `run` is no run\n"), refused.stderr
+
+
+def test_a_checkpoint_of_an_earlier_version_opens(project: Path) -> None:
+    """Its checksum is an entry of its own in the metadata, and its rows are counted with their times."""
+    run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=2)
+    path = run.folder / "checkpoint.safetensors"
+    arrays, progress, owned = read_checkpoint(path)
+    progress.metrics = zlib.crc32((run.folder / "metrics.jsonl").read_bytes())
+    content = json.dumps({"progress": asdict(progress), "owned": owned})
+    checksum = zlib.crc32(content.encode())
+    for name in sorted(arrays):
+        checksum = zlib.crc32(arrays[name].tobytes(), zlib.crc32(name.encode(), checksum))
+    path.write_bytes(save(arrays, {"netc": content, "checksum": str(checksum)}))
+    assert netc.open(run.folder).progress == progress
+    resumed = command("train", "--resume", "run", "--epochs", "3", cwd=project)
+    assert resumed.returncode == 0, resumed.stderr
+    netc.train(netc.load(project / "m.net"), out=project / "whole", epochs=3)
+    assert same(project / "whole", project / "run")
 
 
 def test_a_run_on_arrays_of_a_file_with_data_opens(project: Path) -> None:

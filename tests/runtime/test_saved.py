@@ -326,3 +326,48 @@ def test_a_warm_prediction_imports_little(trained: Path, cache: Path) -> None:
     modules = set(second.stderr.split())
     assert "netc.runtime.runs.saved" in modules
     assert not modules & {*NEVER}
+
+
+PICTURES = """data {
+  source = images("pictures", size = (6, 5), ground = "black")
+  image = field("image") -> STEPS
+  label = field("label") -> classes
+  split = ordered(train = 1.0)
+}
+model {
+  input image: float[6, 5, 3]
+  target label: class(2)
+  z = image -> flatten -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, label)
+}
+train {
+  epochs = 1
+}
+"""
+
+
+@pytest.mark.parametrize("steps", ["scale(1 / 255)", "train_only(flip(horizontal)) -> scale(1 / 255)", "standardize"])
+def test_pictures_have_their_names_from_the_cache_too(steps: str, tmp_path: Path, compiled: list[object]) -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(5).integers(0, 256, (9, 7, 8, 4), np.uint8)
+    for i, picture in enumerate(pixels):
+        folder = tmp_path / "pictures" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture, "RGBA").save(folder / f"{i}.png")
+    (tmp_path / "new").mkdir()
+    for i in (0, 3, 5):
+        Image.fromarray(pixels[i], "RGBA").save(tmp_path / "new" / f"photo {i}.png")
+    (tmp_path / "new" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "m.net").write_text(PICTURES.replace("STEPS", steps), encoding="utf-8")
+    netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    first = predicted(tmp_path, data="new")
+    assert [line.split(",")[0] for line in first.splitlines()] == [
+        *("path", "broken.png", "photo 0.png", "photo 3.png", "photo 5.png")
+    ]
+    assert len(compiled) == 1
+    assert predicted(tmp_path, data="new") == first
+    alone = predicted(tmp_path, data="new/photo 3.png")
+    assert alone.splitlines()[1] == first.splitlines()[3]
+    assert len(compiled) == 1, "later predictions ask the compiler nothing"

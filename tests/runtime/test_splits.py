@@ -264,6 +264,21 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
         assert not {v for w in folds["train"] for v in w} & {v for w in folds["valid"] for v in w}
 
 
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        ('time = "at", every = "1 day", format = "%d/%m"', r'"1.3.24" is not a date of the form "%d/%m"(.|\n)*row 2'),
+        ('time = "at", every = "1 day", format = "day"', "`format` has the directives of strptime"),
+        ('time = "at", every = "1 day", format = 3', "`format` has the directives of strptime"),
+        ('time = "n", every = 1, format = "%d"', "`format` is for dates"),
+    ],
+)
+def test_formats_of_a_series_that_are_wrong(time: str, message: str, tmp_path: Path) -> None:
+    columns = {"v": [*range(8)], "at": [f"{day}.3.24" for day in range(1, 9)], "n": [*range(8)]}
+    with pytest.raises(netc.Fault, match=message):
+        series(tmp_path, columns, f"  series = ({time})\n  split = ordered(train = 1.0)")
+
+
 def test_an_ordered_split_of_rows_divides_each_series(tmp_path: Path) -> None:
     """Without windows too: the rows of each series that are latest in time are tested, in whichever order they are."""
     draw = np.random.default_rng(5)

@@ -88,6 +88,7 @@ COLUMNS: dict[str, tuple[Callable[[int], Any], str, tuple[str, ...]]] = {
     "british": (lambda i: f"{DAYS[i]:%d/%m/%Y %H:%M}", "date", ('date("%d/%m/%Y %H:%M")',)),
     "words": (lambda i: f"{DAYS[i]:%d %b %Y}", "date", ('date("%d %b %Y")',)),
     "digits": (lambda i: f"{DAYS[i]:%Y%m%d}", "date", ('date("%Y%m%d")',)),
+    "clock": (lambda i: f"{i % 24:02}:{7 * i % 60:02}", "date", ('date("%H:%M")',)),
     "money": (lambda i: f"€ {1000.5 * (i + 1):,.2f}", "number", ('number("€ 1,234.5")',)),
     "kronor": (lambda i: f"{i + 1} 000 kr", "number", ('number("1 234 kr")',)),
     "percent": (lambda i: f"{i / 3:.1f} %", "number", ('number("1.5 %")',)),
@@ -124,7 +125,28 @@ def test_targets() -> None:
     skewed = column([f"€ {x:,.2f}" for x in rng.lognormal(8, 1.5, 200)], is_target=True)
     assert (skewed.kind, skewed.is_skewed, skewed.steps) == ("number", True, ('number("€ 1,234.5")',))
     assert not column([f"{x:.3f}" for x in rng.uniform(1, 9, 200)], is_target=True).is_skewed
-    assert column([f"name {i}" for i in range(60)], is_target=True).kind == "text"
+    text = column([f"name {i}" for i in range(60)], is_target=True)
+    assert text.kind == "text"
+    assert text.note == "60 different texts in 60 rows; a class needs 5 rows a label on average"
+    species = column([f"species {i % 200}" for i in range(1000)], is_target=True)
+    assert (species.kind, len(species.labels)) == ("class", 200)
+
+
+def test_the_cycles_of_dates() -> None:
+    """A cycle is of use if the dates go through it more than once."""
+
+    def cycles(days: float, count: int, form: str) -> tuple[str, ...]:
+        start = datetime.datetime(2023, 3, 1)
+        moments = [start + datetime.timedelta(days=days * i / count) for i in range(count)]
+        return column([moment.strftime(form) for moment in moments]).cycles
+
+    assert cycles(901, 300, "%Y-%m-%d %H:%M") == ("year", "week", "day")
+    assert cycles(900, 300, "%d.%m.%Y") == ("year", "week")
+    assert cycles(300, 300, "%d.%m.%Y") == ("week",)
+    assert cycles(900, 300, "%Y-%m") == ("year",)
+    assert cycles(7, 300, "%Y-%m-%d %H:%M") == ("day",)
+    assert cycles(1, 60, "%H:%M") == ("day",)
+    assert cycles(7, 7, "%Y-%m-%d") == ()
 
 
 def test_ids_are_called_so_or_counted() -> None:
@@ -292,6 +314,52 @@ def test_several_files_and_databases(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         with pytest.raises(netc.Fault, match=re.escape(hint)):
             starting_file("m", data, "y", tmp_path, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "advice"),
+    [
+        ("", "has no rows", "the file is empty"),
+        ("\n\n", "has no rows", "the file is empty"),
+        ("a,b\n", "has no rows", "only the names of columns: `a`, `b`(.|\n)*hint: if the first row is data: header"),
+        ("a,b\n1,2\n", "has 1 row\n", "10 are the least that can be split(.|\n)*hint: a larger table"),
+        (
+            "a,y\n" + "1,2\n1,3\n" * 9,
+            "no column beside `y`",
+            "`a`: it is the same in every row(.|\n)*hint: columns that",
+        ),
+        ("a,y\n" + "1,2\n3,2\n" * 9, "cannot be a target", "it is the same in every row(.|\n)*hint: --target"),
+    ],
+)
+def test_what_nothing_can_be_learned_from(text: str, fact: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(netc.Fault, match=fact) as refusal:
+        starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert re.search(advice, str(refusal.value))
+
+
+def test_an_empty_last_column_is_no_target(tmp_path: Path) -> None:
+    """Some programs write a delimiter at the end of each line."""
+    rows = "".join(f"{i % 7}.5;{'uv'[i % 2]};\n" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"x;y;\n{rows}", encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert 'y = column("y") -> classes' in start.text
+    trained(start, tmp_path)
+
+
+def test_a_wide_and_a_small_table(tmp_path: Path) -> None:
+    """300 columns are one field; twelve rows are enough for three parts."""
+    draw = random.Random(SEED)
+    columns = {f"f{i}": [f"{draw.gauss(0, 1):.2f}" for _ in range(12)] for i in range(300)}
+    columns["y"] = [f"{i % 12}.5" for i in range(12)]
+    start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE, tries=False)
+    assert "input numbers: float[300]" in start.text
+    assert "dropout" not in start.text, "a number is predicted without it"
+    assert {part: len(rows) for part, rows in trained(start, tmp_path).rows.items()} == {
+        "train": 9,
+        "valid": 1,
+        "test": 2,
+    }
 
 
 def test_pictures(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The same table in every kind of file gives the same cells; several files are one table; databases are only read."""
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,18 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
+from PIL import Image
 
 import netc
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
-from netc.runtime.data import store
+from netc.runtime.data import raw_data, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.partition import read_parts
 from netc.runtime.data.readers import read
-from netc.runtime.data.request import Use, every
+from netc.runtime.data.request import AS_NUMBERS, Request, Use, every
+from netc.runtime.data.source_record import files_of
+from netc.runtime.data.sources import read_source
 from netc.runtime.data.spec import parse_block, parse_data
 from netc.runtime.data.table import Table
 
@@ -331,8 +335,6 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
 
 
 def test_all_files_of_a_source_are_recorded(tmp_path: Path) -> None:
-    from netc.runtime.data.source_record import files_of
-
     folder_of_parts(tmp_path, part1="a\n1\n", part2="a\n2\n", other="a\n3\n")
     for text, names in (
         ('csv("part*.csv")', ["part1.csv", "part2.csv"]),
@@ -340,3 +342,161 @@ def test_all_files_of_a_source_are_recorded(tmp_path: Path) -> None:
         ('sql("sqlite:///other.csv", "select 1")', ["other.csv"]),
     ):
         assert [file.name for file in files_of(source_of(text), tmp_path)] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "files"),
+    [
+        ("data/*/part.csv", ["data/a/part.csv", "data/b/part.csv"]),
+        ("*/b/p?rt*.csv", ["data/b/part.csv", "data/b/part2.csv"]),
+        ("data/[ab]/*2.csv", ["data/b/part2.csv"]),
+        ("data/**/part.csv", ["data/a/part.csv", "data/b/c/part.csv", "data/b/part.csv", "data/part.csv"]),
+        ("data/*", ["data/part.csv"]),
+        ("./data/a/../*/part2.csv", ["data/a/../b/part2.csv"]),
+        ("data/.old/*.csv", ["data/.old/part.csv"]),
+        ("data/part.csv", ["data/part.csv"]),
+        ("data/[x]/part.csv", ["data/[x]/part.csv"]),
+    ],
+)
+def test_patterns_in_any_part_of_a_path(pattern: str, files: list[str], tmp_path: Path) -> None:
+    """The table has the rows of the files that are recorded: hidden ones and folders do not match."""
+    names = ["a/part", "b/part", "b/part2", "b/c/part", ".old/part", "b/.part", "part"]
+    names += ["[x]/part"] if "[x]" in pattern else []
+    for number, name in enumerate(names):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / f"{name}.csv").write_text(f"a,b\n{number},1\n", encoding="utf-8")
+    if "**" in pattern:
+        (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
+    source = source_of(f'csv("{pattern}")')
+    assert files_of(source, tmp_path) == [tmp_path / file for file in files]
+    table = read_source(source, tmp_path, AS_NUMBERS)
+    numbers = [names.index(os.path.normpath(file).removeprefix("data/").removesuffix(".csv")) for file in files]
+    assert np.asarray(table.columns["a"][np.arange(len(table))], float).tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("data/*/none.csv", "there is no file `data/*/none.csv`"),
+        ("none/*.csv", "cannot read `none/*.csv`"),
+        ("data/\\u{0}*.csv", "data/"),
+    ],
+)
+def test_patterns_that_match_nothing(pattern: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    source = source_of(f'csv("{pattern}")')
+    assert files_of(source, tmp_path) == []
+    with pytest.raises(netc.Fault) as raised:
+        read_source(source, tmp_path, AS_NUMBERS)
+    assert message in str(raised.value)
+    assert "error[E0801]" in str(raised.value)
+
+
+def test_pictures_of_several_paths_are_alike(tmp_path: Path) -> None:
+    """Grey ones get the colours of others; another size is a message."""
+    for name, picture in (("grey/0", Image.new("L", (3, 2), 9)), ("colour/0", Image.new("RGB", (3, 2), (1, 2, 3)))):
+        (tmp_path / name).parent.mkdir()
+        picture.save(tmp_path / f"{name}.png")
+    for text in ('images("grey", "colour")', 'images("*/*.png")'):
+        table = read_source(source_of(text), tmp_path, AS_NUMBERS)
+        pixels = np.asarray(table.columns["image"][np.arange(2)])
+        assert sorted(pixels[:, 0, 0].tolist()) == [[1, 2, 3], [9, 9, 9]]
+    Image.new("L", (4, 2), 9).save(tmp_path / "grey" / "0.png")
+    with pytest.raises(netc.Fault, match=r"2 x 4 pixels(.|\n)*2 x 3"):
+        read_source(source_of('images("colour", "grey")'), tmp_path, AS_NUMBERS)
+
+
+WORDS = ["a", " ", "nan", "NaN", None, "b", "nano"]
+
+
+def write_words(path: Path) -> None:
+    match path.suffix:
+        case ".csv":
+            path.write_text("i,s\n" + "".join(f"1,{word or ''}\n" for word in WORDS), encoding="utf-8")
+        case ".json":
+            path.write_text(json.dumps([{"s": word} for word in WORDS]), encoding="utf-8")
+        case ".jsonl":
+            path.write_text("".join(json.dumps({"s": word}) + "\n" for word in WORDS), encoding="utf-8")
+        case ".parquet":
+            polars.DataFrame({"s": WORDS}).write_parquet(path)
+        case ".arrow":
+            polars.DataFrame({"s": WORDS}).write_ipc(path)
+        case ".npz":
+            np.savez(path, s=np.array([word or "" for word in WORDS]))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "parquet", "arrow", "npz"])
+def test_the_same_texts_are_missing_in_every_kind_of_file(suffix: str, tmp_path: Path) -> None:
+    """Where letters or words are read, `nan` is a word."""
+    path = tmp_path / f"t.{suffix}"
+    write_words(path)
+    for use, words in (
+        (Use.LABELS, ["a", None, None, None, None, "b", "nano"]),
+        (Use.NUMBERS, ["a", None, None, None, None, "b", "nano"]),
+        (Use.TEXT, ["a", None, "nan", "NaN", None, "b", "nano"]),
+    ):
+        column = read(suffix, path, path.name, NOWHERE, every(use)).columns["s"][np.arange(len(WORDS))]
+        assert column.tolist() == words
+        request = Request(path, "data", NOWHERE, every(use), {"missing": ()})
+        for cells in (WORDS, polars.Series(WORDS), np.array(WORDS, object)):
+            assert raw_data._column("s", cells, request).tolist() == words
+
+
+def test_texts_in_arrays_with_several_axes_are_cells_too(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", s=np.array([["a", "nan"], ["", "b"]]))
+    table = read("npz", tmp_path / "t.npz", "t.npz", NOWHERE, AS_LABELS)
+    assert table.columns["s"].tolist() == [["a", None], [None, "b"]]
+    table = read("npz", tmp_path / "t.npz", "t.npz", NOWHERE, AS_LABELS, {"missing": ("b",)})
+    assert table.columns["s"].tolist() == [["a", None], [None, None]]
+
+
+SEQUENCES = """data {
+  source = jsonl("part*.jsonl")
+  x = field("x")
+  split = SPLIT
+}
+model {
+  input x: float[time <= 3]
+  output p = mean(x, over = time)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "split", "message"),
+    [
+        ('{"x": [1, 2, 3, 4], "y": 1, "p": "train"}', "ordered(train = 1)", "`part2.jsonl`, row 2: `x` has 4"),
+        ('{"x": [1], "y": 1, "p": "dev"}', 'column("p")', "`part2.jsonl`, row 2, column `p`"),
+        ('{"x": [1], "y": 1}', 'hash("p", train = 1.0)', "`part2.jsonl`, row 2, column `p`; 1 in all"),
+    ],
+)
+def test_messages_about_lengths_and_splits_name_the_file(row: str, split: str, message: str, tmp_path: Path) -> None:
+    good = '{"x": [1, 2], "y": 1, "p": "train"}\n'
+    (tmp_path / "part1.jsonl").write_text(3 * good, encoding="utf-8")
+    (tmp_path / "part2.jsonl").write_text(f"{good}{row}\n{good}", encoding="utf-8")
+    (tmp_path / "m.net").write_text(SEQUENCES.replace("SPLIT", split), encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    with pytest.raises(netc.Fault) as raised:
+        load(model, parse_data(model))
+    assert message in str(raised.value)
+
+
+def test_equal_times_in_two_files_are_named_with_both(tmp_path: Path) -> None:
+    for name, times in (("part1", "123456"), ("part2", "789a6")):
+        lines = [f"2024-01-0{int(time, 16)},1" if time != "a" else "2024-01-10,1" for time in times]
+        (tmp_path / f"{name}.csv").write_text("at,v\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    text = """data {
+  source = csv("part*.csv")
+  x = column("v") -> window(2, 1)
+  series = (time = "at", every = "1 day")
+  split = ordered(train = 1)
+}
+model {
+  input x: float[2]
+  output p = x
+}
+"""
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    with pytest.raises(netc.Fault, match=r"`part1.csv`, row 7, and `part2.csv`, row 6, column `at`"):
+        load(model, parse_data(model))

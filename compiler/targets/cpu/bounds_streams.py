@@ -12,8 +12,9 @@ from netc.compiler.targets.cpu.compile import start_llvm, target_machine
 from netc.compiler.targets.cpu.peak import Run, shortest
 from netc.compiler.targets.machine import LINE, Machine
 
-_ARRAYS: dict[Stream, int] = {"read": 1, "update": 1, "copy": 3}
-_TRANSFERS: dict[Stream, int] = {"read": 1, "update": 2, "copy": 3}  # bytes that move for each byte of an array
+_ARRAYS: dict[Stream, int] = {"read": 1, "write": 1, "update": 1, "copy": 3}
+# bytes that move for each byte of an array
+_TRANSFERS: dict[Stream, int] = {"read": 1, "write": 1, "update": 2, "copy": 3}
 _VECTORS = 8  # of each array in a turn of the loop
 _APART = 33 * LINE  # between arrays, so that their lines do not fall into the same sets of a cache
 _LEAST, _LARGEST = 64 << 20, 256 << 20  # bytes of the arrays in memory, of all workers
@@ -27,8 +28,8 @@ class StreamLoops:
     """Machine code that walks arrays: `run[stream](a, b, c, bytes of an array, turns of the loop)`, without Python's
     lock.
 
-    A turn does `turn` bytes of each array. `read` adds up a, `update` replaces each element of a, and `copy` writes a
-    from b and c (a triad).
+    A turn does `turn` bytes of each array. `read` adds up a, `write` fills a, `update` replaces each element of a, and
+    `copy` writes a from b and c (a triad).
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -60,12 +61,15 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
     turn, offset = builder.phi(_I64), builder.phi(_I64)
     sums = [builder.phi(vector) for _ in range(_VECTORS)]
     half = ir.Constant(vector, [0.5] * lanes)
+    totals = []
     for i, running in enumerate(sums):
         at = builder.add(offset, _I64(i * nbytes))
         a, b, c = (builder.inttoptr(builder.add(array, at), vector.as_pointer()) for array in arrays)
         following = running
         if stream == "read":
             following = builder.fadd(running, builder.load(a, align=nbytes))
+        elif stream == "write":
+            builder.store(half, a, align=nbytes)
         elif stream == "update":
             builder.store(builder.fmul(builder.fadd(builder.load(a, align=nbytes), half), half), a, align=nbytes)
         else:
@@ -73,6 +77,7 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
             builder.store(builder.fadd(builder.load(b, align=nbytes), scaled), a, align=nbytes)
         running.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
         running.add_incoming(following, loop)
+        totals.append(following)
     ahead = builder.add(offset, _I64(_VECTORS * nbytes))
     done = builder.add(turn, _I64(1))
     for variable, following in (
@@ -83,8 +88,8 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
         variable.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", done, turns), loop, end)
     builder.position_at_end(end)
-    total = sums[0]
-    for other in sums[1:]:
+    total = totals[0]
+    for other in totals[1:]:
         total = builder.fadd(total, other)
     first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
     builder.ret(builder.fpext(first, ir.DoubleType()))

@@ -18,8 +18,9 @@ from netc.dsl import eviction, home, temporary
 
 _DIGEST = 32
 # folders and files of the compiler that decide object code
-_SOURCES = ("targets", "targets/cpu", "program", "ir/types.py")
-_NOT_CODE = ("listing", "parser", "verify", "bounds", "peak")  # in the names of files that write no programs
+_SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.py")
+# in the names of files that write no programs
+_NOT_CODE = ("listing", "parser", "verify", "bounds", "peak", "errors")
 
 
 @dataclass(frozen=True, slots=True)

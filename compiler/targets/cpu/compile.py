@@ -150,6 +150,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
     from netc.compiler.targets.cpu import tiles
     from netc.compiler.targets.cpu.jit import jit_for
+    from netc.compiler.targets.cpu.math import calls
 
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
@@ -160,12 +161,14 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     function.__name__ = function.__qualname__ = symbol
     # No fast-math flag: depending on how rows are shared out, an element is computed in a vector or alone, and LLVM
     # would form other instructions for the one than for the other. Kernels say themselves where a sum may be
-    # vectorised (sums.py) and where a product and a sum are one instruction (math.py).
+    # vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = jit_for(machine)(function, signature, **options)
     native = dispatcher.overloads[dispatcher.signatures[0]].fndesc.mangled_name
-    text = dispatcher.inspect_llvm(dispatcher.signatures[0])
+    text = calls.without_declarations(dispatcher.inspect_llvm(dispatcher.signatures[0]))
     module = llvm.parse_assembly(text + _entry(symbol, native, source.arguments))
+    if functions := calls.definitions(text, machine.has_fma):
+        module.link_in(llvm.parse_assembly(functions))
     _make_internal(module, symbol, source)
     lanes = max((int(lanes) for lanes in _FLOATS.findall(text)), default=1)
     return module, lanes
@@ -175,8 +178,8 @@ def _loop_function(text: str, machine: Machine) -> Any:
     """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import numpy as np
 
-    from netc.compiler.targets.cpu import math as words
     from netc.compiler.targets.cpu import memory, sums
+    from netc.compiler.targets.cpu.math import words
 
     names: dict[str, Any] = {
         "F32": np.float32,

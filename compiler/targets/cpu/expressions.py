@@ -1,4 +1,4 @@
-"""The text of scalar expressions in a kernel, in the words of math.py for an element type."""
+"""The text of scalar expressions in a kernel, in the words of math/ for an element type."""
 
 from collections.abc import Mapping
 

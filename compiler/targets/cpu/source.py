@@ -34,7 +34,7 @@ def kernel(p0, p1, p2, n0):
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:
-    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math.py and sums.py.
+    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
     `form` is "loop", or "product" for the generic product of a dtype (then `text` is the dtype).
     """

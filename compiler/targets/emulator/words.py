@@ -1,4 +1,4 @@
-"""The words of a kernel's text (targets/cpu/math.py) in NumPy, for numbers and for arrays alike.
+"""The words of a kernel's text (targets/cpu/math/) in NumPy, for numbers and for arrays alike.
 
 They return what the compiled words return: exactly where a result is defined bit by bit (keys, random bits,
 rounding), and up to a few units in the last place where the compiled word is a polynomial. They do without Numba, so
@@ -6,12 +6,12 @@ that a plan can be run where nothing is compiled.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 _LEAST, _MOST = np.float32(-87.33654), np.float32(88.72283)  # where the compiled exp of f32 is cut off
-_SCALAR_ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def cast(dtype: type[np.generic]) -> Any:
@@ -73,11 +73,22 @@ def unit_f64(x: Any) -> Any:
     return _upper24(x).astype(np.float64) * 2**-24
 
 
-def _erf(dtype: type[np.floating[Any]]) -> Any:
-    def erf(x: Any) -> Any:
-        return _SCALAR_ERF(x).astype(dtype)[()]
+def _each(function: Callable[[float], float], dtype: type[np.floating[Any]]) -> Any:
+    """A function of Python for each element."""
+    vectorised = np.vectorize(function, otypes=[np.float64])
 
-    return erf
+    def word(x: Any) -> Any:
+        return vectorised(x).astype(dtype)[()]
+
+    return word
+
+
+def _normal_cdf(x: float) -> float:
+    return math.erfc(x * -0.7071067811865476) / 2
+
+
+def _gelu(x: float) -> float:
+    return 0.0 if x == -math.inf else x * _normal_cdf(x)
 
 
 def _float(function: Any, dtype: type[np.floating[Any]]) -> Any:
@@ -118,9 +129,12 @@ WORDS: dict[str, Any] = {
     "unit_f64": unit_f64,
 }
 for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
-    WORDS[f"erf_{_dtype}"] = _erf(_kind)
+    for _name, _scalar in {"erf": math.erf, "normal_cdf": _normal_cdf, "gelu": _gelu}.items():
+        WORDS[f"{_name}_{_dtype}"] = _each(_scalar, _kind)
     for _name, _function in {
-        **{name: getattr(np, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos")},
+        **{name: getattr(np, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "tan")},
+        **{"sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan},
+        "atan2": np.arctan2,
         **{"floor": np.floor, "sqrt": np.sqrt, "rint": np.rint, "pow": np.power},
     }.items():
         WORDS.setdefault(f"{_name}_{_dtype}", _float(_function, _kind))

@@ -1,0 +1,54 @@
+"""Whole numbers: rint, floor, and the integers that are ordered as floats are. Also sqrt, which is an instruction."""
+
+import math
+
+from netc.compiler.targets.cpu.math.terms import FORMATS, Format, Term, absolute, select, square_root, with_sign
+
+
+def nearest(x: Term) -> Term:
+    """The nearest whole number of x >= 0; halves go to the even one."""
+    magic = 2.0**x.format.fraction  # the last bit of a sum with it counts ones
+    return select(x < magic, (x + magic) - magic, x)
+
+
+def rint(x: Term) -> Term:
+    """The nearest whole number; halves go to the even one."""
+    return with_sign(nearest(absolute(x)), x)
+
+
+def floor(x: Term) -> Term:
+    """The largest whole number that is not above x."""
+    whole = rint(x)
+    return select(whole > x, whole - 1, whole)
+
+
+def sqrt(x: Term) -> Term:
+    return square_root(x)
+
+
+def max_key(x: Term) -> Term:
+    """An integer that is ordered as floats are; that of NaN is the largest, so that NaN always wins."""
+    form = x.format
+    return select(x.is_nan(), _most(form), _turned(x.bits(), form))
+
+
+def min_key(x: Term) -> Term:
+    """An integer that is ordered as floats are; that of NaN is the smallest."""
+    form = x.format
+    return select(x.is_nan(), -_most(form) - 1, _turned(x.bits(), form))
+
+
+def of_key(n: Term) -> Term:
+    """The float of a key."""
+    form = FORMATS["f32" if n.dtype == "i32" else "f64"]
+    return _turned(n, form).as_float(form.dtype)
+
+
+def _most(form: Format) -> int:
+    return (1 << (int(math.log2(form.bias + 1)) + form.fraction + 1)) - 1
+
+
+def _turned(bits: Term, form: Format) -> Term:
+    """All bits but the sign are turned if the sign is set."""
+    most = _most(form)
+    return bits ^ ((bits >> most.bit_length()) & most)

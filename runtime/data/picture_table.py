@@ -1,0 +1,66 @@
+"""Reads a table that names pictures in its column `path`: a csv in any dialect, or a file of another reader of tables.
+
+The options of `images` that are not about pictures are those of the table's reader, which the caller provides.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
+from netc.runtime.data.cells import Location, RowFault, is_missing
+from netc.runtime.data.reader_options import PICTURES
+from netc.runtime.data.request import Request, Use
+from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table
+
+PATH, IMAGE = "path", "image"  # columns
+ReadTable = Callable[[Request], Table]  # by the reader that the file's name asks for
+
+
+def table_of_pictures(request: Request, read_table: ReadTable) -> tuple[Table, Array]:
+    """The table with the columns that are needed, and the paths of its pictures as texts.
+
+    A row without a path is noted in the request's `bad_rows`, and its path is empty; without `bad_rows` it is a fault
+    E0803. Faults E0802 if there is no column `path`, E0801 if one is called `image`.
+    """
+
+    def use(column: str) -> Use:
+        return request.uses(column) | (Use.TEXT if column == PATH else Use(0))
+
+    table = read_table(replace(request, uses=use, options=_options_of_tables(request.options)))
+    table.require(PATH, request.span, "a table of pictures names each one's file")
+    if IMAGE in table.columns:
+        fact = f"`{request.shown}` has a column `{IMAGE}`, and its pictures have this name too"
+        fault("E0801", fact, request.span, hint="rename the column")
+    rows = np.arange(len(table))
+    paths = table.columns[PATH][rows]
+    try:
+        location(table, request).refuse(is_missing(paths), "E0803", "a value is missing")
+    except RowFault as error:
+        if request.bad_rows is None:
+            raise
+        request.bad_rows.note(error)
+    return table, np.array(["" if path is None else str(path) for path in paths], object)
+
+
+def location(table: Table, request: Request) -> Location:
+    """The cells of the column `path`."""
+    return Location(table.name, (PATH,), table.numbers(np.arange(len(table))), request.span)
+
+
+def refuse_options_of_tables(request: Request) -> None:
+    """Faults E0302 if a source that is no table has an option that is about tables."""
+    for name in _options_of_tables(request.options):
+        what = "a folder" if os.path.isdir(request.path) else "a picture"
+        fact = f"`{name}` is about a table of pictures, and `{cell(request.shown)}` is {what}"
+        fault("E0302", fact, request.span)
+
+
+def _options_of_tables(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not about pictures. (`shape` comes from pictures that were read before.)"""
+    return {name: value for name, value in options.items() if name not in PICTURES and name != "shape"}

@@ -1,0 +1,205 @@
+"""The benchmarks without their clock: the rule of `--compare`, saved files, and the models in netc and in PyTorch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc
+from benchmarks import compare, saved
+from benchmarks.contender import CONTENDERS
+from benchmarks.measure import Measured
+from benchmarks.models import ALL, MODELS
+from benchmarks.printing import Rows, geometric_mean, print_means
+from benchmarks.settings import Settings
+from benchmarks.verdict import FLOOR, Verdict, change, time_of, verdict
+
+NEW = (
+    *("anomaly detection", "image classification", "keyword spotting"),
+    *("nanoGPT", "streaming wake word", "visual wake words"),
+)
+_SAMPLES = 8
+# MobileNet takes the longest to compile; the other models have all that these are made of
+_LONG = {"visual wake words", "CNN, batchnorm", "LSTM", "LSTM, wide"}
+
+
+def rounds(seconds: float, spread: float, seed: int, count: int = 12) -> list[float]:
+    """Rounds that are never shorter than `seconds`, and longer by an exponential share with this mean."""
+    return list(seconds * (1 + spread * np.random.default_rng(seed).exponential(size=count)))
+
+
+def test_the_same_rounds_show_no_change() -> None:
+    before = rounds(1e-3, 0.02, 0)
+    result = change(before, before)
+    assert result.ratio == 1
+    assert result.low < 1 < result.high
+    assert verdict(before, [before, before]) is Verdict.SAME
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.05, 0.2])
+def test_noise_alone_is_no_change(spread: float) -> None:
+    for seed in range(30):
+        sweeps = [rounds(1e-3, spread, 1000 + seed, 6), rounds(1e-3, spread, 2000 + seed, 6)]
+        assert verdict(rounds(1e-3, spread, seed), sweeps) is Verdict.SAME
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.1, Verdict.SLOWER), (0.9, Verdict.FASTER)])
+def test_a_tenth_is_seen_through_noise_of_a_hundredth(factor: float, expected: Verdict) -> None:
+    for seed in range(30):
+        sweeps = [rounds(factor * 1e-3, 0.01, 1000 + seed, 6), rounds(factor * 1e-3, 0.01, 2000 + seed, 6)]
+        assert verdict(rounds(1e-3, 0.01, seed), sweeps) is expected
+
+
+def test_less_than_the_floor_is_never_a_change() -> None:
+    assert verdict([1.0] * 12, [[1 + 0.9 * FLOOR] * 6] * 2) is Verdict.SAME
+    assert verdict([1.0] * 12, [[1 + 1.1 * FLOOR] * 6] * 2) is Verdict.SLOWER
+
+
+def test_a_disturbance_of_half_of_the_rounds_is_no_change() -> None:
+    disturbed = [1.0, 1.0, 1.0, 2.0, 3.0, 2.5]
+    assert time_of(disturbed) == 1
+    assert verdict([1.0] * 12, [disturbed, disturbed]) is Verdict.SAME
+
+
+def test_one_sweep_alone_does_not_decide() -> None:
+    assert verdict([1.0] * 12, [[1.5] * 6, [1.0] * 6]) is Verdict.SAME
+    assert verdict([1.0] * 12, [[1.5] * 6, [0.5] * 6]) is Verdict.SAME
+    assert verdict([1.0] * 12, [[1.5] * 6, [1.4] * 6, [1.5] * 6]) is Verdict.SLOWER
+
+
+def record(**seconds: list[float]) -> saved.Saved:
+    result = saved.Saved("2026-11-29T00:00:00+00:00", {"cpu": "a", "cores": 2}, {"numpy": "2.0"})
+    result.add("MLP", 1, Measured(100, dict(seconds), {"JAX scan": "took more than 180 s to compile"}))
+    return result
+
+
+def test_a_saved_file_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    before = record(netc=[1.0, 2.0])
+    before.write(path)
+    assert saved.Saved.read(path) == before
+    assert saved.Saved.read(path).rounds("MLP", 1, "netc") == [1.0, 2.0]
+    assert saved.Saved.read(path).rounds("MLP", 2, "netc") == []
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_record_describes_this_machine() -> None:
+    here = saved.Saved.here()
+    assert f"numpy {np.__version__}" in here.headline()
+    assert here.machine["llvm"] in here.headline()
+    assert here.machine["features"]
+
+
+def test_rounds_of_several_sweeps_are_added(tmp_path: Path) -> None:
+    result = record(netc=[1.0])
+    result.add("MLP", 1, Measured(100, {"netc": [2.0], "JAX step": [3.0]}))
+    assert result.rounds("MLP", 1, "netc") == [1.0, 2.0]
+    assert result.rounds("MLP", 1, "JAX step") == [3.0]
+    assert result.results["MLP", 1].left_out
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", "null", '{"format": 2}', '{"format": 1, "date": "", "machine": {}, "versions": {}}']
+)
+def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(saved.SavedFault, match=r"other\.json"):
+        saved.Saved.read(path)
+
+
+@pytest.mark.parametrize("times", [[], [0.0], [-1.0], ["1"], [None]])
+def test_times_must_be_positive_numbers(times: list[object], tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    record(netc=[1.0]).write(path)
+    content = json.loads(path.read_text())
+    content["results"][0]["seconds"]["netc"] = times
+    path.write_text(json.dumps(content))
+    with pytest.raises(saved.SavedFault, match="MLP"):
+        saved.Saved.read(path)
+
+
+def test_a_report_names_what_is_slower(capsys: pytest.CaptureFixture[str]) -> None:
+    before = record(netc=[1e-3] * 12, **{"JAX step": [1e-3] * 12})
+    slower = {("MLP", 1, "netc"): [[2e-3] * 6] * 2}
+    assert compare.report(before, slower)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:6] == ["MLP", "1", "netc", "1000.0", "2000.0", "2.000"]
+    assert lines[1].endswith("slower")
+    assert lines[2] == "geometric mean of netc's now / before, 1 rows: 2.000"
+    assert not compare.report(before, {("MLP", 1, "netc"): [[5e-4] * 6] * 2})
+    assert not compare.report(before, {("MLP", 1, "JAX step"): [[2e-3] * 6] * 2}), "a peer fails no check"
+
+
+def test_a_file_without_what_is_asked_is_refused() -> None:
+    for settings in (Settings(models=("LSTM",)), Settings(threads=(2,)), Settings(contenders=("JAX step",))):
+        with pytest.raises(saved.SavedFault, match="no times of these models"):
+            compare.compare(record(netc=[1.0]), settings)
+
+
+def test_another_machine_and_other_versions_are_named() -> None:
+    now = saved.Saved("2026-11-30T00:00:00+00:00", {"cpu": "b", "cores": 2}, {"numpy": "2.1", "jax": "0.10"})
+    assert list(compare.differences(record(netc=[1.0]), now)) == [
+        "before: 2026-11-29T00:00:00+00:00; now: 2026-11-30T00:00:00+00:00",
+        "another machine: cpu was a and is b",
+        "jax: none before, 0.10 now",
+        "numpy: 2.0 before, 2.1 now",
+    ]
+
+
+def test_the_best_peer_is_compared_with_netc() -> None:
+    measured = Measured(1, {"netc": [2.0, 1.0], "netc, gathering": [0.1], "JAX step": [3.0, 4.0], "JAX scan": [2.5]})
+    assert measured.ratio == 2.5
+    assert Measured(1, {"netc": [1.0]}).ratio is None
+
+
+def test_means_are_geometric(capsys: pytest.CaptureFixture[str]) -> None:
+    assert geometric_mean([1.0, 4.0]) == 2
+    print_means({1: [1.0, 4.0], 2: []})
+    assert capsys.readouterr().out == "geometric mean of best peer / netc on 1 thread, 2 rows: 2.00\n"
+
+
+def test_rows_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Rows(["model", "us"], 7)
+    table.add(["MLP", "1.5"])
+    assert capsys.readouterr().out == "model          us\nMLP           1.5\n"
+
+
+def test_every_model_is_there_once() -> None:
+    assert {model.name for model in MODELS} >= {*NEW, "MLP", "LSTM", "CNN"}
+    assert not any(model.series for model in MODELS)
+    assert {model.series for model in ALL.values()} == {"", "width", "depth", "batch", "first step"}
+    assert next(iter(CONTENDERS)) == "netc"
+
+
+@pytest.mark.parametrize("name", [model.name for model in MODELS])
+def test_fewer_samples_are_the_beginning_of_more(name: str) -> None:
+    model = ALL[name]
+    few, more = model.data(2), model.data(3)
+    assert all(np.array_equal(few[field], more[field][:2]) for field in few)
+
+
+@pytest.mark.parametrize("name", [model.name for model in MODELS])
+def test_netc_and_pytorch_have_the_same_losses(name: str, is_long: bool) -> None:
+    """The losses of two steps: the second one depends on every gradient."""
+    pytest.importorskip("torch")
+    if name in _LONG and not is_long:
+        pytest.skip("--long")
+    from benchmarks.torch_layers import Layers, batches
+    from benchmarks.with_netc import stored
+    from benchmarks.with_torch import Training
+
+    model = ALL[name]
+    fields, weights = model.data(_SAMPLES), model.weights()
+    parsed = netc.parse(model.net())
+    assert fields.keys() - {"lengths"} == parsed.inputs.keys() | parsed.targets.keys()
+    program = netc.compile(parsed, backend="reference", batch=_SAMPLES)
+    for parameter, first in weights.items():
+        program.parameters[parameter][...] = first
+    losses = [program.steps(stored(fields), np.arange(_SAMPLES), 0).values["loss"][0] for _ in range(2)]
+    for form in (model.torch_batches or batches)(fields):
+        training = Training(model, model.in_torch(Layers(weights)), form, is_compiled=False)
+        steps = [float(training.step(form.inputs, form.y)) for _ in range(2)]
+        np.testing.assert_allclose(steps[0], losses[0], rtol=1e-4)
+        np.testing.assert_allclose(steps[1], losses[1], rtol=10 * model.tolerance)  # so few samples amplify rounding
