@@ -48,7 +48,7 @@ class SeriesGuess:
     is_target: bool
 
 
-def guess_series(guesses: Sequence[Guess], goal: Guess, target: Array | None, cells: Cells) -> SeriesGuess | None:
+def guess_series(guesses: Sequence[Guess], goal: Guess, target: Array, cells: Cells) -> SeriesGuess | None:
     """The series of a table; None if its rows are in no order of time. `target` are the numbers of the target."""
     inputs = [guess for guess in guesses if guess is not goal and not guess.missing]
     for time, moments in _times(inputs, cells):
@@ -62,7 +62,7 @@ def guess_series(guesses: Sequence[Guess], goal: Guess, target: Array | None, ce
             if every is None:
                 continue
             shown = f"{every:g}" if time.kind == "number" else f'"{_duration(every)}"'
-            is_target = target is not None and _resembles_the_last(target[order], is_first)
+            is_target = _resembles_the_last(target[order], is_first)
             in_order = column is None and bool((order == np.arange(len(order))).all())
             return SeriesGuess(time, column, shown, int(counts.min()), in_order, len(counts), is_target)
     return None

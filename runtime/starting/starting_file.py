@@ -168,9 +168,10 @@ def _columns(request: Request, tables: Tables) -> Columns:
     paths = [request.path(path) for path in (request.data.path, *request.data.others)]
     source = source_of(reader, paths, {**dict(table.options), **options})
     used = [guess for guess in guesses if guess.name not in left_out]
-    is_number = goal.kind == "number" and not goal.missing  # a row without it is no row of a series
-    values = numbers_of(goal, texts_of(table.column(target, span)[:])) if is_number else None
-    series = guess_series(used, goal, values, lambda name: table.column(name, span)[:])
+    series = None
+    if goal.kind == "number" and not goal.missing:
+        values = numbers_of(goal, texts_of(table.column(target, span)[:]))
+        series = guess_series(used, goal, values, lambda name: table.column(name, span)[:])
     return Columns(source, guesses, goal, len(table), left_out, doubts=doubts, series=series)
 
 

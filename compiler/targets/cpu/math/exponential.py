@@ -64,16 +64,16 @@ _TABLES = {
 
 def reduced(x: Term, rest: Term | None = None) -> tuple[Term, Term]:
     """n as an integer and exp(r) - 1, for x or the sum of x and a small rest."""
-    n, r = _parts(x)
-    r = r if rest is None else r + rest
+    n, r = _parts(x, rest)
     return n, fma(r * r, polynomial(r, _TABLES[x.dtype].rest), r)
 
 
-def _parts(x: Term) -> tuple[Term, Term]:
-    """n as an integer, and r."""
+def _parts(x: Term, rest: Term | None = None) -> tuple[Term, Term]:
+    """n as an integer, and r, for x or the sum of x and a small rest."""
     high, low = LN2[x.dtype]
     n, bits = rounded(x, 1 / math.log(2))
-    return bits, fma(n, -low, fma(n, -high, x))
+    first = fma(n, -high, x)
+    return bits, fma(n, -low, first) if rest is None else first + fma(n, -low, rest)
 
 
 def exp(x: Term) -> Term:
@@ -106,11 +106,11 @@ def tanh(x: Term) -> Term:
 
 
 def sigmoid(x: Term) -> Term:
-    """1 / (1 + exp(-x)) = 1 / (1 + s + s p)."""
+    """1 / (1 + exp(-x)) = i / (1 + p + i) with i = 2**-n."""
     table = _TABLES[x.dtype]
     n, p = reduced(-x)
-    s = power_of_two(n, x.dtype)
-    result = select(x < table.least, 0.0, 1 / fma(s, p, 1 + s))
+    inverse = power_of_two(-n, x.dtype)
+    result = select(x < table.least, 0.0, inverse / (1 + (p + inverse)))
     return select(x > -table.least, 1.0, result)
 
 

@@ -65,7 +65,9 @@ def asin(x: Term) -> Term:
     high, low = _PI[x.dtype]
     size, is_steep, s, rest = _sine_parts(x)
     flat = fma(size, rest, size)
-    steep = fma(s, -2, high / 2) + fma(s * rest, -2, low / 2)
+    steep = fma(s, -2, high / 2)
+    lost = fma(s, -2, high / 2 - steep)
+    steep = steep + (fma(s * rest, -2, low / 2) + lost)
     return with_sign(select(is_steep, steep, flat), x)
 
 
