@@ -16,7 +16,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import STRIP, Machine
+from netc.compiler.targets.machine import MANY_ROWS, PACKED, Machine
 
 _FEW_COLUMNS = 2
 
@@ -151,13 +151,13 @@ def _product(
     assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
     result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
-    is_packed = nest.columns.b.factor != 1
+    is_packed = nest.columns.b.factor != 1 or _is_far(nest, machine.panel(dtype))
     return Product(
         a=_pointer(views.a, leads[0]),
         b=_pointer(views.b, leads[1]),
         c=result,
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
-        pack=Pointer(Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch")) if is_packed else result,
+        pack=Pointer(Buffer(Type(dtype, (PACKED * machine.panel(dtype),)), "scratch")) if is_packed else result,
         touched=(result,) * TOUCHED,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
@@ -170,6 +170,13 @@ def _product(
         middle=nest.middle,
         outer=nest.outer,
     )
+
+
+def _is_far(nest: _Nest, panel: int) -> bool:
+    """Whether b, whose columns are neighbours, has rows so far apart, and a so many rows, that packing b can pay."""
+    rows = nest.rows.count
+    has_many_rows = rows.per != "one" or rows.factor >= MANY_ROWS
+    return nest.depth.b.factor > 2 * panel and nest.runs.count == Count(1) and has_many_rows
 
 
 def _pointer(view: StridedView, lead: int) -> Pointer:

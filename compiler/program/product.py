@@ -59,8 +59,9 @@ class Loop(Generic[N]):
 class Product(Generic[P, N]):
     """The arguments of a product. Strides are in elements.
 
-    `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for a panel of b (STRIP rows
-    of depth), used if b's columns are not neighbours; runs must then be 1. `touches` is how many of the buffers
+    `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for a panel of b (PACKED
+    rows of depth; runs must then be 1). It is needed if b's columns are not neighbours; else the kernel uses it if a
+    has many rows. `touches` is how many of the buffers
     `touched` will be written next at the offsets of c, so that the kernel prefetches them. Pointers that are not used
     stand where c does.
     """

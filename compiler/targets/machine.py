@@ -15,6 +15,8 @@ from netc.compiler.ir.types import DTYPES
 LINE = 64  # bytes of a cache line
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
+PACKED = 512  # rows of depth that it takes at a time if it packs them, so that much of a panel stays in the first cache
+MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 
 
 @dataclass(frozen=True, slots=True)

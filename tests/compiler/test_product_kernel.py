@@ -15,7 +15,7 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import STRIP, Machine
+from netc.compiler.targets.machine import MANY_ROWS, PACKED, STRIP, Machine
 from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -92,7 +92,7 @@ def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng:
     right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
     expected = c.data.copy()
     expected[c.indices] = left @ right + (memories["start"].values if case.has_start else 0)
-    pack = np.full(STRIP * machine.panel(dtype) + MARGIN, np.nan, FLOATS[dtype])
+    pack = np.full(PACKED * machine.panel(dtype) + MARGIN, np.nan, FLOATS[dtype])
     call(kernel, case, memories, pack)
     assert c.data.tobytes() == expected.tobytes(), case
 
@@ -130,7 +130,7 @@ def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
     """
     tall, lanes = machine.tile_rows, machine.lanes(dtype)
     counts = {
-        "rows": rng.choice([1, 2, 3, tall - 1, tall, tall + 1, tall + 2, 2 * tall + 1]),
+        "rows": rng.choice([1, 2, 3, tall - 1, tall, tall + 1, tall + 2, 2 * tall + 1, MANY_ROWS, MANY_ROWS + 1]),
         "columns": rng.choice([1, lanes - 1, lanes, lanes + 1, 2 * lanes - 1, 2 * lanes, 2 * lanes + 1, 4 * lanes + 3]),
         "depth": rng.choice([1, 2, 3, 7, 8, 9]) if rng.random() < 0.95 else rng.choice([STRIP - 1, STRIP + 1]),
         "runs": rng.choice([1, 2, 3]),
@@ -186,18 +186,22 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     for depth in (STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 1):
         for transposed in (False, True):
             yield plain_case(machine.tile_rows + 1, machine.panel(dtype) + 1, depth, 1, transposed)
+    for depth in (0, 1, lanes + 1, PACKED - 1, PACKED, PACKED + 1, 2 * PACKED + 1):  # packed, from many rows on
+        for rows in (MANY_ROWS - 1, MANY_ROWS):
+            yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))
+            yield plain_case(rows, lanes, depth, 1)
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
 
 
 def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
-    """Asserts that an element has the same bits wherever rows and columns are cut."""
-    rows, columns, depth = 2 * machine.tile_rows + 3, 2 * machine.panel(dtype) + 3, STRIP + 100
+    """Asserts that an element has the same bits wherever rows and columns are cut, whether b is packed or not."""
+    rows, columns, depth = MANY_ROWS + machine.tile_rows + 3, 2 * machine.panel(dtype) + 3, STRIP + 100
     rng = np.random.default_rng(5)
     a = Memory.of([rows, depth], [depth, 1], dtype).fill(rng.standard_normal)
     b = Memory.of([depth, columns], [columns, 1], dtype).fill(rng.standard_normal)
-    size, pack = a.data.itemsize, np.empty(STRIP * machine.panel(dtype) + MARGIN, FLOATS[dtype])
+    size, pack = a.data.itemsize, np.empty(PACKED * machine.panel(dtype) + MARGIN, FLOATS[dtype])
 
     def result(row_cuts: list[int], column_cuts: list[int]) -> bytes:
         c = Memory.of([rows, columns], [columns, 1], dtype)

@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from netc.compiler.targets.machine import LINE, Machine
 
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+_ROWS_A_POINTER = 4
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
@@ -128,7 +129,7 @@ class _Tile:
     def add_runs(self, first: _Sums) -> _Sums:
         """The loop over runs, with the loop over the depth of each inside. Ends in the block `done`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.shape.grid
-        row_at = [builder.mul(words.a_row, _number(i)) for i in range(self.shape.rows)]
+        row_at = [builder.mul(words.a_row, _number(i)) for i in range(_ROWS_A_POINTER)]
         products = builder.mul(words.runs, words.depth)
         builder.cbranch(builder.icmp_signed(">", products, _number(0)), blocks["run"], blocks["done"])
 
@@ -138,7 +139,6 @@ class _Tile:
         sums = {cell: builder.phi(self.shape.vector) for cell in grid}
         b = builder.gep(self.b, [builder.mul(run, words.b_run)])
         a = builder.gep(self.a, [builder.mul(run, words.a_run)])
-        builder.branch(blocks["depth"])
         after = self.add_depth(a, b, row_at, sums)
 
         builder.position_at_end(blocks["ran"])
@@ -158,23 +158,36 @@ class _Tile:
         return result
 
     def add_depth(self, a: Any, b: Any, row_at: list[Any], before: _Sums) -> _Sums:
-        """The loop over the depth of a run. `row_at` are the offsets of the rows of a."""
+        """The loop over the depth of a run.
+
+        Some rows of a (at the offsets `row_at`) share a pointer, so that addresses need few registers and the loop few
+        instructions beside its multiply-adds.
+        """
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.shape.grid
+        heads = range(0, self.shape.rows, _ROWS_A_POINTER)
+        starts = [builder.gep(a, [builder.mul(words.a_row, _number(head))]) for head in heads] + [b]
+        steps = [words.a_step for _ in heads] + [words.b_row]
+        builder.branch(blocks["depth"])
         builder.position_at_end(blocks["depth"])
-        k = builder.phi(_I64)
-        k.add_incoming(_number(0), blocks["run"])
+        left = builder.phi(_I64)
+        left.add_incoming(words.depth, blocks["run"])
+        pointers = [builder.phi(start.type) for start in starts]
         sums = {cell: builder.phi(self.shape.vector) for cell in grid}
-        b_at = builder.gep(b, [builder.mul(k, words.b_row)])
-        a_at = builder.gep(a, [builder.mul(k, words.a_step)])
-        row = [self.load(b_at, _number(j * self.shape.lanes)) for j in range(self.shape.vectors)]
-        column = [self.splat(builder.gep(a_at, [offset])) for offset in row_at]
+        row = [self.load(pointers[-1], _number(j * self.shape.lanes)) for j in range(self.shape.vectors)]
+        column = [
+            self.splat(builder.gep(pointers[i // _ROWS_A_POINTER], [row_at[i % _ROWS_A_POINTER]]))
+            for i in range(self.shape.rows)
+        ]
         after = {(i, j): self.multiply_add(column[i], row[j], sums[i, j]) for i, j in grid}
-        following = builder.add(k, _number(1))
-        k.add_incoming(following, blocks["depth"])
+        for pointer, start, step in zip(pointers, starts, steps, strict=True):
+            pointer.add_incoming(start, blocks["run"])
+            pointer.add_incoming(_hidden(builder, builder.gep(pointer, [step])), blocks["depth"])
+        following = builder.sub(left, _number(1))
+        left.add_incoming(following, blocks["depth"])
         for cell in grid:
             sums[cell].add_incoming(before[cell], blocks["run"])
             sums[cell].add_incoming(after[cell], blocks["depth"])
-        builder.cbranch(builder.icmp_signed("<", following, words.depth), blocks["depth"], blocks["ran"])
+        builder.cbranch(builder.icmp_signed(">", following, _number(0)), blocks["depth"], blocks["ran"])
         return after
 
     def store(self, result: _Sums, offsets: _Sums) -> None:
@@ -257,6 +270,25 @@ def touch(rows: int, vectors: int, dtype: str, machine: Machine, is_written: boo
     return touch_rows
 
 
+def move(vectors: int, dtype: str, machine: Machine) -> Any:
+    """Returns the intrinsic `move(source, to)`, which copies some vectors."""
+    shape = _Shape(1, vectors, dtype, machine)
+
+    @intrinsic
+    def move_vectors(typing, source, to):
+        def codegen(context, builder, signature, arguments):
+            source, to = (builder.inttoptr(base, shape.vector.as_pointer()) for base in arguments)
+            for i in range(vectors):
+                vector = builder.load(builder.gep(source, [_number(i)]))
+                vector.align = shape.size
+                builder.store(vector, builder.gep(to, [_number(i)])).align = shape.size
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), codegen
+
+    return move_vectors
+
+
 def transpose(dtype: str, machine: Machine) -> Any:
     """Returns the intrinsic `transpose(source, row, to, to_row)` of a square of lanes x lanes elements.
 
@@ -296,6 +328,15 @@ def transpose(dtype: str, machine: Machine) -> Any:
 
 def _number(value: int) -> Any:
     return ir.Constant(_I64, value)
+
+
+def _hidden(builder: Any, pointer: Any) -> Any:
+    """The same pointer, of which LLVM does not know how it was computed.
+
+    Else LLVM rewrites the pointers of a loop as it likes: each an addition behind another one, or one for each row,
+    which are more than there are registers.
+    """
+    return builder.asm(ir.FunctionType(pointer.type, [pointer.type]), "", "=r,0", [pointer], False)
 
 
 def _declared(builder: Any, name: str, kind: Any) -> Any:
