@@ -40,7 +40,7 @@ def preload() -> None:
             if error.name is None or error.name.split(".")[0] == "netc":
                 raise
     with contextlib.redirect_stdout(io.StringIO()):
-        app_of()(["ops", "relu"], standalone_mode=False)  # Typer imports what it needs for the first command
+        app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
     library_scope()
     Figure().savefig(io.BytesIO(), format="svg")
     compile_words()
