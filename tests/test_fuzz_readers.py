@@ -52,7 +52,7 @@ def test_some_files_are_right(tmp_path: Path) -> None:
     """Not all files are refused at their first byte, so the code after reading runs too."""
     for kind in (kind for kind in KINDS if not kind.name.startswith("no ")):
         draw, is_read = random.Random(SEED), False
-        for turn in range(40):
+        for turn in range(80):
             folder = tmp_path / f"{kind.name}{turn}"
             written(kind, folder, draw)
             with suppress(netc.Fault):

@@ -15,8 +15,7 @@ from netc.runtime.runs.checkpoint import place_of
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, which the caller fills and then renames. Faults E1001 if it cannot be made."""
-    if not path.name:
-        fault("E1001", f"cannot make the folder `{path}`", place_of(path), "it exists")
+    require_place(path)
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +27,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def require_place(path: Path) -> None:
     """Faults E1001 if it is certain that no folder can be made at this path. Makes nothing."""
+    if not path.name:
+        fault("E1001", f"cannot make the folder `{path}`", place_of(path), "it exists")
     try:
         parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
         if not os.path.isdir(parent):

@@ -154,7 +154,8 @@ def _target(
     if example is None and is_whole and len(labels) <= most and len(texts) >= _RARE * len(labels):
         return Guess(name, "class", empty, labels)
     if not is_number:
-        note = f"{len(labels):,} different texts in {len(texts):,} rows; a class needs {_RARE} rows a label on average"
+        count = f"{len(labels):,} different ones in {len(texts):,} rows"
+        note = f"it is a text: {count}, and a class needs {_RARE} rows a label on average"
         return Guess(name, "text", empty, note=note)
     steps = () if example is None else (f"number({net_string(example)})",)
     guess = Guess(name, "number", empty, steps=steps, form=example or "")

@@ -323,20 +323,20 @@ def test_a_column_of_one_label_is_no_class(classes: str, tmp_path: Path) -> None
 
 
 def test_a_missing_label_is_no_label(tmp_path: Path) -> None:
-    """Neither its order nor a fill is left to chance: only the row can be left out."""
+    """Neither its order nor a fill is left to chance: the row is left out, which is said unless the file says it."""
     csv = "x,y,part\n" + "".join(f"{i},{['red', 'blue', ''][i % 3]},train\n" for i in range(12))
     (tmp_path / "t.csv").write_text(csv, encoding="utf-8")
     fields = 'x = columns("x")\n  y = column("y") -> classes\n  split = column("part")'
     text = f'data {{\n  source = csv("t.csv")\n  {fields}\n}}\n' + MODEL.format(x="float[1]", z="x")
-    for classes in ("class(auto)", "class(2)"):
-        (tmp_path / "m.net").write_text(text.replace("class(2)", classes), encoding="utf-8")
-        with pytest.raises(
-            netc.Fault, match=r"missing(.|\n)*row 4, column `y`(.|\n)*hint: impute\(drop\) leaves the row"
-        ):
-            load(model := netc.load(tmp_path / "m.net"), parse_data(model))
-    (tmp_path / "m.net").write_text(text.replace('column("y")', 'column("y") -> impute(drop)'), encoding="utf-8")
-    data = load(model := netc.load(tmp_path / "m.net"), parse_data(model))
-    assert len(data.parts["train"]["y"]) == 8
+    dropping = text.replace('column("y")', 'column("y") -> impute(drop)')
+    for written in (text, text.replace("class(2)", "class(auto)"), dropping):
+        (tmp_path / "m.net").write_text(written, encoding="utf-8")
+        data = load(model := netc.load(tmp_path / "m.net"), parse_data(model))
+        assert data.states["y"][-1] == {"classes": ["blue", "red"]}
+        assert data.parts["train"]["x"].ravel().tolist() == [i for i in range(12) if i % 3 < 2]
+        assert data.parts["train"]["y"].tolist() == [1, 0] * 4
+        shown = "".join(warning.render() for warning in data.warnings)
+        assert ("`y` is empty in 4 of 12 rows of `t.csv`, first in row 4" in shown) == (written != dropping)
 
 
 def test_a_wider_input_has_places_that_stay_zero(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_targets() -> None:
     assert not column([f"{x:.3f}" for x in rng.uniform(1, 9, 200)], is_target=True).is_skewed
     text = column([f"name {i}" for i in range(60)], is_target=True)
     assert text.kind == "text"
-    assert text.note == "60 different texts in 60 rows; a class needs 5 rows a label on average"
+    assert text.note == "it is a text: 60 different ones in 60 rows, and a class needs 5 rows a label on average"
     species = column([f"species {i % 200}" for i in range(1000)], is_target=True)
     assert (species.kind, len(species.labels)) == ("class", 200)
 
