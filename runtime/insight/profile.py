@@ -138,8 +138,7 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool 
     step = program.profiled(fields)
     count = len(next(iter(fields.values())))
     times = fastest(step, lambda order: program.run_step(step, fields, order, 0), count, seconds)
-    assert isinstance(step.executable, Timed)
-    bounds = step.executable.bounds(step.members, program.workers.run, again)
+    bounds = _timed(step).bounds(step.members, program.workers.run, again)
     rows = rows_of(step, times, fields, bounds)
     whole = sum(times.calls) + times.waiting
     return Profile(rows, whole, times.waiting, bounds, step.members, phase_of(step.graph))
@@ -167,13 +166,11 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
         batches = -(-steps // (count // batch))
         order = np.concatenate([rng.permutation(count)[: count // batch * batch] for _ in range(batches)])
         if step.executable is not None:
-            assert isinstance(step.executable, Timed), "the target does not time calls"
-            step.executable.ticks[:] = 0
+            _timed(step).ticks[:] = 0
         start = time.perf_counter()
         run(order[: steps * batch])
         spent = time.perf_counter() - start
-        assert isinstance(step.executable, Timed), "the target does not time calls"
-        ticks = step.executable.ticks.mean(axis=0)
+        ticks = _timed(step).ticks.mean(axis=0)
         return ticks, spent / ticks[-1]
 
     timed(1)  # plans a step with varying dimensions, and reads everything from memory
@@ -188,6 +185,12 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
     times = np.array([ticks for ticks, _ in runs]) * (tick / steps)
     calls = [float(spent) for spent in times[:, :-1].min(axis=0)]
     return Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()))
+
+
+def _timed(step: Step) -> Timed:
+    """The executable of a step whose target times calls."""
+    assert isinstance(step.executable, Timed), "the target does not time calls"
+    return step.executable
 
 
 def rows_of(step: Step, times: Times, fields: Fields, bounds: Bounds) -> list[Row]:

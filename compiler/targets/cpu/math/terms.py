@@ -207,13 +207,9 @@ class Term:
 
 def select(condition: Term, yes: Operand, no: Operand) -> Term:
     """Returns `yes` where the condition is true and `no` elsewhere. Both are computed; one of them is a term."""
-    if isinstance(yes, Term):
-        no = yes.like(no)
-    else:
-        assert isinstance(no, Term)
-        yes = no.like(yes)
-    emitted = condition.scope.builder.select(condition.value, yes.value, no.value)
-    return Term(condition.scope, yes.dtype, emitted)
+    term = next(operand for operand in (yes, no) if isinstance(operand, Term))
+    emitted = condition.scope.builder.select(condition.value, term.like(yes).value, term.like(no).value)
+    return Term(condition.scope, term.dtype, emitted)
 
 
 def _intrinsic(name: str, *operands: Term) -> Term:
