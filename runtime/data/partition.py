@@ -1,6 +1,6 @@
 """Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -33,24 +33,26 @@ def read_parts(spec: DataSpec, source: Source, label: str | None, read: ReadSour
     Faults E0806 if a part has no rows, and what `read` raises.
     """
     sources = dict(spec.split.sources)
-    table = _read_table(spec.source, spec, source, read)
-    parts = _divided(table, spec, label)
+    table, rows = _read_table(spec.source, spec, source, read)
+    parts = _divided(table, rows, spec, label)
     if "train" in sources and sources["train"] is not spec.source:
         parts.pop("train", None)
     pictures = shape_of_pictures(spec.source, table)
     for name, origin in sources.items():
         if name not in parts:
-            table = _read_table(origin, spec, source, read, pictures)
-            parts[name] = part_of(table, _kept_rows(table, spec), series_in(table, spec))
+            table, rows = _read_table(origin, spec, source, read, pictures)
+            parts[name] = part_of(table, rows, series_in(table, spec))
     for name, part in parts.items():
         if not len(part.rows):
             _refuse_empty(name, parts, spec, spec.fields.get(label or ""))
     return parts
 
 
-def _divided(table: Table, spec: DataSpec, label: str | None) -> dict[str, Part]:
-    """The parts that the split makes of a table. An ordered split divides each series, if the data block names them."""
-    rows, groups = _kept_rows(table, spec), None
+def _divided(table: Table, rows: Array, spec: DataSpec, label: str | None) -> dict[str, Part]:
+    """The parts that the split makes of some rows of a table. An ordered split divides each series, if the data block
+    names them.
+    """
+    groups = None
     series = series_in(table, spec)
     if series is None and spec.series is not None and spec.split.way == "ordered":
         in_time, groups, _ = series_of(table, spec).sorted(rows)
@@ -98,12 +100,13 @@ def _read_table(
     source: Source,
     read: ReadSource,
     pictures: tuple[int, int, int] | None = None,
-) -> Table:
-    """The table of a source. `pictures` is the shape of those in other parts."""
+) -> tuple[Table, Array]:
+    """The table of a source, and the rows of it that are used. `pictures` is the shape of those in other parts."""
     if pictures is not None and origin.reader == "images":
         origin = replace(origin, options=(*origin.options, ("shape", pictures)))
     table = with_words(read(origin, source.folder, uses_of(spec, spec.fields)), spec)
-    return replace(table, warnings=(*table.warnings, *_unlabelled_warnings(table, spec)))
+    rows, warnings = _kept_rows(table, spec)
+    return replace(table, warnings=(*table.warnings, *warnings)), rows
 
 
 def with_words(table: Table, spec: DataSpec) -> Table:
@@ -146,15 +149,25 @@ def _use_of(field: FieldSpec) -> Use:
     return Use.NUMBERS | Use.LABELS if is_counted else Use.NUMBERS
 
 
-def _kept_rows(table: Table, spec: DataSpec) -> Array:
-    """The numbers of all rows, except for those without a label, and those that an `impute(drop)` leaves out."""
+def _kept_rows(table: Table, spec: DataSpec) -> tuple[Array, list[Diagnostic]]:
+    """The numbers of all rows, except for those without a label, and those that an `impute(drop)` leaves out.
+
+    Also returns a warning for each target that some rows lack. A file in which every row lacks it is a fault when the
+    labels are read.
+    """
     is_kept = np.ones(len(table), bool)
+    warnings: list[Diagnostic] = []
     for field in spec.fields.values():
-        if _is_label(field, spec):
-            is_kept &= ~_unlabelled(table, field)
-        elif any(step.name == "impute" and step.arguments == ("drop",) for step in field.steps):
-            is_kept &= ~_lacking(table, field)
-    return np.flatnonzero(is_kept)
+        is_label = _is_label(field, spec)
+        if not is_label and not any(step.name == "impute" and step.arguments == ("drop",) for step in field.steps):
+            continue
+        lacking = _lacking(table, field)
+        if is_label and lacking.all():
+            continue
+        if is_label and lacking.any():
+            warnings.append(_unlabelled_warning(table, field, np.flatnonzero(lacking)))
+        is_kept &= ~lacking
+    return np.flatnonzero(is_kept), warnings
 
 
 def _is_label(field: FieldSpec, spec: DataSpec) -> bool:
@@ -164,12 +177,6 @@ def _is_label(field: FieldSpec, spec: DataSpec) -> bool:
     """
     is_imputed = any(step.name == "impute" for step in field.steps)
     return field.is_target and not is_imputed and not windows.is_series(spec.fields.values())
-
-
-def _unlabelled(table: Table, field: FieldSpec) -> Array:
-    """True for the rows without a label; for none if no row has one, which is a fault when the labels are read."""
-    lacking = _lacking(table, field)
-    return np.zeros(len(table), bool) if lacking.all() else lacking
 
 
 def _lacking(table: Table, field: FieldSpec) -> Array:
@@ -182,20 +189,13 @@ def _lacking(table: Table, field: FieldSpec) -> Array:
     return lacking
 
 
-def _unlabelled_warnings(table: Table, spec: DataSpec) -> Iterator[Diagnostic]:
-    """The warning W0803 for each target that some rows of a table lack."""
-    for field in spec.fields.values():
-        if not _is_label(field, spec):
-            continue
-        rows = np.flatnonzero(_unlabelled(table, field))
-        if len(rows):
-            columns = " or ".join(f"`{cell(name)}`" for name in columns_of(field, table))
-            number = Part(table, rows[:1]).row_numbers[0]
-            label = (
-                f"{columns} is empty in {len(rows):,} of {len(table):,} rows of `{table.name}`, first in row {number}"
-            )
-            fact = f"rows without a label `{field.name}` are left out"
-            yield Diagnostic("W0803", fact, Label(field.span, label), hint="impute(drop) says so in the file")
+def _unlabelled_warning(table: Table, field: FieldSpec, rows: Array) -> Diagnostic:
+    """The warning W0803 for a target that these rows of a table lack."""
+    columns = " or ".join(f"`{cell(name)}`" for name in columns_of(field, table))
+    number = Part(table, rows[:1]).row_numbers[0]
+    label = f"{columns} is empty in {len(rows):,} of {len(table):,} rows of `{table.name}`, first in row {number}"
+    fact = f"rows without a label `{field.name}` are left out"
+    return Diagnostic("W0803", fact, Label(field.span, label), hint="impute(drop) says so in the file")
 
 
 def stratifying_target(model: "Model") -> str | None:

@@ -11,9 +11,7 @@ from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.declarations import DIVISION
 from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.program import Program
-from netc.runtime.runs.checkpoint import (
-    write_whole,
-)
+from netc.runtime.runs.checkpoint import write_whole
 from netc.runtime.runs.data_changes import records_of
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.run import Run
