@@ -93,6 +93,8 @@ COLUMNS: dict[str, tuple[Callable[[int], Any], str, tuple[str, ...]]] = {
     "kronor": (lambda i: f"{i + 1} 000 kr", "number", ('number("1 234 kr")',)),
     "percent": (lambda i: f"{i / 3:.1f} %", "number", ('number("1.5 %")',)),
     "european": (lambda i: f"{i}.000,{i}", "number", ('number("1.234,5")',)),
+    "bookkeeping": (lambda i: f"({i},{i:03}.50)" if i % 3 else f"{i},{i:03}.50", "number", ('number("1,234.5")',)),
+    "minus behind": (lambda i: f"{i}.000,{i}{'-' if i % 3 else ''}", "number", ('number("1.234,5")',)),
     "kilograms": (lambda i: f"{i % 9 + 1}kg", "number", ('number("12 kg")',)),
 }
 
