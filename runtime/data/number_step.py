@@ -116,8 +116,8 @@ NUMBER = DataStep(
     takes_text=True,
     doc='Takes the number out of a text that is written like an example: number("€ 1,234.50"), number("12 %"), '
     'number("1.234,5"). The example has the unit, which a cell may lack, the mark between thousands and the decimal '
-    "mark. A number is negative with a minus before or behind it, or in parentheses. A missing number stays missing, for "
-    "`impute`.",
+    "mark. A number is negative with a minus before or behind it, or in parentheses. A missing number stays missing, "
+    "for `impute`.",
     keeps={"form": _is_form},
     name="number",
 )
