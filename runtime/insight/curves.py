@@ -13,8 +13,8 @@ _MOST_EPOCHS = 2_000
 _MOST_PANELS = 24
 _MOST_MARKED_EPOCHS = 40  # with fewer epochs than this, a curve has a dot for each
 _PANEL = (4.5, 3.2)  # width and height, in inches
-# around the axes of a panel, in inches: room for the labels of the ticks and for the title. matplotlib's layouts measure
-# these instead, which takes longer than drawing
+# around the axes of a panel, in inches: room for the labels of the ticks and for the title. matplotlib's layouts
+# measure these instead, which takes longer than drawing
 _MARGINS = {"left": 0.75, "right": 0.15, "bottom": 0.5, "top": 0.35}
 _STEPS = (1, 2, 5, 10)  # ticks are so far apart, times a power of ten
 _FOOTER = 0.3  # height of the line below all panels, in inches
