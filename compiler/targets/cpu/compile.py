@@ -149,7 +149,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     from numba import types
 
     from netc.compiler.targets.cpu import tiles
-    from netc.compiler.targets.cpu.jit import jit_for
+    from netc.compiler.targets.cpu.jit import LoopCompiler, jit_for
     from netc.compiler.targets.cpu.math import calls
 
     start_llvm()
@@ -163,6 +163,8 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     # would form other instructions for the one than for the other. Kernels say themselves where a sum may be
     # vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    if source.form == "loop":
+        options["pipeline_class"] = LoopCompiler
     dispatcher = jit_for(machine)(function, signature, **options)
     native = dispatcher.overloads[dispatcher.signatures[0]].fndesc.mangled_name
     text = calls.without_declarations(dispatcher.inspect_llvm(dispatcher.signatures[0]))
