@@ -107,7 +107,10 @@ table. Arrays by the names of fields, which went through the steps already, are 
 run.predict({"measures": prepared})          # E0702: `measures` is a field
 run.program.predict({"measures": prepared})  # right
 run.predict({"sepal_length_cm": [5.1], "sepal_width_cm": [3.5], ...})
-```""",
+```
+
+The reverse cannot always be seen, because both kinds of arrays may have one shape. `run.program.predict` gives a
+`UserWarning` where values are far from those of training, and the steps of their field bring them near.""",
 }
 
 # Codes that no single file shows: when the message appears, and what to do.
