@@ -26,8 +26,7 @@ from numba.core.utils import threadsafe_cached_property
 
 from netc.compiler.targets.machine import Machine
 
-# jit(function, signature=None, pipeline_class=Numba's own, **options of numba.njit): a dispatcher
-Jit = Callable[..., Any]
+Jit = Callable[..., Any]  # jit(function, signature, **options of numba.njit): a dispatcher
 
 
 def jit_for(machine: Machine) -> Jit:
@@ -45,17 +44,22 @@ def _jit_for(cpu_name: str, features: str) -> Jit:
     class Dispatcher(registry.CPUDispatcher):  # type: ignore[misc]
         targetdescr = _Contexts(name, cpu_name, features)
 
-    def jit(function: Any, signature: Any = None, pipeline_class: Any = compiler.Compiler, **options: Any) -> Any:
-        dispatcher = Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **options}, pipeline_class)
-        if signature is not None:
-            with typeinfer.register_dispatcher(dispatcher):
-                dispatcher.compile(signature)
-            dispatcher.disable_compile()
+    def dispatcher_of(function: Any, options: dict[str, Any], passes: Any) -> Any:
+        return Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **options}, passes)
+
+    def jit(function: Any, signature: Any, **options: Any) -> Any:
+        dispatcher = dispatcher_of(function, options, LoopCompiler)
+        with typeinfer.register_dispatcher(dispatcher):
+            dispatcher.compile(signature)
+        dispatcher.disable_compile()
         return dispatcher
 
     target_extension.target_registry[name] = Target
     target_extension.dispatcher_registry[Target] = Dispatcher
-    target_extension.jit_registry[Target] = lambda **options: lambda function: jit(function, **options)
+    # for Numba's own implementations
+    target_extension.jit_registry[Target] = lambda **options: (
+        lambda function: dispatcher_of(function, options, compiler.Compiler)
+    )
     return jit
 
 
