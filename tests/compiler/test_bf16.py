@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from both import compiled
+from native import TARGETS, Kernel
 from support import run
 
 import netc
@@ -11,11 +11,10 @@ from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.bf16 import as_bf16
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import apply
 from netc.compiler.operations.scan import Scan
+from netc.compiler.targets.cpu.source import KernelSource
+from netc.compiler.targets.named import machine_for
 from netc.runtime.data.stored import Ragged
 
 _TINY = np.finfo(np.float32).tiny
@@ -56,12 +55,15 @@ def test_the_rounding_is_that_of_ml_dtypes() -> None:
     assert as_bf16(np.float64(1.00390625)) == 1  # halfway between 1 and 1.0078125, in f64
 
 
-def test_the_kernel_rounds_to_the_same_bits() -> None:
-    x = numbers()
-    graph = Graph()
-    leaf = graph.leaf(Role.INPUT, "x", Type("f32", ("batch",)))
-    graph.results[ResultKind.VALUE.named("y")] = apply("as_bf16", leaf)
-    actual = compiled(graph, {"x": x}, len(x))["y"]
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_kernel_rounds_to_the_same_bits(target: str) -> None:
+    """A loop of vectors, for every instruction set that this machine can run."""
+    line = "store_f32_1(p1, i0, as_bf16_f32(load_f32_0(p0, i0)))"
+    text = f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {line}\n"
+    kernel = Kernel(KernelSource("loop", text, 3), machine_for(target))
+    assert "\nvector.body" in kernel.text
+    x, actual = numbers(), np.empty_like(numbers())
+    kernel.call(x.ctypes.data, actual.ctypes.data, x.size)
     np.testing.assert_array_equal(actual.view(np.uint32), as_bf16(x).view(np.uint32))
 
 
