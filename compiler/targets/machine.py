@@ -62,6 +62,11 @@ class Machine:
         return PACKED * self.panel(dtype) + BLOCK * PACKED + 16 * LINE
 
     @property
+    def has_bf16(self) -> bool:
+        """Whether it has AVX512_BF16: an instruction for two products of bf16 numbers in each lane."""
+        return "+avx512bf16" in self.features.split(",")
+
+    @property
     def tile_rows(self) -> int:
         """The rows of the register tile. The two vectors of sums of each row must fit into registers beside the
         operands; with 32 registers, 12 rows were measured to be best."""
