@@ -34,7 +34,7 @@ _ID_AT_END = re.compile(r"[a-z](Id|ID)$")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A guess for a column: `kind` is number, class, category, date, text, array, id, unique (a text that only
+    """A guess for a column: `kind` is number, class, category, date, text, array, picture, id, unique (a text that only
     names its row) or useless.
 
     - `missing` is the number of missing cells, and `marks` are the cells that stand for a missing value.

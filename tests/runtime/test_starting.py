@@ -562,3 +562,16 @@ def test_a_text_or_two_among_numbers_is_a_mark(tmp_path: Path) -> None:
     start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
     assert 'missing = ["ERR"]' in start.text
     assert '# "ERR" in `missing` is a guess' in start.text
+
+
+def test_a_table_may_name_pictures(tmp_path: Path) -> None:
+    """The pictures are read, beside the other columns; their column has any name, and is no text."""
+    (tmp_path / "shop").mkdir()
+    for i in range(24):
+        Image.fromarray(np.full((40, 20, 3), 100 * (i % 2), np.uint8)).save(tmp_path / "shop" / f"{i}.png")
+    rows = "".join(f"{i % 7},5;shop/{i}.png;{('dark', 'grey')[i % 2]}\n" for i in range(24))
+    (tmp_path / "t.csv").write_text(f"price;image;kind\n{rows}", encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=True)
+    assert 'images("t.csv", delimiter = ";", decimal = ",", channels = 3, path = "image")' in start.text
+    assert "input image: float[40, 20, 3]" in start.text
+    assert "concat(numbers, maps)" in start.text
