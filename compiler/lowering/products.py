@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, View
+from netc.compiler.operations.elementwise import as_bf16, copied
 from netc.compiler.operations.linear import Subscripts, index_sizes
+from netc.compiler.operations.shape import Pad
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
@@ -112,9 +114,13 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     nest = _nest(indices, strides, lead)
     if nest is None or (views.start is not None and nest.columns.start.factor != 1):
         return None
-    product = _product(value, views, nest, [operand.get(lead, 0) for operand in strides], machine, in_shards)
+    of_pairs = machine.has_pairs and _has_many_rows(nest) and all(map(is_rounded, einsum.operands))
+    leads = [operand.get(lead, 0) for operand in strides]
+    is_copied = of_pairs or nest.columns.b.factor != 1 or _pays_to_copy(nest, machine.panel(value.type.dtype))
+    pack_elements = machine.pack_elements(value.type.dtype) if is_copied else 0
+    product = _product(value, views, nest, leads, pack_elements, in_shards)
     return Task(
-        Contraction(value.type.dtype),
+        Contraction(value.type.dtype, of_pairs),
         product.pointers,
         product.numbers,
         frozenset({product.c.buffer, product.pack.buffer}),
@@ -144,20 +150,22 @@ def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str) -> _Nest | 
 
 
 def _product(
-    value: Value, views: Views, nest: _Nest, leads: Sequence[int], machine: Machine, in_shards: bool
+    value: Value, views: Views, nest: _Nest, leads: Sequence[int], pack_elements: int, in_shards: bool
 ) -> Product[Pointer, Count]:
-    """Returns the arguments of the tile. `leads` are the strides of a, b, c and start along the axis of the task."""
+    """Returns the arguments of the tile. `leads` are the strides of a, b, c and start along the axis of the task.
+
+    The tile copies operands if it gets memory for that: `pack_elements`.
+    """
     target, dtype = views.output(), value.type.dtype
     assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
     result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
-    is_copied = nest.columns.b.factor != 1 or _pays_to_copy(nest, machine.panel(dtype))
     return Product(
         a=_pointer(views.a, leads[0]),
         b=_pointer(views.b, leads[1]),
         c=result,
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
-        pack=Pointer(Buffer(Type(dtype, (machine.pack_elements(dtype),)), "scratch")) if is_copied else result,
+        pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
@@ -178,11 +186,26 @@ def _pays_to_copy(nest: _Nest, panel: int) -> bool:
 
     The kernel decides, which knows how many rows there are.
     """
-    rows, columns = nest.rows.count, nest.columns.count
-    has_many_rows = rows.per != "one" or rows.factor >= MANY_ROWS
+    columns = nest.columns.count
     has_many_columns = columns.per != "one" or columns.factor > MANY_PANELS * panel
     is_far = nest.depth.b.factor > 2 * panel
-    return nest.runs.count == Count(1) and has_many_rows and (is_far or has_many_columns)
+    return nest.runs.count == Count(1) and _has_many_rows(nest) and (is_far or has_many_columns)
+
+
+def _has_many_rows(nest: _Nest) -> bool:
+    """Whether a may have so many rows that it pays to copy b for them."""
+    return nest.rows.count.per != "one" or nest.rows.count.factor >= MANY_ROWS
+
+
+def is_rounded(value: Value) -> bool:
+    """Whether all elements of a value are numbers of bf16: rounded ones that were only moved, or padded with zeros."""
+    while value.definition is not as_bf16:
+        is_zero = isinstance(value.attributes, Pad) and value.attributes.fill == 0
+        lower = value.definition.lower if value.definition is not None else None
+        if not (is_zero or isinstance(lower, View) or value.definition is copied):
+            return False
+        value = value.operands[0]
+    return True
 
 
 def _pointer(view: StridedView, lead: int) -> Pointer:

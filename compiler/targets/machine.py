@@ -42,6 +42,7 @@ class Machine:
     first_cache: int = 32 << 10  # bytes, of one core
     second_cache: int = 512 << 10
     cores: int = 1
+    has_pairs: bool = False  # products of operands that are rounded to bf16 multiply two of their numbers at once
     many_bytes: int = 1 << 18
     few_pieces: int = 8
     shard_ratio: int = 4
@@ -109,6 +110,7 @@ def _host() -> Machine:
         32 if wide == 64 else 16,
         _cache_size(1, 32 << 10),
         _cache_size(2, 512 << 10),
+        has_pairs=bool(features.get("avx512bf16")),
     )
 
 

@@ -1,7 +1,7 @@
 """Copies of a product's operands as pairs of bf16 numbers (pairs.py), two neighbours along the depth in each.
 
-An operand x has `count` lines (rows of a, columns of b) of `depth` numbers each. Beyond its end a pair is filled with 0.
-Strides are in elements, and pairs are counted as elements of f32.
+An operand x has `count` lines (rows of a, columns of b) of `depth` numbers each. The last pair of an odd depth has 0
+as its second number. Strides are in elements, and pairs are counted as elements of f32.
 """
 
 from typing import Any
