@@ -299,6 +299,24 @@ model {
     assert "row 2, column `x`: a sample has more steps than time <= 4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "price,weight,age\n3,7,1\n",
+        "age,weight,price,other\n1,7,3,x\n",
+        "Stock of May\n\nprice,weight,age\n3,7,1\n",
+        "Stock, of; May\nprice;weight;age\n3;7;1\n",
+        "price weight  age\n3  7  1\n",
+    ],
+)
+def test_new_data_may_have_another_title_and_delimiter(text: str, run: Path, tmp_path: Path) -> None:
+    """The line that names the columns of training is the header, whatever is above it."""
+    for name, content in (("a.csv", "price,weight,age\n3,7,1\n"), ("b.csv", text)):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    expected, actual = (netc.open(run).predict(tmp_path / name)["p"] for name in ("a.csv", "b.csv"))
+    np.testing.assert_array_equal(actual, expected)
+
+
 @pytest.mark.parametrize("step", ["standardize", "minmax", "log -> standardize"])
 def test_raw_arrays_in_the_place_of_prepared_ones_are_noticed(step: str, tmp_path: Path) -> None:
     """The shapes are the same, and so the answers would be wrong without a word."""
