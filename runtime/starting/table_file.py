@@ -4,7 +4,7 @@ Takes guesses about the columns. Does not know whether the file trains; starting
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netc.dsl.quoting import net_comment, net_name, net_string
@@ -27,7 +27,6 @@ _TAKEN = (  # names that the file uses itself
         "estimate",
         "probability",
         "hidden",
-        "maps",
         "training",
         "batch",
         "true",
@@ -65,7 +64,7 @@ class Columns:
 class Field:
     """A field of the data block: its columns, its lines, its type in the model, and whether a sample has axes.
 
-    `layers` lead from a picture to numbers.
+    `layers` lead from a picture or a sequence to some numbers, which the model calls `summary`.
     """
 
     name: str
@@ -74,6 +73,7 @@ class Field:
     type: str
     has_axes: bool = False
     layers: str = ""
+    summary: str = ""
 
 
 def source_of(reader: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
@@ -125,7 +125,8 @@ def fields_of(columns: Columns) -> list[Field]:
         if guess.kind == "number" and not guess.steps:
             continue
         word = _word(guess.name, names)
-        inputs.append(_input(guess, word, columns.places.get(word)))
+        entry = _input(guess, word, columns.places.get(word))
+        inputs.append(replace(entry, summary=_word(f"{guess.name} summary", names)) if entry.layers else entry)
         if guess.cycles:
             inputs.append(_cycles(guess, _word(f"{guess.name} cycle", names)))
     return [*inputs, _target(columns.goal, goal, columns.places.get(goal))]
@@ -223,6 +224,12 @@ def _input(guess: Guess, word: str, places: int | None) -> Field:
     if guess.kind == "picture":
         lines = (f"# the pictures that the column {quoted} names", f'{word} = field("image") -> scale(1 / 255)')
         return Field(word, columns, lines, f"float[{shape}]", layers=f"{maps_of(guess.shape)} -> global_avgpool")
+    if guess.kind == "sequence":
+        lines = ("# sequences of any length", f"{word} = field({quoted}) -> standardize")
+        layers = f"{'' if shape else 'unsqueeze -> '}gru(32) -> last"
+        return Field(
+            word, columns, lines, f"float[{', '.join([f'{word}_time', *([shape] if shape else [])])}]", layers=layers
+        )
     step = " -> scale(1 / 255)" if guess.is_bytes else ""
     return Field(
         word, columns, (f"{word} = field({quoted}){step}  # an array a row",), f"float[{shape}]", len(guess.shape) > 1
@@ -267,9 +274,8 @@ def _model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     yield "model {"
     yield from (f"  input {entry.name}: {entry.type}" for entry in inputs)
     yield f"  target {target.name}: {target.type}"
-    pictures = [entry for entry in inputs if entry.layers]  # one at most
-    yield from (f"\n  maps = {entry.name} -> {entry.layers}" for entry in pictures)
-    names = ["maps" if entry.layers else entry.name for entry in inputs]
+    yield from (f"\n  {entry.summary} = {entry.name} -> {entry.layers}" for entry in inputs if entry.layers)
+    names = [entry.summary or entry.name for entry in inputs]
     flat = [f"({name} -> flatten)" if entry.has_axes else name for name, entry in zip(names, inputs, strict=True)]
     start = flat[0].strip("()") if len(flat) == 1 else f"concat({', '.join(flat)})"
     # dropout changes the scale of what the last layer sees, which costs a predicted number its accuracy
