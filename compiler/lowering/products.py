@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value, View
 from netc.compiler.operations.elementwise import as_bf16, copied
 from netc.compiler.operations.linear import Subscripts, index_sizes
@@ -18,7 +18,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, Machine
+from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, Machine
 
 _FEW_COLUMNS = 2
 
@@ -116,17 +116,17 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
         return None
     of_pairs = machine.has_pairs and _has_many_rows(nest) and all(map(is_rounded, einsum.operands))
     leads = [operand.get(lead, 0) for operand in strides]
-    is_copied = of_pairs or nest.columns.b.factor != 1 or _pays_to_copy(nest, machine.panel(value.type.dtype))
-    pack_elements = machine.pack_elements(value.type.dtype) if is_copied else 0
+    dtype = value.type.dtype
+    pack_elements = machine.pack_elements(dtype, 2) if of_pairs else _copied_elements(nest, machine, dtype)
     product = _product(value, views, nest, leads, pack_elements, in_shards)
     return Task(
-        Contraction(value.type.dtype, of_pairs),
+        Contraction(dtype, of_pairs),
         product.pointers,
         product.numbers,
         frozenset({product.c.buffer, product.pack.buffer}),
         SHARDS if in_shards else sizes[lead],
         tuple(dict.fromkeys((einsum, value))),
-        _grain(indices, lead, nest, machine.tile_rows, machine.panel(value.type.dtype)),
+        _grain(indices, lead, nest, machine.tile_rows, machine.panel(dtype)),
     )
 
 
@@ -180,16 +180,22 @@ def _product(
     )
 
 
-def _pays_to_copy(nest: _Nest, panel: int) -> bool:
-    """Whether a has so many rows that it can pay to copy operands: b if its rows are far apart, a if b has many
-    columns.
+def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
+    """The elements of memory for copies of operands (see tiles.py); 0 if it cannot pay to copy them.
 
-    The kernel decides, which knows how many rows there are.
+    The kernel decides what it copies, because it knows how many rows there are.
     """
-    columns = nest.columns.count
-    has_many_columns = columns.per != "one" or columns.factor > MANY_PANELS * panel
-    is_far = nest.depth.b.factor > 2 * panel
-    return nest.runs.count == Count(1) and _has_many_rows(nest) and (is_far or has_many_columns)
+    columns, panel = nest.columns.count, machine.panel(dtype)
+    has_many_rows = nest.runs.count == Count(1) and _has_many_rows(nest)
+    has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
+    copies_rows = has_many_rows and nest.rows.a.factor == 1 and has_many_panels
+    depth = nest.depth
+    is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
+    copies_panels = nest.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)
+    if not copies_rows and not copies_panels:
+        return 0
+    panels = -(-columns.factor // panel) if columns.per == "one" else PANELS
+    return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
 
 
 def _has_many_rows(nest: _Nest) -> bool:

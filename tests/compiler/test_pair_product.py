@@ -34,7 +34,7 @@ def test_products_of_pairs_are_exact(target: str) -> None:
     for number, case in enumerate(border_cases("f32", machine)):
         if number % 3 == 0 or case.loops["depth"].count > 3:
             check_product(kernel, "f32", machine, case, rng)
-    for depth in (1, 2, 31, 33, PACKED - 1, PACKED + 1, 2 * PACKED + 3):  # an odd number, and around a strip
+    for depth in (1, 2, 31, 33, 2 * PACKED - 1, 2 * PACKED + 1, 4 * PACKED + 3):  # an odd number, and around a strip
         for form in ({}, {"b_is_transposed": True}, {"runs": 3}):
             check_product(kernel, "f32", machine, plain_case(BLOCK + 3, 33, depth, **form), rng)
     for _ in range(_ANY):

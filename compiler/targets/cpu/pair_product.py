@@ -17,9 +17,10 @@ from netc.compiler.targets.cpu import pair_packing, tile
 from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile import heights, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import BLOCK, LINE, PACKED, VECTORS, Machine
+from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, VECTORS, Machine
 
-_ROOM = -(-BLOCK // LINE) * LINE  # rows of a block, in whole vectors
+_DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
+_ROWS = BLOCK // 48 * 48  # of a block: in whole tiles, and in whole vectors
 
 # The variables beside the arguments and those that a tile reads.
 _VARIABLES = (
@@ -73,8 +74,8 @@ class _Kernel:
         # with no products, as in a shard of no samples, c is written all the same
         is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)
         turns, runs, depth = is_empty.choose(1, turns), is_empty.choose(1, runs), is_empty.choose(0, depth)
-        most = at_least(at_most(depth, PACKED), 1)
-        together = (depth > PACKED).choose(1, at_least(run.number(PACKED // 2) // ((most + 1) // 2), 1))
+        most = at_least(at_most(depth, _DEPTH), 1)
+        together = (depth > _DEPTH).choose(1, at_least(run.number(PACKED) // ((most + 1) // 2), 1))
         with (
             run.loop(0, words["outer_count"]) as p,
             run.loop(0, words["middle_count"]) as q,
@@ -99,12 +100,12 @@ class _Kernel:
         words, run, size = self.words, self.run, self.size
         words["numbers"], words["pairs"], words["runs"] = depth, (depth + 1) // 2, 1
         words["depth"] = words["pairs"] * runs
-        words["packed_a"] = words["pack"] + PACKED * self.width * size
-        words["panel"], words["panel_row"] = words["pack"], self.width
+        words["packed_a"] = words["pack"]
+        words["panel"], words["panel_row"] = words["pack"] + (BLOCK * PACKED + ROOM) * size, self.width
         is_across = words["rows_a"].equals(1) & ~words["depth_a"].equals(1)
-        with run.loop(0, words["rows_count"], BLOCK) as top:
-            words["rows"] = at_most(words["rows_count"] - top.index, BLOCK)
-            words["a_row"], words["a_step"] = is_across.choose(1, words["depth"]), is_across.choose(_ROOM, 1)
+        with run.loop(0, words["rows_count"], _ROWS) as top:
+            words["rows"] = at_most(words["rows_count"] - top.index, _ROWS)
+            words["a_row"], words["a_step"] = is_across.choose(1, words["depth"]), is_across.choose(_ROWS, 1)
             with run.loop(0, runs) as r:
                 self.write_rows(
                     words["strip_a"] + (top.index * words["rows_a"] + r.index * words["runs_a"]) * size, r.index
