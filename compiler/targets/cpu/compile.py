@@ -149,16 +149,17 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "product":
-        return _product_module(source.text, symbol, machine), machine.lanes(source.text)
+        dtype = "f32" if source.text == "bf16" else source.text
+        return _product_module(source.text, symbol, machine), machine.lanes(dtype)
     return _loop_module(source, symbol, machine)
 
 
 def _product_module(dtype: str, symbol: str, machine: Machine) -> Any:
     """Returns the product kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import tiles
+    from netc.compiler.targets.cpu import pair_product, tiles
 
     target = target_machine(machine)
-    module = tiles.product(symbol, dtype, machine)
+    module = pair_product.pair_product(symbol, machine) if dtype == "bf16" else tiles.product(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()

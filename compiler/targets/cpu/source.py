@@ -36,7 +36,7 @@ def kernel(p0, p1, p2, n0):
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or "product" for the generic product of a dtype (then `text` is the dtype).
+    `form` is "loop", or "product" for a generic product (then `text` is its dtype, or "bf16" for one of pairs).
     """
 
     form: Literal["loop", "product"]
@@ -48,8 +48,8 @@ class KernelSource:
 def source_of(kernel: Kernel) -> KernelSource:
     """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
     match kernel:
-        case Contraction(dtype):
-            return KernelSource("product", dtype, len(WORDS))
+        case Contraction(dtype, of_pairs):
+            return KernelSource("product", "bf16" if of_pairs else dtype, len(WORDS))
         case Nest(extents=extents, buffers=buffers):
             return KernelSource("loop", write(kernel), len(buffers) + extents.count(None))
         case CustomKernel(arrays=arrays, is_batched=is_batched):
