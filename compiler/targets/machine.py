@@ -52,6 +52,10 @@ class Machine:
         """The columns of the register tile: two vectors."""
         return VECTORS * self.lanes(dtype)
 
+    def attention_block(self, dtype: str) -> int:
+        """The queries, and the keys, of a block of attention: whole tiles and panels of every CPU so far."""
+        return 384 // DTYPES[dtype].bytes
+
     @property
     def tile_rows(self) -> int:
         """The rows of the register tile. The two vectors of sums of each row must fit into registers beside the

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import llvmlite.binding as llvm
 
+from netc.compiler.program.attention import words
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.linked import LIBM
 from netc.compiler.targets.cpu.source import KernelSource
@@ -72,7 +73,7 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
     This process and its helper processes take kernels from one queue, the longest first. If a helper fails, its kernel
     returns to the queue.
     """
-    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form != "product", -len(kernel.text))))
+    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form == "loop", -len(kernel.text))))
     done: deque[tuple[KernelSource, Compiled]] = deque()
     count = min(cores() - 1, len(kernels) // _WORTH_A_PROCESS) if sys.executable else 0
     helpers = [threading.Thread(target=_feed, args=(waiting, done, machine)) for _ in range(count)]
@@ -148,7 +149,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     """Returns a kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
     from numba import types
 
-    from netc.compiler.targets.cpu import tiles
+    from netc.compiler.targets.cpu import attention, attention_gradient, tiles
     from netc.compiler.targets.cpu.jit import jit_for
     from netc.compiler.targets.cpu.math import calls
 
@@ -156,6 +157,11 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "product":
         function, signature = tiles.product(source.text, machine), types.void(tiles.ARGUMENT)
+    elif source.form in ("attention", "attention gradient"):
+        is_gradient = source.form == "attention gradient"
+        make = attention_gradient.attention_gradient if is_gradient else attention.attention
+        argument = types.NamedUniTuple(types.int64, source.arguments, words(is_gradient))
+        function, signature = make(source.text, machine), types.void(argument)
     else:
         function, signature = _loop_function(source.text, machine), types.void(*[types.int64] * source.arguments)
     function.__name__ = function.__qualname__ = symbol
