@@ -5,7 +5,6 @@ values, whichever of these values is lowered first. Samples are shared out; if t
 the heads are.
 """
 
-import struct
 from collections.abc import Mapping, Sequence
 
 from netc.compiler.ir.forms import Form
@@ -83,7 +82,7 @@ def _add(
         "key_count": Count(int(k.dims[1])),
         "width": Count(int(q.dims[3])),
         "value_width": Count(int(v.dims[3])),
-        "scale": Count(*struct.unpack("<q", struct.pack("<d", value.keywords["scale"]))),
+        "scale": Count(attention.bits_of(value.keywords["scale"])),
         "is_causal": Count(int(value.keywords["causal"])),
         "lengths": Count(len(lengths)),
     }

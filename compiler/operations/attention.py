@@ -117,6 +117,10 @@ def _gradients(
     return (*parts, *(None for _ in lengths))
 
 
+def _no_second_gradient(*_: Value, **__: Any) -> Any:
+    raise AssertionError("derivatives that a model uses are written out before attention becomes one operation")
+
+
 attend = register(
     Operation(
         "attend",
@@ -127,16 +131,6 @@ attend = register(
         lower=SpecialForm(Form.ATTENTION),
         gradient=_gradients,
         is_callable=False,
-        examples=(
-            (
-                ("f64[batch, 5, 2, 3]", "f64[batch, 7, 2, 3]", "f64[batch, 7, 2, 4]"),
-                {"scale": 0.5, "causal": False},
-            ),
-            (
-                ("f64[batch, 6, 1, 20]", "f64[batch, 6, 1, 20]", "f64[batch, 6, 1, 20]"),
-                {"scale": 0.25, "causal": True},
-            ),
-        ),
     )
 )
 attend_sums = register(
@@ -158,6 +152,7 @@ attend_gradient = register(
         type=lambda g, q, k, v, *_, scale, causal, of: {"queries": q, "keys": k, "values": v}[of],
         reference=_gradient_of,
         lower=SpecialForm(Form.ATTENTION_GRADIENT),
+        gradient=_no_second_gradient,
         is_callable=False,
     )
 )

@@ -10,8 +10,8 @@ and `attention gradient` the gradients of the queries, the keys and the values. 
 With lengths, a sample has keys (and queries) up to its own length alone. Knows no buffers and no machine.
 """
 
-from collections import namedtuple
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,6 +20,18 @@ _GRADIENT = (*_RESULT, "gradient", "of_queries", "of_keys", "of_values")
 AXES = ("sample", "row", "head", "column")
 LENGTHS = ("key_lengths", "query_lengths")  # a kernel takes none of them, the first, or both
 _COUNTS = ("samples", "heads", "query_count", "key_count", "width", "value_width", "scale", "is_causal", "lengths")
+
+
+def bits_of(number: float) -> int:
+    """Returns the bits of a number as an f64, for kernels, which take integers alone."""
+    bits: int = struct.unpack("<q", struct.pack("<d", number))[0]
+    return bits
+
+
+def number_of(bits: int) -> float:
+    """Returns the number that has some bits as an f64."""
+    number: float = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return number
 
 
 def tensors(is_gradient: bool) -> tuple[str, ...]:
@@ -46,18 +58,11 @@ def written(is_gradient: bool) -> tuple[str, ...]:
 def numbers(is_gradient: bool) -> tuple[str, ...]:
     """Returns the names of a kernel's numbers, in order: counts, then the strides of each pointer in elements.
 
-    `scale` is the bits of an f64, because kernels take integers alone. `lengths` is how many of LENGTHS are used.
+    `scale` is given by its bits. `lengths` is how many of LENGTHS are used.
     """
     strides = [f"{tensor}_{axis}" for tensor in tensors(is_gradient) for axis in AXES]
     strides += [f"sums_{axis}" for axis in ("sample", "head", "row")]
     return (*_COUNTS, *strides, *(f"{name}_sample" for name in LENGTHS))
-
-
-@cache
-def words(is_gradient: bool) -> Callable[..., Any]:
-    """Returns the class of a kernel's arguments: a named tuple of its pointers and numbers."""
-    name = "AttentionGradientWords" if is_gradient else "AttentionWords"
-    return namedtuple(name, [*pointers(is_gradient), *numbers(is_gradient)])
 
 
 def axes_of(pointer: str) -> Sequence[tuple[str, str]]:
@@ -96,25 +101,21 @@ class Room(NamedTuple):
     end: Any
 
 
-def room(block: int, lanes: int, keys: int, width: int, value_width: int, is_gradient: int) -> Room:
-    """Returns the parts of a kernel's memory for heads of some columns. Numba compiles this function too."""
-    w = (width + lanes - 1) // lanes * lanes
-    v = (value_width + lanes - 1) // lanes * lanes
-    all_keys = (keys + block - 1) // block * block
-    queries_across = block * w
-    scores = queries_across + block * w
+def room(block: int, lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> Room:
+    """Returns the parts of a kernel's memory for heads of some columns, all numbers or terms of a kernel."""
+    w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
+    queries_across = w * block
+    scores = queries_across + w * block
     result = scores + block * block
-    rows = result + block * max(w, v)
+    rows = result + (w + v) * block
     k = rows + 3 * block
-    values = k + all_keys * w
-    gradients = values + all_keys * v
-    gradients_across = gradients + is_gradient * block * v
-    results_across = gradients_across + is_gradient * block * v
-    slopes = results_across + is_gradient * block * v
-    of_keys = slopes + is_gradient * block * block
-    of_values = of_keys + is_gradient * all_keys * w
-    end = of_values + is_gradient * all_keys * v
-    return Room(
-        w, v, 0, queries_across, scores, result, rows, k, values,
-        gradients, gradients_across, results_across, slopes, of_keys, of_values, end,
-    )  # fmt: skip
+    values = k + keys * w
+    gradients = values + keys * v
+    gradients_across = gradients + v * (block * is_gradient)
+    results_across = gradients_across + v * (block * is_gradient)
+    slopes = results_across + v * (block * is_gradient)
+    of_keys = slopes + block * block * is_gradient
+    of_values = of_keys + keys * w * is_gradient
+    end = of_values + keys * v * is_gradient
+    parts = (scores, result, rows, k, values, gradients, gradients_across, results_across, slopes)
+    return Room(w, v, w * 0, queries_across, *parts, of_keys, of_values, end)

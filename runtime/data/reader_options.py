@@ -19,6 +19,7 @@ _BOOLEANS = {"true": True, "false": False}
 _ENCODING = re.compile(
     r"(ascii|utf|latin|iso|cp[0-9]|windows|mac|koi|gb|hz|big5|shift|euc|johab|tis|ptcp|kz)[a-z0-9_-]*", re.IGNORECASE
 )
+_MOST_SKIPPED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,14 @@ def _header(node: syntax.Expression, constants: Constants) -> bool | tuple[str, 
         fact = "`header` is true, false, or the names of the columns, each once"
         fault("E0303", fact, node.span, hint=_HEADER)
     return names
+
+
+def _skip(node: syntax.Expression, constants: Constants) -> int:
+    number = _value(node, constants)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_SKIPPED:
+        fact = f"`skip` is the number of lines above the names of the columns, at most {_MOST_SKIPPED:,}"
+        fault("E0303", fact, node.span, hint="skip = 3")
+    return number
 
 
 def _encoding(node: syntax.Expression, constants: Constants) -> str:
@@ -142,6 +151,7 @@ _CSV: Mapping[str, Option] = {
     "thousands": _character("thousands", 'thousands = "."', "., '_\u00a0\u2009\u202f", may_be_empty=True),
     "encoding": Option(_encoding, 'encoding = "cp1252"'),
     "header": Option(_header, _HEADER),
+    "skip": Option(_skip, "skip = 3"),
     "missing": MISSING,
     "quote": _character("quote", 'quote = "\'"', may_be_empty=True),
     "comment": _character("comment", 'comment = "#"'),

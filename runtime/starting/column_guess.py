@@ -24,6 +24,8 @@ _MOST_CLASSES, _MOST_CATEGORIES = 1000, 100
 _MOST_NUMBER_CLASSES = 20
 _RARE = 5  # rows: a category with fewer has no place of its own, and a target with fewer a label is no class
 _MOSTLY = 0.95  # a column with a larger share of missing cells is left out
+_ODD_TEXTS, _ODD_SHARE = 2, 0.02  # the most texts, and share of all cells, that are marks among numbers
+_MANY_NUMBERS = 20  # different ones: with fewer, a text among them may be a category, such as `4 and more`
 _WORDS = 3  # words on average make a text
 _SKEW = 1.0  # the skewness from which a positive target is learned as its logarithm
 _ID = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|nr|no|number|index|idx)$|^unnamed", re.IGNORECASE)
@@ -79,10 +81,17 @@ def guess_column(name: str, cells: Array, is_target: bool) -> Guess:
 
 
 def _marks(counts: Counter[str]) -> list[str]:
-    """The cells that stand for a missing value: where all other cells are numbers or dates."""
+    """The cells that stand for a missing value: where all other cells are numbers or dates.
+
+    These are the usual marks, and a text or two that is hardly ever among numbers: `ERR`, or `Total` in the last row.
+    """
     marks = [text for text in counts if is_mark(text.strip())]
-    others = [text.strip() for text in counts if not is_mark(text.strip())]
-    if not marks or not others or not _form_of(others):
+    others = [text for text in counts if not is_mark(text.strip())]
+    odd = [text for text in others if not are_numbers([text.strip()])]
+    is_rare = sum(counts[text] for text in odd) <= _ODD_SHARE * sum(counts.values())
+    if 0 < len(odd) <= _ODD_TEXTS and is_rare and len(others) - len(odd) >= _MANY_NUMBERS:
+        marks, others = [*marks, *odd], [text for text in others if text not in odd]
+    if not marks or not others or not _form_of([text.strip() for text in others]):
         return []
     return marks
 

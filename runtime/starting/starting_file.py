@@ -19,6 +19,7 @@ from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.table import Table
+from netc.runtime.starting.cell_forms import is_mark
 from netc.runtime.starting.column_guess import Guess, guess_column, numbers_of
 from netc.runtime.starting.kind_of_data import source_named
 from netc.runtime.starting.other_files import images_file, prose_file
@@ -153,6 +154,9 @@ def _columns(request: Request, tables: Tables) -> Columns:
     marks = sorted({mark.strip() for guess in guesses for mark in guess.marks})
     if marks and "missing" in OPTIONS.get(reader, {}):
         options["missing"] = (*options.get("missing", ()), *marks)
+        odd = ", ".join(net_string(mark) for mark in marks if not is_mark(mark))
+        if odd:
+            doubts = (*doubts, f"{odd} in `missing` is a guess: the other cells of that column are numbers or dates")
         table = table_with(request.data, options, tables)
         guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
     goal = next(guess for guess in guesses if guess.name == target)

@@ -1,8 +1,6 @@
 """The attention kernels alone, against NumPy in f64: widths, lengths and strides of every kind, for each instruction
 set."""
 
-import struct
-
 import numpy as np
 import pytest
 from native import FLOATS, TARGETS, Kernel, check_instructions
@@ -60,8 +58,11 @@ class Attention:
         q, k, v = (self.arrays[name] for name in ("queries", "keys", "values"))
         numbers = {"samples": q.shape[0], "heads": q.shape[2], "query_count": q.shape[1], "key_count": k.shape[1]}
         numbers |= {"width": q.shape[3], "value_width": v.shape[3], "is_causal": int(self.is_causal)}
-        (numbers["scale"],) = struct.unpack("<q", struct.pack("<d", self.scale))
-        numbers |= {"lengths": self.lengths, **{f"{name}_sample": 1 for name in attention.LENGTHS}}
+        numbers |= {
+            "scale": attention.bits_of(self.scale),
+            "lengths": self.lengths,
+            **{f"{name}_sample": 1 for name in attention.LENGTHS},
+        }
         sizes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
         end = attention.room(*sizes, k.shape[1], q.shape[3], v.shape[3], is_gradient).end
         scratch = self.unwritten((end + 64,))

@@ -9,168 +9,195 @@ Beyond a sample's own queries, results repeat those of the last one. Without key
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
+from llvmlite import ir
 
 from netc.compiler.program import attention as program
-from netc.compiler.targets.cpu import attention_vectors as vectors
-from netc.compiler.targets.cpu.attention_blocks import (
-    EVERYTHING,
-    OPTIONS,
-    ArrayWords,
-    BlockWords,
-    multiply,
-    pack,
-    turn,
-    unpack,
-)
-from netc.compiler.targets.cpu.jit import jit_for
-from netc.compiler.targets.cpu.math.words import words_for
-from netc.compiler.targets.cpu.memory import load, store
+from netc.compiler.targets.cpu import attention_blocks as blocks
+from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.attention_blocks import EVERYTHING
+from netc.compiler.targets.cpu.function import Function, Number, Word, at_most
+from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import Machine
 
-
-def attention(dtype: str, machine: Machine) -> Any:
-    """Returns the kernel of an element type: a Python function of its words, ready for Numba."""
-    size, lanes, block = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.attention_block(dtype)
-    jit, kind = jit_for(machine), np.float32 if dtype == "f32" else np.float64
-    room, own_counts = jit(program.room, **OPTIONS), jit(counts(), **OPTIONS)
-    copy_in, copy_out, number = pack(dtype, machine), unpack(dtype, machine), vectors.as_number(dtype)
-    attend = jit(_attend_block(dtype, machine), **OPTIONS)
-    repeat_last = jit(_repeat_last(dtype), **OPTIONS)
-    unit = kind(1)
-
-    def run(n):
-        at, factor = room(block, lanes, n.key_count, n.width, n.value_width, 0), number(n.scale)
-        for m in range(n.samples * n.heads):
-            sample, head = m // n.heads, m % n.heads
-            queries, keys = own_counts(n, sample)
-            rows = (keys + lanes - 1) // lanes * lanes
-            array = n.keys + (sample * n.keys_sample + head * n.keys_head) * size
-            words = ArrayWords(array, n.keys_row, n.keys_column, keys, n.width)
-            copy_in(words, n.scratch + at.keys * size, at.width, rows, unit)
-            array = n.values + (sample * n.values_sample + head * n.values_head) * size
-            words = ArrayWords(array, n.values_row, n.values_column, keys, n.value_width)
-            copy_in(words, n.scratch + at.values * size, at.value_width, keys, unit)
-            array = n.queries + (sample * n.queries_sample + head * n.queries_head) * size
-            result = n.result + (sample * n.result_sample + head * n.result_head) * size
-            sums = n.sums + (sample * n.sums_sample + head * n.sums_head) * size
-            for first in range(0, queries, block):
-                count = min(block, queries - first)
-                words = ArrayWords(
-                    array + first * n.queries_row * size, n.queries_row, n.queries_column, count, n.width
-                )
-                rows = (count + lanes - 1) // lanes * lanes
-                copy_in(words, n.scratch + at.queries * size, at.width, rows, factor)
-                attend(n, at, first, count, keys, sums + first * n.sums_row * size)
-                target = result + first * n.result_row * size
-                words = ArrayWords(target, n.result_row, n.result_column, count, n.value_width)
-                copy_out(n.scratch + at.result * size, at.value_width, words, unit)
-            words = ArrayWords(result, n.result_row, n.result_column, n.query_count, n.value_width)
-            repeat_last(words, queries)
-            repeat_last(ArrayWords(sums, n.sums_row, 1, n.query_count, 1), queries)
-
-    return run
+UNIT = program.bits_of(1.0)
+# The variables of the kernels: the sample and head, how many queries and keys the sample has, the first of a block of
+# queries, their number, the same in whole vectors, and the number behind the last key that they see; the first of a
+# block of keys and their number; the diagonal of the two blocks.
+_VARIABLES = ("sample", "head", "own_queries", "own_keys", "first", "count", "lanes", "end", "key", "some", "diagonal")
 
 
-def counts() -> Any:
-    """Returns the function own_counts(words, sample): how many queries and keys a sample has."""
-    length = load("i32", 3)
-
-    def own_counts(n, sample):
-        queries, keys = n.query_count, n.key_count
-        if n.lengths > 0:
-            keys = min(keys, int(length(n.key_lengths, sample * n.key_lengths_sample)))
-        if n.lengths > 1:
-            queries = min(queries, int(length(n.query_lengths, sample * n.query_lengths_sample)))
-        return queries, keys
-
-    return own_counts
+def attention(symbol: str, dtype: str, machine: Machine) -> Any:
+    """Returns an LLVM module with the kernel of an element type: the function `symbol` of program/attention.py."""
+    kernel = _Attention(ir.Module(symbol), symbol, Lanes(dtype, machine), is_gradient=False)
+    kernel.write()
+    return kernel.module
 
 
-def _repeat_last(dtype: str) -> Any:
-    """repeat_last(ArrayWords(...), count): fills the rows from `count` on with the one before, or with zeros."""
-    size, element, put = (4 if dtype == "f32" else 8), load(dtype, 0), store(dtype, 0)
+class AttentionWriter:
+    """Writes what both kernels have in common: arguments, memory, copies, and loops over samples, heads and blocks."""
 
-    def repeat_last(array, count):
-        for i in range(count, array.rows):
-            row = array.address + i * array.row * size
-            for j in range(array.columns):
-                last = element(array.address, (count - 1) * array.row + j * array.column) if count else 0
-                put(row, j * array.column, last)
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
+        self.module, self.lanes, self.size = module, lanes, lanes.size
+        self.block = lanes.machine.attention_block(lanes.dtype)
+        arguments = (*program.pointers(is_gradient), *program.numbers(is_gradient))
+        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *blocks.PRODUCT, *tile.FIELDS)))
+        self.product = blocks.product(module, lanes, self.names)
+        self.copied_in, self.copied_out = blocks.copy_in(module, lanes), blocks.copy_out(module, lanes)
+        self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
+        self.filled = blocks.fill(module, lanes)
+        self.run = Function(module, symbol, len(arguments), is_internal=False)
+        self.words, self.address = self.run.new_record(self.names)
+        for name, argument in zip(arguments, self.run.parameters, strict=True):
+            self.words[name] = argument
+        keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
+        self.room = program.room(self.block, lanes.count, keys, width, value_width, int(is_gradient))
 
-    return repeat_last
+    def place(self, part: str, offset: Number = 0) -> Word:
+        """The address of a part of the kernel's memory, some elements on."""
+        elements: Word = getattr(self.room, part) + offset
+        return self.words["scratch"] + elements * self.size
+
+    def place_of_rows(self, number: int, j: Number = 0) -> Word:
+        """The address of one of the three rows of numbers, from query j of the block on."""
+        return self.place("rows", self.run.number(number * self.block) + j)
+
+    def view(self, name: str, first: Number = 0) -> tuple[Word, Word, Word]:
+        """The address of an operand of this sample and head from a row on, and its strides along rows and columns."""
+        words = self.words
+        offset = words["sample"] * words[f"{name}_sample"] + words["head"] * words[f"{name}_head"]
+        row = words[f"{name}_row"]
+        column = self.run.number(1) if name == "sums" else words[f"{name}_column"]
+        return words[name] + (offset + row * first) * self.size, row, column
+
+    def columns_of(self, name: str) -> Word:
+        """How many columns an operand has."""
+        return self.words[{size for axis, size in program.axes_of(name) if axis == "column"}.pop()]
+
+    def width_of(self, name: str) -> Word:
+        """How far rows of a block of an operand are apart."""
+        is_wide = dict(program.axes_of(name))["column"] == "value_width"
+        width: Word = self.room.value_width if is_wide else self.room.width
+        return width
+
+    def take(self, name: str, part: str, first: Number, rows: Word, all_rows: Word, factor: Number = UNIT) -> None:
+        """Copies rows of an operand to a part of the memory, with rows of zeros behind them up to `all_rows`."""
+        more = (rows, self.columns_of(name), all_rows, factor)
+        self.copied_in(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+
+    def give(self, part: str, name: str, first: Number, rows: Word, factor: Number = UNIT) -> None:
+        """Copies a part of the memory to rows of a result."""
+        more = (rows, self.columns_of(name), factor)
+        self.copied_out(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+
+    def fill_rest(self, name: str, first: Word, repeats: bool) -> None:
+        """Fills the rows of a result from one on with the row before, or with zeros."""
+        axes = dict(program.axes_of(name))
+        rows, columns = self.words[axes["row"]], self.columns_of(name) if "column" in axes else self.run.number(1)
+        self.rest_filled(self.run, *self.view(name), first, rows, columns, int(repeats))
+
+    def turn(self, part: str, width: Word, to: str) -> None:
+        """Transposes a block of queries."""
+        self.turned(self.run, self.place(part), width, self.words["lanes"], self.place(to), self.block)
+
+    def multiply(self, adds: Number = 0, limits: str = "", **arguments: Number) -> None:
+        """Adds a product of blocks; `limits` is which of its limits the diagonal sets."""
+        words = self.words
+        for name in ("rows_to", "depth_to", "depth_from"):
+            words[name] = words["diagonal"] if name == limits else EVERYTHING
+        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "runs_b": 0, "reads_start": adds}
+        for name, number in {**fixed, **arguments}.items():
+            words[name] = number
+        self.product(self.run, self.address)
+
+    @contextmanager
+    def heads(self) -> Iterator[None]:
+        """Loops over samples and heads, and sets how many queries and keys there are."""
+        words, run = self.words, self.run
+        with run.loop(0, words["samples"]) as sample, run.loop(0, words["heads"]) as head:
+            words["sample"], words["head"] = sample.index, head.index
+            words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
+            for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
+                with run.when(words["lengths"] > number):
+                    at = words[name] + sample.index * words[f"{name}_sample"] * 4
+                    builder = run.builder
+                    length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
+                    words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
+            yield
+
+    @contextmanager
+    def blocks_of_queries(self) -> Iterator[None]:
+        """Loops over blocks of queries, and sets how many keys they see."""
+        words, run, count = self.words, self.run, self.lanes.count
+        with run.loop(0, words["own_queries"], self.block) as first:
+            words["first"] = first.index
+            words["count"] = at_most(words["own_queries"] - first.index, self.block)
+            words["lanes"] = (words["count"] + (count - 1)) // count * count
+            seen = at_most(words["own_keys"], first.index + words["count"])
+            words["end"] = (~words["is_causal"].equals(0)).choose(seen, words["own_keys"])
+            yield
+
+    @contextmanager
+    def blocks_of_keys(self) -> Iterator[None]:
+        """Loops over the blocks of keys that a block of queries sees, and sets the diagonal."""
+        words, run = self.words, self.run
+        with run.loop(0, words["end"], self.block) as key:
+            words["key"] = key.index
+            words["some"] = at_most(words["own_keys"] - key.index, self.block)
+            is_cut = ~words["is_causal"].equals(0) & (key.index + words["some"] > words["first"] + 1)
+            words["diagonal"] = is_cut.choose(words["first"] - key.index, EVERYTHING)
+            yield
+
+    def multiply_by_queries(self, part: str, across: str, width: Word, depth: Word, to: str) -> None:
+        """A block of scores, or of what becomes their gradient: rows of keys or values by transposed queries."""
+        words = self.words
+        self.multiply(
+            limits="rows_to", a=self.place(part, words["key"] * width), a_row=width, a_step=1, b=self.place(across),
+            panel_row=self.block, c=self.place(to), rows_c=self.block, start_row=self.block,
+            all_rows=words["some"], all_columns=words["lanes"], all_depth=depth,
+        )  # fmt: skip
 
 
-def _attend_block(dtype: str, machine: Machine) -> Any:
-    """attend(words, Room(...), first, count, keys, sums): the result of a block of `count` queries, from number `first`
-    on, and the logarithms of their sums."""
-    size, lanes, block = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.attention_block(dtype)
-    kind = np.float32 if dtype == "f32" else np.float64
-    product, transposed, weigh = multiply(dtype, machine), turn(dtype, machine), _weigh(dtype, machine)
-    weigh = jit_for(machine)(weigh, **OPTIONS)
-    scale, clear = vectors.scale(dtype, machine), vectors.clear(dtype, machine)
-    element, put, log = load(dtype, 2), store(dtype, 2), words_for(machine)[f"log_{dtype}"]
-    zero, unit, least = kind(0), kind(1), kind(-np.inf)
+class _Attention(AttentionWriter):
+    """Writes the forward kernel."""
 
-    def attend(n, at, first, count, keys, sums):
-        columns = (count + lanes - 1) // lanes * lanes
-        queries, scores = n.scratch + at.queries_across * size, n.scratch + at.scores * size
-        result, rows = n.scratch + at.result * size, n.scratch + at.rows * size
-        transposed(n.scratch + at.queries * size, at.width, columns, queries, block)
-        for i in range(columns):
-            put(rows, i, least)
-            put(rows, block + i, zero)
-        end = min(keys, first + count) if n.is_causal else keys
-        for k in range(0, end, block):
-            own = min(block, keys - k)
-            diagonal = first - k if n.is_causal and k + own > first + 1 else EVERYTHING
-            some_keys = n.scratch + (at.keys + k * at.width) * size
-            product(
-                BlockWords(some_keys, at.width, 1, queries, block, scores, block, 0, own, columns, n.width,
-                           diagonal, EVERYTHING, EVERYTHING)
-            )  # fmt: skip
-            weigh(scores, rows, own, columns, diagonal)
-            if k > 0:
-                for i in range(count):
-                    shrunk = element(rows, 2 * block + i)
-                    for j in range(0, at.value_width, lanes):
-                        address = result + (i * at.value_width + j) * size
-                        scale(address, address, shrunk)
-            some_values = n.scratch + (at.values + k * at.value_width) * size
-            product(
-                BlockWords(scores, 1, block, some_values, at.value_width, result, at.value_width, int(k > 0), count,
-                           at.value_width, own, EVERYTHING, diagonal, EVERYTHING)
-            )  # fmt: skip
-        for i in range(count):
-            total = element(rows, block + i)
-            for j in range(0, at.value_width, lanes):
-                address = result + (i * at.value_width + j) * size
-                if end > 0:
-                    scale(address, address, unit / total)
-                else:
-                    clear(address, 0, 0, 1)
-            put(sums, i * n.sums_row, element(rows, i) + log(total))
-
-    return attend
-
-
-def _weigh(dtype: str, machine: Machine) -> Any:
-    """weigh(scores, rows, own, columns, diagonal): a block of scores of `own` keys becomes weights, with zeros for
-    the keys behind the diagonal."""
-    size, lanes, block = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.attention_block(dtype)
-    step, clear, put = vectors.softmax_step(dtype, machine), vectors.clear(dtype, machine), store(dtype, 2)
-    least = (np.float32 if dtype == "f32" else np.float64)(-np.inf)
-
-    def weigh(scores, rows, own, columns, diagonal):
-        for j in range(0, columns, lanes):
-            column, row = scores + j * size, rows + j * size
-            seen = min(own, diagonal + j + lanes)
-            for i in range(lanes):
-                for k in range(diagonal + j + i + 1, seen):
-                    put(column, k * block + i, least)
-            step(column, block, seen, row, row + block * size, row + 2 * block * size)
-            clear(column, block, seen, own)
-
-    return weigh
+    def write(self) -> None:
+        words, run = self.words, self.run
+        scale_rows, finish = blocks.scale_rows(self.module, self.lanes), blocks.finish(self.module, self.lanes)
+        weigh = blocks.weigh(self.module, self.lanes, self.block)
+        with self.heads():
+            keys = words["own_keys"]
+            self.take("keys", "keys", 0, keys, keys)
+            self.take("values", "values", 0, keys, keys)
+            with self.blocks_of_queries():
+                self.take("queries", "queries", words["first"], words["count"], words["lanes"], words["scale"])
+                self.turn("queries", self.room.width, "queries_across")
+                self.filled(run, self.place_of_rows(0), self.block, program.bits_of(float("-inf")))
+                self.filled(run, self.place_of_rows(1), self.block, 0)
+                width, result = self.room.value_width, self.place("result")
+                with run.when(words["end"].equals(0)):
+                    self.filled(run, result, width * words["count"], 0)
+                with self.blocks_of_keys():
+                    self.multiply_by_queries("keys", "queries_across", self.room.width, words["width"], "scores")
+                    with run.loop(0, words["lanes"], self.lanes.count) as j:
+                        rows = (self.place_of_rows(number, j.index) for number in range(3))
+                        limit = words["diagonal"] + j.index
+                        weigh(run, self.place("scores", j.index), words["some"], limit, *rows)
+                    with run.when(words["key"] > 0):
+                        scale_rows(run, result, width, words["count"], self.place_of_rows(2))
+                    self.multiply(
+                        (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("scores"), a_row=1, a_step=self.block,
+                        b=self.place("values", words["key"] * width), panel_row=width, c=result, rows_c=width,
+                        start_row=width, all_rows=words["count"], all_columns=width, all_depth=words["some"],
+                    )  # fmt: skip
+                finish(run, words["lanes"], *(self.place_of_rows(number) for number in range(3)))
+                scale_rows(run, result, width, words["count"], self.place_of_rows(2))
+                self.give("result", "result", words["first"], words["count"])
+                sums = (*self.view("sums", words["first"]), words["count"], 1, UNIT)
+                self.copied_out(run, self.place_of_rows(0), 1, *sums)
+            self.fill_rest("result", words["own_queries"], repeats=True)
+            self.fill_rest("sums", words["own_queries"], repeats=True)
+        run.end()

@@ -1,7 +1,6 @@
 """The attention kernels in NumPy, over their arguments (program/attention.py): one sample and head after another, each
 with all of its scores at once."""
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,7 @@ def attention_of(kernel: AttentionKernel) -> Callable[..., None]:
                 arrays[name] = np.zeros(spans[name][0], DTYPES[dtype].numpy)
             else:
                 arrays[name] = access.load(pointers[name], dtype, 0, *spans[name])
-        (scale,) = struct.unpack("<d", struct.pack("<q", numbers["scale"]))
+        scale = attention.number_of(numbers["scale"])
         compute = _add_gradient if kernel.is_gradient else _attend
         for sample in range(numbers["samples"]):
             for head in range(numbers["heads"]):
