@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 import netc
 from netc.commands.main import console
 from netc.commands.table import app_of
-from netc.compiler.elaborate.library import library_scope
+from netc.compiler.elaborate.library import library_places
 from netc.compiler.targets.cpu.compile import compile_kernel
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
@@ -42,7 +42,7 @@ def preload() -> None:
                 raise
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
-    library_scope()
+    library_places()
     Figure().savefig(io.BytesIO(), format="svg")
     compile_words()
 

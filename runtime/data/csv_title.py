@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
 from netc.runtime.data.cell_text import is_number_or_blank
 from netc.runtime.data.csv_records import BLANKS_BETWEEN, Dialect, Records, lines, sample_rows
 from netc.runtime.data.text_file import TextFile
@@ -38,7 +39,7 @@ def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, ro
             marks = {text.lstrip()[:1] for text in first[:number] if text.strip()}
             mark = next((mark for mark in COMMENTS if marks == {mark} and not dialect.comment), None)
             hint = f"skip = {number}" if mark is None else f'comment = "{mark}" leaves out lines that begin with it'
-            fault("E0801", fact, file.span, hint=hint)
+            fault("E0801", fact, file.span, f"the first line is `{cell(first[0].strip())}`", hint=hint)
 
 
 def with_header(sample: str, dialect: Dialect, expected: Set[str]) -> Dialect:

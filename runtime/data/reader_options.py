@@ -94,11 +94,16 @@ def _encoding(node: syntax.Expression, constants: Constants) -> str:
     fault("E0303", "`encoding` is the name of an encoding in quotes", node.span, hint=_ENCODINGS)
 
 
-def _sheet(node: syntax.Expression, constants: Constants) -> str:
-    value = _value(node, constants)
-    if not isinstance(value, str) or not value:
-        fault("E0303", "`sheet` is the name of a sheet in quotes", node.span, hint='sheet = "Sheet1"')
-    return value
+def _named(name: str, what: str, example: str) -> Option:
+    """An option that takes a name in quotes."""
+
+    def parse(node: syntax.Expression, constants: Constants) -> str:
+        value = _value(node, constants)
+        if not isinstance(value, str) or not value:
+            fault("E0303", f"`{name}` is the name of a {what} in quotes", node.span, hint=example)
+        return value
+
+    return Option(parse, example)
 
 
 def _size(node: syntax.Expression, constants: Constants) -> tuple[int, int]:
@@ -162,8 +167,9 @@ PICTURES: Mapping[str, Option] = {
     "ground": Option(_ground, 'ground = "white"'),
     "broken": Option(_broken, "broken = skip"),
     "max_pixels": Option(_max_pixels, "max_pixels = 200_000_000"),
+    "path": _named("path", "column", 'path = "file"'),
 }
-_SHEET = Option(_sheet, 'sheet = "Sheet1"')
+_SHEET = _named("sheet", "sheet", 'sheet = "Sheet1"')
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "csv": _CSV,
     "jsonl": {"missing": MISSING},

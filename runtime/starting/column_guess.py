@@ -34,8 +34,8 @@ _ID_AT_END = re.compile(r"[a-z](Id|ID)$")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A guess for a column: `kind` is number, class, category, date, text, array, id, unique (a text that only
-    names its row) or useless.
+    """A guess for a column: `kind` is number, class, category, date, text, array, sequence, picture, id, unique (a text
+    that only names its row) or useless.
 
     - `missing` is the number of missing cells, and `marks` are the cells that stand for a missing value.
     - `labels` are the distinct cells of a class or category with their counts; `rare` is the number of rows below
@@ -67,8 +67,12 @@ def guess_column(name: str, cells: Array, is_target: bool) -> Guess:
     if cells.ndim > 1:
         return Guess(name, "array", shape=cells.shape[1:], is_bytes=cells.dtype == np.uint8)
     missing = is_missing(cells)
-    texts = texts_of(cells[~missing])
     empty = int(missing.sum())
+    if not is_target and (shape := _shape_of_steps(cells[~missing])) is not None:
+        if empty:
+            return Guess(name, "useless", empty, note=f"{empty:,} of {len(cells):,} rows have no sequence")
+        return Guess(name, "sequence", shape=shape)
+    texts = texts_of(cells[~missing])
     counts = Counter(texts)
     marks = _marks(counts)
     if marks:
@@ -78,6 +82,19 @@ def guess_column(name: str, cells: Array, is_target: bool) -> Guess:
     if not is_target and empty > _MOSTLY * len(cells):
         guess = Guess(name, "useless", empty, note=f"{empty:,} of {len(cells):,} cells are missing")
     return replace(guess, marks=tuple(sorted(marks)))
+
+
+def _shape_of_steps(cells: Array) -> tuple[int, ...] | None:
+    """The shape of each step of sequences of numbers, () or (n,); None if the cells are anything else."""
+    if not len(cells) or not all(isinstance(cell, list) and cell for cell in cells):
+        return None
+    try:
+        sequences = [np.asarray(cell) for cell in cells]
+    except ValueError:  # steps of different lengths
+        return None
+    shapes = {sequence.shape[1:] for sequence in sequences}
+    are_numbers_all = all(sequence.dtype.kind in "iuf" and sequence.ndim <= 2 for sequence in sequences)
+    return shapes.pop() if are_numbers_all and len(shapes) == 1 else None
 
 
 def _marks(counts: Counter[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """`netc new`: what columns are taken for, the exact text of files, and that what is written loads and trains."""
 
 import datetime
+import json
 import random
 import re
 import sqlite3
@@ -562,3 +563,28 @@ def test_a_text_or_two_among_numbers_is_a_mark(tmp_path: Path) -> None:
     start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
     assert 'missing = ["ERR"]' in start.text
     assert '# "ERR" in `missing` is a guess' in start.text
+
+
+def test_a_table_may_name_pictures(tmp_path: Path) -> None:
+    """The pictures are read, beside the other columns; their column has any name, and is no text."""
+    (tmp_path / "shop").mkdir()
+    for i in range(24):
+        Image.fromarray(np.full((40, 20, 3), 100 * (i % 2), np.uint8)).save(tmp_path / "shop" / f"{i}.png")
+    rows = "".join(f"{i % 7},5;shop/{i}.png;{('dark', 'grey')[i % 2]}\n" for i in range(24))
+    (tmp_path / "t.csv").write_text(f"price;image;kind\n{rows}", encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=True)
+    assert 'images("t.csv", delimiter = ";", decimal = ",", channels = 3, path = "image")' in start.text
+    assert "input image: float[40, 20, 3]" in start.text
+    assert "concat(numbers, image_summary)" in start.text
+
+
+def test_lists_of_numbers_are_sequences(tmp_path: Path) -> None:
+    rows = [
+        {"load": [0.5 * i, 1] * (1 + i % 3), "track": [[i, 2, 3]] * (1 + i % 4), "y": "ab"[i % 2]} for i in range(30)
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE, tries=True)
+    assert "input load: float[load_time]" in start.text
+    assert "input track: float[track_time, 3]" in start.text
+    assert "concat(load_summary, track_summary)" in start.text
+    assert column([[1, 2], ["a"], [3]] * 20).kind != "sequence"
