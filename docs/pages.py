@@ -349,6 +349,7 @@ that instruction set:
 | `sse2` | 16 bytes | no | 32K, 256K |
 | `avx2` | 32 bytes | yes | 32K, 512K |
 | `avx512` | 64 bytes | yes | 32K, 1M |
+| `avx512bf16` | 64 bytes, and pairs of bf16 numbers | yes | 32K, 1M |
 | `host` | as this machine has them | | |
 
 `l1` and `l2` are the sizes in bytes of a core's first and second cache (plans depend on the second one); `cores` is

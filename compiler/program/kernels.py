@@ -13,9 +13,13 @@ from netc.compiler.program.nests import Nest
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """The generic product of an element type; its arguments are the fields of a Product (product.py)."""
+    """The generic product of an element type; its arguments are the fields of a Product (product.py).
+
+    With `of_pairs`, its operands are rounded to bf16, so that a target may multiply two of their numbers at once.
+    """
 
     dtype: str
+    of_pairs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,20 +150,23 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "loop":
         return _loop_module(source, symbol, machine)
-    return _generic_module(source, symbol, machine), machine.lanes(source.text)
+    return _generic_module(source, symbol, machine), machine.lanes("f32" if source.text == "bf16" else source.text)
 
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import attention, attention_gradient, tiles
+    from netc.compiler.targets.cpu import attention, attention_gradient, pair_product, tiles
 
     target = target_machine(machine)
-    writers = {
-        "product": tiles.product,
-        "attention": attention.attention,
-        "attention gradient": attention_gradient.attention_gradient,
-    }
-    module = writers[source.form](symbol, source.text, machine)
+    match source.form, source.text:
+        case "product", "bf16":
+            module = pair_product.pair_product(symbol, machine)
+        case "product", dtype:
+            module = tiles.product(symbol, dtype, machine)
+        case "attention", dtype:
+            module = attention.attention(symbol, dtype, machine)
+        case _, dtype:
+            module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()

@@ -37,8 +37,8 @@ def kernel(p0, p1, p2, n0):
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or "product", "attention" or "attention gradient" for the generic kernels of a dtype (then `text`
-    is the dtype).
+    `form` is "loop", or "product", "attention" or "attention gradient" for a generic kernel. Then `text` is its dtype, or
+    "bf16" for products of pairs.
     """
 
     form: Literal["loop", "product", "attention", "attention gradient"]
@@ -50,8 +50,8 @@ class KernelSource:
 def source_of(kernel: Kernel) -> KernelSource:
     """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
     match kernel:
-        case Contraction(dtype):
-            return KernelSource("product", dtype, len(WORDS))
+        case Contraction(dtype, of_pairs):
+            return KernelSource("product", "bf16" if of_pairs else dtype, len(WORDS))
         case AttentionKernel(dtype, is_gradient):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
             return KernelSource("attention gradient" if is_gradient else "attention", dtype, count)
