@@ -37,8 +37,8 @@ def kernel(p0, p1, p2, n0):
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or "product", "attention" or "attention gradient" for a generic kernel. Then `text` is its dtype, or
-    "bf16" for products of pairs.
+    `form` is "loop", or "product", "attention" or "attention gradient" for a generic kernel. Then `text` is its dtype,
+    or "bf16" for products of pairs.
     """
 
     form: Literal["loop", "product", "attention", "attention gradient"]
