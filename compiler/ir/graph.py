@@ -126,7 +126,11 @@ class Graph:
         values: list[Value] = list(self.network.nodes)
         if kind is None:
             return values
-        return [value for value in values if value.role is kind or value.definition is kind]
+        is_of_kind: dict[str, bool] = {}  # by operation
+        for value in values:
+            if value.operation not in is_of_kind:
+                is_of_kind[value.operation] = value.role is kind or value.definition is kind
+        return [value for value in values if is_of_kind[value.operation]]
 
     def users(self, value: Value) -> list[Value]:
         return list(self.network.successors(value))

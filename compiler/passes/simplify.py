@@ -14,6 +14,7 @@ from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
+from netc.dsl.source import NOWHERE
 
 
 def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) -> Graph:
@@ -22,8 +23,9 @@ def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) ->
     copy.precision = graph.precision
     for value in graph.values():
         if value in live:
-            with copy.at(value.span):
-                copies[value] = rule(copy, value, [copies[operand] for operand in value.operands])
+            copy.span = value.span  # not by `at`, which takes as long as adding the value
+            copies[value] = rule(copy, value, [copies[operand] for operand in value.operands])
+    copy.span = NOWHERE
     copy.results = {result: copies[value] for result, value in graph.results.items()}
     return copy
 
