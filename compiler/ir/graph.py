@@ -4,10 +4,12 @@ Values are only ever added to a graph; a pass makes a new graph. An edge runs fr
 operand's position. This file knows no particular operation except the leaves.
 """
 
+import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import networkx as nx
 
@@ -19,6 +21,9 @@ from netc.compiler.ir.value import Operation, Surroundings, Value, make_attribut
 from netc.dsl.source import NOWHERE, Span
 
 T = TypeVar("T")
+_ADDING = threading.Lock()  # a finished graph is read by several threads
+if hasattr(os, "register_at_fork"):  # a process is not forked while a network is half complete
+    os.register_at_fork(before=_ADDING.acquire, after_in_parent=_ADDING.release, after_in_child=_ADDING.release)
 _TYPED_FREELY = (*LEAVES.values(), Role.EXTENT, Role.RANGE)  # values whose type no rule determines
 
 
@@ -50,7 +55,9 @@ class Graph:
     """
 
     def __init__(self, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
-        self.network = nx.MultiDiGraph()
+        self._values: list[Value] = []  # by number
+        self._network = nx.MultiDiGraph()  # of the first `_in_network` of these values
+        self._in_network = 0
         self.results: dict[Result, Value] = {}
         self.span: Span = NOWHERE
         self.precision: DTypeName = "f32"
@@ -73,12 +80,31 @@ class Graph:
             attributes = make_attributes(operation, attributes)
         if (outer := self.surroundings.add_outside(operation, operands, attributes, type_, span)) is not None:
             return outer
-        number = self.network.number_of_nodes()
-        value = Value(self, number, operation, tuple(operands), attributes, type_, span or self.span)
-        self.network.add_node(value)
-        for position, operand in enumerate(value.operands):
-            self.network.add_edge(operand, value, key=position)
+        value = Value(self, self.size, operation, tuple(operands), attributes, type_, span or self.span)
+        self._values.append(value)
         return value
+
+    @property
+    def network(self) -> Any:
+        """The values as a networkx MultiDiGraph, for its algorithms.
+
+        Values are added to it when it is asked for: most graphs of passes are only read in order, and adding edges
+        takes longer than all else that a pass does.
+        """
+        if self._in_network < self.size:
+            with _ADDING:
+                added = self._values[self._in_network :]
+                self._network.add_nodes_from(added)
+                self._network.add_edges_from(
+                    [(operand, value, position) for value in added for position, operand in enumerate(value.operands)]
+                )
+                self._in_network += len(added)
+        return self._network
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return len(self._values)
 
     def add_copy(
         self,
@@ -123,14 +149,13 @@ class Graph:
 
     def values(self, kind: Role | Operation | None = None) -> list[Value]:
         """All values in the order they were added (operands before users), or those of one role or operation."""
-        values: list[Value] = list(self.network.nodes)
         if kind is None:
-            return values
+            return list(self._values)
         is_of_kind: dict[str, bool] = {}  # by operation
-        for value in values:
+        for value in self._values:
             if value.operation not in is_of_kind:
                 is_of_kind[value.operation] = value.role is kind or value.definition is kind
-        return [value for value in values if is_of_kind[value.operation]]
+        return [value for value in self._values if is_of_kind[value.operation]]
 
     def users(self, value: Value) -> list[Value]:
         return list(self.network.successors(value))
