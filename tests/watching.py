@@ -37,6 +37,7 @@ _FILE_NAMES = (
     "<lark",
     "<__array_function__",
     "<attrs generated",
+    "<class 'networkx.utils.decorators.argmap'>",
 )  # the file names that `ast.parse` and packages give to their texts
 
 

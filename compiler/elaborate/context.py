@@ -264,9 +264,9 @@ class Context:
         self, name: str, span: Span, is_builtin: bool = True, arguments: Sequence[Span] = ()
     ) -> Iterator[None]:
         """Values added meanwhile belong to an application of this name, but for those of its `arguments`."""
-        first, before = self.graph.size, len(self.written)
+        first, before = self.graph.network.number_of_nodes(), len(self.written)
         yield
-        end = self.graph.size
+        end = self.graph.network.number_of_nodes()
         for place, last in self.written[before:]:
             if any(_is_within(place, argument) for argument in arguments):
                 first = max(first, last)

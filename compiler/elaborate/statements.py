@@ -35,7 +35,7 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
             if result is not None:
                 fault("E0103", "nothing runs after `return`", statement.span)
             context.count(statement.span)
-            first, parameters = context.graph.size, len(context.parameters)
+            first, parameters = context.graph.network.number_of_nodes(), len(context.parameters)
             result = run_statement(context, statement, scope, in_model) or result
             _note_assigned(context, statement, scope, first, parameters)
         except Fault as error:
@@ -58,7 +58,7 @@ def _note_assigned(
     if statement.span.source.is_library:
         return
     end, parameters = (
-        context.graph.size,
+        context.graph.network.number_of_nodes(),
         tuple(islice(context.parameters, parameters_before, None)),
     )
     for name in assigned(statement):

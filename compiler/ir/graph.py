@@ -1,13 +1,15 @@
-"""Graph: typed values, from leaves (inputs, parameters, constants) to named results.
+"""Graph: a networkx MultiDiGraph of typed values, from leaves (inputs, parameters, constants) to named results.
 
-Values are only ever added to a graph; a pass makes a new graph. A value knows its operands, and the graph its users.
-This file knows no particular operation except the leaves.
+Values are only ever added to a graph; a pass makes a new graph. An edge runs from operand to user, and its key is the
+operand's position. This file knows no particular operation except the leaves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
+
+import networkx as nx
 
 from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Given, Named, Nested
 from netc.compiler.ir.results import Result, ResultKind
@@ -48,8 +50,7 @@ class Graph:
     """
 
     def __init__(self, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
-        self._values: list[Value] = []  # by number
-        self._users: list[dict[Value, None]] = []  # of each value, by its number, in the order they were added
+        self.network = nx.MultiDiGraph()
         self.results: dict[Result, Value] = {}
         self.span: Span = NOWHERE
         self.precision: DTypeName = "f32"
@@ -72,17 +73,12 @@ class Graph:
             attributes = make_attributes(operation, attributes)
         if (outer := self.surroundings.add_outside(operation, operands, attributes, type_, span)) is not None:
             return outer
-        value = Value(self, self.size, operation, tuple(operands), attributes, type_, span or self.span)
-        self._values.append(value)
-        self._users.append({})
-        for operand in value.operands:
-            self._users[operand.number][value] = None
+        number = self.network.number_of_nodes()
+        value = Value(self, number, operation, tuple(operands), attributes, type_, span or self.span)
+        self.network.add_node(value)
+        for position, operand in enumerate(value.operands):
+            self.network.add_edge(operand, value, key=position)
         return value
-
-    @property
-    def size(self) -> int:
-        """The number of values."""
-        return len(self._values)
 
     def add_copy(
         self,
@@ -127,13 +123,13 @@ class Graph:
 
     def values(self, kind: Role | Operation | None = None) -> list[Value]:
         """All values in the order they were added (operands before users), or those of one role or operation."""
+        values: list[Value] = list(self.network.nodes)
         if kind is None:
-            return list(self._values)
-        return [value for value in self._values if value.role is kind or value.definition is kind]
+            return values
+        return [value for value in values if value.role is kind or value.definition is kind]
 
     def users(self, value: Value) -> list[Value]:
-        """The values that have this one as an operand, each once, in the order they were added."""
-        return list(self._users[value.number])
+        return list(self.network.successors(value))
 
     def live(self) -> set[Value]:
         """The values that some result needs."""
@@ -255,13 +251,12 @@ class Body(Nested):
 def verify(graph: Graph) -> None:
     """Asserts what holds for every graph.
 
-    Values are numbered, operands come before their users, and types agree with the operations' rules.
+    Operands come before their users, edges agree with operands, and types agree with the operations' rules.
     """
-    for number, value in enumerate(graph.values()):
-        assert value.number == number, value
+    for value in graph.values():
         assert all(operand.number < value.number and operand.graph is graph for operand in value.operands), value
-        assert all(value in user.operands for user in graph.users(value)), value
-        assert all(value in graph.users(operand) for operand in value.operands), value
+        edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))
+        assert edges == [(i, operand.number) for i, operand in enumerate(value.operands)], value
         assert all(isinstance(dim, int) for dim in value.type.dims[1:]), f"rows are not the first dimension: {value}"
         definition = value.definition
         if value.role not in _TYPED_FREELY:

@@ -6,9 +6,11 @@ that waits for anything else goes into a later phase. The operands of a sum in s
 it, if a shard of them fits the cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+import networkx as nx
 
 from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.program.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
@@ -166,7 +168,7 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
     """Divides the tasks of a phase into groups: one for each named dimension; others join those that they need."""
     samples: dict[str, list[Task]] = {}
-    others: list[_Placed] = []
+    links = nx.Graph()
     groups: list[TaskGroup] = []
     for member in placed:
         if member.task.walk is not None:
@@ -174,32 +176,17 @@ def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
         elif isinstance(member.task.axis, str) and not member.in_shards:
             samples.setdefault(member.task.axis, []).append(member.task)
         else:
-            others.append(member)
+            links.add_node(member)
+    links.add_edges_from(
+        [(member, other.placed) for member in links for other in member.following if other.placed in links]
+    )
     groups += [TaskGroup("samples", dim, members) for dim, members in samples.items()]
-    for joined in _connected(others):
+    for joined in nx.connected_components(links):
         members = [member for member in placed if member in joined]
         axis = SHARDS if members[0].in_shards else members[0].task.axis
         kind: Kind = "pieces" if isinstance(axis, int) else "shards" if axis == SHARDS else "one"
         groups.append(TaskGroup(kind, axis, [member.task for member in members]))
     return groups
-
-
-def _connected(members: Sequence[_Placed]) -> Iterator[set[_Placed]]:
-    """Divides members into sets: those that need each other, directly or through further ones, are in one set."""
-    neighbours: dict[_Placed, list[_Placed]] = {member: [] for member in members}
-    for member in members:
-        for other in member.following:
-            if other.placed in neighbours:
-                neighbours[member].append(other.placed)
-                neighbours[other.placed].append(member)
-    while neighbours:
-        first = next(iter(neighbours))
-        joined, pending = {first}, [first]
-        while pending:
-            following = neighbours.pop(pending.pop())
-            pending += [member for member in dict.fromkeys(following) if member not in joined]
-            joined.update(following)
-        yield joined
 
 
 def rowwise(group: TaskGroup, buffer: Buffer, row: int) -> bool:
