@@ -34,7 +34,7 @@ async def _measured(rounds: int) -> list[list[str]]:
     def published(params: types.PublishDiagnosticsParams) -> None:
         has_diagnostics.set()
 
-    await client.start_io(sys.executable, "-c", "from netc.commands.main import main; main()", "lsp")
+    await client.start_io(sys.executable, "-c", "from netc.commands.main import console; console()", "lsp")
     await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
     client.initialized(types.InitializedParams())
     uri, text = Path("long.net").resolve().as_uri(), long_file()

@@ -13,6 +13,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import subtract
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
 
@@ -36,7 +37,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
     Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data.
     """
-    graph = expand(prepared(model.graph.of(*EVALUATED), training=False))
+    graph = expand(narrow(prepared(model.graph.of(*EVALUATED), training=False), model.train.precision))
     statistics = _statistics(graph)
     metrics = {result: value for result, value in statistics.items() if result.kind is ResultKind.METRIC}
     cut = _Cut(graph)
@@ -51,7 +52,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 def fitting_graphs(model: Model, name: str) -> Evaluation:
     """Returns the graphs of `fitted.NAME`, the value of a state over the training split."""
     result = ResultKind.FITTED.named(name)
-    graph = expand(prepared(model.graph.only(result), training=False))
+    graph = expand(narrow(prepared(model.graph.only(result), training=False), model.train.precision))
     cut = _Cut(graph)
     cut.take(graph.results, frozenset())
     batches, _ = graph.subgraph(cut.collected)

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import DTypeName, Type
+from netc.compiler.ir.types import Precision, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
@@ -121,7 +122,7 @@ class TrainSettings:
     batch: int = 32
     epochs: int = 10
     seed: int = 0
-    precision: DTypeName = "f32"
+    precision: Precision = "f32"
     shuffle: bool = True
     accumulate: int = 1
     schedule: Graph | None = None
@@ -136,6 +137,11 @@ class TrainSettings:
     start_from: StartFrom | None = None
     truncate: Truncate | None = None
     memory: Limit | None = None
+
+    @property
+    def floats(self) -> Literal["f32", "f64"]:
+        """The element type of floats. With bf16 it is f32: products read rounded copies (passes/narrow.py)."""
+        return "f32" if self.precision == "bf16" else self.precision
 
     @property
     def samples_per_step(self) -> int:

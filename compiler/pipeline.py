@@ -1,6 +1,6 @@
 """The compiler's table of contents: the graph that each program starts from, and the passes over it in order.
 
-    elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update
+    elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update -> narrow
     -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
 
 A model has three programs: `training` (one step), evaluation (evaluation.py: metrics of a whole split) and `prediction`
@@ -20,6 +20,7 @@ from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
 from netc.compiler.passes.prepare import derived, prepared
 from netc.compiler.passes.reorder import factor, reorder
@@ -56,7 +57,7 @@ PASSES: dict[str, Pass] = {
             "expand",
             "Replaces operations that are defined by others, such as softmax, by those others.",
             expand,
-            "update",
+            "narrow",
         ),
         Pass(
             "simplify",
@@ -71,7 +72,7 @@ PASSES: dict[str, Pass] = {
     )
 }
 _BUILT_IN = frozenset(PASSES)
-_FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update")
+_FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update", "narrow")
 
 
 def register_pass(pass_: Pass) -> Pass:
@@ -105,7 +106,7 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     total = graph.results[ResultKind.TOTAL.named()] = total_loss(graph, _scaled_losses(model))
     for value, gradient in differentiate(graph, total, variables).items():
         graph.results[ResultKind.GRADIENT.named(value.name)] = gradient
-    return _without(graph, *TRAINED)
+    return narrow(_without(graph, *TRAINED), model.train.precision)
 
 
 def _forward(
@@ -150,6 +151,11 @@ def training_graph(model: Model, rematerialises: bool = False) -> Graph:
     With `accumulate` it is the step's last batch. With `rematerialises`, scans save little and are recomputed in the
     backward pass.
     """
+    return narrow(_updated(model, rematerialises), model.train.precision)
+
+
+def _updated(model: Model, rematerialises: bool = False) -> Graph:
+    """Returns the graph of a training step in which no operand of a product is rounded."""
     graph, leaves = _forward(model, model.train.truncate, rematerialises)
     variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total = total_loss(graph, _scaled_losses(model))
@@ -167,12 +173,12 @@ def accumulation_graph(model: Model, rematerialises: bool = False) -> Graph:
     variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total_loss(graph, _scaled_losses(model))
     accumulate(graph, variables, _scaled_losses(model))
-    return _without(graph, ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
+    return narrow(_without(graph, ResultKind.LOSS, ResultKind.LOSS_WEIGHT), model.train.precision)
 
 
 def prediction_graph(model: Model) -> Graph:
     """Returns the graph of the outputs, with `length.DIM` for each dimension that an output stores at its bound."""
-    return prepared(model.graph.of(*PREDICTED), training=False)
+    return narrow(prepared(model.graph.of(*PREDICTED), training=False), model.train.precision)
 
 
 def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:
@@ -195,7 +201,7 @@ def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ())
             return copy.leaf(Role.INPUT, names[value], value.type)
         return copy.add_copy(value, operands)
 
-    return prepared(rebuild(graph, rule).of(*PREDICTED), training=False)
+    return narrow(prepared(rebuild(graph, rule).of(*PREDICTED), training=False), model.train.precision)
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
@@ -207,9 +213,10 @@ def training_stages(model: Model) -> dict[str, Graph]:
         "reorder": (ordered := reorder(stable)),
         "derive": derived(ordered),
         "differentiate": gradient_graph(model),
-        "update": training_graph(model),
+        "update": (updated := _updated(model)),
+        "narrow": (narrowed := narrow(updated, model.train.precision)),
     }
-    run_passes(graphs["update"], graphs.__setitem__)
+    run_passes(narrowed, graphs.__setitem__)
     return graphs
 
 

@@ -107,7 +107,10 @@ table. Arrays by the names of fields, which went through the steps already, are 
 run.predict({"measures": prepared})          # E0702: `measures` is a field
 run.program.predict({"measures": prepared})  # right
 run.predict({"sepal_length_cm": [5.1], "sepal_width_cm": [3.5], ...})
-```""",
+```
+
+The reverse cannot always be seen, because both kinds of arrays may have one shape. `run.program.predict` gives a
+`UserWarning` where values are far from those of training, and the steps of their field bring them near.""",
 }
 
 # Codes that no single file shows: when the message appears, and what to do.
@@ -397,6 +400,8 @@ gradients of weights are sums over all rows.""",
 graph is a whole training step, from the batch to the next parameters. Where a batch looks up a few rows of a large
 table, the sums of their gradients (`sum_at`) and their new values are computed for these rows alone, and `put` into the
 table.""",
+    "narrow": """With `precision = bf16`, the operands of products and convolutions are rounded to bf16 from here on,
+each value once. Sums and all other values stay in f32. This file is in f32, so nothing changes.""",
     "expand": """Operations that were kept whole so that their rules stay short are written out now. Random numbers
 become arithmetic on 32-bit words, a function of seed, epoch and sample alone. (`softmax`, convolutions and pools
 are expanded here too.) Values that nobody reads are removed from the two scans.""",

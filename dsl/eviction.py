@@ -54,6 +54,8 @@ def enforce() -> None:
     if folder is None:
         return
     limit = home.limit()
+    if _size_of(folder) <= limit:
+        return
     candidates = sorted(entries(folder), key=lambda entry: (entry.used, entry.path))
     total = 0
     for entry in candidates:
@@ -69,6 +71,12 @@ def enforce() -> None:
             total -= entry.size
 
 
+def _size_of(folder: Path) -> int:
+    """The bytes of all entries, as a sum of what `entries` yields, but in half the time: the cache has thousands."""
+    files = sum(status.st_size for _, status in _matching(folder, _FILE) if stat.S_ISREG(status.st_mode))
+    return files + sum(entry.size for entry in _folders(folder))
+
+
 def remove(entry: Entry) -> None:
     """Removes an entry unless another process has already done so."""
     if entry.is_folder:
@@ -82,14 +90,19 @@ def entries(folder: Path) -> Iterator[Entry]:
     """Yields all entries of the cache, in no particular order."""
     for path, status in _matching(folder, _FILE):
         if stat.S_ISREG(status.st_mode):
-            yield Entry(path, status.st_size, status.st_mtime_ns, False)
-    for path, status in _matching(folder / TABLES, _FOLDER):
+            yield Entry(Path(path), status.st_size, status.st_mtime_ns, False)
+    yield from _folders(folder)
+
+
+def _folders(folder: Path) -> Iterator[Entry]:
+    for place, status in _matching(folder / TABLES, _FOLDER):
         if stat.S_ISDIR(status.st_mode):
+            path = Path(place)
             with suppress(OSError):  # removed in the meantime
                 yield Entry(path, sum(file.stat().st_size for file in path.iterdir()), status.st_mtime_ns, True)
 
 
-def _matching(place: Path, names: re.Pattern[str]) -> Iterator[tuple[Path, os.stat_result]]:
+def _matching(place: Path, names: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
     try:
         with os.scandir(place) as scan:
             items = [item for item in scan if names.fullmatch(item.name)]
@@ -97,7 +110,7 @@ def _matching(place: Path, names: re.Pattern[str]) -> Iterator[tuple[Path, os.st
         return
     for item in items:
         with suppress(OSError):
-            yield Path(item.path), item.stat(follow_symlinks=False)
+            yield item.path, item.stat(follow_symlinks=False)
 
 
 def sweep(folder: Path) -> None:

@@ -133,6 +133,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "string str text category categorical label enum": "class(auto)",
             "float16 float32 real number f32": "float",
             "float64 double f64": "`float`, with `precision = f64` in `train`",
+            "bfloat16 bf16 half f16": "`float`, with `precision = bf16` in `train`",
             "boolean": "bool",
             "tensor array vector matrix ndarray list": _NUMBERS,
             "image picture": "float[28, 28, 1]",
@@ -168,6 +169,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "gradaccumulation accumulategradbatches gradientaccumulationsteps": "accumulate = 4",
             "validationsplit testsize validationfraction": "it belongs to `data`: `split = (train = 0.8, valid = 0.2)`",
             "dtype": "precision = f64",
+            "amp autocast mixedprecision bfloat16 bf16 half fp16": "precision = bf16",
             "pretrained checkpoint weights initfrom": 'start_from = "runs/other"',
             "classweight classweights sampleweight": "it belongs to the loss: "
             "`loss weighted(cross_entropy(logits, label), class_weights(label)[label])`",

@@ -37,6 +37,9 @@ class Program:
     description or its text (targets/named.py), by default what NETC_TARGET says, else the host. Raises ValueError for
     less than 1 thread, for a backend that does not exist, for a machine beside a target, which has its own, and for a
     machine whose code this one cannot run.
+
+    `inspect` is called with the fields of each `predict` and `evaluate`, before they are used; a run warns there of raw
+    data. `predictor` and `evaluator` take fields that need no inspection.
     """
 
     def __init__(
@@ -68,7 +71,8 @@ class Program:
 
     def _share(self, compiled: CompiledModel, training: "Training | None", fill: Fill | None) -> None:
         self._compiled, self._prepared, self._fill = compiled, training, fill
-        self._evaluator, self._predictor = Evaluator(compiled), Predictor(compiled)
+        self.evaluator, self.predictor = Evaluator(compiled), Predictor(compiled)
+        self.inspect: Callable[[RawFields], None] = lambda fields: None
 
     @property
     def _training(self) -> "Training":
@@ -90,11 +94,12 @@ class Program:
         wrong name). `beam` is the number of hypotheses that beam search keeps of what a decoder may yield
         (inference/beam.py); above 1, faults E0507 if no output is decoded step by step.
         """
-        return self._predictor.predict(fields, beam, outputs)
+        self.inspect(fields)
+        return self.predictor.predict(fields, beam, outputs)
 
     def prediction_step(self, fields: RawFields) -> Step:
         """The step that predicts all outputs from these fields, built once."""
-        return self._predictor.step_for(fields)
+        return self.predictor.step_for(fields)
 
     def evaluate(self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> MetricValues:
         """Losses, metrics and watched values over all samples.
@@ -102,7 +107,8 @@ class Program:
         A loss is its sum over its count, a split metric is computed once from all samples. `undo` brings a target back
         to the units of the data; metrics are then in these units.
         """
-        return self._evaluator.evaluate(fields, undo)
+        self.inspect(fields)
+        return self.evaluator.evaluate(fields, undo)
 
     def step(self, fields: RawFields) -> dict[str, float]:
         """One step of the optimizer on a batch (or as many samples as are accumulated).
@@ -129,7 +135,7 @@ class Program:
 
     def refit(self, fields: RawFields) -> None:
         """Compute the `fitted` states from the training split by the current parameters: done after each epoch."""
-        self._training.refit(self._evaluator, fields)
+        self._training.refit(self.evaluator, fields)
 
     def training(self, fields: Fields) -> Step:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""

@@ -7,6 +7,7 @@ of each.
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -18,9 +19,9 @@ import polars  # noqa: F401  as commands that read data do
 from matplotlib.figure import Figure
 
 import netc
-from netc.commands.main import main
+from netc.commands.main import console
 from netc.commands.table import app_of
-from netc.compiler.elaborate.library import library_scope
+from netc.compiler.elaborate.library import library_places
 from netc.compiler.targets.cpu.compile import compile_kernel
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
@@ -41,7 +42,7 @@ def preload() -> None:
                 raise
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
-    library_scope()
+    library_places()
     Figure().savefig(io.BytesIO(), format="svg")
     compile_words()
 
@@ -71,16 +72,17 @@ def become(request: dict) -> None:
 
 
 def serve() -> None:
-    """Serves until the input ends. A forked child leaves through `main`, which raises SystemExit."""
+    """Serves until the input ends. A forked child leaves through `console`."""
     sys.path.pop(0)  # the folder of the tests, which commands do not have on their path
     preload()
+    gc.collect()
+    gc.freeze()  # or a collection in a child would write to all memory that it shares with this process, and so copy it
     requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in requests:
         child = os.fork()
         if child == 0:
             become(json.loads(line))
-            main()
-            sys.exit()
+            console()
         _, status = os.waitpid(child, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
         answers.flush()

@@ -19,6 +19,8 @@ os.environ["PYTHONIOENCODING"] = "utf-8"  # for the commands that tests start, w
 os.environ["COLUMNS"] = "100"
 for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
+# or each command that tests start in a process of its own would compile netc's 300 modules anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # NETC_TARGET stays: CI runs a part of the suite for another target than the host
 os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 for _number in (signal.SIGINT, signal.SIGHUP):

@@ -49,7 +49,7 @@ def slope(program: netc.Program, fields: Fields, name: str, index: tuple[int, ..
 
 def netc_command(*arguments: object) -> list[str]:
     """The words of the command line that start `netc` in this environment."""
-    return [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from netc.commands.main import console; console()", *map(str, arguments)]
 
 
 @cache

@@ -265,12 +265,12 @@ def _show_cache(tasks: "list[Task]") -> None:
     from netc.compiler.targets.cpu.source import source_of
     from netc.compiler.targets.named import machine_for
 
-    entries = list(kept.entries())
+    keys = {source: parts_of(source, machine_for()) for source in (source_of(task.kernel) for task in tasks)}
+    entries = list(kept.entries({parts.family for parts in keys.values()}))
     rows = [("line", "kernel", "cache", "compiled because")]
-    for kernel in dict.fromkeys(source_of(task.kernel) for task in tasks):
+    for kernel, parts in keys.items():
         computed = [value for task in tasks if source_of(task.kernel) == kernel for value in task.values]
         lines = sorted({value.span.line for value in computed})
-        parts = parts_of(kernel, machine_for())
         entry = kept.entry(parts)
         rows.append(
             (

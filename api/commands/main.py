@@ -6,14 +6,24 @@ Importing Typer takes as long as a prediction, so a command line that needs no p
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from netc.commands import frame
 from netc.commands.signals import exit_statuses
 
 
+def console() -> NoReturn:
+    """Run a command and end the process at once, with one of frame.STATUSES: the entry point of the `netc` script."""
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else frame.FAILED
+    frame.leave(status)
+
+
 @exit_statuses()
-def main() -> None:
-    """Run a command and end the process, with one of frame.STATUSES."""
+def main() -> NoReturn:
+    """Run a command and raise SystemExit with one of frame.STATUSES."""
     frame.run(_run_command)
 
 

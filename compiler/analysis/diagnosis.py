@@ -29,6 +29,7 @@ from netc.compiler.operations.scan import (
     slot_of,
 )
 from netc.compiler.passes.differentiate import adjoints, differentiate
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
@@ -95,7 +96,9 @@ def diagnosis(model: Model) -> Diagnosis:
         result = ResultKind.GRADIENT.named(name)
         graph.results[result] = gradient
         weights.append(Probe((str(result),), name, model.trainables[name].span))
-    return Diagnosis(graph.of(ResultKind.STATE, ResultKind.GRADIENT), outputs, tuple(weights), tuple(states), units)
+    gradients_only = graph.of(ResultKind.STATE, ResultKind.GRADIENT)
+    gradient_graph, output_graph = (narrow(part, model.train.precision) for part in (gradients_only, outputs))
+    return Diagnosis(gradient_graph, output_graph, tuple(weights), tuple(states), units)
 
 
 class _Carry(NamedTuple):

@@ -144,10 +144,15 @@ class Scope:
         """The item of the innermost definition, or None if there is none."""
         scope: Scope | None = self
         while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
+            item = scope.own(name)
+            if item is not None:
+                return item
             scope = scope.around
         return None
+
+    def own(self, name: str) -> Item | None:
+        """The item that is defined in this scope itself."""
+        return self.names.get(name)
 
     def set(self, name: str, item: Item, span: Span) -> None:
         """Defines a name here, or defines it anew."""

@@ -74,7 +74,7 @@ def _examined(
         lambda node: schedule_graph(context, node),
         context.diagnostics,
     )
-    context.graph.precision, context.freeze = train.precision, train.freeze
+    context.graph.precision, context.freeze = train.floats, train.freeze
     if class_count is not None:
         count, lets = class_count, constants_of(context)
         context.class_count = lambda name, span: count(name, lets, span)

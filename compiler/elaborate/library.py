@@ -1,12 +1,13 @@
 """The blocks that every file may use: those of netc's own `.net` files, and those that packages add
 (runtime/plugins.py)."""
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
-from netc.compiler.elaborate.bindings import BlockFunction, Scope
+from netc.compiler.elaborate.bindings import BlockFunction, Item, Scope
 from netc.dsl import syntax
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
@@ -28,9 +29,16 @@ class Library:
         """The text as a source, whose places messages leave out."""
         return Source(self.name, self.text, is_library=True)
 
-    def blocks(self) -> Iterator[syntax.Block]:
+    @cache  # noqa: B019  there are few libraries, and all of them stay
+    def blocks(self) -> tuple[syntax.Block, ...]:
         """The blocks of the text. Faults E01xx if it does not parse."""
-        return (item for item in parse(self.source).items if isinstance(item, syntax.Block))
+        return tuple(item for item in parse(self.source).items if isinstance(item, syntax.Block))
+
+    def names(self) -> Iterator[str]:
+        """The names of the blocks. Those of netc's own files are found without parsing the text."""
+        if self.name in _BUNDLED:
+            return iter(_BLOCK.findall(self.text))
+        return (block.name.text for block in self.blocks())
 
 
 _KINDS = {"losses.net": "loss", "metrics.net": "metric", "schedules.net": "schedule"}
@@ -46,12 +54,14 @@ def _bundled() -> dict[str, Library]:
     return {library.name: library for library in libraries}
 
 
-LIBRARIES: dict[str, Library] = _bundled()
+_BUNDLED = _bundled()
+_BLOCK = re.compile(r"^block (\w+)", re.MULTILINE)
+LIBRARIES: dict[str, Library] = dict(_BUNDLED)
 
 
 def register_library(library: Library) -> Library:
     """Makes the blocks of a library part of the language. Raises ValueError if its name or a block's is taken."""
-    taken = next((block.name.text for block in library.blocks() if block.name.text in library_names()), None)
+    taken = next((name for name in library.names() if name in library_names()), None)
     if taken is not None or library.name in LIBRARIES:
         raise ValueError(f"`{taken or library.name}` is registered already")
     LIBRARIES[library.name] = library
@@ -59,25 +69,45 @@ def register_library(library: Library) -> Library:
     return library
 
 
+@dataclass(slots=True)
+class _LibraryScope(Scope):
+    """The blocks of all libraries. Parsing all of them takes longer than most models, so the text of a library is
+    parsed when a block of it is first looked up. `libraries` are those that define a name."""
+
+    libraries: dict[str, list[Library]] = field(default_factory=dict)
+
+    def own(self, name: str) -> Item | None:
+        """The blocks of a name. Those for first arguments of different ranks are one BlockFunction."""
+        if name not in self.names and name in self.libraries:
+            blocks = [
+                block for library in self.libraries[name] for block in library.blocks() if block.name.text == name
+            ]
+            self.set(name, BlockFunction(blocks[0], self, tuple(blocks[1:])), blocks[-1].name.span)
+        return self.names.get(name)
+
+    def all_names(self) -> Iterator[str]:
+        """The names of all libraries."""
+        yield from self.libraries
+
+
 @cache
 def library_scope() -> Scope:
-    """All blocks by name. Blocks of one name, for first arguments of different ranks, are one BlockFunction."""
-    scope = Scope()
+    """The blocks of all libraries, by name."""
+    libraries: dict[str, list[Library]] = {}
     for library in LIBRARIES.values():
-        for block in library.blocks():
-            earlier = scope.names.get(block.name.text)
-            function = BlockFunction(block, scope)
-            if isinstance(earlier, BlockFunction):
-                function = replace(earlier, others=(*earlier.others, block))
-            scope.set(block.name.text, function, block.name.span)
-    return scope
+        for name in dict.fromkeys(library.names()):
+            libraries.setdefault(name, []).append(library)
+    return _LibraryScope(libraries=libraries)
 
 
 def library_names() -> frozenset[str]:
     """The names of the library's blocks."""
-    return frozenset(library_scope().names)
+    return frozenset(library_scope().all_names())
 
 
 def library_places() -> Mapping[str, Span]:
     """The places of the library's blocks, by name."""
-    return library_scope().places
+    scope = library_scope()
+    for name in library_names():
+        scope.own(name)
+    return scope.places

@@ -94,7 +94,8 @@ def _word(*words: str) -> Callable[[syntax.Expression, Any], str]:
 
     def read(node: syntax.Expression, constant: Any) -> str:
         if not isinstance(node, syntax.Name) or node.text not in words:
-            fault("E0602", f"this must be {' or '.join(words)}", node.span, hint=nearest(node.span.text, words))
+            choice = f"{', '.join(words[:-1])} or {words[-1]}"
+            fault("E0602", f"this must be {choice}", node.span, hint=nearest(node.span.text, words))
         return node.text
 
     return read
@@ -271,7 +272,7 @@ SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "batch": _integer(1),
     "epochs": _integer(1),
     "seed": _integer(0),
-    "precision": _word("f32", "f64"),
+    "precision": _word("f32", "f64", "bf16"),
     "shuffle": _truth,
     "accumulate": _integer(1),
     "clip_norm": _above_zero,

@@ -152,6 +152,16 @@ def _unit(x: Any) -> Any:
     return (np.asarray(x, np.int32).view(np.uint32) >> np.uint32(8)) * np.float32(2**-24)
 
 
+def _as_bf16(x: Any) -> Any:
+    """Rounds to the nearest bf16 number, halves to the one whose last bit is 0; subnormal numbers become 0."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):
+        rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    rounded = np.where(np.isnan(x), bits | np.uint32(0x00400000), rounded)
+    rounded = np.where(bits & np.uint32(0x7F800000) == 0, bits & np.uint32(0x80000000), rounded)
+    return rounded.view(np.float32).reshape(np.shape(x)).astype(np.asarray(x).dtype)
+
+
 def _each(function: Any, shape: Any, dtype: Any, batched: Any, operands: Any, numbers: Any) -> Any:
     """Runs a custom kernel on each sample."""
     if not any(batched):

@@ -53,6 +53,7 @@ _CALLS = {
     "normal_cdf": "_normal_cdf",
     "gelu": "_gelu",
     "pow": "_pow",
+    "as_bf16": "_as_bf16",
     "scramble": "_scramble",
     "unit": "_unit",
 }

@@ -19,6 +19,7 @@ from netc.compiler.ir.value import Value
 _ELEMENTS = {
     "f32": TensorProto.FLOAT,
     "f64": TensorProto.DOUBLE,
+    "bf16": TensorProto.BFLOAT16,
     "i32": TensorProto.INT32,
     "i64": TensorProto.INT64,
     "u8": TensorProto.UINT8,
@@ -178,6 +179,8 @@ class OnnxNodes(Writer):
             return self._times(self.node("Add", [wide.text, unity.text], dtype), 0.5)
         if name == "gelu":
             return self.node("Mul", [inputs[0], self.word("normal_cdf", operands, dtype).text], dtype)
+        if name == "as_bf16":
+            return self.cast(self.cast(operands[0], "bf16"), dtype)
         if name == "atan2":
             return self._angle(*operands)
         raise KeyError(name)

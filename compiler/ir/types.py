@@ -15,6 +15,7 @@ import numpy as np
 
 BATCH = "batch"
 DTypeName = Literal["f32", "f64", "i32", "u8", "bool"]
+Precision = Literal["f32", "f64", "bf16"]  # of a model's floats; bf16: f32, but products read operands rounded to bf16
 Dim = int | str
 Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, or each by its name
 

@@ -16,7 +16,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import MANY_ROWS, PACKED, Machine
+from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, Machine
 
 _FEW_COLUMNS = 2
 
@@ -151,13 +151,13 @@ def _product(
     assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
     result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
-    is_packed = nest.columns.b.factor != 1 or _is_far(nest, machine.panel(dtype))
+    is_copied = nest.columns.b.factor != 1 or _pays_to_copy(nest, machine.panel(dtype))
     return Product(
         a=_pointer(views.a, leads[0]),
         b=_pointer(views.b, leads[1]),
         c=result,
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
-        pack=Pointer(Buffer(Type(dtype, (PACKED * machine.panel(dtype),)), "scratch")) if is_packed else result,
+        pack=Pointer(Buffer(Type(dtype, (machine.pack_elements(dtype),)), "scratch")) if is_copied else result,
         touched=(result,) * TOUCHED,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
@@ -172,11 +172,17 @@ def _product(
     )
 
 
-def _is_far(nest: _Nest, panel: int) -> bool:
-    """Whether b, whose columns are neighbours, has rows so far apart, and a so many rows, that packing b can pay."""
-    rows = nest.rows.count
+def _pays_to_copy(nest: _Nest, panel: int) -> bool:
+    """Whether a has so many rows that it can pay to copy operands: b if its rows are far apart, a if b has many
+    columns.
+
+    The kernel decides, which knows how many rows there are.
+    """
+    rows, columns = nest.rows.count, nest.columns.count
     has_many_rows = rows.per != "one" or rows.factor >= MANY_ROWS
-    return nest.depth.b.factor > 2 * panel and nest.runs.count == Count(1) and has_many_rows
+    has_many_columns = columns.per != "one" or columns.factor > MANY_PANELS * panel
+    is_far = nest.depth.b.factor > 2 * panel
+    return nest.runs.count == Count(1) and has_many_rows and (is_far or has_many_columns)
 
 
 def _pointer(view: StridedView, lead: int) -> Pointer:

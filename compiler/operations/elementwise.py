@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir import bf16
 from netc.compiler.ir.attributes import Attributes, Constant, ElementType
 from netc.compiler.ir.types import DTYPES, Type, broadcast_dims
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
@@ -151,6 +152,13 @@ where = elementwise(
     reference=np.where,
     type=lambda c, x, y: result_type(x, y).with_dims(broadcast_dims(c.dims, x.dims, y.dims)),
     gradient=lambda g, r, c, x, y: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
+)
+as_bf16 = elementwise(
+    "as_bf16",
+    "x, rounded to the nearest number of bf16, halves to the even one. Subnormal numbers become 0.",
+    scalar="as_bf16(x)",
+    reference=bf16.as_bf16,
+    is_callable=False,  # the pass `narrow` adds it after all gradients have been taken, so it has none
 )
 stop_gradient = register(
     Operation(

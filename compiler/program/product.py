@@ -9,7 +9,6 @@ A product has three operands and a result, and eight loops around one multiply-a
 tiles.py holds the kernel. Knows no buffers and no machine.
 """
 
-from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -38,7 +37,6 @@ _NUMBERS = (
     *((loop, field) for loop in BATCHES for field in ("count", "a", "b", "c", "start")),
 )
 WORDS = (*POINTERS, *(f"{loop}_{field}" if loop else field for loop, field in _NUMBERS))
-ProductWords = namedtuple("ProductWords", WORDS)  # type: ignore[misc]  # the record as Numba takes it
 
 
 @dataclass(frozen=True)  # without slots: before Python 3.12, Loop[int](...) would fail with them
@@ -59,9 +57,9 @@ class Loop(Generic[N]):
 class Product(Generic[P, N]):
     """The arguments of a product. Strides are in elements.
 
-    `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for a panel of b (PACKED
-    rows of depth; runs must then be 1). It is needed if b's columns are not neighbours; else the kernel uses it if a
-    has many rows. `touches` is how many of the buffers
+    `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for copies of a panel of b
+    and of a block of rows of a (`Machine.pack_elements`; runs must then be 1). It is needed if b's columns are not
+    neighbours; else the kernel uses it if a has many rows. `touches` is how many of the buffers
     `touched` will be written next at the offsets of c, so that the kernel prefetches them. Pointers that are not used
     stand where c does.
     """

@@ -16,6 +16,8 @@ LINE = 64  # bytes of a cache line
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
 PACKED = 512  # rows of depth that it takes at a time if it packs them, so that much of a panel stays in the first cache
+BLOCK = 120  # rows that it takes at a time if it copies them, so that they stay in the second cache
+MANY_PANELS = 4  # of b: to copy a row of a takes about as long as to multiply it by half a panel
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 
 
@@ -51,6 +53,13 @@ class Machine:
     def panel(self, dtype: str) -> int:
         """The columns of the register tile: two vectors."""
         return VECTORS * self.lanes(dtype)
+
+    def pack_elements(self, dtype: str) -> int:
+        """The elements of memory in which a product copies a panel of b and a block of rows of a.
+
+        A block has room behind it, which copies of whole vectors overwrite.
+        """
+        return PACKED * self.panel(dtype) + BLOCK * PACKED + 16 * LINE
 
     @property
     def tile_rows(self) -> int:

@@ -151,3 +151,12 @@ def cleaned(cells: Sequence[str | None], clean: Callable[[str | None], str | Non
     """The cells after `clean`, which is called once for each distinct cell."""
     results = {cell: clean(cell) for cell in set(cells)}
     return [results[cell] for cell in cells]
+
+
+def is_number_or_blank(text: str) -> bool:
+    """Whether a cell is a number, with a decimal point or comma, or missing."""
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return is_missing_text(text)
+    return True

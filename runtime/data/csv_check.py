@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netc.runtime.data.dialect import Dialect
+from netc.runtime.data.csv_records import BLANKS_BETWEEN, Dialect
 from netc.runtime.data.stored import Array
 from netc.runtime.data.text_file import TextFile
 
@@ -22,7 +22,7 @@ def is_regular(file: TextFile, dialect: Dialect, width: int) -> bool:
     is_plain = dialect.encoding in ("utf-8", "utf-8-sig") and dialect.rules.notation.is_plain
     if not is_plain or dialect.comment or dialect.has_sep_line or dialect.quote != '"' or dialect.line_end != "\n":
         return False
-    if len(dialect.delimiter.encode()) != 1:
+    if len(dialect.delimiter.encode()) != 1 or dialect.delimiter == BLANKS_BETWEEN or dialect.skip:
         return False
     delimiters, is_quoted = 0, False  # of the record that a block ends in
     for block in _blocks(file):

@@ -12,12 +12,13 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.runtime.data.cell_text import cleaned, cleaner
-from netc.runtime.data.dialect import Detected, Records
+from netc.runtime.data.csv_records import Records
+from netc.runtime.data.csv_title import COMMENTS
+from netc.runtime.data.dialect import Detected
 from netc.runtime.data.request import Request, Use
 from netc.runtime.data.row_numbers import RowNumbers
 
 BATCH = 1 << 14  # rows at a time
-_COMMENTS = ("#", "%")  # marks that lines of a table rarely begin with
 _CELLS = 1 << 20  # cells at a time: fewer rows of a table that has many columns
 
 
@@ -88,7 +89,7 @@ class CsvRows:
         else:
             note = f"`{cell(row[len(names)])}` has no column"
         hint = None
-        mark = next((cells[0][0] for cells in (names, row) if cells and cells[0][:1] in _COMMENTS), "")
+        mark = next((cells[0][0] for cells in (names, row) if cells and cells[0][:1] in COMMENTS), "")
         if mark and "comment" not in request.options:
             hint = f'comment = "{mark}" leaves out lines that begin with it'
         elif len(names) == 1 and "delimiter" not in request.options:

@@ -1,4 +1,8 @@
-"""The step `number`: takes the number out of a text such as `€ 1,234.50`, `12 %` or `1.234,5`."""
+"""The step `number`: takes the number out of a text such as `€ 1,234.50`, `12 %` or `1.234,5`.
+
+A number is negative with a minus before it, before its unit, or behind it (`1.234,50-`), and in parentheses, as
+bookkeepers write it.
+"""
 
 import re
 from collections.abc import Sequence
@@ -34,7 +38,7 @@ class NumberForm:
         Of two different marks the first stands between thousands. A single mark before three digits does so too, unless
         it is a point.
         """
-        match = _EXAMPLE.fullmatch(example.strip(BLANKS))
+        match = _EXAMPLE.fullmatch(split_sign(example.strip(BLANKS))[1])
         if match is None:
             return None
         marks = [character for character in match["number"] if not character.isdigit()]
@@ -51,16 +55,29 @@ class NumberForm:
 
     def value(self, text: str) -> float | None:
         """The number of a cell; None if it is not written in this form."""
-        rest = text.strip(BLANKS).replace("\u2212", "-")
-        sign = rest[:1] if rest[:1] in ("+", "-") else ""
-        rest = rest.removeprefix(sign).strip(BLANKS).removeprefix(self.before).removesuffix(self.after).strip(BLANKS)
-        plain = self.notation.plain(f"{sign}{rest}")
-        if self.notation.misreads(f"{sign}{rest}"):
+        sign, rest = split_sign(text.strip(BLANKS).replace("\u2212", "-"))
+        inner, rest = split_sign(rest.removeprefix(self.before).removesuffix(self.after).strip(BLANKS))
+        if sign and inner:
+            return None
+        signed = f"{sign or inner}{rest}"
+        plain = self.notation.plain(signed)
+        if self.notation.misreads(signed):
             return None
         try:
             return float(plain) if re.fullmatch(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?", plain) else None
         except ValueError:
             return None
+
+
+def split_sign(text: str) -> tuple[str, str]:
+    """The sign of a number, which may be parentheses or stand behind it, and the text without it."""
+    if text[:1] in ("+", "-"):
+        return text[0], text[1:].strip(BLANKS)
+    if text[:1] == "(" and text[-1:] == ")":
+        return "-", text[1:-1].strip(BLANKS)
+    if text[-1:] == "-":
+        return "-", text[:-1].strip(BLANKS)
+    return "", text
 
 
 def _number(array: Array, state: State, location: Location) -> Array:
@@ -99,7 +116,8 @@ NUMBER = DataStep(
     takes_text=True,
     doc='Takes the number out of a text that is written like an example: number("€ 1,234.50"), number("12 %"), '
     'number("1.234,5"). The example has the unit, which a cell may lack, the mark between thousands and the decimal '
-    "mark. A missing number stays missing, for `impute`.",
+    "mark. A number is negative with a minus before or behind it, or in parentheses. A missing number stays missing, "
+    "for `impute`.",
     keeps={"form": _is_form},
     name="number",
 )

@@ -19,6 +19,7 @@ _BOOLEANS = {"true": True, "false": False}
 _ENCODING = re.compile(
     r"(ascii|utf|latin|iso|cp[0-9]|windows|mac|koi|gb|hz|big5|shift|euc|johab|tis|ptcp|kz)[a-z0-9_-]*", re.IGNORECASE
 )
+_MOST_SKIPPED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,14 @@ def _header(node: syntax.Expression, constants: Constants) -> bool | tuple[str, 
     return names
 
 
+def _skip(node: syntax.Expression, constants: Constants) -> int:
+    number = _value(node, constants)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_SKIPPED:
+        fact = f"`skip` is the number of lines above the names of the columns, at most {_MOST_SKIPPED:,}"
+        fault("E0303", fact, node.span, hint="skip = 3")
+    return number
+
+
 def _encoding(node: syntax.Expression, constants: Constants) -> str:
     value = _value(node, constants)
     try:
@@ -85,11 +94,16 @@ def _encoding(node: syntax.Expression, constants: Constants) -> str:
     fault("E0303", "`encoding` is the name of an encoding in quotes", node.span, hint=_ENCODINGS)
 
 
-def _sheet(node: syntax.Expression, constants: Constants) -> str:
-    value = _value(node, constants)
-    if not isinstance(value, str) or not value:
-        fault("E0303", "`sheet` is the name of a sheet in quotes", node.span, hint='sheet = "Sheet1"')
-    return value
+def _named(name: str, what: str, example: str) -> Option:
+    """An option that takes a name in quotes."""
+
+    def parse(node: syntax.Expression, constants: Constants) -> str:
+        value = _value(node, constants)
+        if not isinstance(value, str) or not value:
+            fault("E0303", f"`{name}` is the name of a {what} in quotes", node.span, hint=example)
+        return value
+
+    return Option(parse, example)
 
 
 def _size(node: syntax.Expression, constants: Constants) -> tuple[int, int]:
@@ -142,6 +156,7 @@ _CSV: Mapping[str, Option] = {
     "thousands": _character("thousands", 'thousands = "."', "., '_\u00a0\u2009\u202f", may_be_empty=True),
     "encoding": Option(_encoding, 'encoding = "cp1252"'),
     "header": Option(_header, _HEADER),
+    "skip": Option(_skip, "skip = 3"),
     "missing": MISSING,
     "quote": _character("quote", 'quote = "\'"', may_be_empty=True),
     "comment": _character("comment", 'comment = "#"'),
@@ -152,8 +167,9 @@ PICTURES: Mapping[str, Option] = {
     "ground": Option(_ground, 'ground = "white"'),
     "broken": Option(_broken, "broken = skip"),
     "max_pixels": Option(_max_pixels, "max_pixels = 200_000_000"),
+    "path": _named("path", "column", 'path = "file"'),
 }
-_SHEET = Option(_sheet, 'sheet = "Sheet1"')
+_SHEET = _named("sheet", "sheet", 'sheet = "Sheet1"')
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "csv": _CSV,
     "jsonl": {"missing": MISSING},

@@ -28,10 +28,12 @@ _MOST_FILES = 10_000
 def read_source(source: SourceSpec, folder: Path, uses: Uses) -> Table:
     """The table of a source whose relative paths start from `folder`.
 
-    Faults E0801 if a file is not there or broken, E0802 if it lacks a column of the first file or has another one.
+    Faults E0801 if a file is not there, broken or named twice, E0802 if it lacks a column of the first file or has
+    another one.
     """
     options = dict(source.options)
     names = [name for path in (source.path, *source.others) for name in _names(path, folder, source)]
+    _refuse_twice(names, folder, source)
     tables = [read(source.reader, folder / name, name, source.span, uses, options) for name in names]
     if names == [source.name]:
         return tables[0]
@@ -61,6 +63,17 @@ def _names(path: str, folder: Path, source: SourceSpec) -> list[str]:
     if len(names) > _MOST_FILES:
         fault("E0801", f"`{path}` stands for {len(names):,} files", source.span, f"{_MOST_FILES:,} are the most")
     return names
+
+
+def _refuse_twice(names: Sequence[str], folder: Path, source: SourceSpec) -> None:
+    """Faults E0801 if two paths of a source stand for the same file, whose rows would all be read twice."""
+    paths = set()
+    for name in names:
+        path = os.path.normpath(folder / name)
+        if path in paths:
+            hint = "name each file once: a pattern may match a file that another path names"
+            fault("E0801", f"`{name}` is named twice", source.span, hint)
+        paths.add(path)
 
 
 def _matching(path: str, folder: Path, takes_folder: bool) -> list[str]:

@@ -110,7 +110,7 @@ def code_sections(run: Run, part: str) -> Iterator[Section]:
     size = sum(type_.size(1) for type_ in run.model.inputs.values() if not type_.is_varying)
     most = min(_MOST_SAMPLES, max(_MOST_NUMBERS // max(size, 1), _RANDOM_CODES))
     inputs = {name: first_of(fields[name], most) for name in run.model.inputs}
-    predicted = run.program.predict(inputs, outputs=[code.name for code in codes])
+    predicted = run.program.predictor.predict(inputs, outputs=[code.name for code in codes])
     classes = classes_of(run, part, _MOST_CLASSES)
     for code in codes:
         values = np.asarray(predicted[code.name], np.float64)
@@ -163,7 +163,8 @@ def _decoded(run: Run, code: Code, values: Array, plane: _Plane) -> Iterator[Sec
     generator = np.random.default_rng(run.program.seed)
     random = generator.multivariate_normal(values.mean(axis=0), np.cov(values.T), _RANDOM_CODES)
     codes = np.concatenate([plane.grid(values), random]).astype(np.float32)
-    images = as_image(np.clip(run.program.predict({code.name: codes}, outputs=[code.decoded])[code.decoded], 0, None))
+    decoded = run.program.predictor.predict({code.name: codes}, outputs=[code.decoded])[code.decoded]
+    images = as_image(np.clip(decoded, 0, None))
     if images is None:
         return
     images, step = thinned(images, 2 * _PIXELS)

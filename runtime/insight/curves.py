@@ -12,6 +12,12 @@ from netc.runtime.metric_values import MetricValue
 _MOST_EPOCHS = 2_000
 _MOST_PANELS = 24
 _MOST_MARKED_EPOCHS = 40  # with fewer epochs than this, a curve has a dot for each
+_PANEL = (4.5, 3.2)  # width and height, in inches
+# around the axes of a panel, in inches: room for the labels of the ticks and for the title. matplotlib's layouts
+# measure these instead, which takes longer than drawing
+_MARGINS = {"left": 0.75, "right": 0.15, "bottom": 0.5, "top": 0.35}
+_STEPS = (1, 2, 5, 10)  # ticks are so far apart, times a power of ten
+_FOOTER = 0.3  # height of the line below all panels, in inches
 
 
 def draw(metrics: Sequence[Mapping[str, MetricValue]]) -> bytes:
@@ -27,15 +33,36 @@ def draw(metrics: Sequence[Mapping[str, MetricValue]]) -> bytes:
     shown = dict(list(panels.items())[:_MOST_PANELS])
     columns = min(len(shown), 4)
     rows = -(-len(shown) // columns)
-    picture = Picture(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
+    footer = _FOOTER if len(panels) > len(shown) else 0.0
+    width, height = _PANEL[0] * columns, _PANEL[1] * rows + footer
+    picture = Picture(figsize=(width, height))
     xlabel = f"epoch, one of every {step}" if step > 1 else "epoch"
-    for i, (title, names) in enumerate(shown.items(), 1):
-        axes = picture.add_subplot(rows, columns, i)
-        axes.set(title=plot_text(title), xlabel=xlabel)
+    for i, (title, names) in enumerate(shown.items()):
+        left, bottom = _PANEL[0] * (i % columns), height - _PANEL[1] * (i // columns + 1)
+        axes = _add_axes(picture, left, bottom)
+        axes.set_title(plot_text(title), y=1.0)  # a position that is stated is not searched for
+        axes.set_xlabel(xlabel)
         _draw_panel(axes, epoch_rows, names)
-    if len(panels) > len(shown):
-        picture.supxlabel(f"{len(panels) - len(shown):,} more metrics are in metrics.jsonl")
+    if footer:
+        text = f"{len(panels) - len(shown):,} more metrics are in metrics.jsonl"
+        picture.text(0.5, footer / 2 / height, text, ha="center", va="center")
     return svg_bytes(picture)
+
+
+def _add_axes(picture: Any, left: float, bottom: float) -> Any:
+    """Adds the axes of a panel whose lower left corner is at this place, in inches. It has few ticks, because most of
+    the time of drawing goes into them."""
+    from matplotlib.ticker import MaxNLocator
+
+    width, height = picture.get_size_inches()
+    inner_width = _PANEL[0] - _MARGINS["left"] - _MARGINS["right"]
+    inner_height = _PANEL[1] - _MARGINS["bottom"] - _MARGINS["top"]
+    x, y = (left + _MARGINS["left"]) / width, (bottom + _MARGINS["bottom"]) / height
+    axes = picture.add_axes((x, y, inner_width / width, inner_height / height))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # longer labels would not fit beside the axis
+    return axes
 
 
 def _panels(epoch_rows: Sequence[Mapping[str, MetricValue]]) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ def reconstruction_sections(run: Run, part: str) -> Iterator[Section]:
     fields = run.load_data().parts[part]
     inputs = {name: first_of(fields[name], _SAMPLES) for name in run.model.inputs}
     shown = pairs[:_MOST_PAIRS]
-    predicted = run.program.predict(inputs, outputs=[output for _, output in shown]) if shown else {}
+    predicted = run.program.predictor.predict(inputs, outputs=[output for _, output in shown]) if shown else {}
     yield from left_out(len(pairs), _MOST_PAIRS, "pairs of an input and an output")
     for name, output in shown:
         type_ = run.model.inputs[name]

@@ -19,6 +19,7 @@ from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
 from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
 from netc.runtime.data.raw_data import raw_table
+from netc.runtime.data.raw_values import warn_of_raw_values
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 from netc.runtime.execution.fields import Fields
@@ -69,6 +70,9 @@ class Run:
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
+
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, the function that brings it back to the data's units.
 
@@ -90,7 +94,7 @@ class Run:
         parts = self.load_data().parts
         if part not in parts:
             fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(parts)}")
-        return self.program.evaluate(parts[part], self.undone())
+        return self.program.evaluator.evaluate(parts[part], self.undone())
 
     def load_data(self) -> Dataset:
         """The data that the run was trained on, through its fitted steps.
@@ -157,7 +161,7 @@ class Run:
         An output that a loss compares with a target comes back in that target's units. `beam` and `outputs` are as in
         Program.predict.
         """
-        outputs_by_name = self.program.predict(fields, beam, outputs)
+        outputs_by_name = self.program.predictor.predict(fields, beam, outputs)
         units, values, undone = values_in_units_of_targets(self.model.graph), self.model.values, self.undone()
         predictions: dict[str, Any] = {}
         for name, value in outputs_by_name.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from netc.runtime.data.date_step import moment_of
-from netc.runtime.data.number_step import MARKS, NumberForm
+from netc.runtime.data.number_step import MARKS, NumberForm, split_sign
 
 # fmt: off
 _MARKS = frozenset((
@@ -51,7 +51,8 @@ def number_example(cells: Sequence[str]) -> str | None:
     """An example of how the numbers are written, for the step `number`; None if they are no numbers with a unit or
     with marks between thousands.
     """
-    matches = [match for cell in cells if (match := _NUMBER.fullmatch(cell.replace("\u2212", "-"))) is not None]
+    unsigned = [split_sign(cell.replace("\u2212", "-"))[1] for cell in cells]
+    matches = [match for cell in unsigned if (match := _NUMBER.fullmatch(cell)) is not None]
     if not cells or len(matches) < len(cells):
         return None
     before = {(match["before"] + match["before2"]).strip() for match in matches} - {""}

@@ -24,6 +24,8 @@ _MOST_CLASSES, _MOST_CATEGORIES = 1000, 100
 _MOST_NUMBER_CLASSES = 20
 _RARE = 5  # rows: a category with fewer has no place of its own, and a target with fewer a label is no class
 _MOSTLY = 0.95  # a column with a larger share of missing cells is left out
+_ODD_TEXTS, _ODD_SHARE = 2, 0.02  # the most texts, and share of all cells, that are marks among numbers
+_MANY_NUMBERS = 20  # different ones: with fewer, a text among them may be a category, such as `4 and more`
 _WORDS = 3  # words on average make a text
 _SKEW = 1.0  # the skewness from which a positive target is learned as its logarithm
 _ID = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|nr|no|number|index|idx)$|^unnamed", re.IGNORECASE)
@@ -32,8 +34,8 @@ _ID_AT_END = re.compile(r"[a-z](Id|ID)$")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A guess for a column: `kind` is number, class, category, date, text, array, id, unique (a text that only
-    names its row) or useless.
+    """A guess for a column: `kind` is number, class, category, date, text, array, sequence, picture, id, unique (a text
+    that only names its row) or useless.
 
     - `missing` is the number of missing cells, and `marks` are the cells that stand for a missing value.
     - `labels` are the distinct cells of a class or category with their counts; `rare` is the number of rows below
@@ -65,8 +67,12 @@ def guess_column(name: str, cells: Array, is_target: bool) -> Guess:
     if cells.ndim > 1:
         return Guess(name, "array", shape=cells.shape[1:], is_bytes=cells.dtype == np.uint8)
     missing = is_missing(cells)
-    texts = texts_of(cells[~missing])
     empty = int(missing.sum())
+    if not is_target and (shape := _shape_of_steps(cells[~missing])) is not None:
+        if empty:
+            return Guess(name, "useless", empty, note=f"{empty:,} of {len(cells):,} rows have no sequence")
+        return Guess(name, "sequence", shape=shape)
+    texts = texts_of(cells[~missing])
     counts = Counter(texts)
     marks = _marks(counts)
     if marks:
@@ -78,11 +84,31 @@ def guess_column(name: str, cells: Array, is_target: bool) -> Guess:
     return replace(guess, marks=tuple(sorted(marks)))
 
 
+def _shape_of_steps(cells: Array) -> tuple[int, ...] | None:
+    """The shape of each step of sequences of numbers, () or (n,); None if the cells are anything else."""
+    if not len(cells) or not all(isinstance(cell, list) and cell for cell in cells):
+        return None
+    try:
+        sequences = [np.asarray(cell) for cell in cells]
+    except ValueError:  # steps of different lengths
+        return None
+    shapes = {sequence.shape[1:] for sequence in sequences}
+    are_numbers_all = all(sequence.dtype.kind in "iuf" and sequence.ndim <= 2 for sequence in sequences)
+    return shapes.pop() if are_numbers_all and len(shapes) == 1 else None
+
+
 def _marks(counts: Counter[str]) -> list[str]:
-    """The cells that stand for a missing value: where all other cells are numbers or dates."""
+    """The cells that stand for a missing value: where all other cells are numbers or dates.
+
+    These are the usual marks, and a text or two that is hardly ever among numbers: `ERR`, or `Total` in the last row.
+    """
     marks = [text for text in counts if is_mark(text.strip())]
-    others = [text.strip() for text in counts if not is_mark(text.strip())]
-    if not marks or not others or not _form_of(others):
+    others = [text for text in counts if not is_mark(text.strip())]
+    odd = [text for text in others if not are_numbers([text.strip()])]
+    is_rare = sum(counts[text] for text in odd) <= _ODD_SHARE * sum(counts.values())
+    if 0 < len(odd) <= _ODD_TEXTS and is_rare and len(others) - len(odd) >= _MANY_NUMBERS:
+        marks, others = [*marks, *odd], [text for text in others if text not in odd]
+    if not marks or not others or not _form_of([text.strip() for text in others]):
         return []
     return marks
 

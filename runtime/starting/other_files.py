@@ -1,16 +1,12 @@
 """Writes first `.net` files for data that is no table: pictures, a text."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
-
-_SIDE = 64  # pixels: larger pictures are scaled down to it
-_SMALLEST = 16  # pixels: a smaller picture is pooled once only
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_LOOKED_AT = 200  # pictures whose size is compared
+from netc.runtime.data.picture_decoder import SUFFIXES
+from netc.runtime.starting.picture_columns import maps_of, shape_of
 
 
 def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
@@ -18,18 +14,15 @@ def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
 
     Faults E0801 if there are no pictures, E0803 if there is only one class.
     """
-    files = sorted(file for file in data.glob("*/*") if file.suffix.lower() in _SUFFIXES and file.name[0] != ".")
+    files = sorted(file for file in data.glob("*/*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
     if not files:
         hint = "put the pictures of each class into a folder of their own"
         fault("E0801", f"`{data}` has no folders with pictures", span, hint=hint)
     classes = sorted({file.parent.name for file in files})
     if len(classes) < 2:
         fault("E0803", f"all pictures of `{data}` are of one class", span, f"`{cell(classes[0])}`")
-    sizes, channels = _sizes(files)
-    is_one_size = len(sizes) == 1 and max(next(iter(sizes), (_SIDE + 1,))) <= _SIDE
-    height, width = next(iter(sizes)) if is_one_size else (_SIDE, _SIDE)
-    size = "" if is_one_size else f", size = ({height}, {width})"
-    pools = " -> maxpool(2)" if min(height, width) >= _SMALLEST else ""
+    (height, width, channels), options = shape_of(files)
+    size = f", size = ({height}, {width})" if "size" in options else ""
     lines = [
         "data {",
         f"  source = images({net_string(path)}{size}, channels = {channels})",
@@ -40,8 +33,8 @@ def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
         "model {",
         f"  input image: float[{height}, {width}, {channels}]",
         f"  target label: class({len(classes)})\n",
-        f"  maps = image -> conv(16) -> batchnorm -> relu -> maxpool(2) -> conv(32) -> batchnorm -> relu{pools}",
-        "  hidden = maps -> conv(64) -> batchnorm -> relu -> global_avgpool -> dropout(0.2)",
+        f"  maps = image -> {maps_of((height, width, channels))}",
+        "  hidden = maps -> global_avgpool -> dropout(0.2)",
         "  logits = hidden -> dense(size(label))\n",
         "  output probability = softmax(logits)",
         "  loss cross_entropy(logits, label)",
@@ -50,22 +43,6 @@ def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
         *train_lines(batch=16, epochs=20),
     ]
     return lines, f"from {len(files):,} pictures of {len(classes)} classes"
-
-
-def _sizes(files: Sequence[Path]) -> tuple[set[tuple[int, int]], int]:
-    """The heights and widths of the first pictures, and 3 channels if one of them has colours, else 1."""
-    from PIL import Image
-
-    sizes: set[tuple[int, int]] = set()
-    channels = 1
-    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
-        try:
-            with Image.open(file) as picture:
-                sizes.add((picture.height, picture.width))
-                channels = 3 if picture.mode not in ("1", "L", "LA", "I", "I;16", "F") else channels
-        except Exception:
-            continue
-    return sizes, channels
 
 
 def prose_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:

@@ -7,6 +7,7 @@ says what to do.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
@@ -17,11 +18,14 @@ from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
 from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.declarations import SourceSpec
+from netc.runtime.data.picture_table import PATH
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.table import Table
+from netc.runtime.starting.cell_forms import is_mark
 from netc.runtime.starting.column_guess import Guess, guess_column, numbers_of
 from netc.runtime.starting.kind_of_data import source_named
 from netc.runtime.starting.other_files import images_file, prose_file
+from netc.runtime.starting.picture_columns import column_of_pictures, shape_of
 from netc.runtime.starting.series_guess import guess_series
 from netc.runtime.starting.series_lines import is_series_file, series_file
 from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
@@ -138,6 +142,37 @@ def _table_start(request: Request, tries: bool) -> Start:
     raise last
 
 
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """A guess for the column that names pictures, and the options of `images` that read them."""
+
+    guess: Guess
+    options: dict[str, Any]
+
+
+def _pictures(request: Request, table: Table, target: str) -> _Pictures | None:
+    """The pictures that a table names; None if it names none."""
+    if request.data.others or request.data.reader == "sql":
+        return None
+    found = column_of_pictures(table, Path(request.data.path).parent)
+    if found is None or found[0] == target:
+        return None
+    name, files = found
+    shape, options = shape_of(files)
+    if name != PATH:
+        options["path"] = name
+    return _Pictures(Guess(name, "picture", shape=shape), options)
+
+
+def _guesses(table: Table, target: str, pictures: _Pictures | None, span: Span) -> list[Guess]:
+    return [
+        pictures.guess
+        if pictures is not None and name == pictures.guess.name
+        else guess_column(name, table.column(name, span)[:], name == target)
+        for name in table.columns
+    ]
+
+
 def _columns(request: Request, tables: Tables) -> Columns:
     """Reads the table and guesses its columns, again if marks of missing values are found and the reader takes them."""
     span, reader = request.span, request.data.reader
@@ -149,12 +184,16 @@ def _columns(request: Request, tables: Tables) -> Columns:
         fact = f"`{request.shown}` has {len(table)} row{'s' * (len(table) != 1)}"
         hint = "a larger table, or `netc new NAME` alone, which writes a file to fill in"
         fault("E0806", fact, span, f"{_FEWEST_ROWS} are the least that can be split", hint=hint)
-    guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
+    pictures = _pictures(request, table, target)
+    guesses = _guesses(table, target, pictures, span)
     marks = sorted({mark.strip() for guess in guesses for mark in guess.marks})
     if marks and "missing" in OPTIONS.get(reader, {}):
         options["missing"] = (*options.get("missing", ()), *marks)
+        odd = ", ".join(net_string(mark) for mark in marks if not is_mark(mark))
+        if odd:
+            doubts = (*doubts, f"{odd} in `missing` is a guess: the other cells of that column are numbers or dates")
         table = table_with(request.data, options, tables)
-        guesses = [guess_column(name, table.column(name, span)[:], name == target) for name in table.columns]
+        guesses = _guesses(table, target, pictures, span)
     goal = next(guess for guess in guesses if guess.name == target)
     _check_target(goal, request.shown, span)
     if all(guess is goal or guess.kind in _LEFT_OUT for guess in guesses):  # names or numbers of rows may say something
@@ -166,7 +205,8 @@ def _columns(request: Request, tables: Tables) -> Columns:
         if why := _unwritable(name):
             left_out[name] = f"no `.net` text can name it, {why}"
     paths = [request.path(path) for path in (request.data.path, *request.data.others)]
-    source = source_of(reader, paths, {**dict(table.options), **options})
+    options = {**dict(table.options), **options, **(pictures.options if pictures is not None else {})}
+    source = source_of(reader if pictures is None else "images", paths, options)
     used = [guess for guess in guesses if guess.name not in left_out]
     series = None
     if goal.kind == "number" and not goal.missing:

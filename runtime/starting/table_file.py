@@ -4,13 +4,14 @@ Takes guesses about the columns. Does not know whether the file trains; starting
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.runtime.data.sql_reader import SCHEMES
 from netc.runtime.starting.cell_forms import is_time_of_day
 from netc.runtime.starting.column_guess import Guess
+from netc.runtime.starting.picture_columns import maps_of
 from netc.runtime.starting.series_guess import SeriesGuess
 
 _WIDEST = 80  # characters of a label
@@ -61,13 +62,18 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the data block: its columns, its lines, its type in the model, and whether a sample has axes."""
+    """A field of the data block: its columns, its lines, its type in the model, and whether a sample has axes.
+
+    `layers` lead from a picture or a sequence to some numbers, which the model calls `summary`.
+    """
 
     name: str
     columns: tuple[str, ...]
     lines: tuple[str, ...]
     type: str
     has_axes: bool = False
+    layers: str = ""
+    summary: str = ""
 
 
 def source_of(reader: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
@@ -86,6 +92,8 @@ def _value(value: Any) -> str:
             return str(value).lower()
         case str():
             return net_string(value)
+        case tuple() if all(isinstance(entry, int) for entry in value):
+            return f"({', '.join(map(str, value))})"
         case tuple() | list():
             return f"[{', '.join(map(_value, value))}]"
     return str(value)
@@ -117,7 +125,8 @@ def fields_of(columns: Columns) -> list[Field]:
         if guess.kind == "number" and not guess.steps:
             continue
         word = _word(guess.name, names)
-        inputs.append(_input(guess, word, columns.places.get(word)))
+        entry = _input(guess, word, columns.places.get(word))
+        inputs.append(replace(entry, summary=_word(f"{guess.name} summary", names)) if entry.layers else entry)
         if guess.cycles:
             inputs.append(_cycles(guess, _word(f"{guess.name} cycle", names)))
     return [*inputs, _target(columns.goal, goal, columns.places.get(goal))]
@@ -211,8 +220,17 @@ def _input(guess: Guess, word: str, places: int | None) -> Field:
             comment = "# a text: which of the 1,000 most frequent sequences of up to 3 characters it has"
             lines = (comment, f"{word} = column({quoted}){text_fill}{steps} -> ngrams(3, 1000)")
             return Field(word, columns, lines, "float[1000]")
-    step = " -> scale(1 / 255)" if guess.is_bytes else ""
     shape = ", ".join(map(str, guess.shape))
+    if guess.kind == "picture":
+        lines = (f"# the pictures that the column {quoted} names", f'{word} = field("image") -> scale(1 / 255)')
+        return Field(word, columns, lines, f"float[{shape}]", layers=f"{maps_of(guess.shape)} -> global_avgpool")
+    if guess.kind == "sequence":
+        lines = ("# sequences of any length", f"{word} = field({quoted}) -> standardize")
+        layers = f"{'' if shape else 'unsqueeze -> '}gru(32) -> last"
+        return Field(
+            word, columns, lines, f"float[{', '.join([f'{word}_time', *([shape] if shape else [])])}]", layers=layers
+        )
+    step = " -> scale(1 / 255)" if guess.is_bytes else ""
     return Field(
         word, columns, (f"{word} = field({quoted}){step}  # an array a row",), f"float[{shape}]", len(guess.shape) > 1
     )
@@ -256,7 +274,9 @@ def _model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     yield "model {"
     yield from (f"  input {entry.name}: {entry.type}" for entry in inputs)
     yield f"  target {target.name}: {target.type}"
-    flat = [f"({entry.name} -> flatten)" if entry.has_axes else entry.name for entry in inputs]
+    yield from (f"\n  {entry.summary} = {entry.name} -> {entry.layers}" for entry in inputs if entry.layers)
+    names = [entry.summary or entry.name for entry in inputs]
+    flat = [f"({name} -> flatten)" if entry.has_axes else name for name, entry in zip(names, inputs, strict=True)]
     start = flat[0].strip("()") if len(flat) == 1 else f"concat({', '.join(flat)})"
     # dropout changes the scale of what the last layer sees, which costs a predicted number its accuracy
     dropout = f" -> dropout({0.3 if columns.rows < _FEW else 0.2})" if columns.goal.kind == "class" else ""

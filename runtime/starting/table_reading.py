@@ -18,7 +18,7 @@ from netc.runtime.data.sources import read_source
 from netc.runtime.data.table import Table
 from netc.runtime.starting.kind_of_data import options_named
 
-_OPTION = rf"\w+ = (?:{TEXT}|true|false)"
+_OPTION = rf"\w+ = (?:{TEXT}|true|false|[0-9]+)"
 _ALTERNATIVES = re.compile(rf"{_OPTION}(?: or {_OPTION})*")
 _LIKE_DATA = "W0821"  # the header looks like the rows below it
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.bf16 import as_bf16 as rounded_to_bf16
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Sizes
 from netc.compiler.ir.value import OPERATIONS, Expansion, Scalar, Value, View
 from netc.compiler.operations import scan
+from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.scan import Part
 from netc.compiler.reference import attributes_of
 from netc.runtime.data.stored import Array
@@ -23,6 +25,7 @@ from netc.runtime.data.stored import Array
 # takes a value, the arrays of its operands and its own array; returns the array to use in its place
 Hook = Callable[[Value, list[Array], Array], Array]
 _ULPS = 4  # of noise
+_NEAR_HALF = 2.0**-14  # numbers that are so close to the middle between two bf16 numbers may be rounded either way
 
 
 def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook | None = None) -> dict[Value, Array]:
@@ -93,6 +96,9 @@ class Noise:
     def __call__(self, value: Value, operands: list[Array], array: Array) -> Array:
         if not operands or array.dtype.kind != "f" or not array.size or _is_exact(value, operands, array):
             return array
+        if value.definition is as_bf16:
+            (x,) = operands
+            return np.asarray(rounded_to_bf16(x + x * self.random.uniform(-_NEAR_HALF, _NEAR_HALF, x.shape)), x.dtype)
         size = np.abs(array)
         if not isinstance(OPERATIONS[value.operation].lower, Scalar):
             size = np.maximum(size, _size_of_terms(value, operands, array))

@@ -315,3 +315,16 @@ def test_statuses_and_codes_are_documented() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert all(f"| {status} | {meaning} |" in page for status, meaning in frame.STATUSES.items())
     assert {"E1005", "E1007", "E1008", "E1302"} <= {*CODES}
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_ends_after_its_threads_and_exit_functions(status: int) -> None:
+    start = (
+        "import atexit, sys, threading, time\n"
+        "from netc.commands import frame\n"
+        "atexit.register(print, 'exit function')\n"
+        "threading.Thread(target=lambda: (time.sleep(0.1), print('thread'))).start()\n"
+        f"frame.leave({status})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "thread\nexit function\n", "")

@@ -491,6 +491,14 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
     assert "softly" in kernels
 
 
+def test_a_file_that_a_plugin_never_closes_is_written(project: Path) -> None:
+    (project / "logging_plugin.py").write_text(
+        "from mine import soft\nLOG = open('log.txt', 'w')\nLOG.write('loaded')\n", encoding="utf-8"
+    )
+    assert run(project, "check", "m.net", "--plugin", "logging_plugin").returncode == 0
+    assert (project / "log.txt").read_text(encoding="utf-8") == "loaded"
+
+
 def test_an_installed_plugin_needs_no_option(project: Path) -> None:
     metadata = project / "mine-1.0.dist-info"
     metadata.mkdir()

@@ -58,6 +58,15 @@ def finish(running: subprocess.Popen) -> list[str]:
     return out.split()
 
 
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """The loss that this process computes with a cache, and the number of kernels that it compiles."""
+    monkeypatch.setenv("NETC_CACHE", str(folder))
+    x = np.linspace(-1, 1, 60, dtype=np.float32).reshape(10, 6)
+    program = netc.compile(netc.parse(NET))
+    loss = program.step({"x": x, "y": x[:, 0]})["loss"]
+    return repr(loss), program.training({}).executable.linked.compiled
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A cache that two processes filled at the same time, and the loss that both computed."""
@@ -83,7 +92,9 @@ def test_two_processes_fill_a_cache_together_and_a_third_compiles_nothing(filled
     assert finish(start(folder)) == [loss, "0", "False"]
 
 
-def test_a_killed_process_leaves_no_entry_that_is_used(filled: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_entry_that_is_used(
+    filled: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "cache"
     running = start(folder)
     while not folder.is_dir() or not any(folder.glob("*.o")):
@@ -93,16 +104,19 @@ def test_a_killed_process_leaves_no_entry_that_is_used(filled: tuple[Path, str],
     running.communicate()
     (folder / "0123abcd").write_bytes(b"half of an entry")
     (folder / "0123abcd.o").write_bytes(b"")
-    assert finish(start(folder))[0] == filled[1]
+    assert here(folder, monkeypatch)[0] == filled[1]
 
 
-def test_without_a_usable_cache_folder_everything_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
-    assert finish(start(Path("/proc/netc")))[0] == filled[1]
+@pytest.mark.filterwarnings("ignore:the cache is not used")
+def test_without_a_usable_cache_folder_everything_runs(
+    filled: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here(Path("/proc/netc"), monkeypatch)[0] == filled[1]
     shutil.copytree(filled[0], tmp_path / "open")
     (tmp_path / "open").chmod(0o777)
-    loss, count, _ = finish(start(tmp_path / "open"))
+    loss, count = here(tmp_path / "open", monkeypatch)
     assert loss == filled[1]
-    assert int(count) > 0, "a folder that others can write to was trusted"
+    assert count > 0, "a folder that others can write to was trusted"
 
 
 def test_a_damaged_or_renamed_entry_is_a_miss(copy: Path) -> None:
@@ -132,6 +146,8 @@ def test_everything_that_decides_the_code_is_in_the_key(copy: Path, field: str) 
     changed = replace(parts, **{field: "other"})
     assert changed.name != parts.name
     assert cache.read(changed) is None
+    assert (changed.family == parts.family) == (field != "kernel")
+    assert [entry.parts for entry in cache.entries({parts.family})] == [parts]
     why = cache.why_missing(changed, readable)
     words = {"kernel": "it is new", "features": "instruction sets", "sources": "kernels have changed"}
     assert words.get(field, f"{field} was {getattr(parts, field)}, is other") in why
@@ -144,10 +160,7 @@ def test_another_numba_compiles_anew_and_says_why(
 
     toolchain = cache._toolchain()
     monkeypatch.setattr(cache, "_toolchain", lambda: {**toolchain, "numba": "0.0.1"})
-    x = np.linspace(-1, 1, 60, dtype=np.float32).reshape(10, 6)
-    program = netc.compile(netc.parse(NET))
-    assert repr(program.step({"x": x, "y": x[:, 0]})["loss"]) == filled[1]
-    assert program.training({}).executable.linked.compiled == len(list(filled[0].glob("*.o")))
+    assert here(copy, monkeypatch) == (filled[1], len(list(filled[0].glob("*.o"))))
     (copy.parent / "m.net").write_text(NET, encoding="utf-8")
     app_of()(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()[1:]

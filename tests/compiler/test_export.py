@@ -186,6 +186,19 @@ def of_text(text: str, folder: Path) -> Run:
     return Run(folder, model, array_spec(model), {name: [] for name in model.inputs}, program)
 
 
+def test_products_of_bf16_are_exported_as_such(tmp_path: Path) -> None:
+    """Both files round the operands of products as the run does."""
+    body = "model {\n  input x: float[6, 6, 3]\n  output y = x -> conv(4) -> relu -> flatten\n}\n"
+    wide, narrow = (of_text(f"{body}train {{ precision = {name} }}\n", tmp_path) for name in ("f32", "bf16"))
+    x = np.random.default_rng(0).standard_normal((5, 6, 6, 3)).astype(np.float32)
+    expected = narrow.predict_prepared({"x": x})["y"]
+    in_python = python_of(as_python(narrow, exported(narrow)))(x)["y"]
+    in_onnx = answers(session_of(as_onnx(exported(narrow))), {"x": x})["y"]
+    for actual in (in_python, in_onnx):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(wide.predict_prepared({"x": x})["y"] - expected).max() > 1e-3
+
+
 def test_random_values_are_exported_to_python_only(tmp_path: Path) -> None:
     run = of_text("model {\n  input x: float[3]\n  output y = x + normal_like(x)\n}\n", tmp_path)
     with pytest.raises(Fault) as raised:

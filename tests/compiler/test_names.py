@@ -2,6 +2,8 @@
 
 import pytest
 
+import netc
+from netc.compiler.elaborate.library import LIBRARIES, library_names, library_places, library_scope
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.index_tables import (
@@ -115,3 +117,13 @@ def test_a_graph_finds_results_by_kind() -> None:
     text = print_graph(graph)
     assert text.endswith("loss.a = %2\nweight.loss.a = %0\noutput.x = %0\n")
     assert parse_graph(text).results.keys() == graph.results.keys()
+
+
+def test_the_names_of_the_library_are_found_without_parsing_it() -> None:
+    for library in LIBRARIES.values():
+        assert list(library.names()) == [block.name.text for block in library.blocks()]
+    library_scope.cache_clear()
+    netc.parse("model {\n  input x: float[3]\n  output y = x -> dense(2)\n}\n")
+    assert set(library_scope().names) == {"dense"}
+    assert library_names() > {"dense", "lstm", "mse"}
+    assert library_places().keys() == library_names()

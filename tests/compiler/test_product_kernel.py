@@ -15,7 +15,7 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import MANY_ROWS, PACKED, STRIP, Machine
+from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, PACKED, STRIP, Machine
 from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -92,7 +92,7 @@ def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng:
     right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
     expected = c.data.copy()
     expected[c.indices] = left @ right + (memories["start"].values if case.has_start else 0)
-    pack = np.full(PACKED * machine.panel(dtype) + MARGIN, np.nan, FLOATS[dtype])
+    pack = np.full(machine.pack_elements(dtype), np.nan, FLOATS[dtype])
     call(kernel, case, memories, pack)
     assert c.data.tobytes() == expected.tobytes(), case
 
@@ -190,6 +190,14 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         for rows in (MANY_ROWS - 1, MANY_ROWS):
             yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))
             yield plain_case(rows, lanes, depth, 1)
+    for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
+        for a_is_transposed in (False, True):
+            columns = MANY_PANELS * machine.panel(dtype) + 1
+            case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
+            if a_is_transposed:
+                case.loops["rows"] = replace(case.loops["rows"], a=1)
+                case.loops["depth"] = replace(case.loops["depth"], a=rows)
+            yield case
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
@@ -197,11 +205,12 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
 
 def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
     """Asserts that an element has the same bits wherever rows and columns are cut, whether b is packed or not."""
-    rows, columns, depth = MANY_ROWS + machine.tile_rows + 3, 2 * machine.panel(dtype) + 3, STRIP + 100
+    rows, depth = MANY_ROWS + machine.tile_rows + 3, STRIP + 100
+    columns = MANY_PANELS * machine.panel(dtype) + 3  # so that rows of a are copied, but not of a part of the columns
     rng = np.random.default_rng(5)
     a = Memory.of([rows, depth], [depth, 1], dtype).fill(rng.standard_normal)
     b = Memory.of([depth, columns], [columns, 1], dtype).fill(rng.standard_normal)
-    size, pack = a.data.itemsize, np.empty(PACKED * machine.panel(dtype) + MARGIN, FLOATS[dtype])
+    size, pack = a.data.itemsize, np.empty(machine.pack_elements(dtype), FLOATS[dtype])
 
     def result(row_cuts: list[int], column_cuts: list[int]) -> bytes:
         c = Memory.of([rows, columns], [columns, 1], dtype)

@@ -7,6 +7,7 @@ in NumPy.
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
 
@@ -15,12 +16,14 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.truncate import FIRST
 from netc.compiler.passes.update import STEP
 from netc.compiler.reference import evaluate
+from netc.runtime.verification.interpreter import results
 
 Array = np.ndarray[Any, Any]
 _OF_DERIVATIVES = 1e-6
@@ -62,6 +65,23 @@ class Checked:
 
 def same(checked: Checked) -> None:
     checked.same_results(Numbers(checked.before))
+
+
+def narrowed(checked: Checked) -> None:
+    """Compares results with those of products whose operands ml_dtypes rounds; a product with 0 and 1 only adds."""
+    is_bf16 = not checked.is_f64 and checked.arguments.get("precision", "bf16") == "bf16"
+    products = {"einsum", "conv2d", "conv2d_input", "conv2d_weights"} if is_bf16 else set()
+
+    def with_rounded(value: Value, operands: list[Array], array: Array) -> Array:
+        if value.operation not in products or any(np.isin(operand, (0, 1)).all() for operand in operands):
+            return array
+        rounded = [operand.astype(ml_dtypes.bfloat16).astype(np.float32) for operand in operands]
+        return np.asarray(OPERATIONS[value.operation].reference(*rounded, **value.keywords), array.dtype)
+
+    numbers = Numbers(checked.before)
+    expected = results(checked.before, numbers.leaves, numbers.sizes, with_rounded)
+    for name, array in evaluate(checked.after, numbers.leaves, numbers.sizes).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 def by_rank(checked: Checked) -> None:

@@ -16,6 +16,7 @@ from netc.compiler.passes import objective, scans
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.settle import settle
@@ -111,6 +112,7 @@ PASSES: dict[str, Pass] = {
     "factor": Pass(factor, checks.same),
     "hoist": Pass(hoist, checks.same),
     "lift": Pass(lift, checks.same),
+    "narrow": Pass(narrow, checks.narrowed),
     "sink": Pass(sink, checks.same, is_exact=True),
     "trimmed": Pass(scans.trimmed, checks.same, is_exact=True),
     "opened": Pass(scans.opened, checks.same, is_exact=True),

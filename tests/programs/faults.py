@@ -150,9 +150,9 @@ FAULTS = (
     ),
     _fault(
         "a partial tile stores a column too many",
-        "compiler/targets/cpu/tile.py",
-        'mask = builder.icmp_signed("<", ir.Constant(numbers',
-        'mask = builder.icmp_signed("<=", ir.Constant(numbers',
+        "compiler/targets/cpu/vectors.py",
+        'builder.icmp_signed("<", ir.Constant(numbers',
+        'builder.icmp_signed("<=", ir.Constant(numbers',
         needs_kernels=True,
     ),
     _fault(
@@ -180,8 +180,8 @@ MENDS = (
     _fault(
         "00: a product over no rows writes nothing",
         "compiler/targets/cpu/tiles.py",
-        "if turns == 0 or runs == 0 or depth == 0:",
-        "if False:",
+        "is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)",
+        "is_empty = run.number(0).equals(1)",
         needs_kernels=True,
     ),
     _fault(

@@ -51,6 +51,7 @@ DEFAULT = Profile()
 PROFILES = {
     "default": DEFAULT,
     "small": Profile("small", statements=(1, 6), elements=120),
+    "bf16": Profile("bf16", statements=(1, 6), elements=120, precision={"bf16": 1}),
     "large": Profile("large", statements=(6, 30), elements=6000, parameters=20000),
 }
 SWARM = (0.0, 0.4, 1.0, 1.0, 3.0)  # factors on the weight of a production in one program

@@ -41,7 +41,7 @@ class Profile:
     parameters: int = 4000  # the most elements of one parameter
     batch: int = 40
     only: frozenset[str] | None = None
-    precision: Mapping[str, float] = field(default_factory=lambda: {"f64": 3, "f32": 1})
+    precision: Mapping[str, float] = field(default_factory=lambda: {"f64": 3, "f32": 1, "bf16": 0.5})
 
 
 @dataclass(slots=True)

@@ -187,8 +187,9 @@ def fewer_settings(program: Program) -> Iterator[Program]:
             yield replace(
                 program, settings=(*program.settings[:n], (name, "sgd(lr = 0.1)"), *program.settings[n + 1 :])
             )
-        if name == "precision" and value == "f32":
-            yield replace(program, settings=(*program.settings[:n], (name, "f64"), *program.settings[n + 1 :]))
+        if name == "precision" and value != "f64":
+            wider = "f64" if value == "f32" else "f32"
+            yield replace(program, settings=(*program.settings[:n], (name, wider), *program.settings[n + 1 :]))
         if value.isdigit():
             for number in _smaller(int(value)):
                 changed = (*program.settings[:n], (name, str(number)), *program.settings[n + 1 :])

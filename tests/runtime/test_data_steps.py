@@ -12,6 +12,7 @@ from support import command
 import netc
 from netc.runtime.data.cells import Location, natural
 from netc.runtime.data.dataset import Dataset, load
+from netc.runtime.data.number_step import NumberForm
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.steps import STEPS
 
@@ -453,3 +454,21 @@ def test_check_says_what_training_would_say_about_the_data(tmp_path: Path) -> No
     absent = command("check", "m.net", "--strict", cwd=tmp_path)
     assert absent.returncode == 0
     assert absent.stderr == "note: the data was not checked, because `t.csv` is not there\n"
+
+
+@pytest.mark.parametrize(
+    ("example", "cells"),
+    [
+        (
+            "€ 1,234.50",
+            {"(1,234.50)": -1234.5, "€ (5)": -5, "(€ 5)": -5, "-€ 5": -5, "€ -5": -5, "+5": 5, "-(5)": None},
+        ),
+        ("1.234,5", {"1.234,50-": -1234.5, "- 5": -5, "\u22125": -5, "--5": None, "5-": -5, "1,234.50": None}),
+        ("12 %", {"(12 %)": -12, "12-%": -12, "12 %-": -12, "()": None, "-": None, "(5": None}),
+        ("(1,234.50)", {"1,234.50": 1234.5, "(1,234.50)": -1234.5}),
+    ],
+)
+def test_signs_of_numbers(example: str, cells: dict[str, float | None]) -> None:
+    form = NumberForm.of(example)
+    assert form is not None
+    assert {cell: form.value(cell) for cell in cells} == cells

@@ -17,7 +17,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
 from netc.runtime.data import csv_reader, store
 from netc.runtime.data.csv_check import is_regular
-from netc.runtime.data.dialect import Dialect, Records
+from netc.runtime.data.csv_records import Dialect, Records
 from netc.runtime.data.readers import read
 from netc.runtime.data.request import AS_NUMBERS, Use, Uses, every
 from netc.runtime.data.spec import parse_block
@@ -73,6 +73,7 @@ RECOGNISED = {
     "tabs": (ENGLISH.encode(), r'delimiter = "\t"'),
     "bars": (ENGLISH.replace("\t", "|").encode(), 'delimiter = "|"'),
     "commas": (ENGLISH.replace("\t", ",").encode(), ""),
+    "blanks": ("  Größe  Gewicht Art\n2.5  4.0     rot \n1.8\t2.4  grün\n".encode(), 'delimiter = " "'),
     "line ends of old Macs": (ENGLISH.replace("\t", ",").replace("\n", "\r").encode(), ""),
 }
 
@@ -118,6 +119,9 @@ DECLARED = {
     "quotes": ("a,b\n'1,5',x\n2,'y''z'\n", {"quote": "'"}, {"a": ["1,5", "2"], "b": ["x", "y'z"]}),
     "no quotes": ('a,b\n5",x\n"2,y\n', {"quote": ""}, {"a": ['5"', '"2'], "b": ["x", "y"]}),
     "comments": ('# "a\na,b\n# x,y,z\n1,"x\n# y"\n2,#y\n', {"comment": "#"}, {"a": ["1", "2"], "b": ["x\n# y", "#y"]}),
+    "blanks": ('  1   x\n2 "y  z"\n', {"delimiter": " ", "header": False}, {"1": ["1", "2"], "2": ["x", "y  z"]}),
+    "a title": ("Sales, 2024\n\n a;b\na,b\n1,x\n2,y\n", {"skip": 3}, {"a": ["1", "2"], "b": ["x", "y"]}),
+    "no title": ("a\n1\n2\n", {"skip": 0}, {"a": ["1", "2"]}),
     "a delimiter": ("a:b\n1:x\n2:y\n", {"delimiter": ":"}, {"a": ["1", "2"], "b": ["x", "y"]}),
 }
 
@@ -151,6 +155,11 @@ def test_an_encoding_is_declared(tmp_path: Path) -> None:
         (b"a,b\n\n1,x\n\n2,3,4\n", "row 5 has 3 cells", ""),
         (b"# pump 3, hall B\n# UTC\na,b\n1,x\n", "row 2 has 1 cells, the header has 2", 'comment = "#" leaves out'),
         (b"a;b\n1;x\n% pause\n2;y\n", "row 3 has 1 cells, the header has 2", 'comment = "%" leaves out'),
+        (b"Sales\n\nof 2024\na,b\n1,x\n2,y\n", "3 lines above the names of its columns", "skip = 3"),
+        (b"Sales, 2024\na;b\n1;x\n2;y\n", "1 line above the names of its columns", "skip = 1"),
+        (b"Sales,,\n,,\na,b,c\n1,2,x\n2,3,y\n", "2 lines above the names of its columns", "skip = 2"),
+        (b"# pump 3\na,b\n1,x\n2,y\n", "1 line above the names of its columns", 'comment = "#" leaves out'),
+        (b"a,b\n1,x\n2\n3,y\n4,z\n", "row 3 has 1 cells, the header has 2", ""),
         (b'a,b\n1,"x\n', "row 2", 'quote = ""'),
         (b'a,b\n1,"x"y\n', "text follows a closing quote", 'quote = ""'),
         (b"1,1\n2,3\n", "two columns `1`", "header = false"),
@@ -209,6 +218,13 @@ def test_blank_lines_are_no_rows_but_are_counted(tmp_path: Path, monkeypatch: py
         table = read_csv(tmp_path / "t.csv")
         assert cells_of(table) == {"a": ["1", "2", "3"], "b": ["x\n\ny", "z", "w"]}
         assert table.rows.of(np.arange(3)).tolist() == [5, 6, 9]
+
+
+def test_rows_below_a_title_have_the_numbers_of_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("Sales\n\na,b\n1,x\n\n2,y\n", encoding="utf-8")
+    for way in WAYS:
+        use_way(way, monkeypatch)
+        assert read_csv(tmp_path / "t.csv", skip=1).rows.of(np.arange(2)).tolist() == [4, 6]
 
 
 # ------------------------------------------------------------------ generated tables
@@ -355,6 +371,8 @@ def test_options_of_a_source() -> None:
         ('encoding = "utf-99"', "the name of an encoding"),
         ('header = ["a", "a"]', "each once"),
         ("header = 3", "`header` is true, false"),
+        ("skip = -1", "`skip` is the number of lines"),
+        ('skip = "x"', "`skip` is the number of lines"),
         ("missing = [1]", "`missing` is a list of texts"),
         ('decimal = ",", thousands = ","', "the same character"),
         ('delimiter = "|", quote = "|"', "the same character"),

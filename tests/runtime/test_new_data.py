@@ -1,6 +1,7 @@
 """New data for a run: columns are bound by the names that training saw."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -296,3 +297,57 @@ model {
     alone = answers(Path("run"), json.dumps({"text": "c"}), "new.jsonl")
     assert rows[4] == alone[1]
     assert "row 2, column `x`: a sample has more steps than time <= 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "price,weight,age\n3,7,1\n",
+        "age,weight,price,other\n1,7,3,x\n",
+        "Stock of May\n\nprice,weight,age\n3,7,1\n",
+        "Stock, of; May\nprice;weight;age\n3;7;1\n",
+        "price weight  age\n3  7  1\n",
+    ],
+)
+def test_new_data_may_have_another_title_and_delimiter(text: str, run: Path, tmp_path: Path) -> None:
+    """The line that names the columns of training is the header, whatever is above it."""
+    for name, content in (("a.csv", "price,weight,age\n3,7,1\n"), ("b.csv", text)):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    expected, actual = (netc.open(run).predict(tmp_path / name)["p"] for name in ("a.csv", "b.csv"))
+    np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("step", ["standardize", "minmax", "log -> standardize"])
+def test_raw_arrays_in_the_place_of_prepared_ones_are_noticed(step: str, tmp_path: Path) -> None:
+    """The shapes are the same, and so the answers would be wrong without a word."""
+    random = np.random.default_rng(3)
+    rows = random.uniform((5, 20, 1e3), (8, 30, 4e3), (60, 3))
+    text = "a,b,c,y\n" + "".join(f"{a},{b},{c},{a - b / 10}\n" for a, b, c in rows)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    model = f"""data {{
+  source = csv("t.csv")
+  x = columns("a", "b", "c") -> {step}
+  y = column("y")
+}}
+model {{
+  input x: float[3]
+  target y: float
+  p = x -> dense(1) -> squeeze
+  output p = p
+  loss mse(p, y)
+}}
+train {{
+  optimizer = sgd(lr = 0.01)
+  epochs = 1
+}}
+"""
+    (tmp_path / "m.net").write_text(model, encoding="utf-8")
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    with pytest.warns(UserWarning, match=r"`x` looks like raw data"):
+        run.program.predict({"x": rows.astype(np.float32)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepared = run.load_data().parts["train"]["x"]
+        expected = run.program.predict({"x": prepared})["p"]
+        run.program.predict({"x": prepared[:1] * 3})
+        assert len(expected) == len(prepared)

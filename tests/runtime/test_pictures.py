@@ -245,6 +245,17 @@ def test_other_tables_of_pictures(tmp_path: Path) -> None:
     assert table.columns["label"].tolist() == [None]
 
 
+@pytest.mark.parametrize("name", ["file", "image"])
+def test_another_column_may_name_the_pictures(name: str, tmp_path: Path) -> None:
+    table = table_of(tmp_path, "t.csv", f"label,{name}\ncat,a/0.png\ndog,a/1.png\n".encode(), path=name)
+    np.testing.assert_array_equal(table.columns["image"], [COLOURS, COLOURS + 1])
+    assert [table.columns[column][:].tolist() for column in ("label", "path")] == [
+        ["cat", "dog"],
+        ["a/0.png", "a/1.png"],
+    ]
+    assert table.names == (("image", "label", "file") if name == "file" else ("image", "label"))
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
@@ -252,7 +263,8 @@ def test_other_tables_of_pictures(tmp_path: Path) -> None:
         ("path,label\na/0.png,x\n\na/9.png,y\n", {}, "9.png`(.|\n)*`t.csv`, row 4, column `path`: No such file"),
         ("path,label\na/0.png,x\na/1.png\n", {}, "`t.csv`, row 3"),
         ("image,path\n1,a/0.png\n", {}, "has a column `image`"),
-        ("file,label\na/0.png,x\n", {}, "no column `path`"),
+        ("file,label\na/0.png,x\n", {}, 'no column `path`(.|\n)*path = "COLUMN" names another(.|\n)*file, label'),
+        ("path,label\na/0.png,x\n", {"path": "file"}, "no column `file`"),
         ("path\na/0.png\n", {"sheet": "b"}, "`sheet` is no option of `csv`"),
     ],
 )
@@ -263,6 +275,8 @@ def test_wrong_tables_of_pictures(content: str, options: dict[str, Any], message
 
 def test_a_folder_takes_no_options_of_tables(tmp_path: Path) -> None:
     saved(Image.fromarray(GREYS), tmp_path / "p" / "a" / "0.png")
+    with pytest.raises(netc.Fault, match="`path` is about a table of pictures"):
+        read(tmp_path / "p", path="file")
     with pytest.raises(netc.Fault, match="`delimiter` is about a table of pictures, and `p` is a folder"):
         read(tmp_path / "p", delimiter=";")
     request = Request(tmp_path / "p", "p", NOWHERE, options={"delimiter": ";"}, bad_rows=BadRows())

@@ -1,6 +1,7 @@
 """`netc new`: what columns are taken for, the exact text of files, and that what is written loads and trains."""
 
 import datetime
+import json
 import random
 import re
 import sqlite3
@@ -93,6 +94,8 @@ COLUMNS: dict[str, tuple[Callable[[int], Any], str, tuple[str, ...]]] = {
     "kronor": (lambda i: f"{i + 1} 000 kr", "number", ('number("1 234 kr")',)),
     "percent": (lambda i: f"{i / 3:.1f} %", "number", ('number("1.5 %")',)),
     "european": (lambda i: f"{i}.000,{i}", "number", ('number("1.234,5")',)),
+    "bookkeeping": (lambda i: f"({i},{i:03}.50)" if i % 3 else f"{i},{i:03}.50", "number", ('number("1,234.5")',)),
+    "minus behind": (lambda i: f"{i}.000,{i}{'-' if i % 3 else ''}", "number", ('number("1.234,5")',)),
     "kilograms": (lambda i: f"{i % 9 + 1}kg", "number", ('number("12 kg")',)),
 }
 
@@ -538,3 +541,50 @@ def test_an_option_that_a_refusal_names_is_written_as_a_guess(tmp_path: Path) ->
     assert 'source = csv("t.csv", encoding = "cp1252")' in start.text
     assert f'# encoding = "cp1252" is a guess: `{tmp_path}/t.csv` is not UTF-8' in start.text
     trained(start, tmp_path)
+
+
+def test_a_title_above_the_table_is_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{20 + i % 9};{('low', 'high')[i % 2]}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"Pumps, 2024\n\nt;y\n{rows}", encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert 'csv("t.csv", delimiter = ";", skip = 1)' in start.text
+    assert "# skip = 1 is a guess" in start.text
+
+
+def test_a_text_or_two_among_numbers_is_a_mark(tmp_path: Path) -> None:
+    """A sum in the last row, or what a sensor writes when it fails, makes no text of a column of numbers."""
+    cells = [str(i * 0.5) for i in range(98)]
+    guess = column([*cells, "ERR", "Total"])
+    assert (guess.kind, guess.missing, guess.marks) == ("number", 2, ("ERR", "Total"))
+    assert column([*cells, "ERR", "Total", "off"]).kind != "number"
+    assert column([str(i % 4) for i in range(99)] + ["4 and more"]).marks == (), "a category beside numbers"
+    table = "a,y\n" + "".join(f"{cell},{i % 2}\n" for i, cell in enumerate([*cells, "ERR"]))
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
+    assert 'missing = ["ERR"]' in start.text
+    assert '# "ERR" in `missing` is a guess' in start.text
+
+
+def test_a_table_may_name_pictures(tmp_path: Path) -> None:
+    """The pictures are read, beside the other columns; their column has any name, and is no text."""
+    (tmp_path / "shop").mkdir()
+    for i in range(24):
+        Image.fromarray(np.full((40, 20, 3), 100 * (i % 2), np.uint8)).save(tmp_path / "shop" / f"{i}.png")
+    rows = "".join(f"{i % 7},5;shop/{i}.png;{('dark', 'grey')[i % 2]}\n" for i in range(24))
+    (tmp_path / "t.csv").write_text(f"price;image;kind\n{rows}", encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=True)
+    assert 'images("t.csv", delimiter = ";", decimal = ",", channels = 3, path = "image")' in start.text
+    assert "input image: float[40, 20, 3]" in start.text
+    assert "concat(numbers, image_summary)" in start.text
+
+
+def test_lists_of_numbers_are_sequences(tmp_path: Path) -> None:
+    rows = [
+        {"load": [0.5 * i, 1] * (1 + i % 3), "track": [[i, 2, 3]] * (1 + i % 4), "y": "ab"[i % 2]} for i in range(30)
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    start = starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE, tries=True)
+    assert "input load: float[load_time]" in start.text
+    assert "input track: float[track_time, 3]" in start.text
+    assert "concat(load_summary, track_summary)" in start.text
+    assert column([[1, 2], ["a"], [3]] * 20).kind != "sequence"

@@ -4,13 +4,12 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from support import ROOT, command
+from support import ROOT, command, netc_command
 
 import netc
 from netc.runtime.training.decisions import Decisions
@@ -98,15 +97,7 @@ def test_a_run_has_the_same_bits_twice_and_after_an_interruption(
 
 
 def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
-    start = [
-        sys.executable,
-        "-c",
-        "from netc.commands.main import main; main()",
-        "train",
-        str(ROOT / "examples" / "mnist.net"),
-        "--epochs",
-        "2",
-    ]
+    start = netc_command("train", ROOT / "examples" / "mnist.net", "--epochs", "2")
     running = subprocess.Popen(
         start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )

@@ -31,7 +31,7 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
             missing.append(kernel)
         else:
             objects[kernel] = code
-    entries = list(cache.entries()) if missing else []
+    entries = list(cache.entries({keys[kernel].family for kernel in missing})) if missing else []
     for kernel, compiled in compile_all(missing, machine):
         cache.write(keys[kernel], cache.why_missing(keys[kernel], entries), compiled.code, compiled.lanes)
         objects[kernel] = compiled.code

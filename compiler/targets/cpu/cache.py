@@ -8,8 +8,11 @@ file whole, so that many processes may share the folder. A damaged entry is a mi
 
 import hashlib
 import json
+import os
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,8 @@ from pathlib import Path
 from netc.dsl import eviction, home, temporary
 
 _DIGEST = 32
+_FAMILY = 12  # digits of an entry's name that are the same for a kernel on every CPU, with every version
+_NAME = re.compile(r"[0-9a-f]{32}\.o")  # as eviction.py knows it
 # folders and files of the compiler that decide object code
 _SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.py")
 # in the names of files that write no programs
@@ -39,7 +44,12 @@ class Parts:
 
     @property
     def name(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+        return self.family + hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[: 32 - _FAMILY]
+
+    @property
+    def family(self) -> str:
+        """The beginning of the names of all entries of this kernel, by which they are found without reading others."""
+        return hashlib.sha256(self.kernel.encode()).hexdigest()[:_FAMILY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +146,17 @@ def _stored(parts: Parts) -> tuple[Entry, bytes] | None:
     return stored if stored is not None and stored[0].parts == parts else None
 
 
-def entries() -> Iterator[Entry]:
-    """Yields all kernels in the folder, damaged ones too."""
-    path = home.folder()
-    for file in sorted(eviction.entries(path), key=lambda entry: entry.path) if path is not None else ():
-        stored = _open(file.path) if file.path.suffix == ".o" else None
-        if stored is not None:
-            yield stored[0]
+def entries(families: Collection[str] | None = None) -> Iterator[Entry]:
+    """Yields all kernels in the folder, or those of some families; damaged ones too. Each is read and checked."""
+    folder = home.folder()
+    if folder is None:
+        return
+    with suppress(OSError):  # the folder was removed meanwhile
+        for name in sorted(os.listdir(folder)):
+            is_asked = families is None or name[:_FAMILY] in families
+            stored = _open(folder / name) if is_asked and _NAME.fullmatch(name) else None
+            if stored is not None:
+                yield stored[0]
 
 
 def entry(parts: Parts) -> Entry | None:

@@ -1,7 +1,7 @@
-"""Compiles kernels' sources to object code by Numba, many of them side by side, in one process for each core.
+"""Compiles kernels' sources to object code, many of them side by side, in one process for each core.
 
-A kernel becomes a C function of 64-bit integers: addresses, then counts. Numba is imported only if a kernel has to be
-compiled.
+A kernel becomes a C function of 64-bit integers: addresses, then counts. Loops are compiled by Numba, which is imported
+only for them; products are written in LLVM's terms.
 """
 
 import ctypes.util
@@ -146,18 +146,38 @@ def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
 
 def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     """Returns a kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
-    from numba import types
-
-    from netc.compiler.targets.cpu import tiles
-    from netc.compiler.targets.cpu.jit import jit_for
-    from netc.compiler.targets.cpu.math import calls
-
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "product":
-        function, signature = tiles.product(source.text, machine), types.void(tiles.ARGUMENT)
-    else:
-        function, signature = _loop_function(source.text, machine), types.void(*[types.int64] * source.arguments)
+        return _product_module(source.text, symbol, machine), machine.lanes(source.text)
+    return _loop_module(source, symbol, machine)
+
+
+def _product_module(dtype: str, symbol: str, machine: Machine) -> Any:
+    """Returns the product kernel. It is written in LLVM's terms, so Numba is not imported for it."""
+    from netc.compiler.targets.cpu import tiles
+
+    target = target_machine(machine)
+    module = tiles.product(symbol, dtype, machine)
+    module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
+    compiled = llvm.parse_assembly(str(module))
+    compiled.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    # The loops are written as they are to run.
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(compiled, builder)
+    return compiled
+
+
+def _loop_module(source: KernelSource, symbol: str, machine: Machine) -> tuple[Any, int]:
+    """Returns a kernel of a text as `kernel_module` does."""
+    from numba import types
+
+    from netc.compiler.targets.cpu.jit import jit_for
+    from netc.compiler.targets.cpu.math import calls
+
+    function, signature = _loop_function(source.text, machine), types.void(*[types.int64] * source.arguments)
     function.__name__ = function.__qualname__ = symbol
     # No fast-math flag: depending on how rows are shared out, an element is computed in a vector or alone, and LLVM
     # would form other instructions for the one than for the other. Kernels say themselves where a sum may be

@@ -11,12 +11,22 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba.core import codegen, cpu, registry, target_extension, typeinfer
+from numba.core import (
+    codegen,
+    compiler,
+    cpu,
+    registry,
+    target_extension,
+    typed_passes,
+    typeinfer,
+    untyped_passes,
+)
+from numba.core.compiler_machinery import PassManager
 from numba.core.utils import threadsafe_cached_property
 
 from netc.compiler.targets.machine import Machine
 
-Jit = Callable[..., Any]  # jit(function, signature=None, **options of numba.njit): a dispatcher
+Jit = Callable[..., Any]  # jit(function, signature, **options of numba.njit): a dispatcher
 
 
 def jit_for(machine: Machine) -> Jit:
@@ -34,18 +44,52 @@ def _jit_for(cpu_name: str, features: str) -> Jit:
     class Dispatcher(registry.CPUDispatcher):  # type: ignore[misc]
         targetdescr = _Contexts(name, cpu_name, features)
 
-    def jit(function: Any, signature: Any = None, **options: Any) -> Any:
-        dispatcher = Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **options})
-        if signature is not None:
-            with typeinfer.register_dispatcher(dispatcher):
-                dispatcher.compile(signature)
-            dispatcher.disable_compile()
+    def dispatcher_of(function: Any, options: dict[str, Any], passes: Any) -> Any:
+        return Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **options}, passes)
+
+    def jit(function: Any, signature: Any, **options: Any) -> Any:
+        dispatcher = dispatcher_of(function, options, LoopCompiler)
+        with typeinfer.register_dispatcher(dispatcher):
+            dispatcher.compile(signature)
+        dispatcher.disable_compile()
         return dispatcher
 
     target_extension.target_registry[name] = Target
     target_extension.dispatcher_registry[Target] = Dispatcher
-    target_extension.jit_registry[Target] = lambda **options: lambda function: jit(function, **options)
+    # for Numba's own implementations
+    target_extension.jit_registry[Target] = lambda **options: (
+        lambda function: dispatcher_of(function, options, compiler.Compiler)
+    )
     return jit
+
+
+class LoopCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Numba's passes without those that change nothing in a kernel of loops, which has no closures, no arrays, no
+    `with` and no functions to inline. The code is the same."""
+
+    _PASSES = (
+        untyped_passes.TranslateByteCode,
+        untyped_passes.FixupArgs,
+        untyped_passes.IRProcessing,
+        untyped_passes.RewriteSemanticConstants,
+        untyped_passes.DeadBranchPrune,
+        untyped_passes.GenericRewrites,
+        untyped_passes.ReconstructSSA,
+        typed_passes.NopythonTypeInference,
+        typed_passes.PreLowerStripPhis,
+        typed_passes.IRLegalization,
+        typed_passes.AnnotateTypes,
+        typed_passes.NativeLowering,
+        typed_passes.NoPythonBackend,
+    )
+
+    def define_pipelines(self) -> list[Any]:
+        """Overrides the method that names the passes."""
+        manager = PassManager("loops")
+        for step in self._PASSES:
+            manager.add_pass(step, step.__name__)
+        manager.finalize()
+        return [manager]
 
 
 class _Contexts(registry.CPUTarget):  # type: ignore[misc]

@@ -6,9 +6,14 @@ product.py describes the arguments. The depth may be three loops: k runs within 
 holds), runs follow one another in registers (the rows of a window), and around both a loop adds to c in memory (the
 samples of a batch). So a convolution is this kernel on a view of its input, with nothing copied.
 
-If the columns of b are not neighbours (a transposed weight), `pack_panel` copies one panel of b at a time. It also does
+The loops are written in LLVM's terms, without Numba, which would take seconds to infer their types. Their variables
+lie in one record, of which every function takes the address.
+
+If the columns of b are not neighbours (a transposed weight), one panel of b at a time is copied (packing.py). So it is
 if the rows of b are far apart, and a has enough rows for it: rows 2,048 bytes apart share a few sets of the first cache
-and take a page for every two, so that a panel that lies strided is read from the second cache again for each tile.
+and take a page for every two, so that a panel that lies strided is read from the second cache again for each tile. Rows
+of a are copied if many panels of b are multiplied by them: in place, the rows of a tile lie in a page each.
+
 While a panel is multiplied, the next one is prefetched. While a tile is summed, the buffers that will be written next
 at the offsets of c are prefetched: another core may hold those lines, and the tile leaves the memory idle.
 
@@ -17,220 +22,181 @@ up shards some of which have no samples. An element's sum runs over the depth in
 bits do not depend on how rows are shared out.
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from numba import types
+from llvmlite import ir
 
-from netc.compiler.program.product import ProductWords
-from netc.compiler.targets.cpu.jit import jit_for
-from netc.compiler.targets.cpu.memory import load, store
-from netc.compiler.targets.cpu.tile import TileWords, move, tile, touch, transpose
-from netc.compiler.targets.machine import MANY_ROWS, PACKED, STRIP, VECTORS, Machine
+from netc.compiler.program.product import TOUCHED, WORDS
+from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.function import Function, Record, Word, at_least, at_most
+from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
+from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, PACKED, STRIP, VECTORS, Machine
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
-# the type of the kernel's only argument: Numba flattens it to the words of product.py, in their order
-ARGUMENT = types.NamedUniTuple(types.int64, len(ProductWords._fields), ProductWords)
-
-
-class _PanelWords(NamedTuple):
-    """The product of all rows of a with one panel of b: addresses and strides as in a tile.
-
-    `touched` are the addresses of buffers that will be written next, `touches` their number; `ahead` is the address
-    of the panel that comes next, or 0, and `ahead_row` how far its rows are apart.
-    """
-
-    a: Any
-    a_row: Any
-    a_step: Any
-    a_run: Any
-    b: Any
-    b_row: Any
-    b_run: Any
-    c: Any
-    c_row: Any
-    start: Any
-    start_row: Any
-    has_start: Any
-    rows: Any
-    runs: Any
-    depth: Any
-    columns: Any
-    touched: Any
-    touches: Any
-    ahead: Any
-    ahead_row: Any
+# The variables of the kernel's functions, beside its arguments.
+_VARIABLES = (
+    # of the product: whether operands are copied, rows of depth in a strip, runs in one, whether c is still unwritten
+    *("packs_a", "packs_b", "most", "together", "is_first"),
+    # of a strip, some rows of depth of some runs: addresses
+    *("strip_a", "strip_b", "strip_c", "strip_start"),
+    # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
+    *("block_a", "block_c", "block_start", "rows", "share"),
+    # of a panel: the address of the next one, or 0, and addresses
+    *("ahead", "panel_c", "panel_start"),
+)
+_NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
 
 
-class _StripWords(NamedTuple):
-    """A strip of a product: at most STRIP rows of depth, of `together` runs from `run` on, or of those that are left.
-
-    `start` is where its sums begin: the product's start, or c after the first strip. `runs` are all runs of the
-    product.
-    """
-
-    a: Any
-    b: Any
-    c: Any
-    start: Any
-    start_row: Any
-    has_start: Any
-    together: Any
-    runs: Any
-    run: Any
-    depth: Any
-    packs: Any
+def product(symbol: str, dtype: str, machine: Machine) -> Any:
+    """Returns an LLVM module with the kernel for an element type: the function `symbol` of the words of product.py."""
+    module = ir.Module(symbol)
+    _Kernel(module, symbol, Lanes(dtype, machine)).write()
+    return module
 
 
-def product(dtype: str, machine: Machine) -> Any:
-    """Returns the kernel for an element type: a Python function of ProductWords, ready for Numba."""
-    size = 4 if dtype == "f32" else 8
-    multiply_strip = jit_for(machine)(_multiply_strip(dtype, machine), **_OPTIONS, inline="always")
+class _Kernel:
+    """Writes the kernel's functions into a module."""
 
-    def run(n):
-        turns, runs, depth = n.turns_count, n.runs_count, n.depth_count
-        if turns == 0 or runs == 0 or depth == 0:  # no products, as in a shard of no samples: c is written all the same
-            turns, runs, depth = 1, 1, 0
-        packs = n.columns_b != 1 or (n.pack != n.c and runs == 1 and n.rows_count >= MANY_ROWS)
-        strips = max(1, -(-depth // (PACKED if packs else STRIP)))
-        most = max(
-            1, -(-depth // (16 * strips)) * 16
-        )  # about equal: a short strip reads and writes c as a long one does
-        # the runs that one tile takes: their panel must fit into the second cache
-        together = min(runs, max(1, STRIP // max(depth, 1)))
-        for m in range(n.outer_count * n.middle_count):
-            p, q = m // n.middle_count, m % n.middle_count
-            for i in range(n.inner_count):
-                a = n.a + (p * n.outer_a + q * n.middle_a + i * n.inner_a) * size
-                b = n.b + (p * n.outer_b + q * n.middle_b + i * n.inner_b) * size
-                c = n.c + (p * n.outer_c + q * n.middle_c + i * n.inner_c) * size
-                start = n.start + (p * n.outer_start + q * n.middle_start + i * n.inner_start) * size
-                is_first = True
-                for turn in range(turns):
-                    for r in range(0, runs, together):
-                        k = 0
-                        while k == 0 or k < depth:
-                            deep = min(most, depth - k)
-                            first, first_row, has_first = (
-                                (start, n.rows_start, n.has_start) if is_first else (c, n.rows_c, 1)
-                            )
-                            is_first = False
-                            a_strip = a + (turn * n.turns_a + r * n.runs_a + k * n.depth_a) * size
-                            b_strip = b + (turn * n.turns_b + r * n.runs_b + k * n.depth_b) * size
-                            strip = _StripWords(
-                                a_strip, b_strip, c, first, first_row, has_first, together, runs, r, deep, packs
-                            )
-                            multiply_strip(n, strip)
-                            k += most
+    def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+        self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
+        self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
+        self.multiply_panel = Function(module, "multiply_panel", 1)
+        self.run = Function(module, symbol, len(WORDS), is_internal=False)
+        self.words, self.address = self.run.new_record(_NAMES)
 
-    return run
+    def write(self) -> None:
+        self.write_tiles()
+        for name, argument in zip(WORDS, self.run.parameters, strict=True):
+            self.words[name] = argument
+        self.write_product()
+        self.run.end()
 
+    def write_product(self) -> None:
+        """The loops around strips."""
+        words, run = self.words, self.run
+        turns, runs, depth = (words[f"{loop}_count"] for loop in ("turns", "runs", "depth"))
+        # with no products, as in a shard of no samples, c is written all the same
+        is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)
+        turns, runs, depth = is_empty.choose(1, turns), is_empty.choose(1, runs), is_empty.choose(0, depth)
+        self.choose_sizes(runs, depth)
+        together, most = words["together"], words["most"]
+        with (
+            run.loop(0, words["outer_count"]) as p,
+            run.loop(0, words["middle_count"]) as q,
+            run.loop(0, words["inner_count"]) as i,
+        ):
+            batch = {"outer": p.index, "middle": q.index, "inner": i.index}
+            a, b, c, start = (words[name] + self.moved(name, batch) for name in ("a", "b", "c", "start"))
+            words["is_first"] = 1
+            with (
+                run.loop(0, turns) as turn,
+                run.loop(0, runs, together) as r,
+                run.loop(0, at_least(depth, 1), most) as k,
+            ):
+                strip = {"turns": turn.index, "runs": r.index, "depth": k.index}
+                is_first = words["is_first"].equals(1)
+                words["is_first"] = 0
+                words["strip_a"], words["strip_b"] = a + self.moved("a", strip), b + self.moved("b", strip)
+                words["strip_c"], words["strip_start"] = c, is_first.choose(start, c)
+                words["start_row"] = is_first.choose(words["rows_start"], words["rows_c"])
+                words["reads_start"] = is_first.choose(words["has_start"], 1)
+                words["runs"] = at_most(together, runs - r.index)
+                words["depth"] = at_most(most, depth - k.index)
+                self.write_strip()
 
-def _multiply_strip(dtype: str, machine: Machine) -> Any:
-    """multiply_strip(ProductWords(...), _StripWords(...)): one panel of b after another."""
-    size, width = (4 if dtype == "f32" else 8), machine.panel(dtype)
-    jit = partial(jit_for(machine), **_OPTIONS)
-    multiply_panel, pack_panel = jit(_multiply_panel(dtype, machine)), jit(_pack_panel(dtype, machine))
+    def moved(self, operand: str, indices: dict[str, Word]) -> Word:
+        """How far an operand moves in some loops, in bytes."""
+        steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
+        return sum(steps, self.run.number(0)) * self.size
 
-    def multiply_strip(n, strip):
-        j = 0
-        while j < n.columns_count:
-            columns = min(width, n.columns_count - j)
-            panel, panel_row = strip.b + j * n.columns_b * size, n.depth_b
-            ahead = panel + width * size if n.columns_count - j > width and strip.runs == 1 else 0
-            if strip.packs:
-                pack_panel(n.pack, panel, n.depth_b, n.columns_b, strip.depth, columns)
-                panel, panel_row, ahead = n.pack, width, ahead if n.columns_b == 1 else 0
-            moved = strip.c - n.c + j * size
-            words = _PanelWords(
-                strip.a,
-                n.rows_a,
-                n.depth_a,
-                n.runs_a,
-                panel,
-                panel_row,
-                n.runs_b,
-                strip.c + j * size,
-                n.rows_c,
-                strip.start + j * size,
-                strip.start_row,
-                strip.has_start,
-                n.rows_count,
-                min(strip.together, strip.runs - strip.run),
-                strip.depth,
-                columns,
-                (n.touch_1 + moved, n.touch_2 + moved, n.touch_3 + moved),
-                n.touches,
-                ahead,
-                n.depth_b,
-            )
-            multiply_panel(words)
-            j += width
+    def choose_sizes(self, runs: Word, depth: Word) -> None:
+        """Sets which operands are copied, and how much depth a strip has."""
+        words, run = self.words, self.run
+        may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
+        is_along = words["rows_a"].equals(1) | words["depth_a"].equals(1)
+        packs_a = may_copy & is_along & (words["columns_count"] > MANY_PANELS * self.width)
+        packs_b = ~words["columns_b"].equals(1) | (may_copy & (words["depth_b"] > 2 * self.width))
+        words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
+        limit = (packs_a | packs_b).choose(PACKED, STRIP)
+        words["most"], words["together"] = at_least(depth, 1), 1
+        with run.when(depth > limit):  # about equal: a short strip reads and writes c as a long one does
+            strips = (depth + limit - 1) // limit
+            words["most"] = (depth + strips * 16 - 1) // (strips * 16) * 16
+        with run.when(runs > 1):  # the runs that one tile takes: their panel must fit into the second cache
+            words["together"] = at_least(at_most(runs, run.number(STRIP) // at_least(depth, 1)), 1)
 
-    return multiply_strip
+    def write_strip(self) -> None:
+        """The loop over blocks of rows, which are limited only if rows are copied."""
+        words, run, size = self.words, self.run, self.size
+        packs_a, count = words["packs_a"].equals(1), words["rows_count"]
+        packed_a = words["pack"] + PACKED * self.width * size
+        with run.loop(0, count, packs_a.choose(BLOCK, at_least(count, 1))) as top:
+            rows = at_most(count - top.index, packs_a.choose(BLOCK, count))
+            source = words["strip_a"] + top.index * words["rows_a"] * size
+            words["rows"], words["block_a"] = rows, packs_a.choose(packed_a, source)
+            words["block_c"] = words["strip_c"] + top.index * words["rows_c"] * size
+            words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
+            words["a_row"] = packs_a.choose(1, words["rows_a"])
+            with run.when(packs_a):
+                self.pack_rows(run, packed_a, source, words["rows_a"], words["depth_a"], rows, words["depth"])
+            with run.when(words["columns_count"] > self.width):
+                words["share"] = words["depth"] // rows + 1
+            with run.loop(0, words["columns_count"], self.width) as j:
+                self.write_panel(j.index)
 
+    def write_panel(self, j: Word) -> None:
+        """One panel of b, from column j on, is copied if need be, and all rows of the block are multiplied by it."""
+        words, run, size = self.words, self.run, self.size
+        packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
+        left = words["columns_count"] - j
+        panel = words["strip_b"] + j * words["columns_b"] * size
+        words["columns"] = at_most(left, self.width)
+        with run.when(packs_b):
+            strides = (words["depth_b"], words["columns_b"])
+            self.pack_panel(run, words["pack"], panel, *strides, words["depth"], words["columns"])
+        has_ahead = (left > self.width) & words["runs"].equals(1) & is_along
+        words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
+        words["panel"] = packs_b.choose(words["pack"], panel)
+        words["panel_row"] = packs_b.choose(self.width, words["depth_b"])
+        words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
+        self.multiply_panel(run, self.address)
 
-def _multiply_panel(dtype: str, machine: Machine) -> Any:
-    """multiply_panel(_PanelWords(...)), written as text: tiles take the rows, the tallest tile as long as it fits."""
-    size, lanes, tallest = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.tile_rows
-    heights = sorted({tallest, *(rows for rows in (8, 6, 4, 2, 1) if rows < tallest)}, reverse=True)
-    names: dict[str, Any] = {
-        "TileWords": TileWords,
-        "fetch": touch(1, VECTORS, dtype, machine, is_written=False),
-    }
-    lines = [
-        "def multiply_panel(n):",
-        "    i = 0",
-        "    share = n.depth // n.rows + 1 if n.ahead else 0",  # rows of the next panel that are fetched for each row
-        "    fetched = 0",
-    ]
-    for rows in heights:
-        names[f"touch_{rows}"] = touch(rows, VECTORS, dtype, machine, is_written=True)
-        names[f"wide_{rows}"] = tile(rows, VECTORS, dtype, machine)
-        names[f"narrow_{rows}"] = tile(rows, 1, dtype, machine)
-        words = (
-            f"TileWords(n.a + i * n.a_row * {size}, n.a_row, n.a_step, n.a_run, n.b, n.b_row, n.b_run,"
-            f" n.c + i * n.c_row * {size}, n.c_row, n.start + i * n.start_row * {size}, n.start_row, n.has_start,"
-            f" n.runs, n.depth, n.columns)"
-        )
-        lines += [
-            f"    while n.rows - i >= {rows}" + (f" and n.rows - i != {rows + 2}:" if rows == tallest else ":"),
-            "        for number in range(n.touches):",
-            f"            touch_{rows}(n.touched[number] + i * n.c_row * {size}, n.c_row)",
-            f"        for k in range(fetched, min(fetched + {rows} * share, n.depth)):",
-            f"            fetch(n.ahead + k * n.ahead_row * {size}, 0)",
-            f"        fetched += {rows} * share",
-            f"        if n.columns > {lanes}:",
-            f"            wide_{rows}({words})",
-            "        else:",
-            f"            narrow_{rows}({words})",
-            f"        i += {rows}",
-        ]
-    exec("\n".join(lines), names)
-    return names["multiply_panel"]
+    def write_tiles(self) -> None:
+        """The function multiply_panel(record): tiles take the rows of a block, one after another."""
+        lanes, size, panel = self.lanes, self.size, self.multiply_panel
+        words, vectors, tall = panel.record(panel.parameters[0], _NAMES), Vectors(panel, lanes), lanes.machine.tile_rows
+        tiles = {
+            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, lanes, _NAMES)
+            for height in heights(tall)
+            for number in range(1, VECTORS + 1)
+        }
+        with panel.loop(0, words["rows"]) as i:
+            i.step = rows = rows_of_next(words["rows"] - i.index, tall)
+            self.fetch_touched(words, i.index, rows)
+            with panel.when(~words["ahead"].equals(0)):
+                first = i.index * words["share"]
+                with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
+                    vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
+            is_packed = words["packs_a"].equals(1)
+            a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
+            step = is_packed.choose(rows, words["depth_a"])
+            c = words["panel_c"] + i.index * words["rows_c"] * size
+            start = words["panel_start"] + i.index * words["start_row"] * size
+            for (height, number), function in tiles.items():
+                lower = max((other for other in heights(tall) if other < height), default=0)
+                is_high = (rows > lower) & (rows <= height)
+                least, most = (number - 1) * lanes.count, number * lanes.count
+                with panel.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
+                    function(panel, panel.parameters[0], a, step, c, start, rows)
+        panel.end()
 
-
-def _pack_panel(dtype: str, machine: Machine) -> Any:
-    """pack_panel(to, b, b_row, b_column, depth, columns): copies a panel of b so that its columns are neighbours, and
-    its rows follow one another."""
-    size, lanes, width = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.panel(dtype)
-    transpose_square, element, put = transpose(dtype, machine), load(dtype, 0), store(dtype, 1)
-    move_half, move_row = move(1, dtype, machine), move(VECTORS, dtype, machine)
-
-    def pack_panel(to, b, b_row, b_column, depth, columns):
-        if b_column == 1:  # as tiles do, this reads past the last column
-            for k in range(depth):
-                if columns > lanes:
-                    move_row(b + k * b_row * size, to + k * width * size)
-                else:
-                    move_half(b + k * b_row * size, to + k * width * size)
-            return
-        in_squares = columns // lanes * lanes if b_row == 1 else 0
-        for j in range(0, in_squares, lanes):  # the last square reads past the depth; no tile takes those rows
-            for k in range(0, depth, lanes):
-                transpose_square(b + (k + j * b_column) * size, b_column, to + (k * width + j) * size, width)
-        for j in range(in_squares, columns):
-            for k in range(depth):
-                put(to, k * width + j, element(b, k * b_row + j * b_column))
-
-    return pack_panel
+    def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
+        """Prefetches the buffers that will be written next, where they lie as c does under a tile's rows."""
+        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
+        row_bytes = words["rows_c"] * self.size
+        moved = words["panel_c"] - words["c"] + i * row_bytes
+        for number in range(TOUCHED):
+            with panel.when(words["touches"] > number), panel.loop(0, rows) as row:
+                at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
+                vectors.fetch(at, VECTORS, is_written=True)

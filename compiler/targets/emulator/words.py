@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.bf16 import as_bf16
+
 _LEAST, _MOST = np.float32(-87.33654), np.float32(88.72283)  # where the compiled exp of f32 is cut off
 
 
@@ -137,6 +139,7 @@ for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
         "atan2": np.arctan2,
         "fma": lambda x, y, z: x * y + z,
         **{"floor": np.floor, "sqrt": np.sqrt, "rint": np.rint, "pow": np.power},
+        "as_bf16": as_bf16,
     }.items():
         WORDS.setdefault(f"{_name}_{_dtype}", _float(_function, _kind))
 for _name in ("max", "min"):

@@ -1,8 +1,10 @@
-"""Whole numbers: rint, floor, and the integers that are ordered as floats are. Also sqrt, which is an instruction."""
+"""Roundings: rint, floor, bf16, and the integers that are ordered as floats are. Also sqrt, which is an instruction."""
 
 import math
 
 from netc.compiler.targets.cpu.math.terms import FORMATS, Format, Term, absolute, select, square_root, with_sign
+
+_SIGN, _EXPONENT, _UPPER, _QUIET = -(1 << 31), 0x7F800000, -(1 << 16), 0x00400000  # bits of an f32
 
 
 def nearest(x: Term) -> Term:
@@ -24,6 +26,16 @@ def floor(x: Term) -> Term:
 
 def sqrt(x: Term) -> Term:
     return square_root(x)
+
+
+def as_bf16(x: Term) -> Term:
+    """The nearest bf16 number; halves go to the one whose last bit is 0, and subnormal numbers become zeros."""
+    narrow = x.to("f32")
+    bits = narrow.bits()
+    nearest_bits = bits + (bits.unsigned_shift(16) & 1) + 0x7FFF
+    kept = select(x.is_nan(), bits | _QUIET, nearest_bits) & _UPPER
+    kept = select((bits & _EXPONENT).equals(0), bits & _SIGN, kept)
+    return kept.as_float("f32").to(x.dtype)
 
 
 def max_key(x: Term) -> Term:

@@ -43,6 +43,7 @@ def _of_floats() -> dict[str, Word]:
         **{"sinh": exponential.sinh, "cosh": exponential.cosh, "atan": inverse.atan},
         **{"asin": inverse.asin, "acos": inverse.acos},
         **{"rint": rounding.rint, "floor": rounding.floor, "sqrt": rounding.sqrt},
+        "as_bf16": rounding.as_bf16,
     }
     words = {}
     for dtype, integer in (("f32", "i32"), ("f64", "i64")):

@@ -1,0 +1,122 @@
+"""Vectors of a machine in a function under construction (function.py): loads, stores, prefetches, multiply-adds.
+
+Addresses are in bytes. Knows no kernel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
+from netc.compiler.targets.machine import LINE, Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The vectors of an element type on a machine."""
+
+    dtype: str
+    machine: Machine
+
+    @property
+    def size(self) -> int:
+        """The bytes of an element, by which vectors are aligned."""
+        return DTYPES[self.dtype].bytes
+
+    @property
+    def count(self) -> int:
+        return self.machine.lanes(self.dtype)
+
+    @property
+    def element(self) -> Any:
+        return ir.FloatType() if self.dtype == "f32" else ir.DoubleType()
+
+    @property
+    def vector(self) -> Any:
+        return ir.VectorType(self.element, self.count)
+
+    @property
+    def zero(self) -> Any:
+        return ir.Constant(self.vector, [0.0] * self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Writes operations on vectors into a function."""
+
+    function: Function
+    lanes: Lanes
+
+    def load(self, address: Word) -> Any:
+        """The vector that begins at an address."""
+        builder = self.function.builder
+        vector = builder.load(builder.inttoptr(address.value, self.lanes.vector.as_pointer()))
+        vector.align = self.lanes.size
+        return vector
+
+    def store(self, vector: Any, address: Word) -> None:
+        builder = self.function.builder
+        stored = builder.store(vector, builder.inttoptr(address.value, vector.type.as_pointer()))
+        stored.align = self.lanes.size
+
+    def copy_element(self, source: Word, to: Word) -> None:
+        builder, pointer = self.function.builder, self.lanes.element.as_pointer()
+        builder.store(builder.load(builder.inttoptr(source.value, pointer)), builder.inttoptr(to.value, pointer))
+
+    def columns_mask(self, columns: Word, first: int) -> Any:
+        """The mask of the lanes that are columns, in the vector that begins at column `first`."""
+        builder, count = self.function.builder, self.lanes.count
+        numbers = ir.VectorType(I64, count)
+        limit = repeated(builder, columns.value, numbers)
+        return builder.icmp_signed("<", ir.Constant(numbers, [first + lane for lane in range(count)]), limit)
+
+    def store_masked(self, vector: Any, address: Word, mask: Any) -> None:
+        """Stores the lanes of a mask."""
+        builder, pointer = self.function.builder, vector.type.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [vector.type, pointer, I32, mask.type])
+        masked = self.function.declared(f"llvm.masked.store.v{self.lanes.count}{self.lanes.dtype}.p0", kind)
+        builder.call(
+            masked, [vector, builder.inttoptr(address.value, pointer), ir.Constant(I32, self.lanes.size), mask]
+        )
+
+    def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
+        """x * y + z, rounded once if the machine has an instruction for it."""
+        builder, vector = self.function.builder, self.lanes.vector
+        if not self.lanes.machine.has_fma:
+            return builder.fadd(builder.fmul(x, y), z)
+        kind = ir.FunctionType(vector, [vector] * 3)
+        fma = self.function.declared(f"llvm.fma.v{self.lanes.count}{self.lanes.dtype}", kind)
+        return builder.call(fma, [x, y, z])
+
+    def fetch(self, address: Word, vectors: int, is_written: bool) -> None:
+        """Prefetches the cache lines of some vectors: into the first cache if they will be written, else into the
+        second."""
+        builder, pointer = self.function.builder, BYTE.as_pointer()
+        prefetch = self.function.declared("llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32]))
+        flags = (1, 3, 1) if is_written else (0, 2, 1)  # written, how near, data
+        for line in range(0, vectors * self.lanes.machine.vector_bytes, LINE):
+            place = builder.inttoptr((address + line).value, pointer)
+            builder.call(prefetch, [place, *(ir.Constant(I32, flag) for flag in flags)])
+
+    def transposed(self, rows: Sequence[Any]) -> list[Any]:
+        """The columns of a square of as many rows as a vector has lanes."""
+        builder, count = self.function.builder, self.lanes.count
+        half = count // 2
+        low, high = (
+            ir.Constant(ir.VectorType(I32, count), [start + i // 2 + count * (i % 2) for i in range(count)])
+            for start in (0, half)
+        )
+        for _ in range(count.bit_length() - 1):  # each round interleaves row i with row i + half
+            pairs = [(rows[i], rows[i + half]) for i in range(half)]
+            rows = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (low, high)]
+        return list(rows)
+
+
+def repeated(builder: Any, scalar: Any, vector: Any) -> Any:
+    """A vector of which every lane is a scalar."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count))
