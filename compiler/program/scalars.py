@@ -91,11 +91,7 @@ class Conversion:
 _FUNCTIONS = (
     *("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "sinh", "cosh", "erf", "normal_cdf", "gelu", "pow"),
     *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "rint", "floor", "sqrt", "unit"),
-<<<<<<< HEAD
-    *("max_key", "min_key", "of_key", "fma"),
-=======
-    *("max_key", "min_key", "of_key", "as_bf16"),
->>>>>>> main
+    *("max_key", "min_key", "of_key", "fma", "as_bf16"),
 )
 # the functions that kernels call, each with its element type; a target's table of words defines exactly these
 WORD_NAMES = frozenset(f"{name}_{dtype}" for name in _FUNCTIONS for dtype in ("f32", "f64")) | {"scramble_i32"}
