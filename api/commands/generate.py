@@ -22,7 +22,7 @@ def generate(
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Continue a text, one token at a time. Each token costs the same, however long the text is.
+    """Continue a text, one token at a time. Each costs one step of the model, and attention a look at the earlier ones.
 
     Example: netc generate runs/moby_dick --prompt "Call me" --length 400 --temperature 0.7
     """

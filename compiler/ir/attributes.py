@@ -37,7 +37,10 @@ class Named(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Given(Named):
-    """A leaf that the runtime computes; `per` is "step" if it has a new value for each training step."""
+    """A leaf that the runtime computes.
+
+    `per` is "step" if it has a new value for each training step, and "batch" if it has the rows of the batch, in order.
+    """
 
     per: str | None = None
 

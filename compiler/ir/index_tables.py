@@ -115,8 +115,7 @@ class Other:
 class IndexTable:
     """One table: its kind, and the dimension whose rows it describes.
 
-    `size` belongs to the kinds PLACE and HELD, `other` to TO and IN. The dimension is empty in the graph of one step
-    (passes/stepping.py), whose only table is the number of the step.
+    `size` belongs to the kinds PLACE and HELD, `other` to TO and IN.
     """
 
     kind: TableKind
@@ -127,7 +126,7 @@ class IndexTable:
     def __str__(self) -> str:
         size = "" if self.size is None else str(self.size)
         other = "" if self.other is None else f" {self.other}"
-        return f"rows.{self.kind.value}{size}{other}" + (f".{self.dim}" if self.dim else "")
+        return f"rows.{self.kind.value}{size}{other}.{self.dim}"
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -158,7 +157,7 @@ _NAME = re.compile(
     r"rows\.(?P<kind>[a-z]+)(?P<size>\d*)"
     r"( (?P<times>-?\d+) (?P<by>-?\d+) (?P<offset>-?\d+) "
     r"(less (?P<less>[^|]*)|same (?P<same>\d+)|(?P<end>end))?\|(?P<other>[^.]*))?"
-    r"(\.(?P<dim>.*))?"
+    r"\.(?P<dim>.*)"
 )
 
 
@@ -173,7 +172,7 @@ def parse_table(name: str) -> IndexTable | None:
         numbers = (int(match["times"]), int(match["by"]), int(match["offset"]))
         other = Other(match["other"], *numbers, _shift(match))
     size = int(match["size"]) if match["size"] else None
-    return IndexTable(TableKind(match["kind"]), match["dim"] or "", size, other)
+    return IndexTable(TableKind(match["kind"]), match["dim"], size, other)
 
 
 def _shift(match: re.Match[str]) -> Shift | None:
@@ -184,16 +183,10 @@ def _shift(match: re.Match[str]) -> Shift | None:
     return FromEnd() if match["end"] is not None else None
 
 
-def batch_table(value: Value) -> IndexTable | None:
-    """The table of the batch's rows that a leaf stands for; None for all other values, also for the number of the step
-    in the graph of one step, which is an input."""
-    return table_of(value) if value.role is Role.GIVEN else None
-
-
 def dims_of(values: Iterable[Value]) -> tuple[str, ...]:
     """The dimensions whose rows values need: their own varying ones, and those of the tables among them."""
     values = list(values)
     own = [str(value.type.rows) for value in values if value.type.is_varying]
-    tables = [table for value in values if (table := batch_table(value)) is not None]
+    tables = [table for value in values if (table := table_of(value)) is not None]
     others = [dim for table in tables if table.other is not None for dim in table.other.dims]
     return tuple(dict.fromkeys([*own, *(table.dim for table in tables), *others]))

@@ -122,6 +122,11 @@ class Value:
         return isinstance(self.attributes, Given) and self.attributes.per == "step"
 
     @property
+    def is_of_batch(self) -> bool:
+        """Whether this is a leaf whose rows are those of the batch, in its order: they need not be gathered."""
+        return isinstance(self.attributes, Given) and self.attributes.per == "batch"
+
+    @property
     def name(self) -> str:
         """The name of a leaf that comes from outside the graph, and an empty text for every other value."""
         return self.attributes.name if isinstance(self.attributes, Named) else ""

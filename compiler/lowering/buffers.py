@@ -84,7 +84,7 @@ class Lowering:
         stays = value.role in (Role.PARAMETER, Role.STATE)
         fresh = Buffer(value.type, "persistent" if stays else "table", name, value.is_per_step)
         buffer = self.program.leaves.setdefault(name, fresh)  # two leaves with the same name share a buffer
-        if value.type.is_batched and table_of(value) is None:
+        if value.type.is_batched and table_of(value) is None and not value.is_of_batch:
             self.tables[value] = buffer  # its rows are gathered where they are read first
         else:
             self.views[value] = StridedView(buffer, contiguous(value.type.dims))

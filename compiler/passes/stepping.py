@@ -1,134 +1,266 @@
 """One step of a model of sequences: a graph from one row, and from states that go from step to step.
 
-A scan becomes its body, and its carries become states; so does the value that `shift` delays. A model that can be
-written so never sees a later step. A generated token then costs the same, however long the text before it is.
+A scan becomes its body, and its carries become states; so does the value that `shift` delays. A value that is read at
+all steps, such as the keys of an attention, becomes a history: a state with the rows of all earlier steps. A model
+that can be written so never sees a later step. A generated token then costs its own products and a look at the
+histories, however long the text before it is.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from netc.compiler.ir.attributes import Dims
-from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.index_tables import TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Type
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.gathering import gather
+from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, SlotKind
+from netc.compiler.operations.scan import pack as to_steps
+from netc.compiler.operations.shape import Order
+from netc.compiler.passes.histories import Growing, Multiplied, merged, numbers, product
+from netc.compiler.passes.later_steps import prove
+from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, names_of_steps, needed_axes, operand_axes, other_steps
 from netc.dsl.diagnostics import fault
 
-STEP = str(IndexTable(TableKind.STEP, ""))  # the leaf that says which step it is, from 0
+STEP = "step.number"  # the leaf that says which step it is, from 0
 
 
 @dataclass(slots=True)
 class Stepping:
     """A step as a graph: its results `state.N` are the next values of its inputs of these names.
 
-    The results of `begins` are the first values of those states that do not begin with zero.
+    The results of `begins` are the first values of those states that do not begin with zero. A history
+    [batch, capacity, ...] has the rows of all earlier steps, followed by zeros; its result [batch, 1, ...] is the row
+    of this step. The leaf STEP is the number of the step, where the graph has it.
     """
 
     graph: Graph
     begins: Graph
     states: dict[str, Type] = field(default_factory=dict)
+    histories: dict[str, Type] = field(default_factory=dict)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether no step may come after the bound of the dimension: it attends, or reads a table by its number."""
+        return bool(self.histories) or any(
+            STEP in {source.name for source in needed_by([value.operands[1]])} for value in self.graph.values(gather)
+        )
 
 
-def stepping(graph: Graph, dim: str) -> Stepping:
-    """One step of a graph along a dimension. Faults E0506 if a step would need a later one."""
-    return _Builder(graph, dim).run()
+def stepping(graph: Graph, dim: str, capacity: int = 1) -> Stepping:
+    """One step of a graph along a dimension, with histories of `capacity` steps.
+
+    Faults E0506 if a step would need a later one.
+    """
+    return _Builder(graph, dim, capacity).run()
+
+
+def refuse(need: NeedsAll) -> NoReturn:
+    """Faults E0506 at the value that needs all steps."""
+    fault("E0506", "a step would see a later one", need.value.span, need.reason, hint=need.hint)
 
 
 class _Builder:
-    """Makes the graph of a step: `steps` are its values, by the values of the whole graph."""
+    """Makes the graph of a step: `steps` are its values, by the values of the whole graph and their axes."""
 
-    def __init__(self, graph: Graph, dim: str) -> None:
-        self.graph, self.dim = graph, dim
+    def __init__(self, graph: Graph, dim: str, capacity: int) -> None:
+        self.graph, self.dim, self.capacity = graph, dim, capacity
         self.step_graph = Graph()
         self.step_graph.precision = graph.precision
-        self.steps: dict[Value, Value] = {}
+        self.steps: dict[tuple[Value, int], Value] = {}
+        self.growing: dict[tuple[Value, int], Growing] = {}
         self.parts: dict[Value, dict[Result, Value]] = {}
         self.begins: dict[Result, Value] = {}
-        self.states: dict[str, Type] = {}
+        self.stepping = Stepping(self.step_graph, Graph())
+        self.number: Value | None = None
 
     def run(self) -> Stepping:
         """Adds all values that a result needs. Faults E0506 if one of them needs a later step."""
-        live = self.graph.live()
+        try:
+            axes = needed_axes(self.graph)
+            self.check_names(axes)
+            prove(self.graph, axes)
+        except NeedsAll as need:
+            refuse(need)
         for value in self.graph.values():
-            if value in live:
-                with self.step_graph.at(value.span):
-                    self.step(value)
-        self.step_graph.results.update({result: self.steps[value] for result, value in self.graph.results.items()})
+            with self.step_graph.at(value.span):
+                for axis in axes.get(value, ()):
+                    self.step(value, axis)
+        results = {result: self.steps[value, 0] for result, value in self.graph.results.items()}
+        self.step_graph.results.update(results)
         begins, _ = self.graph.subgraph(self.begins)
         if any(value.type.is_varying for value in begins.values()):
             late = next(value for value in begins.values() if value.type.is_varying)
-            self.refuse(late, "a state begins with what needs the whole sequence")
-        return Stepping(self.step_graph, begins, self.states)
+            refuse(NeedsAll(late, "a state begins with what needs the whole sequence"))
+        self.stepping.begins = begins
+        return self.stepping
 
-    def refuse(self, value: Value, reason: str) -> None:
-        """Faults E0506 at a value."""
-        fault(
-            "E0506",
-            "a step would see a later one",
-            value.span,
-            reason,
-            hint="what generates goes from the first step to the last",
-        )
+    def check_names(self, axes: dict[Value, list[int]]) -> None:
+        """Faults E0506 at a value along another dimension."""
+        for value in self.graph.values():
+            names = names_of_steps(value) - {self.dim} if value in axes else set()
+            if names:
+                refuse(NeedsAll(value, f"it runs along {min(names)}, not along {self.dim}"))
+
+    # -------------------------------------------------------------- states
+
+    def named_state(self, type_: Type) -> tuple[Result, str]:
+        """The result and the name of a new state."""
+        result = ResultKind.STATE.named(len(self.stepping.states) + len(self.stepping.histories))
+        return result, str(result)
 
     def state(self, type_: Type, begin: Value | None) -> tuple[Result, Value]:
         """A new state: the result for its next value, and its leaf."""
-        result = ResultKind.STATE.named(len(self.states))
-        name = str(result)
-        self.states[name] = type_
+        result, name = self.named_state(type_)
+        self.stepping.states[name] = type_
         if begin is not None:
             self.begins[result] = begin
         return result, self.step_graph.leaf(Role.INPUT, name, type_)
 
-    def at_step(self, type_: Type) -> Type:
-        """The type of a row, for a value that has a row for each step."""
-        return type_.with_dims((BATCH, *type_.dims[1:])) if type_.is_varying else type_
+    def history(self, row: Value) -> Growing:
+        """A new history, of which this is the current row."""
+        type_ = row.type.with_dims((BATCH, self.capacity, *row.type.dims[1:]))
+        result, name = self.named_state(type_)
+        self.stepping.histories[name] = type_
+        new = apply("reshape", row, dims=(BATCH, 1, *row.type.dims[1:]))
+        self.step_graph.results[result] = new
+        return Growing(self.step_graph.leaf(Role.GIVEN, name, type_, per="batch"), new, 1)
 
-    def step(self, value: Value) -> None:
+    # -------------------------------------------------------------- types and numbers
+
+    def type_at(self, type_: Type, axis: int, size: int | None = None) -> Type:
+        """The type of a value at one step. Its other axes along steps have `size` elements, by default the capacity."""
+        size = self.capacity if size is None else size
+        dims: list[Dim] = [size if isinstance(dim, Bounded) else dim for dim in type_.dims]
+        if type_.is_varying:
+            dims[0] = self.capacity if axis == EVERY else BATCH
+        elif axis != NONE:
+            dims[axis] = 1
+        return type_.with_dims(tuple(dims))
+
+    def number_of_step(self) -> Value:
+        """The number of this step, one for all samples."""
+        if self.number is None:
+            self.number = self.step_graph.leaf(Role.GIVEN, STEP, Type("i32"))
+        return self.number
+
+    # -------------------------------------------------------------- values
+
+    def step(self, value: Value, axis: int) -> None:
         """Adds a value of the whole graph as it is at one step."""
-        table = table_of(value)
-        if value.type.is_varying and value.type.rows != self.dim:
-            self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
-        if table is not None and table.kind is TableKind.STEP:
-            self.steps[value] = self.step_graph.leaf(Role.INPUT, STEP, self.at_step(value.type))
-        elif table is not None:
-            return  # an index table: the value that reads it is translated with it
-        elif value.role is Role.SCAN:
-            self.scan(Scan.of(value))
-        elif value.role is Role.PART:
-            self.steps[value] = self.parts[value.operands[0]][value.attributes_as(Part).result]
-        elif tables := [read for operand in value.operands if (read := table_of(operand)) is not None]:
-            self.moved(value, tables[-1].kind)
-        else:
-            attributes, type_ = value.attributes, self.at_step(value.type)
-            if value.type.is_varying and isinstance(attributes, Dims):
-                attributes = replace(attributes, dims=type_.dims)
-            operands = [self.steps[operand] for operand in value.operands]
-            self.steps[value] = self.step_graph.add_copy(value, operands, attributes, type_)
+        tables = [read for operand in value.operands if (read := table_of(operand)) is not None]
+        match value.role:
+            case Role.SCAN:
+                self.scan(Scan.of(value))
+            case Role.PART:
+                self.steps[value, axis] = self.parts[value.operands[0]][value.attributes_as(Part).result]
+            case _ if self.is_counted(value):
+                self.steps[value, axis] = self.counted(value, axis)
+            case _ if tables:
+                self.moved(value, axis, tables[-1].kind)
+            case _ if table_of(value) is None and not self.in_parts(value, axis):  # a table is translated with its user
+                self.copy(value, axis, [self.merged(*operand) for operand in self.operands(value, axis)])
 
-    def moved(self, value: Value, kind: TableKind) -> None:
+    def is_counted(self, value: Value) -> bool:
+        """Whether a leaf has the numbers of steps, or how many there are."""
+        table = table_of(value)
+        if table is not None:
+            return table.kind in (TableKind.STEP, TableKind.LENGTH)
+        return value.role is Role.RANGE and bool(other_steps(value, NONE))
+
+    def counted(self, value: Value, axis: int) -> Value:
+        """The number of the step, the numbers of all steps, or the number of steps so far."""
+        table, number = table_of(value), self.number_of_step()
+        if axis == EVERY or (table is None and axis == NONE):
+            return numbers(self.step_graph, self.capacity)
+        if table is not None and table.kind is TableKind.LENGTH:
+            number = apply("add", number, 1)
+        line = apply("reshape", number, dims=(1,))
+        return line if table is None else apply("broadcast", line, dims=(BATCH,))
+
+    def operands(self, value: Value, axis: int) -> list[tuple[Value, int]]:
+        """The operands of a value, each with the axis at which it is needed."""
+        axes = operand_axes(value, axis)
+        return [(operand, of) for operand, of in zip(value.operands, axes, strict=True) if of is not None]
+
+    def copy(self, value: Value, axis: int, operands: list[Value]) -> None:
+        """Adds a value that is computed as in the whole graph, from these operands."""
+        self.steps[value, axis] = self.copied(value, operands, self.type_at(value.type, axis))
+
+    def copied(self, value: Value, operands: list[Value], type_: Type) -> Value:
+        attributes = value.attributes
+        if isinstance(attributes, Dims) and value.operands:
+            attributes = replace(attributes, dims=type_.dims)
+        return self.step_graph.add_copy(value, operands, attributes, type_)
+
+    def merged(self, value: Value, axis: int) -> Value:
+        """A value at all steps so far in one piece, or a value at one step."""
+        if (value, axis) not in self.steps:
+            self.steps[value, axis] = merged(self.growing[value, axis], self.number_of_step())
+        return self.steps[value, axis]
+
+    def moved(self, value: Value, axis: int, kind: TableKind) -> None:
         """Adds a value that is moved along steps by an index table of a kind."""
-        if kind is TableKind.STEP:
-            operands = [self.steps[operand] for operand in value.operands]
-            self.steps[value] = self.step_graph.add_copy(value, operands, type_=self.at_step(value.type))
-        elif value.definition is gather and kind is TableKind.SAMPLE:
-            self.steps[value] = self.steps[value.operands[0]]
-        elif value.definition is gather and kind is TableKind.PREVIOUS:
-            result, leaf = self.state(self.at_step(value.type), None)
-            self.steps[value], self.step_graph.results[result] = leaf, self.steps[value.operands[0]]
-        else:
-            reasons = {
-                TableKind.REVERSE: "it goes from the last step to the first",
-                TableKind.LAST: "it waits for the last step",
-            }
-            self.refuse(value, reasons.get(kind, "it takes all steps together"))
+        (operand, of), type_ = self.operands(value, axis)[0], self.type_at(value.type, axis)
+        if kind in (TableKind.STEP, TableKind.LENGTH):
+            self.copy(value, axis, [self.merged(*operand) for operand in self.operands(value, axis)])
+        elif kind is TableKind.PREVIOUS:
+            result, leaf = self.state(type_, None)
+            self.steps[value, axis], self.step_graph.results[result] = leaf, self.steps[operand, of]
+        elif kind is TableKind.HELD and axis == NONE and of == 0:
+            self.growing[value, axis] = self.history_of(operand)
+        elif kind is TableKind.HELD and axis == NONE:
+            rows = self.steps[operand, of]
+            rows = apply("reshape", rows, dims=(1, *rows.type.dims))
+            self.steps[value, axis] = apply("broadcast", rows, dims=type_.dims)
+        elif kind is TableKind.SAMPLE:
+            self.steps[value, axis] = self.steps[operand, of]
+        else:  # the same row, with or without an axis of one step
+            assert value.definition in (gather, to_steps), value
+            self.steps[value, axis] = apply("reshape", self.merged(operand, of), dims=type_.dims)
+
+    def history_of(self, rows: Value) -> Growing:
+        """The history of a value with a row for each step, one for all that read it."""
+        key = (rows, NONE)
+        if key not in self.growing:
+            self.growing[key] = self.history(self.steps[rows, 0])
+        return self.growing[key]
+
+    # -------------------------------------------------------------- values at all steps so far
+
+    def in_parts(self, value: Value, axis: int) -> bool:
+        """Whether a value reads a history in its two parts. Then it has been added."""
+        operands = self.operands(value, axis)
+        growing = [number for number, operand in enumerate(operands) if operand in self.growing]
+        if not growing:
+            return False
+        if isinstance(value.attributes, Subscripts):
+            self.steps[value, axis] = self.product(value, axis, growing[-1])
+            return True
+        if value.role is Role.SHAPE or isinstance(value.attributes, Order):
+            parts = self.growing[operands[0]]
+            (along,) = other_steps(value, axis)
+            old = self.copied(value, [parts.old], self.type_at(value.type, axis))
+            new = self.copied(value, [parts.new], self.type_at(value.type, axis, size=1))
+            self.growing[value, axis] = Growing(old, new, along)
+            return True
+        return False
+
+    def product(self, value: Value, axis: int, number: int) -> Value:
+        """A sum of products, in which the operand of this number is a history."""
+        operands = self.operands(value, axis)
+        factors = [self.merged(*operand) for operand in operands if operand is not operands[number]]
+        parts, type_ = self.growing[operands[number]], self.type_at(value.type, axis)
+        return product(Multiplied(value, type_, number, parts, factors[0]), self.number_of_step())
 
     def scan(self, scan: Scan) -> None:
         """Adds the body of a scan, its carries as states."""
         if scan.is_reversed:
-            self.refuse(scan.value, "it goes from the last step to the first")
+            refuse(NeedsAll(scan.value, "it goes from the last step to the first"))
         inside: dict[Value, Value] = {}
         operands = scan.operand_of()
         states: dict[int, Result] = {}
@@ -136,7 +268,8 @@ class _Builder:
             if slot.kind is SlotKind.CARRY:
                 states[slot.index], inside[leaf] = self.state(leaf.type, operands[slot])
             else:
-                inside[leaf] = self.steps[operands[slot]]
+                operand = operands[slot]
+                inside[leaf] = self.steps[operand, 0 if operand.type.is_varying else NONE]
         for value in scan.body.values():
             if value not in inside:
                 parts = [inside[operand] for operand in value.operands]

@@ -7,7 +7,7 @@ look like is known to the targets alone.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,7 +57,8 @@ class Call:
     `inputs` and `results` are contiguous arrays of the types that the executable's interface states. Inputs with a row
     for each sample hold all samples of the data: step i reads rows `order[i * batch : (i + 1) * batch]`. Results with
     a row for each sample are in the order of `order`. Inputs and results with a value for each step have the steps as
-    first axis. `rows` has the rows of each varying dimension; if there are any with lengths, `steps` is 1.
+    first axis. `rows` has the rows of each varying dimension; if there are any with lengths, `steps` is 1. In `kept` an
+    executable may keep what it needs to run the same call again, after the contents of its arrays have changed.
     """
 
     inputs: Mapping[str, Array]
@@ -66,6 +67,7 @@ class Call:
     steps: int
     batch: int
     rows: "Mapping[str, Rows]"
+    kept: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Memory(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 
 from netc.compiler.backends import target_of
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import parse_table, table_of
+from netc.compiler.ir.index_tables import parse_table
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.model import Model
@@ -111,14 +111,9 @@ class CompiledModel:
                 return SequenceStep(graph, self.resources, batch, varying, profiled, rows)
             return Step(graph, self.resources, batch, profiled, rows)
 
-    def single_step(self, key: object, graph: Graph) -> Step:
-        """A graph ready to run on one sample at a time; built once for each key.
-
-        If it reads the number of the step, it is interpreted: other targets have no such input.
-        """
-        is_numbered = any(table_of(leaf) is not None for leaf in graph.values(Role.INPUT))
-        resources = self._interpreting if is_numbered else self.resources
-        return built_once(self._steps, key, lambda: Step(graph, resources, 1))
+    def single_step(self, key: object, graph: Graph, samples: int) -> Step:
+        """A graph without varying dimensions, ready to run on so many samples at a time; built once for each key."""
+        return built_once(self._steps, key, lambda: Step(graph, self.resources, samples))
 
     def interpreted_step(self, key: object, graph: Graph, count: int) -> Step:
         """A graph in the reference interpreter, all `count` samples as one batch; built once for each key."""

@@ -6,6 +6,7 @@ Any number of threads may run it at the same time.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,25 @@ if TYPE_CHECKING:  # saved machine code runs without a graph
 
 Arrays = Mapping[str, Array]
 RowsOf = Callable[["Loaded", int], "tuple[Arrays, Mapping[str, Rows]]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """One step that is run again and again: it reads `inputs`, which may be changed in place, and fills `results`."""
+
+    loaded: "Loaded"
+    call: Call
+
+    @property
+    def inputs(self) -> Arrays:
+        return self.call.inputs
+
+    @property
+    def results(self) -> Arrays:
+        return self.call.results
+
+    def run(self) -> None:
+        self.loaded.run(self.call)
 
 
 class Loaded:
@@ -54,6 +74,16 @@ class Loaded:
     def run(self, call: Call) -> None:
         """Run the steps of a call."""
         self.executable.run(call, self)
+
+    def repeated(self, fields: Arrays, batch: int) -> Repeated:
+        """A step of `batch` samples without varying dimensions, to be run again and again.
+
+        It reads a copy of each field that has no row for each sample, and the arrays of the others if their types fit.
+        """
+        results = {
+            name: result_of(type_, _result_shape(type_, batch, 1)) for name, type_ in self.interface.results.items()
+        }
+        return Repeated(self, Call(self.inputs(fields), results, np.arange(batch, dtype=np.int32), 1, batch, {}))
 
     def run_batches(
         self, fields: Arrays, order: Array, batch: int, spans: "Mapping[str, Span]", rows_of: "RowsOf | None" = None

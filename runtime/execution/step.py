@@ -7,7 +7,7 @@ from typing import Self
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import batch_table
+from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
@@ -29,7 +29,7 @@ _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more 
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: a value has a row for each step, or it reads a table of rows."""
-    return any(value.type.is_varying or batch_table(value) is not None for value in graph.values())
+    return any(value.type.is_varying or table_of(value) is not None for value in graph.values())
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:

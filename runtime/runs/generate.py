@@ -5,24 +5,25 @@ from collections.abc import Iterator
 import numpy as np
 
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import DTYPES
-from netc.compiler.passes.stepping import STEP, stepping
 from netc.compiler.pipeline import prediction_graph
-from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
+from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.random import generator
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run import Run
 
 
 class Generator:
-    """One step of a run's model, and its current carries. Faults E0506 if the model does not generate."""
+    """A run's model that is stepped from token to token, for `samples` texts at once.
 
-    def __init__(self, run: Run) -> None:
-        model, self._compiled = run.model, run.program.compiled
+    Faults E0506 if the model does not generate.
+    """
+
+    def __init__(self, run: Run, samples: int = 1) -> None:
+        model = run.model
         graph = prediction_graph(model)
         inputs = {leaf.name: leaf.type for leaf in graph.values(Role.INPUT)}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
@@ -43,25 +44,18 @@ class Generator:
         self.tokens = labels_of(spec, run.states[self.name])
         self.is_words = any(step.name == "words" for step in spec.steps)
         self.is_lower = any(step.name == "lowercase" for step in spec.steps)
-        one_step = stepping(graph.only(self.output), str(type_.rows))
-        with self._compiled.guard.reading:
-            first = evaluate(one_step.begins, self._compiled.state.arrays, 1) if one_step.begins.results else {}
-        self.carries = {
-            name: first.get(name, np.zeros(carry.shape(1), DTYPES[carry.dtype].numpy))
-            for name, carry in one_step.states.items()
-        }
-        self._graph = one_step.graph
-        self.position = 0
+        dim = str(type_.rows)
+        what = Stepped(graph, self.output, self.name, dim, model.bounds.get(dim))
+        self.stepper = Stepper(run.program.compiled, what, samples)
 
     def next(self, token: int) -> Array:
-        """Take a token; returns the scores of the tokens that may follow."""
-        fields = {**self.carries, self.name: np.array([token], np.int32), STEP: np.array([self.position], np.int32)}
-        with self._compiled.guard.reading:
-            step = self._compiled.single_step(("generate", str(self.output)), self._graph)
-            results = step.run(fields, np.zeros(1, np.int32))
-        self.carries = {name: np.asarray(results[name]) for name in self.carries}
-        self.position += 1
-        scores: Array = np.asarray(results[str(self.output)])[0].astype(np.float64)
+        """Take a token, the same one for each sample; returns the scores of the tokens that may follow the first."""
+        scores: Array = self.next_of(np.full(self.stepper.samples, token, np.int32))[0]
+        return scores
+
+    def next_of(self, tokens: Array) -> Array:
+        """Take a token of each sample; returns the scores of the tokens that may follow, a row for each sample."""
+        scores: Array = self.stepper.step(np.asarray(tokens, np.int32)).astype(np.float64)
         return scores
 
     def pieces(self, text: str) -> list[str]:

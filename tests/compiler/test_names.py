@@ -48,7 +48,6 @@ TABLES = {
     "rows.to 1 1 0 end|time.min(time, 8)": IndexTable(
         TableKind.TO, "min(time, 8)", other=Other("time", shift=FromEnd())
     ),
-    "rows.step": IndexTable(TableKind.STEP, ""),
 }
 SUPPLIED = {
     "random.3": Supplied(SuppliedKind.RANDOM, "3"),

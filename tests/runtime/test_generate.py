@@ -24,6 +24,7 @@ MADE = {
     "a scan of one's own": "slow(e)",
     "nothing but the token": "e -> dense(8) -> relu",
     "a step's number": "concat(e, shift(e, first = 1), over = -1) -> rnn(5)",
+    "causal attention": "e -> dense(6) -> positions -> self_attention(2, true)",
 }
 REFUSED = {
     "both ways": "e -> bidirectional(gru(4))",
@@ -88,6 +89,14 @@ def test_a_text_is_continued(tmp_path: Path) -> None:
     assert "".join(generate(run, "THE \u00e9", 5, seed=1)), "a token that training never saw is the unknown one"
     with pytest.raises(netc.Fault, match="at least one token"):
         next(generate(run, "", 5))
+
+
+def test_a_text_longer_than_what_attention_sees_is_continued(tmp_path: Path) -> None:
+    run = trained(tmp_path, "gru(e, 6) -> self_attention(2, true)")
+    text = "".join(generate(run, "the ", 50, seed=4))
+    assert len(text) == 50, "the model attends to at most 20 letters"
+    done = command("generate", run.folder, "--prompt", "the ", "--length", 50, "--seed", 4, cwd=tmp_path)
+    assert done.stdout == f"the {text}\n", done.stderr
 
 
 def test_tokens_are_drawn_by_their_probabilities() -> None:

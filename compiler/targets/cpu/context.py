@@ -57,7 +57,9 @@ class CallResources:
 def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     """Returns the contexts of a call, a row for each worker. They hold addresses, so the call and the
     resources must outlive them."""
-    begins = _begins(layout, call)
+    begins = call.kept.get("begins")
+    if begins is None:
+        begins = call.kept["begins"] = _begins(layout, call)
     dims = _words_of_dims(layout, call.rows, resources.members)
     behind = FIRST_TABLE + len(begins)
     rows = np.zeros((resources.members, behind + dims.shape[1]), np.int64)
@@ -65,7 +67,8 @@ def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     head[PERSISTENT], head[SHARED] = resources.persistent.address, resources.arena.shared.address
     head[ORDER], head[BATCH], head[STEPS] = call.order.ctypes.data, call.batch, call.steps
     head[BARRIER], head[YIELD] = resources.barrier.ctypes.data, yield_address()
-    head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if resources.members <= cores() else 0
+    is_fast = resources.members == 1 or resources.members <= cores()
+    head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if is_fast else 0
     rows[:, :behind] = head + begins
     rows[:, behind:] = dims
     rows[:, MEMBER] = range(resources.members)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import IndexTable, TableKind, batch_table, dims_of
+from netc.compiler.ir.index_tables import IndexTable, TableKind, dims_of, table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
@@ -47,7 +47,7 @@ class Interpreted:
         self.sources = {
             leaf: IndexTable(TableKind.SOURCE, str(leaf.type.rows)) for leaf in self.leaves if _is_field(leaf)
         }
-        read = [table for leaf in self.leaves if (table := batch_table(leaf)) is not None]
+        read = [table for leaf in self.leaves if (table := table_of(leaf)) is not None]
         walked = [IndexTable(kind, dim) for dim in dims for kind in (TableKind.SAMPLE, TableKind.STEP)]
         self.tables = list(dict.fromkeys(map(str, [*read, *walked])))
         tables = {str(table): table.type for table in (*read, *walked, *self.sources.values())}
@@ -88,7 +88,7 @@ class Interpreted:
 
 def _is_field(leaf: Value) -> bool:
     """Whether a leaf is a field of sequences, which has the rows of all samples of the data."""
-    return leaf.type.is_varying and batch_table(leaf) is None
+    return leaf.type.is_varying and table_of(leaf) is None
 
 
 def _sizes(call: Call) -> Sizes:

@@ -1,0 +1,86 @@
+"""A value at all steps so far, in two parts: a history of the earlier steps, and the row of the current one.
+
+A history is a state of a graph of one step (stepping.py). A product takes the two parts one after the other, so that
+the history need not be copied for one more row.
+"""
+
+from dataclasses import dataclass
+
+from netc.compiler.ir.types import Type, fixed_size
+from netc.compiler.ir.value import Builder, Value, apply
+from netc.compiler.operations.linear import Subscripts
+
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """`old` has the earlier steps along `axis`, then zeros up to its capacity. `new` has this step alone."""
+
+    old: Value
+    new: Value
+    axis: int
+
+    @property
+    def capacity(self) -> int:
+        return fixed_size(self.old.type.dims[self.axis])
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplied:
+    """A product of a whole graph, `value`, at one step: its type there, and its operands.
+
+    The operand `number` is the history `parts`, and the other is `factor`.
+    """
+
+    value: Value
+    type: Type
+    number: int
+    parts: Growing
+    factor: Value
+
+
+def numbers(graph: Builder, capacity: int) -> Value:
+    """The numbers of so many steps."""
+    return graph.add("arange", (), {"n": capacity}, Type("i32", (capacity,)))
+
+
+def merged(parts: Growing, step: Value) -> Value:
+    """Both parts in one value. `step` is the number of the current step."""
+    return apply("where", _is_now(step, parts.capacity, parts.old.type.rank, parts.axis), parts.new, parts.old)
+
+
+def _is_now(step: Value, capacity: int, rank: int, axis: int) -> Value:
+    """Whether an element along an axis of a value belongs to the current step."""
+    dims = tuple(capacity if other == axis else 1 for other in range(rank))
+    return apply("reshape", apply("equal", numbers(step.graph, capacity), step), dims=dims)
+
+
+def product(of: Multiplied, step: Value) -> Value:
+    """A sum of products with a history: with the earlier steps, and with the current one."""
+    subscripts = of.value.attributes_as(Subscripts)
+    letters = subscripts.inputs.split(",")
+    letter, others = letters[of.number][of.parts.axis], letters[1 - of.number]
+    capacity = of.parts.capacity
+    old = _with_part(of, of.parts.old, of.factor, of.type)
+    if letter in subscripts.out:
+        along = subscripts.out.index(letter)
+        dims = tuple(1 if axis == along else dim for axis, dim in enumerate(of.type.dims))
+        new = _with_part(of, of.parts.new, of.factor, of.type.with_dims(dims))
+        return apply("where", _is_now(step, capacity, of.type.rank, along), new, old)
+    factor = of.factor
+    if letter in others:
+        factor = _element_now(factor, step, others.index(letter))
+    return old + _with_part(of, of.parts.new, factor, of.type)
+
+
+def _with_part(of: Multiplied, part: Value, factor: Value, type_: Type) -> Value:
+    """The product with one part of the history."""
+    operands = (part, factor) if of.number == 0 else (factor, part)
+    return part.graph.add_copy(of.value, operands, type_=type_)
+
+
+def _element_now(value: Value, step: Value, axis: int) -> Value:
+    """The element of a value at the current step along an axis, which keeps one element."""
+    is_now = _is_now(step, fixed_size(value.type.dims[axis]), value.type.rank, axis)
+    chosen = apply("sum", apply("where", is_now, value, 0.0), over=(axis,))
+    dims = tuple(1 if other == axis else dim for other, dim in enumerate(value.type.dims))
+    return apply("reshape", chosen, dims=dims)

@@ -1,0 +1,134 @@
+"""Stepping: a model that is run step by step computes the same as on whole sequences, also where it attends.
+
+Most models run in the reference interpreter, so that many can be tested. Those that would read later steps are refused.
+"""
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.pipeline import prediction_graph
+from netc.runtime.data.stored import Array
+from netc.runtime.inference import stepper
+from netc.runtime.inference.stepper import Stepped, Stepper
+from netc.runtime.program import Program
+
+MOST, TOKENS = 12, 7
+BLOCKS = """
+block transformer(x: float[t, n], causal = true) {
+  h = x + (x -> layernorm -> self_attention(2, causal))
+  return h + (h -> layernorm -> dense(2 * n) -> gelu -> dense(n))
+}
+
+block attending(x: float[t, n]) {
+  s = scan xt in x with h = zeros(n) {
+    h = tanh(xt + h + attention(h, x, x))
+    yield h
+  }
+  return s
+}
+"""
+STEPPED = {
+    "a transformer": "e -> transformer -> transformer",
+    "sinusoidal positions": "e -> positions -> transformer",
+    "learned positions": "(e + P[:time]) -> transformer -> transformer",
+    "attention between recurrent layers": "e -> gru(6) -> self_attention(3, true) -> lstm(6)",
+    "attention to what was before": "attention(e, shift(e), e, 2, true)",
+    "a mask that is added": "softmax(e @ transpose(e) - 1e9 * (later > 0)) @ e",
+    "a mask after the exponential": "(exp(e @ transpose(e)) * (later <= 0)) @ e",
+    "a mask by numbers": "softmax(where(arange(time) >= unsqueeze(1 + arange(time)), -1e9, e @ transpose(e))) @ e",
+    "only the steps before": "where(later >= 0, 0.0, e @ transpose(e)) @ e",
+    "a window of steps": "softmax(where(later > 0, -1e30, where(later < -2, -1e20, e @ transpose(e)))) @ e",
+    "the largest": "e * unsqueeze(max(where(later > 0, -1e30, e @ transpose(e)), over = -1))",
+    "log-probabilities": "exp(log_softmax(where(later > 0, -1e30, e @ transpose(e)))) @ e",
+    "a decay with the distance": "(exp(0.5 * later) * (later <= 0)) @ e",
+}
+REFUSED = {
+    "all steps": "e -> transformer(false)",
+    "a mask of one more step": "softmax(where(later > 1, -1e30, e @ transpose(e))) @ e",
+    "a mask of the earlier steps": "softmax(where(later < 0, -1e30, e @ transpose(e))) @ e",
+    "a mask that is too weak": "softmax(where(later > 0, -5.0, e @ transpose(e))) @ e",
+    "a mask that the sum does not ignore": "where(later > 0, -1e30, e @ transpose(e)) @ e",
+    "masked keys": "softmax(e @ transpose(e)) @ where(unsqueeze(arange(time)) > 3, 0.0, e)",
+    "softmax along the queries": "softmax(where(later > 0, -1e30, e @ transpose(e)), over = 0) @ e",
+    "the number of steps": "e / time",
+    "in a scan": "attending(e)",
+    "the mean of earlier numbers": "e * unsqueeze(mean(where(later > 0, 0.0, e @ transpose(e)), over = -1))",
+}
+
+
+def source_of(statement: str) -> str:
+    return (
+        f"{BLOCKS}model {{\n  input token: class({TOKENS})[time <= {MOST}]\n  param P: float[{MOST}, 6] = normal(1)\n"
+        "  e = token -> embed(6)\n  later = arange(time) - unsqueeze(arange(time))\n"
+        f"  h = {statement}\n  output z = h\n}}\ntrain {{\n  precision = f64\n}}\n"
+    )
+
+
+def program_of(statement: str, backend: str = "reference", threads: int = 1) -> Program:
+    return netc.compile(netc.parse(source_of(statement)), seed=3, backend=backend, threads=threads)
+
+
+def stepper_of(program: Program, samples: int = 1) -> Stepper:
+    graph = prediction_graph(program.model)
+    what = Stepped(graph, Result(ResultKind.OUTPUT, "z"), "token", "time", MOST)
+    return Stepper(program.compiled, what, samples)
+
+
+def tokens_of(samples: int, count: int) -> Array:
+    return np.random.default_rng(5).integers(0, TOKENS, (samples, count)).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_a_step_computes_what_the_whole_sequence_gives(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(stepper, "_LEAST_CAPACITY", 5)  # histories grow twice
+    program = program_of(STEPPED[name])
+    (tokens,) = tokens_of(1, MOST)
+    expected = program.predict({"token": [tokens]})["z"][0]
+    model = stepper_of(program)
+    np.testing.assert_allclose([model.step(tokens[i : i + 1])[0] for i in range(MOST)], expected, 1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_would_read_later_steps_is_refused(name: str) -> None:
+    with pytest.raises(netc.Fault, match="E0506"):
+        stepper_of(program_of(REFUSED[name]))
+
+
+@pytest.mark.parametrize("name", ["learned positions", "attention between recurrent layers"])
+def test_samples_are_stepped_together_and_reordered(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(stepper, "_LEAST_CAPACITY", 3)
+    program = program_of(STEPPED[name], "numba", threads=2)
+    program.compiled.workers.shares_small_steps = True
+    tokens, sources = tokens_of(3, MOST), np.array([2, 2, 0])
+    model = stepper_of(program, 3)
+    first = [model.step(row) for row in tokens.T[:5]]
+    model.reorder(sources)
+    second = [model.step(row) for row in tokens.T[5:]]
+    texts = np.concatenate([tokens[sources, :5], tokens[:, 5:]], axis=1)
+    expected = np.array(program.predict({"token": list(texts)})["z"])
+    np.testing.assert_allclose(np.array(first)[:, sources].swapaxes(0, 1), expected[:, :5], 1e-10, 1e-12)
+    np.testing.assert_allclose(np.array(second).swapaxes(0, 1), expected[:, 5:], 1e-10, 1e-12)
+
+    on_one = stepper_of(program_of(STEPPED[name], "numba", threads=1), 3)
+    assert all((step == on_one.step(row)).all() for step, row in zip(first, tokens.T[:5], strict=True))
+
+
+def test_a_sequence_beyond_the_bound_is_begun_anew_from_its_last_half() -> None:
+    program = program_of(STEPPED["learned positions"])
+    (tokens,) = tokens_of(1, MOST + 4)
+    model = stepper_of(program)
+    steps = [model.step(tokens[i : i + 1])[0] for i in range(len(tokens))]
+    expected = program.predict({"token": [tokens[MOST // 2 :]]})["z"][0]
+    np.testing.assert_allclose(steps[MOST:], expected[MOST // 2 :], 1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("statement", ["e -> gru(6)", "e -> positions -> gru(6)"])
+def test_a_model_without_attention_takes_any_number_of_steps(statement: str) -> None:
+    (tokens,) = tokens_of(1, 3 * MOST)
+    model = stepper_of(program_of(statement))
+    steps = [model.step(tokens[i : i + 1])[0] for i in range(len(tokens))]
+    longer = netc.parse(source_of(statement).replace(f"time <= {MOST}", f"time <= {3 * MOST}"))
+    program = netc.compile(longer, seed=3, backend="reference")
+    np.testing.assert_allclose(steps, program.predict({"token": [tokens]})["z"][0], 1e-10, 1e-12)
