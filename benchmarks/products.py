@@ -17,7 +17,7 @@ from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, Loop, Produc
 from netc.compiler.targets.cpu.compile import compile_kernel, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import PACKED, Machine
+from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 
 _SECONDS = 2e-4  # of one run: much shorter than what the system gives a process at a time
@@ -93,16 +93,15 @@ class Kernel:
         self._engine.finalize_object()
         address = self._engine.get_function_address(symbol_of(parts_of(source, machine)))
         self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * source.arguments)(address)
-        self.pack = np.zeros(PACKED * machine.panel(dtype), self.dtype)
+        self.pack = np.zeros(machine.pack_elements(dtype), self.dtype)
 
     def rate(self, operands: Operands, rounds: int) -> float:
         """FLOP/s of a product, from the best of many runs."""
         a, b = (self._memory(operands, which) for which in ("a", "b"))
         c = np.zeros(operands.batch * operands.m * operands.n + _MARGIN, self.dtype)
-        is_packed = operands.b[1] != 1 or operands.b[0] > 2 * len(self.pack) // PACKED  # as lowering decides
-        pack, repeats, best = self.pack if is_packed else None, 1, float("inf")
+        repeats, best = 1, float("inf")
         for _ in range(_RUNS * rounds):
-            words = _arguments(operands, a, b, c, pack, repeats)
+            words = _arguments(operands, a, b, c, self.pack, repeats)
             best = min(best, _seconds(lambda words=words: self.call(*words)) / repeats)  # type: ignore[misc]
             repeats = max(1, round(_SECONDS / best))
         return operands.flops / best
@@ -130,7 +129,7 @@ def _peak(dtype: str, machine: Machine, rounds: int) -> float:
 
 
 def _arguments(
-    operands: Operands, a: np.ndarray, b: np.ndarray, c: np.ndarray, pack: np.ndarray | None, repeats: int
+    operands: Operands, a: np.ndarray, b: np.ndarray, c: np.ndarray, pack: np.ndarray, repeats: int
 ) -> tuple[int, ...]:
     """The kernel's arguments; its outermost loop repeats the product in place."""
     once = Loop(1, 0, 0, 0, 0)
@@ -146,7 +145,7 @@ def _arguments(
         b=b.ctypes.data,
         c=at,
         start=at,
-        pack=at if pack is None else pack.ctypes.data,
+        pack=pack.ctypes.data,
         touched=(at,) * TOUCHED,
         has_start=0,
         touches=0,

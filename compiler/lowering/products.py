@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, Machine
+from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, Machine
 
 _FEW_COLUMNS = 2
 
@@ -151,13 +151,13 @@ def _product(
     assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
     result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
-    is_copied = nest.columns.b.factor != 1 or _pays_to_copy(nest, machine.panel(dtype))
+    elements = _copied_elements(nest, machine, dtype)
     return Product(
         a=_pointer(views.a, leads[0]),
         b=_pointer(views.b, leads[1]),
         c=result,
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
-        pack=Pointer(Buffer(Type(dtype, (machine.pack_elements(dtype),)), "scratch")) if is_copied else result,
+        pack=Pointer(Buffer(Type(dtype, (elements,)), "scratch")) if elements else result,
         touched=(result,) * TOUCHED,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
@@ -172,17 +172,22 @@ def _product(
     )
 
 
-def _pays_to_copy(nest: _Nest, panel: int) -> bool:
-    """Whether a has so many rows that it can pay to copy operands: b if its rows are far apart, a if b has many
-    columns.
+def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
+    """The elements of memory for copies of operands (see tiles.py); 0 if it cannot pay to copy them.
 
-    The kernel decides, which knows how many rows there are.
+    The kernel decides what it copies, because it knows how many rows there are.
     """
-    rows, columns = nest.rows.count, nest.columns.count
-    has_many_rows = rows.per != "one" or rows.factor >= MANY_ROWS
-    has_many_columns = columns.per != "one" or columns.factor > MANY_PANELS * panel
-    is_far = nest.depth.b.factor > 2 * panel
-    return nest.runs.count == Count(1) and has_many_rows and (is_far or has_many_columns)
+    rows, columns, panel = nest.rows.count, nest.columns.count, machine.panel(dtype)
+    has_many_rows = nest.runs.count == Count(1) and (rows.per != "one" or rows.factor >= MANY_ROWS)
+    has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
+    copies_rows = has_many_rows and nest.rows.a.factor == 1 and has_many_panels
+    depth = nest.depth
+    is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
+    copies_panels = nest.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)
+    if not copies_rows and not copies_panels:
+        return 0
+    panels = -(-columns.factor // panel) if columns.per == "one" else PANELS
+    return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
 
 
 def _pointer(view: StridedView, lead: int) -> Pointer:

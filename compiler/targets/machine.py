@@ -15,9 +15,12 @@ from netc.compiler.ir.types import DTYPES
 LINE = 64  # bytes of a cache line
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
-PACKED = 512  # rows of depth that it takes at a time if it packs them, so that much of a panel stays in the first cache
-BLOCK = 120  # rows that it takes at a time if it copies them, so that they stay in the second cache
-MANY_PANELS = 4  # of b: to copy a row of a takes about as long as to multiply it by half a panel
+PACKED = 256  # rows of depth that it takes at a time if it copies operands, so that a panel stays in the first cache
+PANELS = 16  # of b whose copies are kept at a time, in the second cache
+BLOCK = 120  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
+ROOM = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
+NEAR = 32 << 10  # bytes of b: so few stay in the first cache as they lie
+MANY_PANELS = 4  # of b, that a copied row of a is multiplied by
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 
 
@@ -54,12 +57,9 @@ class Machine:
         """The columns of the register tile: two vectors."""
         return VECTORS * self.lanes(dtype)
 
-    def pack_elements(self, dtype: str) -> int:
-        """The elements of memory in which a product copies a panel of b and a block of rows of a.
-
-        A block has room behind it, which copies of whole vectors overwrite.
-        """
-        return PACKED * self.panel(dtype) + BLOCK * PACKED + 16 * LINE
+    def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
+        """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
+        return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * self.panel(dtype)
 
     @property
     def tile_rows(self) -> int:

@@ -4,6 +4,7 @@ Counts are random, zero among them, and so are strides.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,8 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, PACKED, STRIP, Machine
+from netc.compiler.targets.cpu.tile import heights
+from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, PACKED, PANELS, STRIP, VECTORS, Machine
 from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -191,13 +193,12 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
             yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))
             yield plain_case(rows, lanes, depth, 1)
     for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
-        for a_is_transposed in (False, True):
-            columns = MANY_PANELS * machine.panel(dtype) + 1
-            case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
-            if a_is_transposed:
-                case.loops["rows"] = replace(case.loops["rows"], a=1)
-                case.loops["depth"] = replace(case.loops["depth"], a=rows)
-            yield case
+        columns = MANY_PANELS * machine.panel(dtype) + 1
+        case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
+        case.loops["rows"] = replace(case.loops["rows"], a=1)
+        case.loops["depth"] = replace(case.loops["depth"], a=rows)
+        yield case
+    yield plain_case(BLOCK + 1, PANELS * machine.panel(dtype) + 1, PACKED // 2)
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
@@ -232,6 +233,16 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
         assert result(row_cuts, column_cuts) == result([], [])
 
 
+def check_registers(assembly: str, machine: Machine) -> None:
+    """Asserts that the loop of each tile keeps its sums in registers: all of its multiply-adds, and no stack."""
+    operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
+    blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
+    loops = [block for block in blocks if re.search(operation, block)]
+    sizes = [height * number for height in heights(machine.tile_rows) for number in range(1, VECTORS + 1)]
+    assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
+    assert not any("%rsp" in block for block in loops)
+
+
 # Types alternate, and every second pair has both.
 PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(FLOATS)[:: -1 if i % 2 else 1]]
 
@@ -243,6 +254,7 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     machine = machine_for(target)
     kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)
+    check_registers(kernel.assembly, machine)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (target == "avx512")
     rng = np.random.default_rng(3)

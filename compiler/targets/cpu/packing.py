@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from llvmlite import ir
-
-from netc.compiler.targets.cpu.function import Function, Number, Word, at_most
+from netc.compiler.targets.cpu.function import Function
 from netc.compiler.targets.cpu.tile import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import VECTORS
@@ -41,47 +39,20 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
 
 
 def pack_rows(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `pack(to, a, a_row, a_step, rows, depth)`; one of the strides is 1.
+    """Returns the function `pack(to, a, a_step, rows, depth)` of rows that are neighbours.
 
-    It copies rows of a so that the rows of a tile are neighbours. Tile follows upon tile, in each one column upon
-    another. Up to two vectors behind the end of the copy are overwritten, and columns up to a whole vector.
+    It copies them in the order in which tiles read them: tile upon tile, and in each, one column of rows upon another.
+    Up to ROOM elements behind the copy are overwritten.
     """
-    function = Function(module, "pack_rows", 6)
-    to, a, a_row, a_step, rows, depth = function.parameters
-    tall, size = lanes.machine.tile_rows, lanes.size
+    function = Function(module, "pack_rows", 5)
+    to, a, a_step, rows, depth = function.parameters
+    vectors, tall, size = Vectors(function, lanes), lanes.machine.tile_rows, lanes.size
     with function.loop(0, rows) as i:
         i.step = height = rows_of_next(rows - i.index, tall)
-        source, target = a + i.index * a_row * size, to + i.index * depth * size
-        with function.when(a_row.equals(1)):
-            _copy_columns(function, lanes, (source, a_step, target), height, depth)
-        with function.when(~a_row.equals(1)):
-            _copy_rows(function, lanes, (source, a_row, target), height, depth)
+        source, target = a + i.index * size, to + i.index * depth * size
+        with function.loop(0, depth) as k:  # each column covers what the one before wrote too much
+            for first in range(0, tall, lanes.count):
+                column = vectors.load(source + (k.index * a_step + first) * size)
+                vectors.store(column, target + (k.index * height + first) * size)
     function.end()
     return function
-
-
-def _copy_columns(function: Function, lanes: Lanes, view: tuple[Word, Word, Word], height: Word, depth: Word) -> None:
-    """Copies a tile's rows, which are neighbours: one vector behind the other, each over the end of the one before."""
-    source, step, target = view
-    vectors = Vectors(function, lanes)
-    with function.loop(0, depth) as k:
-        for first in range(0, lanes.machine.tile_rows, lanes.count):
-            column = vectors.load(source + (k.index * step + first) * lanes.size)
-            vectors.store(column, target + (k.index * height + first) * lanes.size)
-
-
-def _copy_rows(function: Function, lanes: Lanes, view: tuple[Word, Word, Word], height: Word, depth: Word) -> None:
-    """Copies a tile's rows, in which the depth lies along, by transposing squares."""
-    source, row, target = view
-    vectors, tall, count = Vectors(function, lanes), lanes.machine.tile_rows, lanes.count
-    starts = [source + at_most(function.number(i), height - 1) * row * lanes.size for i in range(tall)]
-    with function.loop(0, depth, count) as k:
-        squares = []
-        for first in range(0, tall, count):
-            rows = [vectors.load(start + k.index * lanes.size) for start in starts[first : first + count]]
-            rows += [ir.Constant(lanes.vector, ir.Undefined)] * (count - len(rows))
-            squares.append(vectors.transposed(rows))
-        for i in range(count):  # in the order of addresses: each vector covers what the one before wrote too much
-            for j, square in enumerate(squares):
-                at: Number = (k.index + i) * height + j * count
-                vectors.store(square[i], target + at * lanes.size)

@@ -9,13 +9,16 @@ samples of a batch). So a convolution is this kernel on a view of its input, wit
 The loops are written in LLVM's terms, without Numba, which would take seconds to infer their types. Their variables
 lie in one record, of which every function takes the address.
 
-If the columns of b are not neighbours (a transposed weight), one panel of b at a time is copied (packing.py). So it is
-if the rows of b are far apart, and a has enough rows for it: rows 2,048 bytes apart share a few sets of the first cache
-and take a page for every two, so that a panel that lies strided is read from the second cache again for each tile. Rows
-of a are copied if many panels of b are multiplied by them: in place, the rows of a tile lie in a page each.
+Operands are copied into the order in which tiles read them (packing.py) where that pays. A panel of b is copied if its
+columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
+they would share a few sets of the first cache and take a page for every two. Rows of a are copied if they are
+neighbours (a weight's gradient), because each step of depth would take another page. A strip of the depth is multiplied
+at a time, and in it a group of panels of b, by one block of rows of a after another: the panel at work stays in the
+first cache, and what is copied in the second.
 
-While a panel is multiplied, the next one is prefetched. While a tile is summed, the buffers that will be written next
-at the offsets of c are prefetched: another core may hold those lines, and the tile leaves the memory idle.
+While a panel is multiplied, the next one is prefetched. While a tile is summed, what it writes is prefetched, and so
+are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
+the memory idle.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -32,7 +35,18 @@ from netc.compiler.targets.cpu.function import Function, Record, Word, at_least,
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
 from netc.compiler.targets.cpu.tile import heights, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, PACKED, STRIP, VECTORS, Machine
+from netc.compiler.targets.machine import (
+    BLOCK,
+    MANY_PANELS,
+    MANY_ROWS,
+    NEAR,
+    PACKED,
+    PANELS,
+    ROOM,
+    STRIP,
+    VECTORS,
+    Machine,
+)
 
 # The variables of the kernel's functions, beside its arguments.
 _VARIABLES = (
@@ -45,6 +59,7 @@ _VARIABLES = (
     # of a panel: the address of the next one, or 0, and addresses
     *("ahead", "panel_c", "panel_start"),
 )
+_DEEP = 32  # rows of depth from which a tile takes much longer than to prefetch what it writes
 _NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
 
 
@@ -114,9 +129,9 @@ class _Kernel:
         """Sets which operands are copied, and how much depth a strip has."""
         words, run = self.words, self.run
         may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
-        is_along = words["rows_a"].equals(1) | words["depth_a"].equals(1)
-        packs_a = may_copy & is_along & (words["columns_count"] > MANY_PANELS * self.width)
-        packs_b = ~words["columns_b"].equals(1) | (may_copy & (words["depth_b"] > 2 * self.width))
+        packs_a = may_copy & words["rows_a"].equals(1) & (words["columns_count"] > MANY_PANELS * self.width)
+        is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
+        packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
         limit = (packs_a | packs_b).choose(PACKED, STRIP)
         words["most"], words["together"] = at_least(depth, 1), 1
@@ -127,37 +142,39 @@ class _Kernel:
             words["together"] = at_least(at_most(runs, run.number(STRIP) // at_least(depth, 1)), 1)
 
     def write_strip(self) -> None:
-        """The loop over blocks of rows, which are limited only if rows are copied."""
+        """The loops over groups of panels, whose copies are kept, and in each over blocks of rows."""
         words, run, size = self.words, self.run, self.size
         packs_a, count = words["packs_a"].equals(1), words["rows_count"]
-        packed_a = words["pack"] + PACKED * self.width * size
-        with run.loop(0, count, packs_a.choose(BLOCK, at_least(count, 1))) as top:
-            rows = at_most(count - top.index, packs_a.choose(BLOCK, count))
+        with run.loop(0, words["columns_count"], PANELS * self.width) as group, run.loop(0, count, BLOCK) as top:
+            rows = at_most(count - top.index, BLOCK)
             source = words["strip_a"] + top.index * words["rows_a"] * size
-            words["rows"], words["block_a"] = rows, packs_a.choose(packed_a, source)
+            words["rows"], words["block_a"] = rows, packs_a.choose(words["pack"], source)
             words["block_c"] = words["strip_c"] + top.index * words["rows_c"] * size
             words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
             words["a_row"] = packs_a.choose(1, words["rows_a"])
             with run.when(packs_a):
-                self.pack_rows(run, packed_a, source, words["rows_a"], words["depth_a"], rows, words["depth"])
+                self.pack_rows(run, words["pack"], source, words["depth_a"], rows, words["depth"])
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
-            with run.loop(0, words["columns_count"], self.width) as j:
-                self.write_panel(j.index)
+            end = at_most(group.index + PANELS * self.width, words["columns_count"])
+            with run.loop(group.index, end, self.width) as j:
+                self.write_panel(j.index, j.index - group.index, top.index.equals(0))
 
-    def write_panel(self, j: Word) -> None:
+    def write_panel(self, j: Word, in_group: Word, is_first_block: Word) -> None:
         """One panel of b, from column j on, is copied if need be, and all rows of the block are multiplied by it."""
         words, run, size = self.words, self.run, self.size
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
         panel = words["strip_b"] + j * words["columns_b"] * size
+        behind = words["packs_a"] * (BLOCK * PACKED + ROOM)  # the copy of a block of rows
+        copy = words["pack"] + (in_group * words["most"] + behind) * size
         words["columns"] = at_most(left, self.width)
-        with run.when(packs_b):
+        with run.when(packs_b & is_first_block):
             strides = (words["depth_b"], words["columns_b"])
-            self.pack_panel(run, words["pack"], panel, *strides, words["depth"], words["columns"])
-        has_ahead = (left > self.width) & words["runs"].equals(1) & is_along
+            self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
+        has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block
         words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
-        words["panel"] = packs_b.choose(words["pack"], panel)
+        words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"] = packs_b.choose(self.width, words["depth_b"])
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         self.multiply_panel(run, self.address)
@@ -192,10 +209,12 @@ class _Kernel:
         panel.end()
 
     def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
-        """Prefetches the buffers that will be written next, where they lie as c does under a tile's rows."""
+        """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
         panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
         row_bytes = words["rows_c"] * self.size
         moved = words["panel_c"] - words["c"] + i * row_bytes
+        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
+            vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
         for number in range(TOUCHED):
             with panel.when(words["touches"] > number), panel.loop(0, rows) as row:
                 at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
