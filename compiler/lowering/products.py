@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, View
+from netc.compiler.operations.elementwise import as_bf16, copied
 from netc.compiler.operations.linear import Subscripts, index_sizes
+from netc.compiler.operations.shape import Pad
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
@@ -112,15 +114,19 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     nest = _nest(indices, strides, lead)
     if nest is None or (views.start is not None and nest.columns.start.factor != 1):
         return None
-    product = _product(value, views, nest, [operand.get(lead, 0) for operand in strides], machine, in_shards)
+    of_pairs = machine.has_pairs and _has_many_rows(nest) and all(map(is_rounded, einsum.operands))
+    leads = [operand.get(lead, 0) for operand in strides]
+    dtype = value.type.dtype
+    pack_elements = machine.pack_elements(dtype, 2) if of_pairs else _copied_elements(nest, machine, dtype)
+    product = _product(value, views, nest, leads, pack_elements, in_shards)
     return Task(
-        Contraction(value.type.dtype),
+        Contraction(dtype, of_pairs),
         product.pointers,
         product.numbers,
         frozenset({product.c.buffer, product.pack.buffer}),
         SHARDS if in_shards else sizes[lead],
         tuple(dict.fromkeys((einsum, value))),
-        _grain(indices, lead, nest, machine.tile_rows, machine.panel(value.type.dtype)),
+        _grain(indices, lead, nest, machine.tile_rows, machine.panel(dtype)),
     )
 
 
@@ -144,20 +150,22 @@ def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str) -> _Nest | 
 
 
 def _product(
-    value: Value, views: Views, nest: _Nest, leads: Sequence[int], machine: Machine, in_shards: bool
+    value: Value, views: Views, nest: _Nest, leads: Sequence[int], pack_elements: int, in_shards: bool
 ) -> Product[Pointer, Count]:
-    """Returns the arguments of the tile. `leads` are the strides of a, b, c and start along the axis of the task."""
+    """Returns the arguments of the tile. `leads` are the strides of a, b, c and start along the axis of the task.
+
+    The tile copies operands if it gets memory for that: `pack_elements`.
+    """
     target, dtype = views.output(), value.type.dtype
     assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
     result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
-    elements = _copied_elements(nest, machine, dtype)
     return Product(
         a=_pointer(views.a, leads[0]),
         b=_pointer(views.b, leads[1]),
         c=result,
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
-        pack=Pointer(Buffer(Type(dtype, (elements,)), "scratch")) if elements else result,
+        pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
@@ -177,8 +185,8 @@ def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
 
     The kernel decides what it copies, because it knows how many rows there are.
     """
-    rows, columns, panel = nest.rows.count, nest.columns.count, machine.panel(dtype)
-    has_many_rows = nest.runs.count == Count(1) and (rows.per != "one" or rows.factor >= MANY_ROWS)
+    columns, panel = nest.columns.count, machine.panel(dtype)
+    has_many_rows = nest.runs.count == Count(1) and _has_many_rows(nest)
     has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
     copies_rows = has_many_rows and nest.rows.a.factor == 1 and has_many_panels
     depth = nest.depth
@@ -188,6 +196,22 @@ def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
         return 0
     panels = -(-columns.factor // panel) if columns.per == "one" else PANELS
     return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
+
+
+def _has_many_rows(nest: _Nest) -> bool:
+    """Whether a may have so many rows that it pays to copy b for them."""
+    return nest.rows.count.per != "one" or nest.rows.count.factor >= MANY_ROWS
+
+
+def is_rounded(value: Value) -> bool:
+    """Whether all elements of a value are numbers of bf16: rounded ones that were only moved, or padded with zeros."""
+    while value.definition is not as_bf16:
+        is_zero = isinstance(value.attributes, Pad) and value.attributes.fill == 0
+        lower = value.definition.lower if value.definition is not None else None
+        if not (is_zero or isinstance(lower, View) or value.definition is copied):
+            return False
+        value = value.operands[0]
+    return True
 
 
 def _pointer(view: StridedView, lead: int) -> Pointer:

@@ -142,7 +142,7 @@ class _TaskListing:
         if task.walk is not None:
             yield f"scan {self.walks[task.walk]}"
         if isinstance(task.kernel, Contraction):
-            yield f"contraction in {task.kernel.dtype}"
+            yield f"contraction in {task.kernel.dtype}{' of pairs' if task.kernel.of_pairs else ''}"
             yield from self.product()
         else:
             yield from (self.pointer(f"p{number}", number) for number in range(len(task.pointers)))

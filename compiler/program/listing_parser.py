@@ -28,14 +28,14 @@ _BUFFER = re.compile(
 _NAMES = re.compile(r"(?P<word>leaves|results): (?P<names>.+)")
 NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
 _TASK = re.compile(
-    rf"task \d+: (?:loop|product) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)|(?P<rows>\d+) rows"
-    rf"|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
+    rf"task \d+: (?:loop|product|attention) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)"
+    rf"|(?P<rows>\d+) rows|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
     rf"(?:, a step of (?P<dim>{NAME}), from the (?P<end>first|last))?"
 )
 _COMMENT = re.compile(r"  # line [\d, ]+$")
 _VALUE = re.compile(r"%(\d+) (\w+)")
 _SCAN = re.compile(r"scan (?P<number>\d+)")
-_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)")
+_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs)?")
 _POINTER = re.compile(
     rf"(?P<argument>p\d+|a|b|c|start|pack|fetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
     r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?: at (?P<address>.+))?"
@@ -62,6 +62,7 @@ class _OpenTask:
     pointers: list[tuple[str, Pointer, Address | None]] = field(default_factory=list)
     walk: Walk | None = None
     dtype: str | None = None
+    of_pairs: bool = False
     loops: dict[str, Loop[Count]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     writes: frozenset[Buffer] = frozenset()
@@ -126,7 +127,7 @@ class ProgramReader:
             walk = Walk(unquoted(task.title["dim"] or ""), task.title["end"] == "last")
             task.walk = self.walks.setdefault(match["number"], walk)
         elif match := _CONTRACTION.fullmatch(text):
-            task.dtype = match["dtype"]
+            task.dtype, task.of_pairs = match["dtype"], match["pairs"] is not None
         elif task.dtype is not None and (match := _LOOP.fullmatch(text)):
             task.loops[match["name"]] = _product_loop(match)
         elif match := _WRITES.fullmatch(text):
@@ -193,8 +194,8 @@ def _contraction(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Co
         touches=Count(len(fetched)),
         **loops,
     )
-    arguments = [operands["a"], operands["b"], operands["c"], start, pack, *touched]
-    return Contraction(task.dtype), product.pointers, product.numbers, [address for _, address in arguments]
+    addresses = [address for _, address in (*(operands[name] for name in "abc"), start, pack, *touched)]
+    return Contraction(task.dtype, task.of_pairs), product.pointers, product.numbers, addresses
 
 
 def _product_loop(match: re.Match[str]) -> Loop[Count]:

@@ -45,6 +45,7 @@ class Machine:
     first_cache: int = 32 << 10  # bytes, of one core
     second_cache: int = 512 << 10
     cores: int = 1
+    has_pairs: bool = False  # products of operands that are rounded to bf16 multiply two of their numbers at once
     many_bytes: int = 1 << 18
     few_pieces: int = 8
     shard_ratio: int = 4
@@ -57,9 +58,18 @@ class Machine:
         """The columns of the register tile: two vectors."""
         return VECTORS * self.lanes(dtype)
 
+    def attention_block(self, dtype: str) -> int:
+        """The queries, and the keys, of a block of attention: whole tiles and panels of every CPU so far."""
+        return 384 // DTYPES[dtype].bytes
+
     def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
         """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
         return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * self.panel(dtype)
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it has AVX512_BF16: an instruction for two products of bf16 numbers in each lane."""
+        return "+avx512bf16" in self.features.split(",")
 
     @property
     def tile_rows(self) -> int:
@@ -104,6 +114,7 @@ def _host() -> Machine:
         32 if wide == 64 else 16,
         _cache_size(1, 32 << 10),
         _cache_size(2, 512 << 10),
+        has_pairs=bool(features.get("avx512bf16")),
     )
 
 

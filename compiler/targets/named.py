@@ -22,13 +22,15 @@ VARIABLE = "NETC_TARGET"
 _SSE2 = Machine("x86-64", "", 16, False, 16, 32 << 10, 256 << 10)
 _AVX2 = Machine("x86-64-v3", "", 32, True, 16, 32 << 10, 512 << 10)
 _AVX512 = Machine("x86-64-v4", "", 64, True, 32, 32 << 10, 1 << 20)
-NAMED = {"sse2": _SSE2, "avx2": _AVX2, "avx512": _AVX512}
+_AVX512_BF16 = replace(_AVX512, features="+avx512bf16", has_pairs=True)
+NAMED = {"sse2": _SSE2, "avx2": _AVX2, "avx512": _AVX512, "avx512bf16": _AVX512_BF16}
 _NEEDED = {
     "sse2": ("sse2",),
     "avx2": ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
     "avx512": ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "avx512f", "avx512bw", "avx512cd", "avx512dq")
     + ("avx512vl",),
 }
+_NEEDED["avx512bf16"] = (*_NEEDED["avx512"], "avx512bf16")
 _SETTINGS = {"l1": "first_cache", "l2": "second_cache", "cores": "cores"}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 

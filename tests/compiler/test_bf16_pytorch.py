@@ -1,29 +1,17 @@
 """A network with `precision = bf16`, compared with PyTorch on operands that PyTorch rounds to bf16, sums in f64.
 
-Inputs and parameters are multiples of small powers of two. So every sum is exact in f32, in any order, and gradients
-are compared to the bit.
+All sums are exact, so gradients are compared to the bit.
 """
 
 from typing import Any
 
 import numpy as np
 import pytest
+from exact_sums import TEXT, fields, set_parameters
 from support import run
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
-TEXT = """model {
-  input x: float[8, 8, 1]
-  target y: float[3]
-  h = x -> conv(2) -> relu -> maxpool(2) -> flatten
-  z = h -> dense(8) -> relu -> dense(3)
-  loss inner = sum(z * y)
-}
-train {
-  precision = PRECISION
-  batch = 8
-}
-"""
 
 
 class Rounded(torch.autograd.Function):
@@ -65,25 +53,16 @@ def by_pytorch(p: dict[str, Any], x: Any, y: Any) -> Any:
 
 @pytest.mark.parametrize("backend", ["reference", "numba"])
 def test_gradients_are_those_of_pytorch_to_the_bit(backend: Any) -> None:
-    rng = np.random.default_rng(3)
     narrow, wide = (run(TEXT.replace("PRECISION", name), backend) for name in ("bf16", "f32"))
-    parameters = {
-        name: np.float32(rng.integers(-300, 300, array.shape) / 512) for name, array in narrow.parameters.items()
-    }
-    fields = {
-        "x": np.float32(rng.integers(-1, 2, (8, 8, 8, 1))),
-        "y": np.float32(rng.choice((-1, 1), (8, 3))),
-    }
-    for program in (narrow, wide):
-        for name, array in parameters.items():
-            program.parameters[name][...] = array
+    set_parameters(narrow, wide)
+    batch, parameters = fields(), narrow.parameters
     p = {name: torch.tensor(array, dtype=torch.float64, requires_grad=True) for name, array in parameters.items()}
-    loss = by_pytorch(p, *(torch.tensor(array, dtype=torch.float64) for array in fields.values()))
+    loss = by_pytorch(p, *(torch.tensor(array, dtype=torch.float64) for array in batch.values()))
     expected = dict(zip(p, torch.autograd.grad(loss, list(p.values())), strict=True))
-    own_loss, gradients = narrow.gradients(fields)
+    own_loss, gradients = narrow.gradients(batch)
     assert own_loss == pytest.approx(loss.item(), rel=1e-6)
     for name, gradient in gradients.items():
         np.testing.assert_array_equal(gradient, expected[name].numpy(), err_msg=name)
-    _, unrounded = wide.gradients(fields)
+    _, unrounded = wide.gradients(batch)
     for name in ("h.conv.W", "z.dense.W", "z.dense_2.W"):
         assert np.abs(gradients[name] - unrounded[name]).max() > 1e-4, name

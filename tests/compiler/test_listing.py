@@ -32,7 +32,7 @@ from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
 from tests.programs.generator import outcome
 
 SEEDS = range(6)
-EXAMPLES = ("iris", "adding", "cmudict")
+EXAMPLES = ("bf16 iris", "adding", "cmudict")
 
 
 def lowered(model: netc.Model, graph: Graph, target: str) -> tuple[Tasks, Plan]:
@@ -45,8 +45,11 @@ def lowered(model: netc.Model, graph: Graph, target: str) -> tuple[Tasks, Plan]:
 
 
 def model_of(name: str) -> netc.Model:
-    """The model of an example, or of a generated program."""
+    """The model of an example, perhaps in bf16, or of a generated program."""
     kind, _, seed = name.partition(" ")
+    if kind == "bf16":
+        model = netc.load(ROOT / "examples" / f"{seed}.net")
+        return replace(model, train=replace(model.train, precision="bf16"))
     if kind != "generated":
         return netc.load(ROOT / "examples" / f"{name}.net")
     program = outcome(int(seed)).program
@@ -87,7 +90,7 @@ def assert_equal_tasks(actual: Tasks, expected: Tasks) -> None:
 def test_a_program_and_its_plan_read_back(name: str) -> None:
     model = model_of(name)
     for number, graph in enumerate((pipeline.training_graph(model), pipeline.prediction_graph(model))):
-        target = ("sse2", "avx512")[number]
+        target = ("sse2", "avx512bf16")[number]
         tasks, planned = lowered(model, pipeline.run_passes(graph), target)
         text = "\n".join(task_lines(tasks))
         again = parse_tasks(text)

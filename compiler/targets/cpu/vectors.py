@@ -10,16 +10,21 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
 from netc.compiler.targets.machine import LINE, Machine
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """The vectors of an element type on a machine."""
+    """The vectors of an element type on a machine.
+
+    With `has_pairs`, an element of an operand of `multiply_add` holds two numbers of bf16, and both are multiplied.
+    """
 
     dtype: str
     machine: Machine
+    has_pairs: bool = False
 
     @property
     def size(self) -> int:
@@ -82,8 +87,19 @@ class Vectors:
             masked, [vector, builder.inttoptr(address.value, pointer), ir.Constant(I32, self.lanes.size), mask]
         )
 
+    def load_masked(self, address: Word, mask: Any) -> Any:
+        """The lanes of a mask of the vector that begins at an address, and 0 in the others."""
+        builder, vector = self.function.builder, self.lanes.vector
+        pointer = vector.as_pointer()
+        kind = ir.FunctionType(vector, [pointer, I32, mask.type, vector])
+        masked = self.function.declared(f"llvm.masked.load.v{self.lanes.count}{self.lanes.dtype}.p0", kind)
+        place = builder.inttoptr(address.value, pointer)
+        return builder.call(masked, [place, ir.Constant(I32, self.lanes.size), mask, self.lanes.zero])
+
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
         """x * y + z, rounded once if the machine has an instruction for it."""
+        if self.lanes.has_pairs:
+            return pairs.multiply_add(self.function, self.lanes.machine, x, y, z)
         builder, vector = self.function.builder, self.lanes.vector
         if not self.lanes.machine.has_fma:
             return builder.fadd(builder.fmul(x, y), z)

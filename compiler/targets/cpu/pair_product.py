@@ -1,0 +1,170 @@
+"""The product kernel for operands that are rounded to bf16: it copies both as pairs and multiplies these.
+
+Its arguments are those of tiles.py, and operands and result are in f32: packing takes the upper halves of rounded
+numbers. Every element of c is written, whatever the counts. An element's sum runs over the depth in order, pair by
+pair, wherever rows and columns are cut.
+
+A panel of b and a block of rows of a are copied for a strip of the depth: several runs if they are short, or a part of
+a long one. Between strips, sums lie in c.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.program.product import WORDS
+from netc.compiler.targets.cpu import pair_packing, tile
+from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.vectors import Lanes
+from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, VECTORS, Machine
+
+_DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
+_ROWS = BLOCK // 48 * 48  # of a block: in whole tiles, and in whole vectors
+
+# The variables beside the arguments and those that a tile reads.
+_VARIABLES = (
+    # of a strip: pairs of a run, addresses
+    *("pairs", "strip_a", "strip_b", "strip_c", "strip_start", "numbers"),
+    # of a block of rows and a panel: addresses, the number of rows, how far apart pairs of a are
+    *("packed_a", "panel_c", "panel_start", "rows", "a_step"),
+)
+_NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
+
+
+def pair_product(symbol: str, machine: Machine) -> Any:
+    """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
+    module = ir.Module(symbol)
+    _Kernel(module, symbol, Lanes("f32", machine, has_pairs=True)).write()
+    return module
+
+
+class _Kernel:
+    """Writes the kernel's functions into a module."""
+
+    def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+        self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
+        self.along, self.across, self.turned, self.any = (
+            pack(module, lanes)
+            for pack in (
+                *(pair_packing.pack_along, pair_packing.pack_across),
+                *(pair_packing.pack_turned, pair_packing.pack_any),
+            )
+        )
+        self.multiply_panel = Function(module, "multiply_panel", 1)
+        self.run = Function(module, symbol, len(WORDS), is_internal=False)
+        self.words, self.address = self.run.new_record(_NAMES)
+
+    def write(self) -> None:
+        self.write_tiles()
+        for name, argument in zip(WORDS, self.run.parameters, strict=True):
+            self.words[name] = argument
+        self.write_strips()
+        self.run.end()
+
+    def moved(self, operand: str, indices: dict[str, Word]) -> Word:
+        """How far an operand moves in some loops, in bytes."""
+        steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
+        return sum(steps, self.run.number(0)) * self.size
+
+    def write_strips(self) -> None:
+        """The loops around strips."""
+        words, run = self.words, self.run
+        turns, runs, depth = (words[f"{loop}_count"] for loop in ("turns", "runs", "depth"))
+        # with no products, as in a shard of no samples, c is written all the same
+        is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)
+        turns, runs, depth = is_empty.choose(1, turns), is_empty.choose(1, runs), is_empty.choose(0, depth)
+        most = at_least(at_most(depth, _DEPTH), 1)
+        together = (depth > _DEPTH).choose(1, at_least(run.number(PACKED) // ((most + 1) // 2), 1))
+        with (
+            run.loop(0, words["outer_count"]) as p,
+            run.loop(0, words["middle_count"]) as q,
+            run.loop(0, words["inner_count"]) as i,
+        ):
+            batch = {"outer": p.index, "middle": q.index, "inner": i.index}
+            a, b, c, start = (words[name] + self.moved(name, batch) for name in ("a", "b", "c", "start"))
+            words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
+            words["strip_c"], words["strip_start"] = c, start
+            with (
+                run.loop(0, turns) as turn,
+                run.loop(0, runs, together) as r,
+                run.loop(0, at_least(depth, 1), most) as k,
+            ):
+                strip = {"turns": turn.index, "runs": r.index, "depth": k.index}
+                words["strip_a"], words["strip_b"] = a + self.moved("a", strip), b + self.moved("b", strip)
+                self.write_strip(at_most(together, runs - r.index), at_most(most, depth - k.index))
+                words["start_row"], words["reads_start"], words["strip_start"] = words["rows_c"], 1, c
+
+    def write_strip(self, runs: Word, depth: Word) -> None:
+        """The loops over blocks of rows and panels of b."""
+        words, run, size = self.words, self.run, self.size
+        words["numbers"], words["pairs"], words["runs"] = depth, (depth + 1) // 2, 1
+        words["depth"] = words["pairs"] * runs
+        words["packed_a"] = words["pack"]
+        words["panel"], words["panel_row"] = words["pack"] + (BLOCK * PACKED + ROOM) * size, self.width
+        is_across = words["rows_a"].equals(1) & ~words["depth_a"].equals(1)
+        with run.loop(0, words["rows_count"], _ROWS) as top:
+            words["rows"] = at_most(words["rows_count"] - top.index, _ROWS)
+            words["a_row"], words["a_step"] = is_across.choose(1, words["depth"]), is_across.choose(_ROWS, 1)
+            with run.loop(0, runs) as r:
+                self.write_rows(
+                    words["strip_a"] + (top.index * words["rows_a"] + r.index * words["runs_a"]) * size, r.index
+                )
+            with run.loop(0, words["columns_count"], self.width) as j:
+                words["columns"] = at_most(words["columns_count"] - j.index, self.width)
+                with run.loop(0, runs) as r:
+                    self.write_panel(
+                        words["strip_b"] + (j.index * words["columns_b"] + r.index * words["runs_b"]) * size, r.index
+                    )
+                below = top.index * size
+                words["panel_c"] = words["strip_c"] + below * words["rows_c"] + j.index * size
+                words["panel_start"] = words["strip_start"] + below * words["start_row"] + j.index * size
+                self.multiply_panel(run, self.address)
+
+    def write_rows(self, source: Word, number: Word) -> None:
+        """Copies a block of rows of a run."""
+        words, run = self.words, self.run
+        to = words["packed_a"] + number * words["pairs"] * words["a_step"] * self.size
+        row, step, rows, numbers = words["rows_a"], words["depth_a"], words["rows"], words["numbers"]
+        is_along, is_across = step.equals(1), row.equals(1) & ~step.equals(1)
+        with run.when(is_along):
+            self.along(run, to, words["a_row"], source, row, rows, numbers)
+        with run.when(is_across):
+            self.across(run, to, words["a_step"], source, step, rows, numbers)
+        with run.when(~(is_along | is_across)):
+            self.any(run, to, words["a_row"], words["a_step"], source, row, step, rows, numbers)
+
+    def write_panel(self, source: Word, number: Word) -> None:
+        """Copies a panel of a run."""
+        words, run = self.words, self.run
+        to = words["panel"] + number * words["pairs"] * (self.width * self.size)
+        step, column, columns, numbers = words["depth_b"], words["columns_b"], words["columns"], words["numbers"]
+        is_across, is_along = column.equals(1), step.equals(1) & ~column.equals(1)
+        with run.when(is_across):
+            self.across(run, to, self.width, source, step, columns, numbers)
+        with run.when(is_along):
+            self.turned(run, to, self.width, source, column, columns, numbers)
+        with run.when(~(is_along | is_across)):
+            self.any(run, to, 1, self.width, source, column, step, columns, numbers)
+
+    def write_tiles(self) -> None:
+        """The function multiply_panel(record): tiles take the rows of a block, one after another."""
+        lanes, size, panel = self.lanes, self.size, self.multiply_panel
+        words, tall = panel.record(panel.parameters[0], _NAMES), lanes.machine.tile_rows
+        tiles = {
+            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, lanes, _NAMES)
+            for height in heights(tall)
+            for number in range(1, VECTORS + 1)
+        }
+        with panel.loop(0, words["rows"]) as i:
+            i.step = rows = rows_of_next(words["rows"] - i.index, tall)
+            a = words["packed_a"] + i.index * words["a_row"] * size
+            c = words["panel_c"] + i.index * words["rows_c"] * size
+            start = words["panel_start"] + i.index * words["start_row"] * size
+            for (height, number), function in tiles.items():
+                lower = max((other for other in heights(tall) if other < height), default=0)
+                is_high = (rows > lower) & (rows <= height)
+                least, most = (number - 1) * lanes.count, number * lanes.count
+                with panel.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
+                    function(panel, panel.parameters[0], a, words["a_step"], c, start, rows)
+        panel.end()

@@ -1,0 +1,86 @@
+"""The product kernel for operands that are rounded to bf16, and where it is used.
+
+On a machine without AVX512_BF16, two multiply-adds stand for its instruction, with the same bits.
+"""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from exact_sums import TEXT, fields, set_parameters
+from native import TARGETS, Kernel
+from test_product_kernel import border_cases, check_bits_of_shares, check_product, plain_case, random_case
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.ir.bf16 import as_bf16
+from netc.compiler.lowering.lower import lower
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.targets.cpu.compile import kernel_module, target_machine
+from netc.compiler.targets.cpu.source import source_of
+from netc.compiler.targets.machine import BLOCK, PACKED, VECTORS, Machine
+from netc.compiler.targets.named import NAMED, machine_for
+
+PAIRS = source_of(Contraction("f32", of_pairs=True))
+_ANY = 120  # random cases
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_products_of_pairs_are_exact(target: str) -> None:
+    machine = machine_for(target)
+    kernel, rng = Kernel(PAIRS, machine), np.random.default_rng(1)
+    for number, case in enumerate(border_cases("f32", machine)):
+        if number % 3 == 0 or case.loops["depth"].count > 3:
+            check_product(kernel, "f32", machine, case, rng)
+    for depth in (1, 2, 31, 33, 2 * PACKED - 1, 2 * PACKED + 1, 4 * PACKED + 3):  # an odd number, and around a strip
+        for form in ({}, {"b_is_transposed": True}, {"runs": 3}):
+            check_product(kernel, "f32", machine, plain_case(BLOCK + 3, 33, depth, **form), rng)
+    for _ in range(_ANY):
+        check_product(kernel, "f32", machine, random_case(rng, "f32", machine), rng)
+
+
+def test_an_element_has_the_same_bits_wherever_rows_and_columns_are_cut() -> None:
+    machine = machine_for(TARGETS[-1])
+    check_bits_of_shares(Kernel(PAIRS, machine), "f32", machine, as_bf16)
+
+
+def test_the_innermost_loop_consists_of_the_instruction_for_pairs() -> None:
+    """As many as the tile has vectors of sums, and nothing is read from the stack."""
+    machine = NAMED["avx512bf16"]
+    module, _ = kernel_module(PAIRS, machine)
+    blocks = re.split(r"\n(?=[.\w]+:)", target_machine(machine).emit_assembly(module))
+    (innermost,) = (block for block in blocks if block.count("vdpbf16ps") == machine.tile_rows * VECTORS)
+    assert "rsp" not in innermost
+    assert len(re.findall(r"^\s+v\w+", innermost, re.MULTILINE)) == machine.tile_rows * (VECTORS + 1) + VECTORS
+
+
+def _products(text: str, machine: Machine) -> list[bool]:
+    """Whether each product of a training step is one of pairs."""
+    graph = pipeline.run_passes(pipeline.training_graph(netc.parse(text)))
+    tasks = lower(graph, 8, machine).tasks
+    return [task.kernel.of_pairs for task in tasks if isinstance(task.kernel, Contraction)]
+
+
+def test_products_of_rounded_operands_are_those_of_pairs() -> None:
+    text = TEXT.replace("PRECISION", "bf16")
+    assert all(_products(text, NAMED["avx512bf16"]))
+    assert not any(_products(text, NAMED["avx512"]))
+    assert not any(_products(TEXT.replace("PRECISION", "f32"), NAMED["avx512bf16"]))
+    few = "model {\n  input x: float[4]\n  output y = cumsum(x)\n}\ntrain { precision = bf16 }\n"
+    graph = pipeline.run_passes(pipeline.prediction_graph(netc.parse(few)))
+    assert not any(getattr(task.kernel, "of_pairs", False) for task in lower(graph, 8, NAMED["avx512bf16"]).tasks)
+
+
+@pytest.mark.parametrize("backend", ["numba", "plan"])
+def test_a_network_of_pairs_has_the_gradients_of_the_interpreter(backend: Any) -> None:
+    model, batch = netc.parse(TEXT.replace("PRECISION", "bf16")), fields()
+    machine = replace(machine_for(), has_pairs=True)
+    tested = netc.Program(model, backend=backend, threads=2, machine=machine)
+    tested.workers.shares_small_steps = True
+    expected = netc.Program(model, backend="reference")
+    set_parameters(tested, expected)
+    (_, gradients), (_, meant) = tested.gradients(batch), expected.gradients(batch)
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(gradient, meant[name], err_msg=name)
