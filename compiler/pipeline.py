@@ -1,7 +1,7 @@
 """The compiler's table of contents: the graph that each program starts from, and the passes over it in order.
 
-    elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update -> narrow
-    -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> derive -> attend -> differentiate -> update
+    -> narrow -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
 
 A model has three programs: `training` (one step), evaluation (evaluation.py: metrics of a whole split) and `prediction`
 (the outputs, or the part of the model between two of its values).
@@ -17,6 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, Truncate
+from netc.compiler.passes.attend import attended
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
@@ -72,7 +73,7 @@ PASSES: dict[str, Pass] = {
     )
 }
 _BUILT_IN = frozenset(PASSES)
-_FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update", "narrow")
+_FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "attend", "differentiate", "update", "narrow")
 
 
 def register_pass(pass_: Pass) -> Pass:
@@ -211,7 +212,8 @@ def training_stages(model: Model) -> dict[str, Graph]:
         "settle": (settled := settle(model.graph.of(*TRAINED), training=True)),
         "stabilise": (stable := stabilise(settled)),
         "reorder": (ordered := reorder(stable)),
-        "derive": derived(ordered),
+        "derive": (explicit := derived(ordered)),
+        "attend": attended(explicit),
         "differentiate": gradient_graph(model),
         "update": (updated := _updated(model)),
         "narrow": (narrowed := narrow(updated, model.train.precision)),

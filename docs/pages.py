@@ -395,6 +395,9 @@ is that of the stable form.""",
     "reorder": """An increasing function costs less after a maximum than before it (`relu` and `maxpool`), so this
 pass swaps them. This file has no such pair.""",
     "derive": """Replaces each `grad(y, x)` of the file by the values that compute it. This file has none.""",
+    "attend": """Attention, a softmax of scores between two products, becomes one operation. It is computed block by
+block and its gradient computes the scores again, so that memory grows with the length of a sequence and not with its
+square ([Attention](#attention)). This file has none.""",
     "differentiate": """Reverse-mode differentiation: the pass walks the graph backwards and asks the rule of each
 operation for the gradients of its operands. Rules are made of operations, so the result is more of the same graph.
 Each gradient keeps the line of the value that it belongs to. The gradient of a scan is a scan that runs backwards
@@ -527,6 +530,21 @@ The schedule of their calls becomes object code too. A small loader (`targets/cp
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
 of each kernel or line beside what the machine can reach, and `-o FILE.svg` draws it.
+
+## Attention
+
+The pass `attend` recognises attention, also when a file writes it by hand: a softmax of scores, which are the products
+of queries and keys, and the product of these weights with values. Constant factors of the scores, the mask of later
+keys (`causal`) and that of the steps beyond a sample's end may lie in between. If a head has at least 1,024 scores and
+nothing else reads them or the weights, all of this becomes one operation, `attend`.
+
+Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
+of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the
+gradient only the logarithm of each total is saved; `attend_gradient` computes the scores again. So memory grows with
+the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and in a batch of
+varying lengths each sample takes the time of its own length. Each head of each sample is computed by one worker, in
+an order that does not depend on how many there are. With a dropout of the weights, or weights that an output returns,
+the scores stay in memory.
 
 ## Functions
 

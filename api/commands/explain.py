@@ -108,8 +108,8 @@ def _show_kernels(tasks: "list[Task]") -> None:
             say(f"# line {value.span.line}: {value.operation} : {value.type}")
         say(f"# {_vectors(task)}")
         source = source_of(task.kernel)
-        is_product = source.form == "product"
-        say_lines(f"product of {source.text} by the register tile\n" if is_product else source.text)
+        is_loop = source.form == "loop"
+        say_lines(source.text if is_loop else f"{source.form} of {source.text} by the register tile\n")
 
 
 def _values_of_line(graph: "Graph", line: int) -> list[str]:

@@ -4,6 +4,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, size_of
 from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
+from netc.compiler.operations.attention import attend, attend_gradient, attention_flops
 from netc.compiler.operations.linear import Subscripts, einsum_flops
 from netc.compiler.operations.scan import Scan
 
@@ -30,6 +31,8 @@ def flops_of(value: Value, sizes: Sizes) -> int:
     if value.role is Role.CONTRACTION:
         x, y = (operand.type for operand in value.operands)
         return einsum_flops(value.type, x, y, value.attributes_as(Subscripts).subscripts, sizes)
+    if operation in (attend, attend_gradient):
+        return attention_flops(value, sizes)
     if isinstance(operation.lower, Scalar) and operation.flops is not None:
         return operation.flops(value.type) * value.type.size(sizes)
     return value.operands[0].type.size(sizes) if isinstance(operation.lower, Fold) else 0

@@ -22,4 +22,7 @@ class Form(Enum):
     FROM_STEPS = "unpacks rows as sequences of a fixed length"
     SCAN = "runs a body once a step"
     EXTENT = "counts the elements of dimensions"
+    ATTENTION = "sums values by the softmax of scores, block by block"
+    ATTENTION_SUMS = "is computed by the kernel of its attention"
+    ATTENTION_GRADIENT = "computes the gradients of attention, block by block"
     CUSTOM = "runs a function of the user, sample by sample"

@@ -8,6 +8,7 @@ from netc.compiler.ir.types import Sizes
 from netc.compiler.lowering import (  # noqa: F401  each registers the forms that it lowers
     argmax,
     assembly,
+    attention,
     contractions,
     custom,
     extent,

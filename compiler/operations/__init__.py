@@ -1,6 +1,7 @@
 """The operations of the language, one file for each family. Importing this package registers all of them."""
 
 from netc.compiler.operations import (
+    attention,
     convolution,
     derivative,
     elementwise,
@@ -20,6 +21,7 @@ from netc.compiler.operations import (
 )
 
 __all__ = [
+    "attention",
     "convolution",
     "derivative",
     "elementwise",

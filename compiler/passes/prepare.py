@@ -1,12 +1,13 @@
 """Prepares the graph of a model for its derivative, or for inference.
 
-The graph is specialised, stabilised and reordered, and the derivatives that the model itself uses (`grad`) are
-written out.
+The graph is specialised, stabilised and reordered, the derivatives that the model itself uses (`grad`) are written
+out, and attention becomes one operation.
 """
 
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.passes.attend import attended
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
@@ -17,7 +18,7 @@ from netc.compiler.passes.stabilise import stabilise
 
 def prepared(graph: Graph, training: bool) -> Graph:
     """Returns the graph for training, or for inference."""
-    return derived(reorder(stabilise(settle(graph, training))))
+    return attended(derived(reorder(stabilise(settle(graph, training)))))
 
 
 def derived(graph: Graph) -> Graph:

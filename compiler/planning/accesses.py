@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from netc.compiler.program import attention
 from netc.compiler.program.custom import reads_result_first
-from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, WALKS, Product
 
@@ -34,6 +35,11 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
         case Contraction():
             reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
             return Touched(reads, frozenset({POINTERS.index("c")}), reads)
+        case AttentionKernel(_, is_gradient, lengths):
+            names, written = attention.pointers(is_gradient), attention.written(is_gradient)
+            stored = frozenset(map(names.index, written))
+            loaded = frozenset(names.index(name) for name in attention.used(is_gradient, lengths)) - stored
+            return Touched(loaded, stored, loaded)
         case StoredCount():
             return Touched(frozenset(), frozenset({0}), frozenset())
         case FirstEqual():
@@ -65,6 +71,8 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
     match kernel:
         case Contraction():
             yield from _reached_by_product(counts)
+        case AttentionKernel():
+            yield from _reached_by_attention(kernel, counts)
         case StoredCount():
             yield 0, (0, 0)
         case FirstEqual():
@@ -91,6 +99,17 @@ def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]
         extents, strides = product.walk(operand)
         if all(extents) and (operand != "start" or product.has_start):
             yield POINTERS.index(operand), _interval(extents, strides)
+
+
+def _reached_by_attention(kernel: AttentionKernel, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+    """Yields for each operand and result the interval that is read or written, in elements from its pointer."""
+    numbers = dict(zip(attention.numbers(kernel.is_gradient), counts, strict=True))
+    names = attention.pointers(kernel.is_gradient)
+    for name in attention.used(kernel.is_gradient, kernel.lengths):
+        axes = attention.axes_of(name)
+        extents = [numbers[size] for _, size in axes]
+        if all(extents):
+            yield names.index(name), _interval(extents, [numbers[f"{name}_{axis}"] for axis, _ in axes])
 
 
 def _interval(extents: Sequence[int], strides: Sequence[int]) -> Interval:

@@ -10,7 +10,8 @@ f32 p1[i0] = fold of t1 from f32(0.0) by a + b
 from collections.abc import Iterator, Sequence
 
 from netc.compiler.ir.graph import literal
-from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program import attention
+from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.names import quoted
 from netc.compiler.program.nests import Access, Nest, Output
 from netc.compiler.program.scalars import Expression, Spelling, written
@@ -30,6 +31,10 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
             yield from _nest(kernel, counts)
         case CustomKernel():
             yield from _custom(kernel, counts)
+        case AttentionKernel(dtype, is_gradient):
+            yield f"attention {'gradient ' if is_gradient else ''}in {dtype}"
+            names = attention.numbers(is_gradient)
+            yield from (f"{name} = {count_text(count)}" for name, count in zip(names, counts, strict=True))
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"
         case FirstEqual():

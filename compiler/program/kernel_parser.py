@@ -2,12 +2,13 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.ir.value import OPERATIONS, Custom
-from netc.compiler.program.kernels import ArrayArgument, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program import attention
+from netc.compiler.program.kernels import ArrayArgument, AttentionKernel, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
 from netc.compiler.program.scalars import Conversion, Expression, Number, TreeReader, Word, refused
@@ -23,6 +24,8 @@ _COMBINED = re.compile(r"combined with (?P<line>\w+) by (?P<combine>.+)")
 _LARGEST = re.compile(r"index of the largest (?P<line>\w+)")
 _TERM = re.compile(r"(?P<name>\w+)(?: \* (?P<factor>-?\d+))?")
 _STORES = re.compile(r"stores (?P<dtype>\w+) n0 = (?P<count>.+)")
+_ATTENTION = re.compile(r"attention (?P<gradient>gradient )?in (?P<dtype>\w+)")
+_NAMED_COUNT = re.compile(r"(?P<name>\w+) = (?P<count>.+)")
 _EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
 _CUSTOM = re.compile(rf"custom (?P<operation>{NAME})(?: for each of n0 = (?P<count>.+))?")
 _ATTRIBUTE = re.compile(r"attribute (?P<attribute>.+)")
@@ -39,6 +42,11 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
     """
     if lines and (match := _STORES.fullmatch(lines[0])):
         return StoredCount(match["dtype"]), (parse_count(match["count"]),)
+    if lines and (match := _ATTENTION.fullmatch(lines[0])):
+        is_gradient = match["gradient"] is not None
+        numbers = tuple(_attention_counts(is_gradient, lines[1:]))
+        lengths = numbers[attention.numbers(is_gradient).index("lengths")]
+        return AttentionKernel(match["dtype"], is_gradient, lengths.factor), numbers
     if lines and (match := _EQUAL.fullmatch(lines[0])):
         return FirstEqual(), (parse_count(match["count"]),)
     if lines and (match := _CUSTOM.fullmatch(lines[0])):
@@ -48,6 +56,18 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
     for line in lines:
         reader.read(line)
     return reader.nest(buffers), tuple(reader.counts)
+
+
+def _attention_counts(is_gradient: bool, lines: Sequence[str]) -> Iterator[Count]:
+    """Reads the counts of an attention kernel. Raises ValueError if a line is not the one that comes next."""
+    names = attention.numbers(is_gradient)
+    if len(lines) != len(names):
+        raise ValueError(f"attention has {len(names)} numbers, not {len(lines)}")
+    for name, line in zip(names, lines, strict=True):
+        match = _NAMED_COUNT.fullmatch(line)
+        if match is None or match["name"] != name:
+            raise ValueError(f"not `{name}` of attention: {line}")
+        yield parse_count(match["count"])
 
 
 def parse_count(text: str) -> Count:

@@ -1,7 +1,7 @@
 """Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
-A kernel is a loop nest, a contraction, a custom kernel, the size of a dimension, or equal elements of an index. Equal
-kernels are compiled once. This file knows no buffers, no machine and no kernel text.
+A kernel is a loop nest, a contraction, attention, a custom kernel, the size of a dimension, or equal elements of an
+index. Equal kernels are compiled once. This file knows no buffers, no machine and no kernel text.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,18 @@ class Contraction:
 
     dtype: str
     of_pairs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionKernel:
+    """The generic attention of an element type, or its gradient; attention.py names its pointers and counts.
+
+    `lengths` is how many of attention.LENGTHS it uses.
+    """
+
+    dtype: str
+    is_gradient: bool
+    lengths: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +78,14 @@ class CustomKernel:
     is_batched: bool
 
 
-Kernel = Nest | Contraction | CustomKernel | StoredCount | FirstEqual
+Kernel = Nest | Contraction | AttentionKernel | CustomKernel | StoredCount | FirstEqual
 
 
 def form_of(kernel: Kernel) -> str:
-    """Returns the word for the kind of a kernel: "product" for contractions, "loop" for all others."""
-    return "product" if isinstance(kernel, Contraction) else "loop"
+    """Returns the word for the kind of a kernel: "product" for contractions, "attention", "loop" for all others."""
+    match kernel:
+        case Contraction():
+            return "product"
+        case AttentionKernel():
+            return "attention"
+    return "loop"

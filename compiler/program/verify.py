@@ -7,7 +7,8 @@ writes     a task says that it writes exactly the buffers that its kernel stores
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, StoredCount
+from netc.compiler.program import attention
+from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, StoredCount
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, Product
 from netc.compiler.program.scalars import names_of
@@ -33,6 +34,8 @@ def _verify(task: Task) -> None:
             _verify_nest(nest, task)
         case Contraction(dtype):
             _verify_contraction(dtype, task)
+        case AttentionKernel():
+            _verify_attention(task.kernel, task)
         case CustomKernel(arrays=arrays, is_batched=is_batched):
             _verify_arguments(task, len(arrays), int(is_batched))
             assert tuple(array.buffer for array in arrays) == buffer_numbers(task.pointers), "buffers of other pointers"
@@ -68,6 +71,8 @@ def _verify_nest(nest: Nest, task: Task) -> None:
         lines.add(line.name)
     for output in nest.outputs:
         assert output.line in lines, f"an output of {output.line}, which has no line"
+        joined = names_of(output.fold.combine) - {"a", "b"} if output.fold is not None else set[str]()
+        assert joined <= lines, f"a fold of {sorted(joined - lines)}, which have no lines"
         assert output.target.indirect is None or output.target.indirect[0] in lines, "an index without a line"
         assert output.target.pointer is not None, "an output without a buffer"
     assert nest.combine is None or len(nest.outputs) == 1, "a combination of several outputs"
@@ -91,3 +96,15 @@ def _verify_contraction(dtype: str, task: Task) -> None:
     operands = (product.a, product.b, product.c, product.start, product.pack)
     assert all(pointer.buffer.type.dtype == dtype for pointer in operands), f"an operand that is not {dtype}"
     _verify_writes(task, {product.c.buffer, product.pack.buffer})
+
+
+def _verify_attention(kernel: AttentionKernel, task: Task) -> None:
+    names, numbers = attention.pointers(kernel.is_gradient), attention.numbers(kernel.is_gradient)
+    _verify_arguments(task, len(names), len(numbers))
+    pointers = dict(zip(names, task.pointers, strict=True))
+    for name in (*attention.used(kernel.is_gradient, kernel.lengths), "scratch"):
+        dtype = "i32" if name in attention.LENGTHS else kernel.dtype
+        assert pointers[name].buffer.type.dtype == dtype, f"{name} that are not {dtype}"
+    lengths = task.counts[numbers.index("lengths")]
+    assert lengths == Count(kernel.lengths), f"a kernel with {kernel.lengths} lengths that is called with {lengths}"
+    _verify_writes(task, {pointers[name].buffer for name in (*attention.written(kernel.is_gradient), "scratch")})

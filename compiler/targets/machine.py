@@ -58,6 +58,10 @@ class Machine:
         """The columns of the register tile: two vectors."""
         return VECTORS * self.lanes(dtype)
 
+    def attention_block(self, dtype: str) -> int:
+        """The queries, and the keys, of a block of attention: whole tiles and panels of every CPU so far."""
+        return 384 // DTYPES[dtype].bytes
+
     def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
         """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
         return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * self.panel(dtype)

@@ -15,6 +15,7 @@ from netc.compiler.ir.results import EVALUATED, PREDICTED, TRAINED, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.passes.attend import attended
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import derived
@@ -83,7 +84,9 @@ def _prepared(model: Model, results: tuple[ResultKind, ...], is_training: bool) 
     yield Stage("settle", derived(settled))
     stable = stabilise(settled)
     yield Stage("stabilise", derived(stable), is_stabler=True)
-    yield Stage("reorder", derived(reorder(stable)), is_stabler=True)
+    explicit = derived(reorder(stable))
+    yield Stage("reorder", explicit, is_stabler=True)
+    yield Stage("attend", attended(explicit), is_stabler=True)
 
 
 def _gradients(model: Model) -> Iterator[Stage]:

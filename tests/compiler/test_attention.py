@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from support import run, slope
 
+import netc
 from netc.compiler.backends import Backend
+from netc.compiler.ir.value import OPERATIONS
+from netc.compiler.lowering.lower import lower
+from netc.compiler.pipeline import gradient_graph, run_passes, training_graph
+from netc.compiler.planning.plan import plan
+from netc.compiler.targets.named import NAMED
 
 LENGTHS, OTHERS = (4, 1, 7, 2, 5, 7, 3), (3, 6, 1, 2, 8, 2, 4)
 RNG = np.random.default_rng(2)
@@ -69,9 +75,14 @@ MADE = {
 }
 
 
-def text_of(statement: str) -> str:
+# With these bounds, attention of a head has enough scores to be computed block by block (passes/attend.py).
+FAR = {"attention": 1, "heads, causal, positions": 2, "of itself": 1}
+
+
+def text_of(statement: str, bounds: tuple[int, int] = (9, 8)) -> str:
     return (
-        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  target one: class(4)[time]\n"
+        f"model {{\n  input x: float[time <= {bounds[0]}, 6]\n  input y: float[s <= {bounds[1]}, 4]\n"
+        "  target one: class(4)[time]\n"
         "  k = y -> dense(6)\n"
         f"  {statement}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n"
         f"  batch = 7\n}}\n"
@@ -81,8 +92,22 @@ def text_of(statement: str) -> str:
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", MADE)
 def test_a_batch_gives_the_results_of_its_samples(name: str, backend: Backend) -> None:
+    check_samples(text_of(MADE[name]), backend)
+
+
+@pytest.mark.every(2)
+@pytest.mark.parametrize("name", FAR)
+def test_attention_block_by_block_gives_the_results_of_its_samples(name: str, backend: Backend) -> None:
+    """The scores of 40 times 36 steps: the gradient computes them again."""
+    text = text_of(MADE[name], (40, 36))
+    graph = gradient_graph(netc.parse(text))
+    assert [len(graph.values(OPERATIONS[kind])) for kind in ("attend", "attend_gradient")] == [FAR[name], 3 * FAR[name]]
+    check_samples(text, backend)
+
+
+def check_samples(text: str, backend: Backend) -> None:
+    """Compares a batch with its samples alone, compiled code with the interpreter, and gradients with slopes."""
     rng = np.random.default_rng(3)
-    text = text_of(MADE[name])
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 8))
     inputs = {key: FIELDS[key] for key in ("x", "y")}
     expected, (loss, gradients) = reference.predict(inputs)["p"], reference.gradients(FIELDS)
@@ -112,12 +137,12 @@ def test_a_batch_gives_the_results_of_its_samples(name: str, backend: Backend) -
             assert gradient[index] == pytest.approx(expected_slope, rel=1e-6, abs=1e-8), key
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_self_attention_agrees_with_pytorch(causal: bool) -> None:
+@pytest.mark.parametrize(("causal", "bound"), [(False, 9), (True, 9), (False, 32), (True, 40)])
+def test_self_attention_agrees_with_pytorch(causal: bool, bound: int) -> None:
     rng = np.random.default_rng(3)
     torch = pytest.importorskip("torch")
     text = (
-        "model {\n  input x: float[time <= 9, 6]\n  target y: float[time, 6]\n"
+        f"model {{\n  input x: float[time <= {bound}, 6]\n  target y: float[time, 6]\n"
         f"  z = x -> self_attention(heads = 3, causal = {str(causal).lower()})\n  output p = z\n  loss mse(z, y)\n}}\n"
         "train {\n  precision = f64\n  batch = 7\n}\n"
     )
@@ -264,3 +289,42 @@ def _edits(a: list[int], b: list[int]) -> int:
         return len(a) + len(b)
     changed = _edits(a[1:], b[1:]) + (a[0] != b[0])
     return changed if a[0] == b[0] else min(changed, _edits(a[1:], b) + 1, _edits(a, b[1:]) + 1)
+
+
+def memory_of(length: int, causal: bool) -> int:
+    """The bytes of memory that a training step of self-attention needs besides its parameters, for one worker."""
+    text = (
+        f"model {{\n  input x: float[{length}, 8]\n  target y: float[{length}, 8]\n"
+        f"  z = x -> self_attention(heads = 2, causal = {str(causal).lower()})\n  loss mse(z, y)\n}}\n"
+        "train {\n  optimizer = sgd(lr = 0.1)\n  batch = 3\n}\n"
+    )
+    tasks = lower(run_passes(training_graph(netc.parse(text))), 3, NAMED["avx2"])
+    offsets = {name: 1 << 20 for name, buffer in tasks.leaves.items() if buffer.kind == "persistent"}
+    planned = plan(tasks, offsets, 3, NAMED["avx2"])
+    return planned.shared + planned.private
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_memory_of_attention_grows_with_the_length(causal: bool) -> None:
+    short, middle, long = (memory_of(length, causal) for length in (512, 1024, 2048))
+    assert long - middle <= 2.1 * (middle - short)
+
+
+def test_bits_do_not_depend_on_threads_or_on_what_is_shared_out() -> None:
+    """In a batch of 3 the heads are shared out, in one of 8 the samples are."""
+    x = np.random.default_rng(5).standard_normal((8, 33, 6)).astype(np.float32)
+
+    def results(batch: int, threads: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        text = (
+            "model {\n  input x: float[33, 6]\n  target y: float[33, 6]\n"
+            "  z = x -> self_attention(heads = 3, causal = true)\n  output p = z\n  loss mse(z, y)\n}\n"
+            f"train {{\n  batch = {batch}\n}}\n"
+        )
+        program = run(text, threads=threads)
+        return program.predict({"x": x})["p"], program.gradients({"x": x[:3], "y": x[3:6]})[1]
+
+    (one, gradients), (two, again), (shared, _) = results(8, 1), results(8, 2), results(3, 2)
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, shared)
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(gradient, again[name])

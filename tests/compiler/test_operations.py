@@ -40,11 +40,13 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
 
 
 # These have tests of their own: random values in test_random.py, windows in test_convolution.py, split metrics in
-# test_losses.py, the others in test_models.py, test_scan.py, test_sequences.py and test_derivative.py.
+# test_losses.py, the others in test_models.py, test_scan.py, test_sequences.py, test_derivative.py and
+# test_attention.py.
 WITHOUT_EXAMPLES = {
     *("dropout", "normal_like", "uniform_like", "scan", "part", "to_steps", "from_steps", "extent", "arange", "grad"),
     *("avgpool", "maxpool", "maxplace2d", "conv1d", "conv_transpose2d", "depthwise_conv2d", "upsample"),
     *("auc", "ranked_above", "quantile", "edits", "edit_distance", "flatten", "squeeze", "unsqueeze", "stop_gradient"),
+    *("attend", "attend_sums", "attend_gradient"),
 }
 
 

@@ -72,7 +72,7 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
     This process and its helper processes take kernels from one queue, the longest first. If a helper fails, its kernel
     returns to the queue.
     """
-    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form != "product", -len(kernel.text))))
+    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form == "loop", -len(kernel.text))))
     done: deque[tuple[KernelSource, Compiled]] = deque()
     count = min(cores() - 1, len(kernels) // _WORTH_A_PROCESS) if sys.executable else 0
     helpers = [threading.Thread(target=_feed, args=(waiting, done, machine)) for _ in range(count)]
@@ -148,18 +148,25 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     """Returns a kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
-    if source.form == "product":
-        dtype = "f32" if source.text == "bf16" else source.text
-        return _product_module(source.text, symbol, machine), machine.lanes(dtype)
-    return _loop_module(source, symbol, machine)
+    if source.form == "loop":
+        return _loop_module(source, symbol, machine)
+    return _generic_module(source, symbol, machine), machine.lanes("f32" if source.text == "bf16" else source.text)
 
 
-def _product_module(dtype: str, symbol: str, machine: Machine) -> Any:
-    """Returns the product kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import pair_product, tiles
+def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
+    """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
+    from netc.compiler.targets.cpu import attention, attention_gradient, pair_product, tiles
 
     target = target_machine(machine)
-    module = pair_product.pair_product(symbol, machine) if dtype == "bf16" else tiles.product(symbol, dtype, machine)
+    match source.form, source.text:
+        case "product", "bf16":
+            module = pair_product.pair_product(symbol, machine)
+        case "product", dtype:
+            module = tiles.product(symbol, dtype, machine)
+        case "attention", dtype:
+            module = attention.attention(symbol, dtype, machine)
+        case _, dtype:
+            module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()

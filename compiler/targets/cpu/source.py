@@ -5,7 +5,8 @@ from functools import lru_cache
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.kernels import Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program import attention
+from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.custom import write_custom
@@ -36,10 +37,11 @@ def kernel(p0, p1, p2, n0):
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or "product" for a generic product (then `text` is its dtype, or "bf16" for one of pairs).
+    `form` is "loop", or "product", "attention" or "attention gradient" for a generic kernel. Then `text` is its dtype,
+    or "bf16" for products of pairs.
     """
 
-    form: Literal["loop", "product"]
+    form: Literal["loop", "product", "attention", "attention gradient"]
     text: str
     arguments: int
 
@@ -50,6 +52,9 @@ def source_of(kernel: Kernel) -> KernelSource:
     match kernel:
         case Contraction(dtype, of_pairs):
             return KernelSource("product", "bf16" if of_pairs else dtype, len(WORDS))
+        case AttentionKernel(dtype, is_gradient):
+            count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
+            return KernelSource("attention gradient" if is_gradient else "attention", dtype, count)
         case Nest(extents=extents, buffers=buffers):
             return KernelSource("loop", write(kernel), len(buffers) + extents.count(None))
         case CustomKernel(arrays=arrays, is_batched=is_batched):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.planning.accesses import Touched, touched
-from netc.compiler.program.kernels import Contraction, Kernel
+from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
 from netc.compiler.targets.cpu.source import source_of
+from netc.compiler.targets.emulator.attention import attention_of
 from netc.compiler.targets.emulator.memory import Access, Reference
 from netc.compiler.targets.emulator.texts import access_of, function_of, parsed
 from netc.compiler.targets.emulator.vectorise import vectorised
@@ -50,6 +51,9 @@ def kernel_of(kernel: Kernel) -> EmulatedKernel:
     if isinstance(kernel, Contraction):
         product = _product(kernel.dtype)
         return EmulatedKernel(product, product, memory)
+    if isinstance(kernel, AttentionKernel):
+        attention = attention_of(kernel)
+        return EmulatedKernel(attention, attention, memory)
     return kernel_of_text(source_of(kernel).text, memory)
 
 

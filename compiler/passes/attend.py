@@ -1,0 +1,303 @@
+"""Finds attention in a graph and makes one `attend` of it (operations/attention.py).
+
+Attention is a softmax of scores, which is multiplied by values. The scores are a product of queries and keys; between
+the product and the softmax there may be constant factors, a mask of the keys behind each query's number, and the mask
+of the steps beyond a sample's end. Nothing else may read the scores or the weights: a model that returns its weights,
+or drops some of them, keeps them in memory anyway.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netc.compiler.ir.attributes import Constant, Over
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import TableKind, table, table_of
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import BATCH, Bounded, Dim
+from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.linear import Subscripts
+from netc.compiler.passes.simplify import rebuild
+
+_FEW_SCORES = 1024  # of a head: with fewer, they stay in the first cache beside their operands
+_MASKED = -1e9  # a score that a mask replaces by at most this has no weight
+# comparisons of a key's number with a query's, by whether the mask keeps scores where they are true: the operation, and
+# whether the key's number is its first operand
+_SEEN = {
+    True: {("less_equal", True), ("greater_equal", False)},
+    False: {("greater", True), ("less", False)},
+}
+
+_Order = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """A mask, and whether scores are kept where it is true."""
+
+    value: Value
+    keeps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What lies between a product of queries and keys and weights: the axis of the keys, the scale and the masks."""
+
+    product: Value
+    over: int
+    scale: float
+    masks: list[_Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """The operands of a product of queries and keys, and which of its axes are those of queries, keys and heads.
+
+    `orders` bring the axes of both operands into the order batch, steps, heads, width.
+    """
+
+    queries: Value
+    keys: Value
+    query: int
+    key: int
+    head: int | None
+    orders: tuple[_Order, _Order]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Attention, with operands of the old graph. `orders` are of queries, keys, values and of the result."""
+
+    operands: tuple[Value, Value, Value]
+    orders: tuple[_Order, _Order, _Order, _Order]
+    scale: float
+    is_causal: bool
+    key_lengths: Value | None
+    has_heads: bool
+
+
+def attended(graph: Graph) -> Graph:
+    """softmax(scale * q k^T) v -> attend(q, k, v), where a head has many scores and nothing else reads them.
+
+    Runs before `differentiate`, on the forward graph, so that the gradient needs no weights either.
+    """
+    if not any(value.operation == "softmax" for value in graph.values()):
+        return graph
+    users = {value: graph.users(value) for value in graph.values()}
+    roots = set(graph.results.values())
+    copies: dict[Value, Value] = {}
+
+    def is_private(value: Value) -> bool:
+        return len(users[value]) == 1 and value not in roots
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        match = _match(value, is_private) if value.role is Role.CONTRACTION else None
+        copies[value] = _replaced(copy, match, copies) if match else copy.add_copy(value, operands)
+        return copies[value]
+
+    return rebuild(graph, rule)
+
+
+def _replaced(copy: Graph, match: _Match, copies: dict[Value, Value]) -> Value:
+    """Adds `attend` with the operands' axes in its order, and brings its result into the order that is asked for."""
+    q, k, v = (
+        _ordered(copies[operand], order, match.has_heads)
+        for operand, order in zip(match.operands, match.orders, strict=False)
+    )
+    lengths = [] if match.key_lengths is None else [copies[match.key_lengths], *_query_lengths(copy, match, copies)]
+    result = apply("attend", q, k, v, *lengths, scale=match.scale, causal=match.is_causal)
+    if not match.has_heads:
+        dims = result.type.dims
+        result = apply("reshape", result, dims=(*dims[:2], dims[3]))
+    return _transposed(result, match.orders[3])
+
+
+def _transposed(value: Value, order: _Order) -> Value:
+    return value if order == tuple(range(len(order))) else apply("transpose", value, order=order)
+
+
+def _ordered(value: Value, order: _Order, has_heads: bool) -> Value:
+    value = _transposed(value, order)
+    dims = value.type.dims
+    return value if has_heads else apply("reshape", value, dims=(*dims[:2], 1, dims[2]))
+
+
+def _query_lengths(copy: Graph, match: _Match, copies: dict[Value, Value]) -> list[Value]:
+    """How many queries each sample has, if they vary and it is known; without it all that are stored count."""
+    queries, keys = match.operands[0], match.operands[1]
+    dim, key_dim = queries.type.dims[match.orders[0][1]], keys.type.dims[match.orders[1][1]]
+    if not isinstance(dim, Bounded):
+        return []
+    if isinstance(key_dim, Bounded) and key_dim.name == dim.name and match.key_lengths is not None:
+        return [copies[match.key_lengths]]
+    held = table_of(queries.operands[1]) if queries.operation == "gather" else None
+    return [table(copy, TableKind.LENGTH, held.dim)] if held is not None and held.kind is TableKind.HELD else []
+
+
+def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
+    """Returns the attention that a product of weights and values completes, or None."""
+    inputs = value.attributes_as(Subscripts).inputs.split(",")
+    for number in (0, 1):
+        weights, values = value.operands[number], value.operands[1 - number]
+        scores = _scores(weights, is_private)
+        axes = _axes(scores) if scores else None
+        orders = _of_values(value, inputs[number], inputs[1 - number], axes) if axes else None
+        if scores is None or axes is None or orders is None:
+            continue
+        is_causal = [_is_causal(mask, scores, axes) for mask in scores.masks]
+        ends = [
+            _lengths(mask, scores, axes) for mask, causal in zip(scores.masks, is_causal, strict=True) if not causal
+        ]
+        if None in ends or len({end.name or end for end in ends if end is not None}) > 1:
+            continue
+        operands = (axes.queries, axes.keys, values)
+        if _is_worthwhile(scores, axes, bool(ends)) and all(operand.type.dims[0] == BATCH for operand in operands):
+            key_lengths = ends[0] if ends else None
+            has_heads = axes.head is not None
+            return _Match(operands, (*axes.orders, *orders), scores.scale, any(is_causal), key_lengths, has_heads)
+    return None
+
+
+def _is_worthwhile(scores: _Scores, axes: _Axes, has_ends: bool) -> bool:
+    """Whether there are many scores, of sizes that are known, without any that only a mask could leave out."""
+    sizes: list[Dim] = [scores.product.type.dims[axis] for axis in (axes.query, axes.key)]
+    has_all = has_ends or not isinstance(sizes[1], Bounded)
+    numbers = [size for size in sizes if isinstance(size, int)]
+    return has_all and len(numbers) == 2 and math.prod(numbers) >= _FEW_SCORES
+
+
+def _scores(weights: Value, is_private: Callable[[Value], bool]) -> _Scores | None:
+    """Walks from weights back to the product of queries and keys; None if anything on the way is not understood."""
+    masks, value = list[_Mask](), weights
+    if weights.operation == "where" and number_of(weights.operands[2]) == 0:
+        masks.append(_Mask(weights.operands[0], keeps=True))
+        value = weights.operands[1]
+    over = value.attributes_as(Over).over if value.operation == "softmax" else ()
+    if len(over) != 1 or not (is_private(weights) and is_private(value)):
+        return None
+    scale, product = 1.0, value.operands[0]
+    while product.role is not Role.CONTRACTION:
+        if not is_private(product) or product.type.dims != value.type.dims:
+            return None
+        match product.operation, product.operands:
+            case "where", (mask, kept, other) if _is_low(other, scale):
+                masks.append(_Mask(mask, keeps=True))
+                product = kept
+            case "where", (mask, other, kept) if _is_low(other, scale):
+                masks.append(_Mask(mask, keeps=False))
+                product = kept
+            case "divide", (kept, divisor) if number_of(divisor):
+                scale, product = scale / (number_of(divisor) or 1.0), kept
+            case "multiply", (kept, factor) if number_of(factor) is not None:
+                scale, product = scale * (number_of(factor) or 0.0), kept
+            case "multiply", (factor, kept) if number_of(factor) is not None:
+                scale, product = scale * (number_of(factor) or 0.0), kept
+            case _:
+                return None
+    is_usable = is_private(product) and product.type.dims == value.type.dims and 0 < scale < math.inf
+    return _Scores(product, over[0], scale, masks) if is_usable else None
+
+
+def _is_low(value: Value, scale: float) -> bool:
+    """Whether a score that is replaced by a value has no weight."""
+    number = number_of(value)
+    return number is not None and number * scale <= _MASKED
+
+
+def number_of(value: Value) -> float | None:
+    """The number that all elements of a value are known to be, or None."""
+    while value.role is Role.SHAPE:
+        value = value.operands[0]
+    return float(value.attributes_as(Constant).value) if value.role is Role.CONSTANT else None
+
+
+def _axes(scores: _Scores) -> _Axes | None:
+    """Returns what each axis of the scores is: the batch, then queries and keys and perhaps heads in any order."""
+    left, right = scores.product.attributes_as(Subscripts).inputs.split(",")
+    out = scores.product.attributes_as(Subscripts).out
+    key = out[scores.over]
+    if (key in left) == (key in right):
+        return None
+    x, y = scores.product.operands
+    queries, of_queries, keys, of_keys = (x, left, y, right) if key in right else (y, right, x, left)
+    own = [letter for letter in out if letter in of_queries and letter not in of_keys]
+    shared = [letter for letter in out if letter in of_queries and letter in of_keys]
+    depth = [letter for letter in of_queries if letter in of_keys and letter not in out]
+    letters = {*own, *shared, *depth, key}
+    if len(own) != 1 or len(depth) != 1 or len(shared) not in (1, 2) or letters != set(left + right):
+        return None
+    batch, head = shared[0], shared[1] if len(shared) > 1 else ""
+    if not (out[0] == left[0] == right[0] == batch) or len(of_queries) != len(set(of_queries)):
+        return None
+    orders = (batch + own[0] + head + depth[0], batch + key + head + depth[0])
+    turns = (tuple(map(of_queries.index, orders[0])), tuple(map(of_keys.index, orders[1])))
+    return _Axes(queries, keys, out.index(own[0]), scores.over, out.index(head) if head else None, turns)
+
+
+def _of_values(value: Value, weights: str, values: str, axes: _Axes) -> tuple[_Order, _Order] | None:
+    """Returns the orders of the axes of values and of the result, or None if the product is of another kind."""
+    batch, query, key = weights[0], weights[axes.query], weights[axes.key]
+    head = "" if axes.head is None else weights[axes.head]
+    columns = [letter for letter in values if letter not in weights]
+    out = value.attributes_as(Subscripts).out
+    order, of_result = batch + key + head + "".join(columns), batch + query + head + "".join(columns)
+    is_sum = len(columns) == 1 and sorted(values) == sorted(order) and sorted(out) == sorted(of_result)
+    if not is_sum or values[0] != batch or out[0] != batch or len(set(weights)) != len(weights):
+        return None
+    return tuple(map(values.index, order)), tuple(map(of_result.index, out))
+
+
+def _is_causal(mask: _Mask, scores: _Scores, axes: _Axes) -> bool:
+    """Whether a mask leaves each query the keys up to its own number."""
+    compared = _unshaped(mask.value)
+    varying = _varying(mask.value, scores.product.type.rank)
+    if len(compared.operands) != 2 or varying != sorted((axes.query, axes.key)):
+        return False
+    own = _varying(compared, compared.type.rank)
+    numbers = [_counted(operand, compared.type.rank) for operand in compared.operands]
+    if len(own) != 2 or sorted(axis for axis in numbers if axis is not None) != own:
+        return False
+    is_key_first = numbers[0] == own[int(axes.key > axes.query)]
+    return (compared.operation, is_key_first) in _SEEN[mask.keeps]
+
+
+def _lengths(mask: _Mask, scores: _Scores, axes: _Axes) -> Value | None:
+    """Returns how many keys each sample has, i32[batch], if a mask keeps those before the sample's end."""
+    compared = _unshaped(mask.value)
+    if not mask.keeps or compared.operation != "less":
+        return None
+    if _varying(mask.value, scores.product.type.rank) != [axes.key]:
+        return None
+    ends = _unshaped(compared.operands[1])
+    is_per_sample = ends.type.dims == (BATCH,) and ends.type.dtype == "i32"
+    is_number = _counted(compared.operands[0], compared.type.rank) is not None
+    return ends if is_number and is_per_sample else None
+
+
+def _unshaped(value: Value) -> Value:
+    """The value that reshapes and casts show with its elements in the same order."""
+    while value.operation in ("reshape", "cast"):
+        value = value.operands[0]
+    return value
+
+
+def _varying(value: Value, rank: int) -> list[int]:
+    """The axes but for the batch along which a value varies, where it is broadcast to `rank` axes."""
+    lead = rank - value.type.rank
+    return [axis + lead for axis, dim in enumerate(value.type.dims) if dim not in (1, BATCH)]
+
+
+def _counted(value: Value, rank: int) -> int | None:
+    """The axis along which a value is 0, 1, 2, ..., where it is broadcast to `rank` axes; None if it is no such value.
+
+    That of a varying dimension may end before the bound, and repeat its last number from there on.
+    """
+    numbers = _unshaped(value)
+    if numbers.operation == "gather":
+        held, steps = table_of(numbers.operands[1]), table_of(_unshaped(numbers.operands[0]))
+        kinds = [each.kind for each in (held, steps) if each is not None and held is not None and each.dim == held.dim]
+        is_number = kinds == [TableKind.HELD, TableKind.STEP]
+    else:
+        is_number = numbers.role is Role.RANGE
+    axes = _varying(value, rank)
+    return axes[0] if is_number and len(axes) == 1 else None

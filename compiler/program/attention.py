@@ -1,0 +1,121 @@
+"""The arguments of the attention kernels by name, and the memory that they work in.
+
+A kernel takes samples of queries, keys and values, each with heads of some columns. `attention` computes
+
+    scores[i, j] = scale * sum over d of queries[i, d] * keys[j, d]
+    sums[i] = log of the sum over j of exp(scores[i, j])
+    result[i, m] = sum over j of exp(scores[i, j] - sums[i]) * values[j, m]
+
+and `attention gradient` the gradients of the queries, the keys and the values. If `is_causal` is not 0, j is at most i.
+With lengths, a sample has keys (and queries) up to its own length alone. Knows no buffers and no machine.
+"""
+
+import struct
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+_RESULT = ("queries", "keys", "values", "result")
+_GRADIENT = (*_RESULT, "gradient", "of_queries", "of_keys", "of_values")
+AXES = ("sample", "row", "head", "column")
+LENGTHS = ("key_lengths", "query_lengths")  # a kernel takes none of them, the first, or both
+_COUNTS = ("samples", "heads", "query_count", "key_count", "width", "value_width", "scale", "is_causal", "lengths")
+
+
+def bits_of(number: float) -> int:
+    """Returns the bits of a number as an f64, for kernels, which take integers alone."""
+    bits: int = struct.unpack("<q", struct.pack("<d", number))[0]
+    return bits
+
+
+def number_of(bits: int) -> float:
+    """Returns the number that has some bits as an f64."""
+    number: float = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return number
+
+
+def tensors(is_gradient: bool) -> tuple[str, ...]:
+    """Returns the operands and results that have a row for each query or key, in the order of their pointers."""
+    return _GRADIENT if is_gradient else _RESULT
+
+
+def pointers(is_gradient: bool) -> tuple[str, ...]:
+    """Returns the names of a kernel's addresses, in order. Those of lengths that it does not use stand anywhere."""
+    return (*tensors(is_gradient), "sums", "scratch", *LENGTHS)
+
+
+def used(is_gradient: bool, lengths: int) -> tuple[str, ...]:
+    """Returns the names of the addresses that a kernel uses, but for its scratch memory."""
+    return (*tensors(is_gradient), "sums", *LENGTHS[:lengths])
+
+
+def written(is_gradient: bool) -> tuple[str, ...]:
+    """Returns the names of the addresses that a kernel writes to, but for its scratch memory."""
+    return ("of_queries", "of_keys", "of_values") if is_gradient else ("result", "sums")
+
+
+@cache
+def numbers(is_gradient: bool) -> tuple[str, ...]:
+    """Returns the names of a kernel's numbers, in order: counts, then the strides of each pointer in elements.
+
+    `scale` is given by its bits. `lengths` is how many of LENGTHS are used.
+    """
+    strides = [f"{tensor}_{axis}" for tensor in tensors(is_gradient) for axis in AXES]
+    strides += [f"sums_{axis}" for axis in ("sample", "head", "row")]
+    return (*_COUNTS, *strides, *(f"{name}_sample" for name in LENGTHS))
+
+
+def axes_of(pointer: str) -> Sequence[tuple[str, str]]:
+    """Returns the axes of a pointer, each by its name and that of the number which is its size."""
+    if pointer in LENGTHS:
+        return (("sample", "samples"),)
+    rows = "key_count" if pointer in ("keys", "values", "of_keys", "of_values") else "query_count"
+    if pointer == "sums":
+        return (("sample", "samples"), ("head", "heads"), ("row", rows))
+    columns = "value_width" if pointer in ("values", "result", "gradient", "of_values") else "width"
+    return (("sample", "samples"), ("row", rows), ("head", "heads"), ("column", columns))
+
+
+class Room(NamedTuple):
+    """The parts of a kernel's scratch memory, by the element at which each begins, and the element behind the last.
+
+    Rows of a block are `block` or `width` or `value_width` elements apart; the latter two are rounded up to vectors.
+    The forward kernel does not use the parts of the gradients.
+    """
+
+    width: Any
+    value_width: Any
+    queries: Any  # a block of queries, and the same transposed
+    queries_across: Any
+    scores: Any  # of a block of keys (rows) and a block of queries (columns)
+    result: Any  # of a block of queries: the result so far, or the gradient of the queries
+    rows: Any  # three numbers for each query of a block
+    keys: Any  # all keys and all values of a sample's head
+    values: Any
+    gradients: Any  # a block of the result's gradient, and the same transposed
+    gradients_across: Any
+    results_across: Any
+    slopes: Any  # the gradient of the scores
+    of_keys: Any
+    of_values: Any
+    end: Any
+
+
+def room(block: int, lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> Room:
+    """Returns the parts of a kernel's memory for heads of some columns, all numbers or terms of a kernel."""
+    w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
+    queries_across = w * block
+    scores = queries_across + w * block
+    result = scores + block * block
+    rows = result + (w + v) * block
+    k = rows + 3 * block
+    values = k + keys * w
+    gradients = values + keys * v
+    gradients_across = gradients + v * (block * is_gradient)
+    results_across = gradients_across + v * (block * is_gradient)
+    slopes = results_across + v * (block * is_gradient)
+    of_keys = slopes + block * block * is_gradient
+    of_values = of_keys + keys * w * is_gradient
+    end = of_values + keys * v * is_gradient
+    parts = (scores, result, rows, k, values, gradients, gradients_across, results_across, slopes)
+    return Room(w, v, w * 0, queries_across, *parts, of_keys, of_values, end)

@@ -1,0 +1,331 @@
+"""Functions of the attention kernels on blocks in their memory: copies, products, and the softmax of a column.
+
+A block of scores has a row for each key and a column for each query, so that a softmax over keys runs down the columns:
+one vector holds a row of as many queries as it has lanes, and no sum crosses lanes. Sums run over the rows in order.
+Rows of blocks are whole vectors. Addresses are in bytes, strides in elements, factors are the bits of an f64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.math.exponential import exp
+from netc.compiler.targets.cpu.math.logarithm import log
+from netc.compiler.targets.cpu.math.terms import Scope, Term, select
+from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
+from netc.compiler.targets.machine import VECTORS
+
+# The arguments of `product` in the caller's record, beside those of the tile. Below a diagonal some elements are known
+# to be zero, or are not needed: columns from j on need only the rows before j + rows_to + the width of a panel; rows
+# from i on have products only before the depth i + depth_to + their number, and from i - depth_from on.
+PRODUCT = ("a", "a_step", "b", "c", "all_rows", "all_columns", "all_depth", "rows_to", "depth_to", "depth_from")
+EVERYTHING = 1 << 40  # a diagonal that leaves out nothing
+_MAXIMA = 4  # running maxima of a column: one alone would wait for itself
+
+
+class Block(Vectors):
+    """Vectors and elements of a function under construction, as terms of math/ too."""
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.function.builder, self.lanes.machine.has_fma, self.lanes.count)
+
+    def term(self, address: Word) -> Term:
+        """The vector that begins at an address."""
+        return Term(self.scope, self.lanes.dtype, self.load(address))
+
+    def put(self, term: Term, address: Word) -> None:
+        self.store(term.value, address)
+
+    def constant(self, number: float) -> Term:
+        return self.scope.constant(self.lanes.dtype, number)
+
+    def masked(self, term: Term, columns: Word, number: float) -> Term:
+        """A vector whose first `columns` lanes are replaced by a number."""
+        condition = Term(self.scope, "bool", self.columns_mask(columns, 0))
+        return select(condition, self.constant(number), term)
+
+    def factor(self, bits: Word) -> Any:
+        """The number whose bits as an f64 are those of an integer."""
+        builder = self.function.builder
+        number = builder.bitcast(bits.value, ir.DoubleType())
+        return builder.fptrunc(number, ir.FloatType()) if self.lanes.dtype == "f32" else number
+
+    def element(self, address: Word) -> Any:
+        builder = self.function.builder
+        return builder.load(builder.inttoptr(address.value, self.lanes.element.as_pointer()))
+
+    def put_element(self, element: Any, address: Word) -> None:
+        builder = self.function.builder
+        builder.store(element, builder.inttoptr(address.value, self.lanes.element.as_pointer()))
+
+    def variable(self, term: Term) -> Any:
+        """Memory for a vector that changes in a loop, which LLVM keeps in a register. Only outside of loops."""
+        slot = self.function.builder.alloca(self.lanes.vector)
+        self.set(slot, term)
+        return slot
+
+    def get(self, slot: Any) -> Term:
+        return Term(self.scope, self.lanes.dtype, self.function.builder.load(slot))
+
+    def set(self, slot: Any, term: Term) -> None:
+        self.function.builder.store(term.value, slot)
+
+
+def _function(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
+    """Returns a function whose body `write(block, *parameters)` writes."""
+    function = Function(module, name, parameters)
+    write(Block(function, lanes), *function.parameters)
+    function.end()
+    return function
+
+
+def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
+    """Returns the function `product(record)`: c = a b, or c + a b if `reads_start` is 1. See PRODUCT."""
+    tall, width, size = lanes.machine.tile_rows, VECTORS * lanes.count, lanes.size
+    tiles = {
+        (height, number): tile.tile(module, f"tile_{height}_{number}", height, number, lanes, names)
+        for height in heights(tall)
+        for number in range(1, VECTORS + 1)
+    }
+
+    def write(block: Block, address: Word) -> None:
+        function = block.function
+        words = function.record(address, names)
+        columns, rows, depth = (words[name] for name in ("all_columns", "all_rows", "all_depth"))
+        with function.loop(0, columns, width) as j:
+            words["columns"] = at_most(columns - j.index, width)
+            end = at_most(rows, j.index + words["rows_to"] + width)
+            with function.loop(0, end) as i:
+                i.step = taken = rows_of_next(end - i.index, tall)
+                first = at_most(at_least(i.index - words["depth_from"], 0), depth)
+                last = at_least(at_most(depth, i.index + words["depth_to"] + taken), first)
+                words["depth"] = last - first
+                words["panel"] = words["b"] + (first * words["panel_row"] + j.index) * size
+                a = words["a"] + (i.index * words["a_row"] + first * words["a_step"]) * size
+                c = words["c"] + (i.index * words["rows_c"] + j.index) * size
+                for (height, number), called in tiles.items():
+                    lower = max((other for other in heights(tall) if other < height), default=0)
+                    is_high = (taken > lower) & (taken <= height)
+                    least, most = (number - 1) * lanes.count, number * lanes.count
+                    with function.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
+                        called(function, address, a, words["a_step"], c, c, taken)
+
+    return _function(module, lanes, "product", 1, write)
+
+
+def copy_in(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `copy_in(to, width, x, row, column, rows, columns, all_rows, factor)`.
+
+    It copies an operand, times a factor, to rows that are `width` apart, with zeros behind its columns, and with rows
+    of zeros behind its rows.
+    """
+
+    def write(block: Block, to: Word, width: Word, x: Word, row: Word, column: Word, *more: Word) -> None:
+        rows, columns, all_rows, factor = more
+        function, size = block.function, lanes.size
+        number, zero = block.factor(factor), ir.Constant(lanes.element, 0.0)
+        with function.loop(0, rows) as i:
+            source, target = x + i.index * row * size, to + i.index * width * size
+            _scaled(block, (source, column), (target, function.number(1)), columns, number)
+            with function.loop(columns, width) as j:
+                block.put_element(zero, target + j.index * size)
+        with function.loop(rows * width, all_rows * width) as k:
+            block.put_element(zero, to + k.index * size)
+
+    return _function(module, lanes, "copy_in", 9, write)
+
+
+def copy_out(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `copy_out(block, width, x, row, column, rows, columns, factor)`: the way back."""
+
+    def write(block: Block, base: Word, width: Word, x: Word, row: Word, column: Word, *more: Word) -> None:
+        rows, columns, factor = more
+        number = block.factor(factor)
+        with block.function.loop(0, rows) as i:
+            source, target = base + i.index * width * lanes.size, x + i.index * row * lanes.size
+            _scaled(block, (source, block.function.number(1)), (target, column), columns, number)
+
+    return _function(module, lanes, "copy_out", 8, write)
+
+
+def _scaled(block: Block, source: tuple[Word, Word], to: tuple[Word, Word], columns: Word, number: Any) -> None:
+    """Copies a row times a number; each end is an address and a stride. Vectors are copied where both strides are 1."""
+    function, lanes = block.function, block.lanes
+    (x, step), (y, to_step) = source, to
+    builder, size = function.builder, lanes.size
+    is_along = step.equals(1) & to_step.equals(1)
+    in_vectors = is_along.choose(columns // lanes.count * lanes.count, 0)
+    factor = repeated(builder, number, lanes.vector)
+    with function.loop(0, in_vectors, lanes.count) as j:
+        block.store(builder.fmul(block.load(x + j.index * size), factor), y + j.index * size)
+    with function.loop(in_vectors, columns) as j:
+        element = block.element(x + j.index * step * size)
+        block.put_element(builder.fmul(element, number), y + j.index * to_step * size)
+
+
+def fill_rest(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `fill_rest(x, row, column, first, rows, columns, repeats)`.
+
+    It fills the rows from `first` on with the row before if `repeats` is 1 and there is one, else with zeros.
+    """
+
+    def write(block: Block, x: Word, row: Word, column: Word, first: Word, *more: Word) -> None:
+        rows, columns, repeats = more
+        function, size = block.function, lanes.size
+        has_last = (repeats.equals(1) & (first > 0)).value
+        last = at_least(first - 1, 0) * row * size
+        with function.loop(first, rows) as i, function.loop(0, columns) as j:
+            at = j.index * column * size
+            element = block.element(x + last + at)
+            number = function.builder.select(has_last, element, ir.Constant(lanes.element, 0.0))
+            block.put_element(number, x + i.index * row * size + at)
+
+    return _function(module, lanes, "fill_rest", 7, write)
+
+
+def turn(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `turn(block, width, rows, to, to_row)`: transposes a block of whole squares of vectors."""
+
+    def write(block: Block, base: Word, width: Word, rows: Word, to: Word, to_row: Word) -> None:
+        function, size, count = block.function, lanes.size, lanes.count
+        with function.loop(0, rows, count) as i, function.loop(0, width, count) as j:
+            source, target = base + (i.index * width + j.index) * size, to + (j.index * to_row + i.index) * size
+            square = [block.load(source + width * (k * size)) for k in range(count)]
+            for k, column in enumerate(block.transposed(square)):
+                block.store(column, target + to_row * (k * size))
+
+    return _function(module, lanes, "turn", 5, write)
+
+
+def weigh(module: Any, lanes: Lanes, row: int) -> Function:
+    """Returns the function `weigh(scores, own, limit, maximum, total, factor)`: a column of an online softmax.
+
+    Of `own` scores, `row` elements apart, lane i sees those up to number limit + i. They become exp(score - maximum),
+    and the others zero. The maximum and the total so far are updated; earlier results must be multiplied by `factor`,
+    because the maximum has grown.
+    """
+
+    def write(block: Block, scores: Word, own: Word, limit: Word, *places: Word) -> None:
+        function, step = block.function, row * lanes.size
+        maximum, total, factor = places
+        seen = at_most(own, limit + lanes.count)
+        with function.loop(at_most(limit + 1, seen), seen) as k:
+            at = scores + k.index * step
+            block.put(block.masked(block.term(at), k.index - limit, float("-inf")), at)
+        before = block.term(maximum)
+        slots = [block.variable(before) for _ in range(_MAXIMA)]
+        added = block.variable(block.constant(0.0))
+        in_rounds = seen // _MAXIMA * _MAXIMA
+        with function.loop(0, in_rounds, _MAXIMA) as k:
+            for number, slot in enumerate(slots):
+                block.set(slot, _larger(block.term(scores + (k.index + number) * step), block.get(slot)))
+        with function.loop(in_rounds, seen) as k:
+            block.set(slots[0], _larger(block.term(scores + k.index * step), block.get(slots[0])))
+        after = block.get(slots[0])
+        for slot in slots[1:]:
+            after = _larger(block.get(slot), after)
+        shrunk = exp(before - after)
+        block.put(after, maximum)
+        block.put(shrunk, factor)
+        with function.loop(0, seen) as k:
+            weight = exp(block.term(scores + k.index * step) - after)
+            block.put(weight, scores + k.index * step)
+            block.set(added, block.get(added) + weight)
+        block.put(block.term(total) * shrunk + block.get(added), total)
+        _clear(block, scores, step, seen, own)
+
+    return _function(module, lanes, "weigh", 6, write)
+
+
+def _larger(x: Term, y: Term) -> Term:
+    return select(x > y, x, y)
+
+
+def _clear(block: Block, column: Word, step: int, first: Word, end: Word) -> None:
+    with block.function.loop(first, end) as k:
+        block.put(block.constant(0.0), column + k.index * step)
+
+
+def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
+    """Returns the function `weigh_gradient(scores, slopes, own, limit, sums, dots)` of a column of both blocks.
+
+    Of `own` scores lane i sees those up to number limit + i. They become weights, exp(score - sum), and slopes, the
+    gradient of the weights, become that of the scores: weight * (slope - dot). The others become zero.
+    """
+
+    def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *places: Word) -> None:
+        function, step = block.function, row * lanes.size
+        log_sum, dot = (block.term(place) for place in places)
+        seen = at_most(own, limit + lanes.count)
+        with function.loop(0, seen) as k:
+            at = k.index * step
+            weight = exp(block.term(scores + at) - log_sum)
+            block.put(weight, scores + at)
+            block.put(weight * (block.term(slopes + at) - dot), slopes + at)
+        with function.loop(at_most(limit + 1, seen), seen) as k:
+            for column in (scores + k.index * step, slopes + k.index * step):
+                block.put(block.masked(block.term(column), k.index - limit, 0.0), column)
+        _clear(block, scores, step, seen, own)
+        _clear(block, slopes, step, seen, own)
+
+    return _function(module, lanes, "weigh_gradient", 6, write)
+
+
+def add_products(module: Any, lanes: Lanes, row: int) -> Function:
+    """Returns the function `add_products(x, y, count, to)`: the sum of x * y down a column of two blocks."""
+
+    def write(block: Block, x: Word, y: Word, count: Word, to: Word) -> None:
+        total = block.variable(block.constant(0.0))
+        with block.function.loop(0, count) as k:
+            at = k.index * (row * lanes.size)
+            block.set(total, block.get(total) + block.term(x + at) * block.term(y + at))
+        block.put(block.get(total), to)
+
+    return _function(module, lanes, "add_products", 4, write)
+
+
+def scale_rows(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `scale_rows(block, width, rows, factors)`: multiplies each row by a number of its own."""
+
+    def write(block: Block, base: Word, width: Word, rows: Word, factors: Word) -> None:
+        function, size = block.function, lanes.size
+        with function.loop(0, rows) as i:
+            factor = repeated(function.builder, block.element(factors + i.index * size), lanes.vector)
+            with function.loop(0, width, lanes.count) as j:
+                at = base + (i.index * width + j.index) * size
+                block.store(function.builder.fmul(block.load(at), factor), at)
+
+    return _function(module, lanes, "scale_rows", 4, write)
+
+
+def finish(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `finish(columns, maximum, total, factor)`.
+
+    Maxima become logarithms of the sums of exponentials, and `factor` the reciprocals of the totals; 0 for a total of
+    0, without any scores.
+    """
+
+    def write(block: Block, columns: Word, maximum: Word, total: Word, factor: Word) -> None:
+        with block.function.loop(0, columns, lanes.count) as j:
+            at = j.index * lanes.size
+            sums = block.term(total + at)
+            block.put(block.term(maximum + at) + log(sums), maximum + at)
+            block.put(select(sums.equals(0.0), block.constant(0.0), 1.0 / sums), factor + at)
+
+    return _function(module, lanes, "finish", 4, write)
+
+
+def fill(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `fill(base, count, number)`: a number, given as bits, in `count` elements, whole vectors."""
+
+    def write(block: Block, base: Word, count: Word, number: Word) -> None:
+        vector = repeated(block.function.builder, block.factor(number), lanes.vector)
+        with block.function.loop(0, count, lanes.count) as k:
+            block.store(vector, base + k.index * lanes.size)
+
+    return _function(module, lanes, "fill", 3, write)

@@ -1,0 +1,90 @@
+"""The gradient of attention, block by block: the weights are computed again from the scores and the saved logarithms
+of their sums (Dao et al. 2022, 2023).
+
+With weights p, values v and the gradient g of the result: the gradient of the values is p^T g, that of the scores
+p (g v^T - dot), where dot is the sum of g times the result for each query. attention.py says how blocks are walked;
+the gradients of keys and values are summed in the kernel's memory over the blocks of queries, in order.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu import attention_blocks as blocks
+from netc.compiler.targets.cpu.attention import UNIT, AttentionWriter
+from netc.compiler.targets.cpu.vectors import Lanes
+from netc.compiler.targets.machine import Machine
+
+
+def attention_gradient(symbol: str, dtype: str, machine: Machine) -> Any:
+    """Returns an LLVM module with the kernel of an element type: the function `symbol` of program/attention.py."""
+    kernel = _Gradient(ir.Module(symbol), symbol, Lanes(dtype, machine), is_gradient=True)
+    kernel.write()
+    return kernel.module
+
+
+class _Gradient(AttentionWriter):
+    """Writes the gradient's kernel."""
+
+    def write(self) -> None:
+        words, run, room = self.words, self.run, self.room
+        self.add_products = blocks.add_products(self.module, self.lanes, self.block)
+        self.weigh = blocks.weigh_gradient(self.module, self.lanes, self.block)
+        with self.heads():
+            keys, queries = words["own_keys"], words["own_queries"]
+            for name, width in (("keys", room.width), ("values", room.value_width)):
+                self.take(name, name, 0, keys, keys)
+                self.filled(run, self.place(f"of_{name}"), width * keys, 0)
+            with self.blocks_of_queries():
+                self.take_queries()
+                with run.when(words["end"].equals(0)):
+                    self.filled(run, self.place("result"), room.width * words["count"], 0)
+                with self.blocks_of_keys():
+                    self.add_block()
+                self.give("result", "of_queries", words["first"], words["count"], words["scale"])
+            self.fill_rest("of_queries", queries, repeats=False)
+            for name in ("of_keys", "of_values"):
+                self.give(name, name, 0, keys)
+                self.fill_rest(name, keys, repeats=False)
+        run.end()
+
+    def take_queries(self) -> None:
+        """Copies a block of queries, of the result and of its gradient, transposes them, and adds up the dots."""
+        words, run, room = self.words, self.run, self.room
+        block = words["first"], words["count"], words["lanes"]
+        self.take("result", "gradients", *block)
+        self.turn("gradients", room.value_width, "results_across")
+        self.take("gradient", "gradients", *block)
+        self.turn("gradients", room.value_width, "gradients_across")
+        self.take("queries", "queries", *block, words["scale"])
+        self.turn("queries", room.width, "queries_across")
+        sums = (*self.view("sums", words["first"]), words["count"], 1, words["lanes"], UNIT)
+        self.copied_in(run, self.place_of_rows(0), 1, *sums)
+        with run.loop(0, words["lanes"], self.lanes.count) as j:
+            operands = self.place("results_across", j.index), self.place("gradients_across", j.index)
+            self.add_products(run, *operands, words["value_width"], self.place_of_rows(1, j.index))
+
+    def add_block(self) -> None:
+        """Adds to the gradients what a block of queries has to do with a block of keys."""
+        words, run, room, block = self.words, self.run, self.room, self.block
+        self.multiply_by_queries("keys", "queries_across", room.width, words["width"], "scores")
+        self.multiply_by_queries("values", "gradients_across", room.value_width, words["value_width"], "slopes")
+        with run.loop(0, words["lanes"], self.lanes.count) as j:
+            columns = self.place("scores", j.index), self.place("slopes", j.index)
+            rows = (self.place_of_rows(number, j.index) for number in range(2))
+            self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows)
+        for weights, operand, width, to in (
+            ("scores", "gradients", room.value_width, "of_values"),
+            ("slopes", "queries", room.width, "of_keys"),
+        ):
+            self.multiply(
+                1, "depth_from", a=self.place(weights), a_row=block, a_step=1, b=self.place(operand), panel_row=width,
+                c=self.place(to, words["key"] * width), rows_c=width, start_row=width,
+                all_rows=words["some"], all_columns=width, all_depth=words["count"],
+            )  # fmt: skip
+        width = room.width
+        self.multiply(
+            (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("slopes"), a_row=1, a_step=block,
+            b=self.place("keys", words["key"] * width), panel_row=width, c=self.place("result"), rows_c=width,
+            start_row=width, all_rows=words["count"], all_columns=width, all_depth=words["some"],
+        )  # fmt: skip

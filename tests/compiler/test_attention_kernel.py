@@ -1,0 +1,135 @@
+"""The attention kernels alone, against NumPy in f64: widths, lengths and strides of every kind, for each instruction
+set."""
+
+import numpy as np
+import pytest
+from native import FLOATS, TARGETS, Kernel, check_instructions
+
+from netc.compiler.program import attention
+from netc.compiler.program.kernels import AttentionKernel
+from netc.compiler.targets.cpu.source import source_of
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
+
+RNG = np.random.default_rng(4)
+# samples, queries, keys, heads, width, width of values, causal, lengths
+CASES = [
+    (1, 1, 1, 1, 1, 1, False, ()),
+    (2, 64, 64, 2, 32, 32, True, ()),
+    (1, 5, 3, 2, 7, 9, False, ()),
+    (1, 5, 9, 2, 7, 9, True, ()),
+    (1, 100, 30, 1, 16, 24, True, ()),
+    (1, 97, 201, 3, 20, 33, False, ()),
+    (1, 200, 97, 1, 64, 5, True, ()),
+    (4, 33, 33, 2, 5, 5, True, ([33, 0, 1, 20], [33, 0, 1, 20])),
+    (3, 40, 101, 1, 8, 8, False, ([101, 0, 97], [0, 7, 40])),
+    (2, 10, 20, 2, 4, 6, False, ([3, 20],)),
+]
+# every third is the widest in f32 and the middle one in f64
+PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
+
+
+def strided(shape: tuple[int, ...], dtype: str, spread: bool) -> np.ndarray:
+    """An array of random numbers; if `spread`, its rows do not follow one another."""
+    border = int(spread)
+    array = RNG.standard_normal(tuple(size + 2 * border for size in shape)).astype(FLOATS[dtype])
+    return array[tuple(slice(border, border + size) for size in shape)]
+
+
+class Attention:
+    """Arguments of the kernels: arrays by the names of program/attention.py, and the settings of a case."""
+
+    def __init__(self, case: tuple, dtype: str, machine: Machine, spread: bool) -> None:
+        b, t, s, h, d, m, self.is_causal, lengths = case
+        self.dtype, self.machine, self.scale, self.lengths = dtype, machine, 0.7 / d**0.5, len(lengths)
+        shapes = {"queries": (b, t, h, d), "keys": (b, s, h, d), "values": (b, s, h, m), "gradient": (b, t, h, m)}
+        self.arrays = {name: strided(shape, dtype, spread) for name, shape in shapes.items()}
+        self.arrays["result"], self.arrays["sums"] = self.unwritten((b, t, h, m)), self.unwritten((b, h, t))
+        for name in ("queries", "keys", "values"):
+            self.arrays[f"of_{name}"] = self.unwritten(shapes[name])
+        for name, numbers in zip(attention.LENGTHS, lengths, strict=False):
+            self.arrays[name] = np.array(numbers, np.int32)
+
+    def unwritten(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, np.nan, FLOATS[self.dtype])
+
+    def call(self, kernel: Kernel, is_gradient: bool) -> None:
+        """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
+        q, k, v = (self.arrays[name] for name in ("queries", "keys", "values"))
+        numbers = {"samples": q.shape[0], "heads": q.shape[2], "query_count": q.shape[1], "key_count": k.shape[1]}
+        numbers |= {"width": q.shape[3], "value_width": v.shape[3], "is_causal": int(self.is_causal)}
+        numbers |= {
+            "scale": attention.bits_of(self.scale),
+            "lengths": self.lengths,
+            **{f"{name}_sample": 1 for name in attention.LENGTHS},
+        }
+        sizes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
+        end = attention.room(*sizes, k.shape[1], q.shape[3], v.shape[3], is_gradient).end
+        scratch = self.unwritten((end + 64,))
+        scratch[end:] = 7
+        addresses = {"scratch": scratch.ctypes.data}
+        for name in attention.pointers(is_gradient):
+            if name in self.arrays:
+                array = self.arrays[name]
+                addresses[name] = array.ctypes.data
+                for (axis, _), stride in zip(attention.axes_of(name), array.strides, strict=True):
+                    numbers[f"{name}_{axis}"] = stride // array.itemsize
+        pointers = [addresses.get(name, 0) for name in attention.pointers(is_gradient)]
+        kernel.call(*pointers, *(numbers[name] for name in attention.numbers(is_gradient)))
+        assert (scratch[end:] == 7).all()
+
+    def expected(self) -> dict[str, np.ndarray]:
+        """What both kernels compute, in f64, sample by sample."""
+        arrays = {name: array.astype(np.float64) for name, array in self.arrays.items() if "_lengths" not in name}
+        result = {name: np.zeros_like(arrays[name]) for name in ("result", "of_queries", "of_keys", "of_values")}
+        t, s = arrays["queries"].shape[1], arrays["keys"].shape[1]
+        for i in range(len(arrays["queries"])):
+            ends = [int(self.arrays[name][i]) for name in attention.LENGTHS if name in self.arrays]
+            keys, queries = [*ends, *(s, t)[len(ends) :]]
+            q, g = (np.moveaxis(arrays[name][i, :queries], 1, 0) for name in ("queries", "gradient"))
+            k, v = (np.moveaxis(arrays[name][i, :keys], 1, 0) for name in ("keys", "values"))
+            scores = q @ k.swapaxes(1, 2) * self.scale
+            if self.is_causal:
+                scores[:, np.arange(keys) > np.arange(queries)[:, None]] = -np.inf
+            weights = np.exp(scores - scores.max(2, keepdims=True, initial=-1e300))
+            weights /= weights.sum(2, keepdims=True) if keys else 1
+            attended = weights @ v
+            slopes = weights * (g @ v.swapaxes(1, 2) - (g * attended).sum(2, keepdims=True)) * self.scale
+            result["result"][i, :queries] = np.moveaxis(attended, 0, 1)
+            if queries:
+                result["result"][i, queries:] = result["result"][i, queries - 1]
+            result["of_queries"][i, :queries] = np.moveaxis(slopes @ k, 0, 1)
+            result["of_keys"][i, :keys] = np.moveaxis(slopes.swapaxes(1, 2) @ q, 0, 1)
+            result["of_values"][i, :keys] = np.moveaxis(weights.swapaxes(1, 2) @ g, 0, 1)
+        return result
+
+
+@pytest.mark.every(3)
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_the_attention_kernels(target: str, dtype: str) -> None:
+    """One test for all cases, because the kernels take seconds to compile."""
+    machine = machine_for(target)
+    forward, backward = (Kernel(source_of(AttentionKernel(dtype, of, 0)), machine) for of in (False, True))
+    for kernel in (forward, backward):
+        check_instructions(target, kernel.assembly)
+        assert ("%zmm" in kernel.assembly) == (target == "avx512")
+    for case in CASES:
+        for spread in (False, True):
+            arguments = Attention(case, dtype, machine, spread)
+            arguments.call(forward, False)
+            arguments.call(backward, True)
+            for name, expected in arguments.expected().items():
+                tolerance = 1e-5 if dtype == "f32" else 1e-13
+                np.testing.assert_allclose(
+                    arguments.arrays[name], expected, rtol=tolerance, atol=tolerance, err_msg=f"{name} of {case}"
+                )
+    check_nan(forward, dtype, machine)
+
+
+def check_nan(kernel: Kernel, dtype: str, machine: Machine) -> None:
+    """A NaN among the keys reaches all queries that see it, and no others."""
+    arguments = Attention((1, 40, 40, 1, 8, 8, True, ()), dtype, machine, False)
+    arguments.arrays["keys"][0, 17] = np.nan
+    arguments.call(kernel, False)
+    np.testing.assert_array_equal(np.isnan(arguments.arrays["result"][0, :, 0]).all(1), np.arange(40) >= 17)
+    assert not np.isnan(arguments.arrays["result"][0, :17]).any()
