@@ -49,7 +49,9 @@ def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Mach
 
 def members_of(graph: Graph, sizes: Sizes, workers: int) -> int:
     """The number of workers that take part in a step: any number gives the same bits, but a small step is done before
-    a second worker is awake."""
+    a second worker is awake, and a single sample cannot be shared out."""
+    if sizes == 1 and not graph.has(ResultKind.UPDATE):
+        return 1
     return workers if flops(graph, sizes) >= _WORTH_SHARING else 1
 
 

@@ -69,9 +69,8 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
 
     Token 0 stands for all unknown tokens, and is never drawn.
     """
-    is_probability = (scores >= 0).all() and abs(scores.sum() - 1) < 1e-3
-    logits = np.log(np.maximum(scores, 1e-30)) if is_probability else scores
-    logits = logits.copy()
+    is_probability = scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3
+    logits = np.log(np.maximum(scores, 1e-30)) if is_probability else scores.copy()
     logits[0] = -np.inf
     if temperature == 0:
         return int(logits.argmax())
@@ -79,7 +78,7 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
         logits[logits < np.sort(logits)[-top_k]] = -np.inf
     powers = np.exp((logits - logits.max()) / temperature)
     share = np.cumsum(powers) / powers.sum()
-    return min(int(np.sum(share <= drawn)), len(powers) - 1)
+    return min(int(share.searchsorted(drawn, side="right")), len(powers) - 1)
 
 
 def generate(
