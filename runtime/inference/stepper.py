@@ -93,6 +93,8 @@ class Stepper:
             self._seen.append(rows)
         if self._histories and self.position == self._capacity:
             self._grow()
+        if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
+            self._call = self._called(self._made(self._capacity))
         inputs, results = self._call.inputs, self._call.results
         inputs[self._what.field][...] = rows
         if STEP in inputs:

@@ -90,6 +90,14 @@ def test_a_step_computes_what_the_whole_sequence_gives(monkeypatch: pytest.Monke
     np.testing.assert_allclose([model.step(tokens[i : i + 1])[0] for i in range(MOST)], expected, 1e-10, 1e-12)
 
 
+def test_the_plan_of_a_step_reads_and_writes_only_its_own_memory() -> None:
+    program, reference = (program_of(STEPPED["learned positions"], backend) for backend in ("plan", "reference"))
+    (tokens,) = tokens_of(1, 3)
+    model, expected = stepper_of(program), stepper_of(reference)
+    for token in tokens:
+        np.testing.assert_allclose(model.step(token[None]), expected.step(token[None]), 1e-10, 1e-12)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_model_that_would_read_later_steps_is_refused(name: str) -> None:
     with pytest.raises(netc.Fault, match="E0506"):
