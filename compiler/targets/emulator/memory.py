@@ -4,6 +4,8 @@ wrote it.
 An element is read through a pointer to a buffer. It must lie in that buffer and must have been written as an element
 of that buffer since the step began, and no other unit of work of the same phase may write it. The planner promises
 this; it is checked at each access. Knows no kernels and no schedule.
+
+Most arrays are small, so `np.count_nonzero` is used in place of `any`, which takes three times as long for them.
 """
 
 from collections.abc import Sequence
@@ -85,7 +87,7 @@ class Access:
         offset, apart = self._span(pointer, at, shape, strides, size, "reads")
         shadow = np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)
         unwritten = shadow != pointer.tag * _ONES[size]
-        if unwritten.any():
+        if np.count_nonzero(unwritten):
             raise self._unwritten(pointer, shadow[unwritten], unwritten)
         if self.unit and pointer.region.is_shared:
             self._note_read(pointer, shape, size, offset, apart)
@@ -142,13 +144,13 @@ class Access:
 
     def _refuse(self, pointer: Reference, units: Array, size: int, verb: str, other: str) -> None:
         """Raises BrokenPlan if another unit of work has read or written these elements."""
-        if units.any() and ((units != 0) & (units != self.unit * _ONES[size])).any():
+        if np.count_nonzero(units) and np.count_nonzero((units != 0) & (units != self.unit * _ONES[size])):
             raise self.fail(f"{verb} of {pointer} what another unit of work {other} in the same phase")
 
     def _readers_with_this(self, readers: Array, size: int) -> Any:
         word = readers.dtype.type  # NumPy 2.5 takes no int beyond 63 bits
         this = word(self.unit * _ONES[size])
-        if not readers.any():
+        if not np.count_nonzero(readers):
             return this
         return np.where((readers == 0) | (readers == this), this, word(_SEVERAL * _ONES[size]))
 
@@ -161,7 +163,7 @@ class Access:
         size = kind.itemsize
         shadow = _words(pointer.region.tags, size)[where]
         unwritten = shadow != pointer.tag * _ONES[size]
-        if unwritten.any():
+        if np.count_nonzero(unwritten):
             raise self._unwritten(pointer, shadow[unwritten], unwritten)
         if self.unit and pointer.region.is_shared:
             self._refuse(pointer, _words(pointer.region.writers, size)[where], size, "reads", "writes")
