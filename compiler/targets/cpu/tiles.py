@@ -59,7 +59,7 @@ _VARIABLES = (
     # of a panel: the address of the next one, or 0, and addresses
     *("ahead", "panel_c", "panel_start"),
 )
-_DEEP = 32  # rows of depth from which a tile takes much longer than to prefetch what it writes
+_DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
 _NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
 
 
