@@ -22,6 +22,8 @@ CONTENDERS = {
     "torch.compile": ("with_torch", "compile"),
     "JAX step": ("with_jax", "step"),
     "JAX scan": ("with_jax", "scan"),
+    "netc bf16": ("with_netc", "bf16"),
+    "PyTorch bf16": ("with_torch", "bf16"),
 }
 
 

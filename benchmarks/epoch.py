@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.contender import CONTENDERS
-from benchmarks.measure import Measured, contenders, weights_of
+from benchmarks.measure import Measured, contenders, is_narrow, weights_of
 from benchmarks.models import ALL
 from benchmarks.printing import Rows, print_means
 from benchmarks.settings import Settings
@@ -19,7 +19,9 @@ def table(settings: Settings) -> None:
     """Prints a row for each number of threads: milliseconds of an epoch, and the best peer's time over netc's."""
     images, labels = _mnist()
     # every contender gathers in an epoch
-    names = [name for name in CONTENDERS if name in settings.contenders and name != "netc, gathering"]
+    names = [
+        name for name in CONTENDERS if name in settings.contenders and name != "netc, gathering" and not is_narrow(name)
+    ]
     label = f"{_MODEL}, {len(labels):,} images"
     rows = Rows(["an epoch of MNIST, ms", "threads", *names, "best peer / netc"], len(label))
     ratios: dict[int, list[float]] = {}

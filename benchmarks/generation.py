@@ -14,7 +14,7 @@ from benchmarks.models import gpt
 from benchmarks.printing import Rows
 from benchmarks.settings import Settings
 from netc.compiler.ir.results import Result, ResultKind
-from netc.compiler.pipeline import prediction_graph
+from netc.compiler.pipeline import steppable_graph
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.program import Program
 from netc.runtime.runs.generate import draw
@@ -50,7 +50,7 @@ def _program(threads: int) -> Program:
 
 
 def _stepper(program: Program) -> Stepper:
-    graph = prediction_graph(program.model)
+    graph = steppable_graph(program.model)
     what = Stepped(graph, Result(ResultKind.OUTPUT, "scores"), "x", "time", _MOST)
     return Stepper(program.compiled, what)
 

@@ -26,7 +26,7 @@ def table(settings: Settings) -> None:
     print(f"a training step with Adam, us. The peak by threads: {means}; its share counts products alone.")
     names = [name for name in CONTENDERS if name in settings.contenders]
     models = settings.selected()
-    heads = ["model", "threads", *names, "best peer / netc", "of peak", "1 thread / n"]
+    heads = ["model", "threads", *names, "best peer / netc", "in bf16", "of peak", "1 thread / n"]
     rows = Rows(heads, max((len(str(model)) for model in models), default=0))
     ratios: dict[int, list[float]] = {threads: [] for threads in settings.threads}
     on_one_thread: dict[str, float] = {}
@@ -47,7 +47,8 @@ def table(settings: Settings) -> None:
                 )
                 share = f"{measured.flops / seconds / peaks[threads]:.0%}"
                 times = [cell(measured, name) for name in names]
-                rows.add([str(model), str(threads), *times, ratio_text(measured.ratio), share, faster])
+                quotients = [ratio_text(measured.ratio), ratio_text(measured.narrow_ratio)]
+                rows.add([str(model), str(threads), *times, *quotients, share, faster])
                 for name, reason in measured.left_out.items():
                     print(f"  {name} is left out: it {reason}", flush=True)
     print_means(ratios)

@@ -1,10 +1,12 @@
 """netc as a contender.
 
 Like its peers it steps over one batch that is in memory beforehand, or, with the variant "table", over batches
-gathered from a table of 40 MB in another order each time, as its training loop does.
+gathered from a table of 40 MB in another order each time, as its training loop does. The variant "bf16" trains with
+`precision = bf16`.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,18 +17,22 @@ from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, size_of
+from netc.compiler.operations.attention import attend, attend_gradient
 from netc.compiler.operations.scan import Scan
 from netc.runtime.data.stored import Field, Ragged
 
 
 class Contender:
     def __init__(self, variant: str, threads: int) -> None:
-        self.threads, self.gathers = threads, variant == "table"
+        self.threads, self.gathers, self.is_narrow = threads, variant == "table", variant == "bf16"
 
     def build(self, model: Model, weights: Weights) -> None:
         """Compiles a model and sets its weights."""
         self.model = model
-        self.program = netc.compile(netc.parse(model.net()), threads=self.threads)
+        parsed = netc.parse(model.net())
+        if self.is_narrow:
+            parsed = replace(parsed, train=replace(parsed.train, precision="bf16"))
+        self.program = netc.compile(parsed, threads=self.threads)
         for name, first in weights.items():
             self.program.parameters[name][...] = first
         self.rows = model.table_rows() if self.gathers else model.batch
@@ -78,12 +84,12 @@ def stored(fields: Fields) -> dict[str, Field]:
 
 
 def _product_flops(graph: Graph, sizes: Sizes) -> int:
-    """The FLOPs of all matrix products of a graph, those in the bodies of its scans included."""
+    """The FLOPs of all matrix products of a graph, those of attention and in the bodies of its scans included."""
     total = 0
     for value in graph.values():
         if value.role is Role.SCAN:
             scan = Scan.of(value)
             total += _product_flops(scan.body, size_of(scan.dim, sizes))
-        elif value.role is Role.CONTRACTION:
+        elif value.role is Role.CONTRACTION or value.definition in (attend, attend_gradient):
             total += flops_of(value, sizes)
     return total

@@ -1,4 +1,7 @@
-"""PyTorch as a contender, eager or compiled, with fused Adam. Its batch is in memory: a timed step gathers nothing."""
+"""PyTorch as a contender, eager, compiled or with autocast to bf16, with fused Adam.
+
+Its batch is in memory: a timed step gathers nothing.
+"""
 
 import copy
 import time
@@ -17,18 +20,19 @@ _TRIED = 4  # steps of a round that chooses the fastest form of a network
 class Training:
     """A network with its optimizer and its batch, in one of the forms that PyTorch may take it in."""
 
-    def __init__(self, model: Model, network: Any, batch: Batch, is_compiled: bool) -> None:
+    def __init__(self, model: Model, network: Any, batch: Batch, variant: str) -> None:
         self.network, self.batch = network.to(memory_format=batch.layout), batch
         self.first = copy.deepcopy(self.network.state_dict())
         is_labelled = model.loss == "cross_entropy"
 
         def loss(inputs: tuple[Any, ...], y: Any) -> torch.Tensor:
-            output = self.network(*inputs)
+            with torch.autocast("cpu", torch.bfloat16, enabled=variant == "bf16"):
+                output = self.network(*inputs).float()
             if is_labelled:
                 return torch.nn.functional.cross_entropy(output.flatten(0, -2), y.flatten())
             return torch.nn.functional.mse_loss(output, inputs[0])
 
-        self.loss = torch.compile(loss) if is_compiled else loss
+        self.loss = torch.compile(loss) if variant == "compile" else loss
         self.restart()
 
     def restart(self) -> None:
@@ -55,7 +59,7 @@ class Training:
 
 class Contender:
     def __init__(self, variant: str, threads: int) -> None:
-        self.is_compiled = variant == "compile"
+        self.variant, self.is_compiled = variant, variant == "compile"
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
 
@@ -65,7 +69,7 @@ class Contender:
         torch._dynamo.reset()
         forms: Iterable[Batch] = (model.torch_batches or batches)(model.data(model.batch))
         trainings = [
-            Training(model, model.in_torch(Layers(weights)), form, self.is_compiled)
+            Training(model, model.in_torch(Layers(weights)), form, self.variant)
             for form in forms
             if form.is_traceable or not self.is_compiled
         ]

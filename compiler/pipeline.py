@@ -23,7 +23,7 @@ from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
-from netc.compiler.passes.prepare import derived, prepared
+from netc.compiler.passes.prepare import derived, prepared, written_out
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
 from netc.compiler.passes.settle import settle
@@ -182,6 +182,11 @@ def prediction_graph(model: Model) -> Graph:
     return narrow(prepared(model.graph.of(*PREDICTED), training=False), model.train.precision)
 
 
+def steppable_graph(model: Model) -> Graph:
+    """Returns the graph of the outputs that one step is made of (passes/stepping.py): attention is written out."""
+    return written_out(model.graph.of(ResultKind.OUTPUT), training=False)
+
+
 def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:
     """Returns the graph for prediction that computes some named values of a model from others.
 
@@ -261,6 +266,7 @@ __all__ = [
     "register_pass",
     "run_passes",
     "stages",
+    "steppable_graph",
     "training_graph",
     "training_stages",
 ]

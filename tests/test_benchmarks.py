@@ -152,6 +152,13 @@ def test_the_best_peer_is_compared_with_netc() -> None:
     measured = Measured(1, {"netc": [2.0, 1.0], "netc, gathering": [0.1], "JAX step": [3.0, 4.0], "JAX scan": [2.5]})
     assert measured.ratio == 2.5
     assert Measured(1, {"netc": [1.0]}).ratio is None
+    assert measured.narrow_ratio is None
+
+
+def test_contenders_in_bf16_are_compared_with_each_other() -> None:
+    measured = Measured(1, {"netc": [2.0], "JAX step": [3.0], "netc bf16": [1.0], "PyTorch bf16": [1.5, 1.25]})
+    assert (measured.ratio, measured.narrow_ratio) == (1.5, 1.25)
+    assert Measured(1, {"netc": [2.0], "netc bf16": [1.0], "JAX step": [1.0]}).narrow_ratio is None
 
 
 def test_means_are_geometric(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +206,29 @@ def test_netc_and_pytorch_have_the_same_losses(name: str, is_long: bool) -> None
         program.parameters[parameter][...] = first
     losses = [program.steps(stored(fields), np.arange(_SAMPLES), 0).values["loss"][0] for _ in range(2)]
     for form in (model.torch_batches or batches)(fields):
-        training = Training(model, model.in_torch(Layers(weights)), form, is_compiled=False)
+        training = Training(model, model.in_torch(Layers(weights)), form, "eager")
         steps = [float(training.step(form.inputs, form.y)) for _ in range(2)]
         np.testing.assert_allclose(steps[0], losses[0], rtol=1e-4)
         np.testing.assert_allclose(steps[1], losses[1], rtol=10 * model.tolerance)  # so few samples amplify rounding
+
+
+def test_netc_and_pytorch_have_nearly_the_same_losses_in_bf16() -> None:
+    """In f32 they are closer."""
+    pytest.importorskip("torch")
+    from benchmarks import with_netc
+    from benchmarks.torch_layers import Layers, batches
+    from benchmarks.with_torch import Training
+
+    model = ALL["digits8x8"]
+    form, weights = next(iter(batches(model.data(model.batch)))), model.weights()
+
+    def losses(variant: str) -> list[list[float]]:
+        own = with_netc.Contender(variant, 1)
+        own.build(model, weights)
+        training = Training(model, model.in_torch(Layers(weights)), form, variant)
+        return [[own.advance(), float(training.step(form.inputs, form.y))] for _ in range(3)]
+
+    (narrow, wide) = (np.array(losses(variant)) for variant in ("bf16", ""))
+    np.testing.assert_allclose(narrow[:, 0], narrow[:, 1], atol=0.03 * wide[0, 0])
+    np.testing.assert_allclose(wide[:, 0], wide[:, 1], rtol=1e-5)
+    assert (np.abs(narrow - wide).max(axis=0) > 1e-5).all()

@@ -1,9 +1,11 @@
 """Sums over products of two operands: by the register tile where indices and strides allow it, else by a loop."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.strides import broadcast, contiguous
+from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
@@ -11,8 +13,13 @@ from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.products import Views, product_task
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
 from netc.compiler.operations.linear import Subscripts, index_sizes
-from netc.compiler.program.scalars import Binary, Name
+from netc.compiler.program.nests import Reduction
+from netc.compiler.program.scalars import Binary, Name, Word, number
 from netc.compiler.program.tasks import Buffer, StridedView
+
+_LANES = 8  # elements of a vector
+_FEW = 2  # elements along an index that vectors do not pay for
+_Strides = Mapping[str, int]  # by index; an index that an operand does not have is not in it
 
 
 @lowers(Form.CONTRACTION)
@@ -72,14 +79,49 @@ def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
 def _multiply_and_add(lowering: Lowering, value: Value, shards: Buffer | None = None) -> None:
     """Computes a product as a loop; with `shards`, each shard into its own row of that buffer."""
     inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
-    letters = list(dict.fromkeys(out + inputs.replace(",", "")))
+    views = [lowering.read(operand) for operand in value.operands]
+    walks = [
+        dict(zip(indices, view.strides, strict=True)) for indices, view in zip(inputs.split(","), views, strict=True)
+    ]
     sizes = index_sizes(inputs, *(operand.type for operand in value.operands))
-    folded = tuple(range(len(out), len(letters)))
+    letters = _in_order(list(dict.fromkeys(out + inputs.replace(",", ""))), out, sizes, walks)
+    folded = tuple(axis for axis, letter in enumerate(letters) if letter not in out)
     loop = Loop(lowering, tuple(sizes[letter] for letter in letters), folded, shards is not None)
-    names = []
-    for indices, operand in zip(inputs.split(","), value.operands, strict=True):
-        view = lowering.read(operand)
-        strides = dict(zip(indices, view.strides, strict=True))
-        names.append(loop.load(view, operand.type, tuple(strides.get(letter, 0) for letter in letters)))
+    names = [
+        loop.load(view, operand.type, tuple(strides.get(letter, 0) for letter in letters))
+        for view, operand, strides in zip(views, value.operands, walks, strict=True)
+    ]
     target = StridedView(shards, contiguous(value.type.dims)) if shards is not None else lowering.output(value)
-    loop.emit([(loop.add(Binary("*", Name(names[0]), Name(names[1]))), value, target)])
+    steps = dict(zip(out, target.strides, strict=True))
+    target = replace(target, strides=tuple(steps[letter] for letter in letters if letter in out))
+    if folded and letters[-1] in out:
+        dtype = value.type.dtype
+        added = Reduction(number(0.0, dtype), Word("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
+        loop.emit([(names[0], value, target)], reduction=added)
+    else:
+        loop.emit([(loop.add(Binary("*", Name(names[0]), Name(names[1]))), value, target)])
+
+
+def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> list[str]:
+    """Returns the indices in the order of the loops: those of the result outside, except that the innermost is the one
+    along which the operands are read best. Then rows of the result are sums of rows.
+
+    Indices of one element come last, since the first index of the result is the one whose rows workers share.
+    """
+    inside = [letter for letter in letters if letter not in out]
+    kept = [letter for letter in out if isinstance(size := sizes[letter], int) and size > _FEW]
+    if not inside or not kept:
+        return letters
+    best = min(reversed(kept), key=lambda letter: _cost(letter, sizes, walks))
+    if _cost(best, sizes, walks) >= min(_cost(letter, sizes, walks) for letter in inside):
+        return letters
+    single = [letter for letter in out if sizes[letter] == 1]
+    return [*(letter for letter in out if letter != best and letter not in single), *inside, best, *single]
+
+
+def _cost(letter: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> float:
+    """How much the operands cost for each element along an index: an element that is loaded alone costs 1."""
+    size = sizes[letter]
+    lanes = min(size, _LANES) if isinstance(size, int) else _LANES
+    strides = [walk.get(letter, 0) for walk in walks]
+    return sum(0 if stride == 0 else 1 / lanes if stride == 1 else 1 for stride in strides)

@@ -177,11 +177,13 @@ class Loop:
         indirect: tuple[str, int] | None = None,
         argmax: bool = False,
         combine: str | None = None,
+        reduction: Reduction | None = None,
     ) -> None:
         """Adds the task of this loop, which writes each output through its view.
 
         The strides of a view are those of the axes that are not folded. With `indirect` they are those of all axes,
-        and `combine`, an expression of a and b, says how the one in memory is combined with a value.
+        and `combine`, an expression of a and b, says how the one in memory is combined with a value. `reduction` says
+        how all outputs are reduced, if not as their operations say.
         """
         stores = []
         if self.is_whole or combine is not None:
@@ -190,7 +192,7 @@ class Loop:
             self.numbers = {pointer: number for number, pointer in reversed([*enumerate(self.pointers)])}
         for line, value, view in outputs:
             assert view.buffer is not None
-            fold = None if argmax else self._reduction(value)
+            fold = None if argmax else reduction or self._reduction(value)
             kept = iter(view.strides)
             is_reduced = fold is not None or argmax
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))

@@ -34,7 +34,7 @@ class Attending(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class AttendingGradient(Attributes):
-    """As `Attending`, and which operand's gradient it is: queries, keys or values."""
+    """The attributes of `Attending`, and which operand's gradient it is: queries, keys or values."""
 
     scale: float
     causal: bool

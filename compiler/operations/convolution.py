@@ -17,9 +17,7 @@ from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
 from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
-from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
-
-_MOST_PARTS = 25  # the largest window whose elements a depthwise convolution adds up one by one
+from netc.compiler.operations.window import Pads, Pair, image_axes, padded, places, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gro
     x, lead = padded(x, pad), _lead(x)
     if w.operands and isinstance(OPERATIONS[w.operation].lower, View):  # the register tile needs contiguous columns
         w = apply("copied", w)
-    if groups == x.type.dims[-1] == out.dims[-1] and kernel[0] * kernel[1] <= _MOST_PARTS and groups > 1:
+    if groups == x.type.dims[-1] == out.dims[-1] and groups > 1:
         return _build_depthwise(x, w, kernel, stride, dilation)
     if groups == 1:
         return apply("einsum", windows_of(x, kernel, stride, dilation), w, subscripts=f"{lead}hiwjc,ijco->{lead}hwo")
@@ -95,14 +93,10 @@ def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gro
 
 
 def _build_depthwise(x: Value, w: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
-    """Builds a depthwise convolution: the elements of a window times their weights, summed in one loop."""
-    total: Value | None = None
-    for (i, j), part in parts_of(x, kernel, stride, dilation):
-        weight = apply("slice", apply("slice", w, axis=0, start=i, stop=i + 1), axis=1, start=j, stop=j + 1)
-        term = part * apply("reshape", weight, dims=w.type.dims[-1:])
-        total = term if total is None else total + term
-    assert total is not None
-    return total
+    """Builds a convolution with as many groups as channels and outputs: channels are in all operands alike."""
+    weights = apply("reshape", w, dims=(*kernel, w.type.dims[-1]))
+    lead = _lead(x)
+    return apply("einsum", windows_of(x, kernel, stride, dilation), weights, subscripts=f"{lead}hiwjc,ijc->{lead}hwc")
 
 
 def _input_type(y: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Type:
@@ -135,7 +129,7 @@ def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gr
             y = apply("slice", y, axis=axis, start=first, stop=fixed_size(y.type.dims[axis]) - last)
     lead = _lead(y)
     turned = apply("reverse", apply("reverse", w, over=(0,)), over=(1,))
-    if groups == result.dims[-1] == w.type.dims[-1] and kernel[0] * kernel[1] <= _MOST_PARTS and groups > 1:
+    if groups == result.dims[-1] == w.type.dims[-1] and groups > 1:
         return _build_depthwise(y, turned, kernel, (1, 1), dilation)
     if groups == 1:
         back = apply("copied", apply("transpose", turned, order=(0, 1, 3, 2)))
@@ -163,6 +157,8 @@ def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, 
     seen = windows_of(x, kernel, stride, dilation)
     if groups == 1:
         return apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwo->ijco")
+    if groups == x.type.dims[-1] == y.type.dims[-1]:
+        return apply("reshape", apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwc->ijc"), dims=result.dims)
     seen, y = _in_groups(seen, groups), _in_groups(y, groups)
     product = apply("einsum", seen, y, subscripts=f"{lead}hiwjgc,{lead}hwgo->ijcgo")
     return apply("reshape", product, dims=result.dims)

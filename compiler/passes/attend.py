@@ -16,7 +16,11 @@ from netc.compiler.ir.index_tables import TableKind, table, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise import cast, less, where
+from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
+from netc.compiler.operations.reduce import softmax
+from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import rebuild
 
 _FEW_SCORES = 1024  # of a head: with fewer, they stay in the first cache beside their operands
@@ -41,7 +45,7 @@ class _Mask:
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """What lies between a product of queries and keys and weights: the axis of the keys, the scale and the masks."""
+    """The way from a product of queries and keys to weights: the axis of the keys, the scale and the masks."""
 
     product: Value
     over: int
@@ -81,7 +85,7 @@ def attended(graph: Graph) -> Graph:
 
     Runs before `differentiate`, on the forward graph, so that the gradient needs no weights either.
     """
-    if not any(value.operation == "softmax" for value in graph.values()):
+    if not graph.values(softmax):
         return graph
     users = {value: graph.users(value) for value in graph.values()}
     roots = set(graph.results.values())
@@ -130,8 +134,8 @@ def _query_lengths(copy: Graph, match: _Match, copies: dict[Value, Value]) -> li
         return []
     if isinstance(key_dim, Bounded) and key_dim.name == dim.name and match.key_lengths is not None:
         return [copies[match.key_lengths]]
-    held = table_of(queries.operands[1]) if queries.operation == "gather" else None
-    return [table(copy, TableKind.LENGTH, held.dim)] if held is not None and held.kind is TableKind.HELD else []
+    rows = table_of(queries.operands[1]) if queries.definition is gather else None
+    return [table(copy, TableKind.LENGTH, rows.dim)] if rows is not None and rows.kind is TableKind.HELD else []
 
 
 def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
@@ -169,10 +173,10 @@ def _is_worthwhile(scores: _Scores, axes: _Axes, has_ends: bool) -> bool:
 def _scores(weights: Value, is_private: Callable[[Value], bool]) -> _Scores | None:
     """Walks from weights back to the product of queries and keys; None if anything on the way is not understood."""
     masks, value = list[_Mask](), weights
-    if weights.operation == "where" and number_of(weights.operands[2]) == 0:
+    if weights.definition is where and number_of(weights.operands[2]) == 0:
         masks.append(_Mask(weights.operands[0], keeps=True))
         value = weights.operands[1]
-    over = value.attributes_as(Over).over if value.operation == "softmax" else ()
+    over = value.attributes_as(Over).over if value.definition is softmax else ()
     if len(over) != 1 or not (is_private(weights) and is_private(value)):
         return None
     scale, product = 1.0, value.operands[0]
@@ -264,7 +268,7 @@ def _is_causal(mask: _Mask, scores: _Scores, axes: _Axes) -> bool:
 def _lengths(mask: _Mask, scores: _Scores, axes: _Axes) -> Value | None:
     """Returns how many keys each sample has, i32[batch], if a mask keeps those before the sample's end."""
     compared = _unshaped(mask.value)
-    if not mask.keeps or compared.operation != "less":
+    if not mask.keeps or compared.definition is not less:
         return None
     if _varying(mask.value, scores.product.type.rank) != [axes.key]:
         return None
@@ -276,7 +280,7 @@ def _lengths(mask: _Mask, scores: _Scores, axes: _Axes) -> Value | None:
 
 def _unshaped(value: Value) -> Value:
     """The value that reshapes and casts show with its elements in the same order."""
-    while value.operation in ("reshape", "cast"):
+    while value.definition in (reshape, cast):
         value = value.operands[0]
     return value
 
@@ -293,9 +297,9 @@ def _counted(value: Value, rank: int) -> int | None:
     That of a varying dimension may end before the bound, and repeat its last number from there on.
     """
     numbers = _unshaped(value)
-    if numbers.operation == "gather":
-        held, steps = table_of(numbers.operands[1]), table_of(_unshaped(numbers.operands[0]))
-        kinds = [each.kind for each in (held, steps) if each is not None and held is not None and each.dim == held.dim]
+    if numbers.definition is gather:
+        rows, steps = table_of(numbers.operands[1]), table_of(_unshaped(numbers.operands[0]))
+        kinds = [each.kind for each in (rows, steps) if each is not None and rows is not None and each.dim == rows.dim]
         is_number = kinds == [TableKind.HELD, TableKind.STEP]
     else:
         is_number = numbers.role is Role.RANGE

@@ -6,18 +6,25 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Precision
 from netc.compiler.ir.value import OPERATIONS, Value, View, apply
+from netc.compiler.operations.attention import attend, attend_gradient, attend_sums
 from netc.compiler.operations.convolution import conv2d, conv2d_input, conv2d_weights
 from netc.compiler.operations.elementwise import cast
+from netc.compiler.operations.linear import einsum
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.scans import with_body
 from netc.compiler.passes.simplify import rebuild
 
-_CONVOLUTIONS = (conv2d, conv2d_input, conv2d_weights)
+# the operands that are rounded, by operation
+_FACTORS = {
+    **dict.fromkeys((einsum, conv2d, conv2d_input, conv2d_weights), (0, 1)),
+    **{attend: (0, 1, 2), attend_sums: (1, 2), attend_gradient: (0, 1, 2, 3)},
+}
 
 
 def narrow(graph: Graph, precision: Precision = "bf16") -> Graph:
     """Rounds both operands of every product and convolution, in the bodies of scans too; sums stay in f32.
 
+    Attention that is one operation reads rounded queries, keys and values; its scores and weights are in f32.
     A value that several products read is rounded once. A product with a mask (`cumsum`, a one-hot vector) only adds
     elements up, so it stays as it is. Runs when the graph of a program is complete: gradients are taken as if nothing
     were rounded, and their own products read rounded operands too. Returns the graph itself for other precisions.
@@ -44,16 +51,12 @@ def _narrowed(graph: Graph, mask_leaves: Collection[str]) -> Graph:
         return _narrowed(body, {str(slot) for slot, operand in slots if operand in masks})
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if _is_product(value) and masks.isdisjoint(value.operands):
-            operands = [as_bf16(operand) for operand in operands]
+        factors = _FACTORS.get(value.definition, ()) if value.definition is not None else ()
+        if value.type.dtype == "f32" and masks.isdisjoint(value.operands):
+            operands = [as_bf16(operand) if i in factors else operand for i, operand in enumerate(operands)]
         return copy.add_copy(value, operands, with_body(value, lambda body: in_body(value, body)))
 
     return rebuild(graph, rule)
-
-
-def _is_product(value: Value) -> bool:
-    is_contraction = value.role is Role.CONTRACTION or value.definition in _CONVOLUTIONS
-    return is_contraction and value.type.dtype == "f32"
 
 
 def _repeats_or_moves(value: Value) -> bool:

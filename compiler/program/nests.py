@@ -40,7 +40,8 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Reduction:
     """How a fold reduces the values of its line: from `initial` on, `combine` joins the result so far, `a`, with the
-    next value, `b`. `keyed` ("max" or "min") reduces integers that are ordered as floats are, with NaN before all."""
+    next value, `b`, and may use other lines. `keyed` ("max" or "min") reduces integers that are ordered as floats are,
+    with NaN before all."""
 
     initial: Number
     combine: Expression

@@ -91,7 +91,7 @@ class Conversion:
 _FUNCTIONS = (
     *("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "sinh", "cosh", "erf", "normal_cdf", "gelu", "pow"),
     *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "rint", "floor", "sqrt", "unit"),
-    *("max_key", "min_key", "of_key", "as_bf16"),
+    *("max_key", "min_key", "of_key", "fma", "as_bf16"),
 )
 # the functions that kernels call, each with its element type; a target's table of words defines exactly these
 WORD_NAMES = frozenset(f"{name}_{dtype}" for name in _FUNCTIONS for dtype in ("f32", "f64")) | {"scramble_i32"}
@@ -115,6 +115,24 @@ def names_of(tree: Expression) -> set[str]:
             return names_of(test) | names_of(yes) | names_of(no)
         case Logic(_, operands) | Comparison(_, operands) | Word(_, _, operands):
             return set().union(*map(names_of, operands))
+    raise AssertionError(f"no expression: {tree}")
+
+
+def words_of(tree: Expression) -> int:
+    """Returns the number of functions that an expression calls."""
+    match tree:
+        case Name() | Number():
+            return 0
+        case Unary(_, operand) | Conversion(_, operand):
+            return words_of(operand)
+        case Binary(_, left, right):
+            return words_of(left) + words_of(right)
+        case Choice(test, yes, no):
+            return words_of(test) + words_of(yes) + words_of(no)
+        case Logic(_, operands) | Comparison(_, operands):
+            return sum(map(words_of, operands))
+        case Word(_, _, operands):
+            return 1 + sum(map(words_of, operands))
     raise AssertionError(f"no expression: {tree}")
 
 

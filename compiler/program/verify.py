@@ -71,6 +71,8 @@ def _verify_nest(nest: Nest, task: Task) -> None:
         lines.add(line.name)
     for output in nest.outputs:
         assert output.line in lines, f"an output of {output.line}, which has no line"
+        joined = names_of(output.fold.combine) - {"a", "b"} if output.fold is not None else set[str]()
+        assert joined <= lines, f"a fold of {sorted(joined - lines)}, which have no lines"
         assert output.target.indirect is None or output.target.indirect[0] in lines, "an index without a line"
         assert output.target.pointer is not None, "an output without a buffer"
     assert nest.combine is None or len(nest.outputs) == 1, "a combination of several outputs"

@@ -17,10 +17,10 @@ VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
 PACKED = 256  # rows of depth that it takes at a time if it copies operands, so that a panel stays in the first cache
 PANELS = 16  # of b whose copies are kept at a time, in the second cache
-BLOCK = 120  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
+BLOCK = 240  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
 ROOM = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
-NEAR = 32 << 10  # bytes of b: so few stay in the first cache as they lie
-MANY_PANELS = 4  # of b, that a copied row of a is multiplied by
+NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
+MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 
 

@@ -11,6 +11,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.stepping import STEP, Stepping, stepping
 from netc.compiler.program.plan import SLACK
 from netc.compiler.reference import evaluate
@@ -54,7 +55,9 @@ class Stepper:
 
     def _made(self, capacity: int) -> Stepping:
         if capacity not in self._steps:
-            self._steps[capacity] = stepping(self._graph, self._what.dim, capacity)
+            one_step = stepping(self._graph, self._what.dim, capacity)
+            one_step.graph = narrow(one_step.graph, self._compiled.model.train.precision)
+            self._steps[capacity] = one_step
         return self._steps[capacity]
 
     def _begin(self) -> None:
@@ -93,6 +96,8 @@ class Stepper:
             self._seen.append(rows)
         if self._histories and self.position == self._capacity:
             self._grow()
+        if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
+            self._call = self._called(self._made(self._capacity))
         inputs, results = self._call.inputs, self._call.results
         inputs[self._what.field][...] = rows
         if STEP in inputs:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from netc.compiler.ir.roles import Role
-from netc.compiler.pipeline import prediction_graph
+from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.pipeline import labels_of
@@ -24,7 +24,7 @@ class Generator:
 
     def __init__(self, run: Run, samples: int = 1) -> None:
         model = run.model
-        graph = prediction_graph(model)
+        graph = steppable_graph(model)
         inputs = {leaf.name: leaf.type for leaf in graph.values(Role.INPUT)}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
         outputs = {

@@ -40,7 +40,7 @@ _SECOND = 1.75  # the second operand of functions of two
 def functions_kernel(target: str, dtype: str) -> tuple[list[str], Kernel]:
     """A kernel with a loop for each function of floats, and their names."""
     names = [word.removesuffix(f"_{dtype}") for word in WORDS if word.endswith(dtype)]
-    names = [name for name in names if "key" not in name and name not in ("unit", "as_bf16")]
+    names = [name for name in names if "key" not in name and name not in ("unit", "fma", "as_bf16")]
     lines = ["def kernel(p0, p1, n0):"]
     for i, name in enumerate(names):
         two = f", {dtype.upper()}({_SECOND})" if len(WORDS[f"{name}_{dtype}"].operands) == 2 else ""

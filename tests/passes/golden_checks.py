@@ -70,12 +70,19 @@ def same(checked: Checked) -> None:
 def narrowed(checked: Checked) -> None:
     """Compares results with those of products whose operands ml_dtypes rounds; a product with 0 and 1 only adds."""
     is_bf16 = not checked.is_f64 and checked.arguments.get("precision", "bf16") == "bf16"
-    products = {"einsum", "conv2d", "conv2d_input", "conv2d_weights"} if is_bf16 else set()
+    factors = {
+        **dict.fromkeys(("einsum", "conv2d", "conv2d_input", "conv2d_weights"), (0, 1)),
+        **{"attend": (0, 1, 2), "attend_sums": (1, 2), "attend_gradient": (0, 1, 2, 3)},
+    }
 
     def with_rounded(value: Value, operands: list[Array], array: Array) -> Array:
-        if value.operation not in products or any(np.isin(operand, (0, 1)).all() for operand in operands):
+        places = factors.get(value.operation, ()) if is_bf16 else ()
+        if not places or any(np.isin(operand, (0, 1)).all() for operand in operands):
             return array
-        rounded = [operand.astype(ml_dtypes.bfloat16).astype(np.float32) for operand in operands]
+        rounded = [
+            operand.astype(ml_dtypes.bfloat16).astype(np.float32) if i in places else operand
+            for i, operand in enumerate(operands)
+        ]
         return np.asarray(OPERATIONS[value.operation].reference(*rounded, **value.keywords), array.dtype)
 
     numbers = Numbers(checked.before)

@@ -91,6 +91,16 @@ def test_a_text_is_continued(tmp_path: Path) -> None:
         next(generate(run, "", 5))
 
 
+def test_training_meanwhile_shows_in_the_next_token(tmp_path: Path) -> None:
+    run = netc.open(trained(tmp_path, MADE["an LSTM"]).folder)
+    model, other = Generator(run), Generator(run)
+    assert (model.next(3) == other.next(3)).all()
+    before = other.next(4)
+    letters = np.arange(1, 9, dtype=np.int32)
+    run.program.step({"letter": [letters], "following": [letters]})
+    assert (model.next(4) != before).any()
+
+
 def test_a_text_longer_than_what_attention_sees_is_continued(tmp_path: Path) -> None:
     run = trained(tmp_path, "gru(e, 6) -> self_attention(2, true)")
     text = "".join(generate(run, "the ", 50, seed=4))

@@ -8,7 +8,7 @@ import pytest
 
 import netc
 from netc.compiler.ir.results import Result, ResultKind
-from netc.compiler.pipeline import prediction_graph
+from netc.compiler.pipeline import steppable_graph
 from netc.runtime.data.stored import Array
 from netc.runtime.inference import stepper
 from netc.runtime.inference.stepper import Stepped, Stepper
@@ -71,7 +71,7 @@ def program_of(statement: str, backend: str = "reference", threads: int = 1) -> 
 
 
 def stepper_of(program: Program, samples: int = 1) -> Stepper:
-    graph = prediction_graph(program.model)
+    graph = steppable_graph(program.model)
     what = Stepped(graph, Result(ResultKind.OUTPUT, "z"), "token", "time", MOST)
     return Stepper(program.compiled, what, samples)
 
@@ -88,6 +88,24 @@ def test_a_step_computes_what_the_whole_sequence_gives(monkeypatch: pytest.Monke
     expected = program.predict({"token": [tokens]})["z"][0]
     model = stepper_of(program)
     np.testing.assert_allclose([model.step(tokens[i : i + 1])[0] for i in range(MOST)], expected, 1e-10, 1e-12)
+
+
+def test_attention_to_many_steps_is_stepped() -> None:
+    source = source_of(STEPPED["a transformer"]).replace(f"time <= {MOST}", "time <= 64")
+    program = netc.compile(netc.parse(source), seed=3, backend="reference")
+    (tokens,) = tokens_of(1, 40)
+    expected = program.predict({"token": [tokens]})["z"][0]
+    what = Stepped(steppable_graph(program.model), Result(ResultKind.OUTPUT, "z"), "token", "time", 64)
+    model = Stepper(program.compiled, what)
+    np.testing.assert_allclose([model.step(token[None])[0] for token in tokens], expected, 1e-10, 1e-12)
+
+
+def test_the_plan_of_a_step_reads_and_writes_only_its_own_memory() -> None:
+    program, reference = (program_of(STEPPED["learned positions"], backend) for backend in ("plan", "reference"))
+    (tokens,) = tokens_of(1, 3)
+    model, expected = stepper_of(program), stepper_of(reference)
+    for token in tokens:
+        np.testing.assert_allclose(model.step(token[None]), expected.step(token[None]), 1e-10, 1e-12)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -4,17 +4,17 @@ Takes a `Nest` of strides and expressions and gives the text of a function `kern
 Equal nests give equal text, so that models share kernels. Knows no graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
+from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
-_SHORT_ROW = 64  # a row of sums with fewer elements is short
-_UNROLLED_LINES = 384  # LLVM unrolls a shorter loop completely, and then finds no vectors in it
-_MOST_ROWS = 16  # fold_in_memory takes at most so many rows at once
+_FIRST: Point = {}  # the first point of a body
+_NONE: Mapping[str, str] = {}
 _ADDITION = Binary("+", Name("a"), Name("b"))
 
 
@@ -35,6 +35,7 @@ class _Writer:
 
     def __init__(self, nest: Nest, ranges: Sequence[str]) -> None:
         self.nest, self.ranges = nest, ranges
+        self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
         self.scopes = [min(buffer, SCOPES - 1) for buffer in nest.buffers]  # those beyond share one: they may overlap
         self.kept = [axis for axis in range(len(ranges)) if not nest.folded[axis]]
         self.folded = [axis for axis in range(len(ranges)) if nest.folded[axis]]
@@ -112,20 +113,25 @@ class _Writer:
             indent += "    "
         return lines + [indent + line for line in inside]
 
-    def offset(self, access: Access) -> str:
-        """The offset of an element from its pointer."""
+    def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
+        """The offset of an element from its pointer, at a point of the body. `names` are those of the lines there."""
         terms = [
-            f"i{axis}" if stride == 1 else f"i{axis} * {stride}" for axis, stride in enumerate(access.strides) if stride
+            f"i{axis}" if stride == 1 else f"i{axis} * {stride}"
+            for axis, stride in enumerate(access.strides)
+            if stride and axis not in self.still
         ]
         if access.indirect:
-            terms.append(f"{access.indirect[0]} * {access.indirect[1]}")
-        return " + ".join(terms) or "0"
+            row, stride = access.indirect
+            terms.append(f"{names.get(row, row)} * {stride}")
+        shift = sum(access.strides[axis] * distance for axis, distance in point.items())
+        return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
 
-    def read(self, access: Access) -> str:
+    def read(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The load of an element, or the offset itself if there is no pointer."""
+        offset = self.offset(access, point, names)
         if access.pointer is None:
-            return f"{DTYPES[access.dtype].word}({self.offset(access)})"
-        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
+            return f"{DTYPES[access.dtype].word}({offset})"
+        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
 
     def lines(self) -> list[str]:
         """The assignments of the nest's lines."""
@@ -146,10 +152,10 @@ class _Writer:
             return f"held = {self.read(target)}; {self.write_to(target, value)}"
         return self.write_to(target, value)
 
-    def write_to(self, target: Access, value: str) -> str:
+    def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
         word = f"store_{target.dtype}_{self.scopes[target.pointer]}"
-        return f"{word}(p{target.pointer}, {self.offset(target)}, {value})"
+        return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value})"
 
     @staticmethod
     def reduction(output: Output) -> Reduction:
@@ -165,9 +171,10 @@ class _Writer:
         """The word of integer keys ("max" or "min") that a fold reduces, if any."""
         return self.reduction(output).keyed
 
-    def combined(self, output: Output, total: str) -> str:
-        """A fold's total combined with the value of its line."""
-        return text_of(self.reduction(output).combine, {"a": total, "b": output.line})
+    def combined(self, output: Output, total: str, names: Mapping[str, str]) -> str:
+        """A fold's total combined with the value of its line. `names` are those of the lines that have others."""
+        line = names.get(output.line, output.line)
+        return text_of(self.reduction(output).combine, {**names, "a": total, "b": line})
 
     def key(self, output: Output, value: str) -> str:
         """The integer key of a value if the fold is one of keys, else the value."""
@@ -179,45 +186,74 @@ class _Writer:
         keyed = self.keyed(output)
         if keyed:
             return f"{keyed}({total}, {self.key(output, output.line)})"
-        return self.combined(output, total)
+        return self.combined(output, total, {})
 
     def fold_in_memory(self) -> list[str]:
         """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
 
-        Short rows are taken several at a time, still in their order: so many elements are added to a total before it
-        is stored.
+        The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
+        it takes all folded axes completely.
         """
         assert not self.stored, "outputs that are not folded are stored where the innermost axis is folded"
-        last, outer, along = self.kept[-1], self.kept[:-1], self.folded[-1]
-        totals = [(f"held{i}", fold) for i, fold in enumerate(self.folds)]
-        clear = self.loops([last], [self.store(fold, self.initial(fold)) for fold in self.folds])
-        load = [f"{name} = {self.read(fold.target)}" for name, fold in totals]
-        store = [self.store(fold, name) for name, fold in totals]
-        combine = [f"{name} = {self.combined(fold, name)}" for name, fold in totals]
-        rows, count = self.rows_at_once(last, along), self.ranges[along]
-        covered, inside = f"{count} // {rows} * {rows}", [*self.lines(), *combine]
-        block = [*load, f"for i{along} in range(row, row + {rows}):", *_indented(inside), *store]
-        blocks = [f"for row in range(0, {covered}, {rows}):", *_indented(self.loops([last], block))]
-        rest = [
-            f"for i{along} in range({covered if rows > 1 else 0}, {count}):",
-            *_indented(self.loops([last], [*load, *inside, *store])),
-        ]
-        number = self.nest.extents[along]
-        none_left = rows > 1 and number is not None and number % rows == 0
-        update = [*(blocks if rows > 1 else []), *([] if none_left else rest)]
-        return self.loops(outer, [*clear, *self.loops(self.folded[:-1], update)])
+        last, others = self.kept[-1], self.kept[:-1]
+        jam = jam_of(self.nest, others, self.folded)
+        looped = [axis for axis in others if axis not in jam.whole]
+        if all(axis in jam.whole for axis in self.folded):
+            number = len(looped) if jam.along is None else looped.index(jam.along)
+            inner = looped[number + 1 :]
+            rows = self.in_steps(jam, lambda steps: self.loops([*inner, last], self.body(jam, steps, True)))
+            return self.loops(looped[:number], rows)
+        around = [axis for axis in looped if self.moves_everything(axis)]
+        inside = [axis for axis in looped if axis not in around]
+        clear = self.loops([*inside, *jam.whole, last], [self.store(fold, self.initial(fold)) for fold in self.folds])
+        rows = self.in_steps(jam, lambda steps: self.loops([last], self.body(jam, steps, False)))
+        return self.loops(around, [*clear, *self.loops([*self.folded[:-1], *inside], rows)])
 
-    def rows_at_once(self, last: int, along: int) -> int:
-        """How many rows `fold_in_memory` adds up at once: 1 unless rows are known to be short, else enough that LLVM
-        does not unroll the loop over a row. If the number of rows is known, preferably a divisor of it."""
-        extent, number = self.nest.extents[last], self.nest.extents[along]
-        if extent is None or extent >= _SHORT_ROW:
-            return 1
-        lines = extent * (len(self.nest.lines) + 2 * len(self.folds))
-        least = min(-(-_UNROLLED_LINES // lines), _MOST_ROWS)
-        if number is not None:
-            return next((rows for rows in range(least, _MOST_ROWS + 1) if number % rows == 0), min(least, number))
-        return least
+    def moves_everything(self, axis: int) -> bool:
+        """Whether no element is read again for another index along an axis."""
+        loads = [line.value for line in self.nest.lines if isinstance(line.value, Access)]
+        return self.nest.extents[axis] is None or all(access.strides[axis] for access in loads)
+
+    def in_steps(self, jam: Jam, write: Callable[[int], list[str]]) -> list[str]:
+        """The loop along the axis of a jam, with what `write` returns for a number of steps inside, and a loop over
+        the points that are left."""
+        if jam.along is None:
+            return write(1)
+        axis, steps, extent = jam.along, jam.steps, self.nest.extents[jam.along]
+        count = self.ranges[axis]
+        if steps == 1:
+            return self.loops([axis], write(1))
+        covered = f"{count} // {steps} * {steps}" if extent is None else str(extent // steps * steps)
+        lines = [f"for i{axis} in range(0, {covered}, {steps}):", *_indented(write(steps))]
+        if extent is None or extent % steps:
+            lines += [f"for i{axis} in range({covered}, {count}):", *_indented(write(1))]
+        return lines
+
+    def body(self, jam: Jam, steps: int, is_done: bool) -> list[str]:
+        """The statements for the points of a jam, each load and expression once. If `is_done`, the totals begin here;
+        otherwise they begin with the elements at their targets."""
+        self.still = frozenset(jam.whole)
+        names: dict[str, str] = {}  # of each line and target that is written, by its text
+        totals: dict[tuple[int, str], str] = {}
+        begin, lines, end = list[str](), list[str](), list[str]()
+        for point in jam.points(self.nest.folded, steps):
+            own: dict[str, str] = {}
+            for line in self.nest.lines:
+                text = self.read(line.value, point, own) if isinstance(line.value, Access) else text_of(line.value, own)
+                if text not in names:
+                    names[text] = f"{line.name}_{len(names)}"
+                    lines.append(f"{names[text]} = {text}")
+                own[line.name] = names[text]
+            for i, fold in enumerate(self.folds):
+                key = i, self.offset(fold.target, point)
+                if key not in totals:
+                    totals[key] = f"total{len(totals)}"
+                    first = self.initial(fold) if is_done else self.read(fold.target, point)
+                    begin.append(f"{totals[key]} = {first}")
+                    end.append(self.write_to(fold.target, totals[key], point))
+                lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
+        self.still = frozenset()
+        return [*begin, *lines, *end]
 
     def argmax(self) -> list[str]:
         """The index of the largest element along the folded axis: the first one, or the first NaN."""

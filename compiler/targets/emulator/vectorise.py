@@ -9,20 +9,25 @@ source, once for each text.
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from netc.compiler.targets.emulator import reductions
 from netc.compiler.targets.emulator.kernel_loops import (
     NotVector,
+    PlacedOffset,
+    are_apart,
     assigned_name,
     exposed_and_assigned,
     is_accumulated,
+    limits_of,
     linear_form,
     loop_variable,
     names_in,
+    placed_accesses,
     range_arguments,
 )
-from netc.compiler.targets.emulator.texts import Form, MemoryAccess, access_of, accesses
+from netc.compiler.targets.emulator.texts import MemoryAccess, access_of, accesses
 from netc.compiler.targets.emulator.words import WORDS
 
 
@@ -77,15 +82,16 @@ class _Vectoriser:
         return variables
 
     def _check_aliases(self) -> None:
-        """Raises NotVector if a pointer is loaded from and stored to at different offsets."""
-        forms: dict[str, list[Form]] = {}
-        stored: set[str] = set()
-        for access in accesses(self.function):
-            forms.setdefault(access.pointer, []).append(linear_form(access.offset))
-            stored |= {access.pointer} if access.verb == "store" else set()
+        """Raises NotVector if a pointer is loaded from and stored to at offsets that may meet in other iterations."""
+        places: dict[str, dict[tuple[object, ...], PlacedOffset]] = {}
+        for pointer, place in placed_accesses(self.function.body):
+            places.setdefault(pointer, {})[(*sorted(place.form.items()), *map(id, place.loops))] = place
+        stored = {access.pointer for access in accesses(self.function) if access.verb == "store"}
         self.loaded = {access.pointer for access in accesses(self.function) if access.verb == "load"}
-        if any(form != forms[pointer][0] for pointer in stored & self.loaded for form in forms[pointer]):
-            raise NotVector
+        limits = limits_of(self.loops)
+        for pointer in stored & self.loaded:
+            if not all(are_apart(*pair, limits) for pair in combinations(places[pointer].values(), 2)):
+                raise NotVector
 
     # -------------------------------------------------------------- statements
 

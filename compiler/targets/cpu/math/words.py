@@ -21,7 +21,7 @@ from netc.compiler.targets.cpu.math import (
     random_bits,
     rounding,
 )
-from netc.compiler.targets.cpu.math.terms import Scope, Term
+from netc.compiler.targets.cpu.math.terms import Scope, Term, fma
 from netc.compiler.targets.machine import Machine
 
 
@@ -51,6 +51,7 @@ def _of_floats() -> dict[str, Word]:
             words[f"{name}_{dtype}"] = Word(function, (dtype,), dtype)
         words[f"pow_{dtype}"] = Word(power.pow, (dtype, dtype), dtype)
         words[f"atan2_{dtype}"] = Word(inverse.atan2, (dtype, dtype), dtype)
+        words[f"fma_{dtype}"] = Word(fma, (dtype,) * 3, dtype)
         words[f"max_key_{dtype}"] = Word(rounding.max_key, (dtype,), integer)
         words[f"min_key_{dtype}"] = Word(rounding.min_key, (dtype,), integer)
         words[f"of_key_{dtype}"] = Word(rounding.of_key, (integer,), dtype)
@@ -95,4 +96,7 @@ def _in_numba(word: Word, has_fma: bool) -> Any:
     def of_two(typing, x, y):
         return signature, codegen
 
-    return intrinsic(of_one) if len(word.operands) == 1 else intrinsic(of_two)
+    def of_three(typing, x, y, z):
+        return signature, codegen
+
+    return intrinsic((of_one, of_two, of_three)[len(word.operands) - 1])

@@ -1,0 +1,119 @@
+"""Chooses how many points of a nest the body of its innermost loop computes at once ("unroll and jam").
+
+Elements that several of these points read are then loaded once, and a total stays in a register while several elements
+are added to it. The order in which a sum is taken does not change. Knows the nest alone, no text and no machine.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, product
+
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.scalars import words_of
+
+Point = Mapping[int, int]  # by axis: the distance from the first point of the body
+_MOST_TOTALS = 12  # that stay in registers side by side
+_MOST_STEPS = 8  # points along an axis that is not taken completely
+_MOST_WEIGHT = 320  # of a body: the time to compile a kernel grows with it
+_WORD_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
+_UNROLLED = 384  # LLVM unrolls a loop of a smaller weight completely, and then finds no vectors in it
+_PENALTY = 1.0  # for such a loop, in loads for each point
+_GAIN = 0.001  # in loads for each point, that a longer body must be worth for each unit of its weight
+
+
+@dataclass(frozen=True, slots=True)
+class Jam:
+    """The points that a body computes at once: the axes `whole` completely, and `steps` points of the axis `along`.
+
+    `whole` has the extent of each of its axes.
+    """
+
+    whole: Mapping[int, int] = field(default_factory=dict)
+    along: int | None = None
+    steps: int = 1
+
+    def points(self, folded: Sequence[bool], steps: int) -> Iterator[Point]:
+        """Yields the points of a body with so many steps. Each sum gets its elements in the order of the nest."""
+        counts = {**self.whole, **({} if self.along is None else {self.along: steps})}
+        axes = sorted(counts, key=lambda axis: (not folded[axis], axis))
+        for index in product(*(range(counts[axis]) for axis in axes)):
+            yield dict(zip(axes, index, strict=True))
+
+
+def jam_of(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
+    """Returns the points that a body computes at once, if the innermost axis is not folded.
+
+    `kept` are the other axes that are not folded. Either all folded axes are taken completely, and then several points
+    of one other axis; or several points along the last folded axis, for all points of some others.
+    """
+    jams = [Jam({}, folded[-1])]
+    extents = {axis: extent for axis, extent in enumerate(nest.extents) if extent is not None}
+    if all(axis in extents for axis in folded):
+        whole = {axis: extents[axis] for axis in folded}
+        jams += [Jam(whole, along, steps) for along in kept[::-1] for steps in _steps(nest, along)] or [Jam(whole)]
+    for count in range(len(kept) + 1):
+        for axes in combinations([axis for axis in kept if axis in extents], count):
+            whole = {axis: extents[axis] for axis in axes}
+            jams += [Jam(whole, folded[-1], steps) for steps in _steps(nest, folded[-1])]
+    return min((jam for jam in jams if _fits(nest, jam)), key=lambda jam: _cost(nest, jam), default=jams[0])
+
+
+def _steps(nest: Nest, axis: int) -> range:
+    return range(1, min(nest.extents[axis] or _MOST_STEPS, _MOST_STEPS) + 1)
+
+
+def _counts(jam: Jam, steps: int) -> dict[int, int]:
+    return {**jam.whole, **({} if jam.along is None else {jam.along: steps})}
+
+
+def _size(nest: Nest, counts: Mapping[int, int], is_folded: bool) -> int:
+    """The number of points of a body along its folded axes, or along the others."""
+    size = 1
+    for axis, count in counts.items():
+        size *= count if nest.folded[axis] == is_folded else 1
+    return size
+
+
+def _weight(nest: Nest, jam: Jam) -> int:
+    """The weight of a body."""
+    counts = _counts(jam, jam.steps)
+    words = sum(_WORD_WEIGHT * words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
+    each = len(nest.lines) + len(nest.outputs) + words
+    return each * _size(nest, counts, True) * _size(nest, counts, False)
+
+
+def _fits(nest: Nest, jam: Jam) -> bool:
+    """Whether the totals of a body fit into registers, and its text is not too long."""
+    totals = len(nest.outputs) * _size(nest, _counts(jam, jam.steps), False)
+    return totals <= _MOST_TOTALS and _weight(nest, jam) <= _MOST_WEIGHT
+
+
+def _cost(nest: Nest, jam: Jam) -> float:
+    """The loads and stores for each point, with what LLVM makes of the loop over the innermost axis."""
+    weight = _weight(nest, jam)
+    extent = None if jam.along is None else nest.extents[jam.along]
+    cost = _moves(nest, jam, jam.steps)
+    if extent is not None and extent % jam.steps:
+        rest = extent % jam.steps / extent
+        cost = cost * (1 - rest) + _moves(nest, jam, 1) * rest
+    is_unrolled = (nest.extents[-1] or _UNROLLED) * weight < _UNROLLED
+    return cost + _GAIN * weight + _PENALTY * is_unrolled
+
+
+def _moves(nest: Nest, jam: Jam, steps: int) -> float:
+    counts = _counts(jam, steps)
+    loads = sum(_elements(line.value, counts) for line in nest.lines if isinstance(line.value, Access))
+    is_done = all(axis in jam.whole for axis, is_folded in enumerate(nest.folded) if is_folded)
+    totals = len(nest.outputs) * _size(nest, counts, False)
+    points = _size(nest, counts, False) * _size(nest, counts, True)
+    return (loads + totals * (1 if is_done else 2)) / points
+
+
+def _elements(access: Access, counts: Mapping[int, int]) -> int:
+    """How many elements the points of a body load."""
+    offsets = {0}
+    for axis, count in counts.items():
+        stride = access.strides[axis]
+        if stride:
+            offsets = {offset + stride * i for offset in offsets for i in range(count)}
+    return len(offsets)

@@ -1,0 +1,76 @@
+"""Sums of products whose rows are sums of rows: the innermost loop runs along an index that the result keeps.
+
+All numbers are small whole numbers, so that sums are exact in any order and a wrong index shows.
+"""
+
+import numpy as np
+import pytest
+from both import compiled, evaluate
+
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import parse_type
+from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
+from netc.compiler.passes.differentiate import differentiate
+
+# the subscripts, the operands without their element type, and the batch
+PRODUCTS = (
+    ("bc,bc->c", ("batch, 19", "batch, 19"), 37),
+    ("btc,btc->c", ("batch, 5, 33", "batch, 5, 33"), 300),  # in shards
+    ("bhwc,bhwkc->kc", ("batch, 5, 7, 12", "batch, 5, 7, 3, 12"), 13),
+    ("bhiwjc,ijc->bhwc", ("batch, 4, 3, 11, 2, 9", "3, 2, 9"), 3),
+    ("bk,bl->kl", ("batch, 40", "batch, 2"), 70),
+    ("bk,bl->kl", ("batch, 40", "batch, 1"), 70),
+    ("btgc,btgc->bgc", ("batch, 7, 3, 10", "batch, 7, 3, 10"), 5),
+    ("tc,tkc->kc", ("9, 65", "9, 2, 65"), 1),
+)
+# image, weights, stride, dilation, padding and groups of convolutions whose groups have few channels
+CONVOLUTIONS = (
+    ("batch, 5, 7, 5", "3, 3, 1, 5", (1, 1), (1, 1), (1, 1, 1, 1), 5),
+    ("batch, 9, 7, 16", "3, 3, 1, 16", (2, 2), (1, 1), (0, 1, 0, 1), 16),
+    ("batch, 9, 11, 33", "6, 5, 1, 33", (1, 2), (1, 2), (1, 1, 2, 1), 33),
+    ("batch, 6, 5, 6", "3, 3, 1, 12", (1, 1), (1, 1), (1, 1, 1, 1), 6),
+)
+
+
+def agree(graph: Graph, leaves: list[Value], batch: int, dtype: str) -> None:
+    """Asserts that one and two threads give exactly what the interpreter gives."""
+    rng = np.random.default_rng(3)
+    kind = {"f32": np.float32, "f64": np.float64}[dtype]
+    arrays = {leaf.name: rng.integers(-3, 4, leaf.type.shape(batch)).astype(kind) for leaf in leaves}
+    expected = evaluate(graph, arrays, batch)
+    for threads in (1, 2):
+        for name, result in compiled(graph, arrays, batch, threads=threads).items():
+            np.testing.assert_array_equal(result, expected[name], err_msg=f"{name} on {threads} threads")
+
+
+def leaf(graph: Graph, name: str, dims: str, dtype: str) -> Value:
+    return graph.leaf(Role.INPUT, name, parse_type(f"{dtype}[{dims}]"))
+
+
+@pytest.mark.parametrize("number", range(len(PRODUCTS)))
+def test_products(number: int) -> None:
+    subscripts, dims, batch = PRODUCTS[number]
+    dtype = ("f32", "f64")[number % 2]
+    graph = Graph()
+    graph.precision = dtype
+    leaves = [leaf(graph, name, text, dtype) for name, text in zip("xy", dims, strict=True)]
+    graph.results[parse_result("value.r")] = apply("einsum", *leaves, subscripts=subscripts)
+    agree(graph, leaves, batch, dtype)
+
+
+@pytest.mark.parametrize("number", range(len(CONVOLUTIONS)))
+def test_convolutions_and_their_gradients(number: int) -> None:
+    image, weights, stride, dilation, pad, groups = CONVOLUTIONS[number]
+    dtype = ("f32", "f64")[number % 2]
+    graph = Graph()
+    graph.precision = dtype
+    x, w = leaf(graph, "x", image, dtype), leaf(graph, "w", weights, dtype)
+    y = apply("conv2d", x, w, stride=stride, dilation=dilation, pad=pad, groups=groups)
+    direction = graph.leaf(Role.INPUT, "g", y.type)
+    gradients = differentiate(graph, apply("sum", y * direction, over=tuple(range(y.type.rank))), [x, w])
+    graph.results = {parse_result("value.y"): y}
+    graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
+    agree(graph, [x, w, direction], 70, dtype)
