@@ -161,6 +161,7 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "stop_gradient", "window"), "nothing is computed"),
     **dict.fromkeys(("auc", "ranked_above", "quantile", "edits", "edit_distance"), "the reference computes them once"),
     **dict.fromkeys(("arange", "extent"), "a number for each axis"),
+    **dict.fromkeys(("attend", "attend_sums", "attend_gradient"), "the block attention"),
     "grad": "a pass replaces it",
     "put": "the updates of rows that `--only lookups` measures",
 }

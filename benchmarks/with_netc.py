@@ -17,6 +17,7 @@ from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, size_of
+from netc.compiler.operations.attention import attend, attend_gradient
 from netc.compiler.operations.scan import Scan
 from netc.runtime.data.stored import Field, Ragged
 
@@ -83,12 +84,12 @@ def stored(fields: Fields) -> dict[str, Field]:
 
 
 def _product_flops(graph: Graph, sizes: Sizes) -> int:
-    """The FLOPs of all matrix products of a graph, those in the bodies of its scans included."""
+    """The FLOPs of all matrix products of a graph, those of attention and in the bodies of its scans included."""
     total = 0
     for value in graph.values():
         if value.role is Role.SCAN:
             scan = Scan.of(value)
             total += _product_flops(scan.body, size_of(scan.dim, sizes))
-        elif value.role is Role.CONTRACTION:
+        elif value.role is Role.CONTRACTION or value.definition in (attend, attend_gradient):
             total += flops_of(value, sizes)
     return total

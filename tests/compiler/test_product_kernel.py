@@ -17,7 +17,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.cpu.tile import heights
-from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, PACKED, PANELS, STRIP, VECTORS, Machine
+from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, VECTORS, Machine
 from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -196,7 +196,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         columns = MANY_PANELS * machine.panel(dtype) + 1
         case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
         case.loops["rows"] = replace(case.loops["rows"], a=1)
-        case.loops["depth"] = replace(case.loops["depth"], a=rows)
+        case.loops["depth"] = replace(case.loops["depth"], a=rows + 2 * NEAR // (4 * lanes))
         yield case
     yield plain_case(BLOCK + 1, PANELS * machine.panel(dtype) + 1, PACKED // 2)
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):

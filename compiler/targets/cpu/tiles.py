@@ -12,9 +12,9 @@ lie in one record, of which every function takes the address.
 Operands are copied into the order in which tiles read them (packing.py) where that pays. A panel of b is copied if its
 columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
 they would share a few sets of the first cache and take a page for every two. Rows of a are copied if they are
-neighbours (a weight's gradient), because each step of depth would take another page. A strip of the depth is multiplied
-at a time, and in it a group of panels of b, by one block of rows of a after another: the panel at work stays in the
-first cache, and what is copied in the second.
+neighbours (a weight's gradient) and a is large, because each step of depth would take another page. A strip of the
+depth is multiplied at a time, and in it a group of panels of b, by one block of rows of a after another: the panel at
+work stays in the first cache, and what is copied in the second.
 
 While a panel is multiplied, the next one is prefetched. While a tile is summed, what it writes is prefetched, and so
 are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
@@ -129,7 +129,8 @@ class _Kernel:
         """Sets which operands are copied, and how much depth a strip has."""
         words, run = self.words, self.run
         may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
-        packs_a = may_copy & words["rows_a"].equals(1) & (words["columns_count"] > MANY_PANELS * self.width)
+        is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
+        packs_a = may_copy & is_spread & (words["columns_count"] > MANY_PANELS * self.width)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
