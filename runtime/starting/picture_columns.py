@@ -1,5 +1,6 @@
 """Recognises a column of a table that names pictures, and chooses their size and the layers that read them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def column_of_pictures(table: Table, folder: Path) -> tuple[str, list[Path]] | N
         if cells.ndim > 1 or is_missing(cells).any():
             continue
         paths = [folder / str(cell) for cell in cells]
-        if all(path.suffix.lower() in SUFFIXES and path.is_file() for path in paths):
+        if all(path.suffix.lower() in SUFFIXES and os.path.isfile(path) for path in paths):
             return name, paths
     return None
 
