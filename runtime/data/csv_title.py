@@ -1,7 +1,7 @@
 """Finds the line of a csv text that names the columns: exports often have a title above it."""
 
 import csv
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -42,7 +42,7 @@ def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, ro
             fault("E0801", fact, file.span, f"the first line is `{cell(first[0].strip())}`", hint=hint)
 
 
-def with_header(sample: str, dialect: Dialect, expected: Set[str]) -> Dialect:
+def with_header(sample: str, dialect: Dialect, expected: Sequence[str]) -> Dialect:
     """The dialect in which a line, the first below those that are left out, names all columns that a run expects.
 
     If no line does, no line is left out.
@@ -51,7 +51,7 @@ def with_header(sample: str, dialect: Dialect, expected: Set[str]) -> Dialect:
         for below in _below(dialect, number):
             with suppress(csv.Error):
                 records = iter(Records(lines(sample, dialect.line_end), below, is_strict=False))
-                if expected <= {*next(records, ())}:
+                if {*expected} <= {*next(records, ())}:
                     return below
     return replace(dialect, skip=0)
 

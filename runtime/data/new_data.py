@@ -88,7 +88,8 @@ def read_table(fitted: Fitted, source: SourceSpec, shown: str, names: Sequence[s
         options["shape"] = spec.pictures
     if spec.dialect is not None and source.reader == "csv":
         options["training"] = spec.dialect
-        options["expected"] = {column for name in names if name in spec.fields for column in spec.fields[name].columns}
+        fields = [spec.fields[name] for name in names if name in spec.fields]
+        options["expected"] = tuple(dict.fromkeys(column for field in fields for column in field.columns))
     path, uses = fitted.folder / source.path, uses_of_new(spec, names, is_kept)
     return read(source.reader, path, shown, source.span, uses, options, BadRows())
 

@@ -156,10 +156,10 @@ FAULTS = (
         needs_kernels=True,
     ),
     _fault(
-        "rows that fill no block are summed from the second on",
+        "points that fill no body of several are computed from the second on",
         "compiler/targets/cpu/loops.py",
-        'f"for i{along} in range({covered if rows > 1 else 0}, {count}):"',
-        "f\"for i{along} in range({covered + ' + 1' if rows > 1 else 0}, {count}):\"",
+        'f"for i{axis} in range({covered}, {count}):"',
+        'f"for i{axis} in range({covered} + 1, {count}):"',
     ),
     _fault(
         "a sum in blocks leaves out what fills no chunk",

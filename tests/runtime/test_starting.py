@@ -572,10 +572,12 @@ def test_a_table_may_name_pictures(tmp_path: Path) -> None:
         Image.fromarray(np.full((40, 20, 3), 100 * (i % 2), np.uint8)).save(tmp_path / "shop" / f"{i}.png")
     rows = "".join(f"{i % 7},5;shop/{i}.png;{('dark', 'grey')[i % 2]}\n" for i in range(24))
     (tmp_path / "t.csv").write_text(f"price;image;kind\n{rows}", encoding="utf-8")
-    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=True)
+    start = starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE, tries=False)
     assert 'images("t.csv", delimiter = ";", decimal = ",", channels = 3, path = "image")' in start.text
     assert "input image: float[40, 20, 3]" in start.text
     assert "concat(numbers, image_summary)" in start.text
+    model = elaborate(parse(Source("m.net", start.text, tmp_path / "m.net")))
+    assert load(model, parse_data(model)).parts["train"]["image"].shape[1:] == (40, 20, 3)
 
 
 def test_lists_of_numbers_are_sequences(tmp_path: Path) -> None:
@@ -583,8 +585,10 @@ def test_lists_of_numbers_are_sequences(tmp_path: Path) -> None:
         {"load": [0.5 * i, 1] * (1 + i % 3), "track": [[i, 2, 3]] * (1 + i % 4), "y": "ab"[i % 2]} for i in range(30)
     ]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    start = starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE, tries=True)
+    start = starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE, tries=False)
     assert "input load: float[load_time]" in start.text
     assert "input track: float[track_time, 3]" in start.text
     assert "concat(load_summary, track_summary)" in start.text
+    model = elaborate(parse(Source("m.net", start.text, tmp_path / "m.net")))
+    assert len(load(model, parse_data(model)).parts["train"]["track"]) == 21
     assert column([[1, 2], ["a"], [3]] * 20).kind != "sequence"
