@@ -44,7 +44,7 @@ class RawColumns:
 
     @property
     def kind(self) -> str:
-        """What the file takes for a cell."""
+        """The words for what the file takes as a cell."""
         return "text" if self.codes else "date" if self.is_date else "number"
 
 
