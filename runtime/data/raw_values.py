@@ -45,7 +45,7 @@ def looks_raw(field: FieldSpec, states: Sequence[State], values: Any) -> bool:
         array = np.asarray(values)
     except ValueError:  # sequences of different lengths
         return False
-    if array.dtype.kind not in "iuf" or not array.size:
+    if array.dtype.kind not in "iuf" or not array.ndim or not array.size:
         return False
     if array.dtype == np.uint8:
         return "scale" in names
