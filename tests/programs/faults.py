@@ -179,9 +179,9 @@ FAULTS = (
 MENDS = (
     _fault(
         "00: a product over no rows writes nothing",
-        "compiler/targets/cpu/tiles.py",
+        "compiler/targets/cpu/product_kernel.py",
         "is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)",
-        "is_empty = run.number(0).equals(1)",
+        "is_empty = self.run.number(0).equals(1)",
         needs_kernels=True,
     ),
     _fault(

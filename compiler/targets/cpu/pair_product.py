@@ -14,10 +14,11 @@ from llvmlite import ir
 
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu import pair_packing, tile
-from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
-from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.function import Word, at_least, at_most
+from netc.compiler.targets.cpu.product_kernel import ProductKernel
+from netc.compiler.targets.cpu.tile import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, VECTORS, Machine
+from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
 _ROWS = BLOCK // 48 * 48  # of a block: in whole tiles, and in whole vectors
@@ -39,11 +40,10 @@ def pair_product(symbol: str, machine: Machine) -> Any:
     return module
 
 
-class _Kernel:
+class _Kernel(ProductKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
-        self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
         self.along, self.across, self.turned, self.any = (
             pack(module, lanes)
             for pack in (
@@ -51,38 +51,15 @@ class _Kernel:
                 *(pair_packing.pack_turned, pair_packing.pack_any),
             )
         )
-        self.multiply_panel = Function(module, "multiply_panel", 1)
-        self.run = Function(module, symbol, len(WORDS), is_internal=False)
-        self.words, self.address = self.run.new_record(_NAMES)
-
-    def write(self) -> None:
-        self.write_tiles()
-        for name, argument in zip(WORDS, self.run.parameters, strict=True):
-            self.words[name] = argument
-        self.write_strips()
-        self.run.end()
-
-    def moved(self, operand: str, indices: dict[str, Word]) -> Word:
-        """How far an operand moves in some loops, in bytes."""
-        steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
-        return sum(steps, self.run.number(0)) * self.size
+        super().__init__(module, symbol, lanes, _NAMES)
 
     def write_strips(self) -> None:
         """The loops around strips."""
         words, run = self.words, self.run
-        turns, runs, depth = (words[f"{loop}_count"] for loop in ("turns", "runs", "depth"))
-        # with no products, as in a shard of no samples, c is written all the same
-        is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)
-        turns, runs, depth = is_empty.choose(1, turns), is_empty.choose(1, runs), is_empty.choose(0, depth)
+        turns, runs, depth = self.counts()
         most = at_least(at_most(depth, _DEPTH), 1)
         together = (depth > _DEPTH).choose(1, at_least(run.number(PACKED) // ((most + 1) // 2), 1))
-        with (
-            run.loop(0, words["outer_count"]) as p,
-            run.loop(0, words["middle_count"]) as q,
-            run.loop(0, words["inner_count"]) as i,
-        ):
-            batch = {"outer": p.index, "middle": q.index, "inner": i.index}
-            a, b, c, start = (words[name] + self.moved(name, batch) for name in ("a", "b", "c", "start"))
+        with self.batches() as (a, b, c, start):
             words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
             words["strip_c"], words["strip_start"] = c, start
             with (
@@ -149,22 +126,11 @@ class _Kernel:
 
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
-        lanes, size, panel = self.lanes, self.size, self.multiply_panel
-        words, tall = panel.record(panel.parameters[0], _NAMES), lanes.machine.tile_rows
-        tiles = {
-            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, lanes, _NAMES)
-            for height in heights(tall)
-            for number in range(1, VECTORS + 1)
-        }
+        size, panel = self.size, self.multiply_panel
+        words, tall = panel.record(panel.parameters[0], _NAMES), self.lanes.machine.tile_rows
+        tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = rows_of_next(words["rows"] - i.index, tall)
             a = words["packed_a"] + i.index * words["a_row"] * size
-            c = words["panel_c"] + i.index * words["rows_c"] * size
-            start = words["panel_start"] + i.index * words["start_row"] * size
-            for (height, number), function in tiles.items():
-                lower = max((other for other in heights(tall) if other < height), default=0)
-                is_high = (rows > lower) & (rows <= height)
-                least, most = (number - 1) * lanes.count, number * lanes.count
-                with panel.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
-                    function(panel, panel.parameters[0], a, words["a_step"], c, start, rows)
+            self.multiply_tile(tiles, words, i.index, a, words["a_step"], rows)
         panel.end()

@@ -31,9 +31,10 @@ from llvmlite import ir
 
 from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Function, Record, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Record, Word, at_least, at_most
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
-from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.product_kernel import ProductKernel
+from netc.compiler.targets.cpu.tile import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import (
     BLOCK,
@@ -70,39 +71,20 @@ def product(symbol: str, dtype: str, machine: Machine) -> Any:
     return module
 
 
-class _Kernel:
+class _Kernel(ProductKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
-        self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
-        self.multiply_panel = Function(module, "multiply_panel", 1)
-        self.run = Function(module, symbol, len(WORDS), is_internal=False)
-        self.words, self.address = self.run.new_record(_NAMES)
+        super().__init__(module, symbol, lanes, _NAMES)
 
-    def write(self) -> None:
-        self.write_tiles()
-        for name, argument in zip(WORDS, self.run.parameters, strict=True):
-            self.words[name] = argument
-        self.write_product()
-        self.run.end()
-
-    def write_product(self) -> None:
+    def write_strips(self) -> None:
         """The loops around strips."""
         words, run = self.words, self.run
-        turns, runs, depth = (words[f"{loop}_count"] for loop in ("turns", "runs", "depth"))
-        # with no products, as in a shard of no samples, c is written all the same
-        is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)
-        turns, runs, depth = is_empty.choose(1, turns), is_empty.choose(1, runs), is_empty.choose(0, depth)
+        turns, runs, depth = self.counts()
         self.choose_sizes(runs, depth)
         together, most = words["together"], words["most"]
-        with (
-            run.loop(0, words["outer_count"]) as p,
-            run.loop(0, words["middle_count"]) as q,
-            run.loop(0, words["inner_count"]) as i,
-        ):
-            batch = {"outer": p.index, "middle": q.index, "inner": i.index}
-            a, b, c, start = (words[name] + self.moved(name, batch) for name in ("a", "b", "c", "start"))
+        with self.batches() as (a, b, c, start):
             words["is_first"] = 1
             with (
                 run.loop(0, turns) as turn,
@@ -119,11 +101,6 @@ class _Kernel:
                 words["runs"] = at_most(together, runs - r.index)
                 words["depth"] = at_most(most, depth - k.index)
                 self.write_strip()
-
-    def moved(self, operand: str, indices: dict[str, Word]) -> Word:
-        """How far an operand moves in some loops, in bytes."""
-        steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
-        return sum(steps, self.run.number(0)) * self.size
 
     def choose_sizes(self, runs: Word, depth: Word) -> None:
         """Sets which operands are copied, and how much depth a strip has."""
@@ -183,14 +160,10 @@ class _Kernel:
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         lanes, size, panel = self.lanes, self.size, self.multiply_panel
-        words, vectors, tall = panel.record(panel.parameters[0], _NAMES), Vectors(panel, lanes), lanes.machine.tile_rows
-        tiles = {
-            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, lanes, _NAMES)
-            for height in heights(tall)
-            for number in range(1, VECTORS + 1)
-        }
+        words, vectors = panel.record(panel.parameters[0], _NAMES), Vectors(panel, lanes)
+        tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
-            i.step = rows = rows_of_next(words["rows"] - i.index, tall)
+            i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
             self.fetch_touched(words, i.index, rows)
             with panel.when(~words["ahead"].equals(0)):
                 first = i.index * words["share"]
@@ -199,14 +172,7 @@ class _Kernel:
             is_packed = words["packs_a"].equals(1)
             a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
             step = is_packed.choose(rows, words["depth_a"])
-            c = words["panel_c"] + i.index * words["rows_c"] * size
-            start = words["panel_start"] + i.index * words["start_row"] * size
-            for (height, number), function in tiles.items():
-                lower = max((other for other in heights(tall) if other < height), default=0)
-                is_high = (rows > lower) & (rows <= height)
-                least, most = (number - 1) * lanes.count, number * lanes.count
-                with panel.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
-                    function(panel, panel.parameters[0], a, step, c, start, rows)
+            self.multiply_tile(tiles, words, i.index, a, step, rows)
         panel.end()
 
     def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
