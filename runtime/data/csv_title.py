@@ -21,11 +21,13 @@ _LONGEST_TITLE = 30  # lines
 def is_table(rows: list[list[str]]) -> bool:
     """Whether records are a header, whose names are all different and no numbers, and rows of the same length, with a
     column of numbers."""
-    if len(rows) < _FEWEST_RECORDS or len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
+    if len(rows) < _FEWEST_RECORDS or not _is_header(rows[0]) or any(len(row) != len(rows[0]) for row in rows):
         return False
-    names, *body = rows
-    is_header = len({*names}) == len(names) and not any(map(is_number_or_blank, names))
-    return is_header and any(all(map(is_number_or_blank, column)) for column in zip(*body, strict=True))
+    return any(all(map(is_number_or_blank, column)) for column in zip(*rows[1:], strict=True))
+
+
+def _is_header(names: Sequence[str]) -> bool:
+    return len(names) > 1 and len({*names}) == len(names) and not any(map(is_number_or_blank, names))
 
 
 def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, rows: list[list[str]]) -> None:
@@ -34,7 +36,11 @@ def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, ro
         return
     first = [*islice(lines(sample, dialect.line_end), _LONGEST_TITLE)]
     for number, line in enumerate(first, 1):
-        if line.strip() and any(is_table(sample_rows(sample, is_cut, below)) for below in _below(dialect, number)):
+        if not line.strip():
+            continue
+        # most lines begin no table: that shows in one record, without reading all of the sample
+        likely = [below for below in _below(dialect, number) if _is_header(_first_record(sample, below))]
+        if any(is_table(sample_rows(sample, is_cut, below)) for below in likely):
             fact = f"`{file.shown}` has {number} line{'s' * (number > 1)} above the names of its columns"
             marks = {text.lstrip()[:1] for text in first[:number] if text.strip()}
             mark = next((mark for mark in COMMENTS if marks == {mark} and not dialect.comment), None)
@@ -49,11 +55,16 @@ def with_header(sample: str, dialect: Dialect, expected: Sequence[str]) -> Diale
     """
     for number in range(_LONGEST_TITLE + 1):
         for below in _below(dialect, number):
-            with suppress(csv.Error):
-                records = iter(Records(lines(sample, dialect.line_end), below, is_strict=False))
-                if {*expected} <= {*next(records, ())}:
-                    return below
+            if {*expected} <= {*_first_record(sample, below)}:
+                return below
     return replace(dialect, skip=0)
+
+
+def _first_record(sample: str, dialect: Dialect) -> list[str]:
+    """The first record of a sample; empty if there is none, or it is no csv."""
+    with suppress(csv.Error):
+        return next(iter(Records(lines(sample, dialect.line_end), dialect, is_strict=False)), [])
+    return []
 
 
 def _below(dialect: Dialect, skip: int) -> Iterator[Dialect]:
