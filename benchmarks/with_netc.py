@@ -49,7 +49,8 @@ class Contender:
         """
         graph = self.program.training(self.fields).graph
         batch = self.model.batch
-        lengths = {dim: self.fields[name].lengths[:batch] for name, dim in self.program.varying.items()}
+        varying = self.program.varying  # also of values that are no input
+        lengths = {varying[name]: field.lengths[:batch] for name, field in self.fields.items() if name in varying}
         rows = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
         return _product_flops(
             graph, {"batch": batch, **{dim: int(lengths_of(dim, lengths, batch).sum()) for dim in rows}}

@@ -59,7 +59,7 @@ MODELS = (
         _in_torch,
         _in_jax,
         # Adam's first steps have the size of the learning rate, however small a gradient is: 27 normalisations in a row
-        # turn the rounding of some gradients into thousandths of the loss
-        tolerance=1e-2,
+        # turn the rounding of some gradients into hundredths of the loss (JAX's third loss on an AMD Zen 4: 0.011)
+        tolerance=2e-2,
     ),
 )
