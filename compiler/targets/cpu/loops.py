@@ -11,6 +11,7 @@ from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
+from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _FIRST: Point = {}  # the first point of a body
@@ -47,10 +48,19 @@ class _Writer:
         if self.nest.argmax:
             return self.argmax()
         if not self.folds:
-            return self.loops(self.kept, [*self.lines(), *self.stores()])
+            return self.store_points()
         if self.kept and self.folded and self.kept[-1] > self.folded[-1]:
             return self.fold_in_memory()
         return self.fold_in_registers()
+
+    def store_points(self) -> list[str]:
+        """Nothing is folded. The body computes several rows at once if they are short (short_rows.py)."""
+        jam = rows_side_by_side(self.nest, self.kept)
+        if jam.along is None:
+            return self.loops(self.kept, [*self.lines(), *self.stores()])
+        *around, _, last = self.kept
+        rows = self.in_steps(jam, lambda steps: self.loops([last], self.body(jam, steps, True)))
+        return self.loops(around, rows)
 
     def fold_in_registers(self) -> list[str]:
         """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
@@ -244,6 +254,7 @@ class _Writer:
                     names[text] = f"{line.name}_{len(names)}"
                     lines.append(f"{names[text]} = {text}")
                 own[line.name] = names[text]
+            lines += [self.write_to(output.target, own[output.line], point) for output in self.stored]
             for i, fold in enumerate(self.folds):
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
