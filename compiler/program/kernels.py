@@ -15,7 +15,8 @@ from netc.compiler.program.nests import Nest
 class Contraction:
     """The generic product of an element type; its arguments are the fields of a Product (product.py).
 
-    With `of_pairs`, its operands are rounded to bf16, so that a target may multiply two of their numbers at once.
+    With `of_pairs`, its operands are in bf16 and a target may multiply two of their numbers at once. Strides count
+    elements of each operand's own type.
     """
 
     dtype: str

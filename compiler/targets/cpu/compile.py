@@ -218,7 +218,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
         **words.words_for(machine),
         **sums.words(),
     }
-    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
+    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
     exec(compile(text, "<netc kernel>", "exec"), names)
     return names["kernel"]
