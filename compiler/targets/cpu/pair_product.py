@@ -16,7 +16,7 @@ from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu import pair_packing, tile
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
-from netc.compiler.targets.cpu.tile import rows_of_next
+from netc.compiler.targets.cpu.tile import rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, Machine
 
@@ -128,7 +128,7 @@ class _Kernel(ProductKernel):
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         size, panel = self.size, self.multiply_panel
         words, tall = panel.record(panel.parameters[0], _NAMES), self.lanes.machine.tile_rows
-        tiles = self.tiles()
+        tiles = self.tiles(sizes(self.lanes.machine))
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = rows_of_next(words["rows"] - i.index, tall)
             a = words["packed_a"] + i.index * words["a_row"] * size
