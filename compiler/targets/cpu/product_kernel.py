@@ -15,7 +15,7 @@ from netc.compiler.targets.cpu.tile import heights
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import VECTORS
 
-Tiles = Mapping[tuple[int, int], Function]  # by their rows and vectors
+Tiles = Mapping[tuple[int, int], Function]  # by the most rows and columns that they take
 
 
 class ProductKernel(ABC):
@@ -75,9 +75,10 @@ class ProductKernel(ABC):
 
     def tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
+        module, lanes, names = self.module, self.lanes, self.names
         return {
-            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, self.lanes, self.names)
-            for height in heights(self.lanes.machine.tile_rows)
+            (rows, number * lanes.count): tile.tile(module, f"tile_{rows}_{number}", rows, number, lanes, names)
+            for rows in heights(lanes.machine.tile_rows)
             for number in range(1, VECTORS + 1)
         }
 
@@ -87,12 +88,12 @@ class ProductKernel(ABC):
         `words` is the record in multiply_panel, `a` the address of these rows, and `step` how far apart the numbers of
         a row are.
         """
-        lanes, panel, tall = self.lanes, self.multiply_panel, self.lanes.machine.tile_rows
+        panel = self.multiply_panel
         c = words["panel_c"] + i * words["rows_c"] * self.size
         start = words["panel_start"] + i * words["start_row"] * self.size
-        for (height, number), function in tiles.items():
-            lower = max((other for other in heights(tall) if other < height), default=0)
+        for (height, width), function in tiles.items():
+            lower = max((other for other, _ in tiles if other < height), default=0)
+            narrower = max((other for _, other in tiles if other < width), default=0)
             is_high = (rows > lower) & (rows <= height)
-            least, most = (number - 1) * lanes.count, number * lanes.count
-            with panel.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
+            with panel.when(is_high & (words["columns"] > narrower) & (words["columns"] <= width)):
                 function(panel, panel.parameters[0], a, step, c, start, rows)
