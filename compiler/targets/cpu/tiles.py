@@ -26,6 +26,7 @@ up shards some of which have no samples. An element's sum runs over the depth in
 bits do not depend on how rows are shared out.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -78,6 +79,10 @@ class _Kernel(ProductKernel):
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
         super().__init__(module, symbol, lanes, _NAMES)
+
+    def sizes(self) -> Mapping[int, Sequence[int]]:
+        """The heights of tiles, those for few rows among them, each with its numbers of vectors."""
+        return all_sizes(self.lanes.machine)
 
     def write_strips(self) -> None:
         """The loops around strips."""
@@ -164,7 +169,7 @@ class _Kernel(ProductKernel):
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         lanes, size, panel = self.lanes, self.size, self.multiply_panel
         words, vectors = panel.record(panel.parameters[0], _NAMES), Vectors(panel, lanes)
-        tiles = self.tiles(all_sizes(lanes.machine))
+        tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
             self.fetch_touched(words, i.index, rows)
