@@ -26,7 +26,6 @@ from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, ROOM, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
-_ROWS = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
 _SAME_SETS = 1024  # numbers: rows of a that are a multiple of it apart share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
@@ -40,20 +39,22 @@ _VARIABLES = (
     # of a block of rows: addresses and their number, and how far apart pairs of a are; of a panel: addresses
     *("block_a", "block_c", "block_start", "rows", "a_step", "panel_c", "panel_start"),
 )
-_NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
+NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
 
 
 def pair_product(symbol: str, machine: Machine) -> Any:
     """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
     module = ir.Module(symbol)
-    _Kernel(module, symbol, Lanes("f32", machine, has_pairs=True)).write()
+    PairKernel(module, symbol, Lanes("f32", machine, has_pairs=True), NAMES).write()
     return module
 
 
-class _Kernel(ProductKernel):
-    """Writes the kernel's functions into a module."""
+class PairKernel(ProductKernel):
+    """Writes the kernel's functions into a module. amx_product.py has other tiles, which read the same copies."""
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+    most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
+
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
         self.along, self.across, self.turned, self.any = (
             pack(module, lanes)
             for pack in (
@@ -61,7 +62,7 @@ class _Kernel(ProductKernel):
                 *(pair_packing.pack_turned, pair_packing.pack_any),
             )
         )
-        super().__init__(module, symbol, lanes, _NAMES)
+        super().__init__(module, symbol, lanes, names)
 
     def write_strips(self) -> None:
         """The loops around strips."""
@@ -125,22 +126,18 @@ class _Kernel(ProductKernel):
     def write_strip(self) -> None:
         """The loops over groups of panels, batches, blocks of rows, and panels."""
         words, run, size, unit = self.words, self.run, self.size, self.lanes.unit
-        is_direct, is_across = words["is_direct"].equals(1), words["is_across"].equals(1)
+        is_direct = words["is_direct"].equals(1)
         all_pairs = words["pairs"] * words["strip_runs"] * words["turns"]
-        words["runs"] = is_direct.choose(words["strip_runs"], 1)
-        words["depth"] = is_direct.choose(words["pairs"], all_pairs)
-        words["panel_row"], words["panel_run"] = self.width, words["pairs"] * self.width
-        words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, all_pairs * 2))
-        words["a_step"] = is_across.choose(2 * _ROWS, 2)
+        self.lay_out(all_pairs)
         group_width, count = PANELS * self.width, words["columns_count"]
         with run.loop(0, count, group_width) as group:
             words["is_first"] = 1
             with (
                 self.batches_of(("a", "c", "start"), is_b_moved=False) as (a, c, start),
-                run.loop(0, words["rows_count"], _ROWS) as top,
+                run.loop(0, words["rows_count"], self.most_rows) as top,
             ):
                 source = a + top.index * words["rows_a"] * unit
-                words["rows"] = at_most(words["rows_count"] - top.index, _ROWS)
+                words["rows"] = at_most(words["rows_count"] - top.index, self.most_rows)
                 words["block_a"] = is_direct.choose(source, words["pack"])
                 words["block_c"] = c + top.index * words["rows_c"] * size
                 begin = words["is_begun"].equals(1).choose(c, start)
@@ -150,6 +147,16 @@ class _Kernel(ProductKernel):
                 with run.loop(group.index, at_most(group.index + group_width, count), self.width) as j:
                     self.write_panel(j.index, (j.index - group.index) * all_pairs)
                 words["is_first"] = 0
+
+    def lay_out(self, all_pairs: Word) -> None:
+        """Sets how rows of a, or their copies, and the copies of panels lie in a strip of so many pairs."""
+        words = self.words
+        is_direct, is_across = words["is_direct"].equals(1), words["is_across"].equals(1)
+        words["runs"] = is_direct.choose(words["strip_runs"], 1)
+        words["depth"] = is_direct.choose(words["pairs"], all_pairs)
+        words["panel_row"], words["panel_run"] = self.width, words["pairs"] * self.width
+        words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, all_pairs * 2))
+        words["a_step"] = is_across.choose(2 * self.most_rows, 2)
 
     def write_panel(self, j: Word, behind: Word) -> None:
         """Multiplies a block of rows by the panel of b from column j on, whose copy lies `behind` elements behind the
@@ -177,11 +184,11 @@ class _Kernel(ProductKernel):
         is_along, is_across = step.equals(1), words["is_across"].equals(1)
         with self.segments("a") as (moved, before):
             source = block + moved
-            to = words["pack"] + before * is_across.choose(_ROWS, 1) * self.size
+            to = words["pack"] + before * is_across.choose(self.most_rows, 1) * self.size
             with run.when(is_along):
                 self.along(run, to, words["a_row"] // 2, source, row, rows, numbers)
             with run.when(is_across):
-                self.across(run, to, _ROWS, source, step, rows, numbers)
+                self.across(run, to, self.most_rows, source, step, rows, numbers)
             with run.when(~(is_along | is_across)):
                 self.any(run, to, words["a_row"] // 2, 1, source, row, step, rows, numbers)
 
@@ -199,13 +206,17 @@ class _Kernel(ProductKernel):
             with run.when(~(is_along | is_across)):
                 self.any(run, to, 1, self.width, source, column, step, columns, numbers)
 
+    def rows_of_next(self, left: Word) -> Word:
+        """The rows that the next tile takes of those that are left."""
+        return rows_of_next(left, self.lanes.machine.tile_rows)
+
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         panel = self.multiply_panel
-        words, tall = panel.record(panel.parameters[0], _NAMES), self.lanes.machine.tile_rows
+        words = panel.record(panel.parameters[0], self.names)
         tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
-            i.step = rows = rows_of_next(words["rows"] - i.index, tall)
+            i.step = rows = self.rows_of_next(words["rows"] - i.index)
             a = words["block_a"] + i.index * words["a_row"] * self.lanes.unit
             self.multiply_tile(tiles, words, i.index, a, words["a_step"], rows)
         panel.end()
