@@ -39,7 +39,9 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
         eviction.enforce()
     symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}
     module = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
-    step = bytes(target_machine(machine).emit_object(module))
+    # The schedule only computes addresses and calls kernels. Code for it that is made with more effort saves less than a
+    # hundredth of the shortest steps, and takes twenty times as long to make: seconds for hundreds of calls.
+    step = bytes(target_machine(machine, effort=0).emit_object(module))
     names = [key.name for key in keys.values()]
     contents = [step, *(objects[kernel] for kernel in keys)]
     try:
