@@ -220,6 +220,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
+    names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
     exec(compile(text, "<netc kernel>", "exec"), names)
     return names["kernel"]
 
