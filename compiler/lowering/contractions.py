@@ -108,7 +108,7 @@ def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Seq
 
     Indices of one element come last, since the first index of the result is the one whose rows workers share.
     """
-    inside = [letter for letter in letters if letter not in out]
+    inside = [letter for letter in letters if letter not in out and sizes[letter] != 1]
     kept = [letter for letter in out if isinstance(size := sizes[letter], int) and size > _FEW]
     if not inside or not kept:
         return letters
@@ -116,7 +116,8 @@ def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Seq
     if _cost(best, sizes, walks) >= min(_cost(letter, sizes, walks) for letter in inside):
         return letters
     single = [letter for letter in out if sizes[letter] == 1]
-    return [*(letter for letter in out if letter != best and letter not in single), *inside, best, *single]
+    summed = [letter for letter in letters if letter not in out]
+    return [*(letter for letter in out if letter != best and letter not in single), *summed, best, *single]
 
 
 def _cost(letter: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> float:

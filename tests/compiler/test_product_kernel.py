@@ -16,8 +16,8 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.cpu.tile import heights
-from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, VECTORS, Machine
+from netc.compiler.targets.cpu.tile import all_sizes
+from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine
 from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -185,6 +185,9 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     for rows in range(2 * machine.tile_rows + 3):
         for columns in sorted({0, 1, 2, 3, *(lanes * i + j for i in (1, 2, 3, 4) for j in (-1, 0, 1))}):
             yield plain_case(rows, columns, (rows + columns) % 4, 1, bool(columns % 2), bool(rows % 2))
+    for rows in range(1, 6):  # wide tiles
+        for columns in (3 * lanes, 5 * lanes + 1, 8 * lanes - 1, 8 * lanes, 31 * lanes + 2, 32 * lanes + 1):
+            yield plain_case(rows, columns, 3, 1 + rows % 2, has_start=bool(columns % 2))
     for depth in (STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 1):
         for transposed in (False, True):
             yield plain_case(machine.tile_rows + 1, machine.panel(dtype) + 1, depth, 1, transposed)
@@ -243,7 +246,7 @@ def check_registers(assembly: str, machine: Machine) -> None:
     operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
     blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
     loops = [block for block in blocks if re.search(operation, block)]
-    sizes = [height * number for height in heights(machine.tile_rows) for number in range(1, VECTORS + 1)]
+    sizes = [height * number for height, numbers in all_sizes(machine).items() for number in numbers]
     assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
     assert not any("%rsp" in block for block in loops)
 

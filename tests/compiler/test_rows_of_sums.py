@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 from both import compiled, evaluate
 
+import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.lowering.lower import lower
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.named import NAMED
 
 # the subscripts, the operands without their element type, and the batch
 PRODUCTS = (
@@ -32,6 +37,8 @@ CONVOLUTIONS = (
     ("batch, 9, 7, 16", "3, 3, 1, 16", (2, 2), (1, 1), (0, 1, 0, 1), 16),
     ("batch, 9, 11, 33", "6, 5, 1, 33", (1, 2), (1, 2), (1, 1, 2, 1), 33),
     ("batch, 6, 5, 6", "3, 3, 1, 12", (1, 1), (1, 1), (1, 1, 1, 1), 6),
+    ("batch, 14, 1, 40", "5, 1, 1, 40", (1, 1), (1, 1), (0, 0, 0, 0), 40),
+    ("batch, 1, 15, 33", "1, 4, 1, 33", (1, 2), (1, 2), (0, 0, 3, 2), 33),
 )
 
 
@@ -74,3 +81,20 @@ def test_convolutions_and_their_gradients(number: int) -> None:
     graph.results = {parse_result("value.y"): y}
     graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
     agree(graph, [x, w, direction], 70, dtype)
+
+
+@pytest.mark.parametrize("image", ["14, 1", "1, 14", "7, 2"])
+def test_depthwise_gradients_run_along_channels(image: str) -> None:
+    kernel = ", ".join("1" if size == "1" else "2" for size in image.split(", "))
+    model = netc.parse(
+        f"block depthwise(x: float[h, w, c]) {{\n  param W: float[{kernel}, 1, c] = he_uniform\n"
+        "  return conv2d(x, W, groups = c)\n}\n"
+        "model {\n  input x: float[14, 40]\n  target y: float[3]\n"
+        f"  z = reshape(x, {image}, 40) -> depthwise -> flatten -> dense(3)\n  loss mse(z, y)\n}}\n"
+        "train { batch = 64 }\n"
+    )
+    tasks = lower(run_passes(training_graph(model)), 64, NAMED["avx2"]).tasks
+    sums = [task.kernel for task in tasks if "einsum" in {value.operation for value in task.values}]
+    nests = [kernel for kernel in sums if isinstance(kernel, Nest)]
+    assert len(nests) >= 2
+    assert not any(nest.folded[-1] for nest in nests), [nest.folded for nest in nests]
