@@ -5,7 +5,7 @@ Linux kernel's Documentation/arch/x86/xstate.rst). Threads and forked processes 
 """
 
 import ctypes
-import platform
+import os
 import sys
 from functools import cache
 
@@ -19,7 +19,7 @@ def is_permitted() -> bool:
 
     It is refused by systems before Linux 5.16, by some sandboxes, and if a thread's stack for signals is too small.
     """
-    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+    if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
         return False
     try:
         call = ctypes.CDLL(None).syscall
