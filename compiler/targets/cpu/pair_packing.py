@@ -39,23 +39,27 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     """
     function = Function(module, "pack_across", 6)
     to, to_pair, x, x_depth, count, depth = function.parameters
-    vectors, builder = Vectors(function, lanes), function.builder
-    halves, wide = ir.VectorType(_I16, lanes.count), ir.VectorType(I32, lanes.count)
+    vectors = Vectors(function, lanes)
+    with function.loop(0, depth, 2) as k, function.loop(0, count, lanes.count) as i:
+        packed = _pairs_across(vectors, x + i.index * _SIZE, x_depth, k.index, depth)
+        vectors.store(packed, to + (k.index // 2 * to_pair + i.index) * lanes.size)
+    function.end()
+    return function
 
-    def numbers_at(address: Word) -> Any:
-        loaded = builder.load(builder.inttoptr(address.value, halves.as_pointer()))
-        loaded.align = _SIZE
-        return builder.zext(loaded, wide)
 
-    with function.loop(0, depth, 2) as k:
-        has_second = k.index + 1 < depth
-        step = has_second.choose(x_depth, 0) * _SIZE
-        mask = repeated(builder, builder.sext(has_second.value, I32), wide)
-        with function.loop(0, count, lanes.count) as i:
-            source = x + (k.index * x_depth + i.index) * _SIZE
-            second = builder.and_(numbers_at(source + step), mask)
-            pair = builder.or_(numbers_at(source), builder.shl(second, ir.Constant(wide, [16] * lanes.count)))
-            vectors.store(pair, to + (k.index // 2 * to_pair + i.index) * lanes.size)
+def pack_turned_back(module: Any, lanes: Lanes) -> Function:
+    """Returns `pack(to, to_line, x, x_depth, count, depth)` for lines side by side in x.
+
+    In `to`, the pairs of a line are neighbours. Whole squares are written, as by `pack_turned`.
+    """
+    function = Function(module, "pack_turned_back", 6)
+    to, to_line, x, x_depth, count, depth = function.parameters
+    vectors = Vectors(function, lanes)
+    with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:
+        numbers = [at_most(k.index + 2 * pair, depth - 1) for pair in range(lanes.count)]
+        columns = [_pairs_across(vectors, x + i.index * _SIZE, x_depth, number, depth) for number in numbers]
+        for line, row in enumerate(vectors.transposed(columns)):
+            vectors.store(row, to + ((i.index + line) * to_line + k.index // 2) * lanes.size)
     function.end()
     return function
 
@@ -108,3 +112,20 @@ def _pairs(vectors: Vectors, address: Word, left: Word) -> Any:
     has_both = vectors.columns_mask(left // 2, 0)
     first = builder.and_(bits, ir.Constant(wide, [_LOWER] * lanes.count))
     return builder.bitcast(builder.select(has_both, bits, first), lanes.vector)
+
+
+def _pairs_across(vectors: Vectors, x: Word, x_depth: Word, number: Word, depth: Word) -> Any:
+    """The pairs that begin with a number of each of the lines side by side from an address on, as a vector."""
+    builder, lanes = vectors.function.builder, vectors.lanes
+    halves, wide = ir.VectorType(_I16, lanes.count), ir.VectorType(I32, lanes.count)
+    has_second = number + 1 < depth
+
+    def numbers_at(place: Word) -> Any:
+        loaded = builder.load(builder.inttoptr((x + place * x_depth * _SIZE).value, halves.as_pointer()))
+        loaded.align = _SIZE
+        return builder.zext(loaded, wide)
+
+    mask = repeated(builder, builder.sext(has_second.value, I32), wide)
+    second = builder.and_(numbers_at(number + has_second.choose(1, 0)), mask)
+    pair = builder.or_(numbers_at(number), builder.shl(second, ir.Constant(wide, [16] * lanes.count)))
+    return builder.bitcast(pair, lanes.vector)

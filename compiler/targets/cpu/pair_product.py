@@ -35,7 +35,7 @@ _VARIABLES = (
     # of a strip: its turns, runs and numbers of a run, addresses, and whether c has sums; of a group of panels: whether
     # they are to be copied
     *("turns", "strip_runs", "numbers", "strip_a", "strip_b", "strip_c", "strip_start", "is_begun"),
-    "is_first",
+    *("is_first", "panel_pairs"),
     # of a block of rows: addresses and their number, and how far apart pairs of a are; of a panel: addresses
     *("block_a", "block_c", "block_start", "rows", "a_step", "panel_c", "panel_start"),
 )
@@ -53,6 +53,7 @@ class PairKernel(ProductKernel):
     """Writes the kernel's functions into a module. amx_product.py has other tiles, which read the same copies."""
 
     most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
+    before_panels = BLOCK * PACKED + ROOM  # elements of memory for copies
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
         self.along, self.across, self.turned, self.any = (
@@ -145,7 +146,7 @@ class PairKernel(ProductKernel):
                 with run.when(~is_direct):
                     self.copy_rows(source)
                 with run.loop(group.index, at_most(group.index + group_width, count), self.width) as j:
-                    self.write_panel(j.index, (j.index - group.index) * all_pairs)
+                    self.write_panel(j.index, (j.index - group.index) * words["panel_pairs"])
                 words["is_first"] = 0
 
     def lay_out(self, all_pairs: Word) -> None:
@@ -154,6 +155,7 @@ class PairKernel(ProductKernel):
         is_direct, is_across = words["is_direct"].equals(1), words["is_across"].equals(1)
         words["runs"] = is_direct.choose(words["strip_runs"], 1)
         words["depth"] = is_direct.choose(words["pairs"], all_pairs)
+        words["panel_pairs"] = all_pairs
         words["panel_row"], words["panel_run"] = self.width, words["pairs"] * self.width
         words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, all_pairs * 2))
         words["a_step"] = is_across.choose(2 * self.most_rows, 2)
@@ -162,7 +164,7 @@ class PairKernel(ProductKernel):
         """Multiplies a block of rows by the panel of b from column j on, whose copy lies `behind` elements behind the
         group's first."""
         words, run, size = self.words, self.run, self.size
-        words["panel"] = words["pack"] + (behind + (BLOCK * PACKED + ROOM)) * size
+        words["panel"] = words["pack"] + (behind + self.before_panels) * size
         words["columns"] = at_most(words["columns_count"] - j, self.width)
         with run.when(words["is_first"].equals(1)):
             self.copy_panel(words["strip_b"] + j * words["columns_b"] * self.lanes.unit)
@@ -184,13 +186,18 @@ class PairKernel(ProductKernel):
         is_along, is_across = step.equals(1), words["is_across"].equals(1)
         with self.segments("a") as (moved, before):
             source = block + moved
-            to = words["pack"] + before * is_across.choose(self.most_rows, 1) * self.size
+            to = words["pack"] + before * words["a_step"] * self.lanes.unit
             with run.when(is_along):
                 self.along(run, to, words["a_row"] // 2, source, row, rows, numbers)
             with run.when(is_across):
-                self.across(run, to, self.most_rows, source, step, rows, numbers)
+                self.copy_rows_across(to, source)
             with run.when(~(is_along | is_across)):
                 self.any(run, to, words["a_row"] // 2, 1, source, row, step, rows, numbers)
+
+    def copy_rows_across(self, to: Word, source: Word) -> None:
+        """Copies a block of rows that lie side by side, of one segment."""
+        words = self.words
+        self.across(self.run, to, self.most_rows, source, words["depth_a"], words["rows"], words["numbers"])
 
     def copy_panel(self, panel: Word) -> None:
         """Copies a panel of b, segment upon segment."""
