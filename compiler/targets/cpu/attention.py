@@ -9,7 +9,7 @@ Beyond a sample's own queries, results repeat those of the last one. Without key
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,33 +37,21 @@ def attention(symbol: str, dtype: str, machine: Machine) -> Any:
     return kernel.module
 
 
-class AttentionWriter:
-    """Writes what both kernels have in common: arguments, memory, copies, and loops over samples, heads and blocks."""
+class AttentionArguments:
+    """Writes what all attention kernels have in common: their arguments, and the loops over samples and heads.
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
+    The record of a kernel's functions has the kernel's arguments and `more`.
+    """
+
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool, more: Sequence[str] = ()) -> None:
         self.module, self.lanes, self.size = module, lanes, lanes.size
-        self.block = lanes.machine.attention_block(lanes.dtype)
         arguments = (*program.pointers(is_gradient), *program.numbers(is_gradient))
-        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *blocks.PRODUCT, *tile.FIELDS)))
-        self.product = blocks.product(module, lanes, self.names)
+        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *more)))
         self.copied_in, self.copied_out = blocks.copy_in(module, lanes), blocks.copy_out(module, lanes)
-        self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
-        self.filled = blocks.fill(module, lanes)
         self.run = Function(module, symbol, len(arguments), is_internal=False)
         self.words, self.address = self.run.new_record(self.names)
         for name, argument in zip(arguments, self.run.parameters, strict=True):
             self.words[name] = argument
-        keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
-        self.room = program.room(self.block, lanes.count, keys, width, value_width, int(is_gradient))
-
-    def place(self, part: str, offset: Number = 0) -> Word:
-        """The address of a part of the kernel's memory, some elements on."""
-        elements: Word = getattr(self.room, part) + offset
-        return self.words["scratch"] + elements * self.size
-
-    def place_of_rows(self, number: int, j: Number = 0) -> Word:
-        """The address of one of the three rows of numbers, from query j of the block on."""
-        return self.place("rows", self.run.number(number * self.block) + j)
 
     def view(self, name: str, first: Number = 0) -> tuple[Word, Word, Word]:
         """The address of an operand of this sample and head from a row on, and its strides along rows and columns."""
@@ -76,6 +64,43 @@ class AttentionWriter:
     def columns_of(self, name: str) -> Word:
         """How many columns an operand has."""
         return self.words[{size for axis, size in program.axes_of(name) if axis == "column"}.pop()]
+
+    @contextmanager
+    def heads(self) -> Iterator[None]:
+        """Loops over samples and heads, and sets how many queries and keys there are."""
+        words, run = self.words, self.run
+        with run.loop(0, words["samples"]) as sample, run.loop(0, words["heads"]) as head:
+            words["sample"], words["head"] = sample.index, head.index
+            words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
+            for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
+                with run.when(words["lengths"] > number):
+                    at = words[name] + sample.index * words[f"{name}_sample"] * 4
+                    builder = run.builder
+                    length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
+                    words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
+            yield
+
+
+class AttentionWriter(AttentionArguments):
+    """Writes what the kernels of blocks have in common: memory, copies, and loops over blocks."""
+
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
+        super().__init__(module, symbol, lanes, is_gradient, (*blocks.PRODUCT, *tile.FIELDS))
+        self.block = lanes.machine.attention_block(lanes.dtype)
+        self.product = blocks.product(module, lanes, self.names)
+        self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
+        self.filled = blocks.fill(module, lanes)
+        keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
+        self.room = program.room(self.block, lanes.count, keys, width, value_width, int(is_gradient))
+
+    def place(self, part: str, offset: Number = 0) -> Word:
+        """The address of a part of the kernel's memory, some elements on."""
+        elements: Word = getattr(self.room, part) + offset
+        return self.words["scratch"] + elements * self.size
+
+    def place_of_rows(self, number: int, j: Number = 0) -> Word:
+        """The address of one of the three rows of numbers, from query j of the block on."""
+        return self.place("rows", self.run.number(number * self.block) + j)
 
     def width_of(self, name: str) -> Word:
         """How far rows of a block of an operand are apart."""
@@ -112,21 +137,6 @@ class AttentionWriter:
         for name, number in {**fixed, **arguments}.items():
             words[name] = number
         self.product(self.run, self.address)
-
-    @contextmanager
-    def heads(self) -> Iterator[None]:
-        """Loops over samples and heads, and sets how many queries and keys there are."""
-        words, run = self.words, self.run
-        with run.loop(0, words["samples"]) as sample, run.loop(0, words["heads"]) as head:
-            words["sample"], words["head"] = sample.index, head.index
-            words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
-            for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
-                with run.when(words["lengths"] > number):
-                    at = words[name] + sample.index * words[f"{name}_sample"] * 4
-                    builder = run.builder
-                    length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
-                    words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
-            yield
 
     @contextmanager
     def blocks_of_queries(self) -> Iterator[None]:
