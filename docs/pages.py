@@ -545,7 +545,8 @@ gradient only the logarithm of each total is saved; `attend_gradient` computes t
 the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and in a batch of
 varying lengths each sample takes the time of its own length. Each head of each sample is computed by one worker, in
 an order that does not depend on how many there are. With a dropout of the weights, or weights that an output returns,
-the scores stay in memory.
+the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys and
+values of the steps so far once, where they lie.
 
 ## Functions
 
