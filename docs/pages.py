@@ -350,6 +350,7 @@ that instruction set:
 | `avx2` | 32 bytes | yes | 32K, 512K |
 | `avx512` | 64 bytes | yes | 32K, 1M |
 | `avx512bf16` | 64 bytes, and pairs of bf16 numbers | yes | 32K, 1M |
+| `amx` | 64 bytes, and tiles of pairs of bf16 numbers | yes | 48K, 2M |
 | `host` | as this machine has them | | |
 
 `l1` and `l2` are the sizes in bytes of a core's first and second cache (plans depend on the second one); `cores` is
@@ -511,6 +512,13 @@ BELOW = """
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. A convolution is the same product, over a view of the image whose
 strides overlap.
+
+With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
+large and the target has AMX. Both kernels copy their operands as pairs of neighbours along the depth. The one in tiles
+adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a block at an edge works on a copy of its
+corner. It configures the registers of its thread at the start and releases them at the end. A process asks Linux for
+the registers when it asks what the host is; if they are refused, the host counts as a CPU without AMX. On a machine
+without AMX, functions over memory can stand for its instructions, and so its tests run anywhere.
 
 ## Plan
 

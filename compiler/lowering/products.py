@@ -18,9 +18,10 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, Machine
+from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 
 _FEW_COLUMNS = 2
+_WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
 
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
@@ -117,16 +118,20 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     of_pairs = machine.has_pairs and _has_many_rows(nest) and all(map(is_rounded, einsum.operands))
     leads = [operand.get(lead, 0) for operand in strides]
     dtype = value.type.dtype
-    pack_elements = machine.pack_elements(dtype, 2) if of_pairs else _copied_elements(nest, machine, dtype)
+    in_tiles = of_pairs and machine.has_tiles and _fills_tiles(nest)
+    if in_tiles:
+        pack_elements = machine.tile_elements
+    else:
+        pack_elements = machine.pack_elements(dtype, 2) if of_pairs else _copied_elements(nest, machine, dtype)
     product = _product(value, views, nest, leads, pack_elements, in_shards)
     return Task(
-        Contraction(dtype, of_pairs),
+        Contraction(dtype, of_pairs, in_tiles),
         product.pointers,
         product.numbers,
         frozenset({product.c.buffer, product.pack.buffer}),
         SHARDS if in_shards else sizes[lead],
         tuple(dict.fromkeys((einsum, value))),
-        _grain(indices, lead, nest, machine.tile_rows, machine.panel(dtype)),
+        _grain(indices, lead, nest, *((2 * TILE,) * 2 if in_tiles else (machine.tile_rows, machine.panel(dtype)))),
     )
 
 
@@ -201,6 +206,12 @@ def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
 def _has_many_rows(nest: _Nest) -> bool:
     """Whether a may have so many rows that it pays to copy b for them."""
     return nest.rows.count.per != "one" or nest.rows.count.factor >= MANY_ROWS
+
+
+def _fills_tiles(nest: _Nest) -> bool:
+    """Whether each row of a meets so many numbers of b that it pays to use tiles. That depends on sizes alone."""
+    counts = [loop.count for loop in (nest.columns, nest.depth, nest.runs, nest.turns)]
+    return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
 
 
 def is_rounded(value: Value) -> bool:

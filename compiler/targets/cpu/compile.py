@@ -150,17 +150,27 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "loop":
         return _loop_module(source, symbol, machine)
-    return _generic_module(source, symbol, machine), machine.lanes("f32" if source.text == "bf16" else source.text)
+    dtype = "f32" if source.text.startswith("bf16") else source.text
+    return _generic_module(source, symbol, machine), machine.lanes(dtype)
 
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import attention, attention_gradient, attention_query, pair_product, tiles
+    from netc.compiler.targets.cpu import (
+        amx_product,
+        attention,
+        attention_gradient,
+        attention_query,
+        pair_product,
+        tiles,
+    )
 
     target = target_machine(machine)
     match source.form, source.text:
         case "product", "bf16":
             module = pair_product.pair_product(symbol, machine)
+        case "product", "bf16 in tiles":
+            module = amx_product.amx_product(symbol, machine)
         case "product", dtype:
             module = tiles.product(symbol, dtype, machine)
         case "attention", dtype:
@@ -222,6 +232,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
+    names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
     exec(compile(text, "<netc kernel>", "exec"), names)
     return names["kernel"]
 

@@ -5,12 +5,14 @@ Equal nests give equal text, so that models share kernels. Knows no graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
+from netc.compiler.targets.cpu.prefetch import stretches
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _FIRST: Point = {}  # the first point of a body
@@ -206,8 +208,32 @@ class _Writer:
         around = [axis for axis in looped if self.moves_everything(axis)]
         inside = [axis for axis in looped if axis not in around]
         clear = self.loops([*inside, *jam.whole, last], [self.store(fold, self.initial(fold)) for fold in self.folds])
-        rows = self.in_steps(jam, lambda steps: self.loops([last], self.body(jam, steps, False)))
-        return self.loops(around, [*clear, *self.loops([*self.folded[:-1], *inside], rows)])
+        along, outer = self.folded[-1], self.folded[:-1]
+        has_steps = not inside and jam.steps != self.nest.extents[along]
+
+        def row(steps: int) -> list[str]:
+            ahead = self.fetches(jam, along, [along, last], steps) if has_steps else []
+            return [*ahead, *self.loops([last], self.body(jam, steps, False))]
+
+        rows = self.loops(inside, self.in_steps(jam, row))
+        if not has_steps and (before := [*around, *outer][-1:]):
+            rows = [*self.fetches(jam, before[0], [before[0], *inside, along, last]), *rows]
+        return self.loops(around, [*clear, *self.loops(outer, rows)])
+
+    def fetches(self, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
+        """Prefetches the windows that later iterations of a loop along an axis will read (prefetch.py), if an iteration
+        takes `steps` points of the axis, and the other axes `inside` completely."""
+        extents = {**jam.whole, **{i: steps if i == axis else self.nest.extents[i] for i in inside}}
+        sizes = {i: extent for i, extent in extents.items() if extent is not None}
+        if len(sizes) < len(extents):
+            return []
+        lines = []
+        for stretch in stretches(self.nest, axis, steps, sizes, jam.whole):
+            access = stretch.access
+            strides = (0 if i in extents and i != axis else stride for i, stride in enumerate(access.strides))
+            offset = self.offset(replace(access, strides=tuple(strides)))
+            lines.append(f"fetch_{access.dtype}(p{access.pointer}, {offset} + {stretch.start}, {stretch.count})")
+        return lines
 
     def moves_everything(self, axis: int) -> bool:
         """Whether no element is read again for another index along an axis."""

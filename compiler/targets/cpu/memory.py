@@ -9,12 +9,16 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.loops import SCOPES
+from netc.compiler.targets.machine import LINE
 
 _IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
+_I32, _I64, _BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
+_PREFETCH = ir.FunctionType(ir.VoidType(), [_BYTE, _I32, _I32, _I32])  # address, whether written, how near, data
 _NUMBA: dict[str, Any] = {
     "f32": types.float32,
     "f64": types.float64,
@@ -70,3 +74,26 @@ def store(dtype: str, scope: int) -> Any:
         return types.void(types.int64, types.int64, _NUMBA[dtype]), codegen
 
     return put
+
+
+@cache
+def fetch(dtype: str) -> Any:
+    """Returns the intrinsic `fetch(address, i, count)`: prefetches the lines of `count` elements from element i on into
+    the second cache. They need not exist."""
+
+    @intrinsic
+    def prefetch(typing, base, offset, count):
+        def codegen(context, builder, signature, arguments):
+            base, offset, count = arguments
+            declared = builder.module.globals.get("llvm.prefetch.p0")
+            word = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")
+            with cgutils.for_range_slice(
+                builder, ir.Constant(_I64, 0), count, ir.Constant(_I64, LINE // DTYPES[dtype].bytes)
+            ) as (i, _):
+                place = _element(builder, dtype, base, builder.add(offset, i))
+                builder.call(word, [builder.bitcast(place, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), codegen
+
+    return prefetch

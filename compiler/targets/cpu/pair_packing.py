@@ -36,13 +36,29 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     to, to_pair, x, x_depth, count, depth = function.parameters
     vectors = Vectors(function, lanes)
     with function.loop(0, depth, 2) as k, function.loop(0, count, lanes.count) as i:
-        left, source = count - i.index, x + (k.index * x_depth + i.index) * lanes.size
-        first = vectors.load_masked(source, vectors.columns_mask(left, 0))
-        has_second = k.index + 1 < depth
-        mask = vectors.columns_mask(has_second.choose(left, 0), 0)
-        second = vectors.load_masked(source + x_depth * lanes.size, mask)
-        at = to + (k.index // 2 * to_pair + i.index) * lanes.size
-        vectors.store(pairs.joined(function.builder, first, second), at)
+        source = x + (k.index * x_depth + i.index) * lanes.size
+        packed = _pairs_across(function, lanes, source, x_depth, count - i.index, depth - k.index)
+        vectors.store(packed, to + (k.index // 2 * to_pair + i.index) * lanes.size)
+    function.end()
+    return function
+
+
+def pack_turned_back(module: Any, lanes: Lanes) -> Function:
+    """Returns `pack(to, to_line, x, x_depth, count, depth)` for lines side by side in x.
+
+    In `to`, the pairs of a line are neighbours. Whole squares are written, as by `pack_turned`.
+    """
+    function = Function(module, "pack_turned_back", 6)
+    to, to_line, x, x_depth, count, depth = function.parameters
+    vectors = Vectors(function, lanes)
+    with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:
+        columns = []
+        for pair in range(lanes.count):
+            number = k.index + 2 * pair
+            source = x + (number * x_depth + i.index) * lanes.size
+            columns.append(_pairs_across(function, lanes, source, x_depth, count - i.index, depth - number))
+        for line, row in enumerate(vectors.transposed(columns)):
+            vectors.store(row, to + ((i.index + line) * to_line + k.index // 2) * lanes.size)
     function.end()
     return function
 
@@ -99,3 +115,18 @@ def _pairs_along(function: Function, lanes: Lanes, address: Word, left: Word) ->
         for odd in (0, 1)
     )
     return pairs.joined(builder, first, second)
+
+
+def _pairs_across(function: Function, lanes: Lanes, address: Word, x_depth: Word, lines: Word, depth: Word) -> Any:
+    """A pair of each of the lines side by side from an address on, `lines` at most, as a vector.
+
+    `depth` numbers of each line are left.
+    """
+    vectors = Vectors(function, lanes)
+    first, second = (
+        vectors.load_masked(
+            address + place * x_depth * lanes.size, vectors.columns_mask((depth > place).choose(lines, 0), 0)
+        )
+        for place in (function.number(0), function.number(1))
+    )
+    return pairs.joined(function.builder, first, second)

@@ -40,7 +40,8 @@ Form = Literal["loop", "product", "attention", "attention of one query", "attent
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs.
+    `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
+    "bf16 in tiles" for large ones.
     """
 
     form: Form
@@ -52,8 +53,9 @@ class KernelSource:
 def source_of(kernel: Kernel) -> KernelSource:
     """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
     match kernel:
-        case Contraction(dtype, of_pairs):
-            return KernelSource("product", "bf16" if of_pairs else dtype, len(WORDS))
+        case Contraction(dtype, of_pairs, in_tiles):
+            text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
+            return KernelSource("product", text, len(WORDS))
         case AttentionKernel(dtype, is_gradient, _, has_one_query):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
             of_queries: Form = "attention of one query" if has_one_query else "attention"

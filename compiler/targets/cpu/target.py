@@ -11,6 +11,7 @@ import numpy as np
 
 from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import Arenas
+from netc.compiler.targets import amx
 from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
@@ -37,7 +38,10 @@ class Cpu:
         return MachineCode(plan.call_layout, planned.members, self.machine, linked, len(plan.tasks))
 
     def reopen(self, code: Code, layout: CallLayout, members: int) -> "MachineCode | None":
-        """Links saved code. Returns None if a kernel is missing in the cache or cannot be loaded."""
+        """Links saved code. Returns None if a kernel is missing in the cache or cannot be loaded, or if this process
+        may not use its tiles."""
+        if self.machine.has_tiles and self.machine.has_amx and not amx.is_permitted():
+            return None
         objects = [code.step]
         for name in code.kernels:
             kernel = cache.read_named(name) if re.fullmatch("[0-9a-f]{32}", name) else None
