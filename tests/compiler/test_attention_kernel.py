@@ -24,6 +24,12 @@ CASES = [
     (4, 33, 33, 2, 5, 5, True, ([33, 0, 1, 20], [33, 0, 1, 20])),
     (3, 40, 101, 1, 8, 8, False, ([101, 0, 97], [0, 7, 40])),
     (2, 10, 20, 2, 4, 6, False, ([3, 20],)),
+    # rows that are read and written where they lie: one block of queries, and columns in whole vectors
+    (2, 32, 64, 2, 32, 16, True, ()),
+    (2, 64, 32, 1, 16, 64, True, ()),
+    (1, 16, 230, 3, 32, 32, False, ()),
+    (5, 32, 48, 2, 16, 32, True, ([48, 0, 16, 20, 0], [32, 16, 0, 16, 0])),
+    (3, 32, 112, 1, 16, 16, False, ([101, 0, 112], [0, 16, 32])),
 ]
 CASES_OF_ONE_QUERY = [
     (1, 1, 1, 1, 1, 1, False, ()),

@@ -102,23 +102,33 @@ def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
         function = block.function
         words = function.record(address, names)
         columns, rows, depth = (words[name] for name in ("all_columns", "all_rows", "all_depth"))
-        with function.loop(0, columns, width) as j:
-            words["columns"] = at_most(columns - j.index, width)
-            end = at_most(rows, j.index + words["rows_to"] + width)
-            with function.loop(0, end) as i:
+
+        def take(panel: Word, first_row: Word, end: Word) -> None:
+            """The tiles of a panel, which begins at a column, from a row on."""
+            with function.loop(first_row, end) as i:
                 i.step = taken = rows_of_next(end - i.index, tall)
                 first = at_most(at_least(i.index - words["depth_from"], 0), depth)
                 last = at_least(at_most(depth, i.index + words["depth_to"] + taken), first)
                 words["depth"] = last - first
-                words["panel"] = words["b"] + (first * words["panel_row"] + j.index) * size
+                words["panel"] = words["b"] + (first * words["panel_row"] + panel) * size
                 a = words["a"] + (i.index * words["a_row"] + first * words["a_step"]) * size
-                c = words["c"] + (i.index * words["rows_c"] + j.index) * size
+                c = words["c"] + (i.index * words["rows_c"] + panel) * size
                 for (height, number), called in tiles.items():
                     lower = max((other for other in heights(tall) if other < height), default=0)
                     is_high = (taken > lower) & (taken <= height)
                     least, most = (number - 1) * lanes.count, number * lanes.count
                     with function.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
                         called(function, address, a, words["a_step"], c, c, taken)
+
+        with function.loop(0, columns, width) as j:
+            words["columns"] = at_most(columns - j.index, width)
+            end = at_least(at_most(rows, j.index + words["rows_to"] + width), 0)
+            is_cut = (words["rows_to"] < EVERYTHING) & (words["columns"] > lanes.count)
+            both = is_cut.choose(at_least(at_most(rows, j.index + words["rows_to"] + lanes.count), 0), end)
+            take(j.index, function.number(0), both)
+            with function.when(is_cut):  # the rows below are needed for the second vector alone
+                words["columns"] = words["columns"] - lanes.count
+                take(j.index + lanes.count, both, end)
 
     return function_of(module, lanes, "product", 1, write)
 
@@ -194,17 +204,20 @@ def fill_rest(module: Any, lanes: Lanes) -> Function:
 
 
 def turn(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `turn(block, width, rows, to, to_row)`: transposes a block of whole squares of vectors."""
+    """Returns the function `turn(block, row, rows, width, to, to_row, factor)`: transposes a block of whole squares of
+    vectors, times a number."""
 
-    def write(block: Block, base: Word, width: Word, rows: Word, to: Word, to_row: Word) -> None:
+    def write(block: Block, base: Word, row: Word, rows: Word, width: Word, *more: Word) -> None:
+        to, to_row, factor = more
         function, size, count = block.function, lanes.size, lanes.count
+        number = repeated(function.builder, block.factor(factor), lanes.vector)
         with function.loop(0, rows, count) as i, function.loop(0, width, count) as j:
-            source, target = base + (i.index * width + j.index) * size, to + (j.index * to_row + i.index) * size
-            square = [block.load(source + width * (k * size)) for k in range(count)]
+            source, target = base + (i.index * row + j.index) * size, to + (j.index * to_row + i.index) * size
+            square = [block.load(source + row * (k * size)) for k in range(count)]
             for k, column in enumerate(block.transposed(square)):
-                block.store(column, target + to_row * (k * size))
+                block.store(function.builder.fmul(column, number), target + to_row * (k * size))
 
-    return function_of(module, lanes, "turn", 5, write)
+    return function_of(module, lanes, "turn", 7, write)
 
 
 def weigh(module: Any, lanes: Lanes, row: int) -> Function:
@@ -257,28 +270,30 @@ def _clear(block: Block, column: Word, step: int, first: Word, end: Word) -> Non
 
 
 def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
-    """Returns the function `weigh_gradient(scores, slopes, own, limit, sums, dots)` of a column of both blocks.
+    """Returns the function `weigh_gradient(scores, slopes, own, limit, sums, dots, scale)` of a column of both blocks.
 
     Of `own` scores lane i sees those up to number limit + i. They become weights, exp(score - sum), and slopes, the
-    gradient of the weights, become that of the scores: weight * (slope - dot). The others become zero.
+    gradient of the weights, become that of the scores before their scale: scale * weight * (slope - dot). The others
+    become zero.
     """
 
-    def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *places: Word) -> None:
+    def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *more: Word) -> None:
         function, step = block.function, row * lanes.size
-        log_sum, dot = (block.term(place) for place in places)
+        log_sum, dot = (block.term(place) for place in more[:2])
+        scale = Term(block.scope, lanes.dtype, repeated(function.builder, block.factor(more[2]), lanes.vector))
         seen = at_most(own, limit + lanes.count)
         with function.loop(0, seen) as k:
             at = k.index * step
             weight = exp(block.term(scores + at) - log_sum)
             block.put(weight, scores + at)
-            block.put(weight * (block.term(slopes + at) - dot), slopes + at)
+            block.put(weight * scale * (block.term(slopes + at) - dot), slopes + at)
         with function.loop(at_most(limit + 1, seen), seen) as k:
             for column in (scores + k.index * step, slopes + k.index * step):
                 block.put(block.masked(block.term(column), k.index - limit, 0.0), column)
         _clear(block, scores, step, seen, own)
         _clear(block, slopes, step, seen, own)
 
-    return function_of(module, lanes, "weigh_gradient", 6, write)
+    return function_of(module, lanes, "weigh_gradient", 7, write)
 
 
 def add_products(module: Any, lanes: Lanes, row: int) -> Function:
@@ -295,17 +310,18 @@ def add_products(module: Any, lanes: Lanes, row: int) -> Function:
 
 
 def scale_rows(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `scale_rows(block, width, rows, factors)`: multiplies each row by a number of its own."""
+    """Returns the function `scale_rows(block, row, width, rows, factors)`: multiplies each row by a number of its
+    own. Rows are `row` elements apart and `width` wide."""
 
-    def write(block: Block, base: Word, width: Word, rows: Word, factors: Word) -> None:
+    def write(block: Block, base: Word, row: Word, width: Word, rows: Word, factors: Word) -> None:
         function, size = block.function, lanes.size
         with function.loop(0, rows) as i:
             factor = repeated(function.builder, block.element(factors + i.index * size), lanes.vector)
             with function.loop(0, width, lanes.count) as j:
-                at = base + (i.index * width + j.index) * size
+                at = base + (i.index * row + j.index) * size
                 block.store(function.builder.fmul(block.load(at), factor), at)
 
-    return function_of(module, lanes, "scale_rows", 4, write)
+    return function_of(module, lanes, "scale_rows", 5, write)
 
 
 def finish(module: Any, lanes: Lanes) -> Function:

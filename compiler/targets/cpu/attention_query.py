@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program import attention as program
-from netc.compiler.targets.cpu.attention import UNIT, AttentionArguments
+from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
 from netc.compiler.targets.cpu.attention_blocks import Block, function_of, larger
 from netc.compiler.targets.cpu.function import I32, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.exponential import exp

@@ -49,10 +49,10 @@ def symbol_of(parts: cache.Parts) -> str:
     return f"netc_{parts.name}"
 
 
-def target_machine(machine: Machine) -> Any:
-    """Returns LLVM's target machine, which emits code for a machine."""
+def target_machine(machine: Machine, effort: int = 3) -> Any:
+    """Returns LLVM's target machine, which emits code for a machine, with so much effort (0 to 3) for fast code."""
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True
+        cpu=machine.cpu, features=machine.features, opt=effort, codemodel="jitdefault", jit=True
     )
 
 

@@ -1,7 +1,8 @@
 """Writes a nest of loops as Python source.
 
 Takes a `Nest` of strides and expressions and gives the text of a function `kernel(p0, p1, ..., n)` over addresses.
-Equal nests give equal text, so that models share kernels. Knows no graph.
+Equal nests give equal text, so that models share kernels; in the generic form, nests of other shapes share it too.
+Knows no graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
 from netc.compiler.targets.cpu.prefetch import stretches
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
+_LONG = 16  # turns of a loop from which on it costs the same whether LLVM knows their number or not
 _FIRST: Point = {}  # the first point of a body
 _NONE: Mapping[str, str] = {}
 _ADDITION = Binary("+", Name("a"), Name("b"))
@@ -25,22 +27,79 @@ def write(nest: Nest) -> str:
 
     The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
-    ranges = [f"n{axis}" if extent is None else str(extent) for axis, extent in enumerate(nest.extents)]
-    counts = [name for name, extent in zip(ranges, nest.extents, strict=True) if extent is None]
-    arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts]
-    body = _Writer(nest, ranges).write()
+    return _text(nest, None)
+
+
+def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
+    """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
+
+    They follow the counts: extents, and strides along all axes but the last. Nests of short rows keep their numbers,
+    because code for rows of a known length is faster there, and so do those whose sums lie in memory: their body
+    depends on the shape (jam.py).
+    """
+    shape = _Shape(nest)
+    if not shape.is_generic:
+        return write(nest), ()
+    return _text(nest, shape), tuple(shape.numbers.values())
+
+
+def _text(nest: Nest, shape: "_Shape | None") -> str:
+    writer = _Writer(nest, shape)
+    body = writer.write()
+    counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
+    arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts, *(shape.numbers if shape is not None else ())]
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
 
 
-class _Writer:
-    """Writes the body of a kernel for one nest. `ranges` are its extents as they stand in the text."""
+def _folds_in_memory(nest: Nest) -> bool:
+    """Whether the innermost axis is not folded while others are: a row of the result is then a sum of rows."""
+    return any(output.fold is not None for output in nest.outputs) and True in nest.folded and not nest.folded[-1]
 
-    def __init__(self, nest: Nest, ranges: Sequence[str]) -> None:
-        self.nest, self.ranges = nest, ranges
+
+class _Shape:
+    """The numbers of a nest that its generic form takes as arguments, by the names of these."""
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest, self.last, self.numbers = nest, len(nest.extents) - 1, dict[str, int]()
+        has_long_rows = self.last >= 0 and (nest.extents[-1] is None or nest.extents[-1] >= _LONG)
+        self.is_generic = has_long_rows and not nest.argmax and not _folds_in_memory(nest)
+
+    def extent(self, axis: int, extent: int) -> str:
+        """An extent as it stands in the text. A short loop over folded axes is written out."""
+        if self.nest.folded[axis] and extent < _LONG:
+            return str(extent)
+        return self._argument(f"e{axis}", extent)
+
+    def stride(self, axis: int | None, stride: int) -> str:
+        """The stride of an axis, or of rows that an index names, as it stands in the text.
+
+        That of the last axis stays a number, because it decides whether vectors are loaded at once. Equal strides of
+        an axis are one argument.
+        """
+        if axis == self.last:
+            return str(stride)
+        start = "row_" if axis is None else f"s{axis}_"
+        names = (name for name, number in self.numbers.items() if name.startswith(start) and number == stride)
+        return next(names, "") or self._argument(f"{start}{len(self.numbers)}", stride)
+
+    def _argument(self, name: str, number: int) -> str:
+        self.numbers[name] = number
+        return name
+
+
+class _Writer:
+    """Writes the body of a kernel for one nest; with `shape`, in its generic form."""
+
+    def __init__(self, nest: Nest, shape: _Shape | None) -> None:
+        self.nest, self.shape = nest, shape
+        self.ranges = [
+            f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
+            for axis, extent in enumerate(nest.extents)
+        ]
         self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
         self.scopes = [min(buffer, SCOPES - 1) for buffer in nest.buffers]  # those beyond share one: they may overlap
-        self.kept = [axis for axis in range(len(ranges)) if not nest.folded[axis]]
-        self.folded = [axis for axis in range(len(ranges)) if nest.folded[axis]]
+        self.kept = [axis for axis in range(len(nest.extents)) if not nest.folded[axis]]
+        self.folded = [axis for axis in range(len(nest.extents)) if nest.folded[axis]]
         self.stored = [output for output in nest.outputs if output.fold is None]
         self.folds = [output for output in nest.outputs if output.fold is not None]
 
@@ -50,7 +109,7 @@ class _Writer:
             return self.argmax()
         if not self.folds:
             return self.loops(self.kept, [*self.lines(), *self.stores()])
-        if self.kept and self.folded and self.kept[-1] > self.folded[-1]:
+        if self.kept and _folds_in_memory(self.nest):
             return self.fold_in_memory()
         return self.fold_in_registers()
 
@@ -118,15 +177,18 @@ class _Writer:
     def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The offset of an element from its pointer, at a point of the body. `names` are those of the lines there."""
         terms = [
-            f"i{axis}" if stride == 1 else f"i{axis} * {stride}"
+            f"i{axis}" if stride == 1 else f"i{axis} * {self.stride(axis, stride)}"
             for axis, stride in enumerate(access.strides)
             if stride and axis not in self.still
         ]
         if access.indirect:
             row, stride = access.indirect
-            terms.append(f"{names.get(row, row)} * {stride}")
+            terms.append(f"{names.get(row, row)} * {self.stride(None, stride)}")
         shift = sum(access.strides[axis] * distance for axis, distance in point.items())
         return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
+
+    def stride(self, axis: int | None, stride: int) -> str:
+        return str(stride) if self.shape is None else self.shape.stride(axis, stride)
 
     def read(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The load of an element, or the offset itself if there is no pointer."""

@@ -10,7 +10,7 @@ from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKe
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.custom import write_custom
-from netc.compiler.targets.cpu.loops import write
+from netc.compiler.targets.cpu.loops import write, write_generic
 
 # A hash table with open addressing: slot by slot the number of the first element with a value, or -1. It is half full
 # at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4).
@@ -69,3 +69,22 @@ def source_of(kernel: Kernel) -> KernelSource:
             return KernelSource("loop", text, 2)
         case FirstEqual():
             return KernelSource("loop", _FIRST_EQUAL, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class GenericKernel:
+    """What machine code is made of for a kernel: a source that kernels of other shapes share, and the numbers of this
+    kernel's shape, which follow its other arguments."""
+
+    source: KernelSource
+    numbers: tuple[int, ...] = ()
+
+
+@lru_cache(maxsize=4096)
+def generic_of(kernel: Kernel) -> GenericKernel:
+    """Returns the generic form of a kernel's source, so that a model with other widths needs no other kernels."""
+    source = source_of(kernel)
+    if not isinstance(kernel, Nest):
+        return GenericKernel(source)
+    text, numbers = write_generic(kernel)
+    return GenericKernel(KernelSource("loop", text, source.arguments + len(numbers)), numbers)
