@@ -96,6 +96,11 @@ class Loop:
             return self.add(Access(None, type_.dtype, strides))
         return self.add(Access(self.pointer(view.buffer, view.offset, strides), type_.dtype, strides, indirect))
 
+    def element(self, view: StridedView, type_: Type, strides: tuple[int, ...]) -> Access:
+        """Returns the access to an element of a buffer, without a line that loads it."""
+        assert view.buffer is not None
+        return Access(self.pointer(view.buffer, view.offset, strides), type_.dtype, strides)
+
     def operand(self, value: Value) -> str:
         """Returns the name of an operand's element, which is computed here, a literal or loaded."""
         constant = _behind_views(value)

@@ -70,8 +70,8 @@ def _stored(nest: Nest, output: Output) -> str:
     fold = output.fold
     if fold is not None:
         keys = f" with keys {fold.keyed}" if fold.keyed else ""
-        initial, combine = expression_text(fold.initial), expression_text(fold.combine)
-        return f"fold of {output.line} from {initial} by {combine}{keys}"
+        begin = _access(fold.initial) if isinstance(fold.initial, Access) else expression_text(fold.initial)
+        return f"fold of {output.line} from {begin} by {expression_text(fold.combine)}{keys}"
     if nest.argmax:
         return f"index of the largest {output.line}"
     if nest.combine is not None:

@@ -143,9 +143,10 @@ class _NestReader:
     def output(self, target: Access, stored: str) -> Output:
         """Reads what an output stores at its target."""
         if match := _FOLD.fullmatch(stored):
-            initial = parse_expression(match["initial"])
-            if not isinstance(initial, Number):
-                raise ValueError(f"a fold begins with a number: {stored}")
+            is_access = _ACCESS.fullmatch(match["initial"]) is not None
+            initial = _access(match["initial"], len(self.extents)) if is_access else parse_expression(match["initial"])
+            if not isinstance(initial, Number | Access):
+                raise ValueError(f"a fold begins with a number or an element: {stored}")
             return Output(match["line"], target, Reduction(initial, parse_expression(match["combine"]), match["keyed"]))
         if match := _COMBINED.fullmatch(stored):
             self.combine = parse_expression(match["combine"])

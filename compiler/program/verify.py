@@ -73,6 +73,9 @@ def _verify_nest(nest: Nest, task: Task) -> None:
         assert output.line in lines, f"an output of {output.line}, which has no line"
         joined = names_of(output.fold.combine) - {"a", "b"} if output.fold is not None else set[str]()
         assert joined <= lines, f"a fold of {sorted(joined - lines)}, which have no lines"
+        if output.fold is not None and isinstance(output.fold.initial, Access):
+            moves = zip(output.fold.initial.strides, nest.folded, strict=True)
+            assert not any(stride and is_folded for stride, is_folded in moves), "a fold with several beginnings"
         assert output.target.indirect is None or output.target.indirect[0] in lines, "an index without a line"
         assert output.target.pointer is not None, "an output without a buffer"
     assert nest.combine is None or len(nest.outputs) == 1, "a combination of several outputs"
