@@ -29,12 +29,14 @@ class Contraction:
 class AttentionKernel:
     """The generic attention of an element type, or its gradient; attention.py names its pointers and counts.
 
-    `lengths` is how many of attention.LENGTHS it uses.
+    `lengths` is how many of attention.LENGTHS it uses. The kernel of a single query (`has_one_query`) reads columns of
+    keys and values that are neighbours.
     """
 
     dtype: str
     is_gradient: bool
     lengths: int
+    has_one_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,14 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import amx_product, attention, attention_gradient, pair_product, tiles
+    from netc.compiler.targets.cpu import (
+        amx_product,
+        attention,
+        attention_gradient,
+        attention_query,
+        pair_product,
+        tiles,
+    )
 
     target = target_machine(machine)
     match source.form, source.text:
@@ -168,6 +175,8 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = tiles.product(symbol, dtype, machine)
         case "attention", dtype:
             module = attention.attention(symbol, dtype, machine)
+        case "attention of one query", dtype:
+            module = attention_query.attention_query(symbol, dtype, machine)
         case _, dtype:
             module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
