@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import compare, editor, epoch, first_step, generation, growth, lookups, plugin, steps
+from benchmarks import attention, compare, editor, epoch, first_step, generation, growth, lookups, plugin, steps
 from benchmarks import operations as operation_table
 from benchmarks import products as product_kernel
 from benchmarks.contender import CONTENDERS
@@ -55,7 +55,7 @@ def operations(settings: Settings) -> None:
 
 TABLES = {
     **{"steps": steps.table, "epoch": epoch.table, "growth": growth.table, "first": first},
-    "generate": generation.table,
+    **{"generate": generation.table, "attention": attention.table},
     **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
     "operations": operations,
 }

@@ -93,7 +93,7 @@ class Process:
 
 def main() -> None:
     """Answers commands: `prepare MODEL WEIGHTS` with the losses of five steps and the seconds of the shortest, `flops`,
-    `round STEPS` and `epoch DATA` with seconds. Files are .npz."""
+    `round STEPS` and `epoch DATA` with seconds, `memory` with bytes. Files are .npz."""
     import numpy as np
 
     module, variant, threads = sys.argv[1:]
@@ -112,6 +112,8 @@ def main() -> None:
                 result = contender.flops()
             case ["round", steps]:
                 result = contender.round(steps)
+            case ["memory"]:
+                result = _peak_memory()
             case ["epoch", path]:
                 data = np.load(path)
                 result = contender.epoch(data["x"], data["y"])
@@ -128,6 +130,13 @@ def _first_steps(contender: Any) -> tuple[list[float], float]:
         losses.append(contender.advance())
         seconds.append(time.perf_counter() - start)
     return losses, min(seconds)
+
+
+def _peak_memory() -> int:
+    """The most bytes of physical memory that the process has had, from Linux."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        peak = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
+    return int(peak) << 10
 
 
 if __name__ == "__main__":

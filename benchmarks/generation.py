@@ -19,7 +19,7 @@ from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.program import Program
 from netc.runtime.runs.generate import draw
 
-_MOST, _LENGTH, _TURN = 1024, 1000, 10
+_MOST, _LENGTH, _TURN = 1024, 1000, 100
 _SHOWN = (100, 500, 1000)
 _CHECKED = 20  # letters whose logits must agree
 _Next = Callable[[], None]  # writes the next letter
@@ -46,7 +46,7 @@ def _program(threads: int) -> Program:
     inputs = (
         f"  input x: class({gpt.LETTERS})[time <= {_MOST}]\n  param places: float[{_MOST}, {gpt.WIDTH}] = normal(0.02)"
     )
-    return netc.compile(netc.parse(gpt.net(inputs, "places[:time]", "output scores = z")), threads=threads)
+    return netc.compile(netc.parse(gpt.NANO.net(inputs, "places[:time]", "output scores = z")), threads=threads)
 
 
 def _stepper(program: Program) -> Stepper:
@@ -109,7 +109,7 @@ def _torch(program: Program, threads: int) -> Callable[..., "torch.Tensor"]:  # 
     torch.set_num_threads(threads)
     weights = {name: torch.tensor(array) for name, array in program.parameters.items()}
     linear = {name: array.T.contiguous() for name, array in weights.items() if name.endswith(".W")}
-    cache = {path: torch.zeros(2, 1, gpt.HEADS, _MOST, gpt.WIDTH // gpt.HEADS) for path in gpt.BLOCKS}
+    cache = {path: torch.zeros(2, 1, gpt.HEADS, _MOST, gpt.WIDTH // gpt.HEADS) for path in gpt.NANO.blocks}
     position = 0
 
     def norm(x: torch.Tensor, path: str) -> torch.Tensor:
@@ -130,7 +130,7 @@ def _torch(program: Program, threads: int) -> Callable[..., "torch.Tensor"]:  # 
     def scores(token: torch.Tensor) -> torch.Tensor:
         nonlocal position
         x = functional.embedding(token, weights["letters"]) + weights["places"][position]
-        for path in gpt.BLOCKS:
+        for path in gpt.NANO.blocks:
             x = transformer(x, path)
         position += 1
         return functional.linear(norm(x, "h.scaled_norm"), weights["letters"])[0]

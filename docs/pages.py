@@ -350,6 +350,7 @@ that instruction set:
 | `avx2` | 32 bytes | yes | 32K, 512K |
 | `avx512` | 64 bytes | yes | 32K, 1M |
 | `avx512bf16` | 64 bytes, and pairs of bf16 numbers | yes | 32K, 1M |
+| `amx` | 64 bytes, and tiles of pairs of bf16 numbers | yes | 48K, 2M |
 | `host` | as this machine has them | | |
 
 `l1` and `l2` are the sizes in bytes of a core's first and second cache (plans depend on the second one); `cores` is
@@ -515,6 +516,13 @@ A matrix product has a kernel of its own: a tile of the result stays in register
 dimension, and the tile starts with the bias. A convolution is the same product, over a view of the image whose
 strides overlap.
 
+With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
+large and the target has AMX. Both kernels copy their operands as pairs of neighbours along the depth. The one in tiles
+adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a block at an edge works on a copy of its
+corner. It configures the registers of its thread at the start and releases them at the end. A process asks Linux for
+the registers when it asks what the host is; if they are refused, the host counts as a CPU without AMX. On a machine
+without AMX, functions over memory can stand for its instructions, and so its tests run anywhere.
+
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
@@ -530,6 +538,8 @@ every element is written before it is read and that nobody else touches it.
 ## Kernels
 
 Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
+Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
+that costs nothing there: a model with other widths then needs few other kernels.
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
@@ -545,10 +555,13 @@ nothing else reads them or the weights, all of this becomes one operation, `atte
 Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the
 gradient only the logarithm of each total is saved; `attend_gradient` computes the scores again. So memory grows with
-the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and in a batch of
-varying lengths each sample takes the time of its own length. Each head of each sample is computed by one worker, in
+the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and so are tiles above
+it. In a batch of varying lengths each sample takes the time of its own length. Long sequences are copied, head by head,
+so that their rows follow one another; short ones (one block of queries) are read where they lie, and while a head is
+computed, the rows of the next one are prefetched. Each head of each sample is computed by one worker, in
 an order that does not depend on how many there are. With a dropout of the weights, or weights that an output returns,
-the scores stay in memory.
+the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys and
+values of the steps so far once, where they lie.
 
 ## Functions
 

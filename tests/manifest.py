@@ -31,7 +31,7 @@ from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines
 from netc.compiler.targets.cpu.compile import parts_of
 from netc.compiler.targets.cpu.emit import emit
-from netc.compiler.targets.cpu.source import source_of
+from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
 from netc.runtime.execution.resources import state_layout
@@ -119,7 +119,7 @@ def planned(model: Model, graph: Graph, offsets: dict[str, int], machine: Machin
     sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
     tasks = lower(graph, sizes, machine)
     planned = plan(tasks, offsets, sizes, machine)
-    kernels = list(dict.fromkeys(source_of(call.kernel) for call in planned.schedule.calls()))
+    kernels = list(dict.fromkeys(generic_of(call.kernel).source for call in planned.schedule.calls()))
     keys = {kernel: parts_of(kernel, machine).kernel for kernel in kernels}
     return {
         "tasks": "\n".join(task_lines(tasks)),

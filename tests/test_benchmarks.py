@@ -10,7 +10,9 @@ import netc
 from benchmarks import compare, saved
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import Measured
+from benchmarks.model import Model
 from benchmarks.models import ALL, MODELS
+from benchmarks.models.gpt import Gpt
 from benchmarks.printing import Rows, geometric_mean, print_means
 from benchmarks.settings import Settings
 from benchmarks.verdict import FLOOR, Verdict, change, time_of, verdict
@@ -176,7 +178,8 @@ def test_rows_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_model_is_there_once() -> None:
     assert {model.name for model in MODELS} >= {*NEW, "MLP", "LSTM", "CNN"}
     assert not any(model.series for model in MODELS)
-    assert {model.series for model in ALL.values()} == {"", "width", "depth", "batch", "first step"}
+    growing = {"width", "depth", "batch", "attention memory"}
+    assert {model.series for model in ALL.values()} == {"", *growing, "attention", "first step"}
     assert next(iter(CONTENDERS)) == "netc"
 
 
@@ -193,11 +196,22 @@ def test_netc_and_pytorch_have_the_same_losses(name: str, is_long: bool) -> None
     pytest.importorskip("torch")
     if name in _LONG and not is_long:
         pytest.skip("--long")
+    check_losses(ALL[name])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_netc_and_pytorch_have_the_same_losses_of_attention(causal: bool) -> None:
+    """Those of the table are too long for the interpreter; this one has the same text with other sizes."""
+    pytest.importorskip("torch")
+    check_losses(Gpt(1, 2, 16, 40, causal).model("attention", 3))
+
+
+def check_losses(model: Model) -> None:
+    """Compares the losses of two steps of the interpreter and of every form of PyTorch."""
     from benchmarks.torch_layers import Layers, batches
     from benchmarks.with_netc import stored
     from benchmarks.with_torch import Training
 
-    model = ALL[name]
     fields, weights = model.data(_SAMPLES), model.weights()
     parsed = netc.parse(model.net())
     assert fields.keys() - {"lengths"} == parsed.inputs.keys() | parsed.targets.keys()

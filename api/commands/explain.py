@@ -222,10 +222,10 @@ def _vectors(task: "Task") -> str:
     """The vector width of a kernel, as it was compiled."""
     from netc.compiler.targets.cpu import cache as kept
     from netc.compiler.targets.cpu.compile import parts_of
-    from netc.compiler.targets.cpu.source import source_of
+    from netc.compiler.targets.cpu.source import generic_of
     from netc.compiler.targets.named import machine_for
 
-    entry = kept.entry(parts_of(source_of(task.kernel), machine_for()))
+    entry = kept.entry(parts_of(generic_of(task.kernel).source, machine_for()))
     if entry is None:
         return "not compiled yet: training or `netc check --try` compiles it"
     if entry.lanes == 1:
@@ -262,14 +262,14 @@ def _show_cache(tasks: "list[Task]") -> None:
     """Prints a row for each kernel: its lines, whether it is in the cache, and why it was (or would be) compiled."""
     from netc.compiler.targets.cpu import cache as kept
     from netc.compiler.targets.cpu.compile import parts_of
-    from netc.compiler.targets.cpu.source import source_of
+    from netc.compiler.targets.cpu.source import generic_of
     from netc.compiler.targets.named import machine_for
 
-    keys = {source: parts_of(source, machine_for()) for source in (source_of(task.kernel) for task in tasks)}
+    keys = {source: parts_of(source, machine_for()) for source in (generic_of(task.kernel).source for task in tasks)}
     entries = list(kept.entries({parts.family for parts in keys.values()}))
     rows = [("line", "kernel", "cache", "compiled because")]
     for kernel, parts in keys.items():
-        computed = [value for task in tasks if source_of(task.kernel) == kernel for value in task.values]
+        computed = [value for task in tasks if generic_of(task.kernel).source == kernel for value in task.values]
         lines = sorted({value.span.line for value in computed})
         entry = kept.entry(parts)
         rows.append(

@@ -123,6 +123,12 @@ def _source_lines(task: Task) -> str:
     return f"  # line {', '.join(map(str, lines))}" if lines else ""
 
 
+def _contraction_line(kernel: Contraction) -> str:
+    """The line of a contraction."""
+    operands = f" of pairs{' in tiles' if kernel.in_tiles else ''}" if kernel.of_pairs else ""
+    return f"contraction in {kernel.dtype}{operands}"
+
+
 def _walks(tasks: Iterable[Task]) -> dict[Walk, int]:
     """Returns the number of each scan."""
     walks = dict.fromkeys(task.walk for task in tasks if task.walk is not None)
@@ -142,7 +148,7 @@ class _TaskListing:
         if task.walk is not None:
             yield f"scan {self.walks[task.walk]}"
         if isinstance(task.kernel, Contraction):
-            yield f"contraction in {task.kernel.dtype}{' of pairs' if task.kernel.of_pairs else ''}"
+            yield _contraction_line(task.kernel)
             yield from self.product()
         else:
             yield from (self.pointer(f"p{number}", number) for number in range(len(task.pointers)))

@@ -35,7 +35,7 @@ _TASK = re.compile(
 _COMMENT = re.compile(r"  # line [\d, ]+$")
 _VALUE = re.compile(r"%(\d+) (\w+)")
 _SCAN = re.compile(r"scan (?P<number>\d+)")
-_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs)?")
+_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs(?P<tiles> in tiles)?)?")
 _POINTER = re.compile(
     rf"(?P<argument>p\d+|a|b|c|start|pack|fetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
     r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?: at (?P<address>.+))?"
@@ -61,8 +61,7 @@ class _OpenTask:
     title: re.Match[str]
     pointers: list[tuple[str, Pointer, Address | None]] = field(default_factory=list)
     walk: Walk | None = None
-    dtype: str | None = None
-    of_pairs: bool = False
+    contraction: Contraction | None = None
     loops: dict[str, Loop[Count]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     writes: frozenset[Buffer] = frozenset()
@@ -127,8 +126,8 @@ class ProgramReader:
             walk = Walk(unquoted(task.title["dim"] or ""), task.title["end"] == "last")
             task.walk = self.walks.setdefault(match["number"], walk)
         elif match := _CONTRACTION.fullmatch(text):
-            task.dtype, task.of_pairs = match["dtype"], match["pairs"] is not None
-        elif task.dtype is not None and (match := _LOOP.fullmatch(text)):
+            task.contraction = Contraction(match["dtype"], match["pairs"] is not None, match["tiles"] is not None)
+        elif task.contraction is not None and (match := _LOOP.fullmatch(text)):
             task.loops[match["name"]] = _product_loop(match)
         elif match := _WRITES.fullmatch(text):
             task.writes = frozenset(self.buffer(item["name"]) for item in NAMED.finditer(match["names"]))
@@ -143,7 +142,8 @@ class ProgramReader:
         if self.open is None:
             return []
         task, self.open = self.open, None
-        kernel, pointers, counts, addresses = _contraction(task) if task.dtype is not None else _kernel(task)
+        parsed = _kernel(task) if task.contraction is None else _contraction(task, task.contraction)
+        kernel, pointers, counts, addresses = parsed
         title = task.title
         axis: Dim | None = SHARDS if title["shards"] else int(title["rows"]) if title["rows"] else None
         self.program.tasks.append(
@@ -171,9 +171,10 @@ def _kernel(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, 
     return kernel, pointers, counts, [address for _, _, address in task.pointers]
 
 
-def _contraction(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
+def _contraction(
+    task: _OpenTask, kernel: Contraction
+) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
     """Returns a contraction with its arguments. Pointers that it does not use stand where c does."""
-    assert task.dtype is not None
     if task.lines:
         raise ValueError(f"not a line of a contraction: {task.lines[0]}")
     operands = {argument: (pointer, address) for argument, pointer, address in task.pointers if argument != "fetches"}
@@ -195,7 +196,7 @@ def _contraction(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Co
         **loops,
     )
     addresses = [address for _, address in (*(operands[name] for name in "abc"), start, pack, *touched)]
-    return Contraction(task.dtype, task.of_pairs), product.pointers, product.numbers, addresses
+    return kernel, product.pointers, product.numbers, addresses
 
 
 def _product_loop(match: re.Match[str]) -> Loop[Count]:

@@ -13,12 +13,14 @@ from pathlib import Path
 from netc.compiler.ir.types import DTYPES
 
 LINE = 64  # bytes of a cache line
+AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
 PACKED = 256  # rows of depth that it takes at a time if it copies operands, so that a panel stays in the first cache
 PANELS = 16  # of b whose copies are kept at a time, in the second cache
 BLOCK = 240  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
 ROOM = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
+TILE = 16  # rows of a tile of AMX, and the sums, or pairs of bf16 numbers, of each
 NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
 MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
@@ -46,6 +48,7 @@ class Machine:
     second_cache: int = 512 << 10
     cores: int = 1
     has_pairs: bool = False  # products of operands that are rounded to bf16 multiply two of their numbers at once
+    has_tiles: bool = False  # large ones of them do so by tiles
     many_bytes: int = 1 << 18
     few_pieces: int = 8
     shard_ratio: int = 4
@@ -64,7 +67,13 @@ class Machine:
 
     def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
         """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
-        return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * self.panel(dtype)
+        width = max(self.panel(dtype), 2 * TILE * self.has_tiles)
+        return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * width
+
+    @property
+    def has_amx(self) -> bool:
+        """Whether it has the instructions of AMX for tiles of bf16 numbers."""
+        return {f"+{name}" for name in AMX} <= set(self.features.split(","))
 
     @property
     def has_bf16(self) -> bool:
@@ -104,6 +113,8 @@ def host() -> Machine:
 def _host() -> Machine:
     import llvmlite.binding as llvm  # here, so that lowering and planning for a named target do without it
 
+    from netc.compiler.targets.amx import is_permitted
+
     features = llvm.get_host_cpu_features()
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     return Machine(
@@ -115,6 +126,7 @@ def _host() -> Machine:
         _cache_size(1, 32 << 10),
         _cache_size(2, 512 << 10),
         has_pairs=bool(features.get("avx512bf16")),
+        has_tiles=all(features.get(name) for name in ("avx512bf16", *AMX)) and is_permitted(),
     )
 
 

@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, NoReturn
 
-from netc.compiler.targets.machine import Machine, cores, host
+from netc.compiler.targets.amx import is_permitted
+from netc.compiler.targets.machine import AMX, Machine, cores, host
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.source import Source, Span
 
@@ -23,7 +24,14 @@ _SSE2 = Machine("x86-64", "", 16, False, 16, 32 << 10, 256 << 10)
 _AVX2 = Machine("x86-64-v3", "", 32, True, 16, 32 << 10, 512 << 10)
 _AVX512 = Machine("x86-64-v4", "", 64, True, 32, 32 << 10, 1 << 20)
 _AVX512_BF16 = replace(_AVX512, features="+avx512bf16", has_pairs=True)
-NAMED = {"sse2": _SSE2, "avx2": _AVX2, "avx512": _AVX512, "avx512bf16": _AVX512_BF16}
+_AMX = replace(
+    _AVX512_BF16,
+    features="+avx512bf16,+amx-tile,+amx-bf16",
+    has_tiles=True,
+    first_cache=48 << 10,
+    second_cache=2 << 20,
+)
+NAMED = {"sse2": _SSE2, "avx2": _AVX2, "avx512": _AVX512, "avx512bf16": _AVX512_BF16, "amx": _AMX}
 _NEEDED = {
     "sse2": ("sse2",),
     "avx2": ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
@@ -31,6 +39,7 @@ _NEEDED = {
     + ("avx512vl",),
 }
 _NEEDED["avx512bf16"] = (*_NEEDED["avx512"], "avx512bf16")
+_NEEDED["amx"] = (*_NEEDED["avx512bf16"], *AMX)
 _SETTINGS = {"l1": "first_cache", "l2": "second_cache", "cores": "cores"}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
@@ -64,9 +73,13 @@ def _missing(name: str) -> list[str]:
 
 @cache
 def _host_features() -> dict[str, bool]:
+    """The instruction sets that this process may use."""
     import llvmlite.binding as llvm
 
-    return dict(llvm.get_host_cpu_features())
+    features = dict(llvm.get_host_cpu_features())
+    if any(features.get(name) for name in AMX) and not is_permitted():
+        features.update(dict.fromkeys(AMX, False))
+    return features
 
 
 def _described(source: Source) -> Machine:

@@ -44,17 +44,8 @@ def step_memory(
     machine = machine_for(machine)
     if rematerialises is None:
         rematerialises = must_rematerialise(model, workers, machine)
-    graph, batch = pipeline.run_passes(pipeline.training_graph(model, rematerialises)), model.train.batch
-    graphs = [graph]
-    if model.train.accumulate > 1:
-        graphs.append(pipeline.run_passes(pipeline.accumulation_graph(model, rematerialises)))
-    _, offsets, kept = state_layout(model, graph)
-    arenas = 0
-    for step_graph in graphs:
-        sizes = sizes_of(step_graph, batch, longest)
-        plan = plan_step(step_graph, offsets, sizes, machine)
-        arenas += footprint(plan.shared) + members_of(step_graph, sizes, workers) * footprint(plan.private)
-    return footprint(kept), arenas
+    cost = _cost(model, workers, longest, rematerialises, machine)
+    return cost.kept, cost.arenas
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +61,22 @@ def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> 
     """The cost of a step on a full batch of samples as long as `longest_of` says. Faults as must_rematerialise."""
     machine = machine_for(machine)
     longest, rematerialises = in_a_step(model, longest_of(model)), must_rematerialise(model, workers, machine)
-    graph = pipeline.run_passes(pipeline.training_graph(model, rematerialises))
-    kept, arenas = step_memory(model, workers, longest, rematerialises, machine)
-    return StepCost(flops(graph, sizes_of(graph, model.train.batch, longest)), kept, arenas)
+    return _cost(model, workers, longest, rematerialises, machine)
+
+
+def _cost(model: Model, workers: int, longest: Mapping[str, int], rematerialises: bool, machine: Machine) -> StepCost:
+    """The cost of a step: see `step_memory`. The FLOPs are those of the step's last batch."""
+    graph, batch = pipeline.run_passes(pipeline.training_graph(model, rematerialises)), model.train.batch
+    graphs = [graph]
+    if model.train.accumulate > 1:
+        graphs.append(pipeline.run_passes(pipeline.accumulation_graph(model, rematerialises)))
+    _, offsets, kept = state_layout(model, graph)
+    arenas = 0
+    for step_graph in graphs:
+        sizes = sizes_of(step_graph, batch, longest)
+        plan = plan_step(step_graph, offsets, sizes, machine)
+        arenas += footprint(plan.shared) + members_of(step_graph, sizes, workers) * footprint(plan.private)
+    return StepCost(flops(graph, sizes_of(graph, batch, longest)), footprint(kept), arenas)
 
 
 def longest_of(model: Model) -> dict[str, int]:

@@ -90,7 +90,7 @@ def assert_equal_tasks(actual: Tasks, expected: Tasks) -> None:
 def test_a_program_and_its_plan_read_back(name: str) -> None:
     model = model_of(name)
     for number, graph in enumerate((pipeline.training_graph(model), pipeline.prediction_graph(model))):
-        target = ("sse2", "avx512bf16")[number]
+        target = ("sse2", "amx")[number]
         tasks, planned = lowered(model, pipeline.run_passes(graph), target)
         text = "\n".join(task_lines(tasks))
         again = parse_tasks(text)

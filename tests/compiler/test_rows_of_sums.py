@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 from both import compiled, evaluate
 
+import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.lowering.lower import lower
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.named import NAMED
 
 # the subscripts, the operands without their element type, and the batch
 PRODUCTS = (
@@ -26,12 +31,24 @@ PRODUCTS = (
     ("btgc,btgc->bgc", ("batch, 7, 3, 10", "batch, 7, 3, 10"), 5),
     ("tc,tkc->kc", ("9, 65", "9, 2, 65"), 1),
 )
+# the subscripts, the operands and the other term of a sum, and the batch
+SUMS = (
+    ("bhiwjc,ijc->bhwc", ("batch, 4, 3, 11, 2, 9", "3, 2, 9"), "9", 3),  # rows of sums
+    ("bhiwjc,ijc->bhwc", ("batch, 4, 3, 11, 2, 9", "3, 2, 9"), "batch, 4, 11, 9", 3),
+    ("btc,btc->c", ("batch, 5, 33", "batch, 5, 33"), "33", 9),
+    ("btc,btc->c", ("batch, 5, 33", "batch, 5, 33"), "33", 300),  # in shards
+    ("bck,bck->bc", ("batch, 9, 40", "batch, 9, 40"), "9", 5),  # each sum in a register, in blocks
+    ("bck,bck->bc", ("batch, 9, 40", "batch, 9, 40"), "batch, 1", 5),
+    ("bc,bc->bc", ("batch, 9", "batch, 9"), "batch, 9", 5),  # without a sum
+)
 # image, weights, stride, dilation, padding and groups of convolutions whose groups have few channels
 CONVOLUTIONS = (
     ("batch, 5, 7, 5", "3, 3, 1, 5", (1, 1), (1, 1), (1, 1, 1, 1), 5),
     ("batch, 9, 7, 16", "3, 3, 1, 16", (2, 2), (1, 1), (0, 1, 0, 1), 16),
     ("batch, 9, 11, 33", "6, 5, 1, 33", (1, 2), (1, 2), (1, 1, 2, 1), 33),
     ("batch, 6, 5, 6", "3, 3, 1, 12", (1, 1), (1, 1), (1, 1, 1, 1), 6),
+    ("batch, 14, 1, 40", "5, 1, 1, 40", (1, 1), (1, 1), (0, 0, 0, 0), 40),
+    ("batch, 1, 15, 33", "1, 4, 1, 33", (1, 2), (1, 2), (0, 0, 3, 2), 33),
 )
 
 
@@ -61,6 +78,18 @@ def test_products(number: int) -> None:
     agree(graph, leaves, batch, dtype)
 
 
+@pytest.mark.parametrize("number", range(len(SUMS)))
+def test_products_that_start_from_another_term(number: int) -> None:
+    subscripts, dims, other, batch = SUMS[number]
+    dtype = ("f32", "f64")[number % 2]
+    graph = Graph()
+    graph.precision = dtype
+    leaves = [leaf(graph, name, text, dtype) for name, text in zip("xyz", (*dims, other), strict=True)]
+    total = apply("einsum", *leaves[:2], subscripts=subscripts) + leaves[2]
+    graph.results[parse_result("value.r")] = total * 2.0
+    agree(graph, leaves, batch, dtype)
+
+
 @pytest.mark.parametrize("number", range(len(CONVOLUTIONS)))
 def test_convolutions_and_their_gradients(number: int) -> None:
     image, weights, stride, dilation, pad, groups = CONVOLUTIONS[number]
@@ -68,9 +97,27 @@ def test_convolutions_and_their_gradients(number: int) -> None:
     graph = Graph()
     graph.precision = dtype
     x, w = leaf(graph, "x", image, dtype), leaf(graph, "w", weights, dtype)
-    y = apply("conv2d", x, w, stride=stride, dilation=dilation, pad=pad, groups=groups)
+    bias = leaf(graph, "bias", str(w.type.dims[-1]), dtype)
+    y = apply("conv2d", x, w, stride=stride, dilation=dilation, pad=pad, groups=groups) + bias
     direction = graph.leaf(Role.INPUT, "g", y.type)
     gradients = differentiate(graph, apply("sum", y * direction, over=tuple(range(y.type.rank))), [x, w])
     graph.results = {parse_result("value.y"): y}
     graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
-    agree(graph, [x, w, direction], 70, dtype)
+    agree(graph, [x, w, bias, direction], 70, dtype)
+
+
+@pytest.mark.parametrize("image", ["14, 1", "1, 14", "7, 2"])
+def test_depthwise_gradients_run_along_channels(image: str) -> None:
+    kernel = ", ".join("1" if size == "1" else "2" for size in image.split(", "))
+    model = netc.parse(
+        f"block depthwise(x: float[h, w, c]) {{\n  param W: float[{kernel}, 1, c] = he_uniform\n"
+        "  return conv2d(x, W, groups = c)\n}\n"
+        "model {\n  input x: float[14, 40]\n  target y: float[3]\n"
+        f"  z = reshape(x, {image}, 40) -> depthwise -> flatten -> dense(3)\n  loss mse(z, y)\n}}\n"
+        "train { batch = 64 }\n"
+    )
+    tasks = lower(run_passes(training_graph(model)), 64, NAMED["avx2"]).tasks
+    sums = [task.kernel for task in tasks if "einsum" in {value.operation for value in task.values}]
+    nests = [kernel for kernel in sums if isinstance(kernel, Nest)]
+    assert len(nests) >= 2
+    assert not any(nest.folded[-1] for nest in nests), [nest.folded for nest in nests]

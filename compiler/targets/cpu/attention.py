@@ -1,9 +1,10 @@
 """The attention kernel: the softmax of scores times values, block by block (Dao et al. 2022, 2023).
 
 For each sample and head, all keys and values are copied to memory of the kernel, where their rows follow one another.
-A block of queries then meets one block of keys after another. Scores are never in memory but for one block; a running
-maximum and a running total of each query's softmax are kept (online softmax), and the result so far shrinks where the
-maximum has grown. Causal blocks above the diagonal are skipped, and so are tiles above it.
+With a single block of queries that would not pay: rows that are whole vectors are then read, and those of results
+written, where they lie. A block of queries meets one block of keys after another. Scores are never in memory but for
+one block; a running maximum and a running total of each query's softmax are kept (online softmax), and the result so
+far shrinks where the maximum has grown. Causal blocks above the diagonal are skipped, and so are tiles above it.
 
 Beyond a sample's own queries, results repeat those of the last one. Without keys they are zero. The order of all sums
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
@@ -18,16 +19,19 @@ from llvmlite import ir
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import attention_blocks as blocks
 from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
 from netc.compiler.targets.cpu.attention_blocks import EVERYTHING
-from netc.compiler.targets.cpu.function import Function, Number, Word, at_most
+from netc.compiler.targets.cpu.function import Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.machine import LINE, Machine
 
-UNIT = program.bits_of(1.0)
-# The variables of the kernels: the sample and head, how many queries and keys the sample has, the first of a block of
-# queries, their number, the same in whole vectors, and the number behind the last key that they see; the first of a
-# block of keys and their number; the diagonal of the two blocks.
-_VARIABLES = ("sample", "head", "own_queries", "own_keys", "first", "count", "lanes", "end", "key", "some", "diagonal")
+# The variables of the kernels: the first of a block of queries, their number, the same in whole vectors, and the number
+# behind the last key that they see; the first of a block of keys and their number; the diagonal of the two blocks. For
+# each part of the memory that stands for rows of an operand: the address at which they lie, how far they are apart, and
+# whether that is where the operand has them.
+_VARIABLES = ("first", "count", "lanes", "end", "key", "some", "diagonal")
+_PARTS = ("queries", "keys", "values", "result", "gradients", "of_keys", "of_values")
+_PLACES = tuple(f"{part}_{what}" for part in _PARTS for what in ("at", "apart", "is_there"))
 
 
 def attention(symbol: str, dtype: str, machine: Machine) -> Any:
@@ -37,22 +41,15 @@ def attention(symbol: str, dtype: str, machine: Machine) -> Any:
     return kernel.module
 
 
-class AttentionWriter:
-    """Writes what both kernels have in common: arguments, memory, copies, and loops over samples, heads and blocks."""
+class AttentionWriter(AttentionArguments):
+    """Writes what the kernels of blocks have in common: memory, copies, and loops over blocks."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
-        self.module, self.lanes, self.size = module, lanes, lanes.size
+        super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_PLACES, *blocks.PRODUCT, *tile.FIELDS))
         self.block = lanes.machine.attention_block(lanes.dtype)
-        arguments = (*program.pointers(is_gradient), *program.numbers(is_gradient))
-        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *blocks.PRODUCT, *tile.FIELDS)))
         self.product = blocks.product(module, lanes, self.names)
-        self.copied_in, self.copied_out = blocks.copy_in(module, lanes), blocks.copy_out(module, lanes)
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
-        self.run = Function(module, symbol, len(arguments), is_internal=False)
-        self.words, self.address = self.run.new_record(self.names)
-        for name, argument in zip(arguments, self.run.parameters, strict=True):
-            self.words[name] = argument
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
         self.room = program.room(self.block, lanes.count, keys, width, value_width, int(is_gradient))
 
@@ -65,33 +62,50 @@ class AttentionWriter:
         """The address of one of the three rows of numbers, from query j of the block on."""
         return self.place("rows", self.run.number(number * self.block) + j)
 
-    def view(self, name: str, first: Number = 0) -> tuple[Word, Word, Word]:
-        """The address of an operand of this sample and head from a row on, and its strides along rows and columns."""
-        words = self.words
-        offset = words["sample"] * words[f"{name}_sample"] + words["head"] * words[f"{name}_head"]
-        row = words[f"{name}_row"]
-        column = self.run.number(1) if name == "sums" else words[f"{name}_column"]
-        return words[name] + (offset + row * first) * self.size, row, column
-
-    def columns_of(self, name: str) -> Word:
-        """How many columns an operand has."""
-        return self.words[{size for axis, size in program.axes_of(name) if axis == "column"}.pop()]
-
     def width_of(self, name: str) -> Word:
         """How far rows of a block of an operand are apart."""
         is_wide = dict(program.axes_of(name))["column"] == "value_width"
         width: Word = self.room.value_width if is_wide else self.room.width
         return width
 
-    def take(self, name: str, part: str, first: Number, rows: Word, all_rows: Word, factor: Number = UNIT) -> None:
-        """Copies rows of an operand to a part of the memory, with rows of zeros behind them up to `all_rows`."""
-        more = (rows, self.columns_of(name), all_rows, factor)
-        self.copied_in(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+    def lay(self, part: str, name: str, first: Number, rows: Word, needs_squares: bool = False) -> None:
+        """Chooses where rows of an operand, from one on, are read or written: where they lie, or in a part of the
+        memory. `needs_squares` says that they are also read as a whole number of vectors of rows."""
+        words, count = self.words, self.lanes.count
+        address, row, column = self.view(name, first)
+        columns = self.columns_of(name)
+        is_there = column.equals(1) & columns.equals(self.width_of(name)) & (words["own_queries"] <= self.block)
+        if needs_squares:
+            is_there = is_there & rows.equals(rows // count * count)
+        words[f"{part}_at"] = is_there.choose(address, self.place(part))
+        words[f"{part}_apart"] = is_there.choose(row, self.width_of(name))
+        words[f"{part}_is_there"] = is_there.choose(1, 0)
 
-    def give(self, part: str, name: str, first: Number, rows: Word, factor: Number = UNIT) -> None:
-        """Copies a part of the memory to rows of a result."""
-        more = (rows, self.columns_of(name), factor)
-        self.copied_out(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+    def rows_of(self, part: str, row: Number = 0) -> Word:
+        """The address of a row of a part that `lay` has chosen the place of."""
+        address: Word = self.words[f"{part}_at"] + self.words[f"{part}_apart"] * row * self.size
+        return address
+
+    def apart(self, part: str) -> Word:
+        """How far the rows of a part are apart."""
+        return self.words[f"{part}_apart"]
+
+    def is_elsewhere(self, part: str) -> Word:
+        """Whether a part is memory of the kernel."""
+        return self.words[f"{part}_is_there"].equals(0)
+
+    def take(self, name: str, part: str, first: Number, rows: Word, all_rows: Word | None = None) -> None:
+        """Makes rows of an operand a part: copied if need be, then with rows of zeros behind them up to `all_rows`."""
+        self.lay(part, name, first, rows, needs_squares=all_rows is not None)
+        with self.run.when(self.is_elsewhere(part)):
+            more = (rows, self.columns_of(name), rows if all_rows is None else all_rows, UNIT)
+            self.copied_in(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+
+    def give(self, part: str, name: str, first: Number, rows: Word) -> None:
+        """Copies a part of the memory to rows of a result, unless it was written there."""
+        with self.run.when(self.is_elsewhere(part)):
+            more = (rows, self.columns_of(name), UNIT)
+            self.copied_out(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
 
     def fill_rest(self, name: str, first: Word, repeats: bool) -> None:
         """Fills the rows of a result from one on with the row before, or with zeros."""
@@ -99,34 +113,36 @@ class AttentionWriter:
         rows, columns = self.words[axes["row"]], self.columns_of(name) if "column" in axes else self.run.number(1)
         self.rest_filled(self.run, *self.view(name), first, rows, columns, int(repeats))
 
-    def turn(self, part: str, width: Word, to: str) -> None:
-        """Transposes a block of queries."""
-        self.turned(self.run, self.place(part), width, self.words["lanes"], self.place(to), self.block)
+    def turn(self, part: str, name: str, to: str, factor: Number = UNIT) -> None:
+        """Transposes a block of queries, times a factor."""
+        sizes = self.apart(part), self.words["lanes"], self.width_of(name)
+        self.turned(self.run, self.rows_of(part), *sizes, self.place(to), self.block, factor)
 
     def multiply(self, adds: Number = 0, limits: str = "", **arguments: Number) -> None:
         """Adds a product of blocks; `limits` is which of its limits the diagonal sets."""
         words = self.words
         for name in ("rows_to", "depth_to", "depth_from"):
             words[name] = words["diagonal"] if name == limits else EVERYTHING
-        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "runs_b": 0, "reads_start": adds}
+        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "panel_run": 0, "reads_start": adds}
         for name, number in {**fixed, **arguments}.items():
             words[name] = number
         self.product(self.run, self.address)
 
-    @contextmanager
-    def heads(self) -> Iterator[None]:
-        """Loops over samples and heads, and sets how many queries and keys there are."""
+    def fetch_next(self, names: tuple[str, ...]) -> None:
+        """Prefetches rows of operands that the next head will read where they lie: their many short rows are far
+        apart, and the CPU foresees none of them."""
         words, run = self.words, self.run
-        with run.loop(0, words["samples"]) as sample, run.loop(0, words["heads"]) as head:
-            words["sample"], words["head"] = sample.index, head.index
-            words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
-            for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
-                with run.when(words["lengths"] > number):
-                    at = words[name] + sample.index * words[f"{name}_sample"] * 4
-                    builder = run.builder
-                    length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
-                    words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
-            yield
+        next_head = words["head"] + 1
+        is_last = next_head.equals(words["heads"])
+        sample = is_last.choose(words["sample"] + 1, words["sample"])
+        head = is_last.choose(0, next_head)
+        with run.when((words["own_queries"] <= self.block) & (sample < words["samples"])):
+            for name in names:
+                base = words[name] + (sample * words[f"{name}_sample"] + head * words[f"{name}_head"]) * self.size
+                rows = words[dict(program.axes_of(name))["row"]]
+                with run.loop(0, rows) as i, run.loop(0, self.columns_of(name), LINE // self.size) as j:
+                    at = base + (i.index * words[f"{name}_row"] + j.index) * self.size
+                    self.vectors.fetch(at, 1, is_written=False)
 
     @contextmanager
     def blocks_of_queries(self) -> Iterator[None]:
@@ -151,12 +167,12 @@ class AttentionWriter:
             words["diagonal"] = is_cut.choose(words["first"] - key.index, EVERYTHING)
             yield
 
-    def multiply_by_queries(self, part: str, across: str, width: Word, depth: Word, to: str) -> None:
+    def multiply_by_queries(self, part: str, across: str, depth: Word, to: str) -> None:
         """A block of scores, or of what becomes their gradient: rows of keys or values by transposed queries."""
         words = self.words
         self.multiply(
-            limits="rows_to", a=self.place(part, words["key"] * width), a_row=width, a_step=1, b=self.place(across),
-            panel_row=self.block, c=self.place(to), rows_c=self.block, start_row=self.block,
+            limits="rows_to", a=self.rows_of(part, words["key"]), a_row=self.apart(part), a_step=1,
+            b=self.place(across), panel_row=self.block, c=self.place(to), rows_c=self.block, start_row=self.block,
             all_rows=words["some"], all_columns=words["lanes"], all_depth=depth,
         )  # fmt: skip
 
@@ -170,32 +186,36 @@ class _Attention(AttentionWriter):
         weigh = blocks.weigh(self.module, self.lanes, self.block)
         with self.heads():
             keys = words["own_keys"]
-            self.take("keys", "keys", 0, keys, keys)
-            self.take("values", "values", 0, keys, keys)
+            self.take("keys", "keys", 0, keys)
+            self.take("values", "values", 0, keys)
+            self.fetch_next(("queries", "keys", "values"))
             with self.blocks_of_queries():
-                self.take("queries", "queries", words["first"], words["count"], words["lanes"], words["scale"])
-                self.turn("queries", self.room.width, "queries_across")
+                self.take("queries", "queries", words["first"], words["count"], words["lanes"])
+                self.turn("queries", "queries", "queries_across", words["scale"])
+                self.lay("result", "result", words["first"], words["count"])
                 self.filled(run, self.place_of_rows(0), self.block, program.bits_of(float("-inf")))
                 self.filled(run, self.place_of_rows(1), self.block, 0)
-                width, result = self.room.value_width, self.place("result")
-                with run.when(words["end"].equals(0)):
-                    self.filled(run, result, width * words["count"], 0)
+                result, width = (self.rows_of("result"), self.apart("result")), self.room.value_width
                 with self.blocks_of_keys():
-                    self.multiply_by_queries("keys", "queries_across", self.room.width, words["width"], "scores")
+                    self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
                     with run.loop(0, words["lanes"], self.lanes.count) as j:
                         rows = (self.place_of_rows(number, j.index) for number in range(3))
                         limit = words["diagonal"] + j.index
                         weigh(run, self.place("scores", j.index), words["some"], limit, *rows)
                     with run.when(words["key"] > 0):
-                        scale_rows(run, result, width, words["count"], self.place_of_rows(2))
+                        scale_rows(run, *result, width, words["count"], self.place_of_rows(2))
                     self.multiply(
                         (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("scores"), a_row=1, a_step=self.block,
-                        b=self.place("values", words["key"] * width), panel_row=width, c=result, rows_c=width,
-                        start_row=width, all_rows=words["count"], all_columns=width, all_depth=words["some"],
+                        b=self.rows_of("values", words["key"]), panel_row=self.apart("values"), c=result[0],
+                        rows_c=result[1], start_row=result[1], all_rows=words["count"], all_columns=width,
+                        all_depth=words["some"],
                     )  # fmt: skip
                 finish(run, words["lanes"], *(self.place_of_rows(number) for number in range(3)))
-                scale_rows(run, result, width, words["count"], self.place_of_rows(2))
-                self.give("result", "result", words["first"], words["count"])
+                with run.when(words["end"] > 0):
+                    scale_rows(run, *result, width, words["count"], self.place_of_rows(2))
+                    self.give("result", "result", words["first"], words["count"])
+                with run.when(words["end"].equals(0)):
+                    self.fill_rest("result", words["first"], repeats=False)
                 sums = (*self.view("sums", words["first"]), words["count"], 1, UNIT)
                 self.copied_out(run, self.place_of_rows(0), 1, *sums)
             self.fill_rest("result", words["own_queries"], repeats=True)

@@ -75,8 +75,13 @@ class Block(Vectors):
     def set(self, slot: Any, term: Term) -> None:
         self.function.builder.store(term.value, slot)
 
+    def add(self, slot: Any, x: Any, y: Any) -> None:
+        """Adds the product of two vectors to a variable."""
+        builder = self.function.builder
+        builder.store(self.multiply_add(x, y, builder.load(slot)), slot)
 
-def _function(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
+
+def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
     """Returns a function whose body `write(block, *parameters)` writes."""
     function = Function(module, name, parameters)
     write(Block(function, lanes), *function.parameters)
@@ -97,17 +102,17 @@ def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
         function = block.function
         words = function.record(address, names)
         columns, rows, depth = (words[name] for name in ("all_columns", "all_rows", "all_depth"))
-        with function.loop(0, columns, width) as j:
-            words["columns"] = at_most(columns - j.index, width)
-            end = at_most(rows, j.index + words["rows_to"] + width)
-            with function.loop(0, end) as i:
+
+        def take(panel: Word, first_row: Word, end: Word) -> None:
+            """The tiles of a panel, which begins at a column, from a row on."""
+            with function.loop(first_row, end) as i:
                 i.step = taken = rows_of_next(end - i.index, tall)
                 first = at_most(at_least(i.index - words["depth_from"], 0), depth)
                 last = at_least(at_most(depth, i.index + words["depth_to"] + taken), first)
                 words["depth"] = last - first
-                words["panel"] = words["b"] + (first * words["panel_row"] + j.index) * size
+                words["panel"] = words["b"] + (first * words["panel_row"] + panel) * size
                 a = words["a"] + (i.index * words["a_row"] + first * words["a_step"]) * size
-                c = words["c"] + (i.index * words["rows_c"] + j.index) * size
+                c = words["c"] + (i.index * words["rows_c"] + panel) * size
                 for (height, number), called in tiles.items():
                     lower = max((other for other in heights(tall) if other < height), default=0)
                     is_high = (taken > lower) & (taken <= height)
@@ -115,7 +120,17 @@ def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
                     with function.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
                         called(function, address, a, words["a_step"], c, c, taken)
 
-    return _function(module, lanes, "product", 1, write)
+        with function.loop(0, columns, width) as j:
+            words["columns"] = at_most(columns - j.index, width)
+            end = at_least(at_most(rows, j.index + words["rows_to"] + width), 0)
+            is_cut = (words["rows_to"] < EVERYTHING) & (words["columns"] > lanes.count)
+            both = is_cut.choose(at_least(at_most(rows, j.index + words["rows_to"] + lanes.count), 0), end)
+            take(j.index, function.number(0), both)
+            with function.when(is_cut):  # the rows below are needed for the second vector alone
+                words["columns"] = words["columns"] - lanes.count
+                take(j.index + lanes.count, both, end)
+
+    return function_of(module, lanes, "product", 1, write)
 
 
 def copy_in(module: Any, lanes: Lanes) -> Function:
@@ -137,7 +152,7 @@ def copy_in(module: Any, lanes: Lanes) -> Function:
         with function.loop(rows * width, all_rows * width) as k:
             block.put_element(zero, to + k.index * size)
 
-    return _function(module, lanes, "copy_in", 9, write)
+    return function_of(module, lanes, "copy_in", 9, write)
 
 
 def copy_out(module: Any, lanes: Lanes) -> Function:
@@ -150,7 +165,7 @@ def copy_out(module: Any, lanes: Lanes) -> Function:
             source, target = base + i.index * width * lanes.size, x + i.index * row * lanes.size
             _scaled(block, (source, block.function.number(1)), (target, column), columns, number)
 
-    return _function(module, lanes, "copy_out", 8, write)
+    return function_of(module, lanes, "copy_out", 8, write)
 
 
 def _scaled(block: Block, source: tuple[Word, Word], to: tuple[Word, Word], columns: Word, number: Any) -> None:
@@ -185,21 +200,24 @@ def fill_rest(module: Any, lanes: Lanes) -> Function:
             number = function.builder.select(has_last, element, ir.Constant(lanes.element, 0.0))
             block.put_element(number, x + i.index * row * size + at)
 
-    return _function(module, lanes, "fill_rest", 7, write)
+    return function_of(module, lanes, "fill_rest", 7, write)
 
 
 def turn(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `turn(block, width, rows, to, to_row)`: transposes a block of whole squares of vectors."""
+    """Returns the function `turn(block, row, rows, width, to, to_row, factor)`: transposes a block of whole squares of
+    vectors, times a number."""
 
-    def write(block: Block, base: Word, width: Word, rows: Word, to: Word, to_row: Word) -> None:
+    def write(block: Block, base: Word, row: Word, rows: Word, width: Word, *more: Word) -> None:
+        to, to_row, factor = more
         function, size, count = block.function, lanes.size, lanes.count
+        number = repeated(function.builder, block.factor(factor), lanes.vector)
         with function.loop(0, rows, count) as i, function.loop(0, width, count) as j:
-            source, target = base + (i.index * width + j.index) * size, to + (j.index * to_row + i.index) * size
-            square = [block.load(source + width * (k * size)) for k in range(count)]
+            source, target = base + (i.index * row + j.index) * size, to + (j.index * to_row + i.index) * size
+            square = [block.load(source + row * (k * size)) for k in range(count)]
             for k, column in enumerate(block.transposed(square)):
-                block.store(column, target + to_row * (k * size))
+                block.store(function.builder.fmul(column, number), target + to_row * (k * size))
 
-    return _function(module, lanes, "turn", 5, write)
+    return function_of(module, lanes, "turn", 7, write)
 
 
 def weigh(module: Any, lanes: Lanes, row: int) -> Function:
@@ -223,12 +241,12 @@ def weigh(module: Any, lanes: Lanes, row: int) -> Function:
         in_rounds = seen // _MAXIMA * _MAXIMA
         with function.loop(0, in_rounds, _MAXIMA) as k:
             for number, slot in enumerate(slots):
-                block.set(slot, _larger(block.term(scores + (k.index + number) * step), block.get(slot)))
+                block.set(slot, larger(block.term(scores + (k.index + number) * step), block.get(slot)))
         with function.loop(in_rounds, seen) as k:
-            block.set(slots[0], _larger(block.term(scores + k.index * step), block.get(slots[0])))
+            block.set(slots[0], larger(block.term(scores + k.index * step), block.get(slots[0])))
         after = block.get(slots[0])
         for slot in slots[1:]:
-            after = _larger(block.get(slot), after)
+            after = larger(block.get(slot), after)
         shrunk = exp(before - after)
         block.put(after, maximum)
         block.put(shrunk, factor)
@@ -239,10 +257,10 @@ def weigh(module: Any, lanes: Lanes, row: int) -> Function:
         block.put(block.term(total) * shrunk + block.get(added), total)
         _clear(block, scores, step, seen, own)
 
-    return _function(module, lanes, "weigh", 6, write)
+    return function_of(module, lanes, "weigh", 6, write)
 
 
-def _larger(x: Term, y: Term) -> Term:
+def larger(x: Term, y: Term) -> Term:
     return select(x > y, x, y)
 
 
@@ -252,28 +270,30 @@ def _clear(block: Block, column: Word, step: int, first: Word, end: Word) -> Non
 
 
 def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
-    """Returns the function `weigh_gradient(scores, slopes, own, limit, sums, dots)` of a column of both blocks.
+    """Returns the function `weigh_gradient(scores, slopes, own, limit, sums, dots, scale)` of a column of both blocks.
 
     Of `own` scores lane i sees those up to number limit + i. They become weights, exp(score - sum), and slopes, the
-    gradient of the weights, become that of the scores: weight * (slope - dot). The others become zero.
+    gradient of the weights, become that of the scores before their scale: scale * weight * (slope - dot). The others
+    become zero.
     """
 
-    def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *places: Word) -> None:
+    def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *more: Word) -> None:
         function, step = block.function, row * lanes.size
-        log_sum, dot = (block.term(place) for place in places)
+        log_sum, dot = (block.term(place) for place in more[:2])
+        scale = Term(block.scope, lanes.dtype, repeated(function.builder, block.factor(more[2]), lanes.vector))
         seen = at_most(own, limit + lanes.count)
         with function.loop(0, seen) as k:
             at = k.index * step
             weight = exp(block.term(scores + at) - log_sum)
             block.put(weight, scores + at)
-            block.put(weight * (block.term(slopes + at) - dot), slopes + at)
+            block.put(weight * scale * (block.term(slopes + at) - dot), slopes + at)
         with function.loop(at_most(limit + 1, seen), seen) as k:
             for column in (scores + k.index * step, slopes + k.index * step):
                 block.put(block.masked(block.term(column), k.index - limit, 0.0), column)
         _clear(block, scores, step, seen, own)
         _clear(block, slopes, step, seen, own)
 
-    return _function(module, lanes, "weigh_gradient", 6, write)
+    return function_of(module, lanes, "weigh_gradient", 7, write)
 
 
 def add_products(module: Any, lanes: Lanes, row: int) -> Function:
@@ -286,21 +306,22 @@ def add_products(module: Any, lanes: Lanes, row: int) -> Function:
             block.set(total, block.get(total) + block.term(x + at) * block.term(y + at))
         block.put(block.get(total), to)
 
-    return _function(module, lanes, "add_products", 4, write)
+    return function_of(module, lanes, "add_products", 4, write)
 
 
 def scale_rows(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `scale_rows(block, width, rows, factors)`: multiplies each row by a number of its own."""
+    """Returns the function `scale_rows(block, row, width, rows, factors)`: multiplies each row by a number of its
+    own. Rows are `row` elements apart and `width` wide."""
 
-    def write(block: Block, base: Word, width: Word, rows: Word, factors: Word) -> None:
+    def write(block: Block, base: Word, row: Word, width: Word, rows: Word, factors: Word) -> None:
         function, size = block.function, lanes.size
         with function.loop(0, rows) as i:
             factor = repeated(function.builder, block.element(factors + i.index * size), lanes.vector)
             with function.loop(0, width, lanes.count) as j:
-                at = base + (i.index * width + j.index) * size
+                at = base + (i.index * row + j.index) * size
                 block.store(function.builder.fmul(block.load(at), factor), at)
 
-    return _function(module, lanes, "scale_rows", 4, write)
+    return function_of(module, lanes, "scale_rows", 5, write)
 
 
 def finish(module: Any, lanes: Lanes) -> Function:
@@ -317,7 +338,7 @@ def finish(module: Any, lanes: Lanes) -> Function:
             block.put(block.term(maximum + at) + log(sums), maximum + at)
             block.put(select(sums.equals(0.0), block.constant(0.0), 1.0 / sums), factor + at)
 
-    return _function(module, lanes, "finish", 4, write)
+    return function_of(module, lanes, "finish", 4, write)
 
 
 def fill(module: Any, lanes: Lanes) -> Function:
@@ -328,4 +349,4 @@ def fill(module: Any, lanes: Lanes) -> Function:
         with block.function.loop(0, count, lanes.count) as k:
             block.store(vector, base + k.index * lanes.size)
 
-    return _function(module, lanes, "fill", 3, write)
+    return function_of(module, lanes, "fill", 3, write)

@@ -11,7 +11,8 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import attention_blocks as blocks
-from netc.compiler.targets.cpu.attention import UNIT, AttentionWriter
+from netc.compiler.targets.cpu.attention import AttentionWriter
+from netc.compiler.targets.cpu.attention_arguments import UNIT
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import Machine
 
@@ -33,31 +34,37 @@ class _Gradient(AttentionWriter):
         with self.heads():
             keys, queries = words["own_keys"], words["own_queries"]
             for name, width in (("keys", room.width), ("values", room.value_width)):
-                self.take(name, name, 0, keys, keys)
-                self.filled(run, self.place(f"of_{name}"), width * keys, 0)
+                self.take(name, name, 0, keys)
+                self.lay(f"of_{name}", f"of_{name}", 0, keys)
+                with run.when(self.is_elsewhere(f"of_{name}")):
+                    self.filled(run, self.place(f"of_{name}"), width * keys, 0)
             with self.blocks_of_queries():
                 self.take_queries()
-                with run.when(words["end"].equals(0)):
-                    self.filled(run, self.place("result"), room.width * words["count"], 0)
+                self.fetch_next(("queries", "keys", "values", "result", "gradient"))
                 with self.blocks_of_keys():
                     self.add_block()
-                self.give("result", "of_queries", words["first"], words["count"], words["scale"])
+                with run.when(words["end"] > 0):
+                    self.give("result", "of_queries", words["first"], words["count"])
+                with run.when(words["end"].equals(0)):
+                    self.fill_rest("of_queries", words["first"], repeats=False)
             self.fill_rest("of_queries", queries, repeats=False)
             for name in ("of_keys", "of_values"):
                 self.give(name, name, 0, keys)
-                self.fill_rest(name, keys, repeats=False)
+                summed = self.is_elsewhere(name).choose(keys, (queries > 0).choose(words["end"], 0))
+                self.fill_rest(name, summed, repeats=False)
         run.end()
 
     def take_queries(self) -> None:
-        """Copies a block of queries, of the result and of its gradient, transposes them, and adds up the dots."""
-        words, run, room = self.words, self.run, self.room
+        """Takes a block of queries, of the result and of its gradient, transposes them, and adds up the dots."""
+        words, run = self.words, self.run
         block = words["first"], words["count"], words["lanes"]
         self.take("result", "gradients", *block)
-        self.turn("gradients", room.value_width, "results_across")
+        self.turn("gradients", "result", "results_across")
         self.take("gradient", "gradients", *block)
-        self.turn("gradients", room.value_width, "gradients_across")
-        self.take("queries", "queries", *block, words["scale"])
-        self.turn("queries", room.width, "queries_across")
+        self.turn("gradients", "gradient", "gradients_across")
+        self.take("queries", "queries", *block)
+        self.turn("queries", "queries", "queries_across", words["scale"])
+        self.lay("result", "of_queries", words["first"], words["count"])
         sums = (*self.view("sums", words["first"]), words["count"], 1, words["lanes"], UNIT)
         self.copied_in(run, self.place_of_rows(0), 1, *sums)
         with run.loop(0, words["lanes"], self.lanes.count) as j:
@@ -67,24 +74,27 @@ class _Gradient(AttentionWriter):
     def add_block(self) -> None:
         """Adds to the gradients what a block of queries has to do with a block of keys."""
         words, run, room, block = self.words, self.run, self.room, self.block
-        self.multiply_by_queries("keys", "queries_across", room.width, words["width"], "scores")
-        self.multiply_by_queries("values", "gradients_across", room.value_width, words["value_width"], "slopes")
+        self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
+        self.multiply_by_queries("values", "gradients_across", words["value_width"], "slopes")
         with run.loop(0, words["lanes"], self.lanes.count) as j:
             columns = self.place("scores", j.index), self.place("slopes", j.index)
             rows = (self.place_of_rows(number, j.index) for number in range(2))
-            self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows)
+            self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
         for weights, operand, width, to in (
             ("scores", "gradients", room.value_width, "of_values"),
             ("slopes", "queries", room.width, "of_keys"),
         ):
+            # in the memory of the kernel, sums begin with zeros; where the results lie, there is one block of queries
             self.multiply(
-                1, "depth_from", a=self.place(weights), a_row=block, a_step=1, b=self.place(operand), panel_row=width,
-                c=self.place(to, words["key"] * width), rows_c=width, start_row=width,
-                all_rows=words["some"], all_columns=width, all_depth=words["count"],
+                self.is_elsewhere(to).choose(1, 0), "depth_from", a=self.place(weights), a_row=block, a_step=1,
+                b=self.rows_of(operand), panel_row=self.apart(operand), c=self.rows_of(to, words["key"]),
+                rows_c=self.apart(to), start_row=self.apart(to), all_rows=words["some"], all_columns=width,
+                all_depth=words["count"],
             )  # fmt: skip
         width = room.width
         self.multiply(
             (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("slopes"), a_row=1, a_step=block,
-            b=self.place("keys", words["key"] * width), panel_row=width, c=self.place("result"), rows_c=width,
-            start_row=width, all_rows=words["count"], all_columns=width, all_depth=words["some"],
+            b=self.rows_of("keys", words["key"]), panel_row=self.apart("keys"), c=self.rows_of("result"),
+            rows_c=self.apart("result"), start_row=self.apart("result"), all_rows=words["count"], all_columns=width,
+            all_depth=words["some"],
         )  # fmt: skip

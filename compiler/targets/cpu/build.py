@@ -9,7 +9,7 @@ from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.targets.cpu.emit import emit
 from netc.compiler.targets.cpu.linked import ENTRY, Linked, Unloadable, load
-from netc.compiler.targets.cpu.source import KernelSource, source_of
+from netc.compiler.targets.cpu.source import KernelSource, generic_of
 from netc.compiler.targets.machine import Machine
 from netc.dsl import eviction
 
@@ -22,7 +22,7 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
     start_llvm()
     keys = {
         kernel: parts_of(kernel, machine)
-        for kernel in dict.fromkeys(source_of(call.kernel) for call in schedule.calls())
+        for kernel in dict.fromkeys(generic_of(call.kernel).source for call in schedule.calls())
     }
     objects, missing = dict[KernelSource, bytes](), list[KernelSource]()
     for kernel, key in keys.items():
@@ -39,7 +39,9 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
         eviction.enforce()
     symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}
     module = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
-    step = bytes(target_machine(machine).emit_object(module))
+    # The schedule only computes addresses and calls kernels. Code for it that is made with more effort saves less than
+    # a hundredth of the shortest steps, and takes twenty times as long to make: seconds for hundreds of calls.
+    step = bytes(target_machine(machine, effort=0).emit_object(module))
     names = [key.name for key in keys.values()]
     contents = [step, *(objects[kernel] for kernel in keys)]
     try:

@@ -49,10 +49,10 @@ def symbol_of(parts: cache.Parts) -> str:
     return f"netc_{parts.name}"
 
 
-def target_machine(machine: Machine) -> Any:
-    """Returns LLVM's target machine, which emits code for a machine."""
+def target_machine(machine: Machine, effort: int = 3) -> Any:
+    """Returns LLVM's target machine, which emits code for a machine, with so much effort (0 to 3) for fast code."""
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True
+        cpu=machine.cpu, features=machine.features, opt=effort, codemodel="jitdefault", jit=True
     )
 
 
@@ -150,21 +150,33 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "loop":
         return _loop_module(source, symbol, machine)
-    return _generic_module(source, symbol, machine), machine.lanes("f32" if source.text == "bf16" else source.text)
+    dtype = "f32" if source.text.startswith("bf16") else source.text
+    return _generic_module(source, symbol, machine), machine.lanes(dtype)
 
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import attention, attention_gradient, pair_product, tiles
+    from netc.compiler.targets.cpu import (
+        amx_product,
+        attention,
+        attention_gradient,
+        attention_query,
+        pair_product,
+        tiles,
+    )
 
     target = target_machine(machine)
     match source.form, source.text:
         case "product", "bf16":
             module = pair_product.pair_product(symbol, machine)
+        case "product", "bf16 in tiles":
+            module = amx_product.amx_product(symbol, machine)
         case "product", dtype:
             module = tiles.product(symbol, dtype, machine)
         case "attention", dtype:
             module = attention.attention(symbol, dtype, machine)
+        case "attention of one query", dtype:
+            module = attention_query.attention_query(symbol, dtype, machine)
         case _, dtype:
             module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
@@ -218,8 +230,9 @@ def _loop_function(text: str, machine: Machine) -> Any:
         **words.words_for(machine),
         **sums.words(),
     }
-    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
+    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
+    names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
     exec(compile(text, "<netc kernel>", "exec"), names)
     return names["kernel"]
 

@@ -42,7 +42,7 @@ from netc.compiler.targets.cpu.context import (
     STEPS_OF,
     YIELD,
 )
-from netc.compiler.targets.cpu.source import KernelSource, source_of
+from netc.compiler.targets.cpu.source import KernelSource, generic_of
 
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
@@ -271,9 +271,11 @@ class _Emitter:
         """
         frame = _Frame(row, rows, shard, begin)
         for i, call in enumerate(calls):
+            kernel = generic_of(call.kernel)
             arguments = [self.argument(argument, frame) for argument in call.arguments]
+            arguments += [self.number(number) for number in kernel.numbers]
             before = self.ticks() if self.profiled else None
-            self.builder.call(self.kernels[source_of(call.kernel)], arguments)
+            self.builder.call(self.kernels[kernel.source], arguments)
             if before is not None:
                 self.add_ticks(before, number + i)
 

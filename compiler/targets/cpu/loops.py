@@ -1,19 +1,23 @@
 """Writes a nest of loops as Python source.
 
 Takes a `Nest` of strides and expressions and gives the text of a function `kernel(p0, p1, ..., n)` over addresses.
-Equal nests give equal text, so that models share kernels. Knows no graph.
+Equal nests give equal text, so that models share kernels; in the generic form, nests of other shapes share it too.
+Knows no graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
+from netc.compiler.targets.cpu.prefetch import stretches
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
+_LONG = 16  # turns of a loop from which on it costs the same whether LLVM knows their number or not
 _FIRST: Point = {}  # the first point of a body
 _NONE: Mapping[str, str] = {}
 _ADDITION = Binary("+", Name("a"), Name("b"))
@@ -24,22 +28,80 @@ def write(nest: Nest) -> str:
 
     The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
-    ranges = [f"n{axis}" if extent is None else str(extent) for axis, extent in enumerate(nest.extents)]
-    counts = [name for name, extent in zip(ranges, nest.extents, strict=True) if extent is None]
-    arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts]
-    body = _Writer(nest, ranges).write()
+    return _text(nest, None)
+
+
+def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
+    """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
+
+    They follow the counts: extents, and strides along all axes but the last. Nests of short rows keep their numbers,
+    because code for rows of a known length is faster there. So do those whose body depends on the shape: it computes
+    several rows (short_rows.py), or sums that lie in memory (jam.py).
+    """
+    shape = _Shape(nest)
+    if not shape.is_generic:
+        return write(nest), ()
+    return _text(nest, shape), tuple(shape.numbers.values())
+
+
+def _text(nest: Nest, shape: "_Shape | None") -> str:
+    writer = _Writer(nest, shape)
+    body = writer.write()
+    counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
+    arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts, *(shape.numbers if shape is not None else ())]
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
 
 
-class _Writer:
-    """Writes the body of a kernel for one nest. `ranges` are its extents as they stand in the text."""
+def _folds_in_memory(nest: Nest) -> bool:
+    """Whether the innermost axis is not folded while others are: a row of the result is then a sum of rows."""
+    return any(output.fold is not None for output in nest.outputs) and True in nest.folded and not nest.folded[-1]
 
-    def __init__(self, nest: Nest, ranges: Sequence[str]) -> None:
-        self.nest, self.ranges = nest, ranges
+
+class _Shape:
+    """The numbers of a nest that its generic form takes as arguments, by the names of these."""
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest, self.last, self.numbers = nest, len(nest.extents) - 1, dict[str, int]()
+        has_long_rows = self.last >= 0 and (nest.extents[-1] is None or nest.extents[-1] >= _LONG)
+        is_one_row = rows_side_by_side(nest).along is None
+        self.is_generic = has_long_rows and is_one_row and not nest.argmax and not _folds_in_memory(nest)
+
+    def extent(self, axis: int, extent: int) -> str:
+        """An extent as it stands in the text. A short loop over folded axes is written out."""
+        if self.nest.folded[axis] and extent < _LONG:
+            return str(extent)
+        return self._argument(f"e{axis}", extent)
+
+    def stride(self, axis: int | None, stride: int) -> str:
+        """The stride of an axis, or of rows that an index names, as it stands in the text.
+
+        That of the last axis stays a number, because it decides whether vectors are loaded at once. Equal strides of
+        an axis are one argument.
+        """
+        if axis == self.last:
+            return str(stride)
+        start = "row_" if axis is None else f"s{axis}_"
+        names = (name for name, number in self.numbers.items() if name.startswith(start) and number == stride)
+        return next(names, "") or self._argument(f"{start}{len(self.numbers)}", stride)
+
+    def _argument(self, name: str, number: int) -> str:
+        self.numbers[name] = number
+        return name
+
+
+class _Writer:
+    """Writes the body of a kernel for one nest; with `shape`, in its generic form."""
+
+    def __init__(self, nest: Nest, shape: _Shape | None) -> None:
+        self.nest, self.shape = nest, shape
+        self.ranges = [
+            f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
+            for axis, extent in enumerate(nest.extents)
+        ]
         self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
         self.scopes = [min(buffer, SCOPES - 1) for buffer in nest.buffers]  # those beyond share one: they may overlap
-        self.kept = [axis for axis in range(len(ranges)) if not nest.folded[axis]]
-        self.folded = [axis for axis in range(len(ranges)) if nest.folded[axis]]
+        self.kept = [axis for axis in range(len(nest.extents)) if not nest.folded[axis]]
+        self.folded = [axis for axis in range(len(nest.extents)) if nest.folded[axis]]
         self.stored = [output for output in nest.outputs if output.fold is None]
         self.folds = [output for output in nest.outputs if output.fold is not None]
 
@@ -49,13 +111,13 @@ class _Writer:
             return self.argmax()
         if not self.folds:
             return self.store_points()
-        if self.kept and self.folded and self.kept[-1] > self.folded[-1]:
+        if self.kept and _folds_in_memory(self.nest):
             return self.fold_in_memory()
         return self.fold_in_registers()
 
     def store_points(self) -> list[str]:
         """Nothing is folded. The body computes several rows at once if they are short (short_rows.py)."""
-        jam = rows_side_by_side(self.nest, self.kept)
+        jam = rows_side_by_side(self.nest)
         if jam.along is None:
             return self.loops(self.kept, [*self.lines(), *self.stores()])
         *around, _, last = self.kept
@@ -126,15 +188,18 @@ class _Writer:
     def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The offset of an element from its pointer, at a point of the body. `names` are those of the lines there."""
         terms = [
-            f"i{axis}" if stride == 1 else f"i{axis} * {stride}"
+            f"i{axis}" if stride == 1 else f"i{axis} * {self.stride(axis, stride)}"
             for axis, stride in enumerate(access.strides)
             if stride and axis not in self.still
         ]
         if access.indirect:
             row, stride = access.indirect
-            terms.append(f"{names.get(row, row)} * {stride}")
+            terms.append(f"{names.get(row, row)} * {self.stride(None, stride)}")
         shift = sum(access.strides[axis] * distance for axis, distance in point.items())
         return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
+
+    def stride(self, axis: int | None, stride: int) -> str:
+        return str(stride) if self.shape is None else self.shape.stride(axis, stride)
 
     def read(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The load of an element, or the offset itself if there is no pointer."""
@@ -173,9 +238,10 @@ class _Writer:
         assert output.fold is not None
         return output.fold
 
-    def initial(self, output: Output) -> str:
-        """The value that a fold begins with."""
-        return text_of(self.reduction(output).initial)
+    def initial(self, output: Output, point: Point = _FIRST) -> str:
+        """The value that a fold begins with at a point of the body."""
+        initial = self.reduction(output).initial
+        return self.read(initial, point) if isinstance(initial, Access) else text_of(initial)
 
     def keyed(self, output: Output) -> str | None:
         """The word of integer keys ("max" or "min") that a fold reduces, if any."""
@@ -216,8 +282,32 @@ class _Writer:
         around = [axis for axis in looped if self.moves_everything(axis)]
         inside = [axis for axis in looped if axis not in around]
         clear = self.loops([*inside, *jam.whole, last], [self.store(fold, self.initial(fold)) for fold in self.folds])
-        rows = self.in_steps(jam, lambda steps: self.loops([last], self.body(jam, steps, False)))
-        return self.loops(around, [*clear, *self.loops([*self.folded[:-1], *inside], rows)])
+        along, outer = self.folded[-1], self.folded[:-1]
+        has_steps = not inside and jam.steps != self.nest.extents[along]
+
+        def row(steps: int) -> list[str]:
+            ahead = self.fetches(jam, along, [along, last], steps) if has_steps else []
+            return [*ahead, *self.loops([last], self.body(jam, steps, False))]
+
+        rows = self.loops(inside, self.in_steps(jam, row))
+        if not has_steps and (before := [*around, *outer][-1:]):
+            rows = [*self.fetches(jam, before[0], [before[0], *inside, along, last]), *rows]
+        return self.loops(around, [*clear, *self.loops(outer, rows)])
+
+    def fetches(self, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
+        """Prefetches the windows that later iterations of a loop along an axis will read (prefetch.py), if an iteration
+        takes `steps` points of the axis, and the other axes `inside` completely."""
+        extents = {**jam.whole, **{i: steps if i == axis else self.nest.extents[i] for i in inside}}
+        sizes = {i: extent for i, extent in extents.items() if extent is not None}
+        if len(sizes) < len(extents):
+            return []
+        lines = []
+        for stretch in stretches(self.nest, axis, steps, sizes, jam.whole):
+            access = stretch.access
+            strides = (0 if i in extents and i != axis else stride for i, stride in enumerate(access.strides))
+            offset = self.offset(replace(access, strides=tuple(strides)))
+            lines.append(f"fetch_{access.dtype}(p{access.pointer}, {offset} + {stretch.start}, {stretch.count})")
+        return lines
 
     def moves_everything(self, axis: int) -> bool:
         """Whether no element is read again for another index along an axis."""
@@ -259,7 +349,7 @@ class _Writer:
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
                     totals[key] = f"total{len(totals)}"
-                    first = self.initial(fold) if is_done else self.read(fold.target, point)
+                    first = self.initial(fold, point) if is_done else self.read(fold.target, point)
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))
                 lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")

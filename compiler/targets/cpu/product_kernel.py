@@ -4,18 +4,18 @@ tiles.py and pair_product.py say what a strip copies, and write the loops betwee
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Function, Record, Word
-from netc.compiler.targets.cpu.tile import heights
+from netc.compiler.targets.cpu.tile import sizes
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import VECTORS
 
-Tiles = Mapping[tuple[int, int], Function]  # by their rows and vectors
+Tiles = Mapping[tuple[int, int], Function]  # by the most rows and columns that they take
 
 
 class ProductKernel(ABC):
@@ -73,12 +73,17 @@ class ProductKernel(ABC):
         steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
         return sum(steps, self.run.number(0)) * self.size
 
+    def sizes(self) -> Mapping[int, Sequence[int]]:
+        """The heights of tiles, each with its numbers of vectors."""
+        return sizes(self.lanes.machine)
+
     def tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
+        module, lanes, names = self.module, self.lanes, self.names
         return {
-            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, self.lanes, self.names)
-            for height in heights(self.lanes.machine.tile_rows)
-            for number in range(1, VECTORS + 1)
+            (rows, number * lanes.count): tile.tile(module, f"tile_{rows}_{number}", rows, number, lanes, names)
+            for rows, numbers in self.sizes().items()
+            for number in numbers
         }
 
     def multiply_tile(self, tiles: Tiles, words: Record, i: Word, a: Word, step: Word, rows: Word) -> None:
@@ -87,12 +92,14 @@ class ProductKernel(ABC):
         `words` is the record in multiply_panel, `a` the address of these rows, and `step` how far apart the numbers of
         a row are.
         """
-        lanes, panel, tall = self.lanes, self.multiply_panel, self.lanes.machine.tile_rows
+        panel = self.multiply_panel
         c = words["panel_c"] + i * words["rows_c"] * self.size
         start = words["panel_start"] + i * words["start_row"] * self.size
-        for (height, number), function in tiles.items():
-            lower = max((other for other in heights(tall) if other < height), default=0)
-            is_high = (rows > lower) & (rows <= height)
-            least, most = (number - 1) * lanes.count, number * lanes.count
-            with panel.when(is_high & (words["columns"] > least) & (words["columns"] <= most)):
-                function(panel, panel.parameters[0], a, step, c, start, rows)
+        for height in dict.fromkeys(height for height, _ in tiles):
+            lower = max((other for other, _ in tiles if other < height), default=0)
+            widths = [width for other, width in tiles if other == height]
+            with panel.when((rows > lower) & (rows <= height)):
+                for width in widths:
+                    narrower = max((other for other in widths if other < width), default=0)
+                    with panel.when((words["columns"] > narrower) & (words["columns"] <= width)):
+                        tiles[height, width](panel, panel.parameters[0], a, step, c, start, rows)

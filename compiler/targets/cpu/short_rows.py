@@ -5,8 +5,6 @@ a loop that copies one row. A body that computes several rows is too long for th
 What is the same in all rows is then loaded once. Knows the nest alone, no text and no machine.
 """
 
-from collections.abc import Sequence
-
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.scalars import names_of, words_of
 from netc.compiler.targets.cpu.jam import Jam
@@ -19,13 +17,15 @@ _STEPS = (1, 2, 4, 8, 16, 32)
 _COPIES = 4  # copies of one row that are written side by side
 
 
-def rows_side_by_side(nest: Nest, kept: Sequence[int]) -> Jam:
-    """Returns the rows, along the axis before the last of `kept`, that a body computes at once."""
+def rows_side_by_side(nest: Nest) -> Jam:
+    """Returns the rows, along the axis before the last one, that a body computes at once."""
     extents, only = nest.extents, Jam()
-    if len(kept) < 2 or nest.combine is not None or any(output.target.indirect for output in nest.outputs):
+    if len(extents) < 2 or any(nest.folded) or nest.combine is not None:
         return only
-    along, last = kept[-2], kept[-1]
-    length, rows = extents[last], extents[along]
+    if any(output.target.indirect for output in nest.outputs):
+        return only
+    along = len(extents) - 2
+    rows, length = extents[along:]
     if length is None or length < _SHORTEST:
         return only
     repeated, moving = _instructions(nest, along)

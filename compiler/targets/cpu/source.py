@@ -10,7 +10,7 @@ from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKe
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.custom import write_custom
-from netc.compiler.targets.cpu.loops import write
+from netc.compiler.targets.cpu.loops import write, write_generic
 
 # A hash table with open addressing: slot by slot the number of the first element with a value, or -1. It is half full
 # at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4).
@@ -33,15 +33,18 @@ def kernel(p0, p1, p2, n0):
 """
 
 
+Form = Literal["loop", "product", "attention", "attention of one query", "attention gradient"]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or "product", "attention" or "attention gradient" for a generic kernel. Then `text` is its dtype,
-    or "bf16" for products of pairs.
+    `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
+    "bf16 in tiles" for large ones.
     """
 
-    form: Literal["loop", "product", "attention", "attention gradient"]
+    form: Form
     text: str
     arguments: int
 
@@ -50,11 +53,13 @@ class KernelSource:
 def source_of(kernel: Kernel) -> KernelSource:
     """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
     match kernel:
-        case Contraction(dtype, of_pairs):
-            return KernelSource("product", "bf16" if of_pairs else dtype, len(WORDS))
-        case AttentionKernel(dtype, is_gradient):
+        case Contraction(dtype, of_pairs, in_tiles):
+            text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
+            return KernelSource("product", text, len(WORDS))
+        case AttentionKernel(dtype, is_gradient, _, has_one_query):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
-            return KernelSource("attention gradient" if is_gradient else "attention", dtype, count)
+            of_queries: Form = "attention of one query" if has_one_query else "attention"
+            return KernelSource("attention gradient" if is_gradient else of_queries, dtype, count)
         case Nest(extents=extents, buffers=buffers):
             return KernelSource("loop", write(kernel), len(buffers) + extents.count(None))
         case CustomKernel(arrays=arrays, is_batched=is_batched):
@@ -64,3 +69,22 @@ def source_of(kernel: Kernel) -> KernelSource:
             return KernelSource("loop", text, 2)
         case FirstEqual():
             return KernelSource("loop", _FIRST_EQUAL, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class GenericKernel:
+    """What machine code is made of for a kernel: a source that kernels of other shapes share, and the numbers of this
+    kernel's shape, which follow its other arguments."""
+
+    source: KernelSource
+    numbers: tuple[int, ...] = ()
+
+
+@lru_cache(maxsize=4096)
+def generic_of(kernel: Kernel) -> GenericKernel:
+    """Returns the generic form of a kernel's source, so that a model with other widths needs no other kernels."""
+    source = source_of(kernel)
+    if not isinstance(kernel, Nest):
+        return GenericKernel(source)
+    text, numbers = write_generic(kernel)
+    return GenericKernel(KernelSource("loop", text, source.arguments + len(numbers)), numbers)

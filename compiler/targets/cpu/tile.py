@@ -5,7 +5,8 @@
 A tile keeps `height` x `vectors` vectors of sums in registers. It is called for fewer rows than its height, too: it
 then computes some rows twice, so that a few heights serve every number of rows. Columns past the last whole vector are
 read (the planner leaves room behind every buffer) but never stored. An element's sum runs over the depth in order,
-whatever tile it falls in. Strides are in elements, addresses in bytes. tiles.py calls the tiles.
+whatever tile it falls in. Strides are in elements, addresses in bytes. Of pairs of bf16 numbers, the depth counts
+pairs, and strides of a count numbers; those of the panel of b count pairs. tiles.py calls the tiles.
 """
 
 from dataclasses import dataclass
@@ -13,21 +14,25 @@ from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.targets.cpu.function import I64, Function, Word, at_most
+from netc.compiler.targets.cpu.function import I64, Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
+from netc.compiler.targets.machine import VECTORS, Machine
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.
 FIELDS = (
-    *("a_row", "runs_a", "panel", "panel_row", "runs_b", "rows_c", "start_row", "reads_start"),
+    *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
 _GROUP = 4  # rows of a that share a pointer
+FEW_ROWS = 4  # of a product whose tiles are wide
+_LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
+_WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
 def heights(tile_rows: int) -> list[int]:
-    """Returns the heights of the tiles that a machine needs, the tallest first.
+    """Returns the heights of the tiles that many rows need, the tallest first.
 
     A tile of one group takes up to that many rows; with more, its last groups overlap the ones before.
     """
@@ -39,6 +44,35 @@ def rows_of_next(left: Word, tile_rows: int) -> Word:
     take."""
     second = heights(tile_rows)[1] if tile_rows > _GROUP else 0
     return ((left > tile_rows) & (left <= 2 * second)).choose(second, at_most(left, tile_rows))
+
+
+def sizes(machine: Machine) -> dict[int, list[int]]:
+    """Returns the heights of the tiles that many rows need, the tallest first, with the numbers of vectors of each."""
+    return {height: [*range(1, VECTORS + 1)] for height in heights(machine.tile_rows)}
+
+
+def all_sizes(machine: Machine) -> dict[int, list[int]]:
+    """Returns the same with the tiles of few rows, which are low and wide.
+
+    A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
+    sums for multiply-adds to follow one another.
+    """
+    low = {height: [*range(1, VECTORS + 1)] for height in _LOW}
+    return {height: numbers + _wide(height, machine) for height, numbers in {**sizes(machine), **low}.items()}
+
+
+def _wide(height: int, machine: Machine) -> list[int]:
+    """The vectors of the wide tiles of a height, whose sums take at most half of the registers."""
+    return [number for number in _WIDE if height <= FEW_ROWS and 2 * number * height <= machine.registers]
+
+
+def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
+    """Returns the columns of the next panel for so many rows, if `left` columns are left and b is not packed."""
+    columns: Number = VECTORS * lanes.count
+    for height in (FEW_ROWS, *_LOW):
+        for number in _wide(height, lanes.machine):
+            columns = ((rows <= height) & (left >= number * lanes.count)).choose(number * lanes.count, columns)
+    return columns
 
 
 def tile(module: Any, name: str, height: int, vectors: int, lanes: Lanes, names: tuple[str, ...]) -> Function:
@@ -122,9 +156,10 @@ class _Tile:
         run.add_incoming(ir.Constant(I64, 0), blocks["before"])
         index = Word(builder, run)
         sums = {cell: builder.phi(self.lanes.vector) for cell in grid}
-        b = builder.inttoptr((words["panel"] + index * words["runs_b"] * size).value, pointer)
-        a = self.a + index * words["runs_a"] * size
-        groups = [builder.inttoptr((a + head * size).value, pointer) for head in heads]
+        b = builder.inttoptr((words["panel"] + index * words["panel_run"] * size).value, pointer)
+        unit = self.lanes.unit
+        a = self.a + index * words["runs_a"] * unit
+        groups = [builder.inttoptr((a + head * unit).value, ir.IntType(8 * unit).as_pointer()) for head in heads]
         after = self.add_depth(_Depth(groups, b, row_at), sums)
 
         builder.position_at_end(blocks["ran"])
@@ -200,8 +235,8 @@ class _Tile:
 
     def splat(self, pointer: Any) -> Any:
         """A vector of which every lane is the element at a pointer."""
-        scalar = self.builder.load(pointer)
-        scalar.align = self.lanes.size
+        scalar = self.builder.load(self.builder.bitcast(pointer, self.lanes.element.as_pointer()))
+        scalar.align = self.lanes.unit
         return repeated(self.builder, scalar, self.lanes.vector)
 
 

@@ -14,7 +14,8 @@ columns are not neighbours (a transposed weight), or if a has many rows and thos
 they would share a few sets of the first cache and take a page for every two. Rows of a are copied if they are
 neighbours (a weight's gradient) and a is large, because each step of depth would take another page. A strip of the
 depth is multiplied at a time, and in it a group of panels of b, by one block of rows of a after another: the panel at
-work stays in the first cache, and what is copied in the second.
+work stays in the first cache, and what is copied in the second. With a few rows, panels are as wide as low tiles allow,
+because such a product takes as long as it takes to read b.
 
 While a panel is multiplied, the next one is prefetched. While a tile is summed, what it writes is prefetched, and so
 are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
@@ -25,6 +26,7 @@ up shards some of which have no samples. An element's sum runs over the depth in
 bits do not depend on how rows are shared out.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -34,7 +36,7 @@ from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Record, Word, at_least, at_most
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
-from netc.compiler.targets.cpu.tile import rows_of_next
+from netc.compiler.targets.cpu.tile import FEW_ROWS, all_sizes, panel_columns, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import (
     BLOCK,
@@ -77,6 +79,10 @@ class _Kernel(ProductKernel):
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
         super().__init__(module, symbol, lanes, _NAMES)
+
+    def sizes(self) -> Mapping[int, Sequence[int]]:
+        """The heights of tiles, those for few rows among them, each with its numbers of vectors."""
+        return all_sizes(self.lanes.machine)
 
     def write_strips(self) -> None:
         """The loops around strips."""
@@ -135,25 +141,27 @@ class _Kernel(ProductKernel):
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
             end = at_most(group.index + PANELS * self.width, words["columns_count"])
-            with run.loop(group.index, end, self.width) as j:
+            with run.loop(group.index, end) as j:
+                left, packs_b = end - j.index, words["packs_b"].equals(1)
+                j.step = packs_b.choose(self.width, panel_columns(count, left, self.lanes))
+                words["columns"] = at_most(left, j.step)
                 self.write_panel(j.index, j.index - group.index, top.index.equals(0))
 
     def write_panel(self, j: Word, in_group: Word, is_first_block: Word) -> None:
         """One panel of b, from column j on, is copied if need be, and all rows of the block are multiplied by it."""
-        words, run, size = self.words, self.run, self.size
+        words, run, size, rows = self.words, self.run, self.size, self.words["rows_count"]
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
         panel = words["strip_b"] + j * words["columns_b"] * size
         behind = words["packs_a"] * (BLOCK * PACKED + ROOM)  # the copy of a block of rows
         copy = words["pack"] + (in_group * words["most"] + behind) * size
-        words["columns"] = at_most(left, self.width)
         with run.when(packs_b & is_first_block):
             strides = (words["depth_b"], words["columns_b"])
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
-        has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block
+        has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
         words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
         words["panel"] = packs_b.choose(copy, panel)
-        words["panel_row"] = packs_b.choose(self.width, words["depth_b"])
+        words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         self.multiply_panel(run, self.address)
 

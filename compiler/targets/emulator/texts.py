@@ -25,9 +25,10 @@ class MemoryAccess(NamedTuple):
 
 @cache
 def function_of(text: str) -> ast.FunctionDef:
-    """Returns a kernel's function. Sums in blocks are plain sums in it: the same numbers are added, in another
-    order."""
+    """Returns a kernel's function without prefetches. Sums in blocks are plain sums in it: the same numbers are added,
+    in another order."""
     function = parsed(text)
+    _NoPrefetches().visit(function)
     return ast.fix_missing_locations(_PlainSums().visit(function)) if _BLOCK in text else function
 
 
@@ -76,6 +77,16 @@ def linear(node: ast.expr) -> Form | None:
                 case ast.Mult() if set(first) <= {""}:
                     return {name: factor * first.get("", 0) for name, factor in second.items()}
     return None
+
+
+class _NoPrefetches(ast.NodeTransformer):
+    """Removes prefetches: they compute nothing, and may lie outside of every buffer."""
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        match node.value:
+            case ast.Call(func=ast.Name(id=word)) if word.startswith("fetch_"):
+                return None
+        return node
 
 
 class _PlainSums(ast.NodeTransformer):

@@ -1,0 +1,174 @@
+"""The product kernel of AMX: the kernel of pairs (pair_product.py), whose sums are tile registers (amx_tiles.py).
+
+Operands are copied as pairs, in the same strips, blocks of rows and panels. But rows of a are always copied, with the
+pairs of a row side by side, and the pairs of a strip are made whole tiles by zeros. Rows of a are an odd number of
+cache lines apart, so that the rows of a tile do not meet in a few sets of the first cache.
+
+A block of sums has up to two tiles of rows and two of columns. One that is not whole computes on a copy of its corner
+of c. An element's sum begins with `start` and adds one number for each 32 of the depth, in order, wherever rows and
+columns are cut.
+
+Registers are configured in the thread that calls, and released at the end: nothing outside of a call depends on them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu import amx_emulated, pair_packing, pair_product
+from netc.compiler.targets.cpu.amx_tiles import AmxTiles
+from netc.compiler.targets.cpu.function import BYTE, Function, Record, Word, at_most
+from netc.compiler.targets.cpu.pair_product import PairKernel
+from netc.compiler.targets.cpu.product_kernel import Tiles
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import PACKED, PANELS, TILE, Machine
+
+_MOST = 2 * TILE  # rows and columns of a block of sums
+_ROWS = 192  # of a block of a: these, a corner and panels fit into the memory of a product of pairs
+_DEEPEST = PACKED + TILE  # pairs of a copied row, and at most those of a panel
+# Variables: the pairs of a strip, the address of the copy of a corner of c, and that of memory in place of registers.
+_NAMES = (*pair_product.NAMES, "all_pairs", "corner", "registers")
+_A, _B = 4, 6  # the first of two tiles for rows of a, and for columns of b; those of sums are before them
+
+
+def amx_product(symbol: str, machine: Machine) -> Any:
+    """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
+    module = ir.Module(symbol)
+    _Kernel(module, symbol, Lanes("f32", machine, has_pairs=True)).write()
+    return module
+
+
+class _Kernel(PairKernel):
+    """Writes the kernel's functions into a module."""
+
+    most_rows = _ROWS
+    before_panels = _ROWS * _DEEPEST + _MOST * _MOST
+
+    def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+        assert self.before_panels + PANELS * _DEEPEST * _MOST <= lanes.machine.pack_elements("f32")
+        self.turned_back, self.copy = pair_packing.pack_turned_back(module, lanes), _copy(module, lanes)
+        self.emulation = None if lanes.machine.has_amx else amx_emulated.emulated(module)
+        super().__init__(module, symbol, lanes, _NAMES)
+        self.width = _MOST
+
+    def write_strips(self) -> None:
+        """The loops around strips, between the configuration of the registers and their release."""
+        words, run = self.words, self.run
+        words["corner"], words["registers"] = words["pack"] + _ROWS * _DEEPEST * self.size, 0
+        if self.emulation is not None:
+            memory = run.builder.alloca(BYTE, amx_emulated.BYTES)
+            words["registers"] = Word(run.builder, run.builder.ptrtoint(memory, words["pack"].value.type))
+        tiles = AmxTiles(run, self.emulation, words["registers"])
+        tiles.configure()
+        super().write_strips()
+        tiles.release()
+
+    def choose_sizes(self, turns: Word, runs: Word, depth: Word) -> None:
+        super().choose_sizes(turns, runs, depth)
+        self.words["is_direct"] = 0
+
+    def lay_out(self, all_pairs: Word) -> None:
+        words = self.words
+        words["all_pairs"], words["depth"] = all_pairs, (all_pairs + (TILE - 1)) // TILE * TILE
+        words["panel_row"], words["panel_pairs"] = self.width, words["depth"]
+        words["a_row"], words["a_step"] = (words["depth"] + TILE) * 2, 2
+
+    def copy_rows(self, block: Word) -> None:
+        """Copies a block of rows of a, with zeros behind each row."""
+        super().copy_rows(block)
+        words, run, pairs = self.words, self.run, self.words["all_pairs"]
+        with run.when(pairs < words["depth"]), run.loop(0, words["rows"]) as i:
+            self.store_zeros(words["pack"] + (i.index * (words["a_row"] // 2) + pairs) * self.size)
+
+    def copy_rows_across(self, to: Word, source: Word) -> None:
+        words = self.words
+        self.turned_back(self.run, to, words["a_row"] // 2, source, words["depth_a"], words["rows"], words["numbers"])
+
+    def copy_panel(self, panel: Word) -> None:
+        """Copies a panel of b, with rows of zeros behind it."""
+        super().copy_panel(panel)
+        words, run = self.words, self.run
+        with run.loop(words["all_pairs"], words["depth"]) as k:
+            for column in range(0, _MOST, TILE):
+                self.store_zeros(words["panel"] + (k.index * _MOST + column) * self.size)
+
+    def store_zeros(self, address: Word) -> None:
+        """Fills a row of a tile with zeros."""
+        Vectors(self.run, self.lanes).store(ir.Constant(ir.VectorType(ir.FloatType(), TILE), [0.0] * TILE), address)
+
+    def tiles(self) -> Tiles:
+        """Adds the functions of blocks of sums of all sizes to the module."""
+        sizes = [(rows, columns) for rows in (_MOST, TILE) for columns in (_MOST, TILE)]
+        return {(rows, columns): self.block(rows, columns) for rows, columns in sizes}
+
+    def rows_of_next(self, left: Word) -> Word:
+        return at_most(left, _MOST)
+
+    def block(self, height: int, width: int) -> Function:
+        """Returns the function `block(record, a, a_step, c, start, rows)` of the first to `height` rows, as tile.py
+        has it. a_step is not used."""
+        function = Function(self.module, f"block_{height}_{width}", 6)
+        record, a, _, c, start, rows = function.parameters
+        words = function.record(record, self.names)
+        block = _Block(AmxTiles(function, self.emulation, words["registers"]), height // TILE, width // TILE)
+        corner, size, reads_start = words["corner"], self.size, words["reads_start"] > 0
+        is_partial = (rows < height) | (words["columns"] < width)
+        with function.when(is_partial & reads_start):
+            self.copy(function, corner, _MOST, start, words["start_row"], rows, words["columns"])
+        with function.when(reads_start):
+            row = is_partial.choose(_MOST, words["start_row"]) * size
+            block.load(is_partial.choose(corner, start), row)
+        with function.when(~reads_start):
+            block.zero()
+        block.add_depth(words, a)
+        block.store(is_partial.choose(corner, c), is_partial.choose(_MOST, words["rows_c"]) * size)
+        with function.when(is_partial):
+            self.copy(function, c, words["rows_c"], corner, _MOST, rows, words["columns"])
+        function.end()
+        return function
+
+
+class _Block:
+    """Writes the operations of a block of `height` x `width` tiles of sums."""
+
+    def __init__(self, tiles: AmxTiles, height: int, width: int) -> None:
+        self.tiles, self.height, self.width = tiles, height, width
+        self.sums: Mapping[tuple[int, int], int] = {(i, j): 2 * i + j for i in range(height) for j in range(width)}
+
+    def zero(self) -> None:
+        for tile in self.sums.values():
+            self.tiles.zero(tile)
+
+    def load(self, address: Word, row: Word) -> None:
+        for (i, j), tile in self.sums.items():
+            self.tiles.load(tile, address + row * (TILE * i) + 64 * j, row)
+
+    def store(self, address: Word, row: Word) -> None:
+        for (i, j), tile in self.sums.items():
+            self.tiles.store(tile, address + row * (TILE * i) + 64 * j, row)
+
+    def add_depth(self, words: Record, a: Word) -> None:
+        """The loop over the depth of a strip, a tile at a time."""
+        tiles, row_a, row_b = self.tiles, words["a_row"] * 2, words["panel_row"] * 4
+        panel = words["panel"]
+        with tiles.function.loop(0, words["depth"], TILE) as k:
+            for i in range(self.height):
+                tiles.load(_A + i, a + row_a * (TILE * i) + k.index * 4, row_a)
+            for j in range(self.width):
+                tiles.load(_B + j, panel + row_b * k.index + 64 * j, row_b)
+            for (i, j), tile in self.sums.items():
+                tiles.multiply_add(tile, _A + i, _B + j)
+
+
+def _copy(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `copy(to, to_row, source, row, rows, columns)`. Strides are in elements."""
+    function = Function(module, "copy", 6)
+    to, to_row, source, row, rows, columns = function.parameters
+    vectors = Vectors(function, lanes)
+    with function.loop(0, rows) as i, function.loop(0, columns, lanes.count) as j:
+        mask = vectors.columns_mask(columns - j.index, 0)
+        vector = vectors.load_masked(source + (i.index * row + j.index) * lanes.size, mask)
+        vectors.store_masked(vector, to + (i.index * to_row + j.index) * lanes.size, mask)
+    function.end()
+    return function

@@ -1,0 +1,47 @@
+"""Chooses which elements a nest prefetches: those of windows that it will read some iterations later.
+
+The gradient of a depthwise convolution's weights sums over windows of an image that was computed long before. It reads
+short pieces of several rows at a time, and the processor does not foresee such a walk. Other loads are left to it.
+Knows the nest alone, no text and no machine.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.targets.machine import LINE
+
+_AHEAD = 8192  # bytes between what is read and what is prefetched, measured to be far enough for memory
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Elements that lie side by side: `count` of them, from `start` on behind the place of an access."""
+
+    access: Access
+    start: int
+    count: int
+
+
+def stretches(
+    nest: Nest, axis: int, steps: int, inside: Mapping[int, int], of_window: Collection[int]
+) -> Iterator[Stretch]:
+    """Yields what an iteration of a loop along an axis prefetches, if each takes `steps` points of the axis.
+
+    `inside` has the number of points that an iteration takes along the axis and along each axis inside of it. The axes
+    `of_window` are those along which an iteration reads the elements of a window.
+    """
+    for line in nest.lines:
+        access = line.value
+        if not isinstance(access, Access) or access.pointer is None or access.indirect is not None:
+            continue
+        if not any(access.strides[i] for i in of_window):
+            continue
+        nbytes, move = DTYPES[access.dtype].bytes, access.strides[axis] * steps
+        reach = [access.strides[i] * (extent - 1) for i, extent in inside.items()]
+        if move * nbytes < LINE or min(reach) < 0:
+            continue
+        span = sum(reach) + 1
+        ahead = move * max(1, _AHEAD // (move * nbytes))
+        yield Stretch(access, ahead + max(0, span - move), min(move, span))

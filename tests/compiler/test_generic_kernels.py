@@ -1,0 +1,98 @@
+"""Kernels whose shapes differ share machine code: the numbers of a shape are arguments of its generic form."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.lowering.lower import lower
+from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.program.kernels import Kernel as AnyKernel
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.cpu.source import KernelSource, generic_of, source_of
+from netc.compiler.targets.named import machine_for
+from netc.runtime.execution.step_cost import sizes_of
+from tests.compiler.native import TARGETS, Kernel
+
+ELEMENTWISE = """\
+for i0 < n0 = rows
+for i1 < {rows}
+for i2 < {columns}
+t0 = f32 p0[i0 * {room} + i1 * {columns} + i2]
+t1 = f32 p1[i2]
+t2 = t0 * t1
+f32 p2[i0 * {room} + i1 * {columns} + i2] = t2"""
+
+GENERIC = """\
+def kernel(p0, p1, p2, n0, e1, e2, s0_2, s1_3):
+    for i0 in range(n0):
+        for i1 in range(e1):
+            for i2 in range(e2):
+                t0 = load_f32_0(p0, i0 * s0_2 + i1 * s1_3 + i2)
+                t1 = load_f32_1(p1, i2)
+                t2 = t0 * t1
+                store_f32_2(p2, i0 * s0_2 + i1 * s1_3 + i2, t2)
+"""
+
+NETWORK = """
+model {{
+  input x: float[{inputs}]
+  target y: class(10)
+  h = x -> dense({hidden}) -> gelu -> dense({hidden}) -> relu
+  z = h -> dense(10)
+  loss cross_entropy(z, y)
+}}
+train {{
+  optimizer = adam(lr = 0.01)
+  batch = 64
+}}
+"""
+
+
+def elementwise(rows: int, columns: int, room: int) -> AnyKernel:
+    """An array of rows x columns a sample, between whose samples there is room, times a number for each column."""
+    return parse_kernel(ELEMENTWISE.format(rows=rows, columns=columns, room=room).splitlines(), (0, 1, 2))[0]
+
+
+def test_the_generic_form_takes_the_numbers_of_a_shape() -> None:
+    generic = generic_of(elementwise(3, 40, 150))
+    assert generic.source == KernelSource("loop", GENERIC, 8)
+    assert generic.numbers == (3, 40, 150, 40)
+
+
+def test_short_rows_keep_their_numbers() -> None:
+    kernel = elementwise(3, 8, 50)
+    generic = generic_of(kernel)
+    assert (generic.source, generic.numbers) == (source_of(kernel), ())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_code_computes_all_shapes(target: str) -> None:
+    samples, rng = 4, np.random.default_rng(0)
+    code = Kernel(generic_of(elementwise(3, 40, 150)).source, machine_for(target))
+    for rows, columns, room in ((1, 16, 16), (3, 40, 150), (5, 33, 165), (2, 129, 300)):
+        generic = generic_of(elementwise(rows, columns, room))
+        x = rng.normal(size=(samples, room)).astype(np.float32)
+        factors = rng.normal(size=columns).astype(np.float32)
+        result, expected = np.full_like(x, 7), np.full_like(x, 7)  # what lies between samples stays
+        code.call(x.ctypes.data, factors.ctypes.data, result.ctypes.data, samples, *generic.numbers)
+        used = rows * columns
+        expected[:, :used] = (x[:, :used].reshape(samples, rows, columns) * factors).reshape(samples, used)
+        np.testing.assert_array_equal(result, expected)
+
+
+def loops_of(inputs: int, hidden: int) -> Iterator[KernelSource]:
+    """The sources of the loops of a training step, without those that sum rows of shards."""
+    model = netc.parse(NETWORK.format(inputs=inputs, hidden=hidden))
+    graph = pipeline.run_passes(pipeline.training_graph(model))
+    for task in lower(graph, sizes_of(graph, model.train.batch, {}), machine_for("avx2")).tasks:
+        if isinstance(task.kernel, Nest) and not (any(task.kernel.folded) and not task.kernel.folded[-1]):
+            yield generic_of(task.kernel).source
+
+
+def test_another_width_needs_no_other_kernels() -> None:
+    wide = set(loops_of(160, 96))
+    assert len(wide) > 4
+    assert set(loops_of(100, 200)) == wide

@@ -1,0 +1,69 @@
+"""Prefetches of a nest of loops: each element of a window, some iterations before it is read for the first time."""
+
+import ast
+import re
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
+from netc.compiler.program.scalars import Name, Word, number
+from netc.compiler.targets.cpu.loops import write
+from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.emulator.texts import function_of
+
+LAST = 48  # channels
+
+
+def depthwise(height: int, width: int, apart: int) -> Nest:
+    """Sums over images of windows of 3 x 3 times a smaller image. Rows are `apart` elements apart."""
+    image = Access(0, "f32", (apart, LAST, 10_000, apart, LAST, 1))
+    other = Access(1, "f32", (0, 0, 9_000, width * LAST, LAST, 1))
+    target = Access(2, "f32", (3 * LAST, LAST, 0, 0, 0, 1))
+    added = Reduction(number(0.0, "f32"), Word("fma", "f32", (Name("b"), Name("t1"), Name("a"))))
+    return Nest(
+        (3, 3, None, height, width, LAST),
+        (Line("t0", image), Line("t1", other)),
+        (Output("t0", target, added),),
+        (0, 1, 2),
+        (False, False, True, True, True, False),
+    )
+
+
+@pytest.mark.parametrize("apart", [7 * LAST, 9 * LAST, 40 * LAST])
+@pytest.mark.parametrize(("axis", "inside"), [(3, {0: 3, 1: 3, 3: 1, 4: 5, 5: LAST}), (4, {1: 3, 4: 2, 5: LAST})])
+def test_every_new_element_is_prefetched_before_it_is_read(apart: int, axis: int, inside: dict[int, int]) -> None:
+    nest = depthwise(200, 5, apart)
+    (stretch,) = stretches(nest, axis, inside[axis], inside, inside.keys() - {3, 4, 5})
+    access = nest.lines[0].value
+    assert stretch.access is access
+    assert isinstance(access, Access)
+    move = access.strides[axis] * inside[axis]
+
+    def read(iteration: int) -> set[int]:
+        points = product(*(range(extent) for extent in inside.values()))
+        offsets = {sum(access.strides[i] * n for i, n in zip(inside, point, strict=True)) for point in points}
+        return {offset + iteration * move for offset in offsets}
+
+    fetched = [
+        {start + n for n in range(stretch.count)} for start in range(stretch.start, stretch.start + 60 * move, move)
+    ]
+    ahead = next(n for n in range(60) if read(n) - read(n - 1) <= fetched[0])
+    assert ahead >= 1
+    for iteration in range(20):
+        assert read(iteration + ahead) - set().union(*map(read, range(iteration + ahead))) <= fetched[iteration]
+
+
+def test_only_windows_are_prefetched() -> None:
+    nest = depthwise(200, 5, 7 * LAST)
+    assert re.findall(r"fetch_f32\(p(\d)", write(nest)) == ["0"]
+    assert "fetch" not in write(replace(nest, extents=(1, 1, *nest.extents[2:])))
+
+
+def test_the_emulator_leaves_prefetches_out() -> None:
+    text = (
+        "def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        fetch_f32(p0, i0 + 4, 16)\n"
+        "        store_f32_1(p1, i0, F32(1))\n"
+    )
+    assert ast.unparse(function_of(text)) == text.replace("        fetch_f32(p0, i0 + 4, 16)\n", "").strip()
