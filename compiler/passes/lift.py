@@ -60,9 +60,9 @@ def _opened(graph: Graph) -> set[Value]:
         is_image = isinstance(value.attributes, Interleave) or (
             _is_scalar(value) and any(operand in opened for operand in value.operands)
         )
-        if is_image and value not in roots and _channels(value) >= _FEW_CHANNELS:
-            if users[value] and all(_takes_parts(user, value) for user in users[value]):
-                opened.add(value)
+        is_opened = is_image and value not in roots and _channels(value) >= _FEW_CHANNELS
+        if is_opened and users[value] and all(_takes_parts(user, value) for user in users[value]):
+            opened.add(value)
     return opened
 
 
