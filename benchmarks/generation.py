@@ -19,7 +19,7 @@ from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.program import Program
 from netc.runtime.runs.generate import draw
 
-_MOST, _LENGTH, _TURN = 1024, 1000, 10
+_MOST, _LENGTH, _TURN = 1024, 1000, 100
 _SHOWN = (100, 500, 1000)
 _CHECKED = 20  # letters whose logits must agree
 _Next = Callable[[], None]  # writes the next letter

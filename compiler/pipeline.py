@@ -23,7 +23,7 @@ from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
-from netc.compiler.passes.prepare import derived, prepared, written_out
+from netc.compiler.passes.prepare import derived, prepared
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
 from netc.compiler.passes.settle import settle
@@ -183,8 +183,8 @@ def prediction_graph(model: Model) -> Graph:
 
 
 def steppable_graph(model: Model) -> Graph:
-    """Returns the graph of the outputs that one step is made of (passes/stepping.py): attention is written out."""
-    return written_out(model.graph.of(ResultKind.OUTPUT), training=False)
+    """Returns the graph of the outputs that one step is made of (passes/stepping.py)."""
+    return prepared(model.graph.of(ResultKind.OUTPUT), training=False)
 
 
 def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:

@@ -557,7 +557,8 @@ it. In a batch of varying lengths each sample takes the time of its own length. 
 so that their rows follow one another; short ones (one block of queries) are read where they lie, and while a head is
 computed, the rows of the next one are prefetched. Each head of each sample is computed by one worker, in
 an order that does not depend on how many there are. With a dropout of the weights, or weights that an output returns,
-the scores stay in memory.
+the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys and
+values of the steps so far once, where they lie.
 
 ## Functions
 

@@ -27,9 +27,9 @@ def attend(lowering: Lowering, value: Value) -> None:
     q, k, v, *lengths = value.operands
     sums = next((user for user in lowering.fusion.users[value] if user.definition is attend_sums), None)
     views = {
-        "queries": lowering.read(q),
-        "keys": lowering.read(k),
-        "values": lowering.read(v),
+        "queries": lowering.read_in_memory(q),
+        "keys": lowering.read_in_memory(k),
+        "values": lowering.read_in_memory(v),
         "result": lowering.output(value),
         "sums": lowering.output(sums)
         if sums is not None
@@ -56,7 +56,7 @@ def gradient(lowering: Lowering, value: Value) -> None:
         if user.definition is attend_gradient and user.operands == value.operands
     }
     named = {"queries": q, "keys": k, "values": v, "result": result, "gradient": g, "sums": sums}
-    views = {name: lowering.read(operand) for name, operand in named.items()}
+    views = {name: lowering.read_in_memory(operand) for name, operand in named.items()}
     for of in ("queries", "keys", "values"):
         unread = all_of(Buffer(named[of].type))
         views[f"of_{of}"] = lowering.output(siblings[of]) if of in siblings else unread
@@ -72,8 +72,10 @@ def _add(
 ) -> None:
     """Adds the call of a kernel for some views of its operands and results, by their names in program/attention.py."""
     is_gradient = value.definition is attend_gradient
-    kernel = AttentionKernel(value.type.dtype, is_gradient, len(lengths))
     q, k, v = (operand.type for operand in value.operands[is_gradient : is_gradient + 3])
+    is_along = views["keys"].strides[-1] == 1 == views["values"].strides[-1]
+    has_one_query = q.dims[1] == 1 and not is_gradient and len(lengths) < 2 and is_along
+    kernel = AttentionKernel(value.type.dtype, is_gradient, len(lengths), has_one_query)
     by_heads = size_of(BATCH, lowering.sizes) < _FEW_SAMPLES and q.dims[2] != 1
     numbers = {
         "samples": Count(1, BATCH if by_heads else "rows"),
@@ -94,10 +96,11 @@ def _add(
         strides = dict(zip(axes, view.strides, strict=True))
         numbers.update({f"{name}_{axis}": Count(stride) for axis, stride in strides.items()})
         pointers[name] = Pointer(view.buffer, view.offset, strides.get("head" if by_heads else "sample", 0))
-    room = attention.room(
-        lowering.machine.attention_block(kernel.dtype), lowering.machine.lanes(kernel.dtype),
-        int(k.dims[1]), int(q.dims[3]), int(v.dims[3]), is_gradient,
-    )  # fmt: skip
+    sizes = int(k.dims[1]), int(q.dims[3]), int(v.dims[3])
+    block, lanes = lowering.machine.attention_block(kernel.dtype), lowering.machine.lanes(kernel.dtype)
+    room = (
+        attention.room_of_query(lanes, *sizes) if has_one_query else attention.room(block, lanes, *sizes, is_gradient)
+    )
     for name in attention.LENGTHS[len(lengths) :]:  # the kernel does not use them
         numbers[f"{name}_sample"], pointers[name] = Count(0), pointers["queries"]
     scratch = Buffer(Type(value.type.dtype, (room.end,)), "scratch")

@@ -13,8 +13,8 @@ from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.products import Views, product_task
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
 from netc.compiler.operations.linear import Subscripts, index_sizes
-from netc.compiler.program.nests import Reduction
-from netc.compiler.program.scalars import Binary, Name, Word, number
+from netc.compiler.program.nests import Access, Reduction
+from netc.compiler.program.scalars import Binary, Name, Number, Word, number
 from netc.compiler.program.tasks import Buffer, StridedView
 
 _LANES = 8  # elements of a vector
@@ -35,7 +35,7 @@ def contraction(lowering: Lowering, value: Value) -> None:
 
 
 def _product(lowering: Lowering, einsum: Value) -> None:
-    a, b = (lowering.read(operand) for operand in einsum.operands)
+    a, b = _operands(lowering, einsum)
     views = Views(a, b, None, lowering.strides_of(einsum), lambda: lowering.output(einsum))
     task = product_task(einsum, einsum, views, lowering.machine)
     if task is not None:
@@ -44,8 +44,16 @@ def _product(lowering: Lowering, einsum: Value) -> None:
         _multiply_and_add(lowering, einsum)
 
 
+def _operands(lowering: Lowering, einsum: Value) -> tuple[StridedView, StridedView]:
+    """The views of both operands: in elements of one type, because the tile multiplies f32, or pairs of bf16."""
+    a, b = einsum.operands
+    views = lowering.read(a), lowering.read(b)
+    dtypes = {view.buffer.type.dtype for view in views if view.buffer is not None}
+    return views if len(dtypes) == 1 else (lowering.read_in_memory(a), lowering.read_in_memory(b))
+
+
 def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
-    a, b = (lowering.read(operand) for operand in einsum.operands)
+    a, b = _operands(lowering, einsum)
     shards = shards_of(einsum)
     target = StridedView(shards, contiguous(einsum.type.dims))
     views = Views(a, b, None, target.strides, lambda: target)
@@ -53,53 +61,74 @@ def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
     if task is not None:
         lowering.program.tasks.append(task)
     else:
-        _multiply_and_add(lowering, einsum, shards)
+        _multiply_and_add(lowering, einsum, shards=shards)
     fold_shards(lowering, einsum, shards)
 
 
 def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
-    """Adds the task of a sum whose product starts from the other term; a second loop adds it if there is no tile."""
+    """Adds the task of a sum whose product starts from the other term; a second loop adds it to the sum of shards."""
     (start,) = (operand for operand in value.operands if operand is not einsum)
-    a, b = (lowering.read(operand) for operand in einsum.operands)
+    a, b = _operands(lowering, einsum)
     begin = lowering.read(start)
     begin = replace(begin, strides=broadcast(begin.strides, start.type.dims, value.type.dims))
     views = Views(a, b, begin, lowering.strides_of(value), lambda: lowering.output(value))
     task = product_task(value, einsum, views, lowering.machine)
     if task is not None:
         lowering.program.tasks.append(task)
-        return
-    contraction(lowering, einsum)
-    loop = Loop(lowering, value.type.dims)
-    term = loop.operand(start)
-    view = lowering.read(einsum)
-    line = loop.add(Binary("+", Name(term), Name(loop.load(view, value.type, view.strides))))
-    loop.emit([(line, value, lowering.output(value))])
+    elif begin.buffer is None or is_sharded(lowering, [einsum]):
+        contraction(lowering, einsum)
+        loop = Loop(lowering, value.type.dims)
+        term = loop.operand(start)
+        view = lowering.read(einsum)
+        line = loop.add(Binary("+", Name(term), Name(loop.load(view, value.type, view.strides))))
+        loop.emit([(line, value, lowering.output(value))])
+    else:
+        _multiply_and_add(lowering, einsum, value, begin)
 
 
-def _multiply_and_add(lowering: Lowering, value: Value, shards: Buffer | None = None) -> None:
-    """Computes a product as a loop; with `shards`, each shard into its own row of that buffer."""
-    inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
-    views = [lowering.read(operand) for operand in value.operands]
+def _multiply_and_add(
+    lowering: Lowering,
+    einsum: Value,
+    value: Value | None = None,
+    start: StridedView | None = None,
+    shards: Buffer | None = None,
+) -> None:
+    """Computes a product as a loop; with `shards`, each shard into its own row of that buffer.
+
+    With `value`, it is the sum of the product and `start`.
+    """
+    value = einsum if value is None else value
+    inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
+    views = [lowering.read(operand) for operand in einsum.operands]
     walks = [
         dict(zip(indices, view.strides, strict=True)) for indices, view in zip(inputs.split(","), views, strict=True)
     ]
-    sizes = index_sizes(inputs, *(operand.type for operand in value.operands))
+    sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
     letters = _in_order(list(dict.fromkeys(out + inputs.replace(",", ""))), out, sizes, walks)
     folded = tuple(axis for axis, letter in enumerate(letters) if letter not in out)
     loop = Loop(lowering, tuple(sizes[letter] for letter in letters), folded, shards is not None)
     names = [
         loop.load(view, operand.type, tuple(strides.get(letter, 0) for letter in letters))
-        for view, operand, strides in zip(views, value.operands, walks, strict=True)
+        for view, operand, strides in zip(views, einsum.operands, walks, strict=True)
     ]
     target = StridedView(shards, contiguous(value.type.dims)) if shards is not None else lowering.output(value)
     steps = dict(zip(out, target.strides, strict=True))
     target = replace(target, strides=tuple(steps[letter] for letter in letters if letter in out))
+    dtype = value.type.dtype
+    initial: Number | Access = number(0.0, dtype)
+    if start is not None:
+        loop.computed.append(einsum)
+        moves = dict(zip(out, start.strides, strict=True))
+        initial = loop.element(start, value.type, tuple(moves.get(letter, 0) for letter in letters))
     if folded and letters[-1] in out:
-        dtype = value.type.dtype
-        added = Reduction(number(0.0, dtype), Word("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
+        added = Reduction(initial, Word("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
         loop.emit([(names[0], value, target)], reduction=added)
-    else:
-        loop.emit([(loop.add(Binary("*", Name(names[0]), Name(names[1]))), value, target)])
+        return
+    line = loop.add(Binary("*", Name(names[0]), Name(names[1])))
+    if not folded and isinstance(initial, Access):
+        line = loop.add(Binary("+", Name(loop.add(initial)), Name(line)))
+    added = Reduction(initial, Binary("+", Name("a"), Name("b")))
+    loop.emit([(line, value, target)], reduction=added if folded else None)
 
 
 def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> list[str]:

@@ -4,11 +4,17 @@ A history is a state of a graph of one step (stepping.py). A product takes the t
 the history need not be copied for one more row.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from netc.compiler.ir.types import Type, fixed_size
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import BATCH, Type, fixed_size
 from netc.compiler.ir.value import Builder, Value, apply
+from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.linear import Subscripts
+from netc.compiler.passes.narrow import is_view
+from netc.compiler.passes.simplify import rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,26 @@ class Multiplied:
 def numbers(graph: Builder, capacity: int) -> Value:
     """The numbers of so many steps."""
     return graph.add("arange", (), {"n": capacity}, Type("i32", (capacity,)))
+
+
+def for_all_samples(number: Value) -> Value:
+    """A number of a step, as one for each sample."""
+    return apply("broadcast", apply("reshape", number, dims=(1,)), dims=(BATCH,))
+
+
+def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Value) -> Value:
+    """Attention of the current step's query to the steps up to its own.
+
+    That is the attention to the earlier steps and the step's own value, each by its share of the exponentials. Nothing
+    reads the space behind the earlier steps.
+    """
+    scale, lengths = of.keywords["scale"], for_all_samples(step)
+    earlier = apply("attend", query, keys.old, values.old, lengths, scale=scale, causal=False)
+    sums = apply("attend_sums", earlier, query, keys.old, lengths, scale=scale, causal=False)
+    score = apply("einsum", query, keys.new, subscripts="bthd,bthd->bth") * scale
+    share = apply("sigmoid", score - apply("transpose", sums, order=(0, 2, 1)))
+    share = apply("reshape", share, dims=(*share.type.dims, 1))
+    return earlier + share * (values.new - earlier)
 
 
 def merged(parts: Growing, step: Value) -> Value:
@@ -84,3 +110,37 @@ def _element_now(value: Value, step: Value, axis: int) -> Value:
     chosen = apply("sum", apply("where", is_now, value, 0.0), over=(axis,))
     dims = tuple(1 if other == axis else dim for other, dim in enumerate(value.type.dims))
     return apply("reshape", chosen, dims=dims)
+
+
+def readers(graph: Graph, leaf: Value) -> Iterator[tuple[Value, Value]]:
+    """Yields the values that read a leaf, or one of the views of it, each with the operand that it reads."""
+    pending = [leaf]
+    while pending:
+        value = pending.pop()
+        for user in graph.users(value):
+            if is_view(user):
+                pending.append(user)
+            else:
+                yield user, value
+
+
+def with_rounded(graph: Graph, histories: Collection[str]) -> Graph:
+    """Rounds rows to bf16 when they enter a history that is read only so: else each step would round all of them."""
+    leaves = {leaf.name: leaf for leaf in graph.values(Role.GIVEN) if leaf.name in histories}
+    rounded = {
+        name: {reader for reader, _ in readers(graph, leaf)}
+        for name, leaf in leaves.items()
+        if all(reader.definition is as_bf16 for reader, _ in readers(graph, leaf))
+    }
+    if not any(rounded.values()):
+        return graph
+    superfluous = set().union(*rounded.values())
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        return operands[0] if value in superfluous else copy.add_copy(value, operands)
+
+    copy = rebuild(graph, rule)
+    for result, value in list(copy.results.items()):
+        if str(result) in rounded:
+            copy.results[result] = apply("as_bf16", value)
+    return copy

@@ -16,11 +16,12 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.attention import attend
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.compiler.operations.shape import Order, Slice
-from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, operand_axes, other_steps
+from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
 from netc.compiler.passes.step_numbers import Counted, Number, Region, compared
 
 VANISHING = -1e9  # the softmax of a number below this one is exactly 0 beside any ordinary number
@@ -62,6 +63,8 @@ def _elements(value: Value, axis: int, operands: list[Elements]) -> Elements:
     """Finds out about a value from what is known about its operands. Raises NeedsAll."""
     if not value.operands:
         return _of_leaf(value, axis)
+    if value.definition is attend:
+        return _attended(value, axis)
     if len(other_steps(value, axis)) > 1:
         raise NeedsAll(value, "it compares all steps with all others at each step")
     if value.role is Role.SHAPE or isinstance(value.attributes, Order):
@@ -126,6 +129,14 @@ def _reduced(value: Value, axis: int, over: tuple[int, ...], operand: Elements) 
     if value.definition is softmax:
         return Elements(0.0, 0.0)
     return replace(operand, number=None) if value.definition is log_softmax else _UNKNOWN
+
+
+def _attended(value: Value, axis: int) -> Elements:
+    """Attention: the current step's query must see only the keys of steps up to its own."""
+    keys = value.operands[1]
+    if is_along_steps(keys, 1) and (axis != 1 or not value.keywords["causal"]):
+        raise NeedsAll(value, *_UNMASKED)
+    return _UNKNOWN
 
 
 def _vanishes(element: float | None) -> bool:

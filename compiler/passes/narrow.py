@@ -61,12 +61,13 @@ def _narrowed(graph: Graph, mask_leaves: Collection[str]) -> Graph:
 
 def _repeats_or_moves(value: Value) -> bool:
     """Whether a value is a view of all elements of its operand: these are then rounded once for all such views."""
-    return _is_view(value) and value.operands[0].type.size(1) <= value.type.size(1)
+    return is_view(value) and value.operands[0].type.size(1) <= value.type.size(1)
 
 
-def _is_view(value: Value) -> bool:
-    is_view = bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, View)
-    return is_view and value.role is not Role.PART
+def is_view(value: Value) -> bool:
+    """Whether a value is its operand's elements, seen with other strides."""
+    is_moved = bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, View)
+    return is_moved and value.role is not Role.PART
 
 
 def _masks(graph: Graph, leaves: Collection[str]) -> set[Value]:
@@ -74,6 +75,6 @@ def _masks(graph: Graph, leaves: Collection[str]) -> set[Value]:
     masks = set[Value]()
     for value in graph.values():
         is_cast = value.definition is cast and value.operands[0].type.dtype == "bool"
-        if is_cast or value.name in leaves or (_is_view(value) and value.operands[0] in masks):
+        if is_cast or value.name in leaves or (is_view(value) and value.operands[0] in masks):
             masks.add(value)
     return masks

@@ -18,12 +18,7 @@ from netc.compiler.passes.stabilise import stabilise
 
 def prepared(graph: Graph, training: bool) -> Graph:
     """Returns the graph for training, or for inference."""
-    return attended(written_out(graph, training))
-
-
-def written_out(graph: Graph, training: bool) -> Graph:
-    """Returns the same, with attention as the products and masks that it consists of."""
-    return derived(reorder(stabilise(settle(graph, training))))
+    return attended(derived(reorder(stabilise(settle(graph, training)))))
 
 
 def derived(graph: Graph) -> Graph:

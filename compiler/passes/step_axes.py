@@ -12,6 +12,7 @@ from netc.compiler.ir.index_tables import TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.attention import Attending
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Scan
@@ -146,6 +147,8 @@ def _same_axis(value: Value, axis: int, number: int) -> int | None:
     """The axis of an operand that corresponds to an axis of the result; None if there is none. Raises NeedsAll."""
     operand = value.operands[number]
     match value.attributes:
+        case Attending():
+            return axis if number == 0 else None
         case Subscripts() as product:
             return product.inputs.split(",")[number].find(product.out[axis])
         case Order(order):

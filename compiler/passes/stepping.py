@@ -14,15 +14,27 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.index_tables import TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Precision, Type
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.attention import attend, attend_sums
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.compiler.operations.scan import pack as to_steps
 from netc.compiler.operations.shape import Order
-from netc.compiler.passes.histories import Growing, Multiplied, merged, numbers, product
+from netc.compiler.passes.histories import (
+    Growing,
+    Multiplied,
+    attention,
+    for_all_samples,
+    merged,
+    numbers,
+    product,
+    readers,
+    with_rounded,
+)
 from netc.compiler.passes.later_steps import prove
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, names_of_steps, needed_axes, operand_axes, other_steps
 from netc.dsl.diagnostics import fault
 
@@ -42,6 +54,21 @@ class Stepping:
     begins: Graph
     states: dict[str, Type] = field(default_factory=dict)
     histories: dict[str, Type] = field(default_factory=dict)
+
+    def narrowed(self, precision: Precision) -> "Stepping":
+        """The same with products that read operands of a precision. Histories keep rows that are rounded to it."""
+        graph = narrow(self.graph, precision)
+        return replace(self, graph=with_rounded(graph, self.histories))
+
+    @property
+    def reads_earlier_steps_alone(self) -> bool:
+        """Whether the space behind the earlier steps of histories costs no time: attention alone reads them."""
+        leaves = [leaf for leaf in self.graph.values(Role.GIVEN) if leaf.name in self.histories]
+        return all(
+            reader.definition in (attend, attend_sums) and reader.operands.index(value) > 0
+            for leaf in leaves
+            for reader, value in readers(self.graph, leaf)
+        )
 
     @property
     def is_limited(self) -> bool:
@@ -160,6 +187,8 @@ class _Builder:
                 self.steps[value, axis] = self.parts[value.operands[0]][value.attributes_as(Part).result]
             case _ if self.is_counted(value):
                 self.steps[value, axis] = self.counted(value, axis)
+            case _ if value.definition is attend:
+                self.steps[value, axis] = self.attention(value, axis)
             case _ if tables:
                 self.moved(value, axis, tables[-1].kind)
             case _ if table_of(value) is None and not self.in_parts(value, axis):  # a table is translated with its user
@@ -179,8 +208,7 @@ class _Builder:
             return numbers(self.step_graph, self.capacity)
         if table is not None and table.kind is TableKind.LENGTH:
             number = apply("add", number, 1)
-        line = apply("reshape", number, dims=(1,))
-        return line if table is None else apply("broadcast", line, dims=(BATCH,))
+        return apply("reshape", number, dims=(1,)) if table is None else for_all_samples(number)
 
     def operands(self, value: Value, axis: int) -> list[tuple[Value, int]]:
         """The operands of a value, each with the axis at which it is needed."""
@@ -256,6 +284,19 @@ class _Builder:
         factors = [self.merged(*operand) for operand in operands if operand is not operands[number]]
         parts, type_ = self.growing[operands[number]], self.type_at(value.type, axis)
         return product(Multiplied(value, type_, number, parts, factors[0]), self.number_of_step())
+
+    def attention(self, value: Value, axis: int) -> Value:
+        """Attention of one step's query: to the keys up to its own if it is causal, else to fixed ones."""
+        operands = self.operands(value, axis)
+        keys, values = (self.growing.get(operand) for operand in operands[1:3])
+        if keys is not None and values is not None:
+            return attention(value, self.merged(*operands[0]), keys, values, self.number_of_step())
+        q, k, v, *lengths = (self.merged(*operand) for operand in operands)
+        if axis == NONE or not value.keywords["causal"]:
+            return apply("attend", q, k, v, *lengths, **value.keywords)
+        seen = for_all_samples(apply("add", self.number_of_step(), 1))
+        ends = [apply("minimum", seen, lengths[0])] if lengths else [seen]
+        return apply("attend", q, k, v, *ends, scale=value.keywords["scale"], causal=False)
 
     def scan(self, scan: Scan) -> None:
         """Adds the body of a scan, its carries as states."""

@@ -35,7 +35,7 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
         case Contraction():
             reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
             return Touched(reads, frozenset({POINTERS.index("c")}), reads)
-        case AttentionKernel(_, is_gradient, lengths):
+        case AttentionKernel(is_gradient=is_gradient, lengths=lengths):
             names, written = attention.pointers(is_gradient), attention.written(is_gradient)
             stored = frozenset(map(names.index, written))
             loaded = frozenset(names.index(name) for name in attention.used(is_gradient, lengths)) - stored

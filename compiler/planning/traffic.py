@@ -92,9 +92,9 @@ def _of_nest(task: Task, nest: Nest, sizes: Sizes) -> Iterable[tuple[Pointer, in
     counts = iter([_number(count, task, sizes) for count in task.counts])
     extents = [next(counts) if extent is None else extent for extent in nest.extents]
     lines = {line.name: line for line in nest.lines}
-    for line in nest.lines:
-        if isinstance(line.value, Access) and line.value.pointer is not None:
-            yield task.pointers[line.value.pointer], _elements(line.value, extents, lines), False
+    for access in nest.loads():
+        if access.pointer is not None:
+            yield task.pointers[access.pointer], _elements(access, extents, lines), False
     for output in nest.outputs:
         assert output.target.pointer is not None
         pointer, elements = task.pointers[output.target.pointer], _elements(output.target, extents, lines)

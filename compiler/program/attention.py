@@ -119,3 +119,21 @@ def room(block: int, lanes: int, keys: Any, width: Any, value_width: Any, is_gra
     end = of_values + keys * v * is_gradient
     parts = (scores, result, rows, k, values, gradients, gradients_across, results_across, slopes)
     return Room(w, v, w * 0, queries_across, *parts, of_keys, of_values, end)
+
+
+class RoomOfQuery(NamedTuple):
+    """The parts of the memory of the kernel for a single query, by the element at which each begins.
+
+    The query lies at the beginning, and two vectors of numbers at the end. Each part is a multiple of vectors.
+    """
+
+    scores: Any
+    result: Any
+    numbers: Any
+    end: Any
+
+
+def room_of_query(lanes: int, keys: Any, width: Any, value_width: Any) -> RoomOfQuery:
+    """Returns the parts of that memory, all numbers or terms of a kernel."""
+    query, scores, result = ((count + (lanes - 1)) // lanes * lanes for count in (width, keys, value_width))
+    return RoomOfQuery(query, query + scores, query + scores + result, query + scores + result + 2 * lanes)

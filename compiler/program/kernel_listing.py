@@ -31,8 +31,9 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
             yield from _nest(kernel, counts)
         case CustomKernel():
             yield from _custom(kernel, counts)
-        case AttentionKernel(dtype, is_gradient):
-            yield f"attention {'gradient ' if is_gradient else ''}in {dtype}"
+        case AttentionKernel(dtype, is_gradient, _, has_one_query):
+            kind = "gradient " if is_gradient else "of one query " if has_one_query else ""
+            yield f"attention {kind}in {dtype}"
             names = attention.numbers(is_gradient)
             yield from (f"{name} = {count_text(count)}" for name, count in zip(names, counts, strict=True))
         case StoredCount(dtype):
@@ -69,8 +70,8 @@ def _stored(nest: Nest, output: Output) -> str:
     fold = output.fold
     if fold is not None:
         keys = f" with keys {fold.keyed}" if fold.keyed else ""
-        initial, combine = expression_text(fold.initial), expression_text(fold.combine)
-        return f"fold of {output.line} from {initial} by {combine}{keys}"
+        begin = _access(fold.initial) if isinstance(fold.initial, Access) else expression_text(fold.initial)
+        return f"fold of {output.line} from {begin} by {expression_text(fold.combine)}{keys}"
     if nest.argmax:
         return f"index of the largest {output.line}"
     if nest.combine is not None:

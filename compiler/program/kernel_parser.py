@@ -24,7 +24,7 @@ _COMBINED = re.compile(r"combined with (?P<line>\w+) by (?P<combine>.+)")
 _LARGEST = re.compile(r"index of the largest (?P<line>\w+)")
 _TERM = re.compile(r"(?P<name>\w+)(?: \* (?P<factor>-?\d+))?")
 _STORES = re.compile(r"stores (?P<dtype>\w+) n0 = (?P<count>.+)")
-_ATTENTION = re.compile(r"attention (?P<gradient>gradient )?in (?P<dtype>\w+)")
+_ATTENTION = re.compile(r"attention (?P<gradient>gradient )?(?P<one>of one query )?in (?P<dtype>\w+)")
 _NAMED_COUNT = re.compile(r"(?P<name>\w+) = (?P<count>.+)")
 _EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
 _CUSTOM = re.compile(rf"custom (?P<operation>{NAME})(?: for each of n0 = (?P<count>.+))?")
@@ -46,7 +46,8 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
         is_gradient = match["gradient"] is not None
         numbers = tuple(_attention_counts(is_gradient, lines[1:]))
         lengths = numbers[attention.numbers(is_gradient).index("lengths")]
-        return AttentionKernel(match["dtype"], is_gradient, lengths.factor), numbers
+        has_one_query = match["one"] is not None
+        return AttentionKernel(match["dtype"], is_gradient, lengths.factor, has_one_query), numbers
     if lines and (match := _EQUAL.fullmatch(lines[0])):
         return FirstEqual(), (parse_count(match["count"]),)
     if lines and (match := _CUSTOM.fullmatch(lines[0])):
@@ -142,9 +143,10 @@ class _NestReader:
     def output(self, target: Access, stored: str) -> Output:
         """Reads what an output stores at its target."""
         if match := _FOLD.fullmatch(stored):
-            initial = parse_expression(match["initial"])
-            if not isinstance(initial, Number):
-                raise ValueError(f"a fold begins with a number: {stored}")
+            is_access = _ACCESS.fullmatch(match["initial"]) is not None
+            initial = _access(match["initial"], len(self.extents)) if is_access else parse_expression(match["initial"])
+            if not isinstance(initial, Number | Access):
+                raise ValueError(f"a fold begins with a number or an element: {stored}")
             return Output(match["line"], target, Reduction(initial, parse_expression(match["combine"]), match["keyed"]))
         if match := _COMBINED.fullmatch(stored):
             self.combine = parse_expression(match["combine"])

@@ -4,6 +4,7 @@ Neighbouring axes that all accesses walk as one are joined here. A target writes
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -40,10 +41,10 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Reduction:
     """How a fold reduces the values of its line: from `initial` on, `combine` joins the result so far, `a`, with the
-    next value, `b`, and may use other lines. `keyed` ("max" or "min") reduces integers that are ordered as floats are,
-    with NaN before all."""
+    next value, `b`, and may use other lines. `initial` is a number, or an element that does not move along the folded
+    axes. `keyed` ("max" or "min") reduces integers that are ordered as floats are, with NaN before all."""
 
-    initial: Number
+    initial: "Number | Access"
     combine: Expression
     keyed: str | None = None
 
@@ -87,8 +88,14 @@ class Nest:
 
     def accesses(self) -> list[Access]:
         """All loads, then all stores."""
-        return [line.value for line in self.lines if isinstance(line.value, Access)] + [
-            output.target for output in self.outputs
+        return [*self.loads(), *(output.target for output in self.outputs)]
+
+    def loads(self) -> list[Access]:
+        """The loads of lines, then those of elements that folds begin with."""
+        folds = [output.fold for output in self.outputs if output.fold is not None]
+        return [
+            *(line.value for line in self.lines if isinstance(line.value, Access)),
+            *(fold.initial for fold in folds if isinstance(fold.initial, Access)),
         ]
 
 
@@ -177,10 +184,18 @@ def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
         lines=tuple(
             Line(line.name, pick(line.value) if isinstance(line.value, Access) else line.value) for line in nest.lines
         ),
-        outputs=tuple(replace(output, target=pick(output.target)) for output in nest.outputs),
+        outputs=tuple(
+            replace(output, target=pick(output.target), fold=_picked(output.fold, pick)) for output in nest.outputs
+        ),
         folded=tuple(nest.folded[group[0]] for group in kept),
     )
     return smaller, extents
+
+
+def _picked(fold: Reduction | None, pick: Callable[[Access], Access]) -> Reduction | None:
+    if fold is None or not isinstance(fold.initial, Access):
+        return fold
+    return replace(fold, initial=pick(fold.initial))
 
 
 def _longer(nest: Nest) -> list[tuple[int, int | None]]:

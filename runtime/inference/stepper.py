@@ -11,7 +11,6 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.stepping import STEP, Stepping, stepping
 from netc.compiler.program.plan import SLACK
 from netc.compiler.reference import evaluate
@@ -20,7 +19,9 @@ from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.execution.loaded import Repeated
 from netc.runtime.execution.memory import Memory
 
-_LEAST_CAPACITY = 256  # steps of a history at first; then it doubles, and each time the step is compiled again
+# The steps of histories at first. Then they double, and each time the step is compiled again. They are more where the
+# space behind the earlier steps costs no time: as many as there is room for in so many bytes.
+_LEAST_CAPACITY, _ROOM = 256, 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,24 @@ class Stepper:
         self._compiled, self._what, self.samples = compiled, what, samples
         self._graph = what.graph.only(what.output)
         self._steps: dict[int, Stepping] = {}  # by capacity
-        self._capacity = _LEAST_CAPACITY if what.most is None else min(_LEAST_CAPACITY, what.most)
-        self._most = what.most if self._made(self._capacity).is_limited else None
+        self._capacity, self._most = self._fitting(_LEAST_CAPACITY), what.most
+        one_step = self._made(self._capacity)
+        if one_step.histories and one_step.reads_earlier_steps_alone:
+            nbytes = sum(type_.nbytes(samples) for type_ in one_step.histories.values()) // self._capacity
+            self._capacity = self._fitting(max(_ROOM // nbytes, _LEAST_CAPACITY))
+        if not one_step.is_limited:
+            self._most = None
         self._seen: list[Array] = []  # the rows since the sequences began, if only so many may be seen
         self._begin()
+
+    def _fitting(self, capacity: int) -> int:
+        """A capacity, or the most steps that sequences may have."""
+        return capacity if self._what.most is None else min(capacity, self._what.most)
 
     def _made(self, capacity: int) -> Stepping:
         if capacity not in self._steps:
             one_step = stepping(self._graph, self._what.dim, capacity)
-            one_step.graph = narrow(one_step.graph, self._compiled.model.train.precision)
-            self._steps[capacity] = one_step
+            self._steps[capacity] = one_step.narrowed(self._compiled.model.train.precision)
         return self._steps[capacity]
 
     def _begin(self) -> None:

@@ -31,6 +31,14 @@ CASES = [
     (5, 32, 48, 2, 16, 32, True, ([48, 0, 16, 20, 0], [32, 16, 0, 16, 0])),
     (3, 32, 112, 1, 16, 16, False, ([101, 0, 112], [0, 16, 32])),
 ]
+CASES_OF_ONE_QUERY = [
+    (1, 1, 1, 1, 1, 1, False, ()),
+    (2, 1, 100, 2, 32, 32, False, ([100, 0],)),
+    (3, 1, 67, 2, 7, 9, False, ([5, 67, 64],)),
+    (1, 1, 40, 3, 16, 70, False, ()),
+    (2, 1, 200, 1, 20, 33, False, ([1, 199],)),
+    (1, 1, 9, 2, 64, 48, True, ()),
+]
 # every third is the widest in f32 and the middle one in f64
 PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
 
@@ -59,7 +67,7 @@ class Attention:
     def unwritten(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.full(shape, np.nan, FLOATS[self.dtype])
 
-    def call(self, kernel: Kernel, is_gradient: bool) -> None:
+    def call(self, kernel: Kernel, is_gradient: bool, has_one_query: bool = False) -> None:
         """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
         q, k, v = (self.arrays[name] for name in ("queries", "keys", "values"))
         numbers = {"samples": q.shape[0], "heads": q.shape[2], "query_count": q.shape[1], "key_count": k.shape[1]}
@@ -70,7 +78,9 @@ class Attention:
             **{f"{name}_sample": 1 for name in attention.LENGTHS},
         }
         sizes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
-        end = attention.room(*sizes, k.shape[1], q.shape[3], v.shape[3], is_gradient).end
+        counts = k.shape[1], q.shape[3], v.shape[3]
+        room = attention.room(*sizes, *counts, is_gradient)
+        end = attention.room_of_query(sizes[1], *counts).end if has_one_query else room.end
         scratch = self.unwritten((end + 64,))
         scratch[end:] = 7
         addresses = {"scratch": scratch.ctypes.data}
@@ -83,6 +93,16 @@ class Attention:
         pointers = [addresses.get(name, 0) for name in attention.pointers(is_gradient)]
         kernel.call(*pointers, *(numbers[name] for name in attention.numbers(is_gradient)))
         assert (scratch[end:] == 7).all()
+
+    def sums(self) -> np.ndarray:
+        """The logarithm of the sum of exponentials of a single query's scores."""
+        q, k = (self.arrays[name].astype(np.float64) for name in ("queries", "keys"))
+        lengths = self.arrays.get("key_lengths", np.full(len(k), 1 if self.is_causal else k.shape[1]))
+        sums = np.full((len(k), k.shape[2], 1), -np.inf)
+        for i, end in enumerate(lengths):
+            scores = np.einsum("hd,shd->hs", q[i, 0], k[i, :end]) * self.scale
+            sums[i, :, 0] = np.logaddexp.reduce(scores, axis=1)
+        return sums
 
     def expected(self) -> dict[str, np.ndarray]:
         """What both kernels compute, in f64, sample by sample."""
@@ -130,6 +150,25 @@ def test_the_attention_kernels(target: str, dtype: str) -> None:
                     arguments.arrays[name], expected, rtol=tolerance, atol=tolerance, err_msg=f"{name} of {case}"
                 )
     check_nan(forward, dtype, machine)
+
+
+@pytest.mark.every(3)
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_the_attention_kernel_of_one_query(target: str, dtype: str) -> None:
+    """The bits of a result do not depend on the samples and heads beside it; NaN reaches it only from its own keys."""
+    machine = machine_for(target)
+    kernel = Kernel(source_of(AttentionKernel(dtype, False, 0, has_one_query=True)), machine)
+    check_instructions(target, kernel.assembly)
+    for case in CASES_OF_ONE_QUERY:
+        for spread in (False, True):
+            arguments = Attention(case, dtype, machine, spread)
+            for i, end in enumerate(arguments.arrays.get("key_lengths", ())):
+                arguments.arrays["keys"][i, end:] = arguments.arrays["values"][i, end:] = np.nan
+            arguments.call(kernel, False, has_one_query=True)
+            tolerance = 1e-5 if dtype == "f32" else 1e-13
+            expected = arguments.expected()["result"]
+            np.testing.assert_allclose(arguments.arrays["result"], expected, tolerance, tolerance, err_msg=str(case))
+            np.testing.assert_allclose(arguments.arrays["sums"], arguments.sums(), tolerance, tolerance)
 
 
 def check_nan(kernel: Kernel, dtype: str, machine: Machine) -> None:

@@ -31,6 +31,16 @@ PRODUCTS = (
     ("btgc,btgc->bgc", ("batch, 7, 3, 10", "batch, 7, 3, 10"), 5),
     ("tc,tkc->kc", ("9, 65", "9, 2, 65"), 1),
 )
+# the subscripts, the operands and the other term of a sum, and the batch
+SUMS = (
+    ("bhiwjc,ijc->bhwc", ("batch, 4, 3, 11, 2, 9", "3, 2, 9"), "9", 3),  # rows of sums
+    ("bhiwjc,ijc->bhwc", ("batch, 4, 3, 11, 2, 9", "3, 2, 9"), "batch, 4, 11, 9", 3),
+    ("btc,btc->c", ("batch, 5, 33", "batch, 5, 33"), "33", 9),
+    ("btc,btc->c", ("batch, 5, 33", "batch, 5, 33"), "33", 300),  # in shards
+    ("bck,bck->bc", ("batch, 9, 40", "batch, 9, 40"), "9", 5),  # each sum in a register, in blocks
+    ("bck,bck->bc", ("batch, 9, 40", "batch, 9, 40"), "batch, 1", 5),
+    ("bc,bc->bc", ("batch, 9", "batch, 9"), "batch, 9", 5),  # without a sum
+)
 # image, weights, stride, dilation, padding and groups of convolutions whose groups have few channels
 CONVOLUTIONS = (
     ("batch, 5, 7, 5", "3, 3, 1, 5", (1, 1), (1, 1), (1, 1, 1, 1), 5),
@@ -68,6 +78,18 @@ def test_products(number: int) -> None:
     agree(graph, leaves, batch, dtype)
 
 
+@pytest.mark.parametrize("number", range(len(SUMS)))
+def test_products_that_start_from_another_term(number: int) -> None:
+    subscripts, dims, other, batch = SUMS[number]
+    dtype = ("f32", "f64")[number % 2]
+    graph = Graph()
+    graph.precision = dtype
+    leaves = [leaf(graph, name, text, dtype) for name, text in zip("xyz", (*dims, other), strict=True)]
+    total = apply("einsum", *leaves[:2], subscripts=subscripts) + leaves[2]
+    graph.results[parse_result("value.r")] = total * 2.0
+    agree(graph, leaves, batch, dtype)
+
+
 @pytest.mark.parametrize("number", range(len(CONVOLUTIONS)))
 def test_convolutions_and_their_gradients(number: int) -> None:
     image, weights, stride, dilation, pad, groups = CONVOLUTIONS[number]
@@ -75,12 +97,13 @@ def test_convolutions_and_their_gradients(number: int) -> None:
     graph = Graph()
     graph.precision = dtype
     x, w = leaf(graph, "x", image, dtype), leaf(graph, "w", weights, dtype)
-    y = apply("conv2d", x, w, stride=stride, dilation=dilation, pad=pad, groups=groups)
+    bias = leaf(graph, "bias", str(w.type.dims[-1]), dtype)
+    y = apply("conv2d", x, w, stride=stride, dilation=dilation, pad=pad, groups=groups) + bias
     direction = graph.leaf(Role.INPUT, "g", y.type)
     gradients = differentiate(graph, apply("sum", y * direction, over=tuple(range(y.type.rank))), [x, w])
     graph.results = {parse_result("value.y"): y}
     graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
-    agree(graph, [x, w, direction], 70, dtype)
+    agree(graph, [x, w, bias, direction], 70, dtype)
 
 
 @pytest.mark.parametrize("image", ["14, 1", "1, 14", "7, 2"])

@@ -3,18 +3,20 @@
 Most models run in the reference interpreter, so that many can be tested. Those that would read later steps are refused.
 """
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import netc
 from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.passes.stepping import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.runtime.data.stored import Array
 from netc.runtime.inference import stepper
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.program import Program
 
-MOST, TOKENS = 12, 7
+MOST, LONG, TOKENS = 12, 64, 7
 BLOCKS = """
 block transformer(x: float[t, n], causal = true) {
   h = x + (x -> layernorm -> self_attention(2, causal))
@@ -58,11 +60,11 @@ REFUSED = {
 }
 
 
-def source_of(statement: str) -> str:
+def source_of(statement: str, most: int = MOST, precision: str = "f64") -> str:
     return (
-        f"{BLOCKS}model {{\n  input token: class({TOKENS})[time <= {MOST}]\n  param P: float[{MOST}, 6] = normal(1)\n"
+        f"{BLOCKS}model {{\n  input token: class({TOKENS})[time <= {most}]\n  param P: float[{most}, 6] = normal(1)\n"
         "  e = token -> embed(6)\n  later = arange(time) - unsqueeze(arange(time))\n"
-        f"  h = {statement}\n  output z = h\n}}\ntrain {{\n  precision = f64\n}}\n"
+        f"  h = {statement}\n  output z = h\n}}\ntrain {{\n  precision = {precision}\n}}\n"
     )
 
 
@@ -70,9 +72,14 @@ def program_of(statement: str, backend: str = "reference", threads: int = 1) -> 
     return netc.compile(netc.parse(source_of(statement)), seed=3, backend=backend, threads=threads)
 
 
+def long_program(statement: str, backend: str = "reference", precision: str = "f64") -> Program:
+    """A program of sequences that are long enough for attention to be one operation."""
+    return netc.compile(netc.parse(source_of(statement, LONG, precision)), seed=3, backend=backend)
+
+
 def stepper_of(program: Program, samples: int = 1) -> Stepper:
     graph = steppable_graph(program.model)
-    what = Stepped(graph, Result(ResultKind.OUTPUT, "z"), "token", "time", MOST)
+    what = Stepped(graph, Result(ResultKind.OUTPUT, "z"), "token", "time", program.model.bounds["time"])
     return Stepper(program.compiled, what, samples)
 
 
@@ -90,14 +97,67 @@ def test_a_step_computes_what_the_whole_sequence_gives(monkeypatch: pytest.Monke
     np.testing.assert_allclose([model.step(tokens[i : i + 1])[0] for i in range(MOST)], expected, 1e-10, 1e-12)
 
 
-def test_attention_to_many_steps_is_stepped() -> None:
-    source = source_of(STEPPED["a transformer"]).replace(f"time <= {MOST}", "time <= 64")
-    program = netc.compile(netc.parse(source), seed=3, backend="reference")
-    (tokens,) = tokens_of(1, 40)
-    expected = program.predict({"token": [tokens]})["z"][0]
-    what = Stepped(steppable_graph(program.model), Result(ResultKind.OUTPUT, "z"), "token", "time", 64)
-    model = Stepper(program.compiled, what)
+ATTENDING = (
+    "learned positions",
+    "a transformer",
+    "attention to what was before",
+    "attention between recurrent layers",
+    "sinusoidal positions",
+)
+
+
+@pytest.mark.parametrize("backend", ["reference", "plan", "numba"])
+@pytest.mark.parametrize("name", ATTENDING)
+def test_attention_as_one_operation_is_stepped(monkeypatch: pytest.MonkeyPatch, name: str, backend: str) -> None:
+    """Histories grow on the way."""
+    monkeypatch.setattr(stepper, "_LEAST_CAPACITY", 5)
+    monkeypatch.setattr(stepper, "_ROOM", 1)
+    program, count = long_program(STEPPED[name], backend), 14 if backend == "numba" else 7
+    assert program.model.bounds["time"] == LONG
+    (tokens,) = tokens_of(1, count)
+    expected = long_program(STEPPED[name]).predict({"token": [tokens]})["z"][0]
+    model = stepper_of(program)
     np.testing.assert_allclose([model.step(token[None])[0] for token in tokens], expected, 1e-10, 1e-12)
+
+
+def test_histories_that_attention_alone_reads_have_room_for_many_steps() -> None:
+    attending, whole = (stepper_of(long_program(STEPPED[name])) for name in ("a transformer", "a window of steps"))
+    steps = [stepping(model._graph, "time", 8) for model in (attending, whole)]
+    assert [step.reads_earlier_steps_alone for step in steps] == [True, False]
+    assert all(type_.dims[1] == 8 for step in steps for type_ in step.histories.values())
+
+
+def test_attention_to_fixed_keys_is_stepped() -> None:
+    """Each query sees the keys up to its own number, of a parameter's rows."""
+    statement = "attention(e, K, K, 2, true)"
+    source = source_of(statement, LONG).replace("  e =", f"  param K: float[{LONG}, 6] = normal(1)\n  e =")
+    program = netc.compile(netc.parse(source), seed=3, backend="reference")
+    (tokens,) = tokens_of(1, 9)
+    expected = program.predict({"token": [tokens]})["z"][0]
+    model = stepper_of(program)
+    np.testing.assert_allclose([model.step(token[None])[0] for token in tokens], expected, 1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("name", ["all steps", "in a scan"])
+def test_attention_as_one_operation_that_would_read_later_steps_is_refused(name: str) -> None:
+    with pytest.raises(netc.Fault, match="E0506"):
+        stepper_of(long_program(REFUSED[name]))
+
+
+@pytest.mark.parametrize("most", [MOST, LONG])
+def test_steps_in_bf16_keep_rounded_rows(most: int) -> None:
+    """Compiled steps compute what the whole sequence gives, and histories contain numbers of bf16 alone."""
+    source = source_of(STEPPED["learned positions"], most, "bf16")
+    program = netc.compile(netc.parse(source), seed=3, backend="numba", threads=1)
+    (tokens,) = tokens_of(1, MOST)
+    expected = np.array(program.predict({"token": [tokens]})["z"][0])
+    model = stepper_of(program)
+    steps = np.array([model.step(token[None])[0] for token in tokens])
+    np.testing.assert_allclose(steps, expected, 0.02, 0.02)
+    for history in model._histories.values():
+        rows = history[:, :MOST]
+        assert rows.any()
+        assert (rows == rows.astype(ml_dtypes.bfloat16).astype(np.float32)).all()
 
 
 def test_the_plan_of_a_step_reads_and_writes_only_its_own_memory() -> None:

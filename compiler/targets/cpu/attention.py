@@ -19,17 +19,17 @@ from llvmlite import ir
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import attention_blocks as blocks
 from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
 from netc.compiler.targets.cpu.attention_blocks import EVERYTHING
-from netc.compiler.targets.cpu.function import Function, Number, Word, at_most
-from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.cpu.function import Number, Word, at_most
+from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import LINE, Machine
 
-UNIT = program.bits_of(1.0)
-# The variables of the kernels: the sample and head, how many queries and keys the sample has, the first of a block of
-# queries, their number, the same in whole vectors, and the number behind the last key that they see; the first of a
-# block of keys and their number; the diagonal of the two blocks. For each part of the memory that stands for rows of an
-# operand: the address at which they lie, how far they are apart, and whether that is where the operand has them.
-_VARIABLES = ("sample", "head", "own_queries", "own_keys", "first", "count", "lanes", "end", "key", "some", "diagonal")
+# The variables of the kernels: the first of a block of queries, their number, the same in whole vectors, and the number
+# behind the last key that they see; the first of a block of keys and their number; the diagonal of the two blocks. For
+# each part of the memory that stands for rows of an operand: the address at which they lie, how far they are apart, and
+# whether that is where the operand has them.
+_VARIABLES = ("first", "count", "lanes", "end", "key", "some", "diagonal")
 _PARTS = ("queries", "keys", "values", "result", "gradients", "of_keys", "of_values")
 _PLACES = tuple(f"{part}_{what}" for part in _PARTS for what in ("at", "apart", "is_there"))
 
@@ -41,23 +41,15 @@ def attention(symbol: str, dtype: str, machine: Machine) -> Any:
     return kernel.module
 
 
-class AttentionWriter:
-    """Writes what both kernels have in common: arguments, memory, copies, and loops over samples, heads and blocks."""
+class AttentionWriter(AttentionArguments):
+    """Writes what the kernels of blocks have in common: memory, copies, and loops over blocks."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
-        self.module, self.lanes, self.size = module, lanes, lanes.size
+        super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_PLACES, *blocks.PRODUCT, *tile.FIELDS))
         self.block = lanes.machine.attention_block(lanes.dtype)
-        arguments = (*program.pointers(is_gradient), *program.numbers(is_gradient))
-        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *_PLACES, *blocks.PRODUCT, *tile.FIELDS)))
         self.product = blocks.product(module, lanes, self.names)
-        self.copied_in, self.copied_out = blocks.copy_in(module, lanes), blocks.copy_out(module, lanes)
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
-        self.run = Function(module, symbol, len(arguments), is_internal=False)
-        self.words, self.address = self.run.new_record(self.names)
-        self.vectors = Vectors(self.run, lanes)
-        for name, argument in zip(arguments, self.run.parameters, strict=True):
-            self.words[name] = argument
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
         self.room = program.room(self.block, lanes.count, keys, width, value_width, int(is_gradient))
 
@@ -69,18 +61,6 @@ class AttentionWriter:
     def place_of_rows(self, number: int, j: Number = 0) -> Word:
         """The address of one of the three rows of numbers, from query j of the block on."""
         return self.place("rows", self.run.number(number * self.block) + j)
-
-    def view(self, name: str, first: Number = 0) -> tuple[Word, Word, Word]:
-        """The address of an operand of this sample and head from a row on, and its strides along rows and columns."""
-        words = self.words
-        offset = words["sample"] * words[f"{name}_sample"] + words["head"] * words[f"{name}_head"]
-        row = words[f"{name}_row"]
-        column = self.run.number(1) if name == "sums" else words[f"{name}_column"]
-        return words[name] + (offset + row * first) * self.size, row, column
-
-    def columns_of(self, name: str) -> Word:
-        """How many columns an operand has."""
-        return self.words[{size for axis, size in program.axes_of(name) if axis == "column"}.pop()]
 
     def width_of(self, name: str) -> Word:
         """How far rows of a block of an operand are apart."""
@@ -143,25 +123,10 @@ class AttentionWriter:
         words = self.words
         for name in ("rows_to", "depth_to", "depth_from"):
             words[name] = words["diagonal"] if name == limits else EVERYTHING
-        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "runs_b": 0, "reads_start": adds}
+        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "panel_run": 0, "reads_start": adds}
         for name, number in {**fixed, **arguments}.items():
             words[name] = number
         self.product(self.run, self.address)
-
-    @contextmanager
-    def heads(self) -> Iterator[None]:
-        """Loops over samples and heads, and sets how many queries and keys there are."""
-        words, run = self.words, self.run
-        with run.loop(0, words["samples"]) as sample, run.loop(0, words["heads"]) as head:
-            words["sample"], words["head"] = sample.index, head.index
-            words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
-            for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
-                with run.when(words["lengths"] > number):
-                    at = words[name] + sample.index * words[f"{name}_sample"] * 4
-                    builder = run.builder
-                    length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
-                    words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
-            yield
 
     def fetch_next(self, names: tuple[str, ...]) -> None:
         """Prefetches rows of operands that the next head will read where they lie: their many short rows are far

@@ -75,8 +75,13 @@ class Block(Vectors):
     def set(self, slot: Any, term: Term) -> None:
         self.function.builder.store(term.value, slot)
 
+    def add(self, slot: Any, x: Any, y: Any) -> None:
+        """Adds the product of two vectors to a variable."""
+        builder = self.function.builder
+        builder.store(self.multiply_add(x, y, builder.load(slot)), slot)
 
-def _function(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
+
+def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
     """Returns a function whose body `write(block, *parameters)` writes."""
     function = Function(module, name, parameters)
     write(Block(function, lanes), *function.parameters)
@@ -125,7 +130,7 @@ def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
                 words["columns"] = words["columns"] - lanes.count
                 take(j.index + lanes.count, both, end)
 
-    return _function(module, lanes, "product", 1, write)
+    return function_of(module, lanes, "product", 1, write)
 
 
 def copy_in(module: Any, lanes: Lanes) -> Function:
@@ -147,7 +152,7 @@ def copy_in(module: Any, lanes: Lanes) -> Function:
         with function.loop(rows * width, all_rows * width) as k:
             block.put_element(zero, to + k.index * size)
 
-    return _function(module, lanes, "copy_in", 9, write)
+    return function_of(module, lanes, "copy_in", 9, write)
 
 
 def copy_out(module: Any, lanes: Lanes) -> Function:
@@ -160,7 +165,7 @@ def copy_out(module: Any, lanes: Lanes) -> Function:
             source, target = base + i.index * width * lanes.size, x + i.index * row * lanes.size
             _scaled(block, (source, block.function.number(1)), (target, column), columns, number)
 
-    return _function(module, lanes, "copy_out", 8, write)
+    return function_of(module, lanes, "copy_out", 8, write)
 
 
 def _scaled(block: Block, source: tuple[Word, Word], to: tuple[Word, Word], columns: Word, number: Any) -> None:
@@ -195,7 +200,7 @@ def fill_rest(module: Any, lanes: Lanes) -> Function:
             number = function.builder.select(has_last, element, ir.Constant(lanes.element, 0.0))
             block.put_element(number, x + i.index * row * size + at)
 
-    return _function(module, lanes, "fill_rest", 7, write)
+    return function_of(module, lanes, "fill_rest", 7, write)
 
 
 def turn(module: Any, lanes: Lanes) -> Function:
@@ -212,7 +217,7 @@ def turn(module: Any, lanes: Lanes) -> Function:
             for k, column in enumerate(block.transposed(square)):
                 block.store(function.builder.fmul(column, number), target + to_row * (k * size))
 
-    return _function(module, lanes, "turn", 7, write)
+    return function_of(module, lanes, "turn", 7, write)
 
 
 def weigh(module: Any, lanes: Lanes, row: int) -> Function:
@@ -236,12 +241,12 @@ def weigh(module: Any, lanes: Lanes, row: int) -> Function:
         in_rounds = seen // _MAXIMA * _MAXIMA
         with function.loop(0, in_rounds, _MAXIMA) as k:
             for number, slot in enumerate(slots):
-                block.set(slot, _larger(block.term(scores + (k.index + number) * step), block.get(slot)))
+                block.set(slot, larger(block.term(scores + (k.index + number) * step), block.get(slot)))
         with function.loop(in_rounds, seen) as k:
-            block.set(slots[0], _larger(block.term(scores + k.index * step), block.get(slots[0])))
+            block.set(slots[0], larger(block.term(scores + k.index * step), block.get(slots[0])))
         after = block.get(slots[0])
         for slot in slots[1:]:
-            after = _larger(block.get(slot), after)
+            after = larger(block.get(slot), after)
         shrunk = exp(before - after)
         block.put(after, maximum)
         block.put(shrunk, factor)
@@ -252,10 +257,10 @@ def weigh(module: Any, lanes: Lanes, row: int) -> Function:
         block.put(block.term(total) * shrunk + block.get(added), total)
         _clear(block, scores, step, seen, own)
 
-    return _function(module, lanes, "weigh", 6, write)
+    return function_of(module, lanes, "weigh", 6, write)
 
 
-def _larger(x: Term, y: Term) -> Term:
+def larger(x: Term, y: Term) -> Term:
     return select(x > y, x, y)
 
 
@@ -288,7 +293,7 @@ def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
         _clear(block, scores, step, seen, own)
         _clear(block, slopes, step, seen, own)
 
-    return _function(module, lanes, "weigh_gradient", 7, write)
+    return function_of(module, lanes, "weigh_gradient", 7, write)
 
 
 def add_products(module: Any, lanes: Lanes, row: int) -> Function:
@@ -301,7 +306,7 @@ def add_products(module: Any, lanes: Lanes, row: int) -> Function:
             block.set(total, block.get(total) + block.term(x + at) * block.term(y + at))
         block.put(block.get(total), to)
 
-    return _function(module, lanes, "add_products", 4, write)
+    return function_of(module, lanes, "add_products", 4, write)
 
 
 def scale_rows(module: Any, lanes: Lanes) -> Function:
@@ -316,7 +321,7 @@ def scale_rows(module: Any, lanes: Lanes) -> Function:
                 at = base + (i.index * row + j.index) * size
                 block.store(function.builder.fmul(block.load(at), factor), at)
 
-    return _function(module, lanes, "scale_rows", 5, write)
+    return function_of(module, lanes, "scale_rows", 5, write)
 
 
 def finish(module: Any, lanes: Lanes) -> Function:
@@ -333,7 +338,7 @@ def finish(module: Any, lanes: Lanes) -> Function:
             block.put(block.term(maximum + at) + log(sums), maximum + at)
             block.put(select(sums.equals(0.0), block.constant(0.0), 1.0 / sums), factor + at)
 
-    return _function(module, lanes, "finish", 4, write)
+    return function_of(module, lanes, "finish", 4, write)
 
 
 def fill(module: Any, lanes: Lanes) -> Function:
@@ -344,4 +349,4 @@ def fill(module: Any, lanes: Lanes) -> Function:
         with block.function.loop(0, count, lanes.count) as k:
             block.store(vector, base + k.index * lanes.size)
 
-    return _function(module, lanes, "fill", 3, write)
+    return function_of(module, lanes, "fill", 3, write)

@@ -11,7 +11,8 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import attention_blocks as blocks
-from netc.compiler.targets.cpu.attention import UNIT, AttentionWriter
+from netc.compiler.targets.cpu.attention import AttentionWriter
+from netc.compiler.targets.cpu.attention_arguments import UNIT
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import Machine
 

@@ -156,7 +156,14 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
-    from netc.compiler.targets.cpu import amx_product, attention, attention_gradient, pair_product, tiles
+    from netc.compiler.targets.cpu import (
+        amx_product,
+        attention,
+        attention_gradient,
+        attention_query,
+        pair_product,
+        tiles,
+    )
 
     target = target_machine(machine)
     match source.form, source.text:
@@ -168,6 +175,8 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = tiles.product(symbol, dtype, machine)
         case "attention", dtype:
             module = attention.attention(symbol, dtype, machine)
+        case "attention of one query", dtype:
+            module = attention_query.attention_query(symbol, dtype, machine)
         case _, dtype:
             module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
@@ -221,7 +230,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
         **words.words_for(machine),
         **sums.words(),
     }
-    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
+    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
     names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
     exec(compile(text, "<netc kernel>", "exec"), names)

@@ -57,9 +57,7 @@ class CallResources:
 def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     """Returns the contexts of a call, a row for each worker. They hold addresses, so the call and the
     resources must outlive them."""
-    begins = call.kept.get("begins")
-    if begins is None:
-        begins = call.kept["begins"] = _begins(layout, call)
+    begins = _begins(layout, call)
     dims = _words_of_dims(layout, call.rows, resources.members)
     behind = FIRST_TABLE + len(begins)
     rows = np.zeros((resources.members, behind + dims.shape[1]), np.int64)

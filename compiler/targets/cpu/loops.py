@@ -227,9 +227,10 @@ class _Writer:
         assert output.fold is not None
         return output.fold
 
-    def initial(self, output: Output) -> str:
-        """The value that a fold begins with."""
-        return text_of(self.reduction(output).initial)
+    def initial(self, output: Output, point: Point = _FIRST) -> str:
+        """The value that a fold begins with at a point of the body."""
+        initial = self.reduction(output).initial
+        return self.read(initial, point) if isinstance(initial, Access) else text_of(initial)
 
     def keyed(self, output: Output) -> str | None:
         """The word of integer keys ("max" or "min") that a fold reduces, if any."""
@@ -336,7 +337,7 @@ class _Writer:
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
                     totals[key] = f"total{len(totals)}"
-                    first = self.initial(fold) if is_done else self.read(fold.target, point)
+                    first = self.initial(fold, point) if is_done else self.read(fold.target, point)
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))
                 lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")

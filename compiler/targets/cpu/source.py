@@ -33,15 +33,18 @@ def kernel(p0, p1, p2, n0):
 """
 
 
+Form = Literal["loop", "product", "attention", "attention of one query", "attention gradient"]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
-    `form` is "loop", or "product", "attention" or "attention gradient" for a generic kernel. Then `text` is its dtype,
-    or "bf16" for products of pairs and "bf16 in tiles" for large ones.
+    `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
+    "bf16 in tiles" for large ones.
     """
 
-    form: Literal["loop", "product", "attention", "attention gradient"]
+    form: Form
     text: str
     arguments: int
 
@@ -53,9 +56,10 @@ def source_of(kernel: Kernel) -> KernelSource:
         case Contraction(dtype, of_pairs, in_tiles):
             text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
             return KernelSource("product", text, len(WORDS))
-        case AttentionKernel(dtype, is_gradient):
+        case AttentionKernel(dtype, is_gradient, _, has_one_query):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
-            return KernelSource("attention gradient" if is_gradient else "attention", dtype, count)
+            of_queries: Form = "attention of one query" if has_one_query else "attention"
+            return KernelSource("attention gradient" if is_gradient else of_queries, dtype, count)
         case Nest(extents=extents, buffers=buffers):
             return KernelSource("loop", write(kernel), len(buffers) + extents.count(None))
         case CustomKernel(arrays=arrays, is_batched=is_batched):

@@ -6,7 +6,6 @@ Saved machine code is opened without LLVM, so whatever compiles is imported wher
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -55,6 +54,29 @@ class Cpu:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A call with the contexts of its workers, which serve for the same call again while its resources are the same."""
+
+    resources: CallResources
+    words: Array
+    begin: int
+    linked: Linked
+
+    @classmethod
+    def of(cls, code: "MachineCode", call: Call, resources: CallResources) -> "_Ready":
+        words = contexts(code.layout, call, resources)
+        return cls(resources, words, words.ctypes.data, code.linked)
+
+    def run(self, member: int) -> bool:
+        """Runs the share of a worker."""
+        return self.linked.run(self.begin + member * self.words.strides[0])
+
+    def abort(self) -> None:
+        """Makes the workers that wait at a barrier leave."""
+        self.resources.barrier[ABORT] = 1
+
+
 class MachineCode:
     """A plan as machine code. If it is profiled, it counts the ticks of `calls` calls: see Timed."""
 
@@ -66,12 +88,15 @@ class MachineCode:
     def run(self, call: Call, workspace: Workspace) -> None:
         """Runs the steps of a call on all workers of a team."""
         with workspace.team(self.members) as team, workspace.arena(team.count) as arena:
-            barrier = np.zeros(BARRIER_WORDS, np.int64)
-            words = contexts(
-                self.layout, call, CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
-            )
-            begin, size, run = words.ctypes.data, words.strides[0], self.linked.run
-            team.run(lambda member: run(begin + member * size), partial(_abort, barrier))
+            ready = call.kept.get("ready")
+            if ready is None or ready.resources.arena is not arena or ready.resources.members != team.count:
+                barrier = np.zeros(BARRIER_WORDS, np.int64)
+                ready = _Ready.of(
+                    self, call, CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
+                )
+                call.kept["ready"] = ready
+            ready.resources.barrier.fill(0)
+            team.run(ready.run, ready.abort)
 
     @property
     def code(self) -> Code | None:
@@ -85,8 +110,3 @@ class MachineCode:
         from netc.compiler.targets.cpu.bounds_measured import bounds_of
 
         return bounds_of(self.machine, members, run, again)
-
-
-def _abort(barrier: Array) -> None:
-    """Makes the workers that wait at a barrier leave."""
-    barrier[ABORT] = 1

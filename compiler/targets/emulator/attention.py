@@ -72,6 +72,8 @@ def _attend(parts: Mapping[str, Array], scale: float, is_causal: bool) -> None:
         total = powers.sum(1, keepdims=True)
         parts["result"][...] = powers @ parts["values"] / total
         parts["sums"][...] = (most + np.log(total))[:, 0]
+    else:
+        parts["sums"][...] = -np.inf
     for name in ("result", "sums"):
         if f"rest of {name}" in parts and len(parts[name]):
             parts[f"rest of {name}"][...] = parts[name][-1]
