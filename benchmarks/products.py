@@ -12,18 +12,21 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 import numpy as np
 
+from netc.compiler.ir.bf16 import as_bf16, to_bits
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, Loop, Product
+from netc.compiler.targets.cpu.bounds_measured import dtypes_of
 from netc.compiler.targets.cpu.compile import compile_kernel, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.machine import LINE, Machine
 from netc.compiler.targets.named import machine_for
 
 _SECONDS = 2e-4  # of one run: much shorter than what the system gives a process at a time
 _TURNS = 20_000  # of the loop that measures the peak: about as long
 _RUNS = 20  # for each round
 _MARGIN = 1024  # elements behind each operand, which tiles may read
+_REPEATS = 2000  # of a product in one run, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +85,19 @@ def forward(rows: int, inputs: int, outputs: int) -> Operands:
 
 
 class Kernel:
-    """The product kernel of an element type in machine code."""
+    """The product kernel of an element type in machine code; that of bf16 multiplies pairs of such numbers."""
 
     def __init__(self, dtype: str, machine: Machine) -> None:
-        self.dtype, self.machine = np.dtype("float32" if dtype == "f32" else "float64"), machine
-        source = source_of(Contraction(dtype))
+        self.has_pairs, result = dtype == "bf16", "f32" if dtype == "bf16" else dtype
+        self.dtype, self.machine = np.dtype("float32" if result == "f32" else "float64"), machine
+        source = source_of(Contraction(result, self.has_pairs))
         start_llvm()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compile_kernel(source, machine).code))
         self._engine.finalize_object()
         address = self._engine.get_function_address(symbol_of(parts_of(source, machine)))
         self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * source.arguments)(address)
-        self.pack = np.zeros(machine.pack_elements(dtype), self.dtype)
+        self.pack = np.zeros(machine.pack_elements(result), self.dtype)
 
     def rate(self, operands: Operands, rounds: int) -> float:
         """FLOP/s of a product, from the best of many runs."""
@@ -103,7 +107,7 @@ class Kernel:
         for _ in range(_RUNS * rounds):
             words = _arguments(operands, a, b, c, self.pack, repeats)
             best = min(best, _seconds(lambda words=words: self.call(*words)) / repeats)  # type: ignore[misc]
-            repeats = max(1, round(_SECONDS / best))
+            repeats = min(max(1, round(_SECONDS / best)), _REPEATS)
         return operands.flops / best
 
     def _memory(self, operands: Operands, which: str) -> np.ndarray:
@@ -111,8 +115,10 @@ class Kernel:
         strides = operands.a if which == "a" else operands.b
         extents = (operands.m, operands.k) if which == "a" else (operands.k, operands.n)
         apart = operands.batches[0 if which == "a" else 1] * (operands.batch - 1)
+        apart += 0 if which == "a" else _REPEATS * LINE // (2 if self.has_pairs else self.dtype.itemsize)
         size = apart + sum((extent - 1) * stride for extent, stride in zip(extents, strides, strict=True)) + 1
-        return np.random.default_rng(0).random(size + _MARGIN, np.float32).astype(self.dtype)
+        numbers = np.random.default_rng(0).random(size + _MARGIN, np.float32)
+        return to_bits(as_bf16(numbers)) if self.has_pairs else numbers.astype(self.dtype)
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -131,10 +137,13 @@ def _peak(dtype: str, machine: Machine, rounds: int) -> float:
 def _arguments(
     operands: Operands, a: np.ndarray, b: np.ndarray, c: np.ndarray, pack: np.ndarray, repeats: int
 ) -> tuple[int, ...]:
-    """The kernel's arguments; its outermost loop repeats the product in place."""
+    """The kernel's arguments; its outermost loop repeats the product in place.
+
+    b moves on by a cache line each time, or else the kernel would copy it once for all repetitions.
+    """
     once = Loop(1, 0, 0, 0, 0)
     loops = dict.fromkeys((*BATCHES, *DEPTHS), once)
-    loops["outer"] = Loop(repeats, 0, 0, 0, 0)
+    loops["outer"] = Loop(repeats, 0, LINE // b.itemsize, 0, 0)
     loops["inner"] = Loop(operands.batch, *operands.batches, operands.m * operands.n, 0)
     loops["depth"] = Loop(operands.k, operands.a[1], operands.b[0], 0, 0)
     loops["rows"] = Loop(operands.m, operands.a[0], 0, operands.n, 0)
@@ -155,9 +164,9 @@ def _arguments(
 
 
 def table(rounds: int) -> list[list[str]]:
-    """One row for each product: GFLOP/s and the share of the peak, in f32 and in f64."""
+    """One row for each product: GFLOP/s and the share of the peak, in f32, in f64, and in bf16 if it has pairs."""
     machine = machine_for()
-    kernels = {dtype: Kernel(dtype, machine) for dtype in ("f32", "f64")}
+    kernels = {dtype: Kernel(dtype, machine) for dtype in dtypes_of(machine)}
     peaks = {dtype: _peak(dtype, machine, rounds) for dtype in kernels}
     heads = [f"{dtype}, of {peak / 1e9:.0f} GFLOP/s" for dtype, peak in peaks.items()]
     lines = [["product, one thread", "m x k x n", *heads]]

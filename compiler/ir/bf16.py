@@ -19,3 +19,14 @@ def as_bf16(x: Any) -> Any:
     rounded = np.where(bits & ~_SIGN > _EXPONENT, (bits | _QUIET) & _UPPER, rounded)
     rounded = np.where(bits & _EXPONENT == 0, bits & _SIGN, rounded)
     return rounded.view(np.float32).astype(np.asarray(x).dtype).reshape(np.shape(x))[()]
+
+
+def to_bits(x: Any) -> Any:
+    """Returns the bits of bf16 numbers as uint16. `x` are f32, of which bf16 has every one."""
+    return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16).reshape(np.shape(x))
+
+
+def from_bits(bits: Any) -> Any:
+    """Returns the bf16 numbers that have these bits, as f32."""
+    wide = np.ascontiguousarray(bits, np.uint16).astype(np.uint32) << np.uint32(16)
+    return wide.view(np.float32).reshape(np.shape(bits))[()]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 BATCH = "batch"
-DTypeName = Literal["f32", "f64", "i32", "u8", "bool"]
+DTypeName = Literal["f32", "f64", "i32", "u8", "bool", "bf16"]
 Precision = Literal["f32", "f64", "bf16"]  # of a model's floats; bf16: f32, but products read operands rounded to bf16
 Dim = int | str
 Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, or each by its name
@@ -23,7 +23,10 @@ Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, 
 @dataclass(frozen=True, slots=True)
 class DType:
     """All facts about an element type. `word` is its name in the text of kernels, `spelling` its name in the
-    language."""
+    language.
+
+    No value has the type bf16: memory has it that keeps values of f32 which are rounded to bf16. NumPy sees their bits.
+    """
 
     name: DTypeName
     numpy: np.dtype[Any]
@@ -45,6 +48,7 @@ DTYPES: dict[str, DType] = {
         DType("i32", np.dtype(np.int32), "I32", "int"),
         DType("u8", np.dtype(np.uint8), "U8", "float"),
         DType("bool", np.dtype(np.bool_), "bool", "bool"),
+        DType("bf16", np.dtype(np.uint16), "F32", "float"),
     )
 }
 

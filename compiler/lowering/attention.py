@@ -27,9 +27,9 @@ def attend(lowering: Lowering, value: Value) -> None:
     q, k, v, *lengths = value.operands
     sums = next((user for user in lowering.fusion.users[value] if user.definition is attend_sums), None)
     views = {
-        "queries": lowering.read(q),
-        "keys": lowering.read(k),
-        "values": lowering.read(v),
+        "queries": lowering.read_in_memory(q),
+        "keys": lowering.read_in_memory(k),
+        "values": lowering.read_in_memory(v),
         "result": lowering.output(value),
         "sums": lowering.output(sums)
         if sums is not None
@@ -56,7 +56,7 @@ def gradient(lowering: Lowering, value: Value) -> None:
         if user.definition is attend_gradient and user.operands == value.operands
     }
     named = {"queries": q, "keys": k, "values": v, "result": result, "gradient": g, "sums": sums}
-    views = {name: lowering.read(operand) for name, operand in named.items()}
+    views = {name: lowering.read_in_memory(operand) for name, operand in named.items()}
     for of in ("queries", "keys", "values"):
         unread = all_of(Buffer(named[of].type))
         views[f"of_{of}"] = lowering.output(siblings[of]) if of in siblings else unread

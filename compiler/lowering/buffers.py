@@ -18,6 +18,7 @@ from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
+from netc.compiler.lowering.storage import Storage
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
@@ -50,6 +51,7 @@ class Lowering:
         self.roots = set(graph.results.values())
         self.padded_forms = padded_forms(graph, self.fusion)
         self.views: dict[Value, StridedView] = {}
+        self.storage = Storage(graph.values(), self.views, machine)
         self.tables: dict[Value, Buffer] = {}  # inputs whose rows have not been gathered yet
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
         self.leaf_of: dict[str, Value] = {}
@@ -128,10 +130,22 @@ class Lowering:
         view = self.read(operand)
         layout = lower.layout(view.strides, value.type, operand.type, **value.keywords)
         if layout is None:
-            buffer = Buffer(operand.type)
+            buffer = Buffer(self.storage.type_of(operand))
             copy(self, operand, buffer)
             return StridedView(buffer, contiguous(value.type.dims))
         return StridedView(view.buffer, layout.strides, view.offset + layout.offset)
+
+    def read_in_memory(self, value: Value) -> StridedView:
+        """Returns a view of a value in a buffer of its own element type, for kernels that read nothing else.
+
+        A range, which has no memory, and a value that is kept in 16 bits (storage.py) are copied into one.
+        """
+        view = self.read(value)
+        if view.buffer is not None and view.buffer.type.dtype == value.type.dtype:
+            return view
+        buffer = Buffer(value.type)
+        copy(self, value, buffer)
+        return all_of(buffer)
 
     def fills(self, value: Value, buffer: Buffer) -> bool:
         """Whether a value lies in a buffer, in row-major order, and the buffer holds nothing else."""
@@ -160,7 +174,7 @@ class Lowering:
         elif self.stacks.get(value):
             buffer = self.stacks[value].pop(0)
         else:
-            buffer = Buffer(value.type)
+            buffer = Buffer(self.storage.type_of(value))
         self.views[value] = all_of(buffer)
         return self.views[value]
 
@@ -191,7 +205,7 @@ class Lowering:
 
     def _inside_padding(self, value: Value, padded: Value) -> StridedView:
         """Makes a buffer for the padded form of a value, writes the padding, and returns the view of its inside."""
-        buffer = Buffer(padded.type)
+        buffer = Buffer(self.storage.type_of(padded))
         self.views[padded] = all_of(buffer)
         self.views[value] = replace(inside_of(padded), buffer=buffer)
         write_padding(self, padded, buffer)

@@ -35,7 +35,7 @@ def contraction(lowering: Lowering, value: Value) -> None:
 
 
 def _product(lowering: Lowering, einsum: Value) -> None:
-    a, b = (lowering.read(operand) for operand in einsum.operands)
+    a, b = _operands(lowering, einsum)
     views = Views(a, b, None, lowering.strides_of(einsum), lambda: lowering.output(einsum))
     task = product_task(einsum, einsum, views, lowering.machine)
     if task is not None:
@@ -44,8 +44,16 @@ def _product(lowering: Lowering, einsum: Value) -> None:
         _multiply_and_add(lowering, einsum)
 
 
+def _operands(lowering: Lowering, einsum: Value) -> tuple[StridedView, StridedView]:
+    """The views of both operands: in elements of one type, because the tile multiplies f32, or pairs of bf16."""
+    a, b = einsum.operands
+    views = lowering.read(a), lowering.read(b)
+    dtypes = {view.buffer.type.dtype for view in views if view.buffer is not None}
+    return views if len(dtypes) == 1 else (lowering.read_in_memory(a), lowering.read_in_memory(b))
+
+
 def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
-    a, b = (lowering.read(operand) for operand in einsum.operands)
+    a, b = _operands(lowering, einsum)
     shards = shards_of(einsum)
     target = StridedView(shards, contiguous(einsum.type.dims))
     views = Views(a, b, None, target.strides, lambda: target)
@@ -60,7 +68,7 @@ def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
 def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
     """Adds the task of a sum whose product starts from the other term; a second loop adds it to the sum of shards."""
     (start,) = (operand for operand in value.operands if operand is not einsum)
-    a, b = (lowering.read(operand) for operand in einsum.operands)
+    a, b = _operands(lowering, einsum)
     begin = lowering.read(start)
     begin = replace(begin, strides=broadcast(begin.strides, start.type.dims, value.type.dims))
     views = Views(a, b, begin, lowering.strides_of(value), lambda: lowering.output(value))

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.value import Custom, Value
 from netc.compiler.lowering.buffers import Lowering
-from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.program.kernels import ArrayArgument, CustomKernel
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import Buffer, Pointer, StridedView, Task, all_of, buffer_numbers
+from netc.compiler.program.tasks import Pointer, StridedView, Task, buffer_numbers
 
 
 @lowers(Form.CUSTOM)
@@ -18,23 +17,13 @@ def custom(lowering: Lowering, value: Value) -> None:
     lower = value.lowered_as(Custom)
     result = lowering.output(value)
     assert result.buffer is not None
-    views = [result, *(_in_memory(lowering, operand) for operand in value.operands)]
+    views = [result, *(lowering.read_in_memory(operand) for operand in value.operands)]
     arrays, pointers = _arguments(views, (value, *value.operands))
     is_batched = value.type.is_batched
     kernel = CustomKernel(value.operation, lower.function, arrays, tuple(value.keywords.items()), is_batched)
     counts = (Count(1, "rows"),) if is_batched else ()
     axis = value.type.dims[0] if is_batched else None
     lowering.program.tasks.append(Task(kernel, pointers, counts, frozenset({result.buffer}), axis, (value,)))
-
-
-def _in_memory(lowering: Lowering, operand: Value) -> StridedView:
-    """Returns a view of an operand in a buffer: a range, which has no memory, is copied into one."""
-    view = lowering.read(operand)
-    if view.buffer is not None:
-        return view
-    buffer = Buffer(operand.type)
-    copy(lowering, operand, buffer)
-    return all_of(buffer)
 
 
 def _arguments(

@@ -121,7 +121,7 @@ def _is_scalar(value: Value) -> bool:
 
 def fuse(graph: Graph) -> Fusion:
     """Returns the units of a simplified graph, in an order in which they can run."""
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     fusion = Fusion([], {}, set(), {}, users)
     roots = set(graph.results.values())
     inner = [value for value in graph.values() if value.operands and value not in roots]

@@ -94,7 +94,8 @@ class Loop:
             # A range counts from the beginning of the loop, so rows of it cannot be done alone.
             self.is_whole |= self.lead is not None and strides[self.lead] != 0
             return self.add(Access(None, type_.dtype, strides))
-        return self.add(Access(self.pointer(view.buffer, view.offset, strides), type_.dtype, strides, indirect))
+        pointer = self.pointer(view.buffer, view.offset, strides)
+        return self.add(Access(pointer, view.buffer.type.dtype, strides, indirect))
 
     def element(self, view: StridedView, type_: Type, strides: tuple[int, ...]) -> Access:
         """Returns the access to an element of a buffer, without a line that loads it."""
@@ -202,7 +203,8 @@ class Loop:
             is_reduced = fold is not None or argmax
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
-            target = Access(self.pointer(view.buffer, view.offset, walk, shard), value.type.dtype, walk, indirect)
+            pointer = self.pointer(view.buffer, view.offset, walk, shard)
+            target = Access(pointer, view.buffer.type.dtype, walk, indirect)
             stores.append(Output(line, target, fold))
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),

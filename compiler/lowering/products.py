@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
-from netc.compiler.ir.value import Value, View
-from netc.compiler.operations.elementwise import as_bf16, copied
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
-from netc.compiler.operations.shape import Pad
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
@@ -112,17 +110,14 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
         dict(zip(out, views.start.strides if views.start is not None else (0,) * len(out), strict=True)),
     )
     lead = next(letter for letter in indices.depth if sizes[letter] == BATCH) if in_shards else out[0]
-    nest = _nest(indices, strides, lead)
+    of_pairs = all(view.buffer is not None and view.buffer.type.dtype == "bf16" for view in (views.a, views.b))
+    nest = _nest(indices, strides, lead, of_pairs)
     if nest is None or (views.start is not None and nest.columns.start.factor != 1):
         return None
-    of_pairs = machine.has_pairs and _has_many_rows(nest) and all(map(is_rounded, einsum.operands))
     leads = [operand.get(lead, 0) for operand in strides]
     dtype = value.type.dtype
     in_tiles = of_pairs and machine.has_tiles and _fills_tiles(nest)
-    if in_tiles:
-        pack_elements = machine.tile_elements
-    else:
-        pack_elements = machine.pack_elements(dtype, 2) if of_pairs else _copied_elements(nest, machine, dtype)
+    pack_elements = (_copied_pairs if of_pairs else _copied_elements)(nest, machine, dtype)
     product = _product(value, views, nest, leads, pack_elements, in_shards)
     return Task(
         Contraction(dtype, of_pairs, in_tiles),
@@ -135,10 +130,11 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     )
 
 
-def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str) -> _Nest | None:
+def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str, of_pairs: bool) -> _Nest | None:
     """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
 
-    If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone.
+    If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone, unless it is one of
+    pairs.
     """
     kinds = (indices.rows, indices.columns, indices.depth, indices.both)
     rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
@@ -149,7 +145,7 @@ def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str) -> _Nest | 
     outer, middle, inner = _last(3, batches)
     (row,) = _last(1, rows[-1:])
     (column,) = _last(1, columns)
-    if len(depths) > 1 and column.b.factor != 1:
+    if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
         return None
     return _Nest(row, column, depth, runs, turns, inner, middle, outer)
 
@@ -203,6 +199,16 @@ def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
     return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
 
 
+def _copied_pairs(nest: _Nest, machine: Machine, dtype: str) -> int:
+    """The elements of memory for copies of operands of a product of pairs: it always copies b.
+
+    Copies of whole vectors are written into one more panel.
+    """
+    columns = nest.columns.count
+    panels = -(-columns.factor // machine.panel(dtype)) if columns.per == "one" else PANELS
+    return machine.pack_elements(dtype, panels + 1)
+
+
 def _has_many_rows(nest: _Nest) -> bool:
     """Whether a may have so many rows that it pays to copy b for them."""
     return nest.rows.count.per != "one" or nest.rows.count.factor >= MANY_ROWS
@@ -212,17 +218,6 @@ def _fills_tiles(nest: _Nest) -> bool:
     """Whether each row of a meets so many numbers of b that it pays to use tiles. That depends on sizes alone."""
     counts = [loop.count for loop in (nest.columns, nest.depth, nest.runs, nest.turns)]
     return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
-
-
-def is_rounded(value: Value) -> bool:
-    """Whether all elements of a value are numbers of bf16: rounded ones that were only moved, or padded with zeros."""
-    while value.definition is not as_bf16:
-        is_zero = isinstance(value.attributes, Pad) and value.attributes.fill == 0
-        lower = value.definition.lower if value.definition is not None else None
-        if not (is_zero or isinstance(lower, View) or value.definition is copied):
-            return False
-        value = value.operands[0]
-    return True
 
 
 def _pointer(view: StridedView, lead: int) -> Pointer:

@@ -23,7 +23,7 @@ def result_buffer(lowering: Lowering, value: Value, name: str) -> Buffer:
     view = lowering.views.get(value)
     buffer = view.buffer if view is not None else None
     is_own = buffer is not None and buffer.kind == "temporary" and value not in lowering.leaf_of.values()
-    if buffer is not None and is_own and lowering.fills(value, buffer):
+    if buffer is not None and is_own and buffer.type == value.type and lowering.fills(value, buffer):
         buffer.kind, buffer.name = "result", name
         return buffer
     target = Buffer(value.type, "result", name)

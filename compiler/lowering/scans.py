@@ -1,5 +1,6 @@
 """Scans: copies the initial carries, then lowers the body to tasks of one step, which the schedule walks."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from netc.compiler.ir.forms import Form
@@ -10,9 +11,10 @@ from netc.compiler.ir.value import OPERATIONS, Value, View, apply
 from netc.compiler.lowering.buffers import Bindings, Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
+from netc.compiler.lowering.storage import Storage
 from netc.compiler.lowering.walk import run
 from netc.compiler.operations.scan import Part, Scan, SlotKind
-from netc.compiler.program.tasks import Buffer, Walk, all_of
+from netc.compiler.program.tasks import Buffer, StridedView, Walk, all_of
 
 
 @lowers(Form.SCAN)
@@ -23,10 +25,10 @@ def scan(lowering: Lowering, value: Value) -> None:
     carries = {_carry(i): Buffer(begin.type) for i, begin in enumerate(original.begins)}
     for begin, buffer in zip(original.begins, carries.values(), strict=True):
         copy(lowering, begin, buffer)
-    yields = {result: Buffer(part.type) for result, part in parts.items() if result.kind is ResultKind.YIELD}
     by_name = {str(slot): operand for slot, operand in original.operand_of().items()}
     operands = {name: lowering.read(operand) for name, operand in by_name.items() if name not in carries}
     leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
+    yields = _buffers_of_yields(lowering, body, leaves, parts)
     inner = run(Lowering(body, lowering.sizes, lowering.machine, Bindings(leaves, carries, yields)))
     walk = Walk(original.dim, original.is_reversed)
     for task in inner.tasks:
@@ -35,6 +37,19 @@ def scan(lowering: Lowering, value: Value) -> None:
     for part in lowering.fusion.users[value]:
         result = part.attributes_as(Part).result
         lowering.views[part] = all_of(yields[result] if result in yields else carries[_carry(result.number)])
+
+
+def _buffers_of_yields(
+    lowering: Lowering, body: Graph, leaves: Mapping[str, StridedView], parts: Mapping[Result, Value]
+) -> dict[Result, Buffer]:
+    """A buffer for the rows of each part of a scan that stacks them, in the type in which the body keeps its value."""
+    views = {value: leaves[value.name] for value in body.values() if value.name in leaves}
+    storage = Storage(body.values(), views, lowering.machine)
+    yielded = {result: part for result, part in parts.items() if result.kind is ResultKind.YIELD}
+    return {
+        result: Buffer(replace(part.type, dtype=storage.type_of(body.results[result]).dtype))
+        for result, part in yielded.items()
+    }
 
 
 def _carry(number: int) -> str:

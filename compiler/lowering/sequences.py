@@ -18,7 +18,7 @@ def to_steps(lowering: Lowering, value: Value) -> None:
     x, index = value.operands
     view = lowering.read(x)
     if view.strides[0] != view.strides[1] * int(x.type.dims[1]):
-        buffer = Buffer(x.type)
+        buffer = Buffer(lowering.storage.type_of(x))
         copy(lowering, x, buffer)
         view = all_of(buffer)
     loop = Loop(lowering, value.type.dims)

@@ -18,7 +18,7 @@ from netc.compiler.passes.simplify import rebuild, simplify
 
 def sink(graph: Graph) -> Graph:
     """Moves slices in one walk from the leaves, then simplifies: unread values are dropped and equal ones shared."""
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     passes: set[Value] = set()  # values of the copy that a slice may go through
 
     def sliced(copy: Graph, x: Value, attributes: Slice, type_: Type) -> Value:

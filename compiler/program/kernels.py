@@ -15,8 +15,9 @@ from netc.compiler.program.nests import Nest
 class Contraction:
     """The generic product of an element type; its arguments are the fields of a Product (product.py).
 
-    With `of_pairs`, its operands are rounded to bf16, so that a target may multiply two of their numbers at once; with
-    `in_tiles` too, the product is so large that tiles of AMX compute it.
+    With `of_pairs`, its operands are in bf16, so that a target may multiply two of their numbers at once; with
+    `in_tiles` too, the product is so large that tiles of AMX compute it. Strides count elements of each operand's own
+    type.
     """
 
     dtype: str

@@ -32,8 +32,8 @@ def _verify(task: Task) -> None:
     match task.kernel:
         case Nest() as nest:
             _verify_nest(nest, task)
-        case Contraction(dtype):
-            _verify_contraction(dtype, task)
+        case Contraction():
+            _verify_contraction(task.kernel, task)
         case AttentionKernel():
             _verify_attention(task.kernel, task)
         case CustomKernel(arrays=arrays, is_batched=is_batched):
@@ -93,11 +93,13 @@ def _verify_nest(nest: Nest, task: Task) -> None:
     _verify_writes(task, {task.pointers[pointer].buffer for pointer in stored if pointer is not None})
 
 
-def _verify_contraction(dtype: str, task: Task) -> None:
+def _verify_contraction(kernel: Contraction, task: Task) -> None:
     product = Product.of(task.pointers, task.counts, Count)
     _verify_arguments(task, len(POINTERS), len(product.numbers))
-    operands = (product.a, product.b, product.c, product.start, product.pack)
-    assert all(pointer.buffer.type.dtype == dtype for pointer in operands), f"an operand that is not {dtype}"
+    factor = "bf16" if kernel.of_pairs else kernel.dtype
+    for names, dtype in ((("a", "b"), factor), (("c", "start", "pack"), kernel.dtype)):
+        for name in names:
+            assert getattr(product, name).buffer.type.dtype == dtype, f"{name} is not {dtype}"
     _verify_writes(task, {product.c.buffer, product.pack.buffer})
 
 

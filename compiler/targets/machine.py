@@ -67,13 +67,8 @@ class Machine:
 
     def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
         """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
-        return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * self.panel(dtype)
-
-    @property
-    def tile_elements(self) -> int:
-        """The same for a product in tiles: a block of rows, a panel of two tiles, and what tiles at an edge hold."""
-        panel = 2 * TILE
-        return BLOCK * PACKED + ROOM + (PACKED + TILE) * panel + panel * panel
+        width = max(self.panel(dtype), 2 * TILE * self.has_tiles)
+        return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * width
 
     @property
     def has_amx(self) -> bool:

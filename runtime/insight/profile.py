@@ -14,6 +14,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.ir.value import Value
 from netc.compiler.planning.locality import Locality
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.bounds import Bound, Bounds, Work
 from netc.compiler.targets.target import Timed
@@ -230,7 +231,9 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[W
 
 
 def _dtype(task: Task) -> str:
-    """The element type that a task computes in: that of its first float, or f32."""
+    """The element type that a task computes in: that of its first float, or f32; bf16 for products of pairs."""
+    if isinstance(task.kernel, Contraction) and task.kernel.of_pairs:
+        return "bf16"
     return next((value.type.dtype for value in task.values if value.type.is_float), "f32")
 
 

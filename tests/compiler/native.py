@@ -4,6 +4,7 @@ import ctypes
 import re
 
 import llvmlite.binding as llvm
+import ml_dtypes
 import numpy as np
 
 from netc.compiler.targets.cpu import cache
@@ -14,6 +15,7 @@ from netc.compiler.targets.named import runnable
 
 TARGETS = runnable()
 FLOATS = {"f32": np.float32, "f64": np.float64}
+ELEMENTS = {**FLOATS, "bf16": ml_dtypes.bfloat16}  # of operands
 
 
 class Kernel:

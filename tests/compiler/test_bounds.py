@@ -18,6 +18,7 @@ from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
 from netc.compiler.targets.cpu import bounds_measured
 from netc.compiler.targets.cpu.bounds_streams import measure_rates
+from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import NAMED
 
@@ -27,7 +28,9 @@ RATES = {
     for level, rate in zip(LEVELS, (800.0, 400.0, 200.0, 100.0), strict=True)
 }
 BOUNDS = Bounds(
-    {"f32": 1000.0, "f64": 500.0}, RATES, {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2}
+    {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0},
+    RATES,
+    {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2},
 )
 
 
@@ -36,6 +39,7 @@ BOUNDS = Bounds(
     [
         (Work(2000, "f32"), "compute", 2.0),
         (Work(2000, "f64"), "compute", 4.0),
+        (Work(2000, "bf16"), "compute", 1.0),
         (Work(2000, "f32", {"first cache": 800}), "compute", 2.0),
         (Work(0, "f32", {"first cache": 800}), "first cache", 1.0),
         (Work(0, "f32", {"first cache": 800}, "read"), "first cache", 0.5),
@@ -158,7 +162,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 
     def measure(machine: Machine, members: int, run: object) -> Bounds:
         calls.append(members)
-        return replace(BOUNDS, flops={"f32": 1000.0 * len(calls), "f64": 500.0})
+        return replace(BOUNDS, flops={**BOUNDS.flops, "f32": 1000.0 * len(calls)})
 
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr(bounds_measured, "measure", measure)
@@ -197,6 +201,21 @@ def test_numbers_that_are_no_rates_are_measured_again(
         patch.setattr(bounds_measured, "measure", lambda *_: replace(BOUNDS, rates=rates))
         bounds_measured.bounds_of(host(), 1, alone)
     assert bounds_measured.bounds_of(host(), 1, alone).rates == RATES
+
+
+@pytest.mark.parametrize("name", netc.compiler.targets.named.runnable())
+def test_multiply_adds_run_on_every_instruction_set(name: str) -> None:
+    machine = NAMED[name]
+    lanes = {dtype: machine.lanes("f64" if dtype == "f64" else "f32") for dtype in ("f32", "f64", "bf16")}
+    for dtype, count in lanes.items():
+        loop = PeakLoop(dtype, machine, turns=3)
+        loop.run()
+        assert loop.flops == 2 * count * 10 * 3 * (2 if dtype == "bf16" else 1)  # ten sums
+
+
+def test_pairs_are_measured_where_products_multiply_them() -> None:
+    assert "bf16" in bounds_measured.dtypes_of(NAMED["avx512bf16"])
+    assert "bf16" not in bounds_measured.dtypes_of(NAMED["avx512"])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if name in netc.compiler.targets.named.runnable()])

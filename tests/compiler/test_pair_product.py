@@ -15,7 +15,6 @@ from test_product_kernel import border_cases, check_bits_of_shares, check_produc
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.ir.bf16 import as_bf16
 from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets.cpu.compile import kernel_module, target_machine
@@ -33,17 +32,17 @@ def test_products_of_pairs_are_exact(target: str) -> None:
     kernel, rng = Kernel(PAIRS, machine), np.random.default_rng(1)
     for number, case in enumerate(border_cases("f32", machine)):
         if number % 3 == 0 or case.loops["depth"].count > 3:
-            check_product(kernel, "f32", machine, case, rng)
+            check_product(kernel, "f32", machine, case, rng, "bf16")
     for depth in (1, 2, 31, 33, 2 * PACKED - 1, 2 * PACKED + 1, 4 * PACKED + 3):  # an odd number, and around a strip
         for form in ({}, {"b_is_transposed": True}, {"runs": 3}):
-            check_product(kernel, "f32", machine, plain_case(BLOCK + 3, 33, depth, **form), rng)
+            check_product(kernel, "f32", machine, plain_case(BLOCK + 3, 33, depth, **form), rng, "bf16")
     for _ in range(_ANY):
-        check_product(kernel, "f32", machine, random_case(rng, "f32", machine), rng)
+        check_product(kernel, "f32", machine, random_case(rng, "f32", machine), rng, "bf16")
 
 
 def test_an_element_has_the_same_bits_wherever_rows_and_columns_are_cut() -> None:
     machine = machine_for(TARGETS[-1])
-    check_bits_of_shares(Kernel(PAIRS, machine), "f32", machine, as_bf16)
+    check_bits_of_shares(Kernel(PAIRS, machine), "f32", machine, "bf16")
 
 
 def test_the_innermost_loop_consists_of_the_instruction_for_pairs() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native import FLOATS, TARGETS, Kernel, check_instructions
+from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
@@ -64,7 +64,7 @@ class Memory:
             indices = indices + (np.arange(extent) * stride).reshape(shape)
         first = MARGIN - int(indices.min(initial=0))
         size = int(indices.max(initial=0)) + first + 1 + MARGIN
-        memory = cls(indices + first, np.full(size, np.nan, FLOATS[dtype]))
+        memory = cls(indices + first, np.full(size, np.nan, ELEMENTS[dtype]))
         memory.address = memory.data.ctypes.data + first * memory.data.itemsize
         return memory
 
@@ -78,17 +78,20 @@ class Memory:
         return self
 
 
-def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator) -> None:
+def check_product(
+    kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator, factor: str | None = None
+) -> None:
     """Asserts that c is the start (or zero) plus the product, and that nothing outside of c is written.
 
-    The numbers are small integers, so that sums are exact in any order.
+    The numbers are small integers, so that sums are exact in any order. `factor` is the type of a and b, by default
+    that of the result.
     """
 
     def integers(count: int) -> Array:
         return rng.integers(-3, 4, count)
 
-    memories = {name: case.memory(name, dtype).fill(integers) for name in ("a", "b", "start")}
-    memories["c"] = c = case.memory("c", dtype)
+    memories = {name: case.memory(name, factor or dtype).fill(integers) for name in ("a", "b")}
+    memories |= {"start": case.memory("start", dtype).fill(integers), "c": (c := case.memory("c", dtype))}
     batches, depth = case.counts(*BATCHES), math.prod(case.counts(*DEPTHS))
     left = memories["a"].values.reshape(*batches, *case.counts("rows"), depth).astype(np.float64)
     right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
@@ -207,19 +210,17 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
 
 
-def check_bits_of_shares(
-    kernel: Kernel, dtype: str, machine: Machine, rounded: Callable[[Array], Array] = np.asarray
-) -> None:
+def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine, factor: str | None = None) -> None:
     """Asserts that an element has the same bits wherever rows and columns are cut, whether b is packed or not.
 
-    `rounded` turns numbers into those that the kernel takes.
+    `factor` is the type of a and b, by default that of the result.
     """
     rows, depth = MANY_ROWS + machine.tile_rows + 3, STRIP + 100
     columns = MANY_PANELS * machine.panel(dtype) + 3  # so that rows of a are copied, but not of a part of the columns
     rng = np.random.default_rng(5)
-    a = Memory.of([rows, depth], [depth, 1], dtype).fill(lambda count: rounded(rng.standard_normal(count)))
-    b = Memory.of([depth, columns], [columns, 1], dtype).fill(lambda count: rounded(rng.standard_normal(count)))
-    size, pack = a.data.itemsize, np.empty(machine.pack_elements(dtype), FLOATS[dtype])
+    a = Memory.of([rows, depth], [depth, 1], factor or dtype).fill(rng.standard_normal)
+    b = Memory.of([depth, columns], [columns, 1], factor or dtype).fill(rng.standard_normal)
+    pack = np.empty(machine.pack_elements(dtype), FLOATS[dtype])
 
     def result(row_cuts: list[int], column_cuts: list[int]) -> bytes:
         c = Memory.of([rows, columns], [columns, 1], dtype)
@@ -229,9 +230,9 @@ def check_bits_of_shares(
                 case.loops["rows"] = replace(case.loops["rows"], c=columns)
                 case.loops["depth"] = replace(case.loops["depth"], b=columns)
                 parts = {"a": replace(a), "b": replace(b), "c": replace(c), "start": replace(c)}
-                parts["a"].address = a.address + top * depth * size
-                parts["b"].address = b.address + left * size
-                parts["c"].address = parts["start"].address = c.address + (top * columns + left) * size
+                parts["a"].address = a.address + top * depth * a.data.itemsize
+                parts["b"].address = b.address + left * b.data.itemsize
+                parts["c"].address = parts["start"].address = c.address + (top * columns + left) * pack.itemsize
                 call(kernel, case, parts, pack)
         expected = a.values.astype(np.float64) @ b.values.astype(np.float64)
         np.testing.assert_allclose(c.values, expected, atol=1e-3 if dtype == "f32" else 1e-11)

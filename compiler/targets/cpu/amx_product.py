@@ -1,8 +1,8 @@
 """The product kernel of AMX: the kernel of pairs (pair_product.py), whose sums are tile registers (amx_tiles.py).
 
-Operands are copied as pairs, in the same strips, blocks of rows and panels. But a row of a always has its pairs side
-by side, and the pairs of a strip are made whole tiles by zeros. Rows of a are an odd number of cache lines apart, so
-that the rows of a tile do not meet in a few sets of the first cache.
+Operands are copied as pairs, in the same strips, blocks of rows and panels. But rows of a are always copied, with the
+pairs of a row side by side, and the pairs of a strip are made whole tiles by zeros. Rows of a are an odd number of
+cache lines apart, so that the rows of a tile do not meet in a few sets of the first cache.
 
 A block of sums has up to two tiles of rows and two of columns. One that is not whole computes on a copy of its corner
 of c. An element's sum begins with `start` and adds one number for each 32 of the depth, in order, wherever rows and
@@ -22,28 +22,31 @@ from netc.compiler.targets.cpu.function import BYTE, Function, Record, Word, at_
 from netc.compiler.targets.cpu.pair_product import PairKernel
 from netc.compiler.targets.cpu.product_kernel import Tiles
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, TILE, Machine
+from netc.compiler.targets.machine import PACKED, PANELS, TILE, Machine
 
 _MOST = 2 * TILE  # rows and columns of a block of sums
-_CORNER = BLOCK * PACKED + ROOM + (PACKED + TILE) * _MOST  # elements before the copy of a corner: see `tile_elements`
-# Variables: the address of that copy, and that of memory in place of the registers.
-_NAMES = (*pair_product.NAMES, "corner", "registers")
+_ROWS = 192  # of a block of a: these, a corner and panels fit into the memory of a product of pairs
+_DEEPEST = PACKED + TILE  # pairs of a copied row, and at most those of a panel
+# Variables: the pairs of a strip, the address of the copy of a corner of c, and that of memory in place of registers.
+_NAMES = (*pair_product.NAMES, "all_pairs", "corner", "registers")
 _A, _B = 4, 6  # the first of two tiles for rows of a, and for columns of b; those of sums are before them
 
 
 def amx_product(symbol: str, machine: Machine) -> Any:
     """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
     module = ir.Module(symbol)
-    _Kernel(module, symbol, Lanes("f32", machine)).write()
+    _Kernel(module, symbol, Lanes("f32", machine, has_pairs=True)).write()
     return module
 
 
 class _Kernel(PairKernel):
     """Writes the kernel's functions into a module."""
 
-    most_rows = BLOCK // _MOST * _MOST
+    most_rows = _ROWS
+    before_panels = _ROWS * _DEEPEST + _MOST * _MOST
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+        assert self.before_panels + PANELS * _DEEPEST * _MOST <= lanes.machine.pack_elements("f32")
         self.turned_back, self.copy = pair_packing.pack_turned_back(module, lanes), _copy(module, lanes)
         self.emulation = None if lanes.machine.has_amx else amx_emulated.emulated(module)
         super().__init__(module, symbol, lanes, _NAMES)
@@ -52,7 +55,7 @@ class _Kernel(PairKernel):
     def write_strips(self) -> None:
         """The loops around strips, between the configuration of the registers and their release."""
         words, run = self.words, self.run
-        words["corner"], words["registers"] = words["pack"] + _CORNER * self.size, 0
+        words["corner"], words["registers"] = words["pack"] + _ROWS * _DEEPEST * self.size, 0
         if self.emulation is not None:
             memory = run.builder.alloca(BYTE, amx_emulated.BYTES)
             words["registers"] = Word(run.builder, run.builder.ptrtoint(memory, words["pack"].value.type))
@@ -61,27 +64,32 @@ class _Kernel(PairKernel):
         super().write_strips()
         tiles.release()
 
-    def lay_out(self, pairs: Word) -> None:
-        words = self.words
-        words["depth"] = (pairs + (TILE - 1)) // TILE * TILE
-        words["a_row"], words["a_step"] = words["depth"] + TILE, 1
+    def choose_sizes(self, turns: Word, runs: Word, depth: Word) -> None:
+        super().choose_sizes(turns, runs, depth)
+        self.words["is_direct"] = 0
 
-    def copy_rows(self, top: Word, runs: Word) -> None:
+    def lay_out(self, all_pairs: Word) -> None:
+        words = self.words
+        words["all_pairs"], words["depth"] = all_pairs, (all_pairs + (TILE - 1)) // TILE * TILE
+        words["panel_row"], words["panel_pairs"] = self.width, words["depth"]
+        words["a_row"], words["a_step"] = (words["depth"] + TILE) * 2, 2
+
+    def copy_rows(self, block: Word) -> None:
         """Copies a block of rows of a, with zeros behind each row."""
-        super().copy_rows(top, runs)
-        words, run, pairs = self.words, self.run, self.words["pairs"] * runs
+        super().copy_rows(block)
+        words, run, pairs = self.words, self.run, self.words["all_pairs"]
         with run.when(pairs < words["depth"]), run.loop(0, words["rows"]) as i:
-            self.store_zeros(words["packed_a"] + (i.index * words["a_row"] + pairs) * self.size)
+            self.store_zeros(words["pack"] + (i.index * (words["a_row"] // 2) + pairs) * self.size)
 
     def copy_rows_across(self, to: Word, source: Word) -> None:
         words = self.words
-        self.turned_back(self.run, to, words["a_row"], source, words["depth_a"], words["rows"], words["numbers"])
+        self.turned_back(self.run, to, words["a_row"] // 2, source, words["depth_a"], words["rows"], words["numbers"])
 
-    def copy_panel(self, j: Word, runs: Word) -> None:
+    def copy_panel(self, panel: Word) -> None:
         """Copies a panel of b, with rows of zeros behind it."""
-        super().copy_panel(j, runs)
+        super().copy_panel(panel)
         words, run = self.words, self.run
-        with run.loop(words["pairs"] * runs, words["depth"]) as k:
+        with run.loop(words["all_pairs"], words["depth"]) as k:
             for column in range(0, _MOST, TILE):
                 self.store_zeros(words["panel"] + (k.index * _MOST + column) * self.size)
 
@@ -142,7 +150,7 @@ class _Block:
 
     def add_depth(self, words: Record, a: Word) -> None:
         """The loop over the depth of a strip, a tile at a time."""
-        tiles, row_a, row_b = self.tiles, words["a_row"] * 4, words["panel_row"] * 4
+        tiles, row_a, row_b = self.tiles, words["a_row"] * 2, words["panel_row"] * 4
         panel = words["panel"]
         with tiles.function.loop(0, words["depth"], TILE) as k:
             for i in range(self.height):

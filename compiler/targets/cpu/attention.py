@@ -123,7 +123,7 @@ class AttentionWriter(AttentionArguments):
         words = self.words
         for name in ("rows_to", "depth_to", "depth_from"):
             words[name] = words["diagonal"] if name == limits else EVERYTHING
-        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "runs_b": 0, "reads_start": adds}
+        fixed: dict[str, Number] = {"runs": 1, "runs_a": 0, "panel_run": 0, "reads_start": adds}
         for name, number in {**fixed, **arguments}.items():
             words[name] = number
         self.product(self.run, self.address)

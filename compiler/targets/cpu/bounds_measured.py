@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,6 @@ from netc.compiler.targets.cpu.peak import Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
 from netc.dsl import eviction, home, temporary
 
-_DTYPES = ("f32", "f64")
-
 
 def bounds_of(machine: Machine, members: int, run: Run, again: bool = False) -> Bounds:
     """Returns the bounds of `members` workers at once: those in the cache, or else measured now. It takes seconds.
@@ -28,7 +26,7 @@ def bounds_of(machine: Machine, members: int, run: Run, again: bool = False) -> 
     same time.
     """
     key = _key(machine, members)
-    if not again and (stored := _read(key)) is not None:
+    if not again and (stored := _read(key, dtypes_of(machine))) is not None:
         return stored
     bounds = measure(machine, members, run)
     _write(key, bounds)
@@ -38,8 +36,13 @@ def bounds_of(machine: Machine, members: int, run: Run, again: bool = False) -> 
 def measure(machine: Machine, members: int, run: Run) -> Bounds:
     """Measures the bounds of `members` workers at once."""
     capacities = capacities_of(machine, members)
-    flops = {dtype: peak_of(dtype, members, run, machine) for dtype in _DTYPES}
+    flops = {dtype: peak_of(dtype, members, run, machine) for dtype in dtypes_of(machine)}
     return Bounds(flops, measure_rates(machine, capacities, members, run), capacities)
+
+
+def dtypes_of(machine: Machine) -> tuple[str, ...]:
+    """The types in which a machine computes: bf16 if its products multiply pairs of such numbers."""
+    return ("f32", "f64", "bf16") if machine.has_pairs else ("f32", "f64")
 
 
 def capacities_of(machine: Machine, members: int) -> dict[Level, int]:
@@ -56,7 +59,8 @@ def _key(machine: Machine, members: int) -> dict[str, Any]:
     return {**fields, "model": _model_of_cpu(), "last_cache": last_cache(), "members": members, "netc": version("netc")}
 
 
-_MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "first_cache", "second_cache")  # fields of a Machine
+# fields of a Machine
+_MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "has_pairs", "first_cache", "second_cache")
 
 
 def _model_of_cpu() -> str:
@@ -74,7 +78,7 @@ def _path(key: Mapping[str, Any]) -> Path | None:
     return folder / f"bounds-{name}.json" if folder is not None else None
 
 
-def _read(key: Mapping[str, Any]) -> Bounds | None:
+def _read(key: Mapping[str, Any], dtypes: Sequence[str]) -> Bounds | None:
     """The bounds in the cache. None if it has none, or if their file is damaged."""
     path = _path(key)
     if path is None:
@@ -84,7 +88,7 @@ def _read(key: Mapping[str, Any]) -> Bounds | None:
         if stored["digest"] != _digest(stored["bounds"]):
             return None
         bounds = Bounds(**stored["bounds"])
-        numbers = [bounds.flops[dtype] for dtype in _DTYPES]
+        numbers = [bounds.flops[dtype] for dtype in dtypes]
         numbers += [bounds.rates[level][stream] for level in LEVELS for stream in STREAMS]
         numbers += [bounds.capacities[level] for level in LEVELS[:-1]]
         if not all(0 < number < math.inf for number in numbers):

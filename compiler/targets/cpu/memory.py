@@ -16,7 +16,14 @@ from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.loops import SCOPES
 from netc.compiler.targets.machine import LINE
 
-_IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
+_IR = {
+    "f32": ir.FloatType(),
+    "f64": ir.DoubleType(),
+    "i32": ir.IntType(32),
+    "u8": ir.IntType(8),
+    "bool": ir.IntType(8),
+    "bf16": ir.IntType(16),
+}
 _I32, _I64, _BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 _PREFETCH = ir.FunctionType(ir.VoidType(), [_BYTE, _I32, _I32, _I32])  # address, whether written, how near, data
 _NUMBA: dict[str, Any] = {
@@ -25,7 +32,9 @@ _NUMBA: dict[str, Any] = {
     "i32": types.int32,
     "u8": types.uint8,
     "bool": types.boolean,
+    "bf16": types.float32,
 }
+_HALF = 16  # bits: a bf16 number is the upper half of an f32
 
 
 def _mark(builder: Any, instruction: Any, scope: int) -> None:
@@ -41,6 +50,26 @@ def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
     return builder.gep(builder.inttoptr(base, _IR[dtype].as_pointer()), [offset])
 
 
+def _loaded(builder: Any, dtype: str, element: Any) -> Any:
+    """The value that an element in memory stands for."""
+    if dtype == "bool":
+        return builder.icmp_signed("!=", element, ir.Constant(_IR["bool"], 0))
+    if dtype == "bf16":
+        bits = builder.shl(builder.zext(element, _IR["i32"]), ir.Constant(_IR["i32"], _HALF))
+        return builder.bitcast(bits, _IR["f32"])
+    return element
+
+
+def _stored(builder: Any, dtype: str, value: Any) -> Any:
+    """The element in memory that stands for a value. A value of a bf16 buffer is rounded to bf16 already."""
+    if dtype == "bool":
+        return builder.zext(value, _IR["bool"])
+    if dtype == "bf16":
+        bits = builder.bitcast(value, _IR["i32"])
+        return builder.trunc(builder.lshr(bits, ir.Constant(_IR["i32"], _HALF)), _IR["bf16"])
+    return value
+
+
 @cache
 def load(dtype: str, scope: int) -> Any:
     """Returns the intrinsic `load(address, i)`: element i of the buffer at an address."""
@@ -51,7 +80,7 @@ def load(dtype: str, scope: int) -> Any:
             value = builder.load(_element(builder, dtype, *arguments))
             value.align = DTYPES[dtype].bytes
             _mark(builder, value, scope)
-            return builder.icmp_signed("!=", value, ir.Constant(_IR["bool"], 0)) if dtype == "bool" else value
+            return _loaded(builder, dtype, value)
 
         return _NUMBA[dtype](types.int64, types.int64), codegen
 
@@ -65,7 +94,7 @@ def store(dtype: str, scope: int) -> Any:
     @intrinsic
     def put(typing, base, offset, value):
         def codegen(context, builder, signature, arguments):
-            element = builder.zext(arguments[2], _IR["bool"]) if dtype == "bool" else arguments[2]
+            element = _stored(builder, dtype, arguments[2])
             instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
             instruction.align = DTYPES[dtype].bytes
             _mark(builder, instruction, scope)

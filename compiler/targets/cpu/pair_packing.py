@@ -1,16 +1,21 @@
 """Copies of a product's operands as pairs of bf16 numbers (pairs.py), two neighbours along the depth in each.
 
-An operand x has `count` lines (rows of a, columns of b) of `depth` numbers each. The last pair of an odd depth has 0
-as its second number. Strides are in elements, and pairs are counted as elements of f32.
+An operand x has `count` lines (rows of a, columns of b) of `depth` numbers of 16 bits each. The last pair of an odd
+depth has 0 as its second number. Strides of x count numbers, those of the copy count pairs. Vectors are read past the
+last number and the last line: the planner leaves room behind every buffer.
 """
 
 from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.targets.cpu import pairs
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.function import I32, Function, Word, at_most
-from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
+
+_SIZE = DTYPES["bf16"].bytes
+_I16 = ir.IntType(8 * _SIZE)
+_LOWER = (1 << 16) - 1  # the bits of a pair's first number
 
 
 def pack_along(module: Any, lanes: Lanes) -> Function:
@@ -20,9 +25,9 @@ def pack_along(module: Any, lanes: Lanes) -> Function:
     vectors = Vectors(function, lanes)
     with function.loop(0, count) as i, function.loop(0, depth, 2 * lanes.count) as k:
         left = depth - k.index
-        packed = _pairs_along(function, lanes, x + (i.index * x_line + k.index) * lanes.size, left)
+        row = _pairs(vectors, x + (i.index * x_line + k.index) * _SIZE, left)
         at = to + (i.index * to_line + k.index // 2) * lanes.size
-        vectors.store_masked(packed, at, vectors.columns_mask((left + 1) // 2, 0))
+        vectors.store_masked(row, at, vectors.columns_mask((left + 1) // 2, 0))
     function.end()
     return function
 
@@ -36,8 +41,7 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     to, to_pair, x, x_depth, count, depth = function.parameters
     vectors = Vectors(function, lanes)
     with function.loop(0, depth, 2) as k, function.loop(0, count, lanes.count) as i:
-        source = x + (k.index * x_depth + i.index) * lanes.size
-        packed = _pairs_across(function, lanes, source, x_depth, count - i.index, depth - k.index)
+        packed = _pairs_across(vectors, x + i.index * _SIZE, x_depth, k.index, depth)
         vectors.store(packed, to + (k.index // 2 * to_pair + i.index) * lanes.size)
     function.end()
     return function
@@ -52,11 +56,8 @@ def pack_turned_back(module: Any, lanes: Lanes) -> Function:
     to, to_line, x, x_depth, count, depth = function.parameters
     vectors = Vectors(function, lanes)
     with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:
-        columns = []
-        for pair in range(lanes.count):
-            number = k.index + 2 * pair
-            source = x + (number * x_depth + i.index) * lanes.size
-            columns.append(_pairs_across(function, lanes, source, x_depth, count - i.index, depth - number))
+        numbers = [at_most(k.index + 2 * pair, depth - 1) for pair in range(lanes.count)]
+        columns = [_pairs_across(vectors, x + i.index * _SIZE, x_depth, number, depth) for number in numbers]
         for line, row in enumerate(vectors.transposed(columns)):
             vectors.store(row, to + ((i.index + line) * to_line + k.index // 2) * lanes.size)
     function.end()
@@ -72,11 +73,8 @@ def pack_turned(module: Any, lanes: Lanes) -> Function:
     to, to_pair, x, x_line, count, depth = function.parameters
     vectors = Vectors(function, lanes)
     with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:
-        rows = []
-        for line in range(lanes.count):
-            number = i.index + line
-            left = (number < count).choose(depth - k.index, 0)
-            rows.append(_pairs_along(function, lanes, x + (number * x_line + k.index) * lanes.size, left))
+        lines = [at_most(i.index + line, count - 1) for line in range(lanes.count)]
+        rows = [_pairs(vectors, x + (line * x_line + k.index) * _SIZE, depth - k.index) for line in lines]
         for pair, row in enumerate(vectors.transposed(rows)):
             vectors.store(row, to + ((k.index // 2 + pair) * to_pair + i.index) * lanes.size)
     function.end()
@@ -87,46 +85,47 @@ def pack_any(module: Any, lanes: Lanes) -> Function:
     """Returns `pack(to, to_line, to_pair, x, x_line, x_depth, count, depth)` for any strides, pair by pair."""
     function = Function(module, "pack_any", 8)
     to, to_line, to_pair, x, x_line, x_depth, count, depth = function.parameters
-    builder, pointer = function.builder, I32.as_pointer()
+    builder = function.builder
 
     def number_at(address: Word) -> Any:
-        return builder.load(builder.inttoptr(address.value, pointer))
+        return builder.zext(builder.load(builder.inttoptr(address.value, _I16.as_pointer())), I32)
 
     with function.loop(0, count) as i, function.loop(0, depth, 2) as k:
         second = at_most(k.index + 1, depth - 1)
-        lower, upper = (number_at(x + (i.index * x_line + place * x_depth) * lanes.size) for place in (k.index, second))
+        lower, upper = (number_at(x + (i.index * x_line + at * x_depth) * _SIZE) for at in (k.index, second))
         has_second = k.index + 1 < depth
-        upper = builder.select(has_second.value, builder.and_(upper, ir.Constant(I32, -(1 << 16))), ir.Constant(I32, 0))
-        pair = builder.or_(builder.lshr(lower, ir.Constant(I32, 16)), upper)
+        upper = builder.select(has_second.value, builder.shl(upper, ir.Constant(I32, 16)), ir.Constant(I32, 0))
         at = to + (i.index * to_line + k.index // 2 * to_pair) * lanes.size
-        builder.store(pair, builder.inttoptr(at.value, pointer))
+        builder.store(builder.or_(lower, upper), builder.inttoptr(at.value, I32.as_pointer()))
     function.end()
     return function
 
 
-def _pairs_along(function: Function, lanes: Lanes, address: Word, left: Word) -> Any:
-    """The pairs of neighbours in memory, `left` numbers at most, as a vector."""
-    vectors, builder, count = Vectors(function, lanes), function.builder, lanes.count
-    low, high = (
-        vectors.load_masked(address + first * lanes.size, vectors.columns_mask(left, first)) for first in (0, count)
-    )
-    first, second = (
-        builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, count), [2 * i + odd for i in range(count)]))
-        for odd in (0, 1)
-    )
-    return pairs.joined(builder, first, second)
+def _pairs(vectors: Vectors, address: Word, left: Word) -> Any:
+    """A vector of pairs of neighbours in memory. With fewer numbers left than it has, those behind them are not
+    needed, but the second one of the last pair is 0."""
+    builder, lanes = vectors.function.builder, vectors.lanes
+    loaded = builder.load(builder.inttoptr(address.value, lanes.vector.as_pointer()))
+    loaded.align = _SIZE
+    wide = ir.VectorType(I32, lanes.count)
+    bits = builder.bitcast(loaded, wide)
+    has_both = vectors.columns_mask(left // 2, 0)
+    first = builder.and_(bits, ir.Constant(wide, [_LOWER] * lanes.count))
+    return builder.bitcast(builder.select(has_both, bits, first), lanes.vector)
 
 
-def _pairs_across(function: Function, lanes: Lanes, address: Word, x_depth: Word, lines: Word, depth: Word) -> Any:
-    """A pair of each of the lines side by side from an address on, `lines` at most, as a vector.
+def _pairs_across(vectors: Vectors, x: Word, x_depth: Word, number: Word, depth: Word) -> Any:
+    """The pairs that begin with a number of each of the lines side by side from an address on, as a vector."""
+    builder, lanes = vectors.function.builder, vectors.lanes
+    halves, wide = ir.VectorType(_I16, lanes.count), ir.VectorType(I32, lanes.count)
+    has_second = number + 1 < depth
 
-    `depth` numbers of each line are left.
-    """
-    vectors = Vectors(function, lanes)
-    first, second = (
-        vectors.load_masked(
-            address + place * x_depth * lanes.size, vectors.columns_mask((depth > place).choose(lines, 0), 0)
-        )
-        for place in (function.number(0), function.number(1))
-    )
-    return pairs.joined(function.builder, first, second)
+    def numbers_at(place: Word) -> Any:
+        loaded = builder.load(builder.inttoptr((x + place * x_depth * _SIZE).value, halves.as_pointer()))
+        loaded.align = _SIZE
+        return builder.zext(loaded, wide)
+
+    mask = repeated(builder, builder.sext(has_second.value, I32), wide)
+    second = builder.and_(numbers_at(number + has_second.choose(1, 0)), mask)
+    pair = builder.or_(numbers_at(number), builder.shl(second, ir.Constant(wide, [16] * lanes.count)))
+    return builder.bitcast(pair, lanes.vector)

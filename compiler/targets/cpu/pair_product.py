@@ -1,33 +1,43 @@
-"""The product kernel for operands that are rounded to bf16: it copies both as pairs and multiplies these.
+"""The product kernel for operands in bf16: it multiplies pairs of numbers, two neighbours along the depth at once.
 
-Its arguments are those of tiles.py, and operands and result are in f32: packing takes the upper halves of rounded
-numbers. Every element of c is written, whatever the counts. An element's sum runs over the depth in order, pair by
-pair, wherever rows and columns are cut.
+Its arguments are those of tiles.py. Operands are arrays of numbers of 16 bits, whose strides count such numbers;
+`start`, the result and `pack` are in f32. Every element of c is written, whatever the counts. An element's sum runs
+over the depth in order, pair by pair, wherever rows and columns are cut.
 
-A panel of b and a block of rows of a are copied for a strip of the depth: several runs if they are short, or a part of
-a long one. Between strips, sums lie in c.
+The depth is cut into strips: several turns and runs if they are short, or a part of a long run. In a strip, a group of
+panels of b is copied as pairs, once for all batches in which b is the same, such as the rows of all images that a
+convolution's weights are multiplied by. A panel is copied when it is first read, so that it lies in the first cache.
+Rows of a are read where they lie if pairs are neighbours there, and copied block by block otherwise. Between strips,
+sums lie in c.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.program.product import WORDS
+from netc.compiler.program.product import BATCHES, WORDS
 from netc.compiler.targets.cpu import pair_packing, tile
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
 from netc.compiler.targets.cpu.tile import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import BLOCK, PACKED, ROOM, Machine
+from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, ROOM, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
+_SAME_SETS = 1024  # numbers: rows of a that are a multiple of it apart share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
 _VARIABLES = (
-    # of a strip: pairs of a run, addresses
-    *("pairs", "strip_a", "strip_b", "strip_c", "strip_start", "numbers"),
-    # of a block of rows and a panel: addresses, the number of rows, how far apart pairs of a are
-    *("packed_a", "panel_c", "panel_start", "rows", "a_step"),
+    # of the product: pairs of a run, turns and runs of a strip, and how a lies
+    *("pairs", "turns_together", "runs_together", "is_direct", "is_across"),
+    # of a strip: its turns, runs and numbers of a run, addresses, and whether c has sums; of a group of panels: whether
+    # they are to be copied
+    *("turns", "strip_runs", "numbers", "strip_a", "strip_b", "strip_c", "strip_start", "is_begun"),
+    *("is_first", "panel_pairs"),
+    # of a block of rows: addresses and their number, and how far apart pairs of a are; of a panel: addresses
+    *("block_a", "block_c", "block_start", "rows", "a_step", "panel_c", "panel_start"),
 )
 NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
 
@@ -42,7 +52,8 @@ def pair_product(symbol: str, machine: Machine) -> Any:
 class PairKernel(ProductKernel):
     """Writes the kernel's functions into a module. amx_product.py has other tiles, which read the same copies."""
 
-    most_rows = BLOCK // 48 * 48  # of a block: in whole tiles, and in whole vectors
+    most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
+    before_panels = BLOCK * PACKED + ROOM  # elements of memory for copies
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
         self.along, self.across, self.turned, self.any = (
@@ -58,74 +69,143 @@ class PairKernel(ProductKernel):
         """The loops around strips."""
         words, run = self.words, self.run
         turns, runs, depth = self.counts()
-        most = at_least(at_most(depth, _DEPTH), 1)
-        together = (depth > _DEPTH).choose(1, at_least(run.number(PACKED) // ((most + 1) // 2), 1))
-        with self.batches() as (a, b, c, start):
+        self.choose_sizes(turns, runs, depth)
+        with self.batches_of(("a", "b", "c", "start"), is_b_moved=True) as (a, b, c, start):
             words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
-            words["strip_c"], words["strip_start"] = c, start
+            words["strip_c"], words["strip_start"], words["is_begun"] = c, start, 0
             with (
-                run.loop(0, turns) as turn,
-                run.loop(0, runs, together) as r,
-                run.loop(0, at_least(depth, 1), most) as k,
+                run.loop(0, turns, words["turns_together"]) as turn,
+                run.loop(0, runs, words["runs_together"]) as r,
+                run.loop(0, at_least(depth, 1), _DEPTH) as k,
             ):
                 strip = {"turns": turn.index, "runs": r.index, "depth": k.index}
                 words["strip_a"], words["strip_b"] = a + self.moved("a", strip), b + self.moved("b", strip)
-                self.write_strip(at_most(together, runs - r.index), at_most(most, depth - k.index))
-                words["start_row"], words["reads_start"], words["strip_start"] = words["rows_c"], 1, c
+                words["turns"] = at_most(words["turns_together"], turns - turn.index)
+                words["strip_runs"] = at_most(words["runs_together"], runs - r.index)
+                words["numbers"] = at_most(run.number(_DEPTH), depth - k.index)
+                words["pairs"] = (words["numbers"] + 1) // 2
+                self.write_strip()
+                words["start_row"], words["reads_start"], words["is_begun"] = words["rows_c"], 1, 1
 
-    def write_strip(self, runs: Word, depth: Word) -> None:
-        """The loops over blocks of rows and panels of b."""
-        words, run, size = self.words, self.run, self.size
-        words["numbers"], words["pairs"], words["runs"] = depth, (depth + 1) // 2, 1
-        words["packed_a"] = words["pack"]
-        words["panel"], words["panel_row"] = words["pack"] + (BLOCK * PACKED + ROOM) * size, self.width
-        self.lay_out(words["pairs"] * runs)
-        with run.loop(0, words["rows_count"], self.most_rows) as top:
-            words["rows"] = at_most(words["rows_count"] - top.index, self.most_rows)
-            self.copy_rows(top.index, runs)
-            with run.loop(0, words["columns_count"], self.width) as j:
-                words["columns"] = at_most(words["columns_count"] - j.index, self.width)
-                self.copy_panel(j.index, runs)
-                below = top.index * size
-                words["panel_c"] = words["strip_c"] + below * words["rows_c"] + j.index * size
-                words["panel_start"] = words["strip_start"] + below * words["start_row"] + j.index * size
-                self.multiply_panel(run, self.address)
+    def choose_sizes(self, turns: Word, runs: Word, depth: Word) -> None:
+        """Chooses the sizes of strips, and which operands are copied."""
+        words, run = self.words, self.run
+        row, step = words["rows_a"], words["depth_a"]
+        is_even = (depth // 2 * 2).equals(depth)
+        is_spread = ~(row // _SAME_SETS * _SAME_SETS).equals(row) | (words["columns_count"] <= self.width)
+        is_direct = step.equals(1) & is_even & is_spread
+        words["is_direct"] = is_direct.choose(1, 0)
+        words["is_across"] = (row.equals(1) & ~step.equals(1)).choose(1, 0)
+        together = at_most(at_least(run.number(PACKED) // at_least((depth + 1) // 2, 1), 1), runs)
+        words["runs_together"] = together
+        has_all = together.equals(runs) & ~is_direct
+        pairs = at_least((depth + 1) // 2 * runs, 1)
+        words["turns_together"] = has_all.choose(at_least(at_most(run.number(PACKED) // pairs, turns), 1), 1)
 
-    def lay_out(self, pairs: Word) -> None:
-        """Sets how the copies of a strip of so many pairs lie."""
+    @contextmanager
+    def batches_of(self, operands: tuple[str, ...], is_b_moved: bool) -> Iterator[list[Word]]:
+        """The loops over batches in which b moves, or over the others; inside of them, the operands' addresses.
+
+        Outside of a strip these are arguments, and inside of it those of the strip.
+        """
+        words, run = self.words, self.run
+        counts = []
+        for name in BATCHES:
+            stays = words[f"{name}_b"].equals(0)
+            count = words[f"{name}_count"]
+            counts.append(stays.choose(1, count) if is_b_moved else stays.choose(count, 1))
+        with run.loop(0, counts[0]) as p, run.loop(0, counts[1]) as q, run.loop(0, counts[2]) as i:
+            batch = dict(zip(BATCHES, (p.index, q.index, i.index), strict=True))
+            yield [words[name if is_b_moved else f"strip_{name}"] + self.moved(name, batch) for name in operands]
+
+    def moved(self, operand: str, indices: Any) -> Word:
+        """How far an operand moves in some loops, in bytes."""
+        steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
+        unit = self.lanes.unit if operand in ("a", "b") else self.size
+        return sum(steps, self.run.number(0)) * unit
+
+    def write_strip(self) -> None:
+        """The loops over groups of panels, batches, blocks of rows, and panels."""
+        words, run, size, unit = self.words, self.run, self.size, self.lanes.unit
+        is_direct = words["is_direct"].equals(1)
+        all_pairs = words["pairs"] * words["strip_runs"] * words["turns"]
+        self.lay_out(all_pairs)
+        group_width, count = PANELS * self.width, words["columns_count"]
+        with run.loop(0, count, group_width) as group:
+            words["is_first"] = 1
+            with (
+                self.batches_of(("a", "c", "start"), is_b_moved=False) as (a, c, start),
+                run.loop(0, words["rows_count"], self.most_rows) as top,
+            ):
+                source = a + top.index * words["rows_a"] * unit
+                words["rows"] = at_most(words["rows_count"] - top.index, self.most_rows)
+                words["block_a"] = is_direct.choose(source, words["pack"])
+                words["block_c"] = c + top.index * words["rows_c"] * size
+                begin = words["is_begun"].equals(1).choose(c, start)
+                words["block_start"] = begin + top.index * words["start_row"] * size
+                with run.when(~is_direct):
+                    self.copy_rows(source)
+                with run.loop(group.index, at_most(group.index + group_width, count), self.width) as j:
+                    self.write_panel(j.index, (j.index - group.index) * words["panel_pairs"])
+                words["is_first"] = 0
+
+    def lay_out(self, all_pairs: Word) -> None:
+        """Sets how rows of a, or their copies, and the copies of panels lie in a strip of so many pairs."""
         words = self.words
-        is_across = words["rows_a"].equals(1) & ~words["depth_a"].equals(1)
-        words["depth"] = pairs
-        words["a_row"], words["a_step"] = is_across.choose(1, pairs), is_across.choose(self.most_rows, 1)
+        is_direct, is_across = words["is_direct"].equals(1), words["is_across"].equals(1)
+        words["runs"] = is_direct.choose(words["strip_runs"], 1)
+        words["depth"] = is_direct.choose(words["pairs"], all_pairs)
+        words["panel_pairs"] = all_pairs
+        words["panel_row"], words["panel_run"] = self.width, words["pairs"] * self.width
+        words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, all_pairs * 2))
+        words["a_step"] = is_across.choose(2 * self.most_rows, 2)
 
-    def copy_rows(self, top: Word, runs: Word) -> None:
-        """Copies a block of rows of a."""
+    def write_panel(self, j: Word, behind: Word) -> None:
+        """Multiplies a block of rows by the panel of b from column j on, whose copy lies `behind` elements behind the
+        group's first."""
         words, run, size = self.words, self.run, self.size
+        words["panel"] = words["pack"] + (behind + self.before_panels) * size
+        words["columns"] = at_most(words["columns_count"] - j, self.width)
+        with run.when(words["is_first"].equals(1)):
+            self.copy_panel(words["strip_b"] + j * words["columns_b"] * self.lanes.unit)
+        words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
+        self.multiply_panel(run, self.address)
+
+    @contextmanager
+    def segments(self, operand: str) -> Iterator[tuple[Word, Word]]:
+        """The loops over the turns and runs of a strip: how far the operand moves, in bytes, and the pairs before."""
+        words, run = self.words, self.run
+        with run.loop(0, words["turns"]) as turn, run.loop(0, words["strip_runs"]) as r:
+            moved = (turn.index * words[f"turns_{operand}"] + r.index * words[f"runs_{operand}"]) * self.lanes.unit
+            yield moved, (turn.index * words["strip_runs"] + r.index) * words["pairs"]
+
+    def copy_rows(self, block: Word) -> None:
+        """Copies a block of rows of a, segment upon segment."""
+        words, run = self.words, self.run
         row, step, rows, numbers = words["rows_a"], words["depth_a"], words["rows"], words["numbers"]
-        is_along, is_across = step.equals(1), row.equals(1) & ~step.equals(1)
-        with run.loop(0, runs) as r:
-            source = words["strip_a"] + (top * row + r.index * words["runs_a"]) * size
-            to = words["packed_a"] + r.index * words["pairs"] * words["a_step"] * size
+        is_along, is_across = step.equals(1), words["is_across"].equals(1)
+        with self.segments("a") as (moved, before):
+            source = block + moved
+            to = words["pack"] + before * words["a_step"] * self.lanes.unit
             with run.when(is_along):
-                self.along(run, to, words["a_row"], source, row, rows, numbers)
+                self.along(run, to, words["a_row"] // 2, source, row, rows, numbers)
             with run.when(is_across):
                 self.copy_rows_across(to, source)
             with run.when(~(is_along | is_across)):
-                self.any(run, to, words["a_row"], words["a_step"], source, row, step, rows, numbers)
+                self.any(run, to, words["a_row"] // 2, 1, source, row, step, rows, numbers)
 
     def copy_rows_across(self, to: Word, source: Word) -> None:
-        """Copies a block of rows that lie side by side, of a run."""
+        """Copies a block of rows that lie side by side, of one segment."""
         words = self.words
-        self.across(self.run, to, words["a_step"], source, words["depth_a"], words["rows"], words["numbers"])
+        self.across(self.run, to, self.most_rows, source, words["depth_a"], words["rows"], words["numbers"])
 
-    def copy_panel(self, j: Word, runs: Word) -> None:
-        """Copies a panel of b from column j on."""
-        words, run, size = self.words, self.run, self.size
+    def copy_panel(self, panel: Word) -> None:
+        """Copies a panel of b, segment upon segment."""
+        words, run = self.words, self.run
         step, column, columns, numbers = words["depth_b"], words["columns_b"], words["columns"], words["numbers"]
         is_across, is_along = column.equals(1), step.equals(1) & ~column.equals(1)
-        with run.loop(0, runs) as r:
-            source = words["strip_b"] + (j * column + r.index * words["runs_b"]) * size
-            to = words["panel"] + r.index * words["pairs"] * (self.width * size)
+        with self.segments("b") as (moved, before):
+            source, to = panel + moved, words["panel"] + before * (self.width * self.size)
             with run.when(is_across):
                 self.across(run, to, self.width, source, step, columns, numbers)
             with run.when(is_along):
@@ -139,11 +219,11 @@ class PairKernel(ProductKernel):
 
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
-        size, panel = self.size, self.multiply_panel
+        panel = self.multiply_panel
         words = panel.record(panel.parameters[0], self.names)
         tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = self.rows_of_next(words["rows"] - i.index)
-            a = words["packed_a"] + i.index * words["a_row"] * size
+            a = words["block_a"] + i.index * words["a_row"] * self.lanes.unit
             self.multiply_tile(tiles, words, i.index, a, words["a_step"], rows)
         panel.end()

@@ -10,66 +10,67 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
+from netc.compiler.targets.cpu.function import I64, Function
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
 _TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
 _RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
-_I64 = ir.IntType(64)
 Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
 
 
 class PeakLoop:
     """Machine code that does `flops` floating-point operations in each call, without Python's lock.
 
-    A call takes `turns` turns of a loop; the default is some milliseconds.
+    A call takes `turns` turns of a loop; the default is some milliseconds. For "bf16" it multiplies pairs of such
+    numbers, as products do, and adds up in f32.
     """
 
     def __init__(self, dtype: str, machine: Machine | None = None, turns: int = _TURNS) -> None:
         machine = machine_for(machine)
         start_llvm()
-        lanes = machine.lanes(dtype)
-        self.flops = 2 * lanes * _SUMS * turns
-        self._engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(_text(dtype, lanes, machine, turns)), target_machine(machine)
-        )
+        lanes = Lanes("f32", machine, has_pairs=True) if dtype == "bf16" else Lanes(dtype, machine)
+        self.flops = (4 if lanes.has_pairs else 2) * lanes.count * _SUMS * turns
+        module = llvm.parse_assembly(_text(lanes, turns))
+        self._engine = llvm.create_mcjit_compiler(module, target_machine(machine))
         self._engine.finalize_object()
-        self.run = ctypes.CFUNCTYPE(ctypes.c_double)(self._engine.get_function_address("netc_peak"))
+        call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._engine.get_function_address("netc_peak"))
+        total = (ctypes.c_byte * machine.vector_bytes)()
+        self.run: Callable[[], object] = lambda: call(ctypes.addressof(total))
 
 
-def _text(dtype: str, lanes: int, machine: Machine, turns: int) -> str:
-    """The loop as LLVM's text."""
+def _text(lanes: Lanes, turns: int) -> str:
+    """The loop as LLVM's text: a function that stores the total at an address."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
-    vector = ir.VectorType(ir.FloatType() if dtype == "f32" else ir.DoubleType(), lanes)
-    function = ir.Function(module, ir.FunctionType(ir.DoubleType(), []), "netc_peak")
-    entry, loop, end = (function.append_basic_block(name) for name in ("entry", "loop", "end"))
-    builder = ir.IRBuilder(entry)
+    function = Function(module, "netc_peak", 1, is_internal=False)
+    builder, vectors = function.builder, Vectors(function, lanes)
+    entry, loop, end = builder.block, function.builder.append_basic_block("loop"), builder.append_basic_block("end")
     builder.branch(loop)
     builder.position_at_end(loop)
-    turn = builder.phi(_I64)
-    turn.add_incoming(ir.Constant(_I64, 0), entry)
-    sums = [builder.phi(vector) for _ in range(_SUMS)]
-    factor, term = (ir.Constant(vector, [number] * lanes) for number in (0.999, 1e-3))
-    fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}{dtype}")
+    turn = builder.phi(I64)
+    turn.add_incoming(ir.Constant(I64, 0), entry)
+    sums = [builder.phi(lanes.vector) for _ in range(_SUMS)]
+    factor, term = (ir.Constant(lanes.vector, [number] * lanes.count) for number in (0.999, 1e-3))
     totals = []
     for i, running in enumerate(sums):
-        running.add_incoming(ir.Constant(vector, [float(i)] * lanes), entry)
-        if machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
-            totals.append(builder.call(fma, [factor, term, running]))
+        running.add_incoming(ir.Constant(lanes.vector, [float(i)] * lanes.count), entry)
+        if lanes.machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
+            totals.append(vectors.multiply_add(factor, term, running))
         else:
             totals.append(builder.fadd(builder.fmul(running, factor), term))
         running.add_incoming(totals[i], loop)
-    after = builder.add(turn, ir.Constant(_I64, 1))
+    after = builder.add(turn, ir.Constant(I64, 1))
     turn.add_incoming(after, loop)
-    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(_I64, turns)), loop, end)
+    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(I64, turns)), loop, end)
     builder.position_at_end(end)
     total = totals[0]
     for other in totals[1:]:
         total = builder.fadd(total, other)
-    first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
-    builder.ret(first if dtype == "f64" else builder.fpext(first, ir.DoubleType()))
+    vectors.store(total, function.parameters[0])
+    function.end()
     return str(module)
 
 
@@ -96,7 +97,7 @@ def shortest(work: Callable[[int], object], members: int, run: Run, runs: int = 
 
 @cache
 def peak_flops(dtype: str, machine: Machine | None = None) -> float:
-    """Returns the FLOP/s of one core, the best of several short runs."""
+    """Returns the FLOP/s of one core in f32, f64 or bf16, the best of several short runs."""
     loop = PeakLoop(dtype, machine)
     return loop.flops / shortest(lambda _: loop.run(), 1, lambda work, _: work(0))
 

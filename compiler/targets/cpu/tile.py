@@ -5,7 +5,8 @@
 A tile keeps `height` x `vectors` vectors of sums in registers. It is called for fewer rows than its height, too: it
 then computes some rows twice, so that a few heights serve every number of rows. Columns past the last whole vector are
 read (the planner leaves room behind every buffer) but never stored. An element's sum runs over the depth in order,
-whatever tile it falls in. Strides are in elements, addresses in bytes. tiles.py calls the tiles.
+whatever tile it falls in. Strides are in elements, addresses in bytes. Of pairs of bf16 numbers, the depth counts
+pairs, and strides of a count numbers; those of the panel of b count pairs. tiles.py calls the tiles.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from netc.compiler.targets.machine import VECTORS, Machine
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.
 FIELDS = (
-    *("a_row", "runs_a", "panel", "panel_row", "runs_b", "rows_c", "start_row", "reads_start"),
+    *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
 _GROUP = 4  # rows of a that share a pointer
@@ -155,9 +156,10 @@ class _Tile:
         run.add_incoming(ir.Constant(I64, 0), blocks["before"])
         index = Word(builder, run)
         sums = {cell: builder.phi(self.lanes.vector) for cell in grid}
-        b = builder.inttoptr((words["panel"] + index * words["runs_b"] * size).value, pointer)
-        a = self.a + index * words["runs_a"] * size
-        groups = [builder.inttoptr((a + head * size).value, pointer) for head in heads]
+        b = builder.inttoptr((words["panel"] + index * words["panel_run"] * size).value, pointer)
+        unit = self.lanes.unit
+        a = self.a + index * words["runs_a"] * unit
+        groups = [builder.inttoptr((a + head * unit).value, ir.IntType(8 * unit).as_pointer()) for head in heads]
         after = self.add_depth(_Depth(groups, b, row_at), sums)
 
         builder.position_at_end(blocks["ran"])
@@ -233,8 +235,8 @@ class _Tile:
 
     def splat(self, pointer: Any) -> Any:
         """A vector of which every lane is the element at a pointer."""
-        scalar = self.builder.load(pointer)
-        scalar.align = self.lanes.size
+        scalar = self.builder.load(self.builder.bitcast(pointer, self.lanes.element.as_pointer()))
+        scalar.align = self.lanes.unit
         return repeated(self.builder, scalar, self.lanes.vector)
 
 

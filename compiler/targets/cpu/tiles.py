@@ -161,7 +161,7 @@ class _Kernel(ProductKernel):
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
         words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
         words["panel"] = packs_b.choose(copy, panel)
-        words["panel_row"] = packs_b.choose(self.width, words["depth_b"])
+        words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         self.multiply_panel(run, self.address)
 

@@ -20,6 +20,7 @@ class Lanes:
     """The vectors of an element type on a machine.
 
     With `has_pairs`, an element of an operand of `multiply_add` holds two numbers of bf16, and both are multiplied.
+    Strides in memory then count numbers, not pairs.
     """
 
     dtype: str
@@ -30,6 +31,11 @@ class Lanes:
     def size(self) -> int:
         """The bytes of an element, by which vectors are aligned."""
         return DTYPES[self.dtype].bytes
+
+    @property
+    def unit(self) -> int:
+        """The bytes of a number of an operand, in which its strides are counted."""
+        return DTYPES["bf16"].bytes if self.has_pairs else self.size
 
     @property
     def count(self) -> int:

@@ -49,7 +49,7 @@ def kernel_of(kernel: Kernel) -> EmulatedKernel:
     """Returns the functions of a kernel."""
     memory = touched(kernel)
     if isinstance(kernel, Contraction):
-        product = _product(kernel.dtype)
+        product = _product(kernel)
         return EmulatedKernel(product, product, memory)
     if isinstance(kernel, AttentionKernel):
         attention = attention_of(kernel)
@@ -92,8 +92,9 @@ def _in_order(function: ast.FunctionDef) -> Callable[..., None]:
     return run
 
 
-def _product(dtype: str) -> Callable[..., None]:
+def _product(kernel: Contraction) -> Callable[..., None]:
     """The product kernel over its arguments (program/product.py). An element's sum runs over the depth in order."""
+    dtype, factor = kernel.dtype, "bf16" if kernel.of_pairs else kernel.dtype
 
     def product(access: Access, *arguments: Any) -> None:
         pointers, numbers = arguments[: len(POINTERS)], arguments[len(POINTERS) :]
@@ -103,7 +104,7 @@ def _product(dtype: str) -> Callable[..., None]:
             return
         if any(_overlap(call.c, operand) for operand in (call.a, call.b)):
             raise access.fail("writes its product into an operand")
-        a, b = (_loaded(access, dtype, call, operand) for operand in ("a", "b"))
+        a, b = (_loaded(access, factor, call, operand) for operand in ("a", "b"))
         total = np.zeros(shape, a.dtype)
         if call.has_start:
             is_in_place = (call.c.start, strides) == (call.start.start, call.walk("start")[1])

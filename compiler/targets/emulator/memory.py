@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.bf16 import from_bits, to_bits
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.tasks import Buffer
 
 Array = np.ndarray[Any, Any]
-_WORD: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+_WORD = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 _ONES = {size: sum(1 << 8 * byte for byte in range(size)) for size in _WORD}
 _SEVERAL = 255  # several units have read the byte
 MOST_TAGS = 254
@@ -82,7 +83,7 @@ class Access:
         """Returns the elements from `at` on that `strides` walk, as an array of `shape`."""
         kind = DTYPES[dtype].numpy
         if 0 in shape:
-            return np.empty(shape, kind)
+            return _values(np.empty(shape, kind), dtype)
         size = kind.itemsize
         offset, apart = self._span(pointer, at, shape, strides, size, "reads")
         shadow = np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)
@@ -91,7 +92,7 @@ class Access:
             raise self._unwritten(pointer, shadow[unwritten], unwritten)
         if self.unit and pointer.region.is_shared:
             self._note_read(pointer, shape, size, offset, apart)
-        return np.ndarray(shape, kind, pointer.region.data, offset, apart).copy()
+        return _values(np.ndarray(shape, kind, pointer.region.data, offset, apart).copy(), dtype)
 
     def store(
         self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int], value: Any
@@ -107,7 +108,7 @@ class Access:
         if self.unit and pointer.region.is_shared:
             self._note_write(pointer, shape, size, offset, apart)
         np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)[...] = pointer.tag * _ONES[size]
-        np.ndarray(shape, kind, pointer.region.data, offset, apart)[...] = value
+        np.ndarray(shape, kind, pointer.region.data, offset, apart)[...] = _elements_of(value, dtype)
 
     def _span(
         self, pointer: Reference, at: int, shape: Sequence[int], strides: Sequence[int], size: int, verb: str
@@ -169,7 +170,7 @@ class Access:
             self._refuse(pointer, _words(pointer.region.writers, size)[where], size, "reads", "writes")
             readers = _words(pointer.region.readers, size)
             readers[where] = self._readers_with_this(readers[where], size)
-        return _words(pointer.region.data, size, kind)[where]
+        return _values(_words(pointer.region.data, size, kind)[where], dtype)
 
     def store_at(self, pointer: Reference, dtype: str, index: Any, value: Any) -> None:
         """Stores values into the elements at an array of indices."""
@@ -184,7 +185,7 @@ class Access:
             self._refuse(pointer, writers[where], size, "writes", "writes")
             writers[where] = self.unit * _ONES[size]
         _words(pointer.region.tags, size)[where] = pointer.tag * _ONES[size]
-        _words(pointer.region.data, size, kind)[where] = value
+        _words(pointer.region.data, size, kind)[where] = _elements_of(value, dtype)
 
     def _elements(self, pointer: Reference, index: Array, size: int, verb: str) -> Array:
         """Turns indices from a pointer into indices from the beginning of its region."""
@@ -211,3 +212,13 @@ class Access:
 def _words(data: Array, size: int, kind: np.dtype[Any] | None = None) -> Array:
     """Bytes as elements of a size, or of a type."""
     return data[: len(data) // size * size].view(kind or _WORD[size])
+
+
+def _values(elements: Array, dtype: str) -> Array:
+    """The values that elements in memory stand for."""
+    return np.asarray(from_bits(elements)) if dtype == "bf16" else elements
+
+
+def _elements_of(values: Any, dtype: str) -> Any:
+    """The elements in memory that stand for values."""
+    return to_bits(values) if dtype == "bf16" else values
