@@ -426,7 +426,8 @@ element-wise values read it, this pass computes them part by part. This file has
     "sink": """Slices move through element-wise values, so that a pool after a normalisation needs no memory in
 between. This file has none.""",
     "recompute": """A product reads the result of a ReLU from memory. A loop that needs it too, and reads what it is
-computed from anyway, computes it again: the gradient of a ReLU behind a normalisation. This file has none.""",
+computed from anyway, computes it again: the gradient of a ReLU behind a normalisation. Products of the backward pass
+read a copy of such a value, computed when it is needed, so that nothing has to keep it. This file has none.""",
 }
 
 

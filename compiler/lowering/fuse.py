@@ -236,7 +236,7 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
     reads = {source for source, pointwise in sources if pointwise} | views
     near = reads | {viewed(view) for view in views}
     for unit in reversed(fusion.units[earliest:]):
-        if unit.space == space and _fits(unit, over, reads | {value}, near):
+        if unit.space == space and _fits(unit, over, reads | {value}, near) and not _repeats(unit, value):
             break
     else:
         unit = Unit(len(fusion.units), [], space)
@@ -250,6 +250,16 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
         before = fusion.unit_of.get(source)
         if pointwise and before is not None and before is not unit and _may_move(fusion, before, unit):
             _move(fusion, before, unit)
+
+
+def _repeats(unit: Unit, value: Value) -> bool:
+    """Whether a loop computes an equal value: this one is a copy for later readers (passes/recompute.py)."""
+    return any(
+        other.definition is value.definition
+        and other.operands == value.operands
+        and other.attributes == value.attributes
+        for other in unit.values
+    )
 
 
 def _may_move(fusion: Fusion, unit: Unit, later: Unit) -> bool:

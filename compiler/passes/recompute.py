@@ -1,16 +1,20 @@
-"""Computes cheap values again for readers that read their operands anyway: the gradient of relu(a) tests relu(a) > 0.
+"""Computes cheap values again where that moves fewer bytes than to keep them in memory.
 
 A value that a kernel of another form reads (a product, a pool) is in memory. A loop that reads it and the memory that
-it is computed from then reads one value too many. Such loops get a copy of the value, which lowering computes inside
-them. Whether a loop reads what a value is computed from is estimated, because loops are made later (lowering/fuse.py).
+it is computed from then reads one value too many, as does the gradient of relu(a), which tests relu(a) > 0. And a
+product of the backward pass, which needs the value long after the forward pass, would keep it in memory until then.
+Such readers get a copy of the value: one that lowering computes inside the loops, or one of the backward pass. Whether
+something reads what a value is computed from is estimated, because loops are made later (lowering/fuse.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
+from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.sink import is_large, is_light
 
@@ -21,23 +25,39 @@ Users = Mapping[Value, list[Value]]
 
 
 def recompute(graph: Graph) -> Graph:
-    """Gives all readers of a value that read its only source anyway one copy of it.
+    """Gives the readers of a value that read its only source anyway copies of it: loops one, and late products one.
 
     It runs last, because `simplify` would merge the copies again.
     """
     users = {value: graph.users(value) for value in graph.values()}
     cones = _Cones(graph, users)
-    again = {value: readers for value in cones.steps if (readers := set(cones.readers_with_source(value)))}
-    if not again:
+    loops = {value: readers for value in cones.steps if (readers := set(cones.readers_with_source(value)))}
+    products: dict[Value, set[Value]] = {}  # by the operand that they read
+    chains: set[Value] = set()  # values between the copied ones and the products
+    for chain, product in (pair for value in cones.steps for pair in cones.late_products(value)):
+        products.setdefault(chain[-1], set()).add(product)
+        chains.update(chain)
+    if not loops and not products:
         return graph
-    copies: dict[Value, Value] = {}
+    in_loops: dict[Value, Value] = {}
+    for_products: dict[Value, Value] = {}
+
+    def copied(copy: Graph, original: Value, ordinary: Value) -> Value:
+        """Returns the copy of a value for late products; `ordinary` is the value in the new graph."""
+        if original not in for_products:
+            pairs = zip(original.operands, ordinary.operands, strict=True)
+            operands = [copied(copy, *pair) if pair[0] in chains else pair[1] for pair in pairs]
+            for_products[original] = copy.add_copy(original, operands, span=original.span)
+        return for_products[original]
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         for position, original in enumerate(value.operands):
-            if value in again.get(original, ()):
-                if original not in copies:
-                    copies[original] = copy.add_copy(original, operands[position].operands, span=original.span)
-                operands[position] = copies[original]
+            if value in products.get(original, ()):
+                operands[position] = copied(copy, original, operands[position])
+            elif value in loops.get(original, ()):
+                if original not in in_loops:
+                    in_loops[original] = copy.add_copy(original, operands[position].operands, span=original.span)
+                operands[position] = in_loops[original]
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
@@ -49,6 +69,8 @@ class _Cones:
 
     def __init__(self, graph: Graph, users: Users) -> None:
         self.users, self.roots = users, set(graph.results.values())
+        totals = [value.number for result, value in graph.results.items() if result.kind is ResultKind.TOTAL]
+        self.end_of_forward = max(totals, default=None)  # values of the backward pass have larger numbers
         self.steps: dict[Value, int] = {}
         self.sources: dict[Value, frozenset[Value]] = {}
         self.inside: set[Value] = set()
@@ -72,11 +94,16 @@ class _Cones:
         """Whether only loops over its own points read a value."""
         return value not in self.roots and all(walks(user, value) for user in self.users[value])
 
+    def _is_stored(self, value: Value) -> bool:
+        """Whether a value is in memory, and computed from another one that is."""
+        (source,) = self.sources[value]
+        return value not in self.inside and source.role not in (Role.INPUT, Role.TARGET)
+
     def readers_with_source(self, value: Value) -> Iterable[Value]:
         """Yields the users of a value in memory that are computed only by loops that read its source."""
-        (source,) = self.sources[value]
-        if value in self.inside or source.role in (Role.INPUT, Role.TARGET):
+        if not self._is_stored(value):
             return
+        (source,) = self.sources[value]
         for user in self.users[value]:
             if not walks(user, value) or not is_scalar(user) or not self._is_walked(user):
                 continue
@@ -85,6 +112,35 @@ class _Cones:
             inside = self.inside | between
             if loops and all(source in large_reads(loop, inside.__contains__, value) for loop in loops):
                 yield user
+
+    def late_products(self, value: Value) -> Iterator[tuple[list[Value], Value]]:
+        """Yields the products of the backward pass that read a value of the forward pass, if its source is read after
+        them: each with the value and its views and pads up to the operand."""
+        end = self.end_of_forward
+        if end is None or value.number > end or value in self.roots or not self._is_stored(value):
+            return
+        (source,) = self.sources[value]
+        last = max((reader.number for reader in self._readers(source)), default=0)
+        pending = [[value]]
+        while pending:
+            chain = pending.pop()
+            for user in self.users[chain[-1]]:
+                if isinstance(OPERATIONS[user.operation].lower, View) or isinstance(user.attributes, Pad):
+                    pending.append([*chain, user])
+                elif user.role is Role.CONTRACTION and end < user.number < last:
+                    yield chain, user
+
+    def _readers(self, source: Value) -> Iterator[Value]:
+        """Yields the values whose kernels read a value, also where they compute others from it on the way."""
+        pending, seen = [source], set[Value]()
+        while pending:
+            for user in self.users[pending.pop()]:
+                if user not in seen:
+                    seen.add(user)
+                    if user in self.inside:
+                        pending.append(user)
+                    else:
+                        yield user
 
 
 def is_scalar(value: Value) -> bool:

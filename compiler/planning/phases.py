@@ -3,7 +3,7 @@
 Two tasks belong to one group if each row of the one needs only the same row of the other. The rows can then be shared
 out among workers, and a worker can take a row block through all tasks of the group while it is in its cache. A task
 that waits for anything else goes into a later phase. The operands of a sum in shards are computed shard by shard with
-it, if a shard of them fits the cache.
+it, if a shard of them fits the cache. What is computed from memory that is kept anyway is computed when it is needed.
 """
 
 from collections.abc import Sequence
@@ -86,13 +86,30 @@ def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGro
             touched[buffer].append(member)
         placed.append(member)
     for member in reversed(placed):
-        written = member.writes
-        reads = any(pointer.buffer not in written for pointer in member.pointers)
-        if not reads and member.following:  # padding is written when it is needed, not as early as possible
-            member.phase = min(other.placed.phase - _apart(member, other) for other in member.following)
+        if member.following:
+            # Padding, and what is computed from memory that is kept anyway, is written when it is needed.
+            latest = min(other.placed.phase - _apart(member, other) for other in member.following)
+            if all(_stays(buffer, latest, member, touched) for buffer in _reads(member)):
+                member.phase = latest
     for members in reversed(_by_phase(placed)[:-1]):
         _join_shards(members, -(-batch // SHARD_COUNT), machine)
     return [_groups(members) for members in _by_phase(placed)]
+
+
+def _reads(member: _Placed) -> set[Buffer]:
+    """The buffers that tasks read and do not write."""
+    written = member.writes
+    return {pointer.buffer for pointer in member.pointers if pointer.buffer not in written}
+
+
+def _stays(buffer: Buffer, phase: int, member: _Placed, touched: dict[Buffer, list[_Placed]]) -> bool:
+    """Whether a task over the batch may read a buffer in a later phase at no cost: it is always there, or another task
+    reads it then or later."""
+    if member.task.axis != BATCH or member.task.walk is not None:
+        return False
+    if buffer.kind in ("order", "persistent"):
+        return True
+    return any(other is not member and other.phase >= phase for other in touched.get(buffer, ()))
 
 
 def _together(tasks: Sequence[Task]) -> list[_Placed]:
@@ -121,12 +138,14 @@ def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
 def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> None:
     """Postpones tasks of a phase to the next one, to be done shard by shard with the sums in shards that read them.
 
-    A task is postponed only if nothing else waits for it and if `rows` rows, the largest shard, of what it passes on
-    fit the cache.
+    A task is postponed only if nothing else waits for it but updates, and if `rows` rows, the largest shard, of what it
+    passes on fit the cache.
     """
     moving: set[Buffer] = set()
     for member in reversed(members):
         task, following = member.task, [other for other in member.following if other.placed.phase <= member.phase + 1]
+        updates = [other.placed for other in following if _can_wait(other, member)]
+        following = [other for other in following if other.placed not in updates]
         weights = {pointer.buffer for pointer in task.pointers if not (pointer.lead or pointer.buffer.type.is_batched)}
         more = {buffer for buffer in task.writes if buffer.type.is_batched} | moving
         if (
@@ -141,8 +160,15 @@ def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> Non
             and sum(buffer.type.nbytes(1) for buffer in weights) <= machine.few_weights
             and rows * sum(buffer.type.nbytes(1) for buffer in more) <= machine.second_cache
         ):
+            for update in updates:
+                update.phase = member.phase + 2
             member.phase, member.in_shards = member.phase + 1, True
             moving = more
+
+
+def _can_wait(after: _Follower, before: _Placed) -> bool:
+    """Whether a task can wait for another one that is postponed by a phase: an update that nothing waits for."""
+    return not after.in_step and after.placed.phase == before.phase + 1 and not after.placed.following
 
 
 def _is_row(pointer: Pointer) -> bool:
@@ -182,11 +208,41 @@ def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
     )
     groups += [TaskGroup("samples", dim, members) for dim, members in samples.items()]
     for joined in nx.connected_components(links):
-        members = [member for member in placed if member in joined]
+        members = _by_reuse([member for member in placed if member in joined])
         axis = SHARDS if members[0].in_shards else members[0].task.axis
         kind: Kind = "pieces" if isinstance(axis, int) else "shards" if axis == SHARDS else "one"
         groups.append(TaskGroup(kind, axis, [member.task for member in members]))
     return groups
+
+
+def _by_reuse(members: list[_Placed]) -> list[_Placed]:
+    """Orders tasks that take the batch shard by shard: next comes the one whose operands were touched last, so that
+    they are still in a cache."""
+    if not members[0].in_shards:
+        return members
+    waits = {id(member): 0 for member in members}
+    for member in members:
+        for other in member.following:
+            if id(other.placed) in waits:
+                waits[id(other.placed)] += 1
+    ready, ordered = [member for member in members if not waits[id(member)]], list[_Placed]()
+    touched: dict[Buffer, int] = {}
+
+    def age(member: _Placed) -> int:
+        reads = [buffer for buffer in _reads(member) if buffer.type.is_batched]
+        return max((len(ordered) - touched.get(buffer, -len(members)) for buffer in reads), default=0)
+
+    while ready:
+        member = min(ready, key=lambda member: (age(member), members.index(member)))
+        ready.remove(member)
+        ordered.append(member)
+        touched.update({pointer.buffer: len(ordered) for pointer in member.pointers})
+        for other in member.following:
+            if id(other.placed) in waits:
+                waits[id(other.placed)] -= 1
+                if not waits[id(other.placed)]:
+                    ready.append(other.placed)
+    return ordered
 
 
 def rowwise(group: TaskGroup, buffer: Buffer, row: int) -> bool:
