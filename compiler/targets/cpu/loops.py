@@ -13,7 +13,7 @@ from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
-from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.cpu.prefetch import Gap, gaps, stretches
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _LONG = 16  # turns of a loop from which on it costs the same whether LLVM knows their number or not
@@ -108,10 +108,25 @@ class _Writer:
         if self.nest.argmax:
             return self.argmax()
         if not self.folds:
-            return self.loops(self.kept, [*self.lines(), *self.stores()])
+            return self.store_points()
         if self.kept and _folds_in_memory(self.nest):
             return self.fold_in_memory()
         return self.fold_in_registers()
+
+    def store_points(self) -> list[str]:
+        """Nothing is folded. Rows that lie apart are prefetched (prefetch.py)."""
+        body, apart = [*self.lines(), *self.stores()], list(gaps(self.nest))
+        for axis in reversed(self.kept):
+            ahead = [self.fetch_row(gap) for gap in apart if gap.axis == axis]
+            body = self.loops([axis], [*ahead, *body])
+        return body
+
+    def fetch_row(self, gap: Gap) -> str:
+        """The prefetch of a row that lies some rows ahead."""
+        access, axis = gap.access, gap.axis
+        strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
+        row = f"{self.offset(replace(access, strides=strides))} + {gap.ahead} * {self.stride(axis, strides[axis])}"
+        return f"fetch_{access.dtype}(p{access.pointer}, {row}, {' * '.join(self.ranges[axis + 1 :])})"
 
     def fold_in_registers(self) -> list[str]:
         """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
