@@ -51,7 +51,7 @@ def stretches(
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Rows that lie apart along an axis; the axes inside of it are one row. The row `ahead` rows on is prefetched."""
+    """Rows that lie apart along an axis; the axes inside of it are one row. The one `ahead` of a row is prefetched."""
 
     access: Access
     axis: int
