@@ -425,6 +425,8 @@ before stays in the scans: one product per step. `h @ U` reads a copy of the wei
 element-wise values read it, this pass computes them part by part. This file has no pool.""",
     "sink": """Slices move through element-wise values, so that a pool after a normalisation needs no memory in
 between. This file has none.""",
+    "recompute": """A product reads the result of a ReLU from memory. A loop that needs it too, and reads what it is
+computed from anyway, computes it again: the gradient of a ReLU behind a normalisation. This file has none.""",
 }
 
 
@@ -457,9 +459,10 @@ def _compiler() -> Iterator[str]:
             text = "\n".join(changed)
             yield f"```{'diff' if before else ''}\n{text}\n```"
         before = now
-    tasks = lower(stages["sink"], model.train.batch, NAMED["avx2"]).tasks
+    graph = list(stages.values())[-1]
+    tasks = lower(graph, model.train.batch, NAMED["avx2"]).tasks
     loops = [task for task in tasks if not isinstance(task.kernel, Contraction)]
-    count = sum(bool(value.operands) for value in stages["sink"].values())
+    count = sum(bool(value.operands) for value in graph.values())
     yield f"""
 ## Fusion, layout and lowering
 
