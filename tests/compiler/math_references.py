@@ -77,8 +77,10 @@ HARDEST: dict[str, tuple[float, ...]] = {
 
 
 def operands(name: str, dtype: str, count: int, seed: int = 1) -> Array:
-    """Operands of a word: the hardest ones, then random ones. Of these a third lie evenly in its domain, a third near 0,
-    and a third have any magnitude."""
+    """Operands of a word: the hardest ones, then random ones.
+
+    Of these a third lie evenly in its domain, a third near 0, and a third have any magnitude.
+    """
     rng, kind = np.random.default_rng(seed), {"f32": np.float32, "f64": np.float64}[dtype]
     low, high = DOMAINS[name][dtype == "f64"]
     near, exponents = min(high, 4.0), (-37, 38) if dtype == "f32" else (-300, 308)
