@@ -13,7 +13,7 @@ from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
-from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.cpu.prefetch import Gap, gaps, stretches
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
@@ -116,13 +116,32 @@ class _Writer:
         return self.fold_in_registers()
 
     def store_points(self) -> list[str]:
-        """Nothing is folded. The body computes several rows at once if they are short (short_rows.py)."""
-        jam = rows_side_by_side(self.nest)
-        if jam.along is None:
-            return self.loops(self.kept, [*self.lines(), *self.stores()])
-        *around, _, last = self.kept
-        rows = self.in_steps(jam, lambda steps: self.loops([last], self.body(jam, steps, True)))
-        return self.loops(around, rows)
+        """Nothing is folded. The body computes several rows at once if they are short (short_rows.py), and rows that
+        lie apart are prefetched (prefetch.py)."""
+        jam, around = rows_side_by_side(self.nest), self.kept
+        apart = {axis: [gap for gap in gaps(self.nest) if gap.axis == axis] for axis in around}
+        body = [*self.lines(), *self.stores()]
+        if jam.along is not None:
+            *around, along, last = self.kept
+
+            def rows(steps: int) -> list[str]:
+                ahead = [
+                    self.fetch_row(gap, max(gap.ahead, steps) + step) for gap in apart[along] for step in range(steps)
+                ]
+                return [*ahead, *self.loops([last], self.body(jam, steps, True))]
+
+            body = self.in_steps(jam, rows)
+        for axis in reversed(around):
+            body = self.loops([axis], [*(self.fetch_row(gap, gap.ahead) for gap in apart[axis]), *body])
+        return body
+
+    def fetch_row(self, gap: Gap, ahead: int) -> str:
+        """The prefetch of a row that lies so many rows ahead."""
+        access, axis = gap.access, gap.axis
+        strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
+        move = f"{ahead} * {self.stride(axis, strides[axis])}"
+        row, count = self.offset(replace(access, strides=strides)), " * ".join(self.ranges[axis + 1 :])
+        return f"fetch_{access.dtype}(p{access.pointer}, {row} + {move}, {count})"
 
     def fold_in_registers(self) -> list[str]:
         """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
