@@ -376,15 +376,25 @@ class _Writer:
         return [*begin, *lines, *end]
 
     def argmax(self) -> list[str]:
-        """The index of the largest element along the folded axis: the first one, or the first NaN."""
+        """The index of the largest element along the folded axis: the first one, or the first NaN.
+
+        Floats take two loops, which become vectors: the largest key, and the first element that has it.
+        """
         (axis,), (output,) = self.folded, self.nest.outputs
-        line = output.line
-        test = f"if i{axis} == 0 or {line} > best or ({line} != {line} and best == best):"
-        inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = i{axis}"])
-        dtype = next(line.value.dtype for line in self.nest.lines if isinstance(line.value, Access))
-        return self.loops(
-            self.kept, [f"best = {DTYPES[dtype].word}(0)", "at = 0", *inner, self.store(output, "I32(at)")]
-        )
+        loads = {line.name: line.value for line in self.nest.lines if isinstance(line.value, Access)}
+        line, dtype, index = output.line, loads[output.line].dtype, f"i{axis}"
+        word = DTYPES[dtype].word
+        if not DTYPES[dtype].is_float:
+            test = f"if {index} == 0 or {line} > best:"
+            inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = {index}"])
+            return self.loops(self.kept, [f"best = {word}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
+        key = f"key = max_key_{dtype}({line} + {word}(0.0))"  # the sum turns -0.0 into 0.0
+        first = f"place = I32({index}) if key == best else I32({self.ranges[axis]})"
+        largest = self.loops([axis], [*self.lines(), key, "best = max(best, key)"])
+        place = self.loops([axis], [*self.lines(), key, first, "at = min(at, place)"])
+        start = f"best = max_key_{dtype}({word}(-INF))"
+        begin = f"at = I32({self.ranges[axis]})"
+        return self.loops(self.kept, [start, *largest, begin, *place, self.store(output, "at")])
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
