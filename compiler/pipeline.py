@@ -1,7 +1,7 @@
 """The compiler's table of contents: the graph that each program starts from, and the passes over it in order.
 
     elaborate -> settle -> stabilise -> reorder -> derive -> attend -> differentiate -> update
-    -> narrow -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
+    -> narrow -> expand -> simplify -> hoist -> factor -> lift -> sink -> recompute -> lower -> plan
 
 A model has three programs: `training` (one step), evaluation (evaluation.py: metrics of a whole split) and `prediction`
 (the outputs, or the part of the model between two of its values).
@@ -24,6 +24,7 @@ from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
 from netc.compiler.passes.prepare import derived, prepared
+from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
 from netc.compiler.passes.settle import settle
@@ -70,6 +71,12 @@ PASSES: dict[str, Pass] = {
         Pass("factor", "Moves a common factor out of a sum: sum(x * c) -> sum(x) * c.", factor, "hoist"),
         Pass("lift", "Computes the gradient of a pool part by part, without the image in memory.", lift, "factor"),
         Pass("sink", "Moves slices through element-wise values: f(x)[1:] -> f(x[1:]).", sink, "lift"),
+        Pass(
+            "recompute",
+            "Computes cheap values again in loops that read their operands anyway, such as relu(a) > 0.",
+            recompute,
+            "sink",
+        ),
     )
 }
 _BUILT_IN = frozenset(PASSES)

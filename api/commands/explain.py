@@ -26,8 +26,8 @@ def explain(
             "--after",
             metavar="PASS",
             help="Print the graph after elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, "
-            "simplify, hoist, factor, lift or sink; or the tasks of the step (lower), or its phases and addresses "
-            "(plan).",
+            "simplify, hoist, factor, lift, sink or recompute; or the tasks of the step (lower), or its phases and "
+            "addresses (plan).",
         ),
     ] = None,
     line: Annotated[int | None, typer.Option("--line", metavar="N", help="Only for one line of the file.")] = None,

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from netc.commands.terminal import show_diagnostics, show_fault, show_warning
+from netc.commands.terminal import compilation_shown, show_diagnostics, show_fault, show_warning
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.files import reason
 from netc.dsl.quoting import escaped
@@ -81,7 +81,8 @@ def leave(status: int) -> NoReturn:
 
 def _status_of(app: Callable[[], object]) -> int:
     try:
-        app()
+        with compilation_shown():
+            app()
     except SystemExit as end:  # raised by Click, and by Click and rich if the reader of `--help` has ended
         if isinstance(end.__context__, BrokenPipeError):
             return NO_READER

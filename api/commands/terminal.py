@@ -6,10 +6,11 @@ All output goes through `say`, `say_lines` or `table`, which escape the control 
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal, TextIO
 
+from netc.compiler.targets.compilation import listened_to
 from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
@@ -129,30 +130,56 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
         say(line.rstrip())
 
 
+@contextmanager
+def compilation_shown() -> Iterator[None]:
+    """Shows on a terminal how many kernels are compiled, in a line of the error stream that goes away at the end."""
+    is_shown = False
+
+    def show(compiled: int, count: int) -> None:
+        nonlocal is_shown
+        is_shown = compiled < count
+        text = f"compiling: {compiled} of {count} kernels" if is_shown else ""
+        with suppress(OSError):  # the terminal is gone
+            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    with listened_to(show):
+        try:
+            yield
+        finally:
+            if is_shown:
+                show(0, 0)
+
+
 class Ticker:
-    """Shows the running epoch as a progress bar on a terminal, and nothing elsewhere."""
+    """Shows the running epoch as a progress bar on a terminal, and nothing elsewhere. While kernels are compiled, the
+    bar shows these."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._listening = ExitStack()
         if sys.stdout.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("loss {task.fields[loss]:.4f}"),
-                TextColumn("{task.fields[speed]:,.0f} samples/s"),
+                TextColumn("{task.fields[facts]}"),
                 TimeRemainingColumn(),
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=None, loss=0.0, speed=0.0)
+            self._task = self._bar.add_task("", total=None, facts="")
 
     def __enter__(self) -> "Ticker":
         if self._bar is not None:
+            self._listening.enter_context(listened_to(self.compiling))
             self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listening.close()
         if self._bar is not None:
             with suppress(OSError):  # the terminal is gone
                 self._bar.stop()
@@ -164,9 +191,13 @@ class Ticker:
                 description=f"epoch {epoch}/{epochs}",
                 completed=(epoch - 1) * samples + done,
                 total=epochs * samples,
-                loss=loss,
-                speed=speed,
+                facts=f"loss {loss:.4f} {speed:,.0f} samples/s",
             )
+
+    def compiling(self, compiled: int, count: int) -> None:
+        """Shows how many kernels are compiled."""
+        description = "compiling kernels" if compiled < count else ""
+        self._bar.update(self._task, description=description, completed=compiled, total=count)
 
     def line(self, text: str) -> None:
         if self._bar is not None:

@@ -158,7 +158,16 @@ class Graph:
         return [value for value in self._values if is_of_kind[value.operation]]
 
     def users(self, value: Value) -> list[Value]:
+        """The values that read a value, in order."""
         return list(self.network.successors(value))
+
+    def all_users(self) -> dict[Value, list[Value]]:
+        """The users of every value. For a pass, this is faster than to fill the network and ask it for each value."""
+        users: dict[Value, list[Value]] = {value: [] for value in self._values}
+        for value in self._values:
+            for operand in dict.fromkeys(value.operands):
+                users[operand].append(value)
+        return users
 
     def live(self) -> set[Value]:
         """The values that some result needs."""

@@ -99,7 +99,9 @@ def _add(
     sizes = int(k.dims[1]), int(q.dims[3]), int(v.dims[3])
     block, lanes = lowering.machine.attention_block(kernel.dtype), lowering.machine.lanes(kernel.dtype)
     room = (
-        attention.room_of_query(lanes, *sizes) if has_one_query else attention.room(block, lanes, *sizes, is_gradient)
+        attention.room_of_query(lanes, int(q.dims[2]), *sizes)
+        if has_one_query
+        else attention.room(block, lanes, *sizes, is_gradient)
     )
     for name in attention.LENGTHS[len(lengths) :]:  # the kernel does not use them
         numbers[f"{name}_sample"], pointers[name] = Count(0), pointers["queries"]

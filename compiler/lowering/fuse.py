@@ -16,9 +16,9 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
 from netc.compiler.operations.elementwise import add
+from netc.compiler.passes.recompute import MOST_STEPS, is_scalar, large_reads, loops_behind, walks
 from netc.compiler.passes.sink import is_light
 
-_MOST_STEPS = 3  # operations in a row that are computed again where their value is read
 _MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
 
@@ -63,7 +63,7 @@ class Fusion:
         units: dict[Value, Unit | None] = {}
         for value, users in reversed(self.users.items()):
             readers = {
-                units[user] if user in self.inlined and _is_scalar(user) else self.unit_of.get(user) for user in users
+                units[user] if user in self.inlined and is_scalar(user) else self.unit_of.get(user) for user in users
             }
             units[value] = readers.pop() if len(readers) == 1 else None
         return units
@@ -97,7 +97,7 @@ class Fusion:
 
     def large(self, value: Value) -> Iterator[Value]:
         """Yields the batched values that are read to compute a value."""
-        for source in self._read(value, lambda operand: operand in self.inlined and _is_scalar(operand)):
+        for source in self._read(value, lambda operand: operand in self.inlined and is_scalar(operand)):
             if source.type.is_batched and source.role is not Role.CONSTANT:
                 yield source
 
@@ -115,13 +115,9 @@ class Fusion:
                     pending.append(inner)
 
 
-def _is_scalar(value: Value) -> bool:
-    return isinstance(OPERATIONS[value.operation].lower, Scalar)
-
-
 def fuse(graph: Graph) -> Fusion:
     """Returns the units of a simplified graph, in an order in which they can run."""
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     fusion = Fusion([], {}, set(), {}, users)
     roots = set(graph.results.values())
     inner = [value for value in graph.values() if value.operands and value not in roots]
@@ -155,29 +151,33 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
         return False
     if users[0].role is Role.ASSEMBLY:  # it is computed into its part of the user's buffer
         return True
-    return _walks(users[0], value)
+    return walks(users[0], value)
 
 
 def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
     """Inlines cheap values with several users, such as x - mean: each loop that reads one computes it again.
 
-    This reads no more memory than reading the values would: each is computed from a single large value, or at least
-    as many of them as there are sources are computed from the same sources (the parts of the gradient of a pool).
+    This moves no more bytes than to store and read the value would: each is computed from a single large value, or
+    from others that most of its readers read anyway, or at least as many of them as there are sources are computed from
+    the same sources (the parts of the gradient of a pool).
     """
-    depth: dict[Value, int] = {}
+    steps: dict[Value, int] = {}
     several: dict[frozenset[Value], list[Value]] = {}
     for value in graph.values():
         users = fusion.users[value]
+        if not is_scalar(value):
+            continue
+        flops = OPERATIONS[value.operation].flops
+        steps[value] = flops(value.type) if flops else 0
+        steps[value] += sum(steps.get(operand, 0) for operand in set(value.operands) if operand in fusion.inlined)
         if value in roots or not is_light(value) or value in fusion.starts or value in fusion.inlined:
             continue
-        if not all(_walks(user, value) and user not in fusion.starts for user in users):
+        if not all(walks(user, value) and user not in fusion.starts for user in users):
             continue
         sources = frozenset(fusion.large(value))
-        steps = 1 + max(depth.get(source, 0) for source in sources)
-        if any(source.role in (Role.INPUT, Role.TARGET) for source in sources) or steps > _MOST_STEPS:
+        if any(source.role in (Role.INPUT, Role.TARGET) for source in sources) or steps[value] > MOST_STEPS:
             continue
-        if len(sources) == 1:
-            depth[value] = steps
+        if len(sources) == 1 or _moves_less(fusion, value, sources):
             fusion.inlined.add(value)
         else:
             several.setdefault(sources, []).append(value)
@@ -186,9 +186,16 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
             fusion.inlined.update(values)
 
 
-def _walks(user: Value, value: Value) -> bool:
-    """Whether a value's user is a loop over the same points."""
-    return isinstance(OPERATIONS[user.operation].lower, Scalar | Fold) and _space(user) == value.type.dims
+def _moves_less(fusion: Fusion, value: Value, sources: frozenset[Value]) -> bool:
+    """Whether the loops that read a value move no more bytes if they compute it than if it is stored once and read."""
+
+    def is_inside(other: Value) -> bool:
+        return other in fusion.inlined and is_scalar(other)
+
+    loops = loops_behind(value, fusion.users, is_inside, set())
+    more = [sources - large_reads(loop, is_inside, value) for loop in loops]
+    read = sum(source.type.itemsize for loop in more for source in loop)
+    return bool(loops) and read <= value.type.itemsize * (1 + len(loops))
 
 
 def _space(value: Value) -> tuple[Dim, ...]:

@@ -87,7 +87,7 @@ def attended(graph: Graph) -> Graph:
     """
     if not graph.values(softmax):
         return graph
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     roots = set(graph.results.values())
     copies: dict[Value, Value] = {}
 

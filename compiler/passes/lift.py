@@ -55,15 +55,14 @@ def lift(graph: Graph) -> Graph:
 def _opened(graph: Graph) -> set[Value]:
     """Returns the interleaved images, and element-wise values of them, whose users can be computed from their parts."""
     opened: set[Value] = set()
-    roots = set(graph.results.values())
+    roots, users = set(graph.results.values()), graph.all_users()
     for value in graph.values():
         is_image = isinstance(value.attributes, Interleave) or (
             _is_scalar(value) and any(operand in opened for operand in value.operands)
         )
-        if is_image and value not in roots and _channels(value) >= _FEW_CHANNELS:
-            users = graph.users(value)
-            if users and all(_takes_parts(user, value) for user in users):
-                opened.add(value)
+        is_opened = is_image and value not in roots and _channels(value) >= _FEW_CHANNELS
+        if is_opened and users[value] and all(_takes_parts(user, value) for user in users[value]):
+            opened.add(value)
     return opened
 
 

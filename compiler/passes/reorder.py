@@ -18,7 +18,7 @@ def reorder(graph: Graph) -> Graph:
 
     Runs on the forward graph, before `differentiate`, so that gradients take the short way too.
     """
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     roots = set(graph.results.values())
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:

@@ -211,7 +211,7 @@ def in_ranks(graph: Graph) -> Graph:
 def gathered(body: Graph) -> Graph:
     """Reorders sums of a body: addends that depend on no carry are added first, so that `hoist` can move their sum."""
     depends = depending(body, SlotKind.CARRY)
-    users = {value: body.users(value) for value in body.values()}
+    users = body.all_users()
     roots = set(body.results.values())
 
     def addends(value: Value, top: bool) -> list[Value]:

@@ -18,7 +18,7 @@ from netc.compiler.passes.simplify import rebuild, simplify
 
 def sink(graph: Graph) -> Graph:
     """Moves slices in one walk from the leaves, then simplifies: unread values are dropped and equal ones shared."""
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     passes: set[Value] = set()  # values of the copy that a slice may go through
 
     def sliced(copy: Graph, x: Value, attributes: Slice, type_: Type) -> Value:
@@ -60,17 +60,18 @@ def _lets_through(value: Value, users: list[Value]) -> bool:
 
 def _is_cheap(value: Value) -> bool:
     """Whether computing a value costs no more than reading it: one operation on one large value and small ones."""
-    return is_light(value) and len({operand for operand in value.operands if _is_large(operand)}) == 1
+    return is_light(value) and len({operand for operand in value.operands if is_large(operand)}) == 1
 
 
 def is_light(value: Value) -> bool:
     """Whether a value is a single cheap operation on batched values of its shape, and on small values."""
     if not value.operands or not value.type.is_batched:
         return False
-    operation, large = OPERATIONS[value.operation], [operand for operand in value.operands if _is_large(operand)]
+    operation, large = OPERATIONS[value.operation], [operand for operand in value.operands if is_large(operand)]
     is_one = isinstance(operation.lower, Scalar) and operation.flops is not None and operation.flops(value.type) <= 1
     return is_one and bool(large) and all(operand.type.dims == value.type.dims for operand in large)
 
 
-def _is_large(value: Value) -> bool:
+def is_large(value: Value) -> bool:
+    """Whether a value has elements for each sample."""
     return value.type.is_batched and value.role is not Role.CONSTANT

@@ -35,14 +35,15 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     of parameters and states, in bytes.
     """
     phases = divide(program.tasks, size_of(BATCH, sizes), machine)
-    for group in (group for phase in phases for group in phase):
-        group.tasks = fetch_ahead(group.tasks)
     dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
     results = list(dict.fromkeys(program.results.values()))
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
     places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
     row_blocks = {id(group): _row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
+    for group in (group for phase in phases for group in phase):
+        if _stays_near(group, row_blocks[id(group)], machine.second_cache):
+            group.tasks = fetch_ahead(group.tasks)
     shared, private = _lifetimes(phases, row_blocks, sizes)
     arenas = []
     for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
@@ -98,7 +99,7 @@ def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     """Returns the rows that a worker takes through a group at once.
 
     They are few enough that what the tasks pass on stays in the second cache (of `second` bytes), and many enough
-    that weights are not read too often.
+    that weights, and the operands of a weight's gradient, are not read too often.
     """
     if group.kind == "shards":
         return -(-size_of(BATCH, sizes) // SHARD_COUNT)
@@ -113,8 +114,31 @@ def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
         fitting = min(extent, second // row + 1) if row else 0
         choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
         return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
-    passes_on = any(buffer.kind == "temporary" for task in group.tasks for buffer in task.writes & moving)
-    return max(grain, min(extent, second // 2 // row // grain * grain)) if passes_on else extent
+    passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
+    if not passed_on:
+        return extent
+    fitting = max(grain, min(extent, second // 2 // row // grain * grain))
+    again = _read_by_each_block(group, sizes)
+    saved = again * (-(-extent // fitting) - 1) if again > second // 2 else 0
+    if saved > 2 * extent * sum(map(_row_bytes, passed_on)):
+        return extent
+    most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
+    even = min(extent, -(-extent // -(-extent // most) // grain) * grain)
+    return even if even <= most else fitting
+
+
+def _read_by_each_block(group: TaskGroup, sizes: Sizes) -> int:
+    """Returns the bytes that a group reads for each row block, whatever rows it has."""
+    pointers = [pointer for task in group.tasks for pointer in task.pointers]
+    leads = {pointer.buffer for pointer in pointers if pointer.lead or pointer.buffer.kind == "scratch"}
+    return sum(buffer.type.nbytes(sizes) for buffer in {pointer.buffer for pointer in pointers} - leads)
+
+
+def _stays_near(group: TaskGroup, rows: int, second: int) -> bool:
+    """Whether what a row block passes on, and what is prefetched for it, is still in the second cache when it is
+    read."""
+    moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
+    return group.kind != "pieces" or 2 * rows * sum(map(_row_bytes, moving)) <= 9 * second // 8
 
 
 def _lifetimes(

@@ -124,16 +124,23 @@ def room(block: int, lanes: int, keys: Any, width: Any, value_width: Any, is_gra
 class RoomOfQuery(NamedTuple):
     """The parts of the memory of the kernel for a single query, by the element at which each begins.
 
-    The query lies at the beginning, and two vectors of numbers at the end. Each part is a multiple of vectors.
+    Each part has a row for each head: of the query, at the beginning, of `scores`, of `result`, and a vector of
+    `numbers`. Rows are multiples of vectors. `queries_apart` is how far rows of the query are apart, and so on.
     """
 
+    queries_apart: Any
     scores: Any
+    scores_apart: Any
     result: Any
+    result_apart: Any
     numbers: Any
     end: Any
 
 
-def room_of_query(lanes: int, keys: Any, width: Any, value_width: Any) -> RoomOfQuery:
-    """Returns the parts of that memory, all numbers or terms of a kernel."""
-    query, scores, result = ((count + (lanes - 1)) // lanes * lanes for count in (width, keys, value_width))
-    return RoomOfQuery(query, query + scores, query + scores + result, query + scores + result + 2 * lanes)
+def room_of_query(lanes: int, heads: Any, keys: Any, width: Any, value_width: Any) -> RoomOfQuery:
+    """Returns the parts of that memory, all numbers or terms of a kernel. Behind the scores is room for a vector."""
+    query, score, result = ((count + (lanes - 1)) // lanes * lanes for count in (width, keys + lanes, value_width))
+    scores = heads * query
+    results = scores + heads * score
+    numbers = results + heads * result
+    return RoomOfQuery(query, scores, score, results, result, numbers, numbers + heads * lanes)

@@ -4,8 +4,8 @@ Any number of threads may run it at the same time.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from netc.compiler.program.plan import SLACK, Plan
 from netc.compiler.targets.target import Call, Executable, Team
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
-from netc.runtime.execution.memory import Arena, ArenaPool, Memory
+from netc.runtime.execution.memory import Arena, ArenaPool, Borrowed, Memory
 from netc.runtime.execution.resources import Resources
 
 if TYPE_CHECKING:  # saved machine code runs without a graph
@@ -75,13 +75,15 @@ class Loaded:
         """Run the steps of a call."""
         self.executable.run(call, self)
 
-    def repeated(self, fields: Arrays, batch: int) -> Repeated:
+    def repeated(self, fields: Arrays, batch: int, results: Arrays) -> Repeated:
         """A step of `batch` samples without varying dimensions, to be run again and again.
 
         It reads a copy of each field that has no row for each sample, and the arrays of the others if their types fit.
+        It writes to the arrays `results`, and to new ones for its other results.
         """
         results = {
-            name: result_of(type_, _result_shape(type_, batch, 1)) for name, type_ in self.interface.results.items()
+            name: results[name] if name in results else result_of(type_, _result_shape(type_, batch, 1))
+            for name, type_ in self.interface.results.items()
         }
         return Repeated(self, Call(self.inputs(fields), results, np.arange(batch, dtype=np.int32), 1, batch, {}))
 
@@ -131,12 +133,9 @@ class Loaded:
         """Idle workers of the program, `most` at most."""
         return self.resources.workers.team(most)
 
-    @contextmanager
-    def arena(self, members: int) -> Iterator[Arena]:
+    def arena(self, members: int) -> AbstractContextManager[Arena]:
         """An arena for so many workers, with undefined contents. After an exception it is not used again."""
-        arena = self._arenas.take(members)
-        yield arena
-        self._arenas.give_back(arena)
+        return Borrowed(self._arenas, members)
 
 
 def _result_shape(type_: Type, count: int, steps: int) -> tuple[int, ...]:

@@ -80,8 +80,25 @@ class ArenaPool:
 
     def give_back(self, arena: Arena) -> None:
         """Keep an arena for the next call, but no more of them than there are cores."""
-        if len(self._idle) < max(cores(), 1):
+        if not self._idle or len(self._idle) < cores():
             self._idle.append(arena)
 
     def _new(self, members: int) -> Arena:
         return Arena(Memory(self._shared), [Memory(self._private) for _ in range(members)])
+
+
+class Borrowed:
+    """An arena of a pool, which gets it back unless an exception ends its use."""
+
+    __slots__ = ("arena", "members", "pool")
+
+    def __init__(self, pool: ArenaPool, members: int) -> None:
+        self.pool, self.members = pool, members
+
+    def __enter__(self) -> Arena:
+        self.arena = self.pool.take(self.members)
+        return self.arena
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.pool.give_back(self.arena)

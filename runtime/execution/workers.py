@@ -7,8 +7,8 @@ that gets none runs on its own thread alone.
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -80,22 +80,24 @@ class Workers:
         self._busy = 0  # workers in calls, those included that came when none was idle
         self._helpers.clear()
 
-    @contextmanager
-    def team(self, most: int) -> Iterator[Team]:
+    def team(self, most: int) -> AbstractContextManager[Team]:
         """At most `most` workers for a call: fewer while others are busy, but always the caller's thread."""
-        helpers: list[_Jobs] = []
+        return _Taken(self, most)
+
+    def take(self, most: int) -> int:
+        """Counts at most `most` workers as busy, and returns how many."""
         with self._lock:
             count = max(min(most, self.count - self._busy), 1)
             self._busy += count
-        try:
-            helpers += [self._helper() for _ in range(count - 1)]
-            yield Team(helpers)
-        finally:
-            with self._lock:
-                self._idle += reversed(helpers)
-                self._busy -= count
+        return count
 
-    def _helper(self) -> _Jobs:
+    def give_back(self, count: int, helpers: list[_Jobs]) -> None:
+        """Counts workers as idle again."""
+        with self._lock:
+            self._idle += reversed(helpers)
+            self._busy -= count
+
+    def helper(self) -> _Jobs:
         """An idle helper, or a new one."""
         with self._lock:
             if self._idle:
@@ -109,6 +111,28 @@ class Workers:
         """Call `work`, in which nobody waits for another, with the number of each idle worker, `members` at most."""
         with self.team(self.count if members is None else members) as team:
             team.run(work, lambda: None)
+
+
+class _Taken:
+    """The workers of one call, until it ends. A class, because the calls of small steps enter it often."""
+
+    __slots__ = ("count", "helpers", "most", "workers")
+
+    def __init__(self, workers: Workers, most: int) -> None:
+        self.workers, self.most, self.count, self.helpers = workers, most, 0, list[_Jobs]()
+
+    def __enter__(self) -> Team:
+        self.count = self.workers.take(self.most)
+        try:
+            while len(self.helpers) < self.count - 1:
+                self.helpers.append(self.workers.helper())
+        except BaseException:
+            self.__exit__()
+            raise
+        return Team(self.helpers)
+
+    def __exit__(self, *error: object) -> None:
+        self.workers.give_back(self.count, self.helpers)
 
 
 # Helpers keep no reference to Workers: they are dismissed when it is collected.

@@ -3,6 +3,8 @@
 The states of several samples lie side by side, so they are stepped together, and can be put in another order.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +40,23 @@ class Stepped:
     most: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Histories of one type, by name: their `steps` so far, and rows of the `new` step, along a first axis.
+
+    So the rows of all histories are stored at once.
+    """
+
+    names: Sequence[str]
+    steps: Array
+    new: Array
+
+
+def _by_type(types: Mapping[str, Type]) -> list[tuple[list[str], Type]]:
+    """The names of each type."""
+    return [([name for name in types if types[name] == type_], type_) for type_ in dict.fromkeys(types.values())]
+
+
 class Stepper:
     """The state of `samples` sequences, all after the same number of steps: `position`.
 
@@ -47,7 +66,7 @@ class Stepper:
 
     def __init__(self, compiled: CompiledModel, what: Stepped, samples: int = 1) -> None:
         self._compiled, self._what, self.samples = compiled, what, samples
-        self._graph = what.graph.only(what.output)
+        self._graph, self._output = what.graph.only(what.output), str(what.output)
         self._steps: dict[int, Stepping] = {}  # by capacity
         self._capacity, self._most = self._fitting(_LEAST_CAPACITY), what.most
         one_step = self._made(self._capacity)
@@ -78,24 +97,36 @@ class Stepper:
                 first = evaluate(one_step.begins, self._compiled.state.arrays, self.samples)
         self.position = 0
         self._states = {name: self._array(type_) for name, type_ in one_step.states.items()}
-        self._histories = {name: self._array(type_) for name, type_ in one_step.histories.items()}
+        self._blocks = [self._block(names, type_) for names, type_ in _by_type(one_step.histories)]
         for name, array in first.items():
             self._states[name][...] = array
         self._call = self._called(one_step)
 
-    def _array(self, type_: Type) -> Array:
-        """Memory for a state or a history, which begins as zeros."""
-        return Memory(type_.nbytes(self.samples) + SLACK).view(0, type_, self.samples)
+    def _array(self, type_: Type, *axes: int) -> Array:
+        """Memory for a state, or for several along an axis before its own, which begins as zeros."""
+        shape = (*axes, *type_.shape(self.samples))
+        return Memory(math.prod(axes) * type_.nbytes(self.samples) + SLACK).array(0, type_.dtype, shape)
+
+    def _block(self, names: Sequence[str], type_: Type) -> _Block:
+        """Histories of a type, whose dims are [batch, capacity, ...]."""
+        row = type_.with_dims((*type_.dims[:1], 1, *type_.dims[2:]))
+        return _Block(names, self._array(type_, len(names)), self._array(row, len(names)))
+
+    @property
+    def histories(self) -> dict[str, Array]:
+        """The histories by name: rows of all steps so far, and zeros behind them."""
+        return {name: steps for block in self._blocks for name, steps in zip(block.names, block.steps, strict=True)}
 
     def _called(self, one_step: Stepping) -> Repeated:
         """The step, ready to run on these states and histories."""
-        key = ("step", str(self._what.output), self._capacity, self.samples)
+        key = ("step", self._output, self._capacity, self.samples)
         rows = {leaf.name: self._array(leaf.type) for leaf in one_step.graph.values(Role.INPUT)}
-        fields = {**rows, STEP: np.zeros((), np.int32), **self._states, **self._histories}
+        fields = {**rows, STEP: np.zeros((), np.int32), **self._states, **self.histories}
+        new = {name: row for block in self._blocks for name, row in zip(block.names, block.new, strict=True)}
         with self._compiled.guard.reading:
             step = self._compiled.single_step(key, one_step.graph, self.samples)
         assert step.loaded is not None
-        return step.loaded.repeated(fields, self.samples)
+        return step.loaded.repeated(fields, self.samples, new)
 
     def step(self, rows: Array) -> Array:
         """Take a row of each sample; returns the output at this step, a row for each sample."""
@@ -103,7 +134,7 @@ class Stepper:
             if self.position == self._most:
                 self._begin_anew()
             self._seen.append(rows)
-        if self._histories and self.position == self._capacity:
+        if self._blocks and self.position == self._capacity:
             self._grow()
         if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
             self._call = self._called(self._made(self._capacity))
@@ -115,18 +146,18 @@ class Stepper:
             self._call.run()
         for name, state in self._states.items():
             state[...] = results[name]
-        for name, history in self._histories.items():
-            history[:, self.position] = results[name][:, 0]
+        for block in self._blocks:
+            block.steps[:, :, self.position] = block.new[:, :, 0]
         self.position += 1
-        return results[str(self._what.output)].copy()
+        return results[self._output].copy()
 
     def _grow(self) -> None:
         """Gives the histories twice the capacity."""
         self._capacity = min(2 * self._capacity, self._most or 2 * self._capacity)
-        one_step = self._made(self._capacity)
-        for name, type_ in one_step.histories.items():
-            before, self._histories[name] = self._histories[name], self._array(type_)
-            self._histories[name][:, : self.position] = before
+        one_step, before = self._made(self._capacity), self._blocks
+        self._blocks = [self._block(names, type_) for names, type_ in _by_type(one_step.histories)]
+        for block, old in zip(self._blocks, before, strict=True):
+            block.steps[:, :, : self.position] = old.steps
         self._call = self._called(one_step)
 
     def _begin_anew(self) -> None:
@@ -139,6 +170,8 @@ class Stepper:
 
     def reorder(self, sources: Array) -> None:
         """Let each sample go on from the state of another: of the one that `sources` names."""
-        for array in (*self._states.values(), *self._histories.values()):
+        for array in self._states.values():
             array[...] = array[sources]
+        for block in self._blocks:
+            block.steps[:, :, : self.position] = block.steps[:, sources, : self.position]
         self._seen = [rows[sources] for rows in self._seen]

@@ -33,7 +33,7 @@ def test_a_difference_between_two_passes(golden, tmp_path: Path) -> None:
     printed = command("explain", "m.net", "--after", "simplify", "--diff", "expand", cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
     golden(HERE / "diff.txt", printed.stdout)
-    assert command("explain", "m.net", "--diff", "sink", cwd=tmp_path).returncode == 2  # the last pass, and itself
+    assert command("explain", "m.net", "--diff", "recompute", cwd=tmp_path).returncode == 2  # the last pass, and itself
 
 
 def test_the_body_of_a_scan_is_indented_below_it(golden, tmp_path: Path) -> None:

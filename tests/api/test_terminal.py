@@ -1,9 +1,12 @@
-"""Tables: without a terminal one line per row, however long; on a terminal, long cells are wrapped."""
+"""Tables: without a terminal one line per row, however long; on a terminal, long cells are wrapped. Compilation shows
+its progress on a terminal alone."""
 
 import os
 import pty
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +37,38 @@ def test_a_table_on_a_terminal_is_wrapped() -> None:
     assert len(lines) > len(ROWS)
     assert max(map(len, lines)) <= 40
     assert sum(line.count("x") for line in lines) == 300, "nothing is cut off"
+
+
+MODEL = """model {
+  input x: float[3]
+  target y: class(2)
+  z = x -> dense(2)
+  loss cross_entropy(z, y)
+}
+train { optimizer = sgd(lr = 0.1) }
+"""
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_command_shows_how_many_kernels_are_compiled(tmp_path: Path, is_terminal: bool) -> None:
+    (tmp_path / "model.net").write_text(MODEL)
+    command = [sys.executable, "-c", "from netc.commands.main import console; console()", "check", "--try", "model.net"]
+    ours, theirs = pty.openpty() if is_terminal else os.pipe()
+    environment = {**os.environ, "NETC_CACHE": str(tmp_path / "cache"), "TERM": "xterm"}
+    subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, cwd=tmp_path, env=environment, check=True, timeout=300
+    )
+    os.close(theirs)
+    try:
+        shown = os.read(ours, 100_000).decode()
+    except OSError:  # nothing was written to the terminal
+        shown = ""
+    os.close(ours)
+    if not is_terminal:
+        assert not shown
+        return
+    steps = re.findall(r"compiling: (\d+) of (\d+) kernels", shown)
+    count = int(steps[0][1])
+    assert count > 2
+    assert steps == [(str(number), str(count)) for number in range(count)], "each kernel counts once"
+    assert shown.endswith("\r\x1b[K"), "the line goes away"

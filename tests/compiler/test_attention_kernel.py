@@ -80,7 +80,7 @@ class Attention:
         sizes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
         counts = k.shape[1], q.shape[3], v.shape[3]
         room = attention.room(*sizes, *counts, is_gradient)
-        end = attention.room_of_query(sizes[1], *counts).end if has_one_query else room.end
+        end = attention.room_of_query(sizes[1], q.shape[2], *counts).end if has_one_query else room.end
         scratch = self.unwritten((end + 64,))
         scratch[end:] = 7
         addresses = {"scratch": scratch.ctypes.data}

@@ -213,6 +213,15 @@ def test_multiply_adds_run_on_every_instruction_set(name: str) -> None:
         assert loop.flops == 2 * count * 10 * 3 * (2 if dtype == "bf16" else 1)  # ten sums
 
 
+def test_tiles_are_measured_where_products_use_them() -> None:
+    machine = replace(netc.compiler.targets.named.machine_for(), has_pairs=True, has_tiles=True)
+    loop = PeakLoop("bf16 in tiles", machine, turns=16)
+    loop.run()
+    assert loop.flops == 2 * 4 * 2 * 16 * 16 * 32  # two turns of four tiles of 16 x 16 sums, each of 32 products
+    assert "bf16 in tiles" in bounds_measured.dtypes_of(NAMED["amx"])
+    assert "bf16 in tiles" not in bounds_measured.dtypes_of(NAMED["avx512bf16"])
+
+
 def test_pairs_are_measured_where_products_multiply_them() -> None:
     assert "bf16" in bounds_measured.dtypes_of(NAMED["avx512bf16"])
     assert "bf16" not in bounds_measured.dtypes_of(NAMED["avx512"])

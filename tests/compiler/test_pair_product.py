@@ -19,7 +19,7 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets.cpu.compile import kernel_module, target_machine
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import BLOCK, PACKED, Machine
+from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, Machine
 from netc.compiler.targets.named import NAMED, machine_for
 
 PAIRS = source_of(Contraction("f32", of_pairs=True))
@@ -36,6 +36,8 @@ def test_products_of_pairs_are_exact(target: str) -> None:
     for depth in (1, 2, 31, 33, 2 * PACKED - 1, 2 * PACKED + 1, 4 * PACKED + 3):  # an odd number, and around a strip
         for form in ({}, {"b_is_transposed": True}, {"runs": 3}):
             check_product(kernel, "f32", machine, plain_case(BLOCK + 3, 33, depth, **form), rng, "bf16")
+    case = plain_case(3, PANELS * machine.panel("f32"), 8, PACKED // 4, b_is_transposed=True)  # all panels, runs packed
+    check_product(kernel, "f32", machine, case, rng, "bf16")
     for _ in range(_ANY):
         check_product(kernel, "f32", machine, random_case(rng, "f32", machine), rng, "bf16")
 

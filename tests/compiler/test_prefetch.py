@@ -10,7 +10,7 @@ import pytest
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
 from netc.compiler.program.scalars import Name, Word, number
 from netc.compiler.targets.cpu.loops import write
-from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.cpu.prefetch import gaps, stretches
 from netc.compiler.targets.emulator.texts import function_of
 
 LAST = 48  # channels
@@ -59,6 +59,24 @@ def test_only_windows_are_prefetched() -> None:
     nest = depthwise(200, 5, 7 * LAST)
     assert re.findall(r"fetch_f32\(p(\d)", write(nest)) == ["0"]
     assert "fetch" not in write(replace(nest, extents=(1, 1, *nest.extents[2:])))
+
+
+@pytest.mark.parametrize(
+    ("strides", "expected"),
+    [
+        ((4000, 448, 64, 1), (1, 8)),  # inside of a padded image
+        ((2560, 320, 64, 1), None),  # no gap
+        ((9999, 320, 64, 1), None),  # the rows between two gaps are long
+        ((0, 0, 0, 1), None),  # a row that is read again and again
+        ((640, 80, 10, 1), None),  # rows that overlap
+    ],
+)
+def test_rows_that_lie_apart_are_prefetched(strides: tuple[int, ...], expected: tuple[int, int] | None) -> None:
+    access, target = Access(0, "f32", strides), Access(1, "f32", (2560, 320, 64, 1))
+    nest = Nest((None, 8, 5, 64), (Line("t0", access),), (Output("t0", target),), (0, 1), (False,) * 4)
+    assert [(gap.axis, gap.ahead) for gap in gaps(nest)] == ([expected] if expected is not None else [])
+    fetched = re.findall(r"fetch_f32\(p0, (.*)\)", write(nest))
+    assert fetched == (["i0 * 4000 + i1 * 448 + 8 * 448, 5 * 64"] if expected is not None else [])
 
 
 def test_the_emulator_leaves_prefetches_out() -> None:

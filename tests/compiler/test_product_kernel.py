@@ -81,7 +81,8 @@ class Memory:
 def check_product(
     kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator, factor: str | None = None
 ) -> None:
-    """Asserts that c is the start (or zero) plus the product, and that nothing outside of c is written.
+    """Asserts that c is the start (or zero) plus the product, and that nothing outside of c and the memory for copies
+    is written.
 
     The numbers are small integers, so that sums are exact in any order. `factor` is the type of a and b, by default
     that of the result.
@@ -97,9 +98,11 @@ def check_product(
     right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
     expected = c.data.copy()
     expected[c.indices] = left @ right + (memories["start"].values if case.has_start else 0)
-    pack = np.full(machine.pack_elements(dtype), np.nan, FLOATS[dtype])
+    elements = machine.pack_elements(dtype)
+    pack = np.full(elements + MARGIN, np.nan, FLOATS[dtype])
     call(kernel, case, memories, pack)
     assert c.data.tobytes() == expected.tobytes(), case
+    assert pack[elements:].tobytes() == np.full(MARGIN, np.nan, pack.dtype).tobytes(), case
 
 
 def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array) -> None:

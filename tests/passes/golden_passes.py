@@ -19,6 +19,7 @@ from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.prepare import derived
+from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import expand, simplify
@@ -115,6 +116,7 @@ PASSES: dict[str, Pass] = {
     "lift": Pass(lift, checks.same),
     "narrow": Pass(narrow, checks.narrowed),
     "sink": Pass(sink, checks.same, is_exact=True),
+    "recompute": Pass(recompute, checks.same, is_exact=True),
     "trimmed": Pass(scans.trimmed, checks.same, is_exact=True),
     "opened": Pass(scans.opened, checks.same, is_exact=True),
     "gathered": Pass(scans.gathered, checks.same),

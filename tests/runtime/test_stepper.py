@@ -154,7 +154,7 @@ def test_steps_in_bf16_keep_rounded_rows(most: int) -> None:
     model = stepper_of(program)
     steps = np.array([model.step(token[None])[0] for token in tokens])
     np.testing.assert_allclose(steps, expected, 0.02, 0.02)
-    for history in model._histories.values():
+    for history in model.histories.values():
         rows = history[:, :MOST]
         assert rows.any()
         assert (rows == rows.astype(ml_dtypes.bfloat16).astype(np.float32)).all()

@@ -1,8 +1,8 @@
 """The product kernel of AMX: the kernel of pairs (pair_product.py), whose sums are tile registers (amx_tiles.py).
 
-Operands are copied as pairs, in the same strips, blocks of rows and panels. But rows of a are always copied, with the
-pairs of a row side by side, and the pairs of a strip are made whole tiles by zeros. Rows of a are an odd number of
-cache lines apart, so that the rows of a tile do not meet in a few sets of the first cache.
+Operands are read where they lie, or copied as pairs, in the same strips, blocks of rows and panels. But a row of a
+always has its pairs side by side, and the pairs of a strip are made whole tiles by zeros. Copied rows are an odd number
+of cache lines apart, so that the rows of a tile do not meet in a few sets of the first cache.
 
 A block of sums has up to two tiles of rows and two of columns. One that is not whole computes on a copy of its corner
 of c. An element's sum begins with `start` and adds one number for each 32 of the depth, in order, wherever rows and
@@ -16,9 +16,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.targets.cpu import amx_emulated, pair_packing, pair_product
-from netc.compiler.targets.cpu.amx_tiles import AmxTiles
-from netc.compiler.targets.cpu.function import BYTE, Function, Record, Word, at_most
+from netc.compiler.targets.cpu import pair_packing, pair_product
+from netc.compiler.targets.cpu.amx_tiles import AmxTiles, emulation_for
+from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.pair_product import PairKernel
 from netc.compiler.targets.cpu.product_kernel import Tiles
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
@@ -48,31 +48,31 @@ class _Kernel(PairKernel):
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         assert self.before_panels + PANELS * _DEEPEST * _MOST <= lanes.machine.pack_elements("f32")
         self.turned_back, self.copy = pair_packing.pack_turned_back(module, lanes), _copy(module, lanes)
-        self.emulation = None if lanes.machine.has_amx else amx_emulated.emulated(module)
+        self.emulation = emulation_for(module, lanes.machine)
         super().__init__(module, symbol, lanes, _NAMES)
         self.width = _MOST
 
     def write_strips(self) -> None:
         """The loops around strips, between the configuration of the registers and their release."""
         words, run = self.words, self.run
-        words["corner"], words["registers"] = words["pack"] + _ROWS * _DEEPEST * self.size, 0
-        if self.emulation is not None:
-            memory = run.builder.alloca(BYTE, amx_emulated.BYTES)
-            words["registers"] = Word(run.builder, run.builder.ptrtoint(memory, words["pack"].value.type))
-        tiles = AmxTiles(run, self.emulation, words["registers"])
-        tiles.configure()
+        words["corner"] = words["pack"] + _ROWS * _DEEPEST * self.size
+        tiles = AmxTiles.configured(run, self.emulation)
+        words["registers"] = tiles.registers
         super().write_strips()
         tiles.release()
 
-    def choose_sizes(self, turns: Word, runs: Word, depth: Word) -> None:
-        super().choose_sizes(turns, runs, depth)
-        self.words["is_direct"] = 0
+    def has_whole_rows(self, depth: Word) -> Word:
+        """Tiles are read as a whole: in rows and depth."""
+        rows = self.words["rows_count"]
+        return (depth // _MOST * _MOST).equals(depth) & (rows // TILE * TILE).equals(rows)
 
     def lay_out(self, all_pairs: Word) -> None:
-        words = self.words
-        words["all_pairs"], words["depth"] = all_pairs, (all_pairs + (TILE - 1)) // TILE * TILE
-        words["panel_row"], words["panel_pairs"] = self.width, words["depth"]
-        words["a_row"], words["a_step"] = (words["depth"] + TILE) * 2, 2
+        super().lay_out(all_pairs)
+        words, is_direct = self.words, self.words["is_direct"].equals(1)
+        padded = (all_pairs + (TILE - 1)) // TILE * TILE
+        words["all_pairs"], words["panel_pairs"] = all_pairs, padded
+        words["depth"] = is_direct.choose(words["pairs"], padded)  # of a run
+        words["a_row"], words["a_step"] = is_direct.choose(words["rows_a"], (padded + TILE) * 2), 2
 
     def copy_rows(self, block: Word) -> None:
         """Copies a block of rows of a, with zeros behind each row."""
@@ -121,7 +121,9 @@ class _Kernel(PairKernel):
             block.load(is_partial.choose(corner, start), row)
         with function.when(~reads_start):
             block.zero()
-        block.add_depth(words, a)
+        with function.loop(0, words["runs"]) as r:
+            panel = words["panel"] + r.index * words["panel_run"] * size
+            block.add_depth(words, a + r.index * words["runs_a"] * self.lanes.unit, panel)
         block.store(is_partial.choose(corner, c), is_partial.choose(_MOST, words["rows_c"]) * size)
         with function.when(is_partial):
             self.copy(function, c, words["rows_c"], corner, _MOST, rows, words["columns"])
@@ -148,15 +150,15 @@ class _Block:
         for (i, j), tile in self.sums.items():
             self.tiles.store(tile, address + row * (TILE * i) + 64 * j, row)
 
-    def add_depth(self, words: Record, a: Word) -> None:
-        """The loop over the depth of a strip, a tile at a time."""
+    def add_depth(self, words: Record, a: Word, panel: Word) -> None:
+        """The loop over the depth of a run, a tile at a time."""
         tiles, row_a, row_b = self.tiles, words["a_row"] * 2, words["panel_row"] * 4
-        panel = words["panel"]
         with tiles.function.loop(0, words["depth"], TILE) as k:
+            at_a, at_b = a + k.index * 4, panel + row_b * k.index
             for i in range(self.height):
-                tiles.load(_A + i, a + row_a * (TILE * i) + k.index * 4, row_a)
+                tiles.load(_A + i, at_a + row_a * (TILE * i), row_a)
             for j in range(self.width):
-                tiles.load(_B + j, panel + row_b * k.index + 64 * j, row_b)
+                tiles.load(_B + j, at_b + 64 * j, row_b)
             for (i, j), tile in self.sums.items():
                 tiles.multiply_add(tile, _A + i, _B + j)
 

@@ -42,11 +42,11 @@ class AttentionArguments:
         return self.words[{size for axis, size in program.axes_of(name) if axis == "column"}.pop()]
 
     @contextmanager
-    def heads(self) -> Iterator[None]:
-        """Loops over samples and heads, and sets how many queries and keys there are."""
+    def samples(self) -> Iterator[None]:
+        """Loops over samples, and sets how many queries and keys there are."""
         words, run = self.words, self.run
-        with run.loop(0, words["samples"]) as sample, run.loop(0, words["heads"]) as head:
-            words["sample"], words["head"] = sample.index, head.index
+        with run.loop(0, words["samples"]) as sample:
+            words["sample"] = sample.index
             words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
             for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
                 with run.when(words["lengths"] > number):
@@ -54,4 +54,17 @@ class AttentionArguments:
                     builder = run.builder
                     length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
                     words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
+            yield
+
+    @contextmanager
+    def each_head(self) -> Iterator[Word]:
+        """Loops over the heads of a sample."""
+        with self.run.loop(0, self.words["heads"]) as head:
+            self.words["head"] = head.index
+            yield head.index
+
+    @contextmanager
+    def heads(self) -> Iterator[None]:
+        """Loops over samples and heads, and sets how many queries and keys there are."""
+        with self.samples(), self.each_head():
             yield

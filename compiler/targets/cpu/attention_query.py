@@ -1,25 +1,29 @@
 """The attention kernel of a single query: the softmax of its scores times values, as `attention.py` has it for many.
 
-Each key and each value is read once and where it lies: a query costs as much as reading them. First come all scores,
-for as many keys at once as a vector has lanes; then their exponentials; then the sum of weighted values. The order of
-all sums follows from the number of keys alone. Without keys the result is zero.
+Each key and each value is read once and where it lies: a query costs as much as reading them. First come the scores of
+all heads, for as many keys at once as a vector has lanes; then their exponentials; then the sums of weighted values.
+The order of all sums follows from the number of keys alone. Without keys the result is zero.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.program import attention as program
+from netc.compiler.targets.cpu import attention_blocks as blocks
 from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
 from netc.compiler.targets.cpu.attention_blocks import Block, function_of, larger
-from netc.compiler.targets.cpu.function import I32, Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import I32, Function, Number, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.exponential import exp
 from netc.compiler.targets.cpu.math.logarithm import log
 from netc.compiler.targets.cpu.math.terms import Term, select
 from netc.compiler.targets.cpu.vectors import Lanes, repeated
 from netc.compiler.targets.machine import VECTORS, Machine
 
+_KEYS, _VALUES = 32, 16  # of a block, which all heads take before the next one
+_GROUP = 2  # keys of a group, whose addresses differ by a register
 _SIDE_BY_SIDE = 4  # weighted values are added to so many sums: one alone would wait for itself
 
 
@@ -28,7 +32,7 @@ def attention_query(symbol: str, dtype: str, machine: Machine) -> Any:
 
     There is one query, and columns of keys and values are neighbours.
     """
-    kernel = _AttentionOfQuery(ir.Module(symbol), symbol, Lanes(dtype, machine), is_gradient=False)
+    kernel = _AttentionOfQuery(ir.Module(symbol), symbol, Lanes(dtype, machine), False, ("seen",))
     kernel.write()
     return kernel.module
 
@@ -37,67 +41,124 @@ class _AttentionOfQuery(AttentionArguments):
     """Writes the kernel."""
 
     def write(self) -> None:
-        words, run, lanes, size = self.words, self.run, self.lanes, self.size
-        score, weigh, add_values = (
-            _score(self.module, lanes),
-            _weigh(self.module, lanes),
-            _add_values(self.module, lanes),
-        )
-        room = program.room_of_query(lanes.count, words["key_count"], words["width"], words["value_width"])
-        query = words["scratch"]
-        scores, result, numbers = (words["scratch"] + offset * size for offset in room[:3])
-        with self.heads():
+        words, run, module, lanes = self.words, self.run, self.module, self.lanes
+        score, weigh, add_values = _score(module, lanes), _weigh(module, lanes), _add_values(module, lanes)
+        filled = blocks.fill(module, lanes)
+        sizes = (words[name] for name in ("heads", "key_count", "width", "value_width"))
+        self.room = room = program.room_of_query(lanes.count, *sizes)
+        width, columns, one = words["width"], words["value_width"], run.number(1)
+        with self.samples():
             is_causal = ~words["is_causal"].equals(0)
-            keys = is_causal.choose(at_most(words["own_keys"], 1), at_least(words["own_keys"], 0))
-            width, columns, one = words["width"], words["value_width"], run.number(1)
-            self.copied_in(run, query, room.scores, *self.view("queries"), one, width, one, words["scale"])
-            score(run, query, *self.view("keys")[:2], keys, width, scores, numbers)
-            weigh(run, scores, keys, numbers)
-            add_values(run, scores, *self.view("values")[:2], keys, columns, result, numbers)
-            self.copied_out(run, result, columns, *self.view("result"), one, columns, UNIT)
-            self.copied_out(run, numbers, one, *self.view("sums"), one, one, UNIT)
+            words["seen"] = is_causal.choose(at_most(words["own_keys"], 1), at_least(words["own_keys"], 0))
+            with self.each_head() as head:
+                query = self.place(head * room.queries_apart)
+                self.copied_in(run, query, room.queries_apart, *self.view("queries"), one, width, one, words["scale"])
+                filled(run, self.numbers(head), lanes.count, program.bits_of(float("-inf")))
+                filled(run, self.result(head), room.result_apart, 0)
+            with self.blocks(_KEYS) as (first, count), self.each_head() as head:
+                keys, row, _ = self.view("keys", first)
+                places = (self.scores(head, first), self.numbers(head), words["seen"])
+                score(run, self.place(head * room.queries_apart), keys, row, count, width, *places)
+            with self.each_head() as head:
+                weigh(run, self.scores(head), words["seen"], self.numbers(head))
+            with self.blocks(_VALUES) as (first, count), self.each_head() as head:
+                values, row, _ = self.view("values", first)
+                add_values(run, self.scores(head, first), values, row, count, columns, self.result(head))
+            with self.each_head() as head:
+                self.copied_out(run, self.result(head), columns, *self.view("result"), one, columns, UNIT)
+                self.copied_out(run, self.numbers(head), one, *self.view("sums"), one, one, UNIT)
         run.end()
+
+    def place(self, element: Word) -> Word:
+        """The address of an element of the kernel's memory."""
+        return self.words["scratch"] + element * self.size
+
+    def scores(self, head: Word, first: Number = 0) -> Word:
+        """The address of a head's scores, from a key on."""
+        return self.place(head * self.room.scores_apart + self.room.scores + first)
+
+    def result(self, head: Word) -> Word:
+        """The address of a head's result."""
+        return self.place(head * self.room.result_apart + self.room.result)
+
+    def numbers(self, head: Word) -> Word:
+        """The address of a head's maximum, which becomes the logarithm of its sum."""
+        return self.place(head * self.lanes.count + self.room.numbers)
+
+    @contextmanager
+    def blocks(self, most: int) -> Iterator[tuple[Word, Word]]:
+        """Loops over blocks of at most so many keys, each with its first one and their number.
+
+        All heads take a block before the next one comes, because their rows lie side by side.
+        """
+        with self.run.loop(0, self.words["seen"], most) as first:
+            yield first.index, at_most(self.words["seen"] - first.index, most)
 
 
 def _score(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `score(query, keys, row, count, width, scores, maximum)`.
+    """Returns the function `score(query, keys, row, count, width, scores, maximum, seen)` of a block of keys.
 
-    Scores behind the last of `count` keys are minus infinity, up to a whole vector. All lanes of `maximum` become the
-    largest score.
+    The block is one of `seen` keys in all. Behind its last score comes a vector of minus infinity. All lanes of
+    `maximum` become the largest score so far.
     """
 
     def write(block: Block, query: Word, keys: Word, row: Word, count: Word, *more: Word) -> None:
-        width, scores, maximum = more
+        width, scores, maximum, seen = more
         function, size, number = block.function, lanes.size, lanes.count
-        whole = width // number * number
-        infinite = block.constant(float("-inf"))
-        most, sums = block.variable(infinite), [block.variable(infinite) for _ in range(number)]
-        mask = block.columns_mask(width - whole, 0)
-        with function.loop(0, count, number) as i:
-            left = count - i.index
-            rows = [keys + (i.index + at_most(function.number(k), left - 1)) * row * size for k in range(number)]
-            for total in sums:
-                block.set(total, block.constant(0.0))
-            with function.loop(0, whole, number) as j:
-                factor = block.load(query + j.index * size)
-                for address, total in zip(rows, sums, strict=True):
-                    block.add(total, factor, block.load(address + j.index * size))
-            with function.when(width > whole):
-                factor = block.load_masked(query + whole * size, mask)
-                for address, total in zip(rows, sums, strict=True):
-                    block.add(total, factor, block.load_masked(address + whole * size, mask))
-            added = Term(block.scope, lanes.dtype, _sums_of_lanes(block, [block.get(total).value for total in sums]))
-            added = select(Term(block.scope, "bool", block.columns_mask(left, 0)), added, infinite)
-            block.put(added, scores + i.index * size)
+        step, infinite = row * size, block.constant(float("-inf"))
+        most, sums = block.variable(block.term(maximum)), [block.variable(infinite) for _ in range(number)]
+        has_vector = seen >= number
+        with function.when(has_vector), function.loop(0, count, number) as i:
+            first = at_most(i.index, count - number)  # the last vector begins within the one before
+            rows = [keys + (first + k) * step for k in range(0, number, _GROUP)]
+            _multiply(block, query, [head + step * k for head in rows for k in range(_GROUP)], width, sums)
+            added = _sums_of_lanes(block, sums)
+            block.put(added, scores + first * size)
             block.set(most, larger(added, block.get(most)))
+        with function.when(~has_vector):
+            rows = [keys + at_least(at_most(function.number(k), count - 1), 0) * step for k in range(number)]
+            with function.when(count > 0):
+                _multiply(block, query, rows, width, sums)
+                added = select(
+                    Term(block.scope, "bool", block.columns_mask(count, 0)), _sums_of_lanes(block, sums), infinite
+                )
+                block.put(added, scores)
+                block.set(most, added)
+        block.put(infinite, scores + count * size)
         block.put(_in_all_lanes(block, block.get(most), larger), maximum)
 
-    return function_of(module, lanes, "score", 7, write)
+    return function_of(module, lanes, "score", 8, write)
 
 
-def _sums_of_lanes(block: Block, vectors: Sequence[Any]) -> Any:
-    """A vector with the sums of the lanes of as many vectors as it has lanes."""
+def _multiply(block: Block, query: Word, rows: Sequence[Word], width: Word, sums: Sequence[Any]) -> None:
+    """Sets each sum to the products of the query and a row, lane by lane; the rows are given by their addresses."""
+    function, size, number = block.function, block.lanes.size, block.lanes.count
+    step = VECTORS * number
+
+    def add(at: Word, vectors: int) -> None:
+        for k in range(vectors):
+            place = at + k * number
+            factor = block.load(query + place * size)
+            for address, total in zip(rows, sums, strict=True):
+                block.add(total, factor, block.load(address + place * size))
+
+    for total in sums:
+        block.set(total, block.constant(0.0))
+    in_steps, whole = width // step * step, width // number * number
+    with function.loop(0, in_steps, step) as j:
+        add(j.index, VECTORS)
+    with function.loop(in_steps, whole, number) as j:
+        add(j.index, 1)
+    with function.when(width > whole):
+        mask, factor = block.columns_mask(width - whole, 0), block.load(query + whole * size)
+        for address, total in zip(rows, sums, strict=True):
+            block.add(total, factor, block.load_masked(address + whole * size, mask))
+
+
+def _sums_of_lanes(block: Block, variables: Sequence[Any]) -> Term:
+    """A vector with the sums of the lanes of as many variables as it has lanes."""
     builder, count = block.function.builder, block.lanes.count
+    vectors = [block.get(variable).value for variable in variables]
     segment = count  # lanes that belong to the same sum
     while segment > 1:
         half = segment // 2
@@ -109,7 +170,7 @@ def _sums_of_lanes(block: Block, vectors: Sequence[Any]) -> Any:
         ]
         segment = half
     (sums,) = vectors
-    return sums
+    return Term(block.scope, block.lanes.dtype, sums)
 
 
 def _in_all_lanes(block: Block, term: Term, combine: Callable[[Term, Term], Term]) -> Term:
@@ -127,36 +188,34 @@ def _in_all_lanes(block: Block, term: Term, combine: Callable[[Term, Term], Term
 def _weigh(module: Any, lanes: Lanes) -> Function:
     """Returns the function `weigh(scores, count, numbers)`.
 
-    Scores become exp(score - maximum). The first of the two vectors `numbers`, the maximum, becomes the logarithm of
-    the sum of exponentials in all lanes. The second one becomes the factor of weights: 1 / total, or 0 without keys.
+    Scores become weights, exp(score - maximum) / total. The vector of numbers, the maximum, becomes the logarithm of
+    the sum of exponentials.
     """
 
     def write(block: Block, scores: Word, count: Word, numbers: Word) -> None:
+        function, size = block.function, lanes.size
         total, maximum = block.variable(block.constant(0.0)), block.term(numbers)
-        with block.function.loop(0, count, lanes.count) as i:
-            at = scores + i.index * lanes.size
-            weight = exp(block.term(at) - maximum)
-            block.put(weight, at)
-            block.set(total, block.get(total) + weight)
+        with function.loop(0, count, lanes.count) as i:
+            power = exp(block.term(scores + i.index * size) - maximum)
+            block.put(power, scores + i.index * size)
+            block.set(total, block.get(total) + power)
         sums = _in_all_lanes(block, block.get(total), lambda x, y: x + y)
         block.put(maximum + log(sums), numbers)
-        reciprocal = select(sums.equals(0.0), block.constant(0.0), 1.0 / sums)
-        block.put(reciprocal, numbers + lanes.machine.vector_bytes)
+        factor = 1.0 / sums
+        with function.loop(0, count, lanes.count) as i:
+            block.put(block.term(scores + i.index * size) * factor, scores + i.index * size)
 
     return function_of(module, lanes, "weigh", 3, write)
 
 
 def _add_values(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `add_values(weights, values, row, count, columns, result, numbers)`.
-
-    The result is the sum of weights times values, times the second vector of `numbers`, up to a whole vector.
-    """
+    """Returns the function `add_values(weights, values, row, count, columns, result)`: adds weights times values."""
 
     def write(block: Block, weights: Word, values: Word, row: Word, count: Word, *more: Word) -> None:
-        columns, result, numbers = more
+        columns, result = more
         function, size = block.function, lanes.size
         step = VECTORS * lanes.count
-        zero, factor = block.constant(0.0), block.term(numbers + lanes.machine.vector_bytes)
+        zero = block.constant(0.0)
         sums = [[block.variable(zero) for _ in range(VECTORS)] for _ in range(_SIDE_BY_SIDE)]
         in_rounds = count // _SIDE_BY_SIDE * _SIDE_BY_SIDE
         with function.loop(0, columns, step) as j:
@@ -185,8 +244,7 @@ def _add_values(module: Any, lanes: Lanes) -> Function:
             for k in range(VECTORS):
                 with function.when(j.index + k * lanes.count < columns):
                     first, second, third, fourth = (block.get(totals[k]) for totals in sums)
-                    block.put(
-                        ((first + second) + (third + fourth)) * factor, result + (j.index + k * lanes.count) * size
-                    )
+                    at = result + (j.index + k * lanes.count) * size
+                    block.put(block.term(at) + ((first + second) + (third + fourth)), at)
 
-    return function_of(module, lanes, "add_values", 7, write)
+    return function_of(module, lanes, "add_values", 6, write)

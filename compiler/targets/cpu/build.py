@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import llvmlite.binding as llvm
 
 from netc.compiler.program.schedule import Arenas, Schedule
+from netc.compiler.targets.compilation import report
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.targets.cpu.emit import emit
@@ -32,9 +33,11 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
         else:
             objects[kernel] = code
     entries = list(cache.entries({keys[kernel].family for kernel in missing})) if missing else []
-    for kernel, compiled in compile_all(missing, machine):
+    report(0, len(missing))
+    for done, (kernel, compiled) in enumerate(compile_all(missing, machine), 1):
         cache.write(keys[kernel], cache.why_missing(keys[kernel], entries), compiled.code, compiled.lanes)
         objects[kernel] = compiled.code
+        report(done, len(missing))
     if missing:
         eviction.enforce()
     symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}

@@ -13,7 +13,8 @@ from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
-from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.cpu.prefetch import Gap, gaps, stretches
+from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _LONG = 16  # turns of a loop from which on it costs the same whether LLVM knows their number or not
@@ -34,8 +35,8 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
 
     They follow the counts: extents, and strides along all axes but the last. Nests of short rows keep their numbers,
-    because code for rows of a known length is faster there, and so do those whose sums lie in memory: their body
-    depends on the shape (jam.py).
+    because code for rows of a known length is faster there. So do those whose body depends on the shape: it computes
+    several rows (short_rows.py), or sums that lie in memory (jam.py).
     """
     shape = _Shape(nest)
     if not shape.is_generic:
@@ -62,7 +63,8 @@ class _Shape:
     def __init__(self, nest: Nest) -> None:
         self.nest, self.last, self.numbers = nest, len(nest.extents) - 1, dict[str, int]()
         has_long_rows = self.last >= 0 and (nest.extents[-1] is None or nest.extents[-1] >= _LONG)
-        self.is_generic = has_long_rows and not nest.argmax and not _folds_in_memory(nest)
+        is_one_row = rows_side_by_side(nest).along is None
+        self.is_generic = has_long_rows and is_one_row and not nest.argmax and not _folds_in_memory(nest)
 
     def extent(self, axis: int, extent: int) -> str:
         """An extent as it stands in the text. A short loop over folded axes is written out."""
@@ -108,10 +110,38 @@ class _Writer:
         if self.nest.argmax:
             return self.argmax()
         if not self.folds:
-            return self.loops(self.kept, [*self.lines(), *self.stores()])
+            return self.store_points()
         if self.kept and _folds_in_memory(self.nest):
             return self.fold_in_memory()
         return self.fold_in_registers()
+
+    def store_points(self) -> list[str]:
+        """Nothing is folded. The body computes several rows at once if they are short (short_rows.py), and rows that
+        lie apart are prefetched (prefetch.py)."""
+        jam, around = rows_side_by_side(self.nest), self.kept
+        apart = {axis: [gap for gap in gaps(self.nest) if gap.axis == axis] for axis in around}
+        body = [*self.lines(), *self.stores()]
+        if jam.along is not None:
+            *around, along, last = self.kept
+
+            def rows(steps: int) -> list[str]:
+                ahead = [
+                    self.fetch_row(gap, max(gap.ahead, steps) + step) for gap in apart[along] for step in range(steps)
+                ]
+                return [*ahead, *self.loops([last], self.body(jam, steps, True))]
+
+            body = self.in_steps(jam, rows)
+        for axis in reversed(around):
+            body = self.loops([axis], [*(self.fetch_row(gap, gap.ahead) for gap in apart[axis]), *body])
+        return body
+
+    def fetch_row(self, gap: Gap, ahead: int) -> str:
+        """The prefetch of a row that lies so many rows ahead."""
+        access, axis = gap.access, gap.axis
+        strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
+        move = f"{ahead} * {self.stride(axis, strides[axis])}"
+        row, count = self.offset(replace(access, strides=strides)), " * ".join(self.ranges[axis + 1 :])
+        return f"fetch_{access.dtype}(p{access.pointer}, {row} + {move}, {count})"
 
     def fold_in_registers(self) -> list[str]:
         """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
@@ -333,6 +363,7 @@ class _Writer:
                     names[text] = f"{line.name}_{len(names)}"
                     lines.append(f"{names[text]} = {text}")
                 own[line.name] = names[text]
+            lines += [self.write_to(output.target, own[output.line], point) for output in self.stored]
             for i, fold in enumerate(self.folds):
                 key = i, self.offset(fold.target, point)
                 if key not in totals:

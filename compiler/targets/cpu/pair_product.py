@@ -23,7 +23,7 @@ from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
 from netc.compiler.targets.cpu.tile import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, ROOM, Machine
+from netc.compiler.targets.machine import PACKED, PANELS, ROOM, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
 # Rows of tiles beside those of all products, by their vectors: as the instruction repeats pairs in memory itself, they
@@ -56,7 +56,8 @@ class PairKernel(ProductKernel):
     """Writes the kernel's functions into a module. amx_product.py has other tiles, which read the same copies."""
 
     most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
-    before_panels = BLOCK * PACKED + ROOM  # elements of memory for copies
+    # Elements of memory: the copy of a block, with a vector behind each row. What is behind panels is room.
+    before_panels = 48 * (PACKED + 16) + ROOM
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
         self.along, self.across, self.turned, self.any = (
@@ -94,9 +95,8 @@ class PairKernel(ProductKernel):
         """Chooses the sizes of strips, and which operands are copied."""
         words, run = self.words, self.run
         row, step = words["rows_a"], words["depth_a"]
-        is_even = (depth // 2 * 2).equals(depth)
         is_spread = ~(row // _SAME_SETS * _SAME_SETS).equals(row) | (words["columns_count"] <= self.width)
-        is_direct = step.equals(1) & is_even & is_spread
+        is_direct = step.equals(1) & self.has_whole_rows(depth) & is_spread
         words["is_direct"] = is_direct.choose(1, 0)
         words["is_across"] = (row.equals(1) & ~step.equals(1)).choose(1, 0)
         together = at_most(at_least(run.number(PACKED) // at_least((depth + 1) // 2, 1), 1), runs)
@@ -104,6 +104,10 @@ class PairKernel(ProductKernel):
         has_all = together.equals(runs) & ~is_direct
         pairs = at_least((depth + 1) // 2 * runs, 1)
         words["turns_together"] = has_all.choose(at_least(at_most(run.number(PACKED) // pairs, turns), 1), 1)
+
+    def has_whole_rows(self, depth: Word) -> Word:
+        """Whether tiles could read a where it lies, if neighbours along the depth lie side by side."""
+        return (depth // 2 * 2).equals(depth)
 
     @contextmanager
     def batches_of(self, operands: tuple[str, ...], is_b_moved: bool) -> Iterator[list[Word]]:

@@ -68,6 +68,15 @@ def reduced(x: Term, rest: Term | None = None) -> tuple[Term, Term]:
     return n, fma(r * r, polynomial(r, _TABLES[x.dtype].rest), r)
 
 
+def reduced_sum(x: Term, rest: Term) -> tuple[Term, Term, Term]:
+    """n as an integer and exp(r) - 1, for the sum of x and a small rest, and what r lost when it was rounded."""
+    high, low = LN2[x.dtype]
+    n, bits = rounded(x, 1 / math.log(2))
+    first, second = fma(n, -high, x), fma(n, -low, rest)
+    r = first + second
+    return bits, fma(r * r, polynomial(r, _TABLES[x.dtype].rest), r), second - (r - first)
+
+
 def _parts(x: Term, rest: Term | None = None) -> tuple[Term, Term]:
     """n as an integer, and r, for x or the sum of x and a small rest."""
     high, low = LN2[x.dtype]

@@ -5,7 +5,7 @@ has the tail exp(-t**2 / 2) S(u) / (1 + t) with t = |x| and u = (t - a) / (t + a
 the tail keeps its relative precision as far as numbers reach.
 """
 
-from netc.compiler.targets.cpu.math.exponential import reduced
+from netc.compiler.targets.cpu.math.exponential import reduced, reduced_sum
 from netc.compiler.targets.cpu.math.pairs import halves, product
 from netc.compiler.targets.cpu.math.terms import (
     Term,
@@ -56,6 +56,7 @@ _TAIL = {  # S over u; the first coefficient has two parts
         *(-7.2402341698015361e-10, -7.9008337801707065e-11, 2.6912149442995527e-11),
     ),
 }
+_INVERSE = (6.59, -13.57, 8.82)  # 1 / x within 3%, from 0.27 to 0.75
 _MIDDLE = {"f32": 4.0, "f64": 5.0}  # a
 _LAST = {"f32": 13.19, "f64": 37.62}  # x times the tail is 0 from here: it would be subnormal
 
@@ -97,14 +98,18 @@ def _tail(x: Term) -> tuple[Term, Term, Term, Term]:
     is_last = magnitude > _LAST[dtype]
     t = select(is_last, _LAST[dtype], magnitude)
     high, low = halves(t)
-    n, p = reduced(high * high * -0.5, low * (t + high) * -0.5)
+    n, p, unreduced = reduced_sum(high * high * -0.5, low * (t + high) * -0.5)
     first, *varying = _TAIL[dtype]
     u = fma(t / (t + _MIDDLE[dtype]), 2, -1)  # the quotient is small where S is steep
     rest = polynomial(u, varying)
-    added = fma(p, first + rest, rest)
+    scaled, scaled_rest = product(p, first + rest)
+    added = fma(p, first + rest, rest) if x.scope.has_fma else scaled + rest
     numerator, denominator = first + added, t + 1
-    # what the two sums lost is made up for; 1 / denominator is about quotient (4.3 - 4.5 numerator)
+    # what the sums and the division lost is made up for; 1 / denominator is about quotient times the polynomial
     quotient = numerator / denominator
-    lost = (added - (numerator - first)) - quotient * (t - (denominator - 1))
-    rest = lost * quotient * fma(numerator, -4.5, 4.3)
+    high, low = product(quotient, denominator)
+    lost = (numerator - high) - low + (added - (numerator - first)) - quotient * (t - (denominator - 1))
+    if not x.scope.has_fma:  # two more roundings
+        lost = lost + numerator * unreduced + scaled_rest
+    rest = lost * quotient * polynomial(numerator, _INVERSE)
     return t, quotient, rest, select(is_last, 0.0, power_of_two(n, dtype))

@@ -1,0 +1,57 @@
+"""Chooses how many rows of a nest without sums the body of its innermost loop computes side by side.
+
+LLVM unrolls a short loop of known length completely and then finds no vectors in it, and it makes a call of `memcpy` of
+a loop that copies one row. A body that computes several rows is too long for the one and too rich for the other.
+What is the same in all rows is then loaded once. Knows the nest alone, no text and no machine.
+"""
+
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.scalars import names_of, words_of
+from netc.compiler.targets.cpu.jam import Jam
+
+_SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of several rows by itself
+_UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
+_AROUND = 3  # instructions of a loop besides those of its lines
+_WORD = 24  # instructions of a function such as exp
+_STEPS = (1, 2, 4, 8, 16, 32)
+_COPIES = 4  # copies of one row that are written side by side
+
+
+def rows_side_by_side(nest: Nest) -> Jam:
+    """Returns the rows, along the axis before the last one, that a body computes at once."""
+    extents, only = nest.extents, Jam()
+    if len(extents) < 2 or any(nest.folded) or nest.combine is not None:
+        return only
+    if any(output.target.indirect for output in nest.outputs):
+        return only
+    along = len(extents) - 2
+    rows, length = extents[along:]
+    if length is None or length < _SHORTEST:
+        return only
+    repeated, moving = _instructions(nest, along)
+    least = _COPIES if _copies_a_row(nest, along) else 1
+    for steps in _STEPS:
+        if steps >= least and length * (repeated + moving * steps + _AROUND) >= _UNROLLED:
+            return only if steps == 1 or (rows is not None and rows < steps) else Jam({}, along, steps)
+    return only
+
+
+def _instructions(nest: Nest, along: int) -> tuple[int, int]:
+    """The instructions of a body that are the same for all points along an axis, and those of each point."""
+    repeated, moving, fixed = 0, len(nest.outputs), set[str]()
+    for line in nest.lines:
+        if isinstance(line.value, Access):
+            is_fixed, weight = not line.value.strides[along] and line.value.indirect is None, 1
+        else:
+            is_fixed, weight = names_of(line.value) <= fixed, 1 + _WORD * words_of(line.value)
+        if is_fixed:
+            fixed.add(line.name)
+            repeated += weight
+        else:
+            moving += weight
+    return repeated, moving
+
+
+def _copies_a_row(nest: Nest, along: int) -> bool:
+    """Whether a nest writes one row, or a number, to all rows."""
+    return all(not isinstance(line.value, Access) or not line.value.strides[along] for line in nest.lines)

@@ -1,0 +1,55 @@
+"""How many rows of a parameter a worker takes at once through its gradient and its update."""
+
+from dataclasses import replace
+
+import pytest
+
+import netc
+from netc.compiler.lowering.lower import lower
+from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.planning.plan import plan
+from netc.compiler.program.schedule import PERSISTENT, Group
+from netc.compiler.targets.named import NAMED
+
+MACHINE = replace(NAMED["avx512"], second_cache=1 << 20)
+
+
+def group_of_gradient(steps: int, inputs: int, outputs: int) -> Group:
+    """The group of a weight's gradient and its update with Adam, in a batch of 8 samples with some steps each."""
+    text = (
+        f"model {{\n  input x: float[{steps}, {inputs}]\n  target y: float[{steps}, {outputs}]\n"
+        f"  param W: float[{inputs}, {outputs}]\n  z = x @ W\n  loss mse(z, y)\n}}\n"
+        "train {\n  optimizer = adam(lr = 0.1)\n  batch = 8\n}\n"
+    )
+    tasks = lower(run_passes(training_graph(netc.parse(text))), 8, MACHINE)
+    offsets, end = {}, 0
+    for name, buffer in tasks.leaves.items():
+        if buffer.kind == "persistent":
+            offsets[name], end = end, end + buffer.type.nbytes(1)
+    planned = plan(tasks, offsets, 8, MACHINE)
+    groups = (group for phase in planned.schedule.phases for group in phase)
+    return next(group for group in groups if group.kind == "pieces" and group.extent == inputs)
+
+
+def prefetches(group: Group) -> bool:
+    """Whether the product prefetches arrays that the update writes."""
+    product = group.calls[0].arguments
+    return sum(getattr(argument, "memory", None) == PERSISTENT for argument in product) > 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows", "ahead"),
+    [
+        # 4 arrays of 2 KiB a row: 60 rows are half of the second cache. The gradient of z has 128 KiB and stays in it.
+        ((8, 784, 512), 60, True),
+        # It has 1.5 MiB, and would come from memory for each block: one block, and nothing stays until the update.
+        ((96, 128, 512), 128, False),
+        # 252 rows would leave a last block of 8.
+        ((8, 512, 128), 264, True),
+    ],
+)
+def test_blocks_fit_the_cache_unless_operands_are_read_too_often(
+    sizes: tuple[int, int, int], rows: int, ahead: bool
+) -> None:
+    group = group_of_gradient(*sizes)
+    assert (group.row_block, prefetches(group)) == (rows, ahead)
