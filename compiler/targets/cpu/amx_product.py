@@ -102,7 +102,7 @@ class _Kernel(PairKernel):
         sizes = [(rows, columns) for rows in (_MOST, TILE) for columns in (_MOST, TILE)]
         return {(rows, columns): self.block(rows, columns) for rows, columns in sizes}
 
-    def rows_of_next(self, left: Word) -> Word:
+    def rows_of_next(self, left: Word, columns: Word) -> Word:
         return at_most(left, _MOST)
 
     def block(self, height: int, width: int) -> Function:
