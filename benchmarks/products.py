@@ -85,12 +85,14 @@ def forward(rows: int, inputs: int, outputs: int) -> Operands:
 
 
 class Kernel:
-    """The product kernel of an element type in machine code; that of bf16 multiplies pairs of such numbers."""
+    """The product kernel of a type of bounds in machine code: "bf16" multiplies pairs of such numbers, "bf16 in tiles"
+    does so in tiles of AMX."""
 
     def __init__(self, dtype: str, machine: Machine) -> None:
-        self.has_pairs, result = dtype == "bf16", "f32" if dtype == "bf16" else dtype
+        self.has_pairs = dtype.startswith("bf16")
+        result = "f32" if self.has_pairs else dtype
         self.dtype, self.machine = np.dtype("float32" if result == "f32" else "float64"), machine
-        source = source_of(Contraction(result, self.has_pairs))
+        source = source_of(Contraction(result, self.has_pairs, dtype == "bf16 in tiles"))
         start_llvm()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compile_kernel(source, machine).code))
@@ -164,7 +166,8 @@ def _arguments(
 
 
 def table(rounds: int) -> list[list[str]]:
-    """One row for each product: GFLOP/s and the share of the peak, in f32, in f64, and in bf16 if it has pairs."""
+    """One row for each product: GFLOP/s and the share of the peak, in f32, in f64, and in bf16 if it has pairs or
+    tiles."""
     machine = machine_for()
     kernels = {dtype: Kernel(dtype, machine) for dtype in dtypes_of(machine)}
     peaks = {dtype: _peak(dtype, machine, rounds) for dtype in kernels}

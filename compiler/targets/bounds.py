@@ -18,9 +18,10 @@ STREAMS: tuple[Stream, ...] = ("read", "write", "update", "copy")
 class Work:
     """The least work of a kernel.
 
-    `flops` are floating-point operations in `dtype`, which is bf16 for products of pairs of such numbers. `nbytes` are
-    the bytes that it reads or writes, by the level that they lie in. `stream` says how it does so: it only reads, it
-    only writes, it overwrites what it reads (`update`), or it writes elsewhere (`copy`).
+    `flops` are floating-point operations in `dtype`, which is bf16 for products of pairs of such numbers, and "bf16
+    in tiles" for those of tiles. `nbytes` are the bytes that it reads or writes, by the level that they lie in.
+    `stream` says how it does so: it only reads, it only writes, it overwrites what it reads (`update`), or it writes
+    elsewhere (`copy`).
     """
 
     flops: int = 0

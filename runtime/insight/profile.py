@@ -231,9 +231,9 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[W
 
 
 def _dtype(task: Task) -> str:
-    """The element type that a task computes in: that of its first float, or f32; bf16 for products of pairs."""
+    """The type that a task computes in, as bounds name it: bf16 for products of pairs, else that of its first float."""
     if isinstance(task.kernel, Contraction) and task.kernel.of_pairs:
-        return "bf16"
+        return "bf16 in tiles" if task.kernel.in_tiles else "bf16"
     return next((value.type.dtype for value in task.values if value.type.is_float), "f32")
 
 

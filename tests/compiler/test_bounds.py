@@ -28,7 +28,7 @@ RATES = {
     for level, rate in zip(LEVELS, (800.0, 400.0, 200.0, 100.0), strict=True)
 }
 BOUNDS = Bounds(
-    {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0},
+    {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0, "bf16 in tiles": 8000.0},
     RATES,
     {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2},
 )
@@ -211,6 +211,15 @@ def test_multiply_adds_run_on_every_instruction_set(name: str) -> None:
         loop = PeakLoop(dtype, machine, turns=3)
         loop.run()
         assert loop.flops == 2 * count * 10 * 3 * (2 if dtype == "bf16" else 1)  # ten sums
+
+
+def test_tiles_are_measured_where_products_use_them() -> None:
+    machine = replace(netc.compiler.targets.named.machine_for(), has_pairs=True, has_tiles=True)
+    loop = PeakLoop("bf16 in tiles", machine, turns=16)
+    loop.run()
+    assert loop.flops == 2 * 4 * 2 * 16 * 16 * 32  # two turns of four tiles of 16 x 16 sums, each of 32 products
+    assert "bf16 in tiles" in bounds_measured.dtypes_of(NAMED["amx"])
+    assert "bf16 in tiles" not in bounds_measured.dtypes_of(NAMED["avx512bf16"])
 
 
 def test_pairs_are_measured_where_products_multiply_them() -> None:

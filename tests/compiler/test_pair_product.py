@@ -19,7 +19,7 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets.cpu.compile import kernel_module, target_machine
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, VECTORS, Machine
+from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, Machine
 from netc.compiler.targets.named import NAMED, machine_for
 
 PAIRS = source_of(Contraction("f32", of_pairs=True))
@@ -42,19 +42,35 @@ def test_products_of_pairs_are_exact(target: str) -> None:
         check_product(kernel, "f32", machine, random_case(rng, "f32", machine), rng, "bf16")
 
 
+@pytest.mark.parametrize("target", TARGETS[-1:])
+def test_tiles_of_every_height_are_exact(target: str) -> None:
+    machine = machine_for(target)
+    kernel, rng = Kernel(PAIRS, machine), np.random.default_rng(2)
+    for rows in range(1, 53):
+        for columns in (1, machine.lanes("f32"), machine.lanes("f32") + 1, machine.panel("f32") + 5):
+            check_product(kernel, "f32", machine, plain_case(rows, columns, 5 + rows % 2, runs=2), rng, "bf16")
+
+
 def test_an_element_has_the_same_bits_wherever_rows_and_columns_are_cut() -> None:
     machine = machine_for(TARGETS[-1])
     check_bits_of_shares(Kernel(PAIRS, machine), "f32", machine, "bf16")
 
 
 def test_the_innermost_loop_consists_of_the_instruction_for_pairs() -> None:
-    """As many as the tile has vectors of sums, and nothing is read from the stack."""
+    """As many as the tile has vectors of sums, and nothing is read from the stack.
+
+    A tile of one vector, or of so many rows that registers are short, has no other instruction for its rows of a: the
+    instruction for pairs repeats a pair in memory itself.
+    """
     machine = NAMED["avx512bf16"]
     module, _ = kernel_module(PAIRS, machine)
-    blocks = re.split(r"\n(?=[.\w]+:)", target_machine(machine).emit_assembly(module))
-    (innermost,) = (block for block in blocks if block.count("vdpbf16ps") == machine.tile_rows * VECTORS)
-    assert "rsp" not in innermost
-    assert len(re.findall(r"^\s+v\w+", innermost, re.MULTILINE)) == machine.tile_rows * (VECTORS + 1) + VECTORS
+    blocks = re.split(r"\n(?=[.\w]+:)|\n(?=\tj\w+\s)", target_machine(machine).emit_assembly(module))
+    loops = [block for block in blocks if "vdpbf16ps" in block]
+    assert not any("rsp" in block for block in loops)
+    sizes = [(block.count("vdpbf16ps"), len(re.findall(r"^\s+v\w+", block, re.MULTILINE))) for block in loops]
+    counts = {size: "1to16" in block for size, block in zip(sizes, loops, strict=True)}
+    with_repeated = {(2 * rows, 3 * rows + 2): False for rows in (12, 8, 4)}
+    assert counts == {**with_repeated, (28, 30): True, **{(rows, rows + 1): True for rows in (24, 16, 12, 8, 4)}}
 
 
 def _products(text: str, machine: Machine) -> list[bool]:

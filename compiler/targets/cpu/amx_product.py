@@ -16,9 +16,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.targets.cpu import amx_emulated, pair_packing, pair_product
-from netc.compiler.targets.cpu.amx_tiles import AmxTiles
-from netc.compiler.targets.cpu.function import BYTE, Function, Record, Word, at_most
+from netc.compiler.targets.cpu import pair_packing, pair_product
+from netc.compiler.targets.cpu.amx_tiles import AmxTiles, emulation_for
+from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.pair_product import PairKernel
 from netc.compiler.targets.cpu.product_kernel import Tiles
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
@@ -48,19 +48,16 @@ class _Kernel(PairKernel):
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         assert self.before_panels + PANELS * _DEEPEST * _MOST <= lanes.machine.pack_elements("f32")
         self.turned_back, self.copy = pair_packing.pack_turned_back(module, lanes), _copy(module, lanes)
-        self.emulation = None if lanes.machine.has_amx else amx_emulated.emulated(module)
+        self.emulation = emulation_for(module, lanes.machine)
         super().__init__(module, symbol, lanes, _NAMES)
         self.width = _MOST
 
     def write_strips(self) -> None:
         """The loops around strips, between the configuration of the registers and their release."""
         words, run = self.words, self.run
-        words["corner"], words["registers"] = words["pack"] + _ROWS * _DEEPEST * self.size, 0
-        if self.emulation is not None:
-            memory = run.builder.alloca(BYTE, amx_emulated.BYTES)
-            words["registers"] = Word(run.builder, run.builder.ptrtoint(memory, words["pack"].value.type))
-        tiles = AmxTiles(run, self.emulation, words["registers"])
-        tiles.configure()
+        words["corner"] = words["pack"] + _ROWS * _DEEPEST * self.size
+        tiles = AmxTiles.configured(run, self.emulation)
+        words["registers"] = tiles.registers
         super().write_strips()
         tiles.release()
 
@@ -105,7 +102,7 @@ class _Kernel(PairKernel):
         sizes = [(rows, columns) for rows in (_MOST, TILE) for columns in (_MOST, TILE)]
         return {(rows, columns): self.block(rows, columns) for rows, columns in sizes}
 
-    def rows_of_next(self, left: Word) -> Word:
+    def rows_of_next(self, left: Word, columns: Word) -> Word:
         return at_most(left, _MOST)
 
     def block(self, height: int, width: int) -> Function:

@@ -14,34 +14,45 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.targets.cpu import amx_emulated
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, value_of
-from netc.compiler.targets.machine import LINE, TILE
+from netc.compiler.targets.machine import LINE, TILE, Machine
 
 TILES = 8
 # The 64 bytes that configure the registers, as words: palette 1, and for each tile the bytes of a row and the rows.
 CONFIGURATION = (1, 0, *[0x1_0001_0001_0001 * LINE] * 2, 0, 0, 0x101_0101_0101_0101 * TILE, 0)
 
 
+def emulation_for(module: Any, machine: Machine) -> Mapping[str, Function] | None:
+    """Adds the functions to a module that stand for the instructions on a machine; None if it has AMX."""
+    return None if machine.has_amx else amx_emulated.emulated(module)
+
+
 @dataclass(frozen=True, slots=True)
 class AmxTiles:
     """Writes AMX's instructions into a function.
 
-    `emulation` has the functions that stand for them by their names; then `registers` is the address of the memory in
-    place of the registers. Addresses and distances of rows are in bytes.
+    `emulation` is that of `emulation_for`; if there is one, `registers` is the address of the memory in place of the
+    registers. Addresses and distances of rows are in bytes.
     """
 
     function: Function
     emulation: Mapping[str, Function] | None
     registers: Word
 
-    def configure(self) -> None:
+    @classmethod
+    def configured(cls, function: Function, emulation: Mapping[str, Function] | None) -> "AmxTiles":
         """Makes all tiles 16 rows x 64 bytes and fills them with zeros, for this thread."""
-        builder = self.function.builder
+        builder, registers = function.builder, function.number(0)
+        if emulation is not None:
+            registers = Word(builder, builder.ptrtoint(builder.alloca(BYTE, amx_emulated.BYTES), I64))
+        tiles = cls(function, emulation, registers)
         memory = builder.alloca(I64, len(CONFIGURATION))
         memory.align = LINE
         for place, word in enumerate(CONFIGURATION):
             builder.store(ir.Constant(I64, word), builder.gep(memory, [ir.Constant(I64, place)]))
-        self._write("ldtilecfg", [], Word(builder, builder.ptrtoint(memory, I64)))
+        tiles._write("ldtilecfg", [], Word(builder, builder.ptrtoint(memory, I64)))
+        return tiles
 
     def release(self) -> None:
         """Gives the registers up, so that a change of threads need not save them."""

@@ -130,13 +130,14 @@ class AttentionWriter(AttentionArguments):
 
     def fetch_next(self, names: tuple[str, ...]) -> None:
         """Prefetches rows of operands that the next head will read where they lie: their many short rows are far
-        apart, and the CPU foresees none of them."""
+        apart, and the CPU foresees none of them. A few operands at a time: it can wait for some lines at once only."""
         words, run = self.words, self.run
         next_head = words["head"] + 1
         is_last = next_head.equals(words["heads"])
         sample = is_last.choose(words["sample"] + 1, words["sample"])
         head = is_last.choose(0, next_head)
-        with run.when((words["own_queries"] <= self.block) & (sample < words["samples"])):
+        is_first = words["key"].equals(0) & (words["own_queries"] <= self.block)
+        with run.when(is_first & (sample < words["samples"])):
             for name in names:
                 base = words[name] + (sample * words[f"{name}_sample"] + head * words[f"{name}_head"]) * self.size
                 rows = words[dict(program.axes_of(name))["row"]]
@@ -149,7 +150,7 @@ class AttentionWriter(AttentionArguments):
         """Loops over blocks of queries, and sets how many keys they see."""
         words, run, count = self.words, self.run, self.lanes.count
         with run.loop(0, words["own_queries"], self.block) as first:
-            words["first"] = first.index
+            words["first"], words["key"] = first.index, 0
             words["count"] = at_most(words["own_queries"] - first.index, self.block)
             words["lanes"] = (words["count"] + (count - 1)) // count * count
             seen = at_most(words["own_keys"], first.index + words["count"])
@@ -188,7 +189,6 @@ class _Attention(AttentionWriter):
             keys = words["own_keys"]
             self.take("keys", "keys", 0, keys)
             self.take("values", "values", 0, keys)
-            self.fetch_next(("queries", "keys", "values"))
             with self.blocks_of_queries():
                 self.take("queries", "queries", words["first"], words["count"], words["lanes"])
                 self.turn("queries", "queries", "queries_across", words["scale"])
@@ -196,12 +196,15 @@ class _Attention(AttentionWriter):
                 self.filled(run, self.place_of_rows(0), self.block, program.bits_of(float("-inf")))
                 self.filled(run, self.place_of_rows(1), self.block, 0)
                 result, width = (self.rows_of("result"), self.apart("result")), self.room.value_width
+                self.fetch_next(("queries",))
                 with self.blocks_of_keys():
                     self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
+                    self.fetch_next(("keys",))
                     with run.loop(0, words["lanes"], self.lanes.count) as j:
                         rows = (self.place_of_rows(number, j.index) for number in range(3))
                         limit = words["diagonal"] + j.index
                         weigh(run, self.place("scores", j.index), words["some"], limit, *rows)
+                    self.fetch_next(("values",))
                     with run.when(words["key"] > 0):
                         scale_rows(run, *result, width, words["count"], self.place_of_rows(2))
                     self.multiply(

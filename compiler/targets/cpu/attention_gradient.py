@@ -40,7 +40,7 @@ class _Gradient(AttentionWriter):
                     self.filled(run, self.place(f"of_{name}"), width * keys, 0)
             with self.blocks_of_queries():
                 self.take_queries()
-                self.fetch_next(("queries", "keys", "values", "result", "gradient"))
+                self.fetch_next(("queries", "keys"))
                 with self.blocks_of_keys():
                     self.add_block()
                 with run.when(words["end"] > 0):
@@ -80,6 +80,7 @@ class _Gradient(AttentionWriter):
             columns = self.place("scores", j.index), self.place("slopes", j.index)
             rows = (self.place_of_rows(number, j.index) for number in range(2))
             self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
+        self.fetch_next(("values", "result"))
         for weights, operand, width, to in (
             ("scores", "gradients", room.value_width, "of_values"),
             ("slopes", "queries", room.width, "of_keys"),
@@ -91,6 +92,7 @@ class _Gradient(AttentionWriter):
                 rows_c=self.apart(to), start_row=self.apart(to), all_rows=words["some"], all_columns=width,
                 all_depth=words["count"],
             )  # fmt: skip
+        self.fetch_next(("gradient",))
         width = room.width
         self.multiply(
             (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("slopes"), a_row=1, a_step=block,

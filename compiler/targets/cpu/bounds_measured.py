@@ -41,8 +41,8 @@ def measure(machine: Machine, members: int, run: Run) -> Bounds:
 
 
 def dtypes_of(machine: Machine) -> tuple[str, ...]:
-    """The types in which a machine computes: bf16 if its products multiply pairs of such numbers."""
-    return ("f32", "f64", "bf16") if machine.has_pairs else ("f32", "f64")
+    """The types in which a machine computes: bf16 if its products multiply pairs of such numbers, and tiles of them."""
+    return ("f32", "f64", *["bf16"] * machine.has_pairs, *["bf16 in tiles"] * machine.has_tiles)
 
 
 def capacities_of(machine: Machine, members: int) -> dict[Level, int]:
@@ -60,7 +60,7 @@ def _key(machine: Machine, members: int) -> dict[str, Any]:
 
 
 # fields of a Machine
-_MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "has_pairs", "first_cache", "second_cache")
+_MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "has_pairs", "has_tiles", "first_cache", "second_cache")
 
 
 def _model_of_cpu() -> str:

@@ -61,6 +61,7 @@ def start_llvm() -> None:
     """Prepares LLVM and loads libm, which kernels call also in processes that never import Numba."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # of instructions that pairs.py names
     library = ctypes.util.find_library("m")
     if library:
         llvm.load_library_permanently(library)

@@ -2,16 +2,20 @@
 
 from typing import Any
 
-from netc.compiler.targets.cpu.function import Function
+from netc.compiler.targets.cpu.function import Function, at_most
 from netc.compiler.targets.cpu.tile import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.machine import VECTORS
+from netc.compiler.targets.machine import LINE, VECTORS
+
+_COLUMNS = 4  # that pack_rows takes at a time
+_AHEAD = 16  # rows of b, or columns of a, between one that is copied and one that is prefetched
 
 
 def pack_panel(module: Any, lanes: Lanes) -> Function:
     """Returns the function `pack(to, b, b_row, b_column, depth, columns)`.
 
-    It copies a panel of b so that its columns are neighbours, and its rows follow one another.
+    It copies a panel of b so that its columns are neighbours, and its rows follow one another. The operands of a
+    weight's gradient were computed long before, so rows are prefetched.
     """
     function = Function(module, "pack_panel", 6)
     to, b, b_row, b_column, depth, columns = function.parameters
@@ -20,6 +24,7 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
     for number in range(1, VECTORS + 1):  # as tiles do, this reads past the last column
         is_wide = (columns > (number - 1) * count) & (columns <= number * count)
         with function.when(is_along & is_wide), function.loop(0, depth) as k:
+            vectors.fetch(b + (k.index + _AHEAD) * b_row * size, number, is_written=False)
             for i in range(number):
                 at = i * lanes.machine.vector_bytes
                 row = vectors.load(b + k.index * b_row * size + at)
@@ -42,17 +47,30 @@ def pack_rows(module: Any, lanes: Lanes) -> Function:
     """Returns the function `pack(to, a, a_step, rows, depth)` of rows that are neighbours.
 
     It copies them in the order in which tiles read them: tile upon tile, and in each, one column of rows upon another.
-    Up to ROOM elements behind the copy are overwritten.
+    A few columns are copied for all tiles before the next ones, so that a is read as it lies in memory. Up to ROOM
+    elements behind the copy are overwritten.
     """
     function = Function(module, "pack_rows", 5)
     to, a, a_step, rows, depth = function.parameters
-    vectors, tall, size = Vectors(function, lanes), lanes.machine.tile_rows, lanes.size
-    with function.loop(0, rows) as i:
-        i.step = height = rows_of_next(rows - i.index, tall)
-        source, target = a + i.index * size, to + i.index * depth * size
-        with function.loop(0, depth) as k:  # each column covers what the one before wrote too much
-            for first in range(0, tall, lanes.count):
-                column = vectors.load(source + (k.index * a_step + first) * size)
-                vectors.store(column, target + (k.index * height + first) * size)
+    vectors, tall, size, count = Vectors(function, lanes), lanes.machine.tile_rows, lanes.size, lanes.count
+    with function.loop(0, depth, _COLUMNS) as begin:
+        soon, end = begin.index + _AHEAD, at_most(begin.index + _COLUMNS, depth)
+        with function.loop(soon, at_most(soon + _COLUMNS, depth)) as k, function.loop(0, rows, LINE // size) as i:
+            vectors.fetch(a + (k.index * a_step + i.index) * size, 1, is_written=False)
+        with function.loop(0, rows) as i:
+            i.step = height = rows_of_next(rows - i.index, tall)
+            source, target = a + i.index * size, to + i.index * depth * size
+            is_last = end.equals(depth)
+            # a column covers what the one before wrote too much, but behind the last one lies the next tile
+            with function.loop(begin.index, is_last.choose(end - 1, end)) as k:
+                for first in range(0, tall, count):
+                    column = vectors.load(source + (k.index * a_step + first) * size)
+                    vectors.store(column, target + (k.index * height + first) * size)
+            with function.when(is_last):
+                k_last = end - 1
+                for first in range(0, tall, count):
+                    column = vectors.load(source + (k_last * a_step + first) * size)
+                    at = target + (k_last * height + first) * size
+                    vectors.store_masked(column, at, vectors.columns_mask(height, first))
     function.end()
     return function

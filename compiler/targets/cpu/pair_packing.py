@@ -19,15 +19,21 @@ _LOWER = (1 << 16) - 1  # the bits of a pair's first number
 
 
 def pack_along(module: Any, lanes: Lanes) -> Function:
-    """Returns `pack(to, to_line, x, x_line, count, depth)` for lines whose numbers are neighbours, in x and in `to`."""
+    """Returns `pack(to, to_line, x, x_line, count, depth)` for lines whose numbers are neighbours, in x and in `to`.
+
+    Whole vectors are written: up to a vector behind each line.
+    """
     function = Function(module, "pack_along", 6)
     to, to_line, x, x_line, count, depth = function.parameters
-    vectors = Vectors(function, lanes)
-    with function.loop(0, count) as i, function.loop(0, depth, 2 * lanes.count) as k:
-        left = depth - k.index
-        row = _pairs(vectors, x + (i.index * x_line + k.index) * _SIZE, left)
-        at = to + (i.index * to_line + k.index // 2) * lanes.size
-        vectors.store_masked(row, at, vectors.columns_mask((left + 1) // 2, 0))
+    vectors, builder = Vectors(function, lanes), function.builder
+    with function.loop(0, (depth + 1) // 2, lanes.count) as k, function.loop(0, count) as i:
+        row = _loaded(vectors, x + (i.index * x_line + k.index * 2) * _SIZE)
+        vectors.store(row, to + (i.index * to_line + k.index) * lanes.size)
+    with function.when(~(depth // 2 * 2).equals(depth)), function.loop(0, count) as i:
+        address = x + (i.index * x_line + depth - 1) * _SIZE
+        number = builder.load(builder.inttoptr(address.value, _I16.as_pointer()))
+        at = to + (i.index * to_line + depth // 2) * lanes.size
+        builder.store(builder.zext(number, I32), builder.inttoptr(at.value, I32.as_pointer()))
     function.end()
     return function
 
@@ -39,10 +45,16 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     """
     function = Function(module, "pack_across", 6)
     to, to_pair, x, x_depth, count, depth = function.parameters
-    vectors = Vectors(function, lanes)
-    with function.loop(0, depth, 2) as k, function.loop(0, count, lanes.count) as i:
-        packed = _pairs_across(vectors, x + i.index * _SIZE, x_depth, k.index, depth)
-        vectors.store(packed, to + (k.index // 2 * to_pair + i.index) * lanes.size)
+    vectors, builder = Vectors(function, lanes), function.builder
+    wide = ir.VectorType(I32, lanes.count)
+    with function.loop(0, depth // 2) as k, function.loop(0, count, lanes.count) as i:
+        source = x + (k.index * 2 * x_depth + i.index) * _SIZE
+        upper = builder.shl(_numbers(vectors, source + x_depth * _SIZE), ir.Constant(wide, [16] * lanes.count))
+        pair = builder.or_(_numbers(vectors, source), upper)
+        vectors.store(pair, to + (k.index * to_pair + i.index) * lanes.size)
+    with function.when(~(depth // 2 * 2).equals(depth)), function.loop(0, count, lanes.count) as i:
+        source = x + ((depth - 1) * x_depth + i.index) * _SIZE
+        vectors.store(_numbers(vectors, source), to + (depth // 2 * to_pair + i.index) * lanes.size)
     function.end()
     return function
 
@@ -105,10 +117,8 @@ def _pairs(vectors: Vectors, address: Word, left: Word) -> Any:
     """A vector of pairs of neighbours in memory. With fewer numbers left than it has, those behind them are not
     needed, but the second one of the last pair is 0."""
     builder, lanes = vectors.function.builder, vectors.lanes
-    loaded = builder.load(builder.inttoptr(address.value, lanes.vector.as_pointer()))
-    loaded.align = _SIZE
     wide = ir.VectorType(I32, lanes.count)
-    bits = builder.bitcast(loaded, wide)
+    bits = builder.bitcast(_loaded(vectors, address), wide)
     has_both = vectors.columns_mask(left // 2, 0)
     first = builder.and_(bits, ir.Constant(wide, [_LOWER] * lanes.count))
     return builder.bitcast(builder.select(has_both, bits, first), lanes.vector)
@@ -117,15 +127,27 @@ def _pairs(vectors: Vectors, address: Word, left: Word) -> Any:
 def _pairs_across(vectors: Vectors, x: Word, x_depth: Word, number: Word, depth: Word) -> Any:
     """The pairs that begin with a number of each of the lines side by side from an address on, as a vector."""
     builder, lanes = vectors.function.builder, vectors.lanes
-    halves, wide = ir.VectorType(_I16, lanes.count), ir.VectorType(I32, lanes.count)
+    wide = ir.VectorType(I32, lanes.count)
     has_second = number + 1 < depth
-
-    def numbers_at(place: Word) -> Any:
-        loaded = builder.load(builder.inttoptr((x + place * x_depth * _SIZE).value, halves.as_pointer()))
-        loaded.align = _SIZE
-        return builder.zext(loaded, wide)
-
     mask = repeated(builder, builder.sext(has_second.value, I32), wide)
-    second = builder.and_(numbers_at(number + has_second.choose(1, 0)), mask)
-    pair = builder.or_(numbers_at(number), builder.shl(second, ir.Constant(wide, [16] * lanes.count)))
-    return builder.bitcast(pair, lanes.vector)
+    first, second = (
+        _numbers(vectors, x + place * x_depth * _SIZE) for place in (number, number + has_second.choose(1, 0))
+    )
+    upper = builder.shl(builder.and_(second, mask), ir.Constant(wide, [16] * lanes.count))
+    return builder.bitcast(builder.or_(first, upper), lanes.vector)
+
+
+def _numbers(vectors: Vectors, address: Word) -> Any:
+    """The numbers from an address on, in the lower halves of a vector of integers."""
+    builder, count = vectors.function.builder, vectors.lanes.count
+    loaded = builder.load(builder.inttoptr(address.value, ir.VectorType(_I16, count).as_pointer()))
+    loaded.align = _SIZE
+    return builder.zext(loaded, ir.VectorType(I32, count))
+
+
+def _loaded(vectors: Vectors, address: Word) -> Any:
+    """The vector that begins at the address of a number."""
+    builder = vectors.function.builder
+    loaded = builder.load(builder.inttoptr(address.value, vectors.lanes.vector.as_pointer()))
+    loaded.align = _SIZE
+    return loaded

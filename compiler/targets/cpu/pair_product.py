@@ -11,7 +11,7 @@ Rows of a are read where they lie if pairs are neighbours there, and copied bloc
 sums lie in c.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,9 @@ from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import PACKED, PANELS, ROOM, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
+# Rows of tiles beside those of all products, by their vectors: as the instruction repeats pairs in memory itself, they
+# leave no register for a repeated pair. One vector has as many sums as two; two have the rows of images of 14 and 28.
+_TALL = {24: (1,), 16: (1,), 14: (2,)}
 _SAME_SETS = 1024  # numbers: rows of a that are a multiple of it apart share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
@@ -53,7 +56,8 @@ class PairKernel(ProductKernel):
     """Writes the kernel's functions into a module. amx_product.py has other tiles, which read the same copies."""
 
     most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
-    before_panels = 48 * PACKED + ROOM  # elements of memory: the copy of a block; what is behind panels is room
+    # Elements of memory: the copy of a block, with a vector behind each row. What is behind panels is room.
+    before_panels = 48 * (PACKED + 16) + ROOM
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
         self.along, self.across, self.turned, self.any = (
@@ -121,7 +125,7 @@ class PairKernel(ProductKernel):
             batch = dict(zip(BATCHES, (p.index, q.index, i.index), strict=True))
             yield [words[name if is_b_moved else f"strip_{name}"] + self.moved(name, batch) for name in operands]
 
-    def moved(self, operand: str, indices: Any) -> Word:
+    def moved(self, operand: str, indices: Mapping[str, Word]) -> Word:
         """How far an operand moves in some loops, in bytes."""
         steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
         unit = self.lanes.unit if operand in ("a", "b") else self.size
@@ -160,7 +164,7 @@ class PairKernel(ProductKernel):
         words["depth"] = is_direct.choose(words["pairs"], all_pairs)
         words["panel_pairs"] = all_pairs
         words["panel_row"], words["panel_run"] = self.width, words["pairs"] * self.width
-        words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, all_pairs * 2))
+        words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, (all_pairs + self.lanes.count) * 2))
         words["a_step"] = is_across.choose(2 * self.most_rows, 2)
 
     def write_panel(self, j: Word, behind: Word) -> None:
@@ -183,19 +187,18 @@ class PairKernel(ProductKernel):
             yield moved, (turn.index * words["strip_runs"] + r.index) * words["pairs"]
 
     def copy_rows(self, block: Word) -> None:
-        """Copies a block of rows of a, segment upon segment."""
+        """Copies a block of rows of a, segment upon segment, with room for a vector behind each row."""
         words, run = self.words, self.run
         row, step, rows, numbers = words["rows_a"], words["depth_a"], words["rows"], words["numbers"]
-        is_along, is_across = step.equals(1), words["is_across"].equals(1)
+        is_along, is_across, a_row = step.equals(1), words["is_across"].equals(1), words["a_row"] // 2
         with self.segments("a") as (moved, before):
-            source = block + moved
-            to = words["pack"] + before * words["a_step"] * self.lanes.unit
+            source, to = block + moved, words["pack"] + before * words["a_step"] * self.lanes.unit
             with run.when(is_along):
-                self.along(run, to, words["a_row"] // 2, source, row, rows, numbers)
+                self.along(run, to, a_row, source, row, rows, numbers)
             with run.when(is_across):
                 self.copy_rows_across(to, source)
             with run.when(~(is_along | is_across)):
-                self.any(run, to, words["a_row"] // 2, 1, source, row, step, rows, numbers)
+                self.any(run, to, a_row, 1, source, row, step, rows, numbers)
 
     def copy_rows_across(self, to: Word, source: Word) -> None:
         """Copies a block of rows that lie side by side, of one segment."""
@@ -216,9 +219,19 @@ class PairKernel(ProductKernel):
             with run.when(~(is_along | is_across)):
                 self.any(run, to, 1, self.width, source, column, step, columns, numbers)
 
-    def rows_of_next(self, left: Word) -> Word:
-        """The rows that the next tile takes of those that are left."""
-        return rows_of_next(left, self.lanes.machine.tile_rows)
+    def sizes(self) -> Mapping[int, Sequence[int]]:
+        return {**(_TALL if self.lanes.machine.has_bf16 else {}), **super().sizes()}
+
+    def rows_of_next(self, left: Word, columns: Word) -> Word:
+        """The rows that the next tile takes of those that are left, for a panel of some columns."""
+        tall = self.lanes.machine.tile_rows
+        rows = rows_of_next(left, tall)
+        if not self.lanes.machine.has_bf16:
+            return rows
+        narrow, wide = (max(height for height, numbers in _TALL.items() if number in numbers) for number in (1, 2))
+        fills_taller = (left > tall) & (left <= wide) | (left > 2 * tall) & (left <= 2 * wide)
+        rows = fills_taller.choose(at_most(left, wide), rows)
+        return (columns <= self.lanes.count).choose(at_most(left, narrow), rows)
 
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
@@ -226,7 +239,7 @@ class PairKernel(ProductKernel):
         words = panel.record(panel.parameters[0], self.names)
         tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
-            i.step = rows = self.rows_of_next(words["rows"] - i.index)
+            i.step = rows = self.rows_of_next(words["rows"] - i.index, words["columns"])
             a = words["block_a"] + i.index * words["a_row"] * self.lanes.unit
             self.multiply_tile(tiles, words, i.index, a, words["a_step"], rows)
         panel.end()

@@ -45,6 +45,17 @@ def multiply_add(function: Function, machine: Machine, x: Any, y: Any, z: Any) -
     return z
 
 
+def multiply_add_repeated(builder: Any, base: Any, offset: Any, y: Any, z: Any) -> Any:
+    """The same for one pair of x in memory, repeated in each lane, `offset` numbers behind the pointer `base`.
+
+    The instruction repeats the pair itself, which LLVM does not write: a load that does it, for each multiplication,
+    takes longer. Needs AVX512_BF16. The caller must write nothing to this memory.
+    """
+    kind = ir.FunctionType(z.type, [base.type, offset.type, y.type, z.type])
+    text = f"vdpbf16ps ($1,$2,2){{1to{z.type.count}}}, $3, $0"
+    return builder.asm(kind, text, "=v,r,r,v,0", [base, offset, y, z], False)
+
+
 def joined(builder: Any, first: Any, second: Any) -> Any:
     """The pairs of two vectors of f32 whose numbers bf16 has exactly."""
     lower = builder.lshr(builder.bitcast(first, _integers(first)), _repeated(first, 16))

@@ -9,13 +9,16 @@ from functools import cache
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from netc.compiler.targets.cpu.amx_tiles import AmxTiles, emulation_for
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
 from netc.compiler.targets.cpu.function import I64, Function
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.machine import TILE, Machine
 from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
+_BLOCK = ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7))  # tiles of sums, of a and of b
+_SHORTER = 8  # so many times fewer turns of tiles take about as long
 _TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
 _RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
 Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
@@ -25,15 +28,21 @@ class PeakLoop:
     """Machine code that does `flops` floating-point operations in each call, without Python's lock.
 
     A call takes `turns` turns of a loop; the default is some milliseconds. For "bf16" it multiplies pairs of such
-    numbers, as products do, and adds up in f32.
+    numbers, as products do, and adds up in f32; for "bf16 in tiles" it does so in tiles of AMX, whose turns are longer.
     """
 
     def __init__(self, dtype: str, machine: Machine | None = None, turns: int = _TURNS) -> None:
         machine = machine_for(machine)
         start_llvm()
-        lanes = Lanes("f32", machine, has_pairs=True) if dtype == "bf16" else Lanes(dtype, machine)
-        self.flops = (4 if lanes.has_pairs else 2) * lanes.count * _SUMS * turns
-        module = llvm.parse_assembly(_text(lanes, turns))
+        if dtype == "bf16 in tiles":
+            turns = max(turns // _SHORTER, 1)
+            self.flops = len(_BLOCK) * 4 * TILE**3 * turns
+            text = _text_of_tiles(machine, turns)
+        else:
+            lanes = Lanes("f32", machine, has_pairs=True) if dtype == "bf16" else Lanes(dtype, machine)
+            self.flops = (4 if lanes.has_pairs else 2) * lanes.count * _SUMS * turns
+            text = _text(lanes, turns)
+        module = llvm.parse_assembly(text)
         self._engine = llvm.create_mcjit_compiler(module, target_machine(machine))
         self._engine.finalize_object()
         call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._engine.get_function_address("netc_peak"))
@@ -74,6 +83,20 @@ def _text(lanes: Lanes, turns: int) -> str:
     return str(module)
 
 
+def _text_of_tiles(machine: Machine, turns: int) -> str:
+    """The loop of a product in tiles without its loads, as LLVM's text: a function that ignores its argument."""
+    module = ir.Module("peak")
+    module.triple = llvm.get_default_triple()
+    function = Function(module, "netc_peak", 1, is_internal=False)
+    tiles = AmxTiles.configured(function, emulation_for(module, machine))
+    with function.loop(0, turns):
+        for sums, a, b in _BLOCK:
+            tiles.multiply_add(sums, a, b)
+    tiles.release()
+    function.end()
+    return str(module)
+
+
 def shortest(work: Callable[[int], object], members: int, run: Run, runs: int = _RUNS) -> float:
     """Returns a short time of `members` workers that call `work` at the same time, among several runs.
 
@@ -97,7 +120,7 @@ def shortest(work: Callable[[int], object], members: int, run: Run, runs: int = 
 
 @cache
 def peak_flops(dtype: str, machine: Machine | None = None) -> float:
-    """Returns the FLOP/s of one core in f32, f64 or bf16, the best of several short runs."""
+    """Returns the FLOP/s of one core in a type of `PeakLoop`, the best of several short runs."""
     loop = PeakLoop(dtype, machine)
     return loop.flops / shortest(lambda _: loop.run(), 1, lambda work, _: work(0))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import I64, Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
@@ -24,6 +25,7 @@ FIELDS = (
     *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
+_SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
 FEW_ROWS = 4  # of a product whose tiles are wide
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
 _WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
@@ -116,6 +118,14 @@ class _Tile:
         self.blocks = {name: self.builder.function.append_basic_block(name) for name in names}
         self.store(self.add_runs(self.read_start()))
 
+    @property
+    def repeats_in_memory(self) -> bool:
+        """Whether the instruction for pairs repeats each pair of a by itself: if it is used for one vector alone, or if
+        few registers are left."""
+        machine = self.lanes.machine
+        is_full = (self.height + 1) * self.number > machine.registers - _SPARE
+        return self.lanes.has_pairs and machine.has_bf16 and (self.number == 1 or is_full)
+
     def row(self, i: int) -> Word:
         """The number of the row that the tile has at place i."""
         return self.heads[i // GROUP] + self.in_group[i % GROUP]
@@ -191,8 +201,12 @@ class _Tile:
         pointers = [builder.phi(start.type) for start in starts]
         sums = {cell: builder.phi(self.lanes.vector) for cell in grid}
         row = [self.load(pointers[-1], j * self.lanes.count) for j in range(self.number)]
-        column = [self.splat(builder.gep(pointers[i // GROUP], [begin.row_at[i % GROUP]])) for i in range(self.height)]
-        after = {(i, j): self.vectors.multiply_add(column[i], row[j], sums[i, j]) for i, j in grid}
+        places = [(pointers[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
+        if self.repeats_in_memory:
+            after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
+        else:
+            column = [self.splat(builder.gep(pointer, [offset])) for pointer, offset in places]
+            after = {(i, j): self.vectors.multiply_add(column[i], row[j], sums[i, j]) for i, j in grid}
         for pointer, start, step in zip(pointers, starts, steps, strict=True):
             pointer.add_incoming(start, blocks["run"])
             pointer.add_incoming(_hidden(builder, builder.gep(pointer, [step.value])), blocks["depth"])

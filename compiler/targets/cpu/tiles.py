@@ -11,11 +11,11 @@ lie in one record, of which every function takes the address.
 
 Operands are copied into the order in which tiles read them (packing.py) where that pays. A panel of b is copied if its
 columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
-they would share a few sets of the first cache and take a page for every two. Rows of a are copied if they are
-neighbours (a weight's gradient) and a is large, because each step of depth would take another page. A strip of the
-depth is multiplied at a time, and in it a group of panels of b, by one block of rows of a after another: the panel at
-work stays in the first cache, and what is copied in the second. With a few rows, panels are as wide as low tiles allow,
-because such a product takes as long as it takes to read b.
+they would share a few sets of the first cache and take a page for every two; `Machine.packing_rows` says from how many
+rows on. Rows of a are copied if they are neighbours (a weight's gradient) and a is large, because each step of depth
+would take another page. A strip of the depth is multiplied at a time, and in it a group of panels of b, by one block of
+rows of a after another: the panel at work stays in the first cache, and what is copied in the second. With a few rows,
+panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
 
 While a panel is multiplied, the next one is prefetched. While a tile is summed, what it writes is prefetched, and so
 are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
@@ -115,7 +115,8 @@ class _Kernel(ProductKernel):
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         packs_a = may_copy & is_spread & (words["columns_count"] > MANY_PANELS * self.width)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
-        packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far)
+        has_many = words["rows_count"] >= self.lanes.machine.packing_rows
+        packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
         limit = (packs_a | packs_b).choose(PACKED, STRIP)
         words["most"], words["together"] = at_least(depth, 1), 1
