@@ -518,11 +518,13 @@ dimension, and the tile starts with the bias. A convolution is the same product,
 strides overlap.
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
-large and the target has AMX. Both kernels copy their operands as pairs of neighbours along the depth. The one in tiles
-adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a block at an edge works on a copy of its
-corner. It configures the registers of its thread at the start and releases them at the end. A process asks Linux for
-the registers when it asks what the host is; if they are refused, the host counts as a CPU without AMX. On a machine
-without AMX, functions over memory can stand for its instructions, and so its tests run anywhere.
+large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
+pairs are not neighbours. The one in tiles adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a
+block at an edge works on a copy of its corner. It configures the registers of its thread at the start and releases them
+at the end. A process asks Linux for the registers when it asks what the host is; if they are refused, the host counts
+as a CPU without AMX. On a machine without AMX, functions over memory stand for its instructions
+(`targets/cpu/amx_emulated.py`), and so its tests run anywhere. So far the instructions themselves have run only where a
+handler of the signal for unknown ones computes them, never on a CPU that has them, and nobody has measured their speed.
 
 ## Plan
 

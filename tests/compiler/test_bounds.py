@@ -28,7 +28,7 @@ RATES = {
     for level, rate in zip(LEVELS, (800.0, 400.0, 200.0, 100.0), strict=True)
 }
 BOUNDS = Bounds(
-    {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0},
+    {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0, "bf16 in tiles": 8000.0},
     RATES,
     {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2},
 )
