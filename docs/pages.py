@@ -410,7 +410,8 @@ graph is a whole training step, from the batch to the next parameters. Where a b
 table, the sums of their gradients (`sum_at`) and their new values are computed for these rows alone, and `put` into the
 table.""",
     "narrow": """With `precision = bf16`, the operands of products and convolutions are rounded to bf16 from here on,
-each value once. Sums and all other values stay in f32. This file is in f32, so nothing changes.""",
+each value once. Sums and all other values stay in f32. On a machine whose products multiply pairs of such numbers,
+lowering keeps rounded values in 16 bits (`compiler/lowering/storage.py`). This file is in f32, so nothing changes.""",
     "expand": """Operations that were kept whole so that their rules stay short are written out now. Random numbers
 become arithmetic on 32-bit words, a function of seed, epoch and sample alone. (`softmax`, convolutions and pools
 are expanded here too.) Values that nobody reads are removed from the two scans.""",
