@@ -410,7 +410,8 @@ graph is a whole training step, from the batch to the next parameters. Where a b
 table, the sums of their gradients (`sum_at`) and their new values are computed for these rows alone, and `put` into the
 table.""",
     "narrow": """With `precision = bf16`, the operands of products and convolutions are rounded to bf16 from here on,
-each value once. Sums and all other values stay in f32. This file is in f32, so nothing changes.""",
+each value once. Sums and all other values stay in f32. On a machine whose products multiply pairs of such numbers,
+lowering keeps rounded values in 16 bits (`compiler/lowering/storage.py`). This file is in f32, so nothing changes.""",
     "expand": """Operations that were kept whole so that their rules stay short are written out now. Random numbers
 become arithmetic on 32-bit words, a function of seed, epoch and sample alone. (`softmax`, convolutions and pools
 are expanded here too.) Values that nobody reads are removed from the two scans.""",
@@ -518,19 +519,22 @@ dimension, and the tile starts with the bias. A convolution is the same product,
 strides overlap.
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
-large and the target has AMX. Both kernels copy their operands as pairs of neighbours along the depth. The one in tiles
-adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a block at an edge works on a copy of its
-corner. It configures the registers of its thread at the start and releases them at the end. A process asks Linux for
-the registers when it asks what the host is; if they are refused, the host counts as a CPU without AMX. On a machine
-without AMX, functions over memory can stand for its instructions, and so its tests run anywhere.
+large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
+pairs are not neighbours. The one in tiles adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a
+block at an edge works on a copy of its corner. It configures the registers of its thread at the start and releases them
+at the end. A process asks Linux for the registers when it asks what the host is; if they are refused, the host counts
+as a CPU without AMX. On a machine without AMX, functions over memory stand for its instructions
+(`targets/cpu/amx_emulated.py`), and so its tests run anywhere. So far the instructions themselves have run only where a
+handler of the signal for unknown ones computes them, never on a CPU that has them, and nobody has measured their speed.
 
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
 batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A weight's
-gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache. Within a
-scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share memory;
-`netc check` prints how much memory a step needs.
+gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache; only if each
+block would read large operands from memory again, one block has all rows. Within a scan a worker takes its own samples
+through all steps. Buffers that are not alive at the same time share memory; `netc check` prints how much memory a step
+needs.
 
 `netc explain M.net --after plan` prints the phases and groups, the rows that a worker takes at once, and the address of
 each pointer: a memory, the bytes into it, and how it moves. This text reads back too, and `verify_plan` checks that

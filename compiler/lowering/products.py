@@ -16,9 +16,10 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
+from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 
 _FEW_COLUMNS = 2
+_BETTER = 1.2  # times as well filled
 _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
 
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
@@ -138,12 +139,13 @@ def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str, of_pairs: b
     """
     kinds = (indices.rows, indices.columns, indices.depth, indices.both)
     rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
-    batches = [*both, *rows[:-1]]
+    row_loop = _fullest(rows)
+    batches = [*both, *(loop for loop in rows if loop is not row_loop)]
     if len(columns) != 1 or len(depths) > 3 or len(batches) > 3:
         return None
     turns, runs, depth = _last(3, depths)
     outer, middle, inner = _last(3, batches)
-    (row,) = _last(1, rows[-1:])
+    (row,) = _last(1, [row_loop] if row_loop is not None else [])
     (column,) = _last(1, columns)
     if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
         return None
@@ -248,11 +250,30 @@ def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
     return [Loop(count, *map(Count, strides)) for count, strides in padded]
 
 
+def _fullest(rows: Sequence[_LoopOf]) -> _LoopOf | None:
+    """Returns the loop whose iterations become the rows of tiles: the last one, or another one of known count that
+    fills the groups of rows of which tiles consist much better."""
+    if not rows:
+        return None
+    known = [loop for loop in rows if loop[0].per == "one"]
+    if rows[-1] not in known:
+        return rows[-1]
+    best = max(known, key=lambda loop: _filled(loop[0].factor))
+    return best if _filled(best[0].factor) > _BETTER * _filled(rows[-1][0].factor) else rows[-1]
+
+
+def _filled(rows: int) -> float:
+    """The share of a tile's rows that so many rows fill."""
+    return rows / (-(-rows // GROUP) * GROUP)
+
+
 def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
     """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
     loops: list[_LoopOf] = []
     for letter in letters:
         size = sizes[letter]
+        if size == 1 and letter != lead:  # its strides may be any
+            continue
         steps = tuple(strides.get(letter, 0) for strides in maps)
         if (
             loops

@@ -15,6 +15,7 @@ from netc.compiler.ir.types import DTYPES
 LINE = 64  # bytes of a cache line
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
 VECTORS = 2  # the register tile's width
+GROUP = 4  # rows of a that share a pointer in a register tile: the heights of tiles are multiples, or the tallest
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
 PACKED = 256  # rows of depth that it takes at a time if it copies operands, so that a panel stays in the first cache
 PANELS = 16  # of b whose copies are kept at a time, in the second cache

@@ -17,7 +17,7 @@ from llvmlite import ir
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import I64, Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
-from netc.compiler.targets.machine import VECTORS, Machine
+from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.
@@ -25,7 +25,6 @@ FIELDS = (
     *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
-_GROUP = 4  # rows of a that share a pointer
 _SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
 FEW_ROWS = 4  # of a product whose tiles are wide
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
@@ -38,13 +37,13 @@ def heights(tile_rows: int) -> list[int]:
 
     A tile of one group takes up to that many rows; with more, its last groups overlap the ones before.
     """
-    return [tile_rows, *range((tile_rows - 1) // _GROUP * _GROUP, 0, -_GROUP)]
+    return [tile_rows, *range((tile_rows - 1) // GROUP * GROUP, 0, -GROUP)]
 
 
 def rows_of_next(left: Word, tile_rows: int) -> Word:
     """Returns how many rows the next tile takes of those that are left: two tiles share what one and a little would
     take."""
-    second = heights(tile_rows)[1] if tile_rows > _GROUP else 0
+    second = heights(tile_rows)[1] if tile_rows > GROUP else 0
     return ((left > tile_rows) & (left <= 2 * second)).choose(second, at_most(left, tile_rows))
 
 
@@ -108,12 +107,10 @@ class _Tile:
         fields = function.record(record, names)
         self.words = {name: fields[name] for name in FIELDS}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
-        group = [function.number(i) for i in range(_GROUP)]
-        self.in_group = group if height > _GROUP else [at_most(row, rows - 1) for row in group]
+        group = [function.number(i) for i in range(GROUP)]
+        self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
         self.heads = [function.number(0)]
-        self.heads += [
-            at_most(function.number(i), rows - min(_GROUP, height - i)) for i in range(_GROUP, height, _GROUP)
-        ]
+        self.heads += [at_most(function.number(i), rows - min(GROUP, height - i)) for i in range(GROUP, height, GROUP)]
 
     def write(self) -> None:
         names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
@@ -131,7 +128,7 @@ class _Tile:
 
     def row(self, i: int) -> Word:
         """The number of the row that the tile has at place i."""
-        return self.heads[i // _GROUP] + self.in_group[i % _GROUP]
+        return self.heads[i // GROUP] + self.in_group[i % GROUP]
 
     def at(self, base: Word, row: Word, i: int, j: int) -> Word:
         """The address of vector j of row i; rows are `row` apart."""
@@ -204,7 +201,7 @@ class _Tile:
         pointers = [builder.phi(start.type) for start in starts]
         sums = {cell: builder.phi(self.lanes.vector) for cell in grid}
         row = [self.load(pointers[-1], j * self.lanes.count) for j in range(self.number)]
-        places = [(pointers[i // _GROUP], begin.row_at[i % _GROUP]) for i in range(self.height)]
+        places = [(pointers[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
         if self.repeats_in_memory:
             after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
         else:
