@@ -86,6 +86,11 @@ class Nest:
         assert self._hash is not None
         return self._hash
 
+    @property
+    def folds_rows(self) -> bool:
+        """Whether the innermost axis is not folded while others are: a row of the result is then a sum of rows."""
+        return any(output.fold is not None for output in self.outputs) and True in self.folded and not self.folded[-1]
+
     def accesses(self) -> list[Access]:
         """All loads, then all stores."""
         return [*self.loads(), *(output.target for output in self.outputs)]

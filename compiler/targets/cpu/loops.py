@@ -14,10 +14,10 @@ from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
 from netc.compiler.targets.cpu.prefetch import Gap, gaps, stretches
+from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
-_LONG = 16  # turns of a loop from which on it costs the same whether LLVM knows their number or not
 _FIRST: Point = {}  # the first point of a body
 _NONE: Mapping[str, str] = {}
 _ADDITION = Binary("+", Name("a"), Name("b"))
@@ -34,17 +34,15 @@ def write(nest: Nest) -> str:
 def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
 
-    They follow the counts: extents, and strides along all axes but the last. Nests of short rows keep their numbers,
-    because code for rows of a known length is faster there. So do those whose body depends on the shape: it computes
-    several rows (short_rows.py), or sums that lie in memory (jam.py).
+    They follow the counts. Nests that are faster with known numbers have none (shape_numbers.py).
     """
-    shape = _Shape(nest)
+    shape = ShapeNumbers(nest)
     if not shape.is_generic:
         return write(nest), ()
     return _text(nest, shape), tuple(shape.numbers.values())
 
 
-def _text(nest: Nest, shape: "_Shape | None") -> str:
+def _text(nest: Nest, shape: ShapeNumbers | None) -> str:
     writer = _Writer(nest, shape)
     body = writer.write()
     counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
@@ -52,47 +50,10 @@ def _text(nest: Nest, shape: "_Shape | None") -> str:
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
 
 
-def _folds_in_memory(nest: Nest) -> bool:
-    """Whether the innermost axis is not folded while others are: a row of the result is then a sum of rows."""
-    return any(output.fold is not None for output in nest.outputs) and True in nest.folded and not nest.folded[-1]
-
-
-class _Shape:
-    """The numbers of a nest that its generic form takes as arguments, by the names of these."""
-
-    def __init__(self, nest: Nest) -> None:
-        self.nest, self.last, self.numbers = nest, len(nest.extents) - 1, dict[str, int]()
-        has_long_rows = self.last >= 0 and (nest.extents[-1] is None or nest.extents[-1] >= _LONG)
-        is_one_row = rows_side_by_side(nest).along is None
-        self.is_generic = has_long_rows and is_one_row and not nest.argmax and not _folds_in_memory(nest)
-
-    def extent(self, axis: int, extent: int) -> str:
-        """An extent as it stands in the text. A short loop over folded axes is written out."""
-        if self.nest.folded[axis] and extent < _LONG:
-            return str(extent)
-        return self._argument(f"e{axis}", extent)
-
-    def stride(self, axis: int | None, stride: int) -> str:
-        """The stride of an axis, or of rows that an index names, as it stands in the text.
-
-        That of the last axis stays a number, because it decides whether vectors are loaded at once. Equal strides of
-        an axis are one argument.
-        """
-        if axis == self.last:
-            return str(stride)
-        start = "row_" if axis is None else f"s{axis}_"
-        names = (name for name, number in self.numbers.items() if name.startswith(start) and number == stride)
-        return next(names, "") or self._argument(f"{start}{len(self.numbers)}", stride)
-
-    def _argument(self, name: str, number: int) -> str:
-        self.numbers[name] = number
-        return name
-
-
 class _Writer:
     """Writes the body of a kernel for one nest; with `shape`, in its generic form."""
 
-    def __init__(self, nest: Nest, shape: _Shape | None) -> None:
+    def __init__(self, nest: Nest, shape: ShapeNumbers | None) -> None:
         self.nest, self.shape = nest, shape
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
@@ -111,7 +72,7 @@ class _Writer:
             return self.argmax()
         if not self.folds:
             return self.store_points()
-        if self.kept and _folds_in_memory(self.nest):
+        if self.kept and self.nest.folds_rows:
             return self.fold_in_memory()
         return self.fold_in_registers()
 
