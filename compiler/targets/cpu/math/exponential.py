@@ -28,6 +28,7 @@ class _Table:
     rest: tuple[float, ...]  # Q
     least: float  # below it, exp is 0: the result would be subnormal
     most: float  # above it, exp is infinite
+    most_half: float  # above it, exp / 2 is infinite, and so are sinh and cosh
     minus_one: float  # below it, expm1 is -1
     saturated: float  # above it, tanh is 1
     sinh: tuple[float, ...]  # (sinh(x) - x) / x**3 over x**2, |x| <= 1
@@ -40,6 +41,7 @@ _TABLES = {
         (0.49999997, 0.166665435, 0.0416672006, 0.00836653821, 0.00138825201),
         -87.3365402,
         88.7228317,
+        89.4159851,
         -17.5,
         9.02,
         (0.166666672, 0.0083333496, 0.000198361595, 2.81695065e-06),
@@ -52,6 +54,7 @@ _TABLES = {
         ),
         -708.3964185322641,
         709.782712893384,
+        710.4758600739439,
         -37.5,
         19.1,
         (
@@ -136,11 +139,11 @@ def sinh(x: Term) -> Term:
     large = with_sign(half - 0.25 / half, x)
     small = fma(x * x * x, polynomial(x * x, table.sinh), x)
     result = select(magnitude < 1, small, large)
-    return select(magnitude <= table.most + math.log(2), result, x * math.inf)
+    return select(magnitude <= table.most_half, result, x * math.inf)
 
 
 def cosh(x: Term) -> Term:
     """exp(|x|) / 2 + exp(-|x|) / 2."""
     magnitude = absolute(x)
     half = _half_exp(magnitude)
-    return select(magnitude <= _TABLES[x.dtype].most + math.log(2), half + 0.25 / half, magnitude + math.inf)
+    return select(magnitude <= _TABLES[x.dtype].most_half, half + 0.25 / half, magnitude + math.inf)
