@@ -29,7 +29,7 @@ def recompute(graph: Graph) -> Graph:
 
     It runs last, because `simplify` would merge the copies again.
     """
-    users = {value: graph.users(value) for value in graph.values()}
+    users = graph.all_users()
     cones = _Cones(graph, users)
     loops = {value: readers for value in cones.steps if (readers := set(cones.readers_with_source(value)))}
     products: dict[Value, set[Value]] = {}  # by the operand that they read

@@ -121,11 +121,14 @@ def _alone(subject: Subject, name: str, backend: Backend, compare: Compare) -> I
 def accumulate(subject: Subject) -> Iterator[Difference]:
     """A step over one large batch gives the same as one over the same samples in accumulated batches.
 
-    Does not apply to models that mix samples elsewhere than in the sum of the loss. Nothing is rounded to bf16: a
-    gradient is divided by the number of samples before its rounding or after it.
+    Does not apply to models that mix samples elsewhere than in the sum of the loss, and to optimizers that are `lazy`:
+    these cannot be combined with `accumulate`. Nothing is rounded to bf16: a gradient is divided by the number of
+    samples before its rounding or after it.
     """
     model = subject.model
     model = replace(model, train=replace(model.train, precision=model.train.floats))
+    if model.train.optimizer.numbers.get("lazy"):
+        return
     if not has_loss(model) or model.train.truncate is not None or subject.count < 2 or not _is_sum_of_samples(model):
         return
     fields, count = ready_fields(model, subject.fields), min(subject.count, model.train.samples_per_step)

@@ -130,6 +130,21 @@ train {
     assert verify(subject(text, 6), ["passes", "gradients", "compiled", "plan"]) == []
 
 
+def test_lazy_optimizers_are_not_asked_to_accumulate() -> None:
+    """Rows that one small batch looks up get no decay for another, so the language forbids both together."""
+    text = """model {
+  input x: class(4)
+  param table: float[4] = uniform(-0.5, 0.5)
+  loss entry = table[x]
+}
+train {
+  optimizer = adamw(lr = 0.01, lazy = true)
+  batch = 4
+}
+"""
+    assert verify(subject(text, 6), ["accumulate"]) == []
+
+
 def test_an_unknown_check_is_refused() -> None:
     with pytest.raises(ValueError, match="there is no check `speed`"):
         verify(subject(), ["speed"])
