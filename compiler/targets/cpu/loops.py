@@ -80,7 +80,9 @@ class _Writer:
         """Nothing is folded. The body computes several rows at once if they are short (short_rows.py), and rows that
         lie apart are prefetched (prefetch.py)."""
         jam, around = rows_side_by_side(self.nest), self.kept
-        apart = {axis: [gap for gap in gaps(self.nest) if gap.axis == axis] for axis in around}
+        apart: dict[int, list[Gap]] = {axis: [] for axis in around}
+        for gap in gaps(self.nest):
+            apart[gap.axis].append(gap)
         body = [*self.lines(), *self.stores()]
         if jam.along is not None:
             *around, along, last = self.kept

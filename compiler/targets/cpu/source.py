@@ -60,8 +60,8 @@ def source_of(kernel: Kernel) -> KernelSource:
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
             of_queries: Form = "attention of one query" if has_one_query else "attention"
             return KernelSource("attention gradient" if is_gradient else of_queries, dtype, count)
-        case Nest(extents=extents, buffers=buffers):
-            return KernelSource("loop", write(kernel), len(buffers) + extents.count(None))
+        case Nest():
+            return KernelSource("loop", write(kernel), _arguments(kernel))
         case CustomKernel(arrays=arrays, is_batched=is_batched):
             return KernelSource("loop", write_custom(kernel), len(arrays) + is_batched)
         case StoredCount(dtype):
@@ -73,8 +73,8 @@ def source_of(kernel: Kernel) -> KernelSource:
 
 @dataclass(frozen=True, slots=True)
 class GenericKernel:
-    """What machine code is made of for a kernel: a source that kernels of other shapes share, and the numbers of this
-    kernel's shape, which follow its other arguments."""
+    """The source that is compiled for a kernel, which kernels of other shapes share, and the numbers of this kernel's
+    shape, which follow its other arguments."""
 
     source: KernelSource
     numbers: tuple[int, ...] = ()
@@ -83,8 +83,12 @@ class GenericKernel:
 @lru_cache(maxsize=4096)
 def generic_of(kernel: Kernel) -> GenericKernel:
     """Returns the generic form of a kernel's source, so that a model with other widths needs no other kernels."""
-    source = source_of(kernel)
     if not isinstance(kernel, Nest):
-        return GenericKernel(source)
+        return GenericKernel(source_of(kernel))
     text, numbers = write_generic(kernel)
-    return GenericKernel(KernelSource("loop", text, source.arguments + len(numbers)), numbers)
+    return GenericKernel(KernelSource("loop", text, _arguments(kernel) + len(numbers)), numbers)
+
+
+def _arguments(nest: Nest) -> int:
+    """How many addresses and counts the kernel of a nest takes."""
+    return len(nest.buffers) + nest.extents.count(None)
