@@ -16,6 +16,7 @@ from netc.compiler.targets.cpu.jam import Jam, Point, jam_of
 from netc.compiler.targets.cpu.prefetch import Gap, gaps, stretches
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
+from netc.compiler.targets.cpu.vector_rows import LEAST_LANES, MOST_LANES, has_vector_rows, keeps_totals
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _FIRST: Point = {}  # the first point of a body
@@ -28,22 +29,23 @@ def write(nest: Nest) -> str:
 
     The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
-    return _text(nest, None)
+    return _text(nest, None, in_vectors=False)
 
 
 def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
 
-    They follow the counts. Nests that are faster with known numbers have none (shape_numbers.py).
+    They follow the counts. Nests that are faster with known numbers have none (shape_numbers.py). Rows of sums are
+    computed in vectors (vector_rows.py).
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        return write(nest), ()
-    return _text(nest, shape), tuple(shape.numbers.values())
+        return _text(nest, None, has_vector_rows(nest)), ()
+    return _text(nest, shape, in_vectors=False), tuple(shape.numbers.values())
 
 
-def _text(nest: Nest, shape: ShapeNumbers | None) -> str:
-    writer = _Writer(nest, shape)
+def _text(nest: Nest, shape: ShapeNumbers | None, in_vectors: bool) -> str:
+    writer = _Writer(nest, shape, in_vectors)
     body = writer.write()
     counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
     arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts, *(shape.numbers if shape is not None else ())]
@@ -51,10 +53,11 @@ def _text(nest: Nest, shape: ShapeNumbers | None) -> str:
 
 
 class _Writer:
-    """Writes the body of a kernel for one nest; with `shape`, in its generic form."""
+    """Writes the body of a kernel for one nest; with `shape`, in its generic form; or `in_vectors`."""
 
-    def __init__(self, nest: Nest, shape: ShapeNumbers | None) -> None:
-        self.nest, self.shape = nest, shape
+    def __init__(self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool) -> None:
+        self.nest, self.shape, self.in_vectors = nest, shape, in_vectors
+        self.part = ""  # of a row, in the names of words: "v" for a whole vector, "r19" for the rest of a row of 19
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -188,7 +191,8 @@ class _Writer:
         offset = self.offset(access, point, names)
         if access.pointer is None:
             return f"{DTYPES[access.dtype].word}({offset})"
-        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
+        part = self.part if self.part and access.strides[-1] else ""
+        return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
 
     def lines(self) -> list[str]:
         """The assignments of the nest's lines."""
@@ -211,7 +215,7 @@ class _Writer:
 
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
-        word = f"store_{target.dtype}_{self.scopes[target.pointer]}"
+        word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
         return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value})"
 
     @staticmethod
@@ -259,22 +263,45 @@ class _Writer:
         if all(axis in jam.whole for axis in self.folded):
             number = len(looped) if jam.along is None else looped.index(jam.along)
             inner = looped[number + 1 :]
-            rows = self.in_steps(jam, lambda steps: self.loops([*inner, last], self.body(jam, steps, True)))
+            rows = self.in_steps(jam, lambda steps: self.loops(inner, self.row(lambda: self.body(jam, steps, True))))
             return self.loops(looped[:number], rows)
         around = [axis for axis in looped if self.moves_everything(axis)]
         inside = [axis for axis in looped if axis not in around]
         clear = self.loops([*inside, *jam.whole, last], [self.store(fold, self.initial(fold)) for fold in self.folds])
         along, outer = self.folded[-1], self.folded[:-1]
-        has_steps = not inside and jam.steps != self.nest.extents[along]
+        keeps = self.in_vectors and keeps_totals(self.nest)
+        has_steps = not inside and not keeps and jam.steps != self.nest.extents[along]
 
         def row(steps: int) -> list[str]:
             ahead = self.fetches(jam, along, [along, last], steps) if has_steps else []
-            return [*ahead, *self.loops([last], self.body(jam, steps, False))]
+            return [*ahead, *self.row(lambda: self.body(jam, steps, False))]
 
-        rows = self.loops(inside, self.in_steps(jam, row))
+        def kept() -> list[str]:
+            begin, _, end = self.parts(jam, 1, False)
+            return [*begin, *self.in_steps(jam, lambda steps: self.parts(jam, steps, False)[1]), *end]
+
+        rows = self.loops(inside, self.row(kept) if keeps else self.in_steps(jam, row))
         if not has_steps and (before := [*around, *outer][-1:]):
             rows = [*self.fetches(jam, before[0], [before[0], *inside, along, last]), *rows]
         return self.loops(around, [*clear, *self.loops(outer, rows)])
+
+    def row(self, body: Callable[[], list[str]]) -> list[str]:
+        """The loop over the last axis, with `body` inside: element by element, or in vectors and what is left."""
+        axis = self.kept[-1]
+        extent, dtype = self.nest.extents[axis], self.folds[0].target.dtype
+        if not self.in_vectors or extent is None:
+            return self.loops([axis], body())
+        lanes, lines = f"LANES_{dtype}", list[str]()
+        whole = f"{extent} // {lanes} * {lanes}"
+        if extent >= LEAST_LANES[dtype]:
+            self.part = "v"
+            loop = [f"for i{axis} in range(0, {whole}, {lanes}):", *_indented(body())]
+            lines += [f"if {extent} >= {lanes}:", *_indented(loop)]
+        if extent % MOST_LANES[dtype]:
+            self.part = f"r{extent}"
+            lines += [f"if {extent} % {lanes}:", *_indented([f"i{axis} = {whole}", *body()])]
+        self.part = ""
+        return lines
 
     def fetches(self, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
         """Prefetches the windows that later iterations of a loop along an axis will read (prefetch.py), if an iteration
@@ -312,8 +339,14 @@ class _Writer:
         return lines
 
     def body(self, jam: Jam, steps: int, is_done: bool) -> list[str]:
-        """The statements for the points of a jam, each load and expression once. If `is_done`, the totals begin here;
-        otherwise they begin with the elements at their targets."""
+        """The statements for the points of a jam."""
+        begin, lines, end = self.parts(jam, steps, is_done)
+        return [*begin, *lines, *end]
+
+    def parts(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
+        """The statements for the points of a jam, each load and expression once: those that begin its totals, that add
+        to them, and that store them. If `is_done`, the totals begin here; otherwise they begin with the elements at
+        their targets."""
         self.still = frozenset(jam.whole)
         names: dict[str, str] = {}  # of each line and target that is written, by its text
         totals: dict[tuple[int, str], str] = {}
@@ -336,7 +369,7 @@ class _Writer:
                     end.append(self.write_to(fold.target, totals[key], point))
                 lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
         self.still = frozenset()
-        return [*begin, *lines, *end]
+        return begin, lines, end
 
     def argmax(self) -> list[str]:
         """The index of the largest element along the folded axis: the first one, or the first NaN.
