@@ -588,11 +588,19 @@ is lost in all. A share of 100% means that only less work would make the kernel 
 or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type, and for bf16
-  in tiles too where products use them. Bytes per second are those of loops that read, fill, update or copy arrays that
-  fit each level. They are measured once for a processor and a number of threads, the best of many short runs, and kept
-  in the cache folder; `--measure` measures them again, if the machine was busy the first time.
-- **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for
-  each multiply-add. A buffer counts once for a call, however often its bytes are read. A step of a scan is a call.
+  in tiles too where products use them. Divisions and square roots have rates of their own, because CPUs compute them in
+  a unit of its own that takes one every 5 to 16 cycles: on Zen 4 a vector of 64 bytes takes half a cycle for an
+  addition, but 6 cycles (f32) or 9 (f64) for a division, and 10 or 16 for a root. Bytes per second are those of loops
+  that read, fill, update or copy arrays that fit each level. They are measured once for a processor and a number of
+  threads, the best of many short runs, and kept in the cache folder; `--measure` measures them again, if the machine
+  was busy the first time.
+- **Work.** An element-wise operation counts the operations of its expression and of the functions that it calls
+  (`compiler/ir/arithmetic.py`; a test compares the numbers of functions with their code, in f32 and in f64): additions,
+  multiplications and comparisons, two for a multiply-add, none for choices and conversions. So the bound of a function
+  is that of netc's polynomial, on a machine that never waits. A product counts two for each multiply-add. The bound of
+  the arithmetic is the time of all operations at the rate of multiply-adds, or that of its divisions and roots in
+  their unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are
+  read. A step of a scan is a call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
   touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
   step before counts too. With several workers, what another has written lies at best in the last cache.
