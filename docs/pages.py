@@ -582,10 +582,10 @@ ERRORS
 
 `netc profile M.net` prints for each kernel the shortest time that this machine could need for it, its *bound*. The
 column `bound` says what sets it: arithmetic (`compute`), or the bytes that pass through the first, second or last
-cache, or through memory, or the `call` itself. `of bound` is the bound's share of the time measured, and `lost us` the rest, in microseconds
-of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says how much of the step
-is lost in all. A share of 100% means that only less work would make the kernel faster: fewer operations, fewer bytes,
-or bytes that lie nearer. Below 50%, the kernel itself is slow.
+cache, or through memory, or the `call` itself. `of bound` is the bound's share of the time measured, and `lost us` the
+rest, in microseconds of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says
+how much of the step is lost in all. A share of 100% means that only less work would make the kernel faster: fewer
+operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type, and for bf16
   in tiles too where products use them. Bytes per second are those of loops that read, fill, update or copy arrays that
