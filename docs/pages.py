@@ -505,6 +505,7 @@ LISTING = """
 | `t0 = f32 p0[i0 * 5 + i1]` | a load |
 | `t1 = exp.f32(t0) * f32(2.0)` | an expression; functions, conversions and numbers have a type |
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
+| `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
 | `sums in blocks` | the order of a long sum of floats, which decides its bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |

@@ -6,6 +6,7 @@ from netc.compiler.ir.types import Sizes, size_of
 from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
 from netc.compiler.operations.attention import attend, attend_gradient, attention_flops
 from netc.compiler.operations.linear import Subscripts, einsum_flops
+from netc.compiler.operations.running import cumsum
 from netc.compiler.operations.scan import Scan
 
 
@@ -35,4 +36,5 @@ def flops_of(value: Value, sizes: Sizes) -> int:
         return attention_flops(value, sizes)
     if isinstance(operation.lower, Scalar) and operation.flops is not None:
         return operation.flops(value.type) * value.type.size(sizes)
-    return value.operands[0].type.size(sizes) if isinstance(operation.lower, Fold) else 0
+    is_sum = isinstance(operation.lower, Fold) or operation is cumsum
+    return value.operands[0].type.size(sizes) if is_sum else 0

@@ -11,6 +11,7 @@ from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.prefetch import Gap, gaps
+from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
@@ -47,6 +48,8 @@ def _body(writer: NestWriter) -> list[str]:
     """The lines of a kernel."""
     if writer.nest.argmax:
         return argmax(writer)
+    if writer.nest.is_running:
+        return running(writer)
     if not writer.folds:
         return _store_points(writer)
     if writer.kept and writer.nest.folds_rows:

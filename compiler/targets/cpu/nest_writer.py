@@ -128,8 +128,13 @@ class NestWriter:
         return lines
 
     def body(self, jam: Jam, steps: int, is_done: bool) -> list[str]:
-        """The statements for the points of a jam, each load and expression once. If `is_done`, the totals begin here;
-        otherwise they begin with the elements at their targets."""
+        """The statements for the points of a jam. If `is_done`, the totals begin here; otherwise they begin with the
+        elements at their targets."""
+        return [line for part in self.parts_of_body(jam, steps, is_done) for line in part]
+
+    def parts_of_body(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
+        """The statements of `body`: those that begin its totals, those for its points, each load and expression once,
+        and those that store the totals."""
         self.still = frozenset(jam.whole)
         names: dict[str, str] = {}  # of each line and target that is written, by its text
         totals: dict[tuple[int, str], str] = {}
@@ -152,7 +157,7 @@ class NestWriter:
                     end.append(self.write_to(fold.target, totals[key], point))
                 lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
         self.still = frozenset()
-        return [*begin, *lines, *end]
+        return begin, lines, end
 
 
 def indented(lines: Sequence[str]) -> list[str]:
