@@ -505,6 +505,7 @@ LISTING = """
 | `t0 = f32 p0[i0 * 5 + i1]` | a load |
 | `t1 = exp.f32(t0) * f32(2.0)` | an expression; functions, conversions and numbers have a type |
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
+| `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
 | `sums in blocks` | the order of a long sum of floats, which decides its bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
@@ -582,10 +583,10 @@ ERRORS
 
 `netc profile M.net` prints for each kernel the shortest time that this machine could need for it, its *bound*. The
 column `bound` says what sets it: arithmetic (`compute`), or the bytes that pass through the first, second or last
-cache, or through memory. `of bound` is the bound's share of the time measured, and `lost us` the rest, in microseconds
-of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says how much of the step
-is lost in all. A share of 100% means that only less work would make the kernel faster: fewer operations, fewer bytes,
-or bytes that lie nearer. Below 50%, the kernel itself is slow.
+cache, or through memory, or the `call` itself. `of bound` is the bound's share of the time measured, and `lost us` the
+rest, in microseconds of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says
+how much of the step is lost in all. A share of 100% means that only less work would make the kernel faster: fewer
+operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type, and for bf16
   in tiles too where products use them. Divisions and square roots have rates of their own, because CPUs compute them in
@@ -594,6 +595,8 @@ or bytes that lie nearer. Below 50%, the kernel itself is slow.
   that read, fill, update or copy arrays that fit each level. They are measured once for a processor and a number of
   threads, the best of many short runs, and kept in the cache folder; `--measure` measures them again, if the machine
   was busy the first time.
+- **Calls.** A call of an empty kernel takes some nanoseconds, most of them for the clock that is read before and after
+  each call. No call is shorter, so this is the bound of kernels with less work.
 - **Work.** An element-wise operation counts the operations of its expression and of the functions that it calls
   (`compiler/ir/arithmetic.py`; a test compares the numbers of functions with their code, in f32 and in f64): additions,
   multiplications and comparisons, two for a multiply-add, none for choices and conversions. So the bound of a function

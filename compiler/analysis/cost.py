@@ -7,6 +7,7 @@ from netc.compiler.ir.types import Sizes, size_of
 from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
 from netc.compiler.operations.attention import attend, attend_gradient, attention_flops
 from netc.compiler.operations.linear import Subscripts, einsum_flops
+from netc.compiler.operations.running import cumsum
 from netc.compiler.operations.scan import Scan
 
 
@@ -42,7 +43,8 @@ def work_of(value: Value, sizes: Sizes) -> Arithmetic:
     if isinstance(operation.lower, Scalar):
         floats = (type_.dtype for type_ in (value.type, *(x.type for x in value.operands)) if type_.is_float)
         return arithmetic_of(operation.lower.expression, next(floats, "f32")) * value.type.size(sizes)
-    return Arithmetic(value.operands[0].type.size(sizes) if isinstance(operation.lower, Fold) else 0)
+    is_sum = isinstance(operation.lower, Fold) or operation is cumsum
+    return Arithmetic(value.operands[0].type.size(sizes) if is_sum else 0)
 
 
 def _work(graph: Graph, sizes: Sizes) -> Arithmetic:

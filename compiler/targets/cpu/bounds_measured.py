@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Level
+from netc.compiler.targets.cpu.bounds_calls import measure_call
 from netc.compiler.targets.cpu.bounds_streams import measure_rates
 from netc.compiler.targets.cpu.peak import Kind, Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
@@ -41,9 +42,8 @@ def measure(machine: Machine, members: int, run: Run) -> Bounds:
         return {dtype: peak_of(dtype, members, run, machine, kind) for dtype in dtypes}
 
     flops, divisions = rates("multiply-add", dtypes_of(machine)), rates("division", _DIVIDED)
-    return Bounds(
-        flops, divisions, rates("root", _DIVIDED), measure_rates(machine, capacities, members, run), capacities
-    )
+    roots, streams = rates("root", _DIVIDED), measure_rates(machine, capacities, members, run)
+    return Bounds(flops, divisions, roots, streams, capacities, measure_call(machine))
 
 
 def dtypes_of(machine: Machine) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _read(key: Mapping[str, Any], dtypes: Sequence[str]) -> Bounds | None:
         numbers = [bounds.flops[dtype] for dtype in dtypes]
         numbers += [rates[dtype] for rates in (bounds.divisions, bounds.roots) for dtype in _DIVIDED]
         numbers += [bounds.rates[level][stream] for level in LEVELS for stream in STREAMS]
-        numbers += [bounds.capacities[level] for level in LEVELS[:-1]]
+        numbers += [*(bounds.capacities[level] for level in LEVELS[:-1]), bounds.call]
         if not all(0 < number < math.inf for number in numbers):
             return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
