@@ -29,7 +29,7 @@ t0 = {dtype} p0[i1 * {image} + i2 * {c} + i0 * {c} + i3]
 t1 = {dtype} p1[i1 * {places} + i2 * {c} + i3]
 {dtype} p2[i0 * {room} + i3] = fold of t0 from {dtype}(0.0) by fma.{dtype}(b, t1, a)"""
 SAMPLES, PLACES = 4, 11
-WIDTHS = (1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 19, 31, 33)
+WIDTHS = (1, 3, 6, 16, 19)
 
 LOOPS = [
     "if 6 >= LANES_f32:",
@@ -76,6 +76,7 @@ def test_rows_of_every_length(target: str, dtype: str) -> None:
             result = np.full((len(expected), c + 3), 7, FLOATS[dtype])
             count = PLACES if kernel is windows else SAMPLES
             addresses = (array.ctypes.data for array in (left, right, result))
-            Kernel(generic_of(kernel).source, machine).call(*addresses, count)
+            code = Kernel(generic_of(kernel).source, machine)
+            code.call(*addresses, count)
             np.testing.assert_array_equal(result[:, :c], expected, err_msg=f"{c} elements")
             np.testing.assert_array_equal(result[:, c:], 7, err_msg=f"behind {c} elements")
