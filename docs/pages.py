@@ -531,11 +531,12 @@ handler of the signal for unknown ones computes them, never on a CPU that has th
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
-batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A weight's
-gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache; only if each
-block would read large operands from memory again, one block has all rows. Within a scan a worker takes its own samples
-through all steps. Buffers that are not alive at the same time share memory; `netc check` prints how much memory a step
-needs.
+batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A block has
+the number of rows with the fewest bytes that must be read again from behind that cache: weights, once for each block,
+and what a call passes on. A weight's gradient, for example, is summed over the whole batch and used by the optimizer
+before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
+Within a scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share
+memory; `netc check` prints how much memory a step needs.
 
 `netc explain M.net --after plan` prints the phases and groups, the rows that a worker takes at once, and the address of
 each pointer: a memory, the bytes into it, and how it moves. This text reads back too, and `verify_plan` checks that
@@ -545,7 +546,9 @@ every element is written before it is read and that nobody else touches it.
 
 Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
-that costs nothing there: a model with other widths then needs few other kernels.
+that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
+those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
+vector (`targets/cpu/vector_rows.py`). LLVM finds the vectors of all other loops.
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
