@@ -259,6 +259,10 @@ class Writer(ABC):
                 return rows.step
             case TableKind.RANKED, _:
                 return rows.sample[rows.first]
+            case TableKind.START, _:
+                return rows.first
+            case TableKind.ORDERED, _:
+                return rows.first[rows.sample] + rows.step
             case TableKind.LAST, _:
                 return rows.first + rows.length - 1
             case TableKind.PREVIOUS, _:

@@ -21,6 +21,7 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.compiler.passes.pack import at_length
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.program import Program
 from netc.runtime.verification.comparison import Rounding, difference, differences
@@ -215,7 +216,8 @@ def _is_too_large(subject: Subject) -> bool:
     """Whether a step has so many operations that emulating them would take minutes."""
     count = min(subject.count, subject.model.train.batch)
     longest = {dim: min(length, 10) for dim, length in longest_of(subject.model).items()}
-    return flops(subject.model.graph, sizes_of(subject.model.graph, count, longest)) > _MOST_EMULATED
+    graph, _ = at_length(subject.model.graph, max(longest.values(), default=1))
+    return flops(graph, sizes_of(graph, count, longest)) > _MOST_EMULATED
 
 
 _CLEAR = 1e-6  # a value that differs by less is not where the fault is
