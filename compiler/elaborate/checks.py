@@ -51,10 +51,10 @@ def check_bounds(context: Context) -> None:
         name = undeclared_dim(value).name
         mismatch = no_bound(name)
         if name not in noted:
-            labels = [Label(place, "declared here") for place in [context.dimensions.spans.get(mismatch.about or "")] if place]
-            context.diagnostics.add(
-                mismatch.code, mismatch.message, value.span, others=labels, hint=mismatch.hint
-            )
+            labels = [
+                Label(place, "declared here") for place in [context.dimensions.spans.get(mismatch.about or "")] if place
+            ]
+            context.diagnostics.add(mismatch.code, mismatch.message, value.span, others=labels, hint=mismatch.hint)
         noted.add(name)
 
 

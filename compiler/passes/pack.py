@@ -15,9 +15,11 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, UNDECLARED, Bounded, Type, is_undeclared
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.attention import attend
+from netc.compiler.operations.elementwise import less, where
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.scan import pack as to_steps
 from netc.compiler.operations.shape import Order
+from netc.compiler.passes.attend import unshaped
 from netc.compiler.passes.simplify import rebuild
 
 
@@ -97,16 +99,28 @@ def _rows(x: Value, dim: str) -> Value | None:
         is_held = index is not None and index.kind is TableKind.HELD and index.dim == dim
         return x.operands[0] if is_held else None
     dims = x.type.dims
-    keeps_steps = x.role is Role.SHAPE and x.operands[0].type.dims[:2] == dims[:2]
-    order = x.attributes.order if isinstance(x.attributes, Order) else (1,)
-    if not keeps_steps and order[:2] != (0, 1):
-        return None
-    rows = _rows(x.operands[0], dim)
-    if rows is None:
-        return None
-    if keeps_steps:
-        return apply("reshape", rows, dims=(dim, *dims[2:]))
-    return apply("transpose", rows, order=(0, *(axis - 1 for axis in order[2:])))
+    if x.definition is where and x.operands[1].type.dims == dims and _is_inside(x.operands[0], dim):
+        return _rows(x.operands[1], dim)  # no row lies beyond the end of its sample
+    if x.role is Role.SHAPE and x.operands[0].type.dims[:2] == dims[:2]:
+        rows = _rows(x.operands[0], dim)
+        return None if rows is None else apply("reshape", rows, dims=(dim, *dims[2:]))
+    source, order = x, tuple(range(len(dims)))
+    while isinstance(source.attributes, Order):
+        order = tuple(source.attributes.order[axis] for axis in order)
+        (source,) = source.operands
+    rows = _rows(source, dim) if source is not x and order[:2] == (0, 1) else None
+    own = tuple(axis - 1 for axis in order[1:])
+    return rows if rows is None or own == tuple(range(len(own))) else apply("transpose", rows, order=(0, *own[1:]))
+
+
+def _is_inside(mask: Value, dim: str) -> bool:
+    """Whether a mask is true for the steps before each sample's end, along the first axis behind the batch."""
+    compared = unshaped(mask)
+    if compared.definition is not less or mask.type.dims[:1] != (BATCH,) or not set(mask.type.dims[2:]) <= {1}:
+        return False
+    end = table_of(unshaped(compared.operands[1]))
+    is_end = end is not None and end.kind is TableKind.LENGTH and end.dim == dim
+    return is_end and unshaped(compared.operands[0]).role is Role.RANGE
 
 
 def undeclared(graph: Graph) -> list[Value]:
@@ -121,16 +135,21 @@ def undeclared_dim(value: Value) -> Bounded:
 
 def at_length(graph: Graph, steps: int) -> tuple[Graph, dict[Value, Value]]:
     """Returns a copy in which no sample has more than so many steps along dimensions without a declared bound, and the
-    copy of each value.
+    copy of each value; the graph itself if all bounds are declared.
 
     So the meaning of a graph can be computed before attention is packed.
     """
+    if not undeclared(graph):
+        return graph, {value: value for value in graph.values()}
     copy, copies = Graph(), dict[Value, Value]()
     copy.precision = graph.precision
     for value in graph.values():
         attributes = replace(
             value.attributes,
-            **{field.name: _at_length(getattr(value.attributes, field.name), steps) for field in fields(value.attributes)},
+            **{
+                field.name: _at_length(getattr(value.attributes, field.name), steps)
+                for field in fields(value.attributes)
+            },
         )
         operands = [copies[operand] for operand in value.operands]
         type_ = value.type.with_dims(_at_length(value.type.dims, steps))

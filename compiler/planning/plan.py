@@ -103,7 +103,7 @@ def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     """
     if group.kind == "shards":
         return -(-size_of(BATCH, sizes) // SHARD_COUNT)
-    if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
+    if group.kind == "steps":
         return size_of(BATCH, sizes)  # at each step no more samples run
     grain = max(task.grain for task in group.tasks)
     extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
@@ -113,7 +113,9 @@ def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
         weights = sum(buffer.type.nbytes(1) for buffer in group.buffers() - moving if not buffer.type.is_batched)
         fitting = min(extent, second // row + 1) if row else 0
         choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
-        return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
+        best = min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
+        # in a dimension that a scan walks, several workers take the rows of a step at once
+        return best if group.axis == BATCH else max(best, size_of(BATCH, sizes))
     passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
     if not passed_on:
         return extent

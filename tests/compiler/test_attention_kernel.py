@@ -84,9 +84,7 @@ class Attention:
         }
         self.run(kernel, is_gradient, numbers, has_one_query)
 
-    def run(
-        self, kernel: Kernel, is_gradient: bool, numbers: dict[str, int], has_one_query: bool = False
-    ) -> None:
+    def run(self, kernel: Kernel, is_gradient: bool, numbers: dict[str, int], has_one_query: bool = False) -> None:
         """Calls a kernel with some of its numbers, all strides but those of samples in tables left out."""
         block, lanes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
         widths = numbers["width"], numbers["value_width"]
