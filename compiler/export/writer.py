@@ -251,18 +251,16 @@ class Writer(ABC):
         match table.kind, table.size:
             case TableKind.LENGTH, _:
                 return rows.length
-            case TableKind.FIRST, _:
+            case ((TableKind.FIRST | TableKind.START), _):
                 return rows.first
+            case TableKind.ORDERED, _:
+                return rows.first[rows.sample] + rows.step
             case TableKind.SAMPLE, _:
                 return rows.sample
             case TableKind.STEP, _:
                 return rows.step
             case TableKind.RANKED, _:
                 return rows.sample[rows.first]
-            case TableKind.START, _:
-                return rows.first
-            case TableKind.ORDERED, _:
-                return rows.first[rows.sample] + rows.step
             case TableKind.LAST, _:
                 return rows.first + rows.length - 1
             case TableKind.PREVIOUS, _:

@@ -135,13 +135,13 @@ def _scratch(lowering: Lowering, kernel: AttentionKernel, types: tuple[Type, Typ
     """The kernel's memory of blocks, and that of all keys: for as many as a head may have, all of the batch if they are
     packed. Of these it only touches the rows of the longest sample."""
     q, k, v = types
-    widths = int(q.dims[-1]), int(v.dims[-1])
+    dtype, widths = q.dtype, (int(q.dims[-1]), int(v.dims[-1]))
     block, lanes = lowering.machine.attention_block(kernel.dtype), lowering.machine.lanes(kernel.dtype)
     if kernel.has_one_query:
         room = attention.room_of_query(lanes, int(q.dims[-2]), int(k.dims[1]), *widths)
-        buffer = Buffer(Type(kernel.dtype, (room.end,)), "scratch")
+        buffer = Buffer(Type(dtype, (room.end,)), "scratch")
         return buffer, buffer
     end = attention.room(block, lanes, *widths, kernel.is_gradient).end
     row = attention.room_of_keys(lanes, 1, *widths, kernel.is_gradient).row
-    blocks, keys = Type(kernel.dtype, (end,)), Type(kernel.dtype, (_steps(k), row))
+    blocks, keys = Type(dtype, (end,)), Type(dtype, (_steps(k), row))
     return Buffer(blocks, "scratch"), Buffer(keys, "scratch")

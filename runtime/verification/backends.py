@@ -15,13 +15,13 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model
+from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.update import STEP
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.compiler.passes.pack import at_length
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.program import Program
 from netc.runtime.verification.comparison import Rounding, difference, differences

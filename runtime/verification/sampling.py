@@ -8,10 +8,10 @@ import numpy as np
 
 from netc.compiler.analysis.cost import flops
 from netc.compiler.model import Model
+from netc.compiler.passes.pack import at_length
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.synthetic import synthetic_data
-from netc.compiler.passes.pack import at_length
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.verification.subject import Subject, chosen, ready_fields
 

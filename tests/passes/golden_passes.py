@@ -14,11 +14,11 @@ from netc.compiler.ir.value import Value
 from netc.compiler.model import Optimizer, ParameterInfo, TrainSettings, Truncate
 from netc.compiler.passes import objective, scans
 from netc.compiler.passes.attend import attended
-from netc.compiler.passes.pack import packed
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
+from netc.compiler.passes.pack import packed
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder

@@ -29,10 +29,14 @@ ATTENDING = {
     "values that are computed": "z = attention(x, k, tanh(k -> dense(6)), heads = 2)",
     "by hand": "q = x -> dense(6)\n  z = softmax(q @ transpose(k) / 3) @ k",
     "between recurrent layers": "z = x -> gru(6) -> self_attention(2, true) -> gru(6)",
-    "fixed queries": "param Q: float[4, 6] = normal(1)\n  z = x * (attention(Q, k, k, heads = 2) -> flatten -> dense(6))",
+    "fixed queries": (
+        "param Q: float[4, 6] = normal(1)\n  z = x * (attention(Q, k, k, heads = 2) -> flatten -> dense(6))"
+    ),
     "half of the steps": "h = maxpool(x)\n  z = attention(x -> dense(6), h, h)",
     "a single query": "z = x + attention(mean(x, over = time) -> dense(6), k, k, heads = 3)",
-    "a sample's queries": "Q = reshape(mean(x, over = time) -> dense(12), 2, 6)\n  z = x + mean(attention(Q, k, k), over = 0)",
+    "a sample's queries": (
+        "Q = reshape(mean(x, over = time) -> dense(12), 2, 6)\n  z = x + mean(attention(Q, k, k), over = 0)"
+    ),
 }
 
 
