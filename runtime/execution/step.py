@@ -40,6 +40,7 @@ class Step:
         self.given, self.results = self.prepared.facts.given, self.prepared.results
         self.is_update = self.prepared.is_update
         self.loaded: Loaded | None = None
+        self.plan_facts: PlanFacts | None = None  # of the last plan, if there is one
         if not self.prepared.facts.dims:
             with building:
                 self.loaded = self.build(min(batch, rows or batch))
@@ -86,7 +87,7 @@ class Step:
         def make_plan(all_share: bool) -> Planned:
             nonlocal planned, facts
             plan = self.prepared.plan(room)
-            facts = self.prepared.facts_of(plan)
+            facts = self.plan_facts = self.prepared.facts_of(plan)
             planned = Planned(plan, self._members(facts, room, all_share))
             return planned
 
@@ -105,7 +106,10 @@ class Step:
             return None
         members = self._members(kept.facts, room, False)
         executable = target.reopen(kept.code, members)
-        return Loaded(executable, members, self.resources) if executable is not None else None
+        if executable is None:
+            return None
+        self.plan_facts = kept.facts
+        return Loaded(executable, members, self.resources)
 
     def _members(self, facts: PlanFacts, room: Sizes, all_share: bool) -> int:
         """How many workers take part: all of them, or as many as a step is worth. Raises NotEnough if there is no

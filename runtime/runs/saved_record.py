@@ -193,6 +193,7 @@ def _place(span: Span, source: Source) -> Place:
 
 def _program(model: "Model", step: "Step", code: Code, scales: dict[str, float]) -> ProgramRecord:
     layout = code.layout
+    assert step.plan_facts is not None
     types, offsets, nbytes = state_layout(model, None)
     if offsets != step.resources.state.offsets:  # the optimizer's states are in the same memory
         raise _NotPlain
@@ -201,7 +202,7 @@ def _program(model: "Model", step: "Step", code: Code, scales: dict[str, float])
         machine=step.resources.target.machine,
         batch=step.batch,
         samples=size_of(BATCH, layout.sizes),
-        is_shared=step.prepared.members(step.prepared.cost(layout.sizes), layout.sizes, 2) > 1,
+        is_shared=step.prepared.members(step.plan_facts, layout.sizes, 2) > 1,
         arrays=types,
         offsets=offsets,
         nbytes=nbytes,
