@@ -399,6 +399,8 @@ pass swaps them. This file has no such pair.""",
     "attend": """Attention, a softmax of scores between two products, becomes one operation. It is computed block by
 block and its gradient computes the scores again, so that memory grows with the length of a sequence and not with its
 square ([Attention](#attention)). This file has none.""",
+    "pack": """Attention reads the rows of its queries, keys and values where they are, by index tables. The copies that
+held them at a bound, one for each sample, are removed, so that a bound need not be declared. This file has none.""",
     "differentiate": """Reverse-mode differentiation: the pass walks the graph backwards and asks the rule of each
 operation for the gradients of its operands. Rules are made of operations, so the result is more of the same graph.
 Each gradient keeps the line of the value that it belongs to. The gradient of a scan is a scan that runs backwards
@@ -558,19 +560,25 @@ of each kernel or line beside what the machine can reach, and `-o FILE.svg` draw
 
 The pass `attend` recognises attention, also when a file writes it by hand: a softmax of scores, which are the products
 of queries and keys, and the product of these weights with values. Constant factors of the scores, the mask of later
-keys (`causal`) and that of the steps beyond a sample's end may lie in between. If a head has at least 1,024 scores and
-nothing else reads them or the weights, all of this becomes one operation, `attend`.
+keys (`causal`) and that of the steps beyond a sample's end may lie in between. There may be a single query, and the
+same queries for all samples. If a head has at least 1,024 scores at the bounds, or a bound is not declared, and nothing
+else reads the scores or the weights, all of this becomes one operation, `attend`.
+
+Elaboration holds values with two varying dimensions at their bounds; a bound that is not declared is printed as
+`time <= ?`. The pass `pack` then gives `attend` the rows of such queries, keys and values, `[time, heads, width]`, with
+tables of each sample's rows. So a step's memory is planned from the rows of the batches at hand, whatever the bound.
+A value that still needs a bound which is not declared is an error (E0406).
 
 Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the
 gradient only the logarithm of each total is saved; `attend_gradient` computes the scores again. So memory grows with
 the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and so are tiles above
-it. In a batch of varying lengths each sample takes the time of its own length. Long sequences are copied, head by head,
-so that their rows follow one another; short ones (one block of queries) are read where they lie, and while a head is
-computed, the rows of the next one are prefetched. Each head of each sample is computed by one worker, in
-an order that does not depend on how many there are. With a dropout of the weights, or weights that an output returns,
-the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys and
-values of the steps so far once, where they lie.
+it. In a batch of varying lengths each sample takes the time of its own length. Long sequences and packed ones are
+copied, head by head, so that their rows follow one another; other short ones (one block of queries) are read where they
+lie, and while a head is computed, the rows of the next one are prefetched. Each head of each sample is computed by one
+worker, in an order that does not depend on how many there are. With a dropout of the weights, or weights that an output
+returns, the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys
+and values of the steps so far once, where they lie.
 
 ## Functions
 

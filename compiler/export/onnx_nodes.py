@@ -252,6 +252,18 @@ class OnnxNodes(Writer):
             self.padded[x.text] = self._scattered(x, position, rows, type_.dims[1:], by_step=True)
         return self.padded[x.text]
 
+    def by_samples(self, x: Term, type_: Type) -> Term:
+        """Returns the rows as sequences [batch, DIM, ...], with zeros beyond their ends."""
+        rows = self.rows(str(type_.rows))
+        position = (rows.sample * Index(self, rows.most) + rows.step).term
+        return Term(self._scattered(x, position, rows, type_.dims[1:], by_step=False), x.dtype)
+
+    def from_samples(self, padded: Term, type_: Type) -> Term:
+        """Returns the rows of sequences [batch, DIM, ...]."""
+        rows = self.rows(str(type_.rows))
+        position = (rows.sample * Index(self, rows.most) + rows.step).term
+        return self.take(self.flat(padded, type_.dims[1:]), position)
+
     def _scattered(self, x: Term, position: Term, rows: RowTerms, dims: Sequence[Dim], by_step: bool) -> str:
         """Returns the name of [DIM, batch, *dims], or [batch, DIM, *dims] unless `by_step`: rows of x, zeros elsewhere.
 

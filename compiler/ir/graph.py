@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Given, Named, Nested
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import LEAVES, Role
-from netc.compiler.ir.types import Bounded, DTypeName, Type
+from netc.compiler.ir.types import Bounded, DTypeName, Type, is_undeclared
 from netc.compiler.ir.value import Operation, Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
@@ -272,10 +272,12 @@ def print_value(value: Value) -> list[str]:
 
 
 def literal(item: Attribute) -> str:
-    """An attribute as text; a varying dimension at its bound as `'time' <= 40`."""
+    """An attribute as text; a varying dimension at its bound as `'time' <= 40`, or `<= None`."""
     if isinstance(item, tuple):
         return f"({', '.join(map(literal, item))}{',' * (len(item) == 1)})"
-    return f"{item.name!r} <= {int(item)}" if isinstance(item, Bounded) else repr(item)
+    if isinstance(item, Bounded):
+        return f"{item.name!r} <= {'None' if is_undeclared(item) else int(item)}"
+    return repr(item)
 
 
 class Body(Nested):

@@ -135,6 +135,11 @@ class Function:
     def number(self, value: int) -> Word:
         return Word(self.builder, ir.Constant(I64, value))
 
+    def index_at(self, address: Word) -> Word:
+        """Loads a number of 32 bits, an element of an index table."""
+        number = self.builder.load(self.builder.inttoptr(address.value, I32.as_pointer()))
+        return Word(self.builder, self.builder.sext(number, I64))
+
     def new_record(self, names: Sequence[str]) -> tuple[Record, Word]:
         """Returns a record in memory of this call, and its address."""
         memory = self.builder.alloca(I64, len(names))
