@@ -11,6 +11,7 @@ import typer
 from netc.commands import options
 from netc.commands.sweep import Outcome, compare, outcome
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
+from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
 if TYPE_CHECKING:
     from netc.runtime.metric_values import MetricValue, Row
@@ -52,6 +53,10 @@ def train(
     fold: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")
     ] = None,
+    folds: Annotated[
+        bool,
+        typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
+    ] = False,
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
     ] = False,
@@ -64,6 +69,11 @@ def train(
     Example: netc train examples/iris.net --epochs 20
     """
     combinations = options.combinations(settings)
+    if folds or (resume is not None and is_folds(resume)):
+        if len(combinations) > 1 or fold is not None or changed_data:
+            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data, one value for a --set")
+        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads))
+        return
     if len(combinations) > 1 and resume is not None:
         raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
     if fold is not None and resume is not None:
@@ -165,30 +175,21 @@ def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
 
 def _started(file: Path, request: _Request) -> "Run":
     """Starts a new run in a folder of its own."""
-    from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
-    from netc.runtime.program import Program
-    from netc.runtime.runs.folder import require_place
-    from netc.runtime.runs.start_from import check_start_from
-    from netc.runtime.runs.writing import start
+    from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, request.settings, request.strict, request.fold)
+    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     folder = request.out or Path("runs") / file.stem
-    require_place(folder)
-    check_start_from(model)
-    dataset = load(model, parse_data(model))
+    dataset = data_of_new_run(model, folder)
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say(note)
     for part, remarks in dataset.remarks.items():
         for remark in remarks:
             say(f"note: {part}, {remark}")
-    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     options.warn(check_training(model, dataset), request.strict)
-    program = Program(model, threads=request.threads)
-    program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = start(model, folder, constants, dataset, program)
+    run = start_run(model, folder, constants, dataset, request.threads)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
