@@ -582,15 +582,17 @@ ERRORS
 
 `netc profile M.net` prints for each kernel the shortest time that this machine could need for it, its *bound*. The
 column `bound` says what sets it: arithmetic (`compute`), or the bytes that pass through the first, second or last
-cache, or through memory. `of bound` is the bound's share of the time measured, and `lost us` the rest, in microseconds
-of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says how much of the step
-is lost in all. A share of 100% means that only less work would make the kernel faster: fewer operations, fewer bytes,
-or bytes that lie nearer. Below 50%, the kernel itself is slow.
+cache, or through memory, or the `call` itself. `of bound` is the bound's share of the time measured, and `lost us` the
+rest, in microseconds of a step. Rows are sorted by lost time, so the first is the one to improve. The row `a step` says
+how much of the step is lost in all. A share of 100% means that only less work would make the kernel faster: fewer
+operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type, and for bf16
   in tiles too where products use them. Bytes per second are those of loops that read, fill, update or copy arrays that
   fit each level. They are measured once for a processor and a number of threads, the best of many short runs, and kept
   in the cache folder; `--measure` measures them again, if the machine was busy the first time.
+- **Calls.** A call of an empty kernel takes some nanoseconds, most of them for the clock that is read before and after
+  each call. No call is shorter, so this is the bound of kernels with less work.
 - **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for
   each multiply-add. A buffer counts once for a call, however often its bytes are read. A step of a scan is a call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last

@@ -1,4 +1,5 @@
-"""The bounds of a machine: how fast it computes, and how fast bytes move through each level of its memory. Plain data.
+"""The bounds of a machine: how fast it computes, how fast bytes move through each level of its memory, and how long the
+shortest call takes. Plain data.
 
 A kernel cannot be faster than its work at these rates: a roofline. A target measures the rates of the machine that it
 runs on. Knows no kernel and no plan.
@@ -32,7 +33,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The shortest time that a machine can do some work in, and what limits it: `compute` or a level of memory."""
+    """The shortest time that a machine can do some work in, and what limits it: `compute`, a level of memory, or the
+    `call` itself."""
 
     name: str
     seconds: float
@@ -43,19 +45,22 @@ class Bounds:
     """The rates of a machine with some number of workers, all of them together.
 
     `flops` are floating-point operations per second, by element type. `rates` are bytes per second, by level and
-    stream. `capacities` are the bytes that each cache keeps for one worker.
+    stream. `capacities` are the bytes that each cache keeps for one worker. `call` are the seconds of a call that
+    computes nothing, with the readings of the clock that time it.
     """
 
     flops: Mapping[str, float]
     rates: Mapping[Level, Mapping[Stream, float]]
     capacities: Mapping[Level, int]
+    call: float
 
     def of(self, work: Work) -> Bound:
-        """Returns the bound of some work: the slowest of its arithmetic and of the transfers through each level.
+        """Returns the bound of some work: the slowest of its arithmetic, of the transfers through each level, and of a
+        call.
 
         Bytes that lie in a level pass through all levels that are nearer to the core.
         """
-        bounds = [Bound("compute", work.flops / self.flops[work.dtype])]
+        bounds = [Bound("compute", work.flops / self.flops[work.dtype]), Bound("call", self.call)]
         passing = 0
         for level in reversed(LEVELS):
             passing += work.nbytes.get(level, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Level
+from netc.compiler.targets.cpu.bounds_calls import measure_call
 from netc.compiler.targets.cpu.bounds_streams import measure_rates
 from netc.compiler.targets.cpu.peak import Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
@@ -37,7 +38,7 @@ def measure(machine: Machine, members: int, run: Run) -> Bounds:
     """Measures the bounds of `members` workers at once."""
     capacities = capacities_of(machine, members)
     flops = {dtype: peak_of(dtype, members, run, machine) for dtype in dtypes_of(machine)}
-    return Bounds(flops, measure_rates(machine, capacities, members, run), capacities)
+    return Bounds(flops, measure_rates(machine, capacities, members, run), capacities, measure_call(machine))
 
 
 def dtypes_of(machine: Machine) -> tuple[str, ...]:
@@ -90,7 +91,7 @@ def _read(key: Mapping[str, Any], dtypes: Sequence[str]) -> Bounds | None:
         bounds = Bounds(**stored["bounds"])
         numbers = [bounds.flops[dtype] for dtype in dtypes]
         numbers += [bounds.rates[level][stream] for level in LEVELS for stream in STREAMS]
-        numbers += [bounds.capacities[level] for level in LEVELS[:-1]]
+        numbers += [*(bounds.capacities[level] for level in LEVELS[:-1]), bounds.call]
         if not all(0 < number < math.inf for number in numbers):
             return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
