@@ -17,10 +17,12 @@ _NONE: Mapping[str, str] = {}
 
 
 class NestWriter:
-    """Writes the statements of one nest; with `shape`, those of its generic form."""
+    """Writes the statements of one nest; with `shape`, those of its generic form. `in_vectors` says whether rows are
+    computed in vectors."""
 
-    def __init__(self, nest: Nest, shape: ShapeNumbers | None) -> None:
-        self.nest, self.shape = nest, shape
+    def __init__(self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False) -> None:
+        self.nest, self.shape, self.in_vectors = nest, shape, in_vectors
+        self.part = ""  # of a row, in the names of words: "v" for a whole vector, "r19" for the rest of a row of 19
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -61,7 +63,8 @@ class NestWriter:
         offset = self.offset(access, point, names)
         if access.pointer is None:
             return f"{DTYPES[access.dtype].word}({offset})"
-        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
+        part = self.part if self.part and access.strides[-1] else ""
+        return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
 
     def lines(self) -> list[str]:
         """The assignments of the nest's lines."""
@@ -84,7 +87,7 @@ class NestWriter:
 
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
-        word = f"store_{target.dtype}_{self.scopes[target.pointer]}"
+        word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
         return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value})"
 
     @staticmethod
@@ -128,8 +131,13 @@ class NestWriter:
         return lines
 
     def body(self, jam: Jam, steps: int, is_done: bool) -> list[str]:
-        """The statements for the points of a jam, each load and expression once. If `is_done`, the totals begin here;
-        otherwise they begin with the elements at their targets."""
+        """The statements for the points of a jam. If `is_done`, the totals begin here; otherwise they begin with the
+        elements at their targets."""
+        return [line for part in self.parts_of_body(jam, steps, is_done) for line in part]
+
+    def parts_of_body(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
+        """The statements of `body`: those that begin its totals, those for its points, each load and expression once,
+        and those that store the totals."""
         self.still = frozenset(jam.whole)
         names: dict[str, str] = {}  # of each line and target that is written, by its text
         totals: dict[tuple[int, str], str] = {}
@@ -152,7 +160,7 @@ class NestWriter:
                     end.append(self.write_to(fold.target, totals[key], point))
                 lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
         self.still = frozenset()
-        return [*begin, *lines, *end]
+        return begin, lines, end
 
 
 def indented(lines: Sequence[str]) -> list[str]:
