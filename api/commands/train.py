@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.find_lr import find_lr
 from netc.commands.sweep import Outcome, compare, outcome
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
@@ -57,6 +58,10 @@ def train(
         bool,
         typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
     ] = False,
+    finds_rate: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Try learning rates in a short training that rises them; draws NAME-lr.svg."),
+    ] = False,
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
     ] = False,
@@ -69,6 +74,11 @@ def train(
     Example: netc train examples/iris.net --epochs 20
     """
     combinations = options.combinations(settings)
+    if finds_rate:
+        if file is None or folds or resume is not None or fold is not None or len(combinations) > 1:
+            raise typer.BadParameter("it takes M.net, and neither folds, --resume nor a sweep", param_hint="--find-lr")
+        find_lr(file, settings, out, strict, threads)
+        return
     if folds or (resume is not None and is_folds(resume)):
         if len(combinations) > 1 or fold is not None or changed_data:
             raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data, one value for a --set")
