@@ -48,9 +48,13 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
     if lines and (match := _ATTENTION.fullmatch(lines[0])):
         is_gradient = match["gradient"] is not None
         numbers = tuple(_attention_counts(is_gradient, lines[1:]))
-        lengths = numbers[attention.numbers(is_gradient).index("lengths")]
+        names = attention.numbers(is_gradient)
+        lengths, keys, queries = (
+            numbers[names.index(name)].factor for name in ("lengths", "packs_keys", "packs_queries")
+        )
         has_one_query = match["one"] is not None
-        return AttentionKernel(match["dtype"], is_gradient, lengths.factor, has_one_query), numbers
+        kernel = AttentionKernel(match["dtype"], is_gradient, lengths, has_one_query, bool(keys), bool(queries))
+        return kernel, numbers
     if lines and (match := _EQUAL.fullmatch(lines[0])):
         return FirstEqual(), (parse_count(match["count"]),)
     if lines and (match := _CUSTOM.fullmatch(lines[0])):

@@ -121,7 +121,7 @@ class Training:
         step = compiled.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(model, wrt), ready)
         with compiled.guard.reading:
             results = compiled.results_of(step, ready, count, self._steps_done, self._factors())
-        return float(results[_TOTAL]), step.graph.select(ResultKind.GRADIENT, results)
+        return float(results[_TOTAL]), step.source.select(ResultKind.GRADIENT, results)
 
     def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
         """See Program.steps."""
@@ -166,7 +166,7 @@ class Training:
         full = min(batch, len(next(iter(fields.values()))))
         for number, start in enumerate(range(0, len(order), batch)):
             samples, moved, parts = order[start : start + batch], _factors_of_step(factors, number), []
-            carried = Carried(step.graph, len(samples))
+            carried = Carried(step.source, len(samples))
             for chunk in chunks(fields, self.compiled.fields.varying, samples, truncate, full):
                 rows = np.arange(len(chunk.running))
                 chunk_fields = {**chunk.fields, **carried.fields(chunk)}
@@ -186,7 +186,7 @@ class Training:
         sizes = np.full(-(-len(order) // batch), float(batch))
         sizes[-1] = len(order) - batch * (len(sizes) - 1)
         steps = {name: np.asarray(value) for name, value in results.items()}
-        values = {name: value for name, value in step.graph.select(ResultKind.TOTAL, steps).items() if name}
+        values = {name: value for name, value in step.source.select(ResultKind.TOTAL, steps).items() if name}
         counts = {name: steps.get(str(ResultKind.COUNT.named(name)), sizes).astype(np.float64) for name in values}
         return Losses({**values, "loss": steps[_TOTAL]}, {**counts, "loss": sizes})
 
