@@ -17,7 +17,7 @@ from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
-from netc.compiler.targets.cpu.vector_rows import has_vector_rows
+from netc.compiler.targets.cpu.vector_rows import copies_odd_rows, has_vector_rows
 
 
 def write(nest: Nest) -> str:
@@ -36,7 +36,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        return _text(nest, None, nest.sums == "in lanes" or has_vector_rows(nest)), ()
+        return _text(nest, None, nest.sums == "in lanes" or has_vector_rows(nest) or copies_odd_rows(nest)), ()
     return _text(nest, shape, in_vectors=False), tuple(shape.numbers.values())
 
 
@@ -70,14 +70,17 @@ def _store_points(writer: NestWriter) -> list[str]:
     for gap in gaps(writer.nest):
         apart[gap.axis].append(gap)
     body = [*writer.lines(), *writer.stores()]
+    if writer.in_vectors and jam.along is None:
+        *around, _ = writer.kept
+        body = writer.row(lambda: [*writer.lines(), *writer.stores()])
     if jam.along is not None:
-        *around, along, last = writer.kept
+        *around, along, _ = writer.kept
 
         def rows(steps: int) -> list[str]:
             ahead = [
                 _fetch_row(writer, gap, max(gap.ahead, steps) + step) for gap in apart[along] for step in range(steps)
             ]
-            return [*ahead, *writer.loops([last], writer.body(jam, steps, True))]
+            return [*ahead, *writer.row(lambda: writer.body(jam, steps, True))]
 
         body = writer.in_steps(jam, rows)
     for axis in reversed(around):

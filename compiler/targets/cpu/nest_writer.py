@@ -10,6 +10,7 @@ from netc.compiler.program.nests import Access, Nest, Output, Reduction
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
+from netc.compiler.targets.cpu.vector_rows import LEAST_LANES, MOST_LANES
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _FIRST: Point = {}  # the first point of a body
@@ -42,6 +43,25 @@ class NestWriter:
             lines.append(f"{indent}for i{axis} in range({self.ranges[axis]}):")
             indent += "    "
         return lines + [indent + line for line in inside]
+
+    def row(self, body: Callable[[], list[str]]) -> list[str]:
+        """The loop over the last axis, with `body` inside: element by element, or in whole vectors and one for the
+        rest."""
+        axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
+        extent = self.nest.extents[axis]
+        if not self.in_vectors or extent is None:
+            return self.loops([axis], body())
+        lanes, lines = f"LANES_{dtype}", list[str]()
+        whole = f"{extent} // {lanes} * {lanes}"
+        if extent >= LEAST_LANES[dtype]:
+            self.part = "v"
+            loop = [f"for i{axis} in range(0, {whole}, {lanes}):", *indented(body())]
+            lines += [f"if {extent} >= {lanes}:", *indented(loop)]
+        if extent % MOST_LANES[dtype]:
+            self.part = f"r{extent}"
+            lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {whole}", *body()])]
+        self.part = ""
+        return lines
 
     def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The offset of an element from its pointer, at a point of the body. `names` are those of the lines there."""

@@ -31,6 +31,24 @@ def has_vector_rows(nest: Nest) -> bool:
     )
 
 
+def copies_odd_rows(nest: Nest) -> bool:
+    """Whether a nest copies floats in rows of known length that whole vectors do not fill."""
+    extent = nest.extents[-1] if nest.extents else None
+    accesses = nest.accesses()
+    dtype = accesses[-1].dtype
+    return (
+        dtype in LEAST_LANES
+        and extent is not None
+        and LEAST_LANES[dtype] < extent
+        and extent % MOST_LANES[dtype] not in (0, MOST_LANES[dtype] // 2)
+        and not any(nest.folded)
+        and nest.combine is None
+        and all(isinstance(line.value, Access) for line in nest.lines)
+        and all(access.dtype == dtype and access.strides[-1] == 1 for access in accesses)
+        and all(access.pointer is not None and access.indirect is None for access in accesses)
+    )
+
+
 def keeps_totals(nest: Nest) -> bool:
     """Whether vectors of sums stay in registers along the last folded axis of such a nest, so that each load and store
     of a sum serves many elements. All elements along that axis are then read again for the next vector of the row."""
