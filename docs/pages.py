@@ -519,7 +519,8 @@ program. A target writes the kernels in a language of its own. For CPUs that is 
 BELOW = """
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. A convolution is the same product, over a view of the image whose
-strides overlap.
+strides overlap. Small windows of an image of a few channels, and the gradients of their weights, are sums in loops,
+which keep all weights of a window, or all sums, in registers.
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
 large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its

@@ -20,6 +20,8 @@ from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, P
 
 _FEW_COLUMNS = 2
 _BETTER = 1.2  # times as well filled
+_SHORT_RUN = 9  # elements of a row of a window
+_FEW_ELEMENTS = 50  # of a window
 _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
 
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
@@ -91,7 +93,8 @@ class _Nest:
 
 
 def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False) -> Task | None:
-    """Returns the task that computes `value` by a machine's register tile, or None if the tile cannot compute it.
+    """Returns the task that computes `value` by a machine's register tile, or None if the tile cannot compute it, or a
+    loop does it faster.
 
     `value` is the product `einsum` itself, or its sum with the value that it starts from. With `in_shards`, the batch
     is an index of depth and is cut into shards.
@@ -114,6 +117,8 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     of_pairs = all(view.buffer is not None and view.buffer.type.dtype == "bf16" for view in (views.a, views.b))
     nest = _nest(indices, strides, lead, of_pairs)
     if nest is None or (views.start is not None and nest.columns.start.factor != 1):
+        return None
+    if not of_pairs and _has_small_windows(nest):
         return None
     leads = [operand.get(lead, 0) for operand in strides]
     dtype = value.type.dtype
@@ -150,6 +155,25 @@ def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str, of_pairs: b
     if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
         return None
     return _Nest(row, column, depth, runs, turns, inner, middle, outer)
+
+
+def _has_small_windows(nest: _Nest) -> bool:
+    """Whether a product sums over small windows of an image of a few channels, or is the gradient of their weights.
+
+    The tile spends more time between the rows of such a window than in them. A loop keeps the weights of a whole window
+    in registers, or all sums of a gradient.
+    """
+    columns, rows, depth, inner = nest.columns, nest.rows.count, nest.depth.count, nest.inner.count
+    if (columns.b.factor, columns.c.factor) != (1, 1) or any(
+        count.per != "one" for count in (nest.columns.count, nest.runs.count)
+    ):
+        return False
+    turns = nest.turns.count
+    if depth.per == "one" and depth.factor <= _SHORT_RUN and turns == Count(1) != nest.runs.count:
+        return depth.factor * nest.runs.count.factor <= _FEW_ELEMENTS
+    has_image = turns != Count(1) != nest.runs.count or nest.runs.count != Count(1)
+    is_window = inner.per == rows.per == "one" and nest.middle.count == Count(1) != inner
+    return has_image and is_window and inner.factor * rows.factor <= _FEW_ELEMENTS
 
 
 def _product(

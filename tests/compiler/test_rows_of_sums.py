@@ -17,6 +17,7 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.named import NAMED
 
@@ -121,3 +122,30 @@ def test_depthwise_gradients_run_along_channels(image: str) -> None:
     nests = [kernel for kernel in sums if isinstance(kernel, Nest)]
     assert len(nests) >= 2
     assert not any(nest.folded[-1] for nest in nests), [nest.folded for nest in nests]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16])
+def test_small_windows_are_summed_by_loops(channels: int) -> None:
+    """The gradient of the weights is a sum in shards."""
+    model = netc.parse(
+        f"model {{\n  input x: float[20, 20, {channels}]\n  target y: float[3]\n"
+        "  z = x -> conv(16) -> flatten -> dense(3)\n  loss mse(z, y)\n}\ntrain { batch = 64 }\n"
+    )
+    tasks = lower(run_passes(training_graph(model)), 64, NAMED["avx2"]).tasks
+    sums = [task for task in tasks if any(value.operation == "einsum" for value in task.values)]
+    windows = [task for task in sums if len(task.values[0].operands[0].type.dims) == 6]
+    assert sum(isinstance(task.kernel, Contraction) for task in windows) == (2 if channels == 16 else 0)
+
+
+@pytest.mark.parametrize("dims", [("9, 8, 1", "3, 3, 1, 5"), ("8, 9, 2", "3, 2, 2, 20"), ("11, 10, 3", "3, 3, 3, 33")])
+def test_convolutions_of_few_channels(dims: tuple[str, str]) -> None:
+    for dtype, stride in (("f32", (1, 1)), ("f64", (2, 2))):
+        graph = Graph()
+        graph.precision = dtype
+        x, w = leaf(graph, "x", f"batch, {dims[0]}", dtype), leaf(graph, "w", dims[1], dtype)
+        y = apply("conv2d", x, w, stride=stride, dilation=(1, 1), pad=(1, 1, 1, 1), groups=1)
+        direction = graph.leaf(Role.INPUT, "g", y.type)
+        gradients = differentiate(graph, apply("sum", y * direction, over=(0, 1, 2, 3)), [x, w])
+        graph.results = {parse_result("value.y"): y}
+        graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
+        agree(graph, [x, w, direction], 70, dtype)

@@ -7,7 +7,7 @@ from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.loops import write_generic
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
+from netc.compiler.targets.cpu.vector_rows import copies_odd_rows, has_vector_rows, keeps_totals
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel
 
@@ -28,6 +28,12 @@ for i3 < {c}
 t0 = {dtype} p0[i1 * {image} + i2 * {c} + i0 * {c} + i3]
 t1 = {dtype} p1[i1 * {places} + i2 * {c} + i3]
 {dtype} p2[i0 * {room} + i3] = fold of t0 from {dtype}(0.0) by fma.{dtype}(b, t1, a)"""
+# A copy of rows into a wider image.
+COPY = """\
+for i0 < n0 = rows
+for i1 < {c}
+t0 = {dtype} p0[i0 * {c} + i1]
+{dtype} p1[i0 * {room} + i1] = t0"""
 SAMPLES, PLACES = 4, 11
 WIDTHS = (1, 3, 6, 16, 19)
 
@@ -80,3 +86,17 @@ def test_rows_of_every_length(target: str, dtype: str) -> None:
             code.call(*addresses, count)
             np.testing.assert_array_equal(result[:, :c], expected, err_msg=f"{c} elements")
             np.testing.assert_array_equal(result[:, c:], 7, err_msg=f"behind {c} elements")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_copies_of_odd_rows(target: str) -> None:
+    for c in WIDTHS:
+        kernel = parse_kernel(COPY.format(dtype="f32", c=c, room=c + 3).splitlines(), (0, 1))[0]
+        assert isinstance(kernel, Nest)
+        assert copies_odd_rows(kernel) == (c in (6, 19))
+        x = np.random.default_rng(0).normal(size=(PLACES, c)).astype(np.float32)
+        result = np.full((PLACES, c + 3), 7, np.float32)
+        code = Kernel(generic_of(kernel).source, machine_for(target))
+        code.call(x.ctypes.data, result.ctypes.data, PLACES)
+        np.testing.assert_array_equal(result[:, :c], x)
+        np.testing.assert_array_equal(result[:, c:], 7)
