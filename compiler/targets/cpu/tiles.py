@@ -17,10 +17,10 @@ would take another page. A strip of the depth is multiplied at a time, and in it
 rows of a after another: the panel at work stays in the first cache, and what is copied in the second. With a few rows,
 panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
 
-While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip: its
-operands were computed long before. Tiles do so line by line, one at each row of depth, because many at a time would
-delay their own loads. While a deep tile is summed, what it writes is prefetched, and so are the buffers that will be
-written next at the offsets of c: another core may hold those lines, and the tile leaves the memory idle.
+While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
+its operands were computed long before. Tiles do so line by line, one at each row of depth, because many at a time
+would delay their own loads. While a deep tile is summed, what it writes is prefetched, and so are the buffers that
+will be written next at the offsets of c: another core may hold those lines, and the tile leaves the memory idle.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
