@@ -297,8 +297,8 @@ def _commands() -> Iterator[str]:
 CACHE = """
 ## The cache
 
-`~/.cache/netc` (or the folder in `NETC_CACHE`) holds what netc can make again: compiled kernels, the parser's
-tables, decoded pictures, and copies of tables larger than 256 MB. Removing any of it costs only time.
+`~/.cache/netc` (or the folder in `NETC_CACHE`) holds what netc can make again: compiled kernels, planned steps, the
+parser's tables, decoded pictures, and copies of tables larger than 256 MB. Removing any of it costs only time.
 
 - The cache holds at most `NETC_CACHE_LIMIT` bytes (10G by default; `500M`, `1.5G`; `0` keeps nothing). The entries
   that were used least recently are removed first; the time of the last use is recorded to the hour. A copy of data
@@ -509,7 +509,7 @@ LISTING = """
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
 | `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
-| `sums in blocks` | the order of a long sum of floats, which decides its bits |
+| `sums in blocks`, `sums in lanes` | the order of a long sum of floats, or of products, which decides its bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
 
@@ -636,6 +636,19 @@ missing, damaged, of another form or made for fewer rows, or if one of its kerne
 compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or
 with images kept as bytes, for windows of a series and options of a reader, for texts that import others, with
 plug-ins, and for `--output`, `--given` and `--beam`.
+
+## The same program again
+
+Passes, planning and LLVM take longer than everything else when a program's kernels are compiled already. So what they
+made of a graph is kept in the cache (`runtime/execution/kept_steps.py`): what the runtime asks about the graph, and for
+each size of its memory the layout of the plan, the names of its kernels, and the object code of the schedule. Training,
+evaluation, predictions and generation all ask for it, because all of them run steps.
+
+A record is found by the graph itself, as it is before the passes, and all else that decides a plan: the batch, where
+parameters lie in memory, the target's machine, the files of netc, and the installed packages. So the name of the file,
+its data and its settings count only if the graph differs, and a change of the library's text counts as one of the
+model's. A record that is missing or damaged, or whose kernels have gone, is a miss. Nothing is kept with
+`NETC_DEBUG=1`, which verifies every plan, nor with plug-ins, whose code the record's name does not contain.
 
 ## Two ways to the same numbers
 

@@ -72,9 +72,10 @@ def check(
         of_data, dataset = _warnings(model)
     options.warn(of_data, strict)
     warnings = [*model.warnings, *of_data]
+    tried = _two_steps(model, threads) if try_it else []  # first, because it leaves its plan for the facts in the cache
     facts = _facts(model, threads, dataset)
     if try_it:
-        facts["tried"] = _two_steps(model, threads)
+        facts["tried"] = tried
     if as_json:
         facts["warnings"] = [
             {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings
