@@ -96,7 +96,7 @@ def _windows(indices: Indices, of_windows: Sequence[str], of_places: Sequence[st
         (place, of) for place in of_places for of in of_windows if sizes[of] == WINDOW and image[place] == image[of]
     ]
     leads = [place for place in of_places if place not in dict(pairs)]
-    channels = [of for of in of_windows if of not in dict(map(reversed, pairs))]
+    channels = [of for of in of_windows if of not in dict(pairs).values()]
     if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
         return None
     (row, down), (column, across) = pairs
@@ -218,7 +218,7 @@ class _Lowered:
         if part != "transform":
             sizes = windows.channels, windows.outputs, self.block
             room = winograd.room(self.machine.lanes(kernel.dtype), *sizes, is_gradient=int(part == "gradient"))
-            pointers["scratch"] = Pointer(Buffer(Type(kernel.dtype, (room.end,)), "scratch"))
+            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (room.end,)), "scratch"))
             writes.add(pointers["scratch"].buffer)
         return Task(
             kernel,

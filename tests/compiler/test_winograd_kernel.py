@@ -1,9 +1,9 @@
-"""The kernels of Winograd's convolution alone, against direct sums in f64: channels, sizes and strides of every kind, for
-each instruction set."""
+"""The kernels of Winograd's convolution alone, against direct sums in f64: channels, sizes and strides of every kind,
+for each instruction set."""
 
 import numpy as np
 import pytest
-from native import FLOATS, TARGETS, Kernel, check_instructions
+from native import FLOATS, TARGETS, Kernel
 
 from netc.compiler.program import winograd
 from netc.compiler.program.kernels import WinogradKernel

@@ -84,7 +84,7 @@ class WinogradWriter:
     def begin(self, is_gradient: bool) -> None:
         """Sets where the parts of the kernel's memory lie, and what all products have in common."""
         words = self.words
-        counts = (words[name] for name in ("channels", "outputs", "block"))
+        counts = words["channels"], words["outputs"], words["block"]
         room = program.room(self.lanes.count, *counts, int(is_gradient))
         for name, place in zip(_ROOM, room, strict=True):
             words[name] = place
