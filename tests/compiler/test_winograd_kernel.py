@@ -1,9 +1,11 @@
 """The kernels of Winograd's convolution alone, against direct sums in f64: channels, sizes and strides of every kind,
 for each instruction set."""
 
+from functools import cache
+
 import numpy as np
 import pytest
-from native import FLOATS, TARGETS, Kernel
+from native import FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program import winograd
 from netc.compiler.program.kernels import WinogradKernel
@@ -38,6 +40,11 @@ def strided(shape: tuple[int, ...], dtype: str, spread: bool) -> np.ndarray:
     return array[tuple(slice(first, first + size) for size, (first, _) in zip(shape, border, strict=True))]
 
 
+@cache
+def compiled(machine: Machine, dtype: str, part: Part) -> Kernel:
+    return Kernel(source_of(WinogradKernel(dtype, part)), machine)
+
+
 class Convolution:
     """Arrays of a case by the names of program/winograd.py, and calls of the kernels."""
 
@@ -70,7 +77,7 @@ class Convolution:
                 addresses[name] = arrays[name].ctypes.data
                 for axis, stride in zip(winograd.axes(name), arrays[name].strides, strict=False):
                     numbers[f"{name}_{axis}"] = stride // arrays[name].itemsize
-        kernel = Kernel(source_of(WinogradKernel(self.dtype, part, has_start)), self.machine)
+        kernel = compiled(self.machine, self.dtype, part)
         pointers = [addresses[name] for name in winograd.pointers(part)]
         kernel.call(*pointers, *(numbers[name] for name in winograd.numbers(part)))
         assert (scratch[end:] == 7).all()
@@ -107,3 +114,23 @@ def test_convolution_and_gradient(case: tuple[int, ...], target: str, dtype: str
         convolution.call("gradient")
         expected = np.einsum("bhwcij,bhwo->ijco", windows, slopes)
         check(arrays["weights"], expected, np.einsum("bhwcij,bhwo->ijco", abs(windows), abs(slopes)))
+
+
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_only_instructions_of_the_target(target: str, dtype: str) -> None:
+    for part in ("transform", "convolve", "gradient"):
+        check_instructions(target, compiled(machine_for(target), dtype, part).assembly)
+
+
+def test_errors_in_f32_are_no_larger_than_those_of_direct_sums() -> None:
+    """Compared by their means, with sums that round each product, in order."""
+    convolution = Convolution((4, 8, 8, 32, 16, 48), "f32", machine_for(TARGETS[0]), spread=False)
+    arrays, windows = convolution.arrays, convolution.windows()
+    weights = arrays["weights"].astype(np.float64)
+    exact = np.einsum("bhwcij,ijco->bhwo", windows, weights)
+    direct = np.zeros(exact.shape, np.float32)
+    for c, i, j in np.ndindex(32, WINDOW, WINDOW):
+        direct += windows[..., c, i, j, None].astype(np.float32) * arrays["weights"][i, j, c]
+    convolution.call("transform")
+    convolution.call("convolve")
+    assert np.square(arrays["result"] - exact).mean() < np.square(direct - exact).mean()
