@@ -12,6 +12,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, is_matmul
 from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.scan import StoredSteps
 from netc.compiler.operations.shape import Count, Order, Pad, Slice
 from netc.dsl.quoting import python_string
@@ -90,6 +91,14 @@ def _argmax(file: Text, value: Value, x: Term) -> Term:
     return Term(f"np.argmax({bare(x.text)}, {over[0]})", "i32")
 
 
+def _running_sum(file: Text, value: Value, x: Term) -> Term:
+    attributes = value.attributes_as(RunningSum)
+    (axis,) = attributes.over
+    if attributes.is_reversed:
+        return Term(f"np.flip(np.cumsum(np.flip({bare(x.text)}, {axis}), {axis}), {axis})", x.dtype)
+    return Term(f"np.cumsum({bare(x.text)}, {axis})", x.dtype)
+
+
 def _from_steps(file: Text, value: Value, x: Term, position: Term) -> Term:
     size = value.attributes_as(StoredSteps).size
     return Term(f"_from_steps({bare(x.text)}, {position.text}, {file.samples}, {size})", x.dtype)
@@ -115,6 +124,7 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     "concat": _concat,
     "einsum": _einsum,
     "argmax": _argmax,
+    "cumsum": _running_sum,
     "from_steps": _from_steps,
     "extent": _extent,
     "relu": lambda file, value, x: Term(f"np.maximum({bare(x.text)}, 0)", x.dtype),

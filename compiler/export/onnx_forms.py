@@ -18,6 +18,7 @@ from netc.compiler.operations.gathering import scatter_add
 from netc.compiler.operations.linear import Subscripts, is_matmul
 from netc.compiler.operations.pooling import Interleave, Pool
 from netc.compiler.operations.reduce import logsumexp
+from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.shape import Count, Order, Pad, Slice
 from netc.compiler.operations.window import Window
 
@@ -78,6 +79,12 @@ def _reduced(file: OnnxNodes, value: Value, x: Term) -> Term:
 def _argmax(file: OnnxNodes, value: Value, x: Term) -> Term:
     over = value.attributes_as(Over).over
     return file.cast(file.node("ArgMax", [x.text], "i64", axis=over[0], keepdims=0), "i32")
+
+
+def _running_sum(file: OnnxNodes, value: Value, x: Term) -> Term:
+    attributes = value.attributes_as(RunningSum)
+    axis = file.constant(attributes.over[0], "i64").text
+    return file.node("CumSum", [x.text, axis], x.dtype, reverse=int(bool(attributes.is_reversed)))
 
 
 def _scatter(file: OnnxNodes, value: Value, x: Term, index: Term) -> Term:
@@ -256,6 +263,7 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     "max": _reduced,
     "min": _reduced,
     "argmax": _argmax,
+    "cumsum": _running_sum,
     "scatter_add": _scatter,
     "segment_max": _scatter,
     "to_steps": _to_steps,

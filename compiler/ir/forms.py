@@ -11,6 +11,7 @@ class Form(Enum):
 
     CONTRACTION = "sums products of two operands"
     ARGMAX = "finds the index of the largest element along an axis"
+    RUNNING_SUM = "adds up the elements along an axis and stores each sum so far"
     CONCAT = "writes its operands side by side"
     PAD = "writes its operand with padding around it"
     INTERLEAVE = "writes its operands into every second, third, ... row and column of an image"

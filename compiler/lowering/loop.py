@@ -184,12 +184,14 @@ class Loop:
         argmax: bool = False,
         combine: str | None = None,
         reduction: Reduction | None = None,
+        is_running: bool = False,
     ) -> None:
         """Adds the task of this loop, which writes each output through its view.
 
         The strides of a view are those of the axes that are not folded. With `indirect` they are those of all axes,
         and `combine`, an expression of a and b, says how the one in memory is combined with a value. `reduction` says
-        how all outputs are reduced, if not as their operations say.
+        how all outputs are reduced, if not as their operations say. With `is_running` the result so far is stored at
+        each point, and the strides of a view are those of all axes.
         """
         stores = []
         if self.is_whole or combine is not None:
@@ -200,7 +202,7 @@ class Loop:
             assert view.buffer is not None
             fold = None if argmax else reduction or self._reduction(value)
             kept = iter(view.strides)
-            is_reduced = fold is not None or argmax
+            is_reduced = (fold is not None or argmax) and not is_running
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
             pointer = self.pointer(view.buffer, view.offset, walk, shard)
@@ -214,6 +216,7 @@ class Loop:
             tuple(axis in self.folded for axis in range(len(self.space))),
             combine=None if combine is None else expression(combine, {}, outputs[0][1].type.dtype, {}),
             argmax=argmax,
+            is_running=is_running,
         )
         nest, extents = compact(nest)
         counts = tuple(

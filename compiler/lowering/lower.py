@@ -13,6 +13,7 @@ from netc.compiler.lowering import (  # noqa: F401  each registers the forms tha
     custom,
     extent,
     gather,
+    running,
     scans,
     sequences,
     touched,

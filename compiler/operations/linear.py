@@ -1,4 +1,4 @@
-"""Products: `einsum` of two operands, and matmul, outer and cumsum, which are built of it.
+"""Products: `einsum` of two operands, and matmul and outer, which are built of it.
 
 The gradient of an einsum consists of einsums, so no other product is needed.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.attributes import Attributes, Over
+from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
@@ -154,41 +154,6 @@ def _build_outer(x: Value, y: Value) -> Value:
     return apply("einsum", x, y, subscripts=f"{left},{right}->{'Bij' if 'B' in left + right else 'ij'}")
 
 
-def _cumsum_type(x: Type, over: tuple[int, ...]) -> Type:
-    if not x.is_float:
-        raise Mismatch("a running sum needs floats", code="E0402")
-    return x
-
-
-def _build_cumsum(x: Value, over: tuple[int, ...]) -> Value:
-    """The product with a triangular matrix: x[..., n] @ [[1, 1, ...], [0, 1, ...], ...].
-
-    It takes n * n multiplications for n elements, but the register tile computes it.
-    """
-    (axis,) = over
-    size = x.type.dims[axis]
-    if not isinstance(size, int):
-        raise Mismatch("a running sum goes along an axis of the sample", code="E0403")
-    positions = x.graph.add("arange", (), {"n": size}, Type("i32", (size,)))
-    rows, columns = (apply("reshape", positions, dims=dims) for dims in ((size, 1), (1, size)))
-    triangle = apply("cast", apply("less_equal", rows, columns), dtype=x.type.dtype)
-    letters = "abcdefgh"[: x.type.rank]
-    result_letters = letters.replace(letters[axis], "z")
-    return apply("einsum", x, triangle, subscripts=f"{letters},{letters[axis]}z->{result_letters}")
-
-
-cumsum = register(
-    Operation(
-        "cumsum",
-        "The running sum along an axis (by default the last one).",
-        attributes=Over,
-        type=_cumsum_type,
-        reference=lambda x, over: np.cumsum(x, axis=over[0]),
-        lower=Expansion(_build_cumsum),
-        arguments={"x": "value", "over": "axis = -1"},
-        examples=((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 3, 5]",), {"over": (1,)})),
-    )
-)
 outer = register(
     Operation(
         "outer",

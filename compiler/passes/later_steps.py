@@ -20,6 +20,7 @@ from netc.compiler.operations.attention import attend
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.reduce import log_softmax, softmax
+from netc.compiler.operations.running import RunningSum, cumsum
 from netc.compiler.operations.shape import Order, Slice
 from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
 from netc.compiler.passes.step_numbers import Counted, Number, Region, compared
@@ -119,6 +120,8 @@ def _reduced(value: Value, axis: int, over: tuple[int, ...], operand: Elements) 
     assert axis_of_operand is not None
     if not set(over) & set(other_steps(value.operands[0], axis_of_operand)):
         return _UNKNOWN
+    if value.definition is cumsum and not value.attributes_as(RunningSum).is_reversed:
+        return _UNKNOWN  # a running sum ends before the later steps
     ignored: dict[str, Callable[[float], bool]] = {
         "sum": lambda element: element == 0,
         **dict.fromkeys(("max", "argmax", "logsumexp", "softmax", "log_softmax"), _vanishes),

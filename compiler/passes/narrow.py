@@ -25,7 +25,7 @@ def narrow(graph: Graph, precision: Precision = "bf16") -> Graph:
     """Rounds both operands of every product and convolution, in the bodies of scans too; sums stay in f32.
 
     Attention that is one operation reads rounded queries, keys and values; its scores and weights are in f32.
-    A value that several products read is rounded once. A product with a mask (`cumsum`, a one-hot vector) only adds
+    A value that several products read is rounded once. A product with a mask (a one-hot vector) only adds
     elements up, so it stays as it is. Runs when the graph of a program is complete: gradients are taken as if nothing
     were rounded, and their own products read rounded operands too. Returns the graph itself for other precisions.
     """

@@ -86,7 +86,8 @@ def _stored(nest: Nest, output: Output) -> str:
     if fold is not None:
         keys = f" with keys {fold.keyed}" if fold.keyed else ""
         begin = _access(fold.initial) if isinstance(fold.initial, Access) else expression_text(fold.initial)
-        return f"fold of {output.line} from {begin} by {expression_text(fold.combine)}{keys}"
+        points = ", at each point" if nest.is_running else ""
+        return f"fold of {output.line} from {begin} by {expression_text(fold.combine)}{keys}{points}"
     if nest.argmax:
         return f"index of the largest {output.line}"
     if nest.combine is not None:

@@ -27,7 +27,10 @@ _SUMS = re.compile(r"sums (?P<sums>in blocks|in one block)")
 _ACCESS = re.compile(r"(?P<dtype>\w+) (?:p(?P<pointer>\d+)|range)\[(?P<offset>[^\]]*)\]")
 _LINE = re.compile(r"(?P<name>\w+) = (?P<value>.+)")
 _OUTPUT = re.compile(r"(?P<target>\w+ p\d+\[[^\]]*\]) = (?P<stored>.+)")
-_FOLD = re.compile(r"fold of (?P<line>\w+) from (?P<initial>.+?) by (?P<combine>.+?)(?: with keys (?P<keyed>max|min))?")
+_FOLD = re.compile(
+    r"fold of (?P<line>\w+) from (?P<initial>.+?) by (?P<combine>.+?)(?: with keys (?P<keyed>max|min))?"
+    r"(?P<running>, at each point)?"
+)
 _COMBINED = re.compile(r"combined with (?P<line>\w+) by (?P<combine>.+)")
 _LARGEST = re.compile(r"index of the largest (?P<line>\w+)")
 _TERM = re.compile(r"(?P<name>\w+)(?: \* (?P<factor>-?\d+))?")
@@ -134,7 +137,7 @@ class _NestReader:
         self.sums: Sums = "in order"
         self.lines, self.outputs = list[Line](), list[Output]()
         self.combine: Expression | None = None
-        self.argmax = False
+        self.argmax = self.is_running = False
 
     def read(self, line: str) -> None:
         """Reads one line. Raises ValueError if it cannot be read."""
@@ -161,6 +164,7 @@ class _NestReader:
             initial = _access(match["initial"], len(self.extents)) if is_access else parse_expression(match["initial"])
             if not isinstance(initial, Number | Access):
                 raise ValueError(f"a fold begins with a number or an element: {stored}")
+            self.is_running = match["running"] is not None
             return Output(match["line"], target, Reduction(initial, parse_expression(match["combine"]), match["keyed"]))
         if match := _COMBINED.fullmatch(stored):
             self.combine = parse_expression(match["combine"])
@@ -183,6 +187,7 @@ class _NestReader:
             self.sums,
             self.combine,
             self.argmax,
+            self.is_running,
         )
 
 

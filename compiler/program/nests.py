@@ -64,6 +64,7 @@ class Nest:
 
     `folded` says which axes the folds reduce. `buffers` numbers the buffer that each pointer points into: pointers
     into different buffers do not overlap. `sums` says in which order sums of floats over the folded axes are taken.
+    With `is_running`, a fold along the only folded axis stores the result so far at each point of it.
     With `combine`, an expression of a and b, the only output is combined with the element at its target (a: that
     element, b: the line). With `argmax`, the only output is the index along the folded axis where the line is largest.
     """
@@ -76,6 +77,7 @@ class Nest:
     sums: Sums = "in order"
     combine: Expression | None = None
     argmax: bool = False
+    is_running: bool = False
     _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
@@ -147,6 +149,8 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
 
 def _is_summed_in_blocks(nest: Nest) -> bool:
     """Whether the nest's sums run along rows and are long enough to be computed block by block."""
+    if nest.is_running:
+        return False
     axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
     folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
     if not folded or not nest.folded[axes[-1]]:

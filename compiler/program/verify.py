@@ -89,6 +89,8 @@ def _verify_nest(nest: Nest, task: Task) -> None:
         assert output.target.pointer is not None, "an output without a buffer"
     assert nest.combine is None or len(nest.outputs) == 1, "a combination of several outputs"
     assert not nest.argmax or (len(nest.outputs) == 1 and nest.folded.count(True) == 1), "an index along several axes"
+    is_fold = all(output.fold is not None for output in nest.outputs) and nest.folded.count(True) == 1
+    assert is_fold or not nest.is_running, "results so far that are not those of folds along one axis"
     for access in nest.accesses():
         assert len(access.strides) == len(nest.extents), "an access without a stride for each axis"
         assert access.dtype in DTYPES, f"no element type is called {access.dtype}"

@@ -1,4 +1,5 @@
-"""The bounds of a machine: how fast it computes, and how fast bytes move through each level of its memory. Plain data.
+"""The bounds of a machine: how fast it computes, how fast bytes move through each level of its memory, and how long the
+shortest call takes. Plain data.
 
 A kernel cannot be faster than its work at these rates: a roofline. A target measures the rates of the machine that it
 runs on. Knows no kernel and no plan.
@@ -19,20 +20,23 @@ class Work:
     """The least work of a kernel.
 
     `flops` are floating-point operations in `dtype`, which is bf16 for products of pairs of such numbers, and "bf16
-    in tiles" for those of tiles. `nbytes` are the bytes that it reads or writes, by the level that they lie in.
-    `stream` says how it does so: it only reads, it only writes, it overwrites what it reads (`update`), or it writes
-    elsewhere (`copy`).
+    in tiles" for those of tiles; `divisions` and `roots` are those among them that have a unit of their own. `nbytes`
+    are the bytes that it reads or writes, by the level that they lie in. `stream` says how it does so: it only reads,
+    it only writes, it overwrites what it reads (`update`), or it writes elsewhere (`copy`).
     """
 
     flops: int = 0
     dtype: str = "f32"
     nbytes: Mapping[Level, int] = field(default_factory=dict)
     stream: Stream = "copy"
+    divisions: int = 0
+    roots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The shortest time that a machine can do some work in, and what limits it: `compute` or a level of memory."""
+    """The shortest time that a machine can do some work in, and what limits it: `compute`, a level of memory, or the
+    `call` itself."""
 
     name: str
     seconds: float
@@ -42,20 +46,28 @@ class Bound:
 class Bounds:
     """The rates of a machine with some number of workers, all of them together.
 
-    `flops` are floating-point operations per second, by element type. `rates` are bytes per second, by level and
-    stream. `capacities` are the bytes that each cache keeps for one worker.
+    `flops` are floating-point operations per second, by element type, and `divisions` and `roots` those alone, in f32
+    and f64. `rates` are bytes per second, by level and stream. `capacities` are the bytes that each cache keeps for one
+    worker. `call` are the seconds of a call that computes nothing, with the readings of the clock that time it.
     """
 
     flops: Mapping[str, float]
+    divisions: Mapping[str, float]
+    roots: Mapping[str, float]
     rates: Mapping[Level, Mapping[Stream, float]]
     capacities: Mapping[Level, int]
+    call: float
 
     def of(self, work: Work) -> Bound:
-        """Returns the bound of some work: the slowest of its arithmetic and of the transfers through each level.
+        """Returns the bound of some work: the slowest of its arithmetic, of the transfers through each level, and of a
+        call.
 
-        Bytes that lie in a level pass through all levels that are nearer to the core.
+        Divisions and roots follow each other in one unit, while other units compute the rest. Bytes that lie in a
+        level pass through all levels that are nearer to the core.
         """
-        bounds = [Bound("compute", work.flops / self.flops[work.dtype])]
+        dtype = work.dtype if work.dtype in self.divisions else "f32"  # in which products of bf16 end
+        divided = work.divisions / self.divisions[dtype] + work.roots / self.roots[dtype]
+        bounds = [Bound("compute", max(work.flops / self.flops[work.dtype], divided)), Bound("call", self.call)]
         passing = 0
         for level in reversed(LEVELS):
             passing += work.nbytes.get(level, 0)

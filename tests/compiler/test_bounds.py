@@ -17,6 +17,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
 from netc.compiler.targets.cpu import bounds_measured
+from netc.compiler.targets.cpu.bounds_calls import measure_call
 from netc.compiler.targets.cpu.bounds_streams import measure_rates
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.machine import Machine, host
@@ -29,8 +30,11 @@ RATES = {
 }
 BOUNDS = Bounds(
     {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0, "bf16 in tiles": 8000.0},
+    {"f32": 100.0, "f64": 50.0},
+    {"f32": 40.0, "f64": 20.0},
     RATES,
     {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2},
+    0.25,
 )
 
 
@@ -41,12 +45,17 @@ BOUNDS = Bounds(
         (Work(2000, "f64"), "compute", 4.0),
         (Work(2000, "bf16"), "compute", 1.0),
         (Work(2000, "f32", {"first cache": 800}), "compute", 2.0),
+        (Work(2000, "f32", divisions=100), "compute", 2.0),
+        (Work(2000, "f32", divisions=100, roots=60), "compute", 2.5),
+        (Work(2000, "f64", roots=100), "compute", 5.0),
+        (Work(2000, "bf16", divisions=300), "compute", 3.0),
         (Work(0, "f32", {"first cache": 800}), "first cache", 1.0),
         (Work(0, "f32", {"first cache": 800}, "read"), "first cache", 0.5),
         (Work(900, "f32", {"second cache": 400}), "second cache", 1.0),
         (Work(0, "f32", {"memory": 100, "first cache": 400}), "memory", 1.0),
         (Work(0, "f32", {"memory": 50, "last cache": 200, "first cache": 200}), "last cache", 1.25),
         (Work(0, "f32", {"memory": 100, "first cache": 8000}), "first cache", 8100 / 800),
+        (Work(200, "f32", {"first cache": 160}), "call", 0.25),
     ],
 )
 def test_the_slowest_rate_bounds_a_kernel(work: Work, name: str, seconds: float) -> None:
@@ -225,6 +234,10 @@ def test_tiles_are_measured_where_products_use_them() -> None:
 def test_pairs_are_measured_where_products_multiply_them() -> None:
     assert "bf16" in bounds_measured.dtypes_of(NAMED["avx512bf16"])
     assert "bf16" not in bounds_measured.dtypes_of(NAMED["avx512"])
+
+
+def test_a_call_takes_time() -> None:
+    assert 0 < measure_call(host(), runs=1) < 1e-3
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if name in netc.compiler.targets.named.runnable()])

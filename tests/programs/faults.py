@@ -157,7 +157,7 @@ FAULTS = (
     ),
     _fault(
         "points that fill no body of several are computed from the second on",
-        "compiler/targets/cpu/loops.py",
+        "compiler/targets/cpu/nest_writer.py",
         'f"for i{axis} in range({covered}, {count}):"',
         'f"for i{axis} in range({covered} + 1, {count}):"',
     ),

@@ -40,7 +40,7 @@ def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
     text = (
         f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma} {machine.registers}\n{source.text}"
     )
-    return cache.parts_of(text, machine.cpu, machine.features)
+    return cache.parts_of(text, machine.cpu, machine.llvm_features)
 
 
 def symbol_of(parts: cache.Parts) -> str:
@@ -52,7 +52,7 @@ def symbol_of(parts: cache.Parts) -> str:
 def target_machine(machine: Machine, effort: int = 3) -> Any:
     """Returns LLVM's target machine, which emits code for a machine, with so much effort (0 to 3) for fast code."""
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=machine.cpu, features=machine.features, opt=effort, codemodel="jitdefault", jit=True
+        cpu=machine.cpu, features=machine.llvm_features, opt=effort, codemodel="jitdefault", jit=True
     )
 
 

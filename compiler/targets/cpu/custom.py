@@ -13,7 +13,7 @@ from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.custom import definition
 from netc.compiler.program.kernels import ArrayArgument, CustomKernel
 from netc.compiler.program.scalars import WORD_NAMES
-from netc.compiler.targets.cpu.loops import SCOPES
+from netc.compiler.targets.cpu.nest_writer import SCOPES
 
 _REFUSED = (
     *(ast.Return, ast.FunctionDef, ast.Lambda, ast.Import, ast.ImportFrom, ast.Global, ast.With, ast.Try, ast.Raise),

@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.targets.cpu.loops import SCOPES
+from netc.compiler.targets.cpu.nest_writer import SCOPES
 from netc.compiler.targets.machine import LINE
 
 _IR = {

@@ -20,6 +20,7 @@ class ShapeNumbers:
         has_long_rows = self.last >= 0 and (nest.extents[-1] is None or nest.extents[-1] >= _LONG)
         is_one_row = rows_side_by_side(nest).along is None
         self.is_generic = has_long_rows and is_one_row and not nest.argmax and not nest.folds_rows
+        self.is_generic &= not nest.is_running
 
     def extent(self, axis: int, extent: int) -> str:
         """An extent as it stands in the text. A short loop over folded axes is written out."""

@@ -1,0 +1,27 @@
+"""Writes the kernel of argmax: the index of the largest element along an axis."""
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.nests import Access
+from netc.compiler.targets.cpu.nest_writer import NestWriter
+
+
+def argmax(writer: NestWriter) -> list[str]:
+    """The index of the largest element along the folded axis: the first one, or the first NaN.
+
+    Floats take two loops, which become vectors: the largest key, and the first element that has it.
+    """
+    (axis,), (output,) = writer.folded, writer.nest.outputs
+    loads = {line.name: line.value for line in writer.nest.lines if isinstance(line.value, Access)}
+    line, dtype, index = output.line, loads[output.line].dtype, f"i{axis}"
+    word = DTYPES[dtype].word
+    if not DTYPES[dtype].is_float:
+        test = f"if {index} == 0 or {line} > best:"
+        inner = writer.loops([axis], [*writer.lines(), test, f"    best = {line}", f"    at = {index}"])
+        return writer.loops(writer.kept, [f"best = {word}(0)", "at = 0", *inner, writer.store(output, "I32(at)")])
+    key = f"key = max_key_{dtype}({line} + {word}(0.0))"  # the sum turns -0.0 into 0.0
+    first = f"place = I32({index}) if key == best else I32({writer.ranges[axis]})"
+    largest = writer.loops([axis], [*writer.lines(), key, "best = max(best, key)"])
+    place = writer.loops([axis], [*writer.lines(), key, first, "at = min(at, place)"])
+    start = f"best = max_key_{dtype}({word}(-INF))"
+    begin = f"at = I32({writer.ranges[axis]})"
+    return writer.loops(writer.kept, [start, *largest, begin, *place, writer.store(output, "at")])

@@ -1,0 +1,165 @@
+"""Writes the statements of a nest's kernel: loops, loads, expressions, stores, and bodies of several points.
+
+loops.py and the files for each kind of fold say which statements stand in which loops. Knows no graph.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.nests import Access, Nest, Output, Reduction
+from netc.compiler.targets.cpu.expressions import text_of
+from netc.compiler.targets.cpu.jam import Jam, Point
+from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
+
+SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
+_FIRST: Point = {}  # the first point of a body
+_NONE: Mapping[str, str] = {}
+
+
+class NestWriter:
+    """Writes the statements of one nest; with `shape`, those of its generic form."""
+
+    def __init__(self, nest: Nest, shape: ShapeNumbers | None) -> None:
+        self.nest, self.shape = nest, shape
+        self.ranges = [
+            f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
+            for axis, extent in enumerate(nest.extents)
+        ]
+        self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
+        self.scopes = [min(buffer, SCOPES - 1) for buffer in nest.buffers]  # those beyond share one: they may overlap
+        self.kept = [axis for axis in range(len(nest.extents)) if not nest.folded[axis]]
+        self.folded = [axis for axis in range(len(nest.extents)) if nest.folded[axis]]
+        self.stored = [output for output in nest.outputs if output.fold is None]
+        self.folds = [output for output in nest.outputs if output.fold is not None]
+
+    def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
+        """Loops over axes, with the lines `inside` of the innermost one."""
+        lines, indent = [], ""
+        for axis in axes:
+            lines.append(f"{indent}for i{axis} in range({self.ranges[axis]}):")
+            indent += "    "
+        return lines + [indent + line for line in inside]
+
+    def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
+        """The offset of an element from its pointer, at a point of the body. `names` are those of the lines there."""
+        terms = [
+            f"i{axis}" if stride == 1 else f"i{axis} * {self.stride(axis, stride)}"
+            for axis, stride in enumerate(access.strides)
+            if stride and axis not in self.still
+        ]
+        if access.indirect:
+            row, stride = access.indirect
+            terms.append(f"{names.get(row, row)} * {self.stride(None, stride)}")
+        shift = sum(access.strides[axis] * distance for axis, distance in point.items())
+        return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
+
+    def stride(self, axis: int | None, stride: int) -> str:
+        return str(stride) if self.shape is None else self.shape.stride(axis, stride)
+
+    def read(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
+        """The load of an element, or the offset itself if there is no pointer."""
+        offset = self.offset(access, point, names)
+        if access.pointer is None:
+            return f"{DTYPES[access.dtype].word}({offset})"
+        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
+
+    def lines(self) -> list[str]:
+        """The assignments of the nest's lines."""
+        return [
+            f"{line.name} = {self.read(line.value) if isinstance(line.value, Access) else text_of(line.value)}"
+            for line in self.nest.lines
+        ]
+
+    def stores(self) -> list[str]:
+        """The stores of the outputs that are not folded."""
+        return [self.store(output, output.line) for output in self.stored]
+
+    def store(self, output: Output, value: str) -> str:
+        """Stores a value at an output's target, or combines it with the element there."""
+        target = output.target
+        if self.nest.combine is not None:
+            value = text_of(self.nest.combine, {"a": "held", "b": value})
+            return f"held = {self.read(target)}; {self.write_to(target, value)}"
+        return self.write_to(target, value)
+
+    def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
+        assert target.pointer is not None, "an output is stored in a buffer"
+        word = f"store_{target.dtype}_{self.scopes[target.pointer]}"
+        return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value})"
+
+    @staticmethod
+    def reduction(output: Output) -> Reduction:
+        """The reduction of an output that is one."""
+        assert output.fold is not None
+        return output.fold
+
+    def initial(self, output: Output, point: Point = _FIRST) -> str:
+        """The value that a fold begins with at a point of the body."""
+        initial = self.reduction(output).initial
+        return self.read(initial, point) if isinstance(initial, Access) else text_of(initial)
+
+    def keyed(self, output: Output) -> str | None:
+        """The word of integer keys ("max" or "min") that a fold reduces, if any."""
+        return self.reduction(output).keyed
+
+    def combined(self, output: Output, total: str, names: Mapping[str, str]) -> str:
+        """A fold's total combined with the value of its line. `names` are those of the lines that have others."""
+        line = names.get(output.line, output.line)
+        return text_of(self.reduction(output).combine, {**names, "a": total, "b": line})
+
+    def key(self, output: Output, value: str) -> str:
+        """The integer key of a value if the fold is one of keys, else the value."""
+        keyed = self.keyed(output)
+        return f"{keyed}_key_{output.target.dtype}({value})" if keyed else value
+
+    def in_steps(self, jam: Jam, write: Callable[[int], list[str]]) -> list[str]:
+        """The loop along the axis of a jam, with what `write` returns for a number of steps inside, and a loop over
+        the points that are left."""
+        if jam.along is None:
+            return write(1)
+        axis, steps, extent = jam.along, jam.steps, self.nest.extents[jam.along]
+        count = self.ranges[axis]
+        if steps == 1:
+            return self.loops([axis], write(1))
+        covered = f"{count} // {steps} * {steps}" if extent is None else str(extent // steps * steps)
+        lines = [f"for i{axis} in range(0, {covered}, {steps}):", *indented(write(steps))]
+        if extent is None or extent % steps:
+            lines += [f"for i{axis} in range({covered}, {count}):", *indented(write(1))]
+        return lines
+
+    def body(self, jam: Jam, steps: int, is_done: bool) -> list[str]:
+        """The statements for the points of a jam. If `is_done`, the totals begin here; otherwise they begin with the
+        elements at their targets."""
+        return [line for part in self.parts_of_body(jam, steps, is_done) for line in part]
+
+    def parts_of_body(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
+        """The statements of `body`: those that begin its totals, those for its points, each load and expression once,
+        and those that store the totals."""
+        self.still = frozenset(jam.whole)
+        names: dict[str, str] = {}  # of each line and target that is written, by its text
+        totals: dict[tuple[int, str], str] = {}
+        begin, lines, end = list[str](), list[str](), list[str]()
+        for point in jam.points(self.nest.folded, steps):
+            own: dict[str, str] = {}
+            for line in self.nest.lines:
+                text = self.read(line.value, point, own) if isinstance(line.value, Access) else text_of(line.value, own)
+                if text not in names:
+                    names[text] = f"{line.name}_{len(names)}"
+                    lines.append(f"{names[text]} = {text}")
+                own[line.name] = names[text]
+            lines += [self.write_to(output.target, own[output.line], point) for output in self.stored]
+            for i, fold in enumerate(self.folds):
+                key = i, self.offset(fold.target, point)
+                if key not in totals:
+                    totals[key] = f"total{len(totals)}"
+                    first = self.initial(fold, point) if is_done else self.read(fold.target, point)
+                    begin.append(f"{totals[key]} = {first}")
+                    end.append(self.write_to(fold.target, totals[key], point))
+                lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
+        self.still = frozenset()
+        return begin, lines, end
+
+
+def indented(lines: Sequence[str]) -> list[str]:
+    """Returns the lines of a loop's body."""
+    return ["    " + line for line in lines]

@@ -1,0 +1,64 @@
+"""Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from netc.compiler.program.nests import Access
+from netc.compiler.targets.cpu.jam import Jam, jam_of
+from netc.compiler.targets.cpu.nest_writer import NestWriter
+from netc.compiler.targets.cpu.prefetch import stretches
+
+
+def fold_in_memory(writer: NestWriter) -> list[str]:
+    """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
+
+    The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
+    it takes all folded axes completely.
+    """
+    assert not writer.stored, "outputs that are not folded are stored where the innermost axis is folded"
+    last, others = writer.kept[-1], writer.kept[:-1]
+    jam = jam_of(writer.nest, others, writer.folded)
+    looped = [axis for axis in others if axis not in jam.whole]
+    if all(axis in jam.whole for axis in writer.folded):
+        number = len(looped) if jam.along is None else looped.index(jam.along)
+        inner = looped[number + 1 :]
+        rows = writer.in_steps(jam, lambda steps: writer.loops([*inner, last], writer.body(jam, steps, True)))
+        return writer.loops(looped[:number], rows)
+    around = [axis for axis in looped if _moves_everything(writer, axis)]
+    inside = [axis for axis in looped if axis not in around]
+    clear = writer.loops(
+        [*inside, *jam.whole, last], [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
+    )
+    along, outer = writer.folded[-1], writer.folded[:-1]
+    has_steps = not inside and jam.steps != writer.nest.extents[along]
+
+    def row(steps: int) -> list[str]:
+        ahead = _fetches(writer, jam, along, [along, last], steps) if has_steps else []
+        return [*ahead, *writer.loops([last], writer.body(jam, steps, False))]
+
+    rows = writer.loops(inside, writer.in_steps(jam, row))
+    if not has_steps and (before := [*around, *outer][-1:]):
+        rows = [*_fetches(writer, jam, before[0], [before[0], *inside, along, last]), *rows]
+    return writer.loops(around, [*clear, *writer.loops(outer, rows)])
+
+
+def _fetches(writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
+    """Prefetches the windows that later iterations of a loop along an axis will read (prefetch.py), if an iteration
+    takes `steps` points of the axis, and the other axes `inside` completely."""
+    extents = {**jam.whole, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
+    sizes = {i: extent for i, extent in extents.items() if extent is not None}
+    if len(sizes) < len(extents):
+        return []
+    lines = []
+    for stretch in stretches(writer.nest, axis, steps, sizes, jam.whole):
+        access = stretch.access
+        strides = (0 if i in extents and i != axis else stride for i, stride in enumerate(access.strides))
+        offset = writer.offset(replace(access, strides=tuple(strides)))
+        lines.append(f"fetch_{access.dtype}(p{access.pointer}, {offset} + {stretch.start}, {stretch.count})")
+    return lines
+
+
+def _moves_everything(writer: NestWriter, axis: int) -> bool:
+    """Whether no element is read again for another index along an axis."""
+    loads = [line.value for line in writer.nest.lines if isinstance(line.value, Access)]
+    return writer.nest.extents[axis] is None or all(access.strides[axis] for access in loads)

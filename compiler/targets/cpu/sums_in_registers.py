@@ -1,0 +1,74 @@
+"""Writes folds whose innermost axis is folded: each has a total in a register, and long sums are taken by blocks."""
+
+from collections.abc import Sequence
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.nests import BLOCK, Output
+from netc.compiler.program.scalars import Binary, Name
+from netc.compiler.targets.cpu.nest_writer import SCOPES, NestWriter, indented
+
+_ADDITION = Binary("+", Name("a"), Name("b"))
+
+
+def fold_in_registers(writer: NestWriter) -> list[str]:
+    """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
+    axes."""
+    totals = [f"total{i}" for i in range(len(writer.folds))]
+    pairs = list(zip(totals, writer.folds, strict=True))
+    blocked = [pair for pair in pairs if _is_blocked(writer, pair[1])]
+    combine = [
+        f"{total} = {_in_register(writer, fold, total)}" for total, fold in pairs if not _is_blocked(writer, fold)
+    ]
+    start = [f"{total} = {writer.key(fold, writer.initial(fold))}" for total, fold in pairs]
+    end = [
+        writer.store(fold, f"of_key_{fold.target.dtype}({total})" if writer.keyed(fold) else total)
+        for total, fold in pairs
+    ]
+    inside = [*writer.lines(), *writer.stores(), *combine]
+    if not blocked:
+        return writer.loops(writer.kept, [*start, *writer.loops(writer.folded, inside), *end])
+    blocks = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in blocked]
+    return [*blocks, *writer.loops(writer.kept, [*start, *_fold_in_blocks(writer, inside, blocked), *end])]
+
+
+def _is_blocked(writer: NestWriter, output: Output) -> bool:
+    """Whether a fold is a sum of floats that is computed block by block."""
+    is_sum = writer.reduction(output).combine == _ADDITION
+    return writer.nest.sums != "in order" and is_sum and DTYPES[output.target.dtype].is_float
+
+
+def _fold_in_blocks(writer: NestWriter, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:
+    """Stores the elements of each sum into a block, in row-major order over all folded axes, and adds the block's
+    sum to the total whenever the block is full."""
+
+    def keep(index: str) -> list[str]:
+        scope = SCOPES - 1
+        return [f"store_{fold.target.dtype}_{scope}(block_of_{total}, {index}, {fold.line})" for total, fold in sums]
+
+    def add(count: str) -> list[str]:
+        return [f"{total} = {total} + sum_{fold.target.dtype}(block_of_{total}, {count})" for total, fold in sums]
+
+    axis = writer.folded[-1]
+    if writer.nest.sums == "in one block":
+        return [*writer.loops([axis], [*inside, *keep(f"i{axis}")]), *add(writer.ranges[axis])]
+    fill = [
+        "done = 0",
+        f"while done < {writer.ranges[axis]}:",
+        f"    count = min({writer.ranges[axis]} - done, {BLOCK} - filled)",
+        "    for k in range(count):",
+        f"        i{axis} = done + k",
+        *indented(indented([*inside, *keep("filled + k")])),
+        "    done += count",
+        "    filled += count",
+        f"    if filled == {BLOCK}:",
+        *indented(indented([*add(str(BLOCK)), "filled = 0"])),
+    ]
+    return ["filled = 0", *writer.loops(writer.folded[:-1], fill), *add("filled")]
+
+
+def _in_register(writer: NestWriter, output: Output, total: str) -> str:
+    """The total so far combined with the next element. Keys of floats allow a vector to take them in any order."""
+    keyed = writer.keyed(output)
+    if keyed:
+        return f"{keyed}({total}, {writer.key(output, output.line)})"
+    return writer.combined(output, total, {})
