@@ -629,11 +629,11 @@ operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself 
 - **Work.** An element-wise operation counts the operations of its expression and of the functions that it calls
   (`compiler/ir/arithmetic.py`; a test compares the numbers of functions with their code, in f32 and in f64): additions,
   multiplications and comparisons, two for a multiply-add, none for choices and conversions. So the bound of a function
-  is that of netc's polynomial, on a machine that never waits. A product counts two for each multiply-add; a convolution by Winograd's filtering counts
-  what it computes, transforms too, and not the direct sums that it saves. The bound of
-  the arithmetic is the time of all operations at the rate of multiply-adds, or that of its divisions and roots in
-  their unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are
-  read. A step of a scan is a call.
+  is that of netc's polynomial, on a machine that never waits. A product counts two for each multiply-add; a convolution
+  by Winograd's filtering counts what it computes, transforms too, and not the direct sums that it saves. The bound of
+  the arithmetic is the time of all operations at the rate of multiply-adds, or that of its divisions and roots in their
+  unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are read. A
+  step of a scan is a call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
   touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
   step before counts too. With several workers, what another has written lies at best in the last cache.
