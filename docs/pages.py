@@ -547,7 +547,9 @@ every element is written before it is read and that nobody else touches it.
 
 Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
-that costs nothing there: a model with other widths then needs few other kernels.
+that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
+those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
+vector (`targets/cpu/vector_rows.py`). LLVM finds the vectors of all other loops.
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time

@@ -226,7 +226,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
     """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import numpy as np
 
-    from netc.compiler.targets.cpu import memory, sums
+    from netc.compiler.targets.cpu import memory, row_vectors, sums
     from netc.compiler.targets.cpu.math import words
 
     names: dict[str, Any] = {
@@ -240,8 +240,9 @@ def _loop_function(text: str, machine: Machine) -> Any:
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
+    names |= row_vectors.words(text, machine)
     names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
-    exec(compile(text, "<netc kernel>", "exec"), names)
+    exec(compile(row_vectors.settled(text, machine), "<netc kernel>", "exec"), names)
     return names["kernel"]
 
 

@@ -26,7 +26,7 @@ up shards some of which have no samples. An element's sum runs over the depth in
 bits do not depend on how rows are shared out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -80,8 +80,8 @@ class _Kernel(ProductKernel):
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
         super().__init__(module, symbol, lanes, _NAMES)
 
-    def sizes(self) -> Mapping[int, Sequence[int]]:
-        """The heights of tiles, those for few rows among them, each with its numbers of vectors."""
+    def sizes(self) -> Sequence[tile.Size]:
+        """The sizes of tiles, those for few rows and those with half vectors among them."""
         return all_sizes(self.lanes.machine)
 
     def write_strips(self) -> None:
