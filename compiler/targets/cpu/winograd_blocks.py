@@ -12,7 +12,6 @@ from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Function, Record, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile import heights, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.machine import VECTORS
 
 # Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, where operands
 # and result of the first position lie, and how far positions, and panels of b, are apart.
@@ -129,9 +128,8 @@ class WinogradWriter:
         address = function.parameters[0]
         words = function.record(address, self.names)
         tiles = {
-            (height, number): tile.tile(self.module, f"tile_{height}_{number}", height, number, self.lanes, self.names)
-            for height in heights(tall)
-            for number in range(1, VECTORS + 1)
+            (size.height, size.columns(self.lanes)): tile.tile(self.module, size, self.lanes, self.names)
+            for size in tile.sizes(self.lanes.machine)
         }
         rows, width = words["rows_a"], words["width"]
         with function.loop(0, POSITIONS) as position, function.loop(0, words["outputs"], width) as column:
@@ -142,10 +140,9 @@ class WinogradWriter:
                 i.step = taken = rows_of_next(rows - i.index, tall)
                 from_a = a + i.index * words["a_row"] * size
                 to = c + (i.index * words["rows_c"] + column.index) * size
-                for (height, number), called in tiles.items():
+                for (height, most), called in tiles.items():
                     lower = max((other for other in heights(tall) if other < height), default=0)
-                    least, most = (number - 1) * self.lanes.count, number * self.lanes.count
-                    is_wide = (words["columns"] > least) & (words["columns"] <= most)
+                    is_wide = (words["columns"] > most - self.lanes.count) & (words["columns"] <= most)
                     with function.when((taken > lower) & (taken <= height) & is_wide):
                         called(function, address, from_a, words["a_step"], to, to, taken)
         function.end()
