@@ -10,6 +10,10 @@ def _sigmoid(x: Any) -> Any:
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
+def _softplus(x: Any) -> Any:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
 def _erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
 

@@ -172,6 +172,10 @@ class OnnxNodes(Writer):
             return self.node("Div", [self.node("Sub", [inputs[0], rest.text], dtype).text, inputs[1]], dtype)
         if name == "log1p":
             return self.node("Log", [self.node("Add", [inputs[0], unity.text], dtype).text], dtype)
+        if name == "softplus":
+            negative = self.node("Neg", [self.node("Abs", inputs, dtype).text], dtype)
+            rest = self.word("log1p", [self.node("Exp", [negative.text], dtype)], dtype)
+            return self.node("Add", [self.node("Relu", inputs, dtype).text, rest.text], dtype)
         if name == "expm1":
             return self.node("Sub", [self.node("Exp", inputs, dtype).text, unity.text], dtype)
         if name == "normal_cdf":

@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
+ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
@@ -117,6 +118,7 @@ class Function:
 
     def __init__(self, module: Any, name: str, parameters: int, is_internal: bool = True) -> None:
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * parameters), name)
+        set.add(self.function.attributes, ALIGNED_STACK)  # llvmlite knows few attributes by name
         self.function.attributes.add("nounwind")
         if is_internal:  # a body of its own keeps the registers of a tile apart from those of the loops around it
             self.function.linkage = "internal"
