@@ -16,6 +16,7 @@ from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
+from netc.compiler.targets.cpu.transposes import squares, transposed_loads
 
 
 def write(nest: Nest) -> str:
@@ -50,6 +51,8 @@ def _body(writer: NestWriter) -> list[str]:
         return argmax(writer)
     if writer.nest.is_running:
         return running(writer)
+    if loads := transposed_loads(writer.nest):
+        return squares(writer, loads)
     if not writer.folds:
         return _store_points(writer)
     if writer.kept and writer.nest.folds_rows:
