@@ -532,11 +532,12 @@ handler of the signal for unknown ones computes them, never on a CPU that has th
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
-batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A weight's
-gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache; only if each
-block would read large operands from memory again, one block has all rows. Within a scan a worker takes its own samples
-through all steps. Buffers that are not alive at the same time share memory; `netc check` prints how much memory a step
-needs.
+batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A block has
+the number of rows with the fewest bytes that must be read again from behind that cache: weights, once for each block,
+and what a call passes on. A weight's gradient, for example, is summed over the whole batch and used by the optimizer
+before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
+Within a scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share
+memory; `netc check` prints how much memory a step needs.
 
 `netc explain M.net --after plan` prints the phases and groups, the rows that a worker takes at once, and the address of
 each pointer: a memory, the bytes into it, and how it moves. This text reads back too, and `verify_plan` checks that
@@ -546,7 +547,9 @@ every element is written before it is read and that nobody else touches it.
 
 Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
-that costs nothing there: a model with other widths then needs few other kernels.
+that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
+those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
+vector (`targets/cpu/vector_rows.py`). LLVM finds the vectors of all other loops.
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
@@ -590,13 +593,21 @@ how much of the step is lost in all. A share of 100% means that only less work w
 operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself is slow.
 
 - **Rates.** Floating-point operations per second are those of multiply-adds on registers, by element type, and for bf16
-  in tiles too where products use them. Bytes per second are those of loops that read, fill, update or copy arrays that
-  fit each level. They are measured once for a processor and a number of threads, the best of many short runs, and kept
-  in the cache folder; `--measure` measures them again, if the machine was busy the first time.
+  in tiles too where products use them. Divisions and square roots have rates of their own, because CPUs compute them in
+  a unit of its own that takes one every 5 to 16 cycles: on Zen 4 a vector of 64 bytes takes half a cycle for an
+  addition, but 6 cycles (f32) or 9 (f64) for a division, and 10 or 16 for a root. Bytes per second are those of loops
+  that read, fill, update or copy arrays that fit each level. They are measured once for a processor and a number of
+  threads, the best of many short runs, and kept in the cache folder; `--measure` measures them again, if the machine
+  was busy the first time.
 - **Calls.** A call of an empty kernel takes some nanoseconds, most of them for the clock that is read before and after
   each call. No call is shorter, so this is the bound of kernels with less work.
-- **Work.** An element-wise operation counts the operations that its definition declares (`flops`), a product two for
-  each multiply-add. A buffer counts once for a call, however often its bytes are read. A step of a scan is a call.
+- **Work.** An element-wise operation counts the operations of its expression and of the functions that it calls
+  (`compiler/ir/arithmetic.py`; a test compares the numbers of functions with their code, in f32 and in f64): additions,
+  multiplications and comparisons, two for a multiply-add, none for choices and conversions. So the bound of a function
+  is that of netc's polynomial, on a machine that never waits. A product counts two for each multiply-add. The bound of
+  the arithmetic is the time of all operations at the rate of multiply-adds, or that of its divisions and roots in
+  their unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are
+  read. A step of a scan is a call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
   touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
   step before counts too. With several workers, what another has written lies at best in the last cache.

@@ -110,8 +110,12 @@ def _described(bounds: "Bounds") -> str:
     from netc.compiler.targets.bounds import LEVELS
 
     flops = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in bounds.flops.items())
+    divided = ", ".join(
+        f"{bounds.divisions[dtype] / 1e9:.1f} divisions and {bounds.roots[dtype] / 1e9:.1f} roots a ns in {dtype}"
+        for dtype in bounds.divisions
+    )
     rates = ", ".join(f"{level} {max(bounds.rates[level].values()) / 1e9:.0f}" for level in LEVELS)
-    return f"{flops}; GB/s: {rates}"
+    return f"{flops}; {divided}; GB/s: {rates}"
 
 
 def _name(row: "Row") -> str:

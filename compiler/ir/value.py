@@ -277,7 +277,6 @@ class Operation:
     lower: KernelRule
     arguments: Mapping[str, str] = field(default_factory=dict)
     gradient: Callable[..., Any] | None = None
-    flops: Callable[..., int] | None = None
     examples: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
     domain: tuple[float, float] = (-2.0, 2.0)
     is_callable: bool = True

@@ -17,7 +17,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, is_scalar, large_reads, loops_behind, walks
-from netc.compiler.passes.sink import is_light
+from netc.compiler.passes.sink import is_light, steps_of
 
 _MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
@@ -167,8 +167,7 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
         users = fusion.users[value]
         if not is_scalar(value):
             continue
-        flops = OPERATIONS[value.operation].flops
-        steps[value] = flops(value.type) if flops else 0
+        steps[value] = steps_of(value)
         steps[value] += sum(steps.get(operand, 0) for operand in set(value.operands) if operand in fusion.inlined)
         if value in roots or not is_light(value) or value in fusion.starts or value in fusion.inlined:
             continue

@@ -90,7 +90,6 @@ power = elementwise(
     operands=2,
     reference=np.power,
     domain=(0.5, 2.0),
-    flops=65,
     gradient=_power_gradient,
 )
 neg = elementwise("neg", "-x.", scalar="-x", reference=np.negative, type=result_type, gradient=lambda g, r, x: -g)

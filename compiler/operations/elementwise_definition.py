@@ -51,14 +51,13 @@ def unbroadcast(gradient: "Value", like: Type) -> "Value":
 class Options(TypedDict, total=False):
     """The less common keyword arguments of an element-wise operation.
 
-    `numbers` are its attributes with their defaults, `arguments` the names of its operands in the language (x, y, z),
-    `flops` the floating-point operations per element (1). It cannot be called in a file unless `is_callable` (the
-    default). Tests feed it elements of the type `dtype` (f64) from `domain` (-2 to 2).
+    `numbers` are its attributes with their defaults, `arguments` the names of its operands in the language (x, y, z).
+    It cannot be called in a file unless `is_callable` (the default). Tests feed it elements of the type `dtype` (f64)
+    from `domain` (-2 to 2).
     """
 
     numbers: Mapping[str, float] | None
     arguments: tuple[str, ...]
-    flops: int
     is_callable: bool
     dtype: str
     domain: tuple[float, float]
@@ -84,7 +83,7 @@ def defined(
     if unknown := options.keys() - Options.__annotations__.keys():
         raise TypeError(f"an element-wise operation has no option {', '.join(sorted(unknown))}")
     attributes = dict(options.get("numbers") or {})
-    dtype, flops = options.get("dtype", "f64"), options.get("flops", 1)
+    dtype = options.get("dtype", "f64")
 
     def full_gradient(g: Value, result: Value, *values: Value, **keywords: float) -> tuple[Value | None, ...]:
         assert gradient is not None
@@ -109,7 +108,6 @@ def defined(
         lower=Scalar(scalar),
         arguments=dict.fromkeys(names, "value") | {key: f"real = {value!r}" for key, value in attributes.items()},
         gradient=full_gradient if gradient else None,
-        flops=lambda out: flops,
         examples=tuple((shape, dict(attributes)) for shape in shapes),
         domain=options.get("domain", (-2.0, 2.0)),
         is_callable=options.get("is_callable", True),

@@ -9,13 +9,12 @@ import numpy as np
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise_definition import choose, elementwise
 
-exp = elementwise("exp", "e ** x.", scalar="exp(x)", reference=np.exp, flops=20, gradient=lambda g, r, x: g * r)
+exp = elementwise("exp", "e ** x.", scalar="exp(x)", reference=np.exp, gradient=lambda g, r, x: g * r)
 log = elementwise(
     "log",
     "The natural logarithm.",
     scalar="log(x)",
     reference=np.log,
-    flops=28,
     domain=(0.2, 3.0),
     gradient=lambda g, r, x: g / x,
 )
@@ -24,7 +23,6 @@ log1p = elementwise(
     "log(1 + x), exact near 0.",
     scalar="log1p(x)",
     reference=np.log1p,
-    flops=35,
     domain=(-0.5, 3.0),
     gradient=lambda g, r, x: g / (1 + x),
 )
@@ -33,7 +31,6 @@ expm1 = elementwise(
     "exp(x) - 1, exact near 0.",
     scalar="expm1(x)",
     reference=np.expm1,
-    flops=24,
     gradient=lambda g, r, x: g * (r + 1),
 )
 
@@ -72,7 +69,6 @@ tanh = elementwise(
     "The hyperbolic tangent, between -1 and 1.",
     scalar="tanh(x)",
     reference=np.tanh,
-    flops=28,
     gradient=lambda g, r, x: g * (1 - r * r),
 )
 sigmoid = elementwise(
@@ -80,7 +76,6 @@ sigmoid = elementwise(
     "1 / (1 + exp(-x)), between 0 and 1.",
     scalar="sigmoid(x)",
     reference=lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
-    flops=22,
     gradient=lambda g, r, x: g * r * (1 - r),
 )
 relu = elementwise(
@@ -102,7 +97,6 @@ elu = elementwise(
     "x where x is positive, else exp(x) - 1.",
     scalar="expm1(x) if x < 0 else x",
     reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
-    flops=25,
     gradient=lambda g, r, x: choose(x > 0, g, g * (r + 1)),
 )
 gelu = elementwise(
@@ -110,7 +104,6 @@ gelu = elementwise(
     "x times the cumulative probability of x in the standard normal distribution (the exact form).",
     scalar="gelu(x)",
     reference=lambda x: x * _normal_cdf(x),
-    flops=60,
     gradient=lambda g, r, x: g * (apply("normal_cdf", x) + x * _normal_density(x)),
 )
 silu = elementwise(
@@ -118,7 +111,6 @@ silu = elementwise(
     "x * sigmoid(x).",
     scalar="x * sigmoid(x)",
     reference=lambda x: x * 0.5 * (1 + np.tanh(0.5 * x)),
-    flops=23,
     gradient=lambda g, r, x: g * apply("sigmoid", x) * (1 + x - r),
 )
 softplus = elementwise(
@@ -126,7 +118,6 @@ softplus = elementwise(
     "log(1 + exp(x)), stable for large x.",
     scalar="max(x, T(0)) + log1p(exp(-abs(x)))",
     reference=lambda x: np.logaddexp(x, 0),
-    flops=60,
     gradient=lambda g, r, x: g * apply("sigmoid", x),
 )
 erf = elementwise(
@@ -134,7 +125,6 @@ erf = elementwise(
     "The error function.",
     scalar="erf(x)",
     reference=lambda x: _each(math.erf, x),
-    flops=50,
     gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x),
 )
 normal_cdf = elementwise(
@@ -142,7 +132,6 @@ normal_cdf = elementwise(
     "The probability that a standard normal variable is below x. It keeps its precision where it is small.",
     scalar="normal_cdf(x)",
     reference=lambda x: _normal_cdf(x),
-    flops=60,
     gradient=lambda g, r, x: g * _normal_density(x),
 )
 

@@ -50,7 +50,6 @@ elementwise(
     operands=2,
     reference=_scramble,
     type=result_type,
-    flops=20,
     dtype="i32",
     domain=(-(2.0**31), 2.0**31),
     is_callable=False,

@@ -10,7 +10,6 @@ sin = elementwise(
     "The sine of an angle in radians.",
     scalar="sin(x)",
     reference=np.sin,
-    flops=34,
     gradient=lambda g, r, x: g * apply("cos", x),
 )
 cos = elementwise(
@@ -18,7 +17,6 @@ cos = elementwise(
     "The cosine of an angle in radians.",
     scalar="cos(x)",
     reference=np.cos,
-    flops=34,
     gradient=lambda g, r, x: -g * apply("sin", x),
 )
 tan = elementwise(
@@ -26,7 +24,6 @@ tan = elementwise(
     "The tangent of an angle in radians.",
     scalar="tan(x)",
     reference=np.tan,
-    flops=65,
     domain=(-1.2, 1.2),
     gradient=lambda g, r, x: g * (1 + r * r),
 )
@@ -35,7 +32,6 @@ asin = elementwise(
     "The angle whose sine is x, from -pi/2 to pi/2; NaN beyond -1 and 1.",
     scalar="asin(x)",
     reference=np.arcsin,
-    flops=25,
     domain=(-0.8, 0.8),
     gradient=lambda g, r, x: g * apply("rsqrt", 1 - x * x),
 )
@@ -44,7 +40,6 @@ acos = elementwise(
     "The angle whose cosine is x, from 0 to pi; NaN beyond -1 and 1.",
     scalar="acos(x)",
     reference=np.arccos,
-    flops=25,
     domain=(-0.8, 0.8),
     gradient=lambda g, r, x: -g * apply("rsqrt", 1 - x * x),
 )
@@ -53,7 +48,6 @@ atan = elementwise(
     "The angle whose tangent is x, from -pi/2 to pi/2.",
     scalar="atan(x)",
     reference=np.arctan,
-    flops=30,
     gradient=lambda g, r, x: g / (1 + x * x),
 )
 
@@ -70,7 +64,6 @@ atan2 = elementwise(
     operands=2,
     reference=np.arctan2,
     arguments=("y", "x"),
-    flops=32,
     domain=(0.3, 2.0),
     gradient=_atan2_gradient,
 )
@@ -79,7 +72,6 @@ sinh = elementwise(
     "The hyperbolic sine.",
     scalar="sinh(x)",
     reference=np.sinh,
-    flops=35,
     gradient=lambda g, r, x: g * apply("cosh", x),
 )
 cosh = elementwise(
@@ -87,6 +79,5 @@ cosh = elementwise(
     "The hyperbolic cosine.",
     scalar="cosh(x)",
     reference=np.cosh,
-    flops=24,
     gradient=lambda g, r, x: g * apply("sinh", x),
 )

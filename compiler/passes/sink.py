@@ -8,12 +8,16 @@ value, or a single cheap operation computes it from one large value.
 
 from dataclasses import replace
 
+from netc.compiler.ir.arithmetic import arithmetic_of
+from netc.compiler.ir.attributes import ElementType
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.shape import Slice, slice_
 from netc.compiler.passes.simplify import rebuild, simplify
+
+_CHEAP = 8  # floating-point operations of an element, which take about as long as reading it
 
 
 def sink(graph: Graph) -> Graph:
@@ -68,8 +72,17 @@ def is_light(value: Value) -> bool:
     if not value.operands or not value.type.is_batched:
         return False
     operation, large = OPERATIONS[value.operation], [operand for operand in value.operands if is_large(operand)]
-    is_one = isinstance(operation.lower, Scalar) and operation.flops is not None and operation.flops(value.type) <= 1
+    is_one = isinstance(operation.lower, Scalar) and steps_of(value) == 1
     return is_one and bool(large) and all(operand.type.dims == value.type.dims for operand in large)
+
+
+def steps_of(value: Value) -> int:
+    """The cheap operations that an element of a scalar value takes: none for a conversion, one for arithmetic, and for
+    a function, such as exp, as many as it has floating-point operations."""
+    if isinstance(value.attributes, ElementType):
+        return 0
+    flops = arithmetic_of(value.lowered_as(Scalar).expression, value.type.dtype).flops
+    return flops if flops > _CHEAP else 1
 
 
 def is_large(value: Value) -> bool:

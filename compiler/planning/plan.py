@@ -9,10 +9,10 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
+from netc.compiler.planning.row_blocks import elements_of_row, row_block, row_bytes, stays_near
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks
@@ -40,9 +40,9 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
     places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
-    row_blocks = {id(group): _row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
+    row_blocks = {id(group): row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
     for group in (group for phase in phases for group in phase):
-        if _stays_near(group, row_blocks[id(group)], machine.second_cache):
+        if stays_near(group, row_blocks[id(group)], machine.second_cache):
             group.tasks = fetch_ahead(group.tasks)
     shared, private = _lifetimes(phases, row_blocks, sizes)
     arenas = []
@@ -84,61 +84,10 @@ def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
                 yield count.per
 
 
-def _row(buffer: Buffer) -> int:
-    """Elements of a row of a buffer."""
-    return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
-
-
 def _step_bytes(table: Buffer) -> tuple[int, int]:
     if (table.kind == "table" and not table.is_per_step) or table.type.is_varying:
         return 0, 0
     return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
-
-
-def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
-    """Returns the rows that a worker takes through a group at once.
-
-    They are few enough that what the tasks pass on stays in the second cache (of `second` bytes), and many enough
-    that weights, and the operands of a weight's gradient, are not read too often.
-    """
-    if group.kind == "shards":
-        return -(-size_of(BATCH, sizes) // SHARD_COUNT)
-    if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
-        return size_of(BATCH, sizes)  # at each step no more samples run
-    grain = max(task.grain for task in group.tasks)
-    extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
-    moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
-    row = sum(_row_bytes(buffer) for buffer in moving)
-    if group.kind == "samples":
-        weights = sum(buffer.type.nbytes(1) for buffer in group.buffers() - moving if not buffer.type.is_batched)
-        fitting = min(extent, second // row + 1) if row else 0
-        choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
-        return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
-    passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
-    if not passed_on:
-        return extent
-    fitting = max(grain, min(extent, second // 2 // row // grain * grain))
-    again = _read_by_each_block(group, sizes)
-    saved = again * (-(-extent // fitting) - 1) if again > second // 2 else 0
-    if saved > 2 * extent * sum(map(_row_bytes, passed_on)):
-        return extent
-    most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
-    even = min(extent, -(-extent // -(-extent // most) // grain) * grain)
-    return even if even <= most else fitting
-
-
-def _read_by_each_block(group: TaskGroup, sizes: Sizes) -> int:
-    """Returns the bytes that a group reads for each row block, whatever rows it has."""
-    pointers = [pointer for task in group.tasks for pointer in task.pointers]
-    leads = {pointer.buffer for pointer in pointers if pointer.lead or pointer.buffer.kind == "scratch"}
-    return sum(buffer.type.nbytes(sizes) for buffer in {pointer.buffer for pointer in pointers} - leads)
-
-
-def _stays_near(group: TaskGroup, rows: int, second: int) -> bool:
-    """Whether what a row block passes on, and what is prefetched for it, is still in the second cache when it is
-    read."""
-    moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
-    return group.kind != "pieces" or 2 * rows * sum(map(_row_bytes, moving)) <= 9 * second // 8
 
 
 def _lifetimes(
@@ -159,8 +108,8 @@ def _lifetimes(
         groups = {id(group): group for _, _, group in touches}
         group = touches[0][2]
         by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
-        if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and _has_rows(buffer, group):
-            size = aligned(row_blocks[id(group)] * _row_bytes(buffer))
+        if len(groups) == 1 and rowwise(group, buffer, elements_of_row(buffer)) and _has_rows(buffer, group):
+            size = aligned(row_blocks[id(group)] * row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
             private.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), *by_task))
@@ -173,10 +122,6 @@ def _lifetimes(
 def _has_rows(buffer: Buffer, group: TaskGroup) -> bool:
     """Whether the rows of a buffer are those of a group."""
     return buffer.type.dims[0] == (BATCH if group.kind == "shards" else group.axis)
-
-
-def _row_bytes(buffer: Buffer) -> int:
-    return _row(buffer) * buffer.type.itemsize
 
 
 def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:

@@ -20,15 +20,17 @@ class Work:
     """The least work of a kernel.
 
     `flops` are floating-point operations in `dtype`, which is bf16 for products of pairs of such numbers, and "bf16
-    in tiles" for those of tiles. `nbytes` are the bytes that it reads or writes, by the level that they lie in.
-    `stream` says how it does so: it only reads, it only writes, it overwrites what it reads (`update`), or it writes
-    elsewhere (`copy`).
+    in tiles" for those of tiles; `divisions` and `roots` are those among them that have a unit of their own. `nbytes`
+    are the bytes that it reads or writes, by the level that they lie in. `stream` says how it does so: it only reads,
+    it only writes, it overwrites what it reads (`update`), or it writes elsewhere (`copy`).
     """
 
     flops: int = 0
     dtype: str = "f32"
     nbytes: Mapping[Level, int] = field(default_factory=dict)
     stream: Stream = "copy"
+    divisions: int = 0
+    roots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,14 @@ class Bound:
 class Bounds:
     """The rates of a machine with some number of workers, all of them together.
 
-    `flops` are floating-point operations per second, by element type. `rates` are bytes per second, by level and
-    stream. `capacities` are the bytes that each cache keeps for one worker. `call` are the seconds of a call that
-    computes nothing, with the readings of the clock that time it.
+    `flops` are floating-point operations per second, by element type, and `divisions` and `roots` those alone, in f32
+    and f64. `rates` are bytes per second, by level and stream. `capacities` are the bytes that each cache keeps for one
+    worker. `call` are the seconds of a call that computes nothing, with the readings of the clock that time it.
     """
 
     flops: Mapping[str, float]
+    divisions: Mapping[str, float]
+    roots: Mapping[str, float]
     rates: Mapping[Level, Mapping[Stream, float]]
     capacities: Mapping[Level, int]
     call: float
@@ -58,9 +62,12 @@ class Bounds:
         """Returns the bound of some work: the slowest of its arithmetic, of the transfers through each level, and of a
         call.
 
-        Bytes that lie in a level pass through all levels that are nearer to the core.
+        Divisions and roots follow each other in one unit, while other units compute the rest. Bytes that lie in a
+        level pass through all levels that are nearer to the core.
         """
-        bounds = [Bound("compute", work.flops / self.flops[work.dtype]), Bound("call", self.call)]
+        dtype = work.dtype if work.dtype in self.divisions else "f32"  # in which products of bf16 end
+        divided = work.divisions / self.divisions[dtype] + work.roots / self.roots[dtype]
+        bounds = [Bound("compute", max(work.flops / self.flops[work.dtype], divided)), Bound("call", self.call)]
         passing = 0
         for level in reversed(LEVELS):
             passing += work.nbytes.get(level, 0)

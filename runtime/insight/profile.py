@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from netc.compiler.analysis.cost import flops_of
+from netc.compiler.analysis.cost import work_of
+from netc.compiler.ir.arithmetic import Arithmetic
 from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.index_tables import dims_of
@@ -224,9 +225,9 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[W
     works, counted = [], set[Value]()
     for task, work in zip(step.plan.tasks, Locality(step.plan, sizes, step.members, data).works(bounds), strict=True):
         turns = sizes if task.walk is None else size_of(task.walk.dim, sizes)  # the rows of all steps of a scan
-        flops = sum(flops_of(value, turns) for value in task.values if value not in counted)
+        done = sum((work_of(value, turns) for value in task.values if value not in counted), Arithmetic())
         counted.update(task.values)  # a sum in shards is two tasks of the same values
-        works.append(replace(work, flops=flops, dtype=_dtype(task)))
+        works.append(replace(work, **asdict(done), dtype=_dtype(task)))
     return works
 
 

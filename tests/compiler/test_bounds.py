@@ -30,6 +30,8 @@ RATES = {
 }
 BOUNDS = Bounds(
     {"f32": 1000.0, "f64": 500.0, "bf16": 2000.0, "bf16 in tiles": 8000.0},
+    {"f32": 100.0, "f64": 50.0},
+    {"f32": 40.0, "f64": 20.0},
     RATES,
     {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2},
     0.25,
@@ -43,6 +45,10 @@ BOUNDS = Bounds(
         (Work(2000, "f64"), "compute", 4.0),
         (Work(2000, "bf16"), "compute", 1.0),
         (Work(2000, "f32", {"first cache": 800}), "compute", 2.0),
+        (Work(2000, "f32", divisions=100), "compute", 2.0),
+        (Work(2000, "f32", divisions=100, roots=60), "compute", 2.5),
+        (Work(2000, "f64", roots=100), "compute", 5.0),
+        (Work(2000, "bf16", divisions=300), "compute", 3.0),
         (Work(0, "f32", {"first cache": 800}), "first cache", 1.0),
         (Work(0, "f32", {"first cache": 800}, "read"), "first cache", 0.5),
         (Work(900, "f32", {"second cache": 400}), "second cache", 1.0),

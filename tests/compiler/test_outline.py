@@ -118,7 +118,7 @@ def test_pictures_in_every_format(tmp_path: Path) -> None:
         "location": "m.net:15",
         "line": "a = (x - seen) @ W -> unit(6)",
         "reads": [["a.unit.h.dense.W", "float[4, 6]", "24"], ["a.unit.h.dense.b", "float[6]", "6"]],
-        "work": "198 FLOPs a sample",
+        "work": "204 FLOPs a sample",
     }
     items = set(re.findall(r' id="?([iol]?[\d.iol]+)"?', page))
     assert all({begin, end} <= items for links in facts["links"].values() for begin, end, _ in links)

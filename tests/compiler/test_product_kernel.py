@@ -185,11 +185,13 @@ def plain_case(
 def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     """Counts around the borders of the tile.
 
-    All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a strip.
+    All rows up to two tiles, columns around the borders of vectors and their halves, each form of b, and depths and
+    runs around a strip.
     """
     lanes = machine.lanes(dtype)
     for rows in range(2 * machine.tile_rows + 3):
-        for columns in sorted({0, 1, 2, 3, *(lanes * i + j for i in (1, 2, 3, 4) for j in (-1, 0, 1))}):
+        halves = range(lanes // 2, 4 * lanes + 1, lanes // 2)
+        for columns in sorted({0, 1, 2, 3, *(half + j for half in halves for j in (-1, 0, 1))}):
             yield plain_case(rows, columns, (rows + columns) % 4, 1, bool(columns % 2), bool(rows % 2))
     for rows in range(1, 6):  # wide tiles
         for columns in (3 * lanes, 5 * lanes + 1, 8 * lanes - 1, 8 * lanes, 31 * lanes + 2, 32 * lanes + 1):
@@ -250,7 +252,7 @@ def check_registers(assembly: str, machine: Machine) -> None:
     operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
     blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
     loops = [block for block in blocks if re.search(operation, block)]
-    sizes = [height * number for height, numbers in all_sizes(machine).items() for number in numbers]
+    sizes = [size.height * size.vectors for size in all_sizes(machine)]
     assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
     assert not any("%rsp" in block for block in loops)
 

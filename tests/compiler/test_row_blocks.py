@@ -31,6 +31,18 @@ def group_of_gradient(steps: int, inputs: int, outputs: int) -> Group:
     return next(group for group in groups if group.kind == "pieces" and group.extent == inputs)
 
 
+def group_of_layers(batch: int, inputs: int, *widths: int) -> Group:
+    """The group of the forward pass of dense layers."""
+    layers = " -> relu -> ".join(f"dense({width})" for width in widths)
+    text = (
+        f"model {{\n  input x: float[{inputs}]\n  target y: float[{widths[-1]}]\n"
+        f"  z = x -> {layers}\n  loss mse(z, y)\n}}\ntrain {{\n  optimizer = sgd(lr = 0.1)\n  batch = {batch}\n}}\n"
+    )
+    tasks = lower(run_passes(training_graph(netc.parse(text))), batch, MACHINE)
+    planned = plan(tasks, dict.fromkeys(tasks.leaves, 0), batch, MACHINE)
+    return next(group for phase in planned.schedule.phases for group in phase if group.kind == "samples")
+
+
 def prefetches(group: Group) -> bool:
     """Whether the product prefetches arrays that the update writes."""
     product = group.calls[0].arguments
@@ -53,3 +65,19 @@ def test_blocks_fit_the_cache_unless_operands_are_read_too_often(
 ) -> None:
     group = group_of_gradient(*sizes)
     assert (group.row_block, prefetches(group)) == (rows, ahead)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"),
+    [
+        # Weights of 1.6 and 1 MB, larger than the second cache, are read for each block, and drive out what a layer
+        # passes on to the next one whatever the rows: one block.
+        ((128, 784, 512, 512), 128),
+        # Weights of 0.4 MB stay in it, beside the rows of as many samples as fit.
+        ((512, 784, 128, 128), 96),
+        # All fits.
+        ((64, 784, 128, 10), 64),
+    ],
+)
+def test_blocks_of_samples_are_as_large_as_what_is_needed_again_allows(sizes: tuple[int, ...], rows: int) -> None:
+    assert group_of_layers(*sizes).row_block == rows

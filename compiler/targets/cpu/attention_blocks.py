@@ -92,11 +92,7 @@ def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Ca
 def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
     """Returns the function `product(record)`: c = a b, or c + a b if `reads_start` is 1. See PRODUCT."""
     tall, width, size = lanes.machine.tile_rows, VECTORS * lanes.count, lanes.size
-    tiles = {
-        (height, number): tile.tile(module, f"tile_{height}_{number}", height, number, lanes, names)
-        for height in heights(tall)
-        for number in range(1, VECTORS + 1)
-    }
+    tiles = {(size.height, size.vectors): tile.tile(module, size, lanes, names) for size in tile.sizes(lanes.machine)}
 
     def write(block: Block, address: Word) -> None:
         function = block.function

@@ -15,7 +15,7 @@ from typing import Any
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Level
 from netc.compiler.targets.cpu.bounds_calls import measure_call
 from netc.compiler.targets.cpu.bounds_streams import measure_rates
-from netc.compiler.targets.cpu.peak import Run, peak_of
+from netc.compiler.targets.cpu.peak import Kind, Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
 from netc.dsl import eviction, home, temporary
 
@@ -37,8 +37,13 @@ def bounds_of(machine: Machine, members: int, run: Run, again: bool = False) -> 
 def measure(machine: Machine, members: int, run: Run) -> Bounds:
     """Measures the bounds of `members` workers at once."""
     capacities = capacities_of(machine, members)
-    flops = {dtype: peak_of(dtype, members, run, machine) for dtype in dtypes_of(machine)}
-    return Bounds(flops, measure_rates(machine, capacities, members, run), capacities, measure_call(machine))
+
+    def rates(kind: Kind, dtypes: Sequence[str]) -> dict[str, float]:
+        return {dtype: peak_of(dtype, members, run, machine, kind) for dtype in dtypes}
+
+    flops, divisions = rates("multiply-add", dtypes_of(machine)), rates("division", _DIVIDED)
+    roots, streams = rates("root", _DIVIDED), measure_rates(machine, capacities, members, run)
+    return Bounds(flops, divisions, roots, streams, capacities, measure_call(machine))
 
 
 def dtypes_of(machine: Machine) -> tuple[str, ...]:
@@ -60,6 +65,7 @@ def _key(machine: Machine, members: int) -> dict[str, Any]:
     return {**fields, "model": _model_of_cpu(), "last_cache": last_cache(), "members": members, "netc": version("netc")}
 
 
+_DIVIDED = ("f32", "f64")  # types in which kernels divide
 # fields of a Machine
 _MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "has_pairs", "has_tiles", "first_cache", "second_cache")
 
@@ -90,6 +96,7 @@ def _read(key: Mapping[str, Any], dtypes: Sequence[str]) -> Bounds | None:
             return None
         bounds = Bounds(**stored["bounds"])
         numbers = [bounds.flops[dtype] for dtype in dtypes]
+        numbers += [rates[dtype] for rates in (bounds.divisions, bounds.roots) for dtype in _DIVIDED]
         numbers += [bounds.rates[level][stream] for level in LEVELS for stream in STREAMS]
         numbers += [*(bounds.capacities[level] for level in LEVELS[:-1]), bounds.call]
         if not all(0 < number < math.inf for number in numbers):

@@ -40,7 +40,7 @@ def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
     text = (
         f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma} {machine.registers}\n{source.text}"
     )
-    return cache.parts_of(text, machine.cpu, machine.features)
+    return cache.parts_of(text, machine.cpu, machine.llvm_features)
 
 
 def symbol_of(parts: cache.Parts) -> str:
@@ -52,7 +52,7 @@ def symbol_of(parts: cache.Parts) -> str:
 def target_machine(machine: Machine, effort: int = 3) -> Any:
     """Returns LLVM's target machine, which emits code for a machine, with so much effort (0 to 3) for fast code."""
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=machine.cpu, features=machine.features, opt=effort, codemodel="jitdefault", jit=True
+        cpu=machine.cpu, features=machine.llvm_features, opt=effort, codemodel="jitdefault", jit=True
     )
 
 
@@ -219,7 +219,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
     """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import numpy as np
 
-    from netc.compiler.targets.cpu import extremes, memory, squares, sums
+    from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
     from netc.compiler.targets.cpu.math import words
 
     names: dict[str, Any] = {
@@ -235,8 +235,9 @@ def _loop_function(text: str, machine: Machine) -> Any:
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
+    names |= row_vectors.words(text, machine)
     names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
-    exec(compile(text, "<netc kernel>", "exec"), names)
+    exec(compile(row_vectors.settled(text, machine), "<netc kernel>", "exec"), names)
     return names["kernel"]
 
 

@@ -10,6 +10,7 @@ from itertools import combinations, product
 
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.scalars import words_of
+from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
 
 Point = Mapping[int, int]  # by axis: the distance from the first point of the body
 _MOST_TOTALS = 12  # that stay in registers side by side
@@ -96,7 +97,7 @@ def _cost(nest: Nest, jam: Jam) -> float:
     if extent is not None and extent % jam.steps:
         rest = extent % jam.steps / extent
         cost = cost * (1 - rest) + _moves(nest, jam, 1) * rest
-    is_unrolled = (nest.extents[-1] or _UNROLLED) * weight < _UNROLLED
+    is_unrolled = not has_vector_rows(nest) and (nest.extents[-1] or _UNROLLED) * weight < _UNROLLED
     return cost + _GAIN * weight + _PENALTY * is_unrolled
 
 
@@ -106,7 +107,10 @@ def _moves(nest: Nest, jam: Jam, steps: int) -> float:
     is_done = all(axis in jam.whole for axis, is_folded in enumerate(nest.folded) if is_folded)
     totals = len(nest.outputs) * _size(nest, counts, False)
     points = _size(nest, counts, False) * _size(nest, counts, True)
-    return (loads + totals * (1 if is_done else 2)) / points
+    bodies = 1.0  # for each load and store of a total
+    if jam.along is not None and not is_done and has_vector_rows(nest) and keeps_totals(nest):
+        bodies = (nest.extents[jam.along] or 1) / steps
+    return (loads + totals * (1 if is_done else 2) / bodies) / points
 
 
 def _elements(access: Access, counts: Mapping[int, int]) -> int:

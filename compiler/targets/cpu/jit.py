@@ -31,7 +31,7 @@ Jit = Callable[..., Any]  # jit(function, signature, **options of numba.njit): a
 
 def jit_for(machine: Machine) -> Jit:
     """Returns the `jit` that compiles for a machine's CPU."""
-    return _jit_for(machine.cpu, machine.features)
+    return _jit_for(machine.cpu, machine.llvm_features)
 
 
 @cache

@@ -17,6 +17,7 @@ from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
 from netc.compiler.targets.cpu.transposes import squares, transposed_loads
+from netc.compiler.targets.cpu.vector_rows import has_vector_rows
 
 
 def write(nest: Nest) -> str:
@@ -24,22 +25,23 @@ def write(nest: Nest) -> str:
 
     The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
-    return _text(nest, None)
+    return _text(nest, None, in_vectors=False)
 
 
 def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
 
-    They follow the counts. Nests that are faster with known numbers have none (shape_numbers.py).
+    They follow the counts. Nests that are faster with known numbers have none (shape_numbers.py). Rows of sums are
+    computed in vectors (vector_rows.py).
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        return write(nest), ()
-    return _text(nest, shape), tuple(shape.numbers.values())
+        return _text(nest, None, has_vector_rows(nest)), ()
+    return _text(nest, shape, in_vectors=False), tuple(shape.numbers.values())
 
 
-def _text(nest: Nest, shape: ShapeNumbers | None) -> str:
-    body = _body(NestWriter(nest, shape))
+def _text(nest: Nest, shape: ShapeNumbers | None, in_vectors: bool) -> str:
+    body = _body(NestWriter(nest, shape, in_vectors))
     counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
     arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts, *(shape.numbers if shape is not None else ())]
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"

@@ -37,7 +37,7 @@ _NUMBA: dict[str, Any] = {
 _HALF = 16  # bits: a bf16 number is the upper half of an f32
 
 
-def _mark(builder: Any, instruction: Any, scope: int) -> None:
+def mark(builder: Any, instruction: Any, scope: int) -> None:
     """Attaches the metadata of an alias scope to a load or store."""
     module = builder.module
     domain = module.add_metadata([ir.MetaDataString(module, "netc")])
@@ -79,7 +79,7 @@ def load(dtype: str, scope: int) -> Any:
         def codegen(context, builder, signature, arguments):
             value = builder.load(_element(builder, dtype, *arguments))
             value.align = DTYPES[dtype].bytes
-            _mark(builder, value, scope)
+            mark(builder, value, scope)
             return _loaded(builder, dtype, value)
 
         return _NUMBA[dtype](types.int64, types.int64), codegen
@@ -97,7 +97,7 @@ def store(dtype: str, scope: int) -> Any:
             element = _stored(builder, dtype, arguments[2])
             instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
             instruction.align = DTYPES[dtype].bytes
-            _mark(builder, instruction, scope)
+            mark(builder, instruction, scope)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, _NUMBA[dtype]), codegen

@@ -17,10 +17,12 @@ _NONE: Mapping[str, str] = {}
 
 
 class NestWriter:
-    """Writes the statements of one nest; with `shape`, those of its generic form."""
+    """Writes the statements of one nest; with `shape`, those of its generic form. `in_vectors` says whether rows are
+    computed in vectors."""
 
-    def __init__(self, nest: Nest, shape: ShapeNumbers | None) -> None:
-        self.nest, self.shape = nest, shape
+    def __init__(self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False) -> None:
+        self.nest, self.shape, self.in_vectors = nest, shape, in_vectors
+        self.part = ""  # of a row, in the names of words: "v" for a whole vector, "r19" for the rest of a row of 19
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -61,7 +63,8 @@ class NestWriter:
         offset = self.offset(access, point, names)
         if access.pointer is None:
             return f"{DTYPES[access.dtype].word}({offset})"
-        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
+        part = self.part if self.part and access.strides[-1] else ""
+        return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
 
     def lines(self) -> list[str]:
         """The assignments of the nest's lines."""
@@ -84,7 +87,7 @@ class NestWriter:
 
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
-        word = f"store_{target.dtype}_{self.scopes[target.pointer]}"
+        word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
         return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value})"
 
     @staticmethod

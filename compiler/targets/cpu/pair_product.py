@@ -28,7 +28,7 @@ from netc.compiler.targets.machine import PACKED, PANELS, ROOM, Machine
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
 # Rows of tiles beside those of all products, by their vectors: as the instruction repeats pairs in memory itself, they
 # leave no register for a repeated pair. One vector has as many sums as two; two have the rows of images of 14 and 28.
-_TALL = {24: (1,), 16: (1,), 14: (2,)}
+_TALL = (tile.Size(24, 1), tile.Size(16, 1), tile.Size(14, 2))
 _SAME_SETS = 1024  # numbers: rows of a that are a multiple of it apart share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
@@ -219,8 +219,8 @@ class PairKernel(ProductKernel):
             with run.when(~(is_along | is_across)):
                 self.any(run, to, 1, self.width, source, column, step, columns, numbers)
 
-    def sizes(self) -> Mapping[int, Sequence[int]]:
-        return {**(_TALL if self.lanes.machine.has_bf16 else {}), **super().sizes()}
+    def sizes(self) -> Sequence[tile.Size]:
+        return [*(_TALL if self.lanes.machine.has_bf16 else ()), *super().sizes()]
 
     def rows_of_next(self, left: Word, columns: Word) -> Word:
         """The rows that the next tile takes of those that are left, for a panel of some columns."""
@@ -228,7 +228,7 @@ class PairKernel(ProductKernel):
         rows = rows_of_next(left, tall)
         if not self.lanes.machine.has_bf16:
             return rows
-        narrow, wide = (max(height for height, numbers in _TALL.items() if number in numbers) for number in (1, 2))
+        narrow, wide = (max(size.height for size in _TALL if size.vectors == number) for number in (1, 2))
         fills_taller = (left > tall) & (left <= wide) | (left > 2 * tall) & (left <= 2 * wide)
         rows = fills_taller.choose(at_most(left, wide), rows)
         return (columns <= self.lanes.count).choose(at_most(left, narrow), rows)

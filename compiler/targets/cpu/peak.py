@@ -1,10 +1,11 @@
-"""The peak of this machine: floating-point operations per second of one core, measured by a loop of multiply-adds on
-registers alone."""
+"""The peak of this machine: floating-point operations per second of one core, measured by loops of multiply-adds, of
+divisions and of square roots on registers alone."""
 
 import ctypes
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Literal
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -12,15 +13,17 @@ from llvmlite import ir
 from netc.compiler.targets.cpu.amx_tiles import AmxTiles, emulation_for
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
 from netc.compiler.targets.cpu.function import I64, Function
+from netc.compiler.targets.cpu.math.terms import Scope, Term, square_root
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import TILE, Machine
 from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
 _BLOCK = ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7))  # tiles of sums, of a and of b
-_SHORTER = 8  # so many times fewer turns of tiles take about as long
+_SHORTER = 8  # so many times fewer turns of tiles, divisions or roots take about as long
 _TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
 _RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
+Kind = Literal["multiply-add", "division", "root"]
 Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
 
 
@@ -28,10 +31,13 @@ class PeakLoop:
     """Machine code that does `flops` floating-point operations in each call, without Python's lock.
 
     A call takes `turns` turns of a loop; the default is some milliseconds. For "bf16" it multiplies pairs of such
-    numbers, as products do, and adds up in f32; for "bf16 in tiles" it does so in tiles of AMX, whose turns are longer.
+    numbers, as products do, and adds up in f32; for "bf16 in tiles" it does so in tiles of AMX. Turns of tiles, of
+    divisions and of roots are longer, and fewer.
     """
 
-    def __init__(self, dtype: str, machine: Machine | None = None, turns: int = _TURNS) -> None:
+    def __init__(
+        self, dtype: str, machine: Machine | None = None, turns: int = _TURNS, kind: Kind = "multiply-add"
+    ) -> None:
         machine = machine_for(machine)
         start_llvm()
         if dtype == "bf16 in tiles":
@@ -40,8 +46,11 @@ class PeakLoop:
             text = _text_of_tiles(machine, turns)
         else:
             lanes = Lanes("f32", machine, has_pairs=True) if dtype == "bf16" else Lanes(dtype, machine)
-            self.flops = (4 if lanes.has_pairs else 2) * lanes.count * _SUMS * turns
-            text = _text(lanes, turns)
+            turns = turns if kind == "multiply-add" else max(turns // _SHORTER, 1)
+            self.flops = lanes.count * _SUMS * turns
+            if kind == "multiply-add":
+                self.flops *= 4 if lanes.has_pairs else 2
+            text = _text(lanes, turns, kind)
         module = llvm.parse_assembly(text)
         self._engine = llvm.create_mcjit_compiler(module, target_machine(machine))
         self._engine.finalize_object()
@@ -50,12 +59,13 @@ class PeakLoop:
         self.run: Callable[[], object] = lambda: call(ctypes.addressof(total))
 
 
-def _text(lanes: Lanes, turns: int) -> str:
+def _text(lanes: Lanes, turns: int, kind: Kind) -> str:
     """The loop as LLVM's text: a function that stores the total at an address."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
     function = Function(module, "netc_peak", 1, is_internal=False)
     builder, vectors = function.builder, Vectors(function, lanes)
+    scope = Scope(builder, lanes.machine.has_fma, lanes.count)
     entry, loop, end = builder.block, function.builder.append_basic_block("loop"), builder.append_basic_block("end")
     builder.branch(loop)
     builder.position_at_end(loop)
@@ -65,8 +75,12 @@ def _text(lanes: Lanes, turns: int) -> str:
     factor, term = (ir.Constant(lanes.vector, [number] * lanes.count) for number in (0.999, 1e-3))
     totals = []
     for i, running in enumerate(sums):
-        running.add_incoming(ir.Constant(lanes.vector, [float(i)] * lanes.count), entry)
-        if lanes.machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
+        running.add_incoming(ir.Constant(lanes.vector, [i + 1.37] * lanes.count), entry)
+        if kind == "division":
+            totals.append(builder.fdiv(factor, running))
+        elif kind == "root":  # a sum that moves on, so that the operand is no simple number
+            totals.append(builder.fadd(square_root(Term(scope, lanes.dtype, running)).value, factor))
+        elif lanes.machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
             totals.append(vectors.multiply_add(factor, term, running))
         else:
             totals.append(builder.fadd(builder.fmul(running, factor), term))
@@ -119,19 +133,19 @@ def shortest(work: Callable[[int], object], members: int, run: Run, runs: int = 
 
 
 @cache
-def peak_flops(dtype: str, machine: Machine | None = None) -> float:
+def peak_flops(dtype: str, machine: Machine | None = None, kind: Kind = "multiply-add") -> float:
     """Returns the FLOP/s of one core in a type of `PeakLoop`, the best of several short runs."""
-    loop = PeakLoop(dtype, machine)
+    loop = PeakLoop(dtype, machine, kind=kind)
     return loop.flops / shortest(lambda _: loop.run(), 1, lambda work, _: work(0))
 
 
-def peak_of(dtype: str, members: int, run: Run, machine: Machine | None = None) -> float:
+def peak_of(dtype: str, members: int, run: Run, machine: Machine | None = None, kind: Kind = "multiply-add") -> float:
     """Returns the FLOP/s of `members` workers at once, measured now; at most `members` times the peak of one core.
 
     `run(work, members)` calls `work` with the number of each worker at the same time.
     """
     if members == 1:
-        return peak_flops(dtype, machine)
-    loop = PeakLoop(dtype, machine)
+        return peak_flops(dtype, machine, kind)
+    loop = PeakLoop(dtype, machine, kind=kind)
     best = shortest(lambda _: loop.run(), members, run)
-    return min(members * loop.flops / best, members * peak_flops(dtype, machine))
+    return min(members * loop.flops / best, members * peak_flops(dtype, machine, kind))

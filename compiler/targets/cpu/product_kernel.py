@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from netc.compiler.program.product import WORDS
-from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Function, Record, Word
-from netc.compiler.targets.cpu.tile import sizes
+from netc.compiler.targets.cpu.tile import Size, sizes, tile
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import VECTORS
 
@@ -73,17 +72,15 @@ class ProductKernel(ABC):
         steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
         return sum(steps, self.run.number(0)) * self.size
 
-    def sizes(self) -> Mapping[int, Sequence[int]]:
-        """The heights of tiles, each with its numbers of vectors."""
+    def sizes(self) -> Sequence[Size]:
+        """The sizes of tiles, the tallest first."""
         return sizes(self.lanes.machine)
 
     def tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
-        module, lanes, names = self.module, self.lanes, self.names
         return {
-            (rows, number * lanes.count): tile.tile(module, f"tile_{rows}_{number}", rows, number, lanes, names)
-            for rows, numbers in self.sizes().items()
-            for number in numbers
+            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.names)
+            for size in self.sizes()
         }
 
     def multiply_tile(self, tiles: Tiles, words: Record, i: Word, a: Word, step: Word, rows: Word) -> None:

@@ -1,19 +1,21 @@
 """Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from netc.compiler.program.nests import Access
 from netc.compiler.targets.cpu.jam import Jam, jam_of
-from netc.compiler.targets.cpu.nest_writer import NestWriter
+from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.cpu.vector_rows import LEAST_LANES, MOST_LANES, keeps_totals
 
 
 def fold_in_memory(writer: NestWriter) -> list[str]:
     """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
 
     The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
-    it takes all folded axes completely.
+    it takes all folded axes completely. Vectors of totals stay in registers along the last folded axis, if what they
+    sum stays in the first cache.
     """
     assert not writer.stored, "outputs that are not folded are stored where the innermost axis is folded"
     last, others = writer.kept[-1], writer.kept[:-1]
@@ -22,7 +24,9 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     if all(axis in jam.whole for axis in writer.folded):
         number = len(looped) if jam.along is None else looped.index(jam.along)
         inner = looped[number + 1 :]
-        rows = writer.in_steps(jam, lambda steps: writer.loops([*inner, last], writer.body(jam, steps, True)))
+        rows = writer.in_steps(
+            jam, lambda steps: writer.loops(inner, _row(writer, lambda: writer.body(jam, steps, True)))
+        )
         return writer.loops(looped[:number], rows)
     around = [axis for axis in looped if _moves_everything(writer, axis)]
     inside = [axis for axis in looped if axis not in around]
@@ -30,16 +34,40 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
         [*inside, *jam.whole, last], [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
     )
     along, outer = writer.folded[-1], writer.folded[:-1]
-    has_steps = not inside and jam.steps != writer.nest.extents[along]
+    keeps = writer.in_vectors and keeps_totals(writer.nest)
+    has_steps = not inside and not keeps and jam.steps != writer.nest.extents[along]
 
     def row(steps: int) -> list[str]:
         ahead = _fetches(writer, jam, along, [along, last], steps) if has_steps else []
-        return [*ahead, *writer.loops([last], writer.body(jam, steps, False))]
+        return [*ahead, *_row(writer, lambda: writer.body(jam, steps, False))]
 
-    rows = writer.loops(inside, writer.in_steps(jam, row))
+    def line() -> list[str]:
+        begin, _, end = writer.parts_of_body(jam, 1, False)
+        return [*begin, *writer.in_steps(jam, lambda steps: writer.parts_of_body(jam, steps, False)[1]), *end]
+
+    rows = writer.loops(inside, _row(writer, line) if keeps else writer.in_steps(jam, row))
     if not has_steps and (before := [*around, *outer][-1:]):
         rows = [*_fetches(writer, jam, before[0], [before[0], *inside, along, last]), *rows]
     return writer.loops(around, [*clear, *writer.loops(outer, rows)])
+
+
+def _row(writer: NestWriter, body: Callable[[], list[str]]) -> list[str]:
+    """The loop over the last axis, with `body` inside: element by element, or in whole vectors and one for the rest."""
+    axis, dtype = writer.kept[-1], writer.folds[0].target.dtype
+    extent = writer.nest.extents[axis]
+    if not writer.in_vectors or extent is None:
+        return writer.loops([axis], body())
+    lanes, lines = f"LANES_{dtype}", list[str]()
+    whole = f"{extent} // {lanes} * {lanes}"
+    if extent >= LEAST_LANES[dtype]:
+        writer.part = "v"
+        loop = [f"for i{axis} in range(0, {whole}, {lanes}):", *indented(body())]
+        lines += [f"if {extent} >= {lanes}:", *indented(loop)]
+    if extent % MOST_LANES[dtype]:
+        writer.part = f"r{extent}"
+        lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {whole}", *body()])]
+    writer.part = ""
+    return lines
 
 
 def _fetches(writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:

@@ -5,18 +5,19 @@
 A tile keeps `height` x `vectors` vectors of sums in registers. It is called for fewer rows than its height, too: it
 then computes some rows twice, so that a few heights serve every number of rows. Columns past the last whole vector are
 read (the planner leaves room behind every buffer) but never stored. An element's sum runs over the depth in order,
-whatever tile it falls in. Strides are in elements, addresses in bytes. Of pairs of bf16 numbers, the depth counts
-pairs, and strides of a count numbers; those of the panel of b count pairs. tiles.py calls the tiles.
+whatever tile it falls in. The last vector of a row may be half a vector. Strides are in elements, addresses in bytes.
+Of pairs of bf16 numbers, the depth counts pairs, and strides of a count numbers; those of the panel of b count pairs.
+tiles.py calls the tiles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import I64, Function, Number, Word, at_most
-from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
@@ -29,6 +30,7 @@ _SPARE = 4  # registers beside sums and b for repeated elements of a, so that lo
 FEW_ROWS = 4  # of a product whose tiles are wide
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
 _WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
+_HALVED = 64  # bytes of the vectors of which there are halves
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
@@ -47,24 +49,40 @@ def rows_of_next(left: Word, tile_rows: int) -> Word:
     return ((left > tile_rows) & (left <= 2 * second)).choose(second, at_most(left, tile_rows))
 
 
-def sizes(machine: Machine) -> dict[int, list[int]]:
-    """Returns the heights of the tiles that many rows need, the tallest first, with the numbers of vectors of each."""
-    return {height: [*range(1, VECTORS + 1)] for height in heights(machine.tile_rows)}
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The rows of a tile and its vectors, the last of which may be half a vector."""
+
+    height: int
+    vectors: int
+    ends_in_half: bool = False
+
+    def columns(self, lanes: Lanes) -> int:
+        return self.vectors * lanes.count - self.ends_in_half * lanes.half.count
 
 
-def all_sizes(machine: Machine) -> dict[int, list[int]]:
-    """Returns the same with the tiles of few rows, which are low and wide.
+def sizes(machine: Machine) -> list[Size]:
+    """Returns the sizes of the tiles that many rows need, the tallest first."""
+    return [Size(height, number) for height in heights(machine.tile_rows) for number in range(1, VECTORS + 1)]
+
+
+def all_sizes(machine: Machine) -> list[Size]:
+    """Returns the same with the tiles of few rows, which are low and wide, and with tiles that end in half a vector.
 
     A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
-    sums for multiply-adds to follow one another.
+    sums for multiply-adds to follow one another. Zen 4 multiplies two half vectors of 32 bytes in the time of one of
+    64, and other CPUs take no longer than for whole ones; a tile of a few rows would gain nothing, because it waits for
+    its sums.
     """
-    low = {height: [*range(1, VECTORS + 1)] for height in _LOW}
-    return {height: numbers + _wide(height, machine) for height, numbers in {**sizes(machine), **low}.items()}
+    low = [Size(height, number) for height in _LOW for number in range(1, VECTORS + 1)]
+    wide = [Size(height, number) for height in (FEW_ROWS, *_LOW) for number in _wide(height, machine)]
+    tall = [size for size in sizes(machine) if size.height > FEW_ROWS and machine.vector_bytes == _HALVED]
+    return [*sizes(machine), *low, *wide, *(replace(size, ends_in_half=True) for size in tall)]
 
 
 def _wide(height: int, machine: Machine) -> list[int]:
     """The vectors of the wide tiles of a height, whose sums take at most half of the registers."""
-    return [number for number in _WIDE if height <= FEW_ROWS and 2 * number * height <= machine.registers]
+    return [number for number in _WIDE if 2 * number * height <= machine.registers]
 
 
 def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
@@ -76,13 +94,13 @@ def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
     return columns
 
 
-def tile(module: Any, name: str, height: int, vectors: int, lanes: Lanes, names: tuple[str, ...]) -> Function:
-    """Returns the function `tile(record, a, a_step, c, start, rows)` of the first to `height` rows.
+def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Function:
+    """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
     `record` is the address of a record with the fields `names`; the tile reads those of FIELDS.
     """
-    function = Function(module, name, 6)
-    _Tile(function, height, vectors, lanes, names).write()
+    function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
+    _Tile(function, size, lanes, names).write()
     function.end()
     return function
 
@@ -99,10 +117,12 @@ class _Depth:
 class _Tile:
     """Writes one tile: blocks that read the start, sum over runs and depth, and store."""
 
-    def __init__(self, function: Function, height: int, vectors: int, lanes: Lanes, names: tuple[str, ...]) -> None:
-        self.function, self.builder, self.height, self.lanes = function, function.builder, height, lanes
-        self.vectors, self.number = Vectors(function, lanes), vectors
-        self.grid = [(i, j) for i in range(height) for j in range(vectors)]
+    def __init__(self, function: Function, size: Size, lanes: Lanes, names: tuple[str, ...]) -> None:
+        self.function, self.builder, self.height, self.lanes = function, function.builder, size.height, lanes
+        self.size, self.number, height = size, size.vectors, size.height
+        last = lanes.half if size.ends_in_half else lanes
+        self.vectors = [Vectors(function, kind) for kind in (*(lanes,) * (self.number - 1), last)]
+        self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
         fields = function.record(record, names)
         self.words = {name: fields[name] for name in FIELDS}
@@ -139,15 +159,18 @@ class _Tile:
         builder, words, blocks = self.builder, self.words, self.blocks
         builder.cbranch(words["reads_start"].equals(0).value, blocks["before"], blocks["read"])
         builder.position_at_end(blocks["read"])
-        loaded = {(i, j): self.vectors.load(self.at(self.start, words["start_row"], i, j)) for i, j in self.grid}
+        loaded = {(i, j): self.vectors[j].load(self.at(self.start, words["start_row"], i, j)) for i, j in self.grid}
         builder.branch(blocks["before"])
         builder.position_at_end(blocks["before"])
-        first = {}
-        for cell in self.grid:
-            first[cell] = builder.phi(self.lanes.vector)
-            first[cell].add_incoming(self.lanes.zero, self.entry)
-            first[cell].add_incoming(loaded[cell], blocks["read"])
+        first = self.phis()
+        for i, j in self.grid:
+            first[i, j].add_incoming(self.vectors[j].lanes.zero, self.entry)
+            first[i, j].add_incoming(loaded[i, j], blocks["read"])
         return first
+
+    def phis(self) -> _Sums:
+        """A vector for each sum that depends on the block from which control comes."""
+        return {(i, j): self.builder.phi(self.vectors[j].lanes.vector) for i, j in self.grid}
 
     def add_runs(self, first: _Sums) -> _Sums:
         """The loop over runs, with the loop over the depth of each inside. Ends in the block `done`."""
@@ -162,7 +185,7 @@ class _Tile:
         run = builder.phi(I64)
         run.add_incoming(ir.Constant(I64, 0), blocks["before"])
         index = Word(builder, run)
-        sums = {cell: builder.phi(self.lanes.vector) for cell in grid}
+        sums = self.phis()
         b = builder.inttoptr((words["panel"] + index * words["panel_run"] * size).value, pointer)
         unit = self.lanes.unit
         a = self.a + index * words["runs_a"] * unit
@@ -178,9 +201,8 @@ class _Tile:
         builder.cbranch((next_run < words["runs"]).value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["done"])
-        result = {}
+        result = self.phis()
         for cell in grid:
-            result[cell] = builder.phi(self.lanes.vector)
             result[cell].add_incoming(first[cell], blocks["before"])
             result[cell].add_incoming(after[cell], blocks["ran"])
         return result
@@ -199,14 +221,14 @@ class _Tile:
         left = builder.phi(I64)
         left.add_incoming(words["depth"].value, blocks["run"])
         pointers = [builder.phi(start.type) for start in starts]
-        sums = {cell: builder.phi(self.lanes.vector) for cell in grid}
-        row = [self.load(pointers[-1], j * self.lanes.count) for j in range(self.number)]
+        sums = self.phis()
+        row = [self.load(pointers[-1], j) for j in range(self.number)]
         places = [(pointers[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
         if self.repeats_in_memory:
             after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
         else:
-            column = [self.splat(builder.gep(pointer, [offset])) for pointer, offset in places]
-            after = {(i, j): self.vectors.multiply_add(column[i], row[j], sums[i, j]) for i, j in grid}
+            column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in places]
+            after = {(i, j): self.vectors[j].multiply_add(column[i][j], row[j], sums[i, j]) for i, j in grid}
         for pointer, start, step in zip(pointers, starts, steps, strict=True):
             pointer.add_incoming(start, blocks["run"])
             pointer.add_incoming(_hidden(builder, builder.gep(pointer, [step.value])), blocks["depth"])
@@ -220,39 +242,45 @@ class _Tile:
 
     def store(self, result: _Sums) -> None:
         """Stores whole vectors if the tile has all of its columns, else those lanes that are columns."""
-        builder, columns, blocks, count = self.builder, self.words["columns"], self.blocks, self.lanes.count
+        builder, columns, blocks = self.builder, self.words["columns"], self.blocks
         places = {(i, j): self.at(self.c, self.words["rows_c"], i, j) for i, j in self.grid}
-        builder.cbranch((columns >= self.number * count).value, blocks["whole"], blocks["partial"])
+        is_whole = columns >= self.size.columns(self.lanes)
+        builder.cbranch(is_whole.value, blocks["whole"], blocks["partial"])
         builder.position_at_end(blocks["whole"])
-        for cell in self.grid:
-            self.vectors.store(result[cell], places[cell])
+        for i, j in self.grid:
+            self.vectors[j].store(result[i, j], places[i, j])
         builder.branch(blocks["end"])
 
         builder.position_at_end(blocks["partial"])
-        masks = [self.vectors.columns_mask(columns, j * count) for j in range(self.number)]
+        masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
         for i, j in self.grid:
-            self.vectors.store_masked(result[i, j], places[i, j], masks[j])
+            self.vectors[j].store_masked(result[i, j], places[i, j], masks[j])
         builder.branch(blocks["end"])
         builder.position_at_end(blocks["end"])
 
-    def load(self, pointer: Any, offset: int) -> Any:
-        """The vector that begins some elements behind a pointer."""
-        place = self.builder.gep(pointer, [ir.Constant(I64, offset)])
-        vector = self.builder.load(self.builder.bitcast(place, self.lanes.vector.as_pointer()))
+    def load(self, pointer: Any, j: int) -> Any:
+        """Vector j of a row of b that begins at a pointer."""
+        place = self.builder.gep(pointer, [ir.Constant(I64, j * self.lanes.count)])
+        vector = self.builder.load(self.builder.bitcast(place, self.vectors[j].lanes.vector.as_pointer()))
         vector.align = self.lanes.size
         return vector
 
-    def splat(self, pointer: Any) -> Any:
-        """A vector of which every lane is the element at a pointer."""
+    def splats(self, pointer: Any) -> list[Any]:
+        """For each vector of a row, one of which every lane is the element at a pointer."""
         scalar = self.builder.load(self.builder.bitcast(pointer, self.lanes.element.as_pointer()))
         scalar.align = self.lanes.unit
-        return repeated(self.builder, scalar, self.lanes.vector)
+        first = repeated(self.builder, scalar, self.vectors[0].lanes.vector)
+        if self.number == 1 or not self.size.ends_in_half:
+            return [first] * self.number
+        first = _hidden(self.builder, first)
+        return [*(first,) * (self.number - 1), lower_half(self.builder, first)]
 
 
-def _hidden(builder: Any, pointer: Any) -> Any:
-    """The same pointer, of which LLVM does not know how it was computed.
+def _hidden(builder: Any, value: Any) -> Any:
+    """The same pointer or vector, of which LLVM does not know how it was computed.
 
     Else LLVM rewrites the pointers of a loop as it likes: each an addition behind another one, or one for each row,
-    which are more than there are registers.
+    which are more than there are registers. And it loads half of a repeated number by itself.
     """
-    return builder.asm(ir.FunctionType(pointer.type, [pointer.type]), "", "=r,0", [pointer], False)
+    constraint = "=r,0" if isinstance(value.type, ir.PointerType) else "=v,0"
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", constraint, [value], False)

@@ -17,8 +17,8 @@ would take another page. A strip of the depth is multiplied at a time, and in it
 rows of a after another: the panel at work stays in the first cache, and what is copied in the second. With a few rows,
 panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
 
-While a panel is multiplied, the next one is prefetched. While a tile is summed, what it writes is prefetched, and so
-are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
+While a panel is multiplied, the next one is prefetched. While a deep tile is summed, what it writes is prefetched, and
+so are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
 the memory idle.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
@@ -26,7 +26,7 @@ up shards some of which have no samples. An element's sum runs over the depth in
 bits do not depend on how rows are shared out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -80,8 +80,8 @@ class _Kernel(ProductKernel):
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
         super().__init__(module, symbol, lanes, _NAMES)
 
-    def sizes(self) -> Mapping[int, Sequence[int]]:
-        """The heights of tiles, those for few rows among them, each with its numbers of vectors."""
+    def sizes(self) -> Sequence[tile.Size]:
+        """The sizes of tiles, those for few rows and those with half vectors among them."""
         return all_sizes(self.lanes.machine)
 
     def write_strips(self) -> None:
@@ -187,11 +187,12 @@ class _Kernel(ProductKernel):
     def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
         """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
         panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
-        row_bytes = words["rows_c"] * self.size
+        row_bytes, least = words["rows_c"] * self.size, self.lanes.machine.prefetching_rows
         moved = words["panel_c"] - words["c"] + i * row_bytes
-        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
+        with panel.when(words["depth"] >= max(_DEEP, least)), panel.loop(0, rows) as row:
             vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
         for number in range(TOUCHED):
-            with panel.when(words["touches"] > number), panel.loop(0, rows) as row:
+            is_worth = (words["touches"] > number) & (words["depth"] >= least)
+            with panel.when(is_worth), panel.loop(0, rows) as row:
                 at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
                 vectors.fetch(at, VECTORS, is_written=True)

@@ -4,7 +4,7 @@ Addresses are in bytes. Knows no kernel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
@@ -52,6 +52,11 @@ class Lanes:
     @property
     def zero(self) -> Any:
         return ir.Constant(self.vector, [0.0] * self.count)
+
+    @property
+    def half(self) -> "Lanes":
+        """The vectors of half as many bytes."""
+        return replace(self, machine=replace(self.machine, vector_bytes=self.machine.vector_bytes // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,13 @@ class Vectors:
             pairs = [(rows[i], rows[i + half]) for i in range(half)]
             rows = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (low, high)]
         return list(rows)
+
+
+def lower_half(builder: Any, vector: Any) -> Any:
+    """The first half of a vector's lanes."""
+    undefined = ir.Constant(vector.type, ir.Undefined)
+    count = vector.type.count // 2
+    return builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(I32, count), list(range(count))))
 
 
 def repeated(builder: Any, scalar: Any, vector: Any) -> Any:

@@ -78,25 +78,36 @@ def _words_for(has_fma: bool) -> dict[str, Any]:
 
 
 def _in_numba(word: Word, has_fma: bool) -> Any:
-    """Returns a word as an intrinsic of Numba."""
+    """Returns a word as an intrinsic of Numba: of numbers, or of vectors (row_vectors.py) and numbers."""
     from numba import types
     from numba.extending import intrinsic
 
+    from netc.compiler.targets.cpu.row_vectors import Vector, splat
+
     kinds = {"f32": types.float32, "f64": types.float64, "i32": types.int32, "i64": types.int64}
-    signature = kinds[word.result](*(kinds[dtype] for dtype in word.operands))
 
     def codegen(context, builder, signature, arguments):
-        scope = Scope(builder, has_fma)
-        terms = (Term(scope, dtype, value) for dtype, value in zip(word.operands, arguments, strict=True))
+        lanes = next((kind.lanes for kind in signature.args if isinstance(kind, Vector)), 0)
+        scope = Scope(builder, has_fma, lanes)
+        terms = []
+        for dtype, kind, value in zip(word.operands, signature.args, arguments, strict=True):
+            is_number = lanes and not isinstance(kind, Vector)
+            terms.append(Term(scope, dtype, splat(builder, value, lanes) if is_number else value))
         return word.write(*terms).value
 
+    def typed(*operands):
+        lanes = next((kind.lanes for kind in operands if isinstance(kind, Vector)), 0)
+        result = Vector(word.result, lanes) if lanes else kinds[word.result]
+        pairs = zip(word.operands, operands, strict=True)
+        return result(*(kind if isinstance(kind, Vector) else kinds[dtype] for dtype, kind in pairs)), codegen
+
     def of_one(typing, x):
-        return signature, codegen
+        return typed(x)
 
     def of_two(typing, x, y):
-        return signature, codegen
+        return typed(x, y)
 
     def of_three(typing, x, y, z):
-        return signature, codegen
+        return typed(x, y, z)
 
     return intrinsic((of_one, of_two, of_three)[len(word.operands) - 1])

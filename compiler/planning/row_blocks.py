@@ -1,0 +1,117 @@
+"""How many rows a worker takes through a group of tasks at once, so that its second cache still has what it needs.
+
+Knows groups of tasks and the sizes of their buffers, no addresses.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.types import BATCH, Sizes, size_of
+from netc.compiler.planning.phases import TaskGroup, rowwise
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer
+
+
+def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
+    """Returns the rows that a worker takes through a group at once.
+
+    They are few enough that what the tasks pass on stays in the second cache (of `second` bytes), and many enough
+    that weights, and the operands of a weight's gradient, are not read too often.
+    """
+    if group.kind == "shards":
+        return -(-size_of(BATCH, sizes) // SHARD_COUNT)
+    if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
+        return size_of(BATCH, sizes)  # at each step no more samples run
+    grain = max(task.grain for task in group.tasks)
+    extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
+    moving = _moving(group)
+    row = sum(map(row_bytes, moving))
+    if group.kind == "samples":
+        fitting = min(extent, second // row + 1) if row else 0
+        choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
+        reuses = list(_reuses(group, moving))
+        return min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
+    passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
+    if not passed_on:
+        return extent
+    fitting = max(grain, min(extent, second // 2 // row // grain * grain))
+    again = _read_by_each_block(group, sizes)
+    saved = again * (-(-extent // fitting) - 1) if again > second // 2 else 0
+    if saved > 2 * extent * sum(map(row_bytes, passed_on)):
+        return extent
+    most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
+    even = min(extent, -(-extent // -(-extent // most) // grain) * grain)
+    return even if even <= most else fitting
+
+
+def stays_near(group: TaskGroup, rows: int, second: int) -> bool:
+    """Whether what a row block passes on, and what is prefetched for it, is still in the second cache when it is
+    read."""
+    return group.kind != "pieces" or 2 * rows * sum(map(row_bytes, _moving(group))) <= 9 * second // 8
+
+
+def elements_of_row(buffer: Buffer) -> int:
+    return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
+
+
+def row_bytes(buffer: Buffer) -> int:
+    return elements_of_row(buffer) * buffer.type.itemsize
+
+
+def _moving(group: TaskGroup) -> set[Buffer]:
+    """The buffers of which a row block has its own rows."""
+    return {buffer for buffer in group.buffers() if rowwise(group, buffer, elements_of_row(buffer))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    """Bytes that do not depend on the rows of a block, and bytes for each of them."""
+
+    fixed: int
+    per_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reuse:
+    """A buffer that a task touches again: its bytes, and those that were touched since it was touched last. It was
+    then touched by an earlier task of the same block, or by one of the block before."""
+
+    buffer: _Bytes
+    between: _Bytes
+    is_in_block: bool
+
+
+def _reuses(group: TaskGroup, moving: set[Buffer]) -> Iterator[_Reuse]:
+    """Yields what the tasks of a group touch again, from the second row block on."""
+    touched = [{pointer.buffer for pointer in task.pointers} for task in group.tasks]
+    count = len(touched)
+    last = {buffer: i - count for i, buffers in enumerate(touched) for buffer in buffers - moving}
+    for i, buffers in enumerate(touched):
+        for buffer in buffers & last.keys():
+            between = {buffer}.union(*(touched[j] for j in range(last[buffer], i)))
+            yield _Reuse(_size([buffer], moving), _size(between, moving), last[buffer] >= 0)
+        last.update(dict.fromkeys(buffers, i))
+
+
+def _size(buffers: Sequence[Buffer] | set[Buffer], moving: set[Buffer]) -> _Bytes:
+    """The bytes of buffers. Copies, and batches that are not taken by rows, count for nothing."""
+    weights = (b for b in buffers if b not in moving and b.kind != "scratch" and not b.type.is_batched)
+    return _Bytes(sum(b.type.nbytes(1) for b in weights), sum(row_bytes(b) for b in buffers if b in moving))
+
+
+def _read_again(reuses: Sequence[_Reuse], rows: int, extent: int, second: int) -> int:
+    """The bytes that a worker reads, and of its own rows also writes, beyond the second cache, because it has touched
+    more than fits since. The model is that of a cache that keeps what was touched last."""
+    blocks, total = -(-extent // rows), 0
+    for reuse in reuses:
+        if reuse.between.fixed + rows * reuse.between.per_row > second:
+            times = blocks if reuse.is_in_block else blocks - 1
+            total += times * reuse.buffer.fixed + 2 * extent * reuse.buffer.per_row
+    return total
+
+
+def _read_by_each_block(group: TaskGroup, sizes: Sizes) -> int:
+    """Returns the bytes that a group reads for each row block, whatever rows it has."""
+    pointers = [pointer for task in group.tasks for pointer in task.pointers]
+    leads = {pointer.buffer for pointer in pointers if pointer.lead or pointer.buffer.kind == "scratch"}
+    return sum(buffer.type.nbytes(sizes) for buffer in {pointer.buffer for pointer in pointers} - leads)

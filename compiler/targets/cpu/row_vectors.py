@@ -1,0 +1,157 @@
+"""Vectors of neighbouring elements of a row, as a type of Numba's and the words of kernels that load and store them.
+
+A text names no number of lanes, so that it serves every machine: `load_f32v_0` loads a whole vector, and
+`load_f32r19_0` the elements that are left of a row of 19 behind its whole vectors, in the narrowest vector that has
+room for them. Its other lanes are zero, and are neither read nor written. `LANES_f32` is the number of lanes, and what
+depends on it alone is decided before Numba sees the text. Words of math/ take these vectors too.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.cpu.memory import mark
+from netc.compiler.targets.machine import Machine
+
+_ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
+_I1, _I32 = ir.IntType(1), ir.IntType(32)
+_WORD = re.compile(r"\b((load|store)_(f32|f64)(?:v|r(\d+))_(\d+))\b")
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """The type of a vector of `lanes` elements in a kernel."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(f"{dtype} x {lanes}")
+
+    @property
+    def llvm(self) -> Any:
+        """The type in LLVM's terms."""
+        return ir.VectorType(_ELEMENTS[self.dtype], self.lanes)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, kind.llvm)
+
+
+def words(text: str, machine: Machine) -> Iterator[tuple[str, Any]]:
+    """Yields the words of vectors that a kernel's text uses, with their names."""
+    for word, verb, dtype, row, scope in _WORD.findall(text):
+        lanes = machine.lanes(dtype)
+        count = int(row) % lanes if row else lanes
+        yield word, (_load if verb == "load" else _store)(dtype, count, int(scope))
+
+
+def settled(text: str, machine: Machine) -> ast.Module:
+    """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
+    module = ast.parse(text)
+    _Settled(machine).visit(module)
+    return ast.fix_missing_locations(module)
+
+
+class _Settled(ast.NodeTransformer):
+    """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.lanes = {f"LANES_{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
+        if not names or not names <= self.lanes.keys():
+            return self.generic_visit(node)
+        taken = node.body if eval(ast.unparse(node.test), dict(self.lanes)) else []
+        return [statement for part in taken for statement in _statements(self.visit(part))]
+
+
+def _statements(visited: ast.AST | list[ast.stmt]) -> list[Any]:
+    return visited if isinstance(visited, list) else [visited]
+
+
+def splat(builder: Any, value: Any, lanes: int) -> Any:
+    """Emits a vector whose lanes are all one element."""
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+
+
+def _vector_of(dtype: str, count: int) -> Vector:
+    """The narrowest vector with room for so many elements: its lanes are a power of two."""
+    return Vector(dtype, 1 << max(count - 1, 0).bit_length())
+
+
+def _mask(kind: Vector, count: int) -> Any:
+    return ir.Constant(ir.VectorType(_I1, kind.lanes), [int(lane < count) for lane in range(kind.lanes)])
+
+
+def _place(builder: Any, kind: Vector, base: Any, offset: Any) -> Any:
+    element = builder.gep(builder.inttoptr(base, _ELEMENTS[kind.dtype].as_pointer()), [offset])
+    return builder.bitcast(element, kind.llvm.as_pointer())
+
+
+def _masked(builder: Any, verb: str, kind: Vector, result: Any, operands: list[Any]) -> Any:
+    """Emits a load or store of some lanes."""
+    name = f"llvm.masked.{verb}.v{kind.lanes}{kind.dtype}.p0"
+    declared = builder.module.globals.get(name)
+    type_ = ir.FunctionType(result, [operand.type for operand in operands])
+    return builder.call(declared or ir.Function(builder.module, type_, name), operands)
+
+
+@cache
+def _load(dtype: str, count: int, scope: int) -> Any:
+    """Returns the intrinsic `load(address, i)` of `count` elements from element i on."""
+    kind, size = _vector_of(dtype, count), DTYPES[dtype].bytes
+
+    @intrinsic
+    def get(typing, base, offset):
+        def codegen(context, builder, signature, arguments):
+            place = _place(builder, kind, *arguments)
+            if count == kind.lanes:
+                value = builder.load(place)
+                value.align = size
+            else:
+                zeros = ir.Constant(kind.llvm, [0.0] * kind.lanes)
+                align = ir.Constant(_I32, size)
+                value = _masked(builder, "load", kind, kind.llvm, [place, align, _mask(kind, count), zeros])
+            mark(builder, value, scope)
+            return value
+
+        return kind(types.int64, types.int64), codegen
+
+    return get
+
+
+@cache
+def _store(dtype: str, count: int, scope: int) -> Any:
+    """Returns the intrinsic `store(address, i, vector)` of `count` elements."""
+    kind, size = _vector_of(dtype, count), DTYPES[dtype].bytes
+
+    @intrinsic
+    def put(typing, base, offset, value):
+        def codegen(context, builder, signature, arguments):
+            place, vector = _place(builder, kind, *arguments[:2]), arguments[2]
+            if count == kind.lanes:
+                stored = builder.store(vector, place)
+                stored.align = size
+            else:
+                align = ir.Constant(_I32, size)
+                stored = _masked(builder, "store", kind, ir.VoidType(), [vector, place, align, _mask(kind, count)])
+            mark(builder, stored, scope)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, kind), codegen
+
+    return put

@@ -1,0 +1,45 @@
+"""Which nests compute rows of sums in vectors that their text names, in place of a loop that LLVM turns into vectors.
+
+LLVM computes what is left of a row element by element, or a short row of known length without any vector. A text with
+vectors computes the rest of a row in one narrow vector. Knows the nest alone, no text and no machine.
+"""
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.nests import Access, Nest, Output
+from netc.compiler.program.scalars import Word
+
+LEAST_LANES = {"f32": 4, "f64": 2}  # of a vector, on any machine
+MOST_LANES = {"f32": 16, "f64": 8}
+_NEAR = (
+    8 << 10
+)  # bytes of an operand: so many stay in the first cache while one vector of a row after another is summed
+
+
+def has_vector_rows(nest: Nest) -> bool:
+    """Whether a nest sums products of neighbouring elements of its last axis, all of one type of floats."""
+    if not nest.folds_rows or nest.extents[-1] is None or nest.combine is not None:
+        return False
+    loads = nest.loads()
+    dtype = nest.outputs[0].target.dtype
+    accesses = [*loads, *(output.target for output in nest.outputs)]
+    return (
+        dtype in LEAST_LANES
+        and all(isinstance(line.value, Access) for line in nest.lines)
+        and all(access.dtype == dtype and access.strides[-1] in (0, 1) for access in accesses)
+        and all(access.pointer is not None and access.indirect is None for access in accesses)
+        and any(access.strides[-1] for access in loads)
+        and all(_is_multiply_add(output) and output.target.strides[-1] == 1 for output in nest.outputs)
+    )
+
+
+def _is_multiply_add(output: Output) -> bool:
+    return output.fold is not None and isinstance(output.fold.combine, Word) and output.fold.combine.word == "fma"
+
+
+def keeps_totals(nest: Nest) -> bool:
+    """Whether vectors of sums stay in registers along the last folded axis of such a nest, so that each load and store
+    of a sum serves many elements. All elements along that axis are then read again for the next vector of the row."""
+    along = max(axis for axis, is_folded in enumerate(nest.folded) if is_folded)
+    extent = nest.extents[along]
+    reach = max(abs(access.strides[along]) * DTYPES[access.dtype].bytes for access in nest.loads())
+    return extent is not None and extent * reach <= _NEAR

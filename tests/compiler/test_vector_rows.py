@@ -1,0 +1,82 @@
+"""Rows of sums in vectors: every length of a row on every target, and nothing is written beside the sums."""
+
+import numpy as np
+import pytest
+
+from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.cpu.loops import write_generic
+from netc.compiler.targets.cpu.source import generic_of
+from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
+from netc.compiler.targets.named import machine_for
+from tests.compiler.native import FLOATS, TARGETS, Kernel
+
+# Windows of 3 elements along a line: each result is the sum of a window's products with weights.
+WINDOWS = """\
+for i0 < n0 = rows
+for i1 < 3, folded
+for i2 < {c}
+t0 = {dtype} p0[i0 * {c} + i1 * {c} + i2]
+t1 = {dtype} p1[i1 * {c} + i2]
+{dtype} p2[i0 * {room} + i2] = fold of t0 from {dtype}(0.0) by fma.{dtype}(b, t1, a)"""
+# The gradient of these weights, which sums over positions and samples.
+GRADIENT = """\
+for i0 < 3
+for i1 < n1 = rows, folded
+for i2 < 11, folded
+for i3 < {c}
+t0 = {dtype} p0[i1 * {image} + i2 * {c} + i0 * {c} + i3]
+t1 = {dtype} p1[i1 * {places} + i2 * {c} + i3]
+{dtype} p2[i0 * {room} + i3] = fold of t0 from {dtype}(0.0) by fma.{dtype}(b, t1, a)"""
+SAMPLES, PLACES = 4, 11
+WIDTHS = (1, 3, 6, 16, 19)
+
+LOOPS = [
+    "if 6 >= LANES_f32:",
+    "for i3 in range(0, 6 // LANES_f32 * LANES_f32, LANES_f32):",
+    "for i2 in range(0, 10, 5):",
+    "for i2 in range(10, 11):",
+    "if 6 % LANES_f32:",
+    "i3 = 6 // LANES_f32 * LANES_f32",
+    "for i2 in range(0, 10, 5):",
+    "for i2 in range(10, 11):",
+]
+
+
+def nest(text: str, dtype: str, c: int) -> Nest:
+    numbers = {"c": c, "room": c + 3, "image": (PLACES + 2) * c, "places": PLACES * c}
+    kernel = parse_kernel(text.format(dtype=dtype, **numbers).splitlines(), (0, 1, 2))[0]
+    assert isinstance(kernel, Nest)
+    assert has_vector_rows(kernel)
+    return kernel
+
+
+def test_vectors_of_sums_stay_in_registers_along_a_line() -> None:
+    text, numbers = write_generic(nest(GRADIENT, "f32", 6))
+    lines = [line.strip() for line in text.splitlines()]
+    start = lines.index(LOOPS[0])
+    assert [line for line in lines[start:] if "LANES" in line or line.startswith("for i2")] == LOOPS
+    assert numbers == ()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_rows_of_every_length(target: str, dtype: str) -> None:
+    """All numbers are small whole numbers, so that sums are exact in any order."""
+    rng, machine = np.random.default_rng(0), machine_for(target)
+    for c in WIDTHS:
+        x = rng.integers(-3, 4, (SAMPLES, PLACES + 2, c)).astype(FLOATS[dtype])
+        g = rng.integers(-3, 4, (SAMPLES, PLACES, c)).astype(FLOATS[dtype])
+        windows, gradient = nest(WINDOWS, dtype, c), nest(GRADIENT, dtype, c)
+        assert keeps_totals(gradient)
+        for kernel, left, right, expected in (
+            (windows, x[0], x[1, :3], np.stack([(x[0, i : i + 3] * x[1, :3]).sum(0) for i in range(PLACES)])),
+            (gradient, x, g, np.stack([(x[:, i : i + PLACES] * g).sum((0, 1)) for i in range(3)])),
+        ):
+            result = np.full((len(expected), c + 3), 7, FLOATS[dtype])
+            count = PLACES if kernel is windows else SAMPLES
+            addresses = (array.ctypes.data for array in (left, right, result))
+            code = Kernel(generic_of(kernel).source, machine)
+            code.call(*addresses, count)
+            np.testing.assert_array_equal(result[:, :c], expected, err_msg=f"{c} elements")
+            np.testing.assert_array_equal(result[:, c:], 7, err_msg=f"behind {c} elements")
