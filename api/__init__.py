@@ -116,13 +116,7 @@ def train(
     """
     from dataclasses import replace
 
-    from netc.runtime.data.dataset import from_arrays
-    from netc.runtime.data.dataset import load as load_data
-    from netc.runtime.data.spec import array_spec, parse_data
-    from netc.runtime.program import Program
-    from netc.runtime.runs.folder import require_place
-    from netc.runtime.runs.start_from import check_start_from
-    from netc.runtime.runs.writing import start
+    from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.trainer import train as train_run
     from netc.runtime.training.checks import check_training
 
@@ -132,13 +126,9 @@ def train(
         model = replace(model, train=replace(model.train, epochs=epochs))
     if data is not None:
         model = replace(model, data=None)
-    require_place(Path(out))
-    check_start_from(model)
-    dataset = load_data(model, parse_data(model)) if data is None else from_arrays(model, array_spec(model), data)
+    dataset = data_of_new_run(model, Path(out), data)
     check_training(model, dataset)
-    program = Program(model, threads=threads)
-    program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = start(model, Path(out), overrides or {}, dataset, program)
+    run = start_run(model, Path(out), overrides or {}, dataset, threads)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 

@@ -1,7 +1,7 @@
 """The compiler's table of contents: the graph that each program starts from, and the passes over it in order.
 
-    elaborate -> settle -> stabilise -> reorder -> derive -> attend -> differentiate -> update
-    -> narrow -> expand -> simplify -> hoist -> factor -> lift -> sink -> recompute -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> derive -> attend -> pack -> differentiate -> update -> narrow
+    -> expand -> simplify -> hoist -> factor -> lift -> sink -> recompute -> lower -> plan
 
 A model has three programs: `training` (one step), evaluation (evaluation.py: metrics of a whole split) and `prediction`
 (the outputs, or the part of the model between two of its values).
@@ -23,7 +23,8 @@ from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
-from netc.compiler.passes.prepare import derived, prepared
+from netc.compiler.passes.pack import packed
+from netc.compiler.passes.prepare import derived, prepared, with_attention
 from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
@@ -80,7 +81,10 @@ PASSES: dict[str, Pass] = {
     )
 }
 _BUILT_IN = frozenset(PASSES)
-_FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "attend", "differentiate", "update", "narrow")
+_FIRST = (
+    *("elaborate", "settle", "stabilise", "reorder", "derive", "attend", "pack"),
+    *("differentiate", "update", "narrow"),
+)
 
 
 def register_pass(pass_: Pass) -> Pass:
@@ -191,7 +195,7 @@ def prediction_graph(model: Model) -> Graph:
 
 def steppable_graph(model: Model) -> Graph:
     """Returns the graph of the outputs that one step is made of (passes/stepping.py)."""
-    return prepared(model.graph.of(ResultKind.OUTPUT), training=False)
+    return with_attention(model.graph.of(ResultKind.OUTPUT), training=False)
 
 
 def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:
@@ -225,7 +229,8 @@ def training_stages(model: Model) -> dict[str, Graph]:
         "stabilise": (stable := stabilise(settled)),
         "reorder": (ordered := reorder(stable)),
         "derive": (explicit := derived(ordered)),
-        "attend": attended(explicit),
+        "attend": (attending := attended(explicit)),
+        "pack": packed(attending),
         "differentiate": gradient_graph(model),
         "update": (updated := _updated(model)),
         "narrow": (narrowed := narrow(updated, model.train.precision)),

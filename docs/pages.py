@@ -297,8 +297,8 @@ def _commands() -> Iterator[str]:
 CACHE = """
 ## The cache
 
-`~/.cache/netc` (or the folder in `NETC_CACHE`) holds what netc can make again: compiled kernels, the parser's
-tables, decoded pictures, and copies of tables larger than 256 MB. Removing any of it costs only time.
+`~/.cache/netc` (or the folder in `NETC_CACHE`) holds what netc can make again: compiled kernels, planned steps, the
+parser's tables, decoded pictures, and copies of tables larger than 256 MB. Removing any of it costs only time.
 
 - The cache holds at most `NETC_CACHE_LIMIT` bytes (10G by default; `500M`, `1.5G`; `0` keeps nothing). The entries
   that were used least recently are removed first; the time of the last use is recorded to the hour. A copy of data
@@ -399,6 +399,8 @@ pass swaps them. This file has no such pair.""",
     "attend": """Attention, a softmax of scores between two products, becomes one operation. It is computed block by
 block and its gradient computes the scores again, so that memory grows with the length of a sequence and not with its
 square ([Attention](#attention)). This file has none.""",
+    "pack": """Attention reads the rows of its queries, keys and values where they are, by index tables. The copies that
+held them at a bound, one for each sample, are removed, so that a bound need not be declared. This file has none.""",
     "differentiate": """Reverse-mode differentiation: the pass walks the graph backwards and asks the rule of each
 operation for the gradients of its operands. Rules are made of operations, so the result is more of the same graph.
 Each gradient keeps the line of the value that it belongs to. The gradient of a scan is a scan that runs backwards
@@ -508,7 +510,7 @@ LISTING = """
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
 | `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
-| `sums in blocks` | the order of a long sum of floats, which decides its bits |
+| `sums in blocks`, `sums in lanes` | the order of a long sum of floats, or of products, which decides its bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
 
@@ -559,19 +561,25 @@ of each kernel or line beside what the machine can reach, and `-o FILE.svg` draw
 
 The pass `attend` recognises attention, also when a file writes it by hand: a softmax of scores, which are the products
 of queries and keys, and the product of these weights with values. Constant factors of the scores, the mask of later
-keys (`causal`) and that of the steps beyond a sample's end may lie in between. If a head has at least 1,024 scores and
-nothing else reads them or the weights, all of this becomes one operation, `attend`.
+keys (`causal`) and that of the steps beyond a sample's end may lie in between. There may be a single query, and the
+same queries for all samples. If a head has at least 1,024 scores at the bounds, or a bound is not declared, and nothing
+else reads the scores or the weights, all of this becomes one operation, `attend`.
+
+Elaboration holds values with two varying dimensions at their bounds; a bound that is not declared is printed as
+`time <= ?`. The pass `pack` then gives `attend` the rows of such queries, keys and values, `[time, heads, width]`, with
+tables of each sample's rows. So a step's memory is planned from the rows of the batches at hand, whatever the bound.
+A value that still needs a bound which is not declared is an error (E0406).
 
 Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the
 gradient only the logarithm of each total is saved; `attend_gradient` computes the scores again. So memory grows with
 the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and so are tiles above
-it. In a batch of varying lengths each sample takes the time of its own length. Long sequences are copied, head by head,
-so that their rows follow one another; short ones (one block of queries) are read where they lie, and while a head is
-computed, the rows of the next one are prefetched. Each head of each sample is computed by one worker, in
-an order that does not depend on how many there are. With a dropout of the weights, or weights that an output returns,
-the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys and
-values of the steps so far once, where they lie.
+it. In a batch of varying lengths each sample takes the time of its own length. Long sequences and packed ones are
+copied, head by head, so that their rows follow one another; other short ones (one block of queries) are read where they
+lie, and while a head is computed, the rows of the next one are prefetched. Each head of each sample is computed by one
+worker, in an order that does not depend on how many there are. With a dropout of the weights, or weights that an output
+returns, the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys
+and values of the steps so far once, where they lie.
 
 ## Functions
 
@@ -629,6 +637,19 @@ missing, damaged, of another form or made for fewer rows, or if one of its kerne
 compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or
 with images kept as bytes, for windows of a series and options of a reader, for texts that import others, with
 plug-ins, and for `--output`, `--given` and `--beam`.
+
+## The same program again
+
+Passes, planning and LLVM take longer than everything else when a program's kernels are compiled already. So what they
+made of a graph is kept in the cache (`runtime/execution/kept_steps.py`): what the runtime asks about the graph, and for
+each size of its memory the layout of the plan, the names of its kernels, and the object code of the schedule. Training,
+evaluation, predictions and generation all ask for it, because all of them run steps.
+
+A record is found by the graph itself, as it is before the passes, and all else that decides a plan: the batch, where
+parameters lie in memory, the target's machine, the files of netc, and the installed packages. So the name of the file,
+its data and its settings count only if the graph differs, and a change of the library's text counts as one of the
+model's. A record that is missing or damaged, or whose kernels have gone, is a miss. Nothing is kept with
+`NETC_DEBUG=1`, which verifies every plan, nor with plug-ins, whose code the record's name does not contain.
 
 ## Two ways to the same numbers
 

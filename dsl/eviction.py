@@ -1,8 +1,8 @@
 """Enforces the cache's size limit: the entries that were used least recently are removed first.
 
-An entry is a file (a kernel, a parser's tables, a saved prediction, bounds of the machine) or a folder (the copy of a
-data table) with a name that netc gives; other files are neither counted nor removed. An entry's modification time is
-the time of its last use. netc sets it itself, because file systems seldom keep access times.
+An entry is a file (a kernel, a parser's tables, a step, a saved prediction, bounds of the machine) or a folder (the
+copy of a data table) with a name that netc gives; other files are neither counted nor removed. An entry's modification
+time is the time of its last use. netc sets it itself, because file systems seldom keep access times.
 """
 
 import os
@@ -17,7 +17,9 @@ from pathlib import Path
 from netc.dsl import home, temporary
 
 TABLES = "tables"  # the folder of copies of data tables
-_FILE = re.compile(r"[0-9a-f]{32}\.o|parser-[0-9a-f]{32}\.tables|prediction-[0-9a-f]{32}|bounds-[0-9a-f]{32}\.json")
+_FILE = re.compile(
+    r"[0-9a-f]{32}\.o|parser-[0-9a-f]{32}\.tables|(?:prediction|step)-[0-9a-f]{32}|bounds-[0-9a-f]{32}\.json"
+)
 _FOLDER = re.compile(r"(images-)?[0-9a-f]{32}")
 _PRECISION = 3600 * 10**9  # nanoseconds: a use is recorded only if the last recorded use is older than this
 

@@ -39,6 +39,7 @@ _REGISTER: dict[type, Callable[[Any], Any]] = {
     Library: register_library,
 }
 _named: list[str] = []  # the modules that commands named, in this process
+_added: list[str] = []  # the names of all additions
 _origin: dict[str, str] = {}  # the plug-in of each addition, by the addition's name
 _looked = False
 
@@ -72,8 +73,8 @@ def loaded() -> tuple[str, ...]:
 
 
 def are_any() -> bool:
-    """Whether anything was added, by an installed package or a module that a command named."""
-    return bool(_named or _origin)
+    """Whether anything was added: by an installed package, a module that a command named, or a call of `register`."""
+    return bool(_named or _origin or _added)
 
 
 def origin_of(name: str) -> str | None:
@@ -88,10 +89,11 @@ def register(addition: Addition) -> Addition:
     """
     if type(addition) in _REGISTER:
         _REGISTER[type(addition)](addition)
-        return addition
-    if _registered(addition) is not None:
+    elif _registered(addition) is not None:
         raise ValueError(f"`{addition.name}` is registered already")
-    _TABLES[type(addition)][addition.name] = addition
+    else:
+        _TABLES[type(addition)][addition.name] = addition
+    _added.append(addition.name)
     return addition
 
 

@@ -211,7 +211,12 @@ class Program:
     @property
     def persistent(self) -> dict[str, Array]:
         """Views of all that stays between steps, by name: parameters, states and the optimizer's states."""
-        return self.state.arrays
+        return {**self.state.arrays, **self._training.kept}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no further step of the optimizer lowers the loss, as one that searches finds out."""
+        return self._training.is_over
 
     @property
     def parameters(self) -> dict[str, Array]:

@@ -73,7 +73,7 @@ def train_claimed(
     """Does the same as `train`, for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
     with _signals_between_steps() as pause:
-        while run.progress.epoch < epochs and not decisions.is_over:
+        while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:
                 _epoch(run, epochs, decisions.rate, on_progress, pause)
             except KeyboardInterrupt:
@@ -90,9 +90,15 @@ def train_claimed(
             run.save()
             on_epoch(row)
     run.load_best()
-    stopping = decisions.stopping
-    stopped = stopping.describe() if stopping is not None and run.progress.epoch < epochs else None
+    stopped = _why_stopped(run, decisions) if run.progress.epoch < epochs else None
     return Ending(run.progress.epoch - before, stopped, decisions.describe_kept)
+
+
+def _why_stopped(run: Run, decisions: Decisions) -> str | None:
+    """Why training ended before its last epoch."""
+    if run.program.is_trained:
+        return f"stopped after epoch {run.progress.epoch}: no step along the gradient lowers the loss"
+    return None if decisions.stopping is None else decisions.stopping.describe()
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Without this, netc runs a step as small as most in the tests on one worker.
     """
-    monkeypatch.setattr("netc.runtime.execution.step._WORTH_SHARING", 0)
+    monkeypatch.setattr("netc.runtime.execution.prepared._WORTH_SHARING", 0)
 
 
 @pytest.fixture

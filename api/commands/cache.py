@@ -32,7 +32,7 @@ def cache(
         entries = list(eviction.entries(folder))
         for entry in entries:
             eviction.remove(entry)
-        kinds = "kernels, parsers, predictions, bounds of the machine and copies of data"
+        kinds = "kernels, parsers, steps, predictions, bounds of the machine and copies of data"
         say(f"{len(entries):,} {kinds} removed from {folder}")
         return
     if old := copies.forget_old():

@@ -70,9 +70,10 @@ def check(
     with outside.named():
         warnings = [*model.warnings, *_warnings(model)]
     options.warn(warnings[len(model.warnings) :], strict)
+    tried = _two_steps(model, threads) if try_it else []  # first, because it leaves its plan for the facts in the cache
     facts = _facts(model, threads)
     if try_it:
-        facts["tried"] = _two_steps(model, threads)
+        facts["tried"] = tried
     if as_json:
         facts["warnings"] = [
             {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings

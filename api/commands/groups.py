@@ -1,16 +1,56 @@
-"""The group of all commands for Typer, through which exceptions of a command reach `frame.run`."""
+"""The classes of the commands and of their group for Typer: exceptions of a command reach `frame.run`, and plain
+arguments are converted here."""
 
+from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from netc.commands.frame import Passed
 from netc.dsl.quoting import escaped
 
 
+class _Conversion:
+    """Converts the argument of a parameter to its type."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Returns the argument as Typer does. It is None, a text, a list of texts, or what a default is."""
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        kind = param.type_descriptor.annotation
+        if kind in (str, Path) and isinstance(value, str):
+            return kind(value)
+        param._runtime_param = None
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _converted_plainly(parameters: list[Any]) -> list[Any]:
+    """Makes parameters convert absent arguments, paths and texts without pydantic.
+
+    Recent Typer converts each argument by pydantic, and to import that takes as long as to compile a small model. A
+    Typer that does not ask for a parameter's `_runtime_param` converts all arguments itself.
+    """
+    for parameter in parameters:
+        if getattr(parameter, "_runtime_param", None) is None:
+            parameter._runtime_param = _Conversion()
+    return parameters
+
+
+class Command(TyperCommand):
+    """A command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Overrides the method that returns the parameters, that of `--help` among them."""
+        return _converted_plainly([*super().get_params(ctx)])
+
+
 class Commands(TyperGroup):
     """The group of all commands. Exceptions of a command reach `run`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Overrides the method that returns the parameters, that of `--help` among them."""
+        return _converted_plainly([*super().get_params(ctx)])
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from netc.commands import frame
 from netc.commands.signals import exit_statuses
 
-_ALLOCATIONS = 50_000  # between two collections of cycles: graphs are large, and hardly any of their objects die
+_ALLOCATIONS = 200_000  # between two collections of cycles: graphs are large, and hardly any of their objects die
 
 
 def console() -> NoReturn:

@@ -6,7 +6,7 @@ from importlib import import_module
 import typer
 
 from netc.commands import version
-from netc.commands.groups import Commands
+from netc.commands.groups import Command, Commands
 
 # the module of this package, and the function in it, by the name of the command, in the order of `netc --help`
 COMMANDS = {
@@ -43,7 +43,7 @@ def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(version.common)
     for name in names:
         function = COMMANDS[name]
-        app.command(name)(getattr(import_module(f"netc.commands.{function}"), function))
+        app.command(name, cls=Command)(getattr(import_module(f"netc.commands.{function}"), function))
     return app
 
 

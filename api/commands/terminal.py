@@ -4,6 +4,7 @@ All output goes through `say`, `say_lines` or `table`, which escape the control 
 """
 
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ _MOST_CLASSES = 40  # a matrix with more classes is not printed
 _COLOURS = {"error": "red", "warning": "yellow"}  # on a terminal, unless NO_COLOR is set
 
 _UNLIMITED = 1_000_000  # columns of an output that is not a terminal
+_GAP = 2  # columns between those of a table
 _MOST = 50  # the most messages that are shown at a time
 
 
@@ -112,17 +114,34 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
 
     On a terminal, cells that do not fit are wrapped. Elsewhere each row is one line of any length.
     """
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    is_terminal = sys.stdout.isatty()
+    fits = not is_terminal or sum(widths) + _GAP * (len(widths) - 1) <= shutil.get_terminal_size().columns
+    if not fits or not all(cell.isascii() for row in cells for cell in row):
+        _laid_out_by_rich(cells, right, is_terminal)
+        return
+    for row in cells:
+        padded = [
+            cell.rstrip().rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say((" " * _GAP).join(padded).rstrip())
+
+
+def _laid_out_by_rich(cells: Sequence[Sequence[str]], right: Sequence[int], is_terminal: bool) -> None:
+    """Prints a table as `table` does. Rich knows how to wrap cells, and how wide a character is. To import it takes
+    longer than to check a small file, so other tables do without."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    is_terminal = sys.stdout.isatty()
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for column in range(len(rows[0])):
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    for column in range(len(cells[0])):
         justify: Literal["left", "right"] = "right" if column in right else "left"
         grid.add_column(justify=justify, no_wrap=not is_terminal, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(escaped(cell)) for cell in row))
+    for row in cells:
+        grid.add_row(*map(Text, row))
     console = Console(color_system=None, width=None if is_terminal else _UNLIMITED)
     with console.capture() as capture:
         console.print(grid)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.find_lr import find_lr
 from netc.commands.sweep import Outcome, compare, outcome
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
+from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
 if TYPE_CHECKING:
     from netc.runtime.metric_values import MetricValue, Row
@@ -52,6 +54,14 @@ def train(
     fold: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")
     ] = None,
+    folds: Annotated[
+        bool,
+        typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
+    ] = False,
+    finds_rate: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Try learning rates in a short training that rises them; draws NAME-lr.svg."),
+    ] = False,
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
     ] = False,
@@ -64,6 +74,16 @@ def train(
     Example: netc train examples/iris.net --epochs 20
     """
     combinations = options.combinations(settings)
+    if finds_rate:
+        if file is None or folds or resume is not None or fold is not None or len(combinations) > 1:
+            raise typer.BadParameter("it takes M.net, and neither folds, --resume nor a sweep", param_hint="--find-lr")
+        find_lr(file, settings, out, strict, threads)
+        return
+    if folds or (resume is not None and is_folds(resume)):
+        if len(combinations) > 1 or fold is not None or changed_data:
+            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data, one value for a --set")
+        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads))
+        return
     if len(combinations) > 1 and resume is not None:
         raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
     if fold is not None and resume is not None:
@@ -165,30 +185,21 @@ def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
 
 def _started(file: Path, request: _Request) -> "Run":
     """Starts a new run in a folder of its own."""
-    from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
-    from netc.runtime.program import Program
-    from netc.runtime.runs.folder import require_place
-    from netc.runtime.runs.start_from import check_start_from
-    from netc.runtime.runs.writing import start
+    from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.training.checks import check_training
 
     model, constants = options.load(file, request.settings, request.strict, request.fold)
+    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     folder = request.out or Path("runs") / file.stem
-    require_place(folder)
-    check_start_from(model)
-    dataset = load(model, parse_data(model))
+    dataset = data_of_new_run(model, folder)
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say(note)
     for part, remarks in dataset.remarks.items():
         for remark in remarks:
             say(f"note: {part}, {remark}")
-    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     options.warn(check_training(model, dataset), request.strict)
-    program = Program(model, threads=request.threads)
-    program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
-    run = start(model, folder, constants, dataset, program)
+    run = start_run(model, folder, constants, dataset, request.threads)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")

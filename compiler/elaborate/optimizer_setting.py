@@ -16,6 +16,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
         ("momentum", "beta1", "beta2", "alpha"), (lambda number: 0 <= number < 1, "it must be at least 0 and below 1")
     ),
     **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
+    "history": (lambda number: number >= 1 and number == int(number), "it must be a whole number, at least 1"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from netc.compiler.elaborate.optimizer_setting import default_numbers, optimizer
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
+from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
@@ -52,16 +53,27 @@ def train_settings(
                 values[name] = SETTINGS[name](setting.value, constant)
         except Fault as error:
             diagnostics.note(explained(error, setting.value))
+    if OPTIMIZERS[values["optimizer"].name].searches:
+        _check_search(values, names, diagnostics)
     if values.get("accumulate", 1) > 1:
         _check_accumulation(values, names, diagnostics)
     return TrainSettings(**values)
+
+
+def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
+    """Notes a fault E0602 for each setting that changes the steps of other optimizers, and resets it."""
+    for name in ("accumulate", "schedule", "clip_norm", "clip_value", "lr_scale", "loss_scale", "truncate"):
+        if name in names:
+            message = f"`{values['optimizer'].name}` searches for the length of its steps: it takes no `{name}`"
+            diagnostics.add("E0602", message, names[name].span, others=[Label(names["optimizer"].span, "set here")])
+            values.pop("plateau" if name == "schedule" and "plateau" in values else name, None)
 
 
 def _check_accumulation(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
     """Notes a fault E0602 if a setting does not go with steps of several batches, which are then reset."""
     if "truncate" in values:
         place, message = names["truncate"].span, "`truncate` makes a step of each chunk"
-    elif values["optimizer"].numbers["lazy"]:
+    elif values["optimizer"].numbers.get("lazy"):
         place, message = names["optimizer"].span, "`lazy` updates the rows that a single batch looks up"
     else:
         return

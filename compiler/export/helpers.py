@@ -10,6 +10,10 @@ def _sigmoid(x: Any) -> Any:
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
+def _softplus(x: Any) -> Any:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
 def _erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
 
@@ -49,6 +53,30 @@ def _fold(combine: Any, initial: float, x: Any, axes: Any) -> Any:
     for element in moved.reshape(-1, *total.shape):
         total = combine(total, element)
     return total
+
+
+def _attend(q: Any, k: Any, v: Any, scale: Any, causal: bool, **tables: Any) -> Any:
+    """Attention in each head. Tables say how many queries and keys a sample has, and which rows are theirs."""
+
+    def of_sample(side: str, x: Any, i: int) -> Any:
+        if f"{side}_rows" in tables:
+            start, length = tables[f"{side}_starts"][i], tables[f"{side}_lengths"][i]
+            return tables[f"{side}_rows"][start : start + length]
+        return (i, slice(tables[f"{side}_lengths"][i] if f"{side}_lengths" in tables else None))
+
+    result = np.zeros((*q.shape[:-1], v.shape[-1]), q.dtype)
+    for i in range(len(tables["key_lengths"]) if tables else len(q)):
+        queries, keys = of_sample("query", q, i), of_sample("key", k, i)
+        scores = np.einsum("thd,shd->hts", q[queries], k[keys]) * np.asarray(scale, q.dtype)
+        if causal:
+            later = np.arange(scores.shape[2]) > np.arange(scores.shape[1])[:, None]
+            scores = np.where(later, -np.inf, scores).astype(q.dtype)
+        if scores.size:
+            own = np.einsum("hts,shm->thm", _softmax(scores, -1), v[keys])
+            result[queries] = own
+            if "query_lengths" in tables and "query_rows" not in tables:
+                result[i, len(own) :] = own[-1]
+    return result
 
 
 def _pad(x: Any, axes: Any, before: Any, after: Any, step: Any, value: float) -> Any:

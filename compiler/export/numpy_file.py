@@ -49,6 +49,7 @@ _CALLS = {
     "max": "np.maximum",
     "not": "np.logical_not",
     "sigmoid": "_sigmoid",
+    "softplus": "_softplus",
     "erf": "_erf",
     "normal_cdf": "_normal_cdf",
     "gelu": "_gelu",

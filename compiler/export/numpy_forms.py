@@ -10,6 +10,7 @@ from netc.compiler.export.scalar import Term
 from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.attention import Attending, is_packed, table_names
 from netc.compiler.operations.linear import Subscripts, is_matmul
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.running import RunningSum
@@ -59,6 +60,15 @@ def _reshape(file: Text, value: Value, x: Term) -> Term:
 def _broadcast(file: Text, value: Value, x: Term) -> Term:
     dims = file.dims(value.type.dims)
     return Term(f"np.broadcast_to({bare(x.text)}, ({', '.join(dims)}{',' * (len(dims) == 1)}))", x.dtype)
+
+
+def _attend(file: Text, value: Value, q: Term, k: Term, v: Term, *tables: Term) -> Term:
+    attributes = value.attributes_as(Attending)
+    packs_keys, packs_queries = (is_packed(value.operands[number].type) for number in (1, 0))
+    names = table_names(packs_keys, packs_queries, len(tables))
+    named = "".join(f", {name}={bare(table.text)}" for name, table in zip(names, tables, strict=True))
+    operands = ", ".join(bare(operand.text) for operand in (q, k, v))
+    return Term(f"_attend({operands}, {attributes.scale!r}, {attributes.causal}{named})", q.dtype)
 
 
 def _slice(file: Text, value: Value, x: Term) -> Term:
@@ -117,6 +127,7 @@ def _call(name: str, value: Value, *operands: Term) -> Term:
 
 
 FORMS: Mapping[str, Callable[..., Term]] = {
+    "attend": _attend,
     "reshape": _reshape,
     "broadcast": _broadcast,
     "slice": _slice,

@@ -16,7 +16,7 @@ from netc.compiler.export.onnx_columns import DOMAIN, VERSION, column_inputs, fr
 from netc.compiler.export.onnx_forms import FORMS
 from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.export.writer import Index, declared_dims
+from netc.compiler.export.writer import declared_dims
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH, Dim, Type
@@ -89,8 +89,7 @@ class _OnnxFile(OnnxNodes):
                 continue  # a length that is an input, or an output already
             if type_.is_varying:
                 rows = self.rows(str(type_.rows))
-                position = (rows.sample * Index(self, rows.most) + rows.step).term
-                term = Term(self._scattered(term, position, rows, type_.dims[1:], by_step=False), term.dtype)
+                term = self.by_samples(term, type_)
                 length = str(ResultKind.LENGTH.named(str(type_.rows)))
                 if length not in inputs and length not in outputs:
                     declare(length, rows.length.term, "i64", [BATCH])

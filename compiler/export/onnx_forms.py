@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from netc.compiler.export.onnx_attention import attend
 from netc.compiler.export.onnx_nodes import OnnxNodes
 from netc.compiler.export.scalar import Term
 from netc.compiler.ir.attributes import Axis, Dims, Over
@@ -286,5 +287,6 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     ),
     "reverse": lambda file, value, x: _flipped(file, value, x),
     "gather": lambda file, value, table, index: file.take(table, index),
+    "attend": attend,
     "arange": lambda file, value: file.constant(np.arange(value.attributes_as(Count).n), "i32"),
 }

@@ -172,6 +172,10 @@ class OnnxNodes(Writer):
             return self.node("Div", [self.node("Sub", [inputs[0], rest.text], dtype).text, inputs[1]], dtype)
         if name == "log1p":
             return self.node("Log", [self.node("Add", [inputs[0], unity.text], dtype).text], dtype)
+        if name == "softplus":
+            negative = self.node("Neg", [self.node("Abs", inputs, dtype).text], dtype)
+            rest = self.word("log1p", [self.node("Exp", [negative.text], dtype)], dtype)
+            return self.node("Add", [self.node("Relu", inputs, dtype).text, rest.text], dtype)
         if name == "expm1":
             return self.node("Sub", [self.node("Exp", inputs, dtype).text, unity.text], dtype)
         if name == "normal_cdf":
@@ -251,6 +255,18 @@ class OnnxNodes(Writer):
             position = (rows.step * samples + rows.sample).term
             self.padded[x.text] = self._scattered(x, position, rows, type_.dims[1:], by_step=True)
         return self.padded[x.text]
+
+    def by_samples(self, x: Term, type_: Type) -> Term:
+        """Returns the rows as sequences [batch, DIM, ...], with zeros beyond their ends."""
+        rows = self.rows(str(type_.rows))
+        position = (rows.sample * Index(self, rows.most) + rows.step).term
+        return Term(self._scattered(x, position, rows, type_.dims[1:], by_step=False), x.dtype)
+
+    def from_samples(self, padded: Term, type_: Type) -> Term:
+        """Returns the rows of sequences [batch, DIM, ...]."""
+        rows = self.rows(str(type_.rows))
+        position = (rows.sample * Index(self, rows.most) + rows.step).term
+        return self.take(self.flat(padded, type_.dims[1:]), position)
 
     def _scattered(self, x: Term, position: Term, rows: RowTerms, dims: Sequence[Dim], by_step: bool) -> str:
         """Returns the name of [DIM, batch, *dims], or [batch, DIM, *dims] unless `by_step`: rows of x, zeros elsewhere.

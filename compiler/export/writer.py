@@ -251,8 +251,10 @@ class Writer(ABC):
         match table.kind, table.size:
             case TableKind.LENGTH, _:
                 return rows.length
-            case TableKind.FIRST, _:
+            case ((TableKind.FIRST | TableKind.START), _):
                 return rows.first
+            case TableKind.ORDERED, _:
+                return rows.first[rows.sample] + rows.step
             case TableKind.SAMPLE, _:
                 return rows.sample
             case TableKind.STEP, _:

@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import networkx as nx
-
 from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Given, Named, Nested
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import LEAVES, Role
-from netc.compiler.ir.types import Bounded, DTypeName, Type
+from netc.compiler.ir.types import Bounded, DTypeName, Type, is_undeclared
 from netc.compiler.ir.value import Operation, Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
@@ -56,7 +54,7 @@ class Graph:
 
     def __init__(self, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
         self._values: list[Value] = []  # by number
-        self._network = nx.MultiDiGraph()  # of the first `_in_network` of these values
+        self._network: Any = None  # of the first `_in_network` of these values, once it is asked for
         self._in_network = 0
         self.results: dict[Result, Value] = {}
         self.span: Span = NOWHERE
@@ -89,10 +87,14 @@ class Graph:
         """The values as a networkx MultiDiGraph, for its algorithms.
 
         Values are added to it when it is asked for: most graphs of passes are only read in order, and adding edges
-        takes longer than all else that a pass does.
+        takes longer than all else that a pass does. Importing networkx takes as long as compiling a small model.
         """
-        if self._in_network < self.size:
+        if self._network is None or self._in_network < self.size:
+            import networkx as nx
+
             with _ADDING:
+                if self._network is None:
+                    self._network = nx.MultiDiGraph()
                 added = self._values[self._in_network :]
                 self._network.add_nodes_from(added)
                 self._network.add_edges_from(
@@ -270,10 +272,12 @@ def print_value(value: Value) -> list[str]:
 
 
 def literal(item: Attribute) -> str:
-    """An attribute as text; a varying dimension at its bound as `'time' <= 40`."""
+    """An attribute as text; a varying dimension at its bound as `'time' <= 40`, or `<= None`."""
     if isinstance(item, tuple):
         return f"({', '.join(map(literal, item))}{',' * (len(item) == 1)})"
-    return f"{item.name!r} <= {int(item)}" if isinstance(item, Bounded) else repr(item)
+    if isinstance(item, Bounded):
+        return f"{item.name!r} <= {'None' if is_undeclared(item) else int(item)}"
+    return repr(item)
 
 
 class Body(Nested):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.attributes import Attribute
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.results import parse_result
-from netc.compiler.ir.types import DTYPES, Bounded, parse_type
+from netc.compiler.ir.types import DTYPES, UNDECLARED, Bounded, parse_type
 from netc.compiler.ir.value import Value
 
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -99,8 +99,8 @@ def _value_of(node: ast.expr) -> Attribute:
     match node:
         case ast.Tuple(elements):
             return tuple(_value_of(element) for element in elements)
-        case ast.Compare(ast.Constant(str(name)), [ast.LtE()], [ast.Constant(int(most))]):
-            return Bounded(most, name)
+        case ast.Compare(ast.Constant(str(name)), [ast.LtE()], [ast.Constant(int() | None as most)]):
+            return Bounded(UNDECLARED if most is None else most, name)
         case ast.Name(name) if name in _NUMBERS:
             return _NUMBERS[name]
         case ast.UnaryOp(ast.USub(), ast.Name(name)) if name in _NUMBERS:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Type, bound_text, parse_bound
 from netc.compiler.ir.value import Builder, Value
 
 
@@ -32,10 +32,12 @@ class TableKind(Enum):
     RANKED = "ranked"  # the sample at this rank
     LAST = "last"  # the row of the sample's last step
     LENGTH = "length"  # the number of the sample's steps
+    ORDERED = "ordered"  # all rows in the order of the samples, and those of a sample in the order of its steps
+    START = "start"  # the number of steps of all samples before this one: where its rows begin in ORDERED
     HELD = "held"  # the rows of the sample's first `size` steps, with its last row repeated beyond its end
 
 
-_OF_SAMPLES = (TableKind.FIRST, TableKind.RANKED, TableKind.LAST, TableKind.LENGTH)
+_OF_SAMPLES = (TableKind.FIRST, TableKind.RANKED, TableKind.LAST, TableKind.LENGTH, TableKind.START)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class IndexTable:
     other: Other | None = None
 
     def __str__(self) -> str:
-        size = "" if self.size is None else str(self.size)
+        size = "" if self.size is None else bound_text(self.size)
         other = "" if self.other is None else f" {self.other}"
         return f"rows.{self.kind.value}{size}{other}.{self.dim}"
 
@@ -154,7 +156,7 @@ def table_of(value: Value) -> IndexTable | None:
 
 
 _NAME = re.compile(
-    r"rows\.(?P<kind>[a-z]+)(?P<size>\d*)"
+    r"rows\.(?P<kind>[a-z]+)(?P<size>\d*|\?)"
     r"( (?P<times>-?\d+) (?P<by>-?\d+) (?P<offset>-?\d+) "
     r"(less (?P<less>[^|]*)|same (?P<same>\d+)|(?P<end>end))?\|(?P<other>[^.]*))?"
     r"\.(?P<dim>.*)"
@@ -171,7 +173,7 @@ def parse_table(name: str) -> IndexTable | None:
     if match["other"] is not None:
         numbers = (int(match["times"]), int(match["by"]), int(match["offset"]))
         other = Other(match["other"], *numbers, _shift(match))
-    size = int(match["size"]) if match["size"] else None
+    size = parse_bound(match["size"]) if match["size"] else None
     return IndexTable(TableKind(match["kind"]), match["dim"], size, other)
 
 

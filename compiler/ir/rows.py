@@ -95,6 +95,8 @@ class Rows:
             return np.asarray(offsets[ahead] + rank_of[:, None], np.int32)
         if kind is TableKind.STEP:
             return np.repeat(np.arange(self.steps, dtype=np.int32), counts)
+        if kind is TableKind.START:
+            return np.asarray(np.cumsum(self.lengths) - self.lengths, np.int32)
         step = self.table(TableKind.STEP)
         rank = np.arange(self.count) - offsets[step]
         if kind is TableKind.PREVIOUS:
@@ -104,6 +106,8 @@ class Rows:
             return np.asarray(sample * size + step, np.int32)
         if kind is TableKind.REVERSE:
             return np.asarray(offsets[self.lengths[sample] - 1 - step] + rank, np.int32)
+        if kind is TableKind.ORDERED:
+            return np.asarray(np.lexsort((step, sample)), np.int32)
         assert kind is TableKind.SAMPLE, kind
         return np.ascontiguousarray(sample, np.int32)
 

@@ -57,7 +57,8 @@ class Bounded(int):
     """A varying dimension that is stored at its bound, `time <= 40`, behind the batch.
 
     Passes and kernels treat it as a number. Only elaboration uses its name, to exclude the elements beyond a sample's
-    own length from every result.
+    own length from every result. A dimension whose bound the file does not declare is UNDECLARED steps long: such a
+    value has a meaning, but no memory. The passes must replace it (passes/pack.py).
     """
 
     name: str
@@ -66,6 +67,24 @@ class Bounded(int):
         dim = super().__new__(cls, most)
         dim.name = name
         return dim
+
+
+UNDECLARED = (1 << 24) - 3  # stands for a bound that nobody knows, and is none that anybody would declare
+
+
+def is_undeclared(dim: Dim) -> bool:
+    """Whether a dimension is one that is stored at a bound, and this bound is not declared."""
+    return isinstance(dim, Bounded) and dim == UNDECLARED
+
+
+def bound_text(most: int) -> str:
+    """A bound as it is printed: `?` if it is not declared."""
+    return "?" if most == UNDECLARED else str(int(most))
+
+
+def parse_bound(text: str) -> int:
+    """The inverse of `bound_text`."""
+    return UNDECLARED if text == "?" else int(text)
 
 
 class Mismatch(Exception):
@@ -151,7 +170,7 @@ class Type:
 
     def __str__(self) -> str:
         kind = f"class({self.classes})" if self.classes is not None else self.dtype
-        dims = (f"{dim.name} <= {dim}" if isinstance(dim, Bounded) else str(dim) for dim in self.dims)
+        dims = (f"{dim.name} <= {bound_text(dim)}" if isinstance(dim, Bounded) else str(dim) for dim in self.dims)
         return kind + (f"[{', '.join(dims)}]" if self.dims else "")
 
 
@@ -199,7 +218,7 @@ def _between_commas(text: str) -> list[str]:
 
 def _parse_dim(text: str) -> Dim:
     name, bounded, most = text.partition(" <= ")
-    return Bounded(int(most), name) if bounded else int(text) if text.isdigit() else text
+    return Bounded(parse_bound(most), name) if bounded else int(text) if text.isdigit() else text
 
 
 def broadcast_dims(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:

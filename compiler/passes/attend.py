@@ -33,6 +33,8 @@ _SEEN = {
 }
 
 _Order = tuple[int, ...]
+_Axis = int | None  # of an operand or a result; None if it has no such axis
+_Places = tuple[_Axis, _Axis, _Axis, _Axis]  # where batch, steps, heads and columns are
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +57,29 @@ class _Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Axes:
-    """The operands of a product of queries and keys, and which of its axes are those of queries, keys and heads.
+    """The operands of a product of queries and keys, the places of their axes, and which axes of the product are those
+    of queries, keys and heads.
 
-    `orders` bring the axes of both operands into the order batch, steps, heads, width.
+    There may be a single query, and the same queries for all samples.
     """
 
     queries: Value
     keys: Value
-    query: int
+    query: _Axis
     key: int
-    head: int | None
-    orders: tuple[_Order, _Order]
+    head: _Axis
+    places: tuple[_Places, _Places]
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """Attention, with operands of the old graph. `orders` are of queries, keys, values and of the result."""
+    """Attention, with operands of the old graph. `places` are those of the axes of queries, keys, values and result."""
 
     operands: tuple[Value, Value, Value]
-    orders: tuple[_Order, _Order, _Order, _Order]
+    places: tuple[_Places, _Places, _Places, _Places]
     scale: float
     is_causal: bool
     key_lengths: Value | None
-    has_heads: bool
 
 
 def attended(graph: Graph) -> Graph:
@@ -105,31 +107,36 @@ def attended(graph: Graph) -> Graph:
 def _replaced(copy: Graph, match: _Match, copies: dict[Value, Value]) -> Value:
     """Adds `attend` with the operands' axes in its order, and brings its result into the order that is asked for."""
     q, k, v = (
-        _ordered(copies[operand], order, match.has_heads)
-        for operand, order in zip(match.operands, match.orders, strict=False)
+        _with_axes(copies[operand], places) for operand, places in zip(match.operands, match.places, strict=False)
     )
     lengths = [] if match.key_lengths is None else [copies[match.key_lengths], *_query_lengths(copy, match, copies)]
     result = apply("attend", q, k, v, *lengths, scale=match.scale, causal=match.is_causal)
-    if not match.has_heads:
-        dims = result.type.dims
-        result = apply("reshape", result, dims=(*dims[:2], dims[3]))
-    return _transposed(result, match.orders[3])
+    dims = tuple(dim for dim, place in zip(result.type.dims, match.places[3], strict=True) if place is not None)
+    result = result if len(dims) == len(result.type.dims) else apply("reshape", result, dims=dims)
+    present = [place for place in match.places[3] if place is not None]
+    return _transposed(result, tuple(present.index(axis) for axis in range(len(present))))
 
 
 def _transposed(value: Value, order: _Order) -> Value:
     return value if order == tuple(range(len(order))) else apply("transpose", value, order=order)
 
 
-def _ordered(value: Value, order: _Order, has_heads: bool) -> Value:
-    value = _transposed(value, order)
-    dims = value.type.dims
-    return value if has_heads else apply("reshape", value, dims=(*dims[:2], 1, dims[2]))
+def _with_axes(value: Value, places: _Places) -> Value:
+    """The value as [batch, steps, heads, columns]: an axis that it lacks has one element, or is the batch."""
+    value = _transposed(value, tuple(place for place in places if place is not None))
+    if None not in places:
+        return value
+    own = iter(value.type.dims)
+    dims = tuple(1 if place is None else next(own) for place in places)
+    value = apply("reshape", value, dims=dims)
+    return value if places[0] is not None else apply("broadcast", value, dims=(BATCH, *dims[1:]))
 
 
 def _query_lengths(copy: Graph, match: _Match, copies: dict[Value, Value]) -> list[Value]:
     """How many queries each sample has, if they vary and it is known; without it all that are stored count."""
-    queries, keys = match.operands[0], match.operands[1]
-    dim, key_dim = queries.type.dims[match.orders[0][1]], keys.type.dims[match.orders[1][1]]
+    (queries, keys, _), place, key_place = match.operands, match.places[0][1], match.places[1][1]
+    dim = 1 if place is None else queries.type.dims[place]
+    key_dim = 1 if key_place is None else keys.type.dims[key_place]
     if not isinstance(dim, Bounded):
         return []
     if isinstance(key_dim, Bounded) and key_dim.name == dim.name and match.key_lengths is not None:
@@ -145,8 +152,8 @@ def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
         weights, values = value.operands[number], value.operands[1 - number]
         scores = _scores(weights, is_private)
         axes = _axes(scores) if scores else None
-        orders = _of_values(value, inputs[number], inputs[1 - number], axes) if axes else None
-        if scores is None or axes is None or orders is None:
+        places = _of_values(value, inputs[number], inputs[1 - number], axes) if axes else None
+        if scores is None or axes is None or places is None:
             continue
         is_causal = [_is_causal(mask, scores, axes) for mask in scores.masks]
         ends = [
@@ -155,16 +162,15 @@ def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
         if None in ends or len({end.name or end for end in ends if end is not None}) > 1:
             continue
         operands = (axes.queries, axes.keys, values)
-        if _is_worthwhile(scores, axes, bool(ends)) and all(operand.type.dims[0] == BATCH for operand in operands):
+        if _is_worthwhile(scores, axes, bool(ends)) and scores.product.type.dims[0] == BATCH:
             key_lengths = ends[0] if ends else None
-            has_heads = axes.head is not None
-            return _Match(operands, (*axes.orders, *orders), scores.scale, any(is_causal), key_lengths, has_heads)
+            return _Match(operands, (*axes.places, *places), scores.scale, any(is_causal), key_lengths)
     return None
 
 
 def _is_worthwhile(scores: _Scores, axes: _Axes, has_ends: bool) -> bool:
     """Whether there are many scores, of sizes that are known, without any that only a mask could leave out."""
-    sizes: list[Dim] = [scores.product.type.dims[axis] for axis in (axes.query, axes.key)]
+    sizes: list[Dim] = [1 if axis is None else scores.product.type.dims[axis] for axis in (axes.query, axes.key)]
     has_all = has_ends or not isinstance(sizes[1], Bounded)
     numbers = [size for size in sizes if isinstance(size, int)]
     return has_all and len(numbers) == 2 and math.prod(numbers) >= _FEW_SCORES
@@ -227,33 +233,45 @@ def _axes(scores: _Scores) -> _Axes | None:
     own = [letter for letter in out if letter in of_queries and letter not in of_keys]
     shared = [letter for letter in out if letter in of_queries and letter in of_keys]
     depth = [letter for letter in of_queries if letter in of_keys and letter not in out]
-    letters = {*own, *shared, *depth, key}
-    if len(own) != 1 or len(depth) != 1 or len(shared) not in (1, 2) or letters != set(left + right):
+    batch = out[0]
+    heads = [letter for letter in shared if letter != batch]
+    letters = {*own, *shared, *depth, key, batch}
+    if len(own) > 1 or len(depth) != 1 or len(heads) > 1 or letters != set(left + right):
         return None
-    batch, head = shared[0], shared[1] if len(shared) > 1 else ""
-    if not (out[0] == left[0] == right[0] == batch) or len(of_queries) != len(set(of_queries)):
+    if of_keys[0] != batch or of_queries.find(batch) > 0 or len(of_queries) != len(set(of_queries)):
         return None
-    orders = (batch + own[0] + head + depth[0], batch + key + head + depth[0])
-    turns = (tuple(map(of_queries.index, orders[0])), tuple(map(of_keys.index, orders[1])))
-    return _Axes(queries, keys, out.index(own[0]), scores.over, out.index(head) if head else None, turns)
+    query, head = "".join(own), "".join(heads)
+    places = (_places(of_queries, batch, query, head, depth[0]), _places(of_keys, batch, key, head, depth[0]))
+    return _Axes(queries, keys, _place(out, query), scores.over, _place(out, head), places)
 
 
-def _of_values(value: Value, weights: str, values: str, axes: _Axes) -> tuple[_Order, _Order] | None:
-    """Returns the orders of the axes of values and of the result, or None if the product is of another kind."""
-    batch, query, key = weights[0], weights[axes.query], weights[axes.key]
-    head = "" if axes.head is None else weights[axes.head]
-    columns = [letter for letter in values if letter not in weights]
+def _place(letters: str, letter: str) -> _Axis:
+    return letters.index(letter) if letter and letter in letters else None
+
+
+def _places(letters: str, batch: str, steps: str, head: str, columns: str) -> _Places:
+    """Where the axes of an operand are that these letters stand for; no letter stands for an axis that is not there."""
+    return (_place(letters, batch), _place(letters, steps), _place(letters, head), _place(letters, columns))
+
+
+def _of_values(value: Value, weights: str, values: str, axes: _Axes) -> tuple[_Places, _Places] | None:
+    """Returns the places of the axes of values and of the result, or None if the product is of another kind."""
+    batch, key = weights[0], weights[axes.key]
+    query, head = ("" if axis is None else weights[axis] for axis in (axes.query, axes.head))
+    columns = "".join(letter for letter in values if letter not in weights)
     out = value.attributes_as(Subscripts).out
-    order, of_result = batch + key + head + "".join(columns), batch + query + head + "".join(columns)
-    is_sum = len(columns) == 1 and sorted(values) == sorted(order) and sorted(out) == sorted(of_result)
+    is_sum = len(columns) == 1 and sorted(values) == sorted(batch + key + head + columns)
+    is_sum = is_sum and sorted(out) == sorted(batch + query + head + columns)
     if not is_sum or values[0] != batch or out[0] != batch or len(set(weights)) != len(weights):
         return None
-    return tuple(map(values.index, order)), tuple(map(of_result.index, out))
+    return _places(values, batch, key, head, columns), _places(out, batch, query, head, columns)
 
 
 def _is_causal(mask: _Mask, scores: _Scores, axes: _Axes) -> bool:
     """Whether a mask leaves each query the keys up to its own number."""
-    compared = _unshaped(mask.value)
+    if axes.query is None:
+        return False
+    compared = unshaped(mask.value)
     varying = _varying(mask.value, scores.product.type.rank)
     if len(compared.operands) != 2 or varying != sorted((axes.query, axes.key)):
         return False
@@ -267,18 +285,18 @@ def _is_causal(mask: _Mask, scores: _Scores, axes: _Axes) -> bool:
 
 def _lengths(mask: _Mask, scores: _Scores, axes: _Axes) -> Value | None:
     """Returns how many keys each sample has, i32[batch], if a mask keeps those before the sample's end."""
-    compared = _unshaped(mask.value)
+    compared = unshaped(mask.value)
     if not mask.keeps or compared.definition is not less:
         return None
     if _varying(mask.value, scores.product.type.rank) != [axes.key]:
         return None
-    ends = _unshaped(compared.operands[1])
+    ends = unshaped(compared.operands[1])
     is_per_sample = ends.type.dims == (BATCH,) and ends.type.dtype == "i32"
     is_number = _counted(compared.operands[0], compared.type.rank) is not None
     return ends if is_number and is_per_sample else None
 
 
-def _unshaped(value: Value) -> Value:
+def unshaped(value: Value) -> Value:
     """The value that reshapes and casts show with its elements in the same order."""
     while value.definition in (reshape, cast):
         value = value.operands[0]
@@ -296,9 +314,9 @@ def _counted(value: Value, rank: int) -> int | None:
 
     That of a varying dimension may end before the bound, and repeat its last number from there on.
     """
-    numbers = _unshaped(value)
+    numbers = unshaped(value)
     if numbers.definition is gather:
-        rows, steps = table_of(numbers.operands[1]), table_of(_unshaped(numbers.operands[0]))
+        rows, steps = table_of(numbers.operands[1]), table_of(unshaped(numbers.operands[0]))
         kinds = [each.kind for each in (rows, steps) if each is not None and rows is not None and each.dim == rows.dim]
         is_number = kinds == [TableKind.HELD, TableKind.STEP]
     else:

@@ -114,12 +114,20 @@ def _adagrad(p: Parameter) -> Value:
     return p.value - p.scaled(g, by) / (apply("sqrt", total) + p.numbers["eps"])
 
 
+def _lbfgs(p: Parameter) -> Value:
+    """Keeps the gradient, by which runtime/training/lbfgs.py looks for the next parameters."""
+    assert isinstance(p.gradient, Value), "all rows have a gradient"
+    p.keep("gradient", p.gradient)
+    return p.value
+
+
 @dataclass(frozen=True, slots=True)
 class OptimizerRule:
     """An optimizer: its `numbers` with their defaults, and the rule that returns a parameter's next value.
 
     A number whose default is None must be given; one whose default is True or False is a switch. `leaves_rest` says
-    whether rows without a gradient stay as they are, and their states too.
+    whether rows without a gradient stay as they are, and their states too. An optimizer that `searches` keeps the
+    gradient in a state and returns the parameter as it is: the runtime moves all parameters, by several evaluations.
     """
 
     name: str
@@ -127,6 +135,7 @@ class OptimizerRule:
     numbers: Mapping[str, float | bool | None]
     rule: Callable[[Parameter], Value]
     leaves_rest: Callable[[Parameter], bool] = lambda parameter: False
+    searches: bool = False
 
 
 # What PyTorch documents under the same names.
@@ -166,6 +175,14 @@ OPTIMIZERS = {
             _adagrad,
             lambda p: not p.decay,
         ),
+        OptimizerRule(
+            "lbfgs",
+            "Steps by the last changes of the gradient, of a length that is searched along a line until it meets the "
+            "strong Wolfe conditions (Liu and Nocedal 1989). An epoch is one step on all samples at once.",
+            {"lr": 1.0, "history": 100.0},
+            _lbfgs,
+            searches=True,
+        ),
     )
 }
 
@@ -192,7 +209,10 @@ def update(
     by_rows = {}
     for parameter, gradient in gradients.items():
         with graph.at(parameter.span):
-            by_rows[parameter] = gradient_of(parameter, gradient, train.batch, bounds, bool(numbers.get("lazy")))
+            if optimizer.searches:
+                by_rows[parameter] = Gradient(gradient)
+            else:
+                by_rows[parameter] = gradient_of(parameter, gradient, train.batch, bounds, bool(numbers.get("lazy")))
     for parameter, gradient_by_rows in _clipped(graph, train, by_rows).items():
         name = parameter.name
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)
@@ -217,7 +237,8 @@ def _next_values(optimizer: OptimizerRule, parameter: Parameter) -> dict[str, Va
     name, touched = parameter.leaf.name, parameter.touched
     following = optimizer.rule(parameter)
     if touched is None:
-        return {**{f"{kind}.{name}": value for kind, value in parameter.kept.items()}, name: following}
+        states = {f"{kind}.{name}": value for kind, value in parameter.kept.items()}
+        return states if following is parameter.leaf else {**states, name: following}
     rest = {kind: parameter.state_leaf(kind) for kind in parameter.kept}
     rest_of_parameter = parameter.leaf
     if not (parameter.numbers.get("lazy") or optimizer.leaves_rest(parameter)):

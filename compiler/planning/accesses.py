@@ -35,11 +35,12 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
         case Contraction():
             reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
             return Touched(reads, frozenset({POINTERS.index("c")}), reads)
-        case AttentionKernel(is_gradient=is_gradient, lengths=lengths):
+        case AttentionKernel(is_gradient=is_gradient):
             names, written = attention.pointers(is_gradient), attention.written(is_gradient)
             stored = frozenset(map(names.index, written))
-            loaded = frozenset(names.index(name) for name in attention.used(is_gradient, lengths)) - stored
-            return Touched(loaded, stored, loaded)
+            loaded = frozenset(map(names.index, kernel.pointers)) - stored
+            scattered = frozenset(names.index(name) for name in written if kernel.packs(name))
+            return Touched(loaded, stored, loaded, scattered)
         case StoredCount():
             return Touched(frozenset(), frozenset({0}), frozenset())
         case FirstEqual():
@@ -105,7 +106,9 @@ def _reached_by_attention(kernel: AttentionKernel, counts: Sequence[int]) -> Ite
     """Yields for each operand and result the interval that is read or written, in elements from its pointer."""
     numbers = dict(zip(attention.numbers(kernel.is_gradient), counts, strict=True))
     names = attention.pointers(kernel.is_gradient)
-    for name in attention.used(kernel.is_gradient, kernel.lengths):
+    for name in kernel.pointers:
+        if attention.is_rows(name) or (name not in kernel.tables and kernel.packs(name)):
+            continue
         axes = attention.axes_of(name)
         extents = [numbers[size] for _, size in axes]
         if all(extents):

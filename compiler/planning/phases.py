@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import networkx as nx
-
 from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.program.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
 from netc.compiler.targets.machine import Machine
@@ -193,6 +191,8 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
 def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
     """Divides the tasks of a phase into groups: one for each named dimension; others join those that they need."""
+    import networkx as nx  # here, because a step that is kept in the cache does without
+
     samples: dict[str, list[Task]] = {}
     links = nx.Graph()
     groups: list[TaskGroup] = []

@@ -20,7 +20,7 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     """
     if group.kind == "shards":
         return -(-size_of(BATCH, sizes) // SHARD_COUNT)
-    if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
+    if group.kind == "steps":
         return size_of(BATCH, sizes)  # at each step no more samples run
     grain = max(task.grain for task in group.tasks)
     extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
@@ -30,7 +30,9 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
         fitting = min(extent, second // row + 1) if row else 0
         choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
         reuses = list(_reuses(group, moving))
-        return min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
+        best = min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
+        # in a dimension that a scan walks, several workers take the rows of a step at once
+        return best if group.axis == BATCH else max(best, size_of(BATCH, sizes))
     passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
     if not passed_on:
         return extent

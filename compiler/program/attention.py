@@ -7,7 +7,10 @@ A kernel takes samples of queries, keys and values, each with heads of some colu
     result[i, m] = sum over j of exp(scores[i, j] - sums[i]) * values[j, m]
 
 and `attention gradient` the gradients of the queries, the keys and the values. If `is_causal` is not 0, j is at most i.
-With lengths, a sample has keys (and queries) up to its own length alone. Knows no buffers and no machine.
+With lengths, a sample has keys (and queries) up to its own length alone.
+
+Queries, or keys and values, or both may be packed: row j of a sample then lies at number rows[starts[sample] + j], and
+the tensors, which hold the steps of all samples, have no axis of samples. Knows no buffers and no machine.
 """
 
 import struct
@@ -17,9 +20,16 @@ from typing import Any, NamedTuple
 
 _RESULT = ("queries", "keys", "values", "result")
 _GRADIENT = (*_RESULT, "gradient", "of_queries", "of_keys", "of_values")
+SCRATCH = ("scratch", "all_keys")  # memory of blocks, and of all keys and values of a head
 AXES = ("sample", "row", "head", "column")
 LENGTHS = ("key_lengths", "query_lengths")  # a kernel takes none of them, the first, or both
-_COUNTS = ("samples", "heads", "query_count", "key_count", "width", "value_width", "scale", "is_causal", "lengths")
+SIDES = ("key", "query")
+_OF_KEYS = ("keys", "values", "of_keys", "of_values")
+_TABLES = tuple(f"{side}_{table}" for side in SIDES for table in ("starts", "rows"))  # of packed sides
+_COUNTS = (
+    *("samples", "heads", "query_count", "key_count", "width", "value_width", "scale", "is_causal", "lengths"),
+    *("packs_keys", "packs_queries"),
+)
 
 
 def bits_of(number: float) -> int:
@@ -40,13 +50,24 @@ def tensors(is_gradient: bool) -> tuple[str, ...]:
 
 
 def pointers(is_gradient: bool) -> tuple[str, ...]:
-    """Returns the names of a kernel's addresses, in order. Those of lengths that it does not use stand anywhere."""
-    return (*tensors(is_gradient), "sums", "scratch", *LENGTHS)
+    """Returns the names of a kernel's addresses, in order. Those of tables that it does not use stand anywhere."""
+    return (*tensors(is_gradient), "sums", *SCRATCH, *LENGTHS, *_TABLES)
 
 
-def used(is_gradient: bool, lengths: int) -> tuple[str, ...]:
-    """Returns the names of the addresses that a kernel uses, but for its scratch memory."""
-    return (*tensors(is_gradient), "sums", *LENGTHS[:lengths])
+def tables(lengths: int, packs_keys: bool, packs_queries: bool) -> tuple[str, ...]:
+    """Returns the names of the index tables that a kernel uses."""
+    packed = zip(_TABLES, (packs_keys, packs_keys, packs_queries, packs_queries), strict=True)
+    return (*LENGTHS[:lengths], *(name for name, is_used in packed if is_used))
+
+
+def is_rows(pointer: str) -> bool:
+    """Whether a table has the numbers of rows, those of all samples."""
+    return pointer in _TABLES and pointer.endswith("_rows")
+
+
+def side_of(pointer: str) -> str:
+    """Returns the side that a tensor, or the sums, has rows of: "key" or "query"."""
+    return "key" if pointer in _OF_KEYS else "query"
 
 
 def written(is_gradient: bool) -> tuple[str, ...]:
@@ -62,14 +83,17 @@ def numbers(is_gradient: bool) -> tuple[str, ...]:
     """
     strides = [f"{tensor}_{axis}" for tensor in tensors(is_gradient) for axis in AXES]
     strides += [f"sums_{axis}" for axis in ("sample", "head", "row")]
-    return (*_COUNTS, *strides, *(f"{name}_sample" for name in LENGTHS))
+    return (*_COUNTS, *strides, *(f"{name}_sample" for name in (*LENGTHS, *_TABLES) if not is_rows(name)))
 
 
 def axes_of(pointer: str) -> Sequence[tuple[str, str]]:
-    """Returns the axes of a pointer, each by its name and that of the number which is its size."""
-    if pointer in LENGTHS:
-        return (("sample", "samples"),)
-    rows = "key_count" if pointer in ("keys", "values", "of_keys", "of_values") else "query_count"
+    """Returns the axes of a pointer, each by its name and that of the number which is its size.
+
+    Packed tensors have no axis "sample", and theirs of rows has as many as all samples together.
+    """
+    if pointer in (*LENGTHS, *_TABLES):
+        return (("row", pointer.replace("_rows", "_count")),) if is_rows(pointer) else (("sample", "samples"),)
+    rows = f"{side_of(pointer)}_count"
     if pointer == "sums":
         return (("sample", "samples"), ("head", "heads"), ("row", rows))
     columns = "value_width" if pointer in ("values", "result", "gradient", "of_values") else "width"
@@ -90,35 +114,47 @@ class Room(NamedTuple):
     scores: Any  # of a block of keys (rows) and a block of queries (columns)
     result: Any  # of a block of queries: the result so far, or the gradient of the queries
     rows: Any  # three numbers for each query of a block
-    keys: Any  # all keys and all values of a sample's head
-    values: Any
     gradients: Any  # a block of the result's gradient, and the same transposed
     gradients_across: Any
     results_across: Any
     slopes: Any  # the gradient of the scores
-    of_keys: Any
-    of_values: Any
     end: Any
 
 
-def room(block: int, lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> Room:
+def room(block: int, lanes: int, width: Any, value_width: Any, is_gradient: int) -> Room:
     """Returns the parts of a kernel's memory for heads of some columns, all numbers or terms of a kernel."""
     w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
     queries_across = w * block
     scores = queries_across + w * block
     result = scores + block * block
     rows = result + (w + v) * block
-    k = rows + 3 * block
-    values = k + keys * w
-    gradients = values + keys * v
+    gradients = rows + 3 * block
     gradients_across = gradients + v * (block * is_gradient)
     results_across = gradients_across + v * (block * is_gradient)
     slopes = results_across + v * (block * is_gradient)
-    of_keys = slopes + block * block * is_gradient
-    of_values = of_keys + keys * w * is_gradient
-    end = of_values + keys * v * is_gradient
-    parts = (scores, result, rows, k, values, gradients, gradients_across, results_across, slopes)
-    return Room(w, v, w * 0, queries_across, *parts, of_keys, of_values, end)
+    end = slopes + block * block * is_gradient
+    parts = (scores, result, rows, gradients, gradients_across, results_across, slopes)
+    return Room(w, v, w * 0, queries_across, *parts, end)
+
+
+class RoomOfKeys(NamedTuple):
+    """The parts of the memory of all keys and values of a head, and of their gradients, as in Room.
+
+    It has `row` elements for each key.
+    """
+
+    keys: Any
+    values: Any
+    of_keys: Any
+    of_values: Any
+    row: Any
+
+
+def room_of_keys(lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> RoomOfKeys:
+    """Returns the parts of that memory for so many keys, all numbers or terms of a kernel."""
+    w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
+    both = w + v
+    return RoomOfKeys(keys * 0, keys * w, keys * both, keys * (both + w), both * (1 + is_gradient))
 
 
 class RoomOfQuery(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
 
 
@@ -30,13 +31,36 @@ class AttentionKernel:
     """The generic attention of an element type, or its gradient; attention.py names its pointers and counts.
 
     `lengths` is how many of attention.LENGTHS it uses. The kernel of a single query (`has_one_query`) reads columns of
-    keys and values that are neighbours.
+    keys and values that are neighbours. Packed keys and queries are found by tables.
     """
 
     dtype: str
     is_gradient: bool
     lengths: int
     has_one_query: bool = False
+    packs_keys: bool = False
+    packs_queries: bool = False
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The index tables that it uses, by their names in attention.py."""
+        return attention.tables(self.lengths, self.packs_keys, self.packs_queries)
+
+    @property
+    def pointers(self) -> tuple[str, ...]:
+        """The names of the addresses that it uses, but for its scratch memory."""
+        return (*attention.tensors(self.is_gradient), "sums", *self.tables)
+
+    def axes_of(self, pointer: str) -> tuple[str, ...]:
+        """The axes of what lies at a pointer, by their names in attention.py."""
+        axes = tuple(axis for axis, _ in attention.axes_of(pointer))
+        if pointer in self.tables or not self.packs(pointer):
+            return axes
+        return ("row", "head") if pointer == "sums" else axes[1:]
+
+    def packs(self, pointer: str) -> bool:
+        """Whether a tensor, or the sums, has the rows of all samples, found by tables."""
+        return self.packs_keys if attention.side_of(pointer) == "key" else self.packs_queries
 
 
 @dataclass(frozen=True, slots=True)

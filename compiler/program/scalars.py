@@ -89,8 +89,8 @@ class Conversion:
 
 
 _FUNCTIONS = (
-    *("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "sinh", "cosh", "erf", "normal_cdf", "gelu", "pow"),
-    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "rint", "floor", "sqrt", "unit"),
+    *("exp", "log", "log1p", "softplus", "expm1", "tanh", "sigmoid", "sinh", "cosh", "erf", "normal_cdf", "gelu"),
+    *("pow", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "rint", "floor", "sqrt", "unit"),
     *("max_key", "min_key", "of_key", "fma", "as_bf16"),
 )
 # the functions that kernels call, each with its element type; a target's table of words defines exactly these

@@ -84,6 +84,11 @@ class Schedule:
     tables: tuple[tuple[int, int], ...]
     dims: tuple[str, ...] = ()
 
+    @property
+    def walked(self) -> frozenset[str]:
+        """The dimensions whose steps a scan walks: there, a worker takes its own samples in all groups."""
+        return frozenset(group.dim for phase in self.phases for group in phase if group.kind == "steps")
+
     def calls(self) -> Iterator[Call]:
         """Yields all calls in the order of the schedule."""
         for phase in self.phases:

@@ -109,9 +109,11 @@ def _verify_attention(kernel: AttentionKernel, task: Task) -> None:
     names, numbers = attention.pointers(kernel.is_gradient), attention.numbers(kernel.is_gradient)
     _verify_arguments(task, len(names), len(numbers))
     pointers = dict(zip(names, task.pointers, strict=True))
-    for name in (*attention.used(kernel.is_gradient, kernel.lengths), "scratch"):
-        dtype = "i32" if name in attention.LENGTHS else kernel.dtype
+    for name in (*kernel.pointers, *attention.SCRATCH):
+        dtype = "i32" if name in kernel.tables else kernel.dtype
         assert pointers[name].buffer.type.dtype == dtype, f"{name} that are not {dtype}"
-    lengths = task.counts[numbers.index("lengths")]
-    assert lengths == Count(kernel.lengths), f"a kernel with {kernel.lengths} lengths that is called with {lengths}"
-    _verify_writes(task, {pointers[name].buffer for name in (*attention.written(kernel.is_gradient), "scratch")})
+    for name in ("lengths", "packs_keys", "packs_queries"):
+        count, own = task.counts[numbers.index(name)], Count(int(getattr(kernel, name)))
+        assert count == own, f"{name} of the kernel is {own}, and of the task {count}"
+    written = (*attention.written(kernel.is_gradient), *attention.SCRATCH)
+    _verify_writes(task, {pointers[name].buffer for name in written})

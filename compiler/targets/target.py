@@ -185,10 +185,12 @@ class Timed(Executable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The code from which an executable can be opened again: its own object code, and names of kernels in the cache."""
+    """What an executable is opened from again: its own object code, the names of its kernels in the cache, and the
+    layout of the plan that both were made for."""
 
     step: bytes
     kernels: tuple[str, ...]
+    layout: "CallLayout"
 
 
 @runtime_checkable
@@ -216,8 +218,8 @@ class Target(Protocol):
 class Reopening(Target, Protocol):
     """A target that opens the saved code of an executable again, without its graph."""
 
-    def reopen(self, code: Code, layout: "CallLayout", members: int) -> Executable | None:
+    def reopen(self, code: Code, members: int) -> Executable | None:
         """Returns the executable, or None if its code is incomplete or does not fit this machine.
 
-        `layout` is that of the plan that the code was built for; `members` is the largest number of workers of a call.
+        `members` is the largest number of workers of a call.
         """

@@ -9,6 +9,8 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.declarations import Constants
 
+_TRUTHS = {"true": True, "false": False}
+
 
 @dataclass(frozen=True, slots=True)
 class _Apply:
@@ -53,6 +55,13 @@ def constant_value(node: syntax.Expression, constants: Constants) -> Any:
             case _:
                 fault("E0303", "this must be a number or a text", part.span)
     return values[0]
+
+
+def constant_or_truth(node: syntax.Expression, constants: Constants) -> Any:
+    """The value of a constant expression, or of the words `true` and `false`."""
+    if isinstance(node, syntax.Name) and node.text in _TRUTHS:
+        return _TRUTHS[node.text]
+    return constant_value(node, constants)
 
 
 def call_of(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:

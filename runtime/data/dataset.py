@@ -27,7 +27,7 @@ from netc.runtime.data.pipeline import Part, fit_steps, resolved
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.data.table import Table
+from netc.runtime.data.table import FilesOfRows, Table
 
 
 @dataclass(slots=True)
@@ -35,7 +35,8 @@ class Dataset:
     """Arrays by part and field, and the fitted states of each field's steps, as a run saves them.
 
     `spec` is the data block with the names of all columns. `rows` are the numbers that the rows of each part have in
-    their file; `notes` are what a user should know about the files, `remarks` about the cells of each part but `train`.
+    their file, and `files` say which file that is, for parts that have several. `notes` are what a user should know
+    about the files, `remarks` about the cells of each part but `train`.
     `rows_by_source` says how many rows each source has, by its paths in the text.
     """
 
@@ -48,6 +49,7 @@ class Dataset:
     remarks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     augmentations: dict[str, tuple[AugmentationSpec, ...]] = dataclasses.field(default_factory=dict)
     rows_by_source: dict[str, int] = dataclasses.field(default_factory=dict)
+    files: dict[str, FilesOfRows] = dataclasses.field(default_factory=dict)
 
     def training(self, seed: int, epoch: int) -> dict[str, Field]:
         """The training part with the augmentations of an epoch."""
@@ -111,7 +113,9 @@ def load(
             )
         ),
     ]
-    rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
+    chosen = {name: part.rows[starts[name]] if starts else part.rows for name, part in parts.items()}
+    rows = {name: part.table.numbers(chosen[name]) for name, part in parts.items()}
+    files = {name: part.table.files_of(chosen[name]) for name, part in parts.items()}
     augmentations = {
         name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
     }
@@ -125,6 +129,7 @@ def load(
         {name: part.remarks.notes() for name, part in parts.items() if name != "train"},
         {name: specs for name, specs in augmentations.items() if specs},
         {part.table.name: len(part.table) for part in parts.values()},
+        {name: names for name, names in files.items() if names is not None},
     )
 
 

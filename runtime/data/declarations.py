@@ -68,7 +68,9 @@ class SplitSpec:
     random divisions.
 
     With "folds" the rows are divided into `folds` parts of equal size, groups of `column` as a whole: number `fold`,
-    from 1 on, is the validation part, and the others together are the training part.
+    from 1 on, is the validation part, and the others together are the training part. With `is_ordered` the rows are
+    divided in their order into one part more: the one after the first `fold` parts is the validation part, and these
+    are the training part. `test` is the share of the rows that are set aside first, as the test part of all folds.
     """
 
     way: str = "random"
@@ -79,6 +81,8 @@ class SplitSpec:
     seed: int = 0
     folds: int = 0
     fold: int = 1
+    is_ordered: bool = False
+    test: float = 0.0
 
     @property
     def parts(self) -> tuple[str, ...] | None:
@@ -86,7 +90,7 @@ class SplitSpec:
         if self.way == "column":
             return None
         if self.way == "folds":
-            return ("train", "valid")
+            return ("train", "valid", "test") if self.test else ("train", "valid")
         return tuple(name for name, _ in (*self.fractions, *self.sources))
 
     @property
@@ -94,6 +98,11 @@ class SplitSpec:
         """Whether it follows from rules of netc in which part a row is, and not from the files alone."""
         is_part = any(name != "train" or share < 1 - 1e-9 for name, share in self.fractions)
         return self.way == "folds" or (self.way != "column" and is_part)
+
+    @property
+    def follows_order(self) -> bool:
+        """Whether rows are divided in their order, as the file asks."""
+        return self.way == "ordered" or self.is_ordered
 
     @property
     def keeps_groups(self) -> bool:

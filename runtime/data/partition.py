@@ -54,7 +54,7 @@ def _divided(table: Table, rows: Array, spec: DataSpec, label: str | None) -> di
     """
     groups = None
     series = series_in(table, spec)
-    if series is None and spec.series is not None and spec.split.way == "ordered":
+    if series is None and spec.series is not None and spec.split.follows_order:
         in_time, groups, _ = series_of(table, spec).sorted(rows)
         rows_by_part = divide(table, in_time, spec, None, groups)
         return {name: Part(table, np.sort(rows)) for name, rows in rows_by_part.items()}

@@ -11,10 +11,9 @@ from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
-from netc.runtime.data.constant_values import constant_value
+from netc.runtime.data.constant_values import constant_or_truth, constant_value
 from netc.runtime.data.declarations import Constants
 
-_BOOLEANS = {"true": True, "false": False}
 # `codecs` has others besides encodings of characters: some take long, and some are no text
 _ENCODING = re.compile(
     r"(ascii|utf|latin|iso|cp[0-9]|windows|mac|koi|gb|hz|big5|shift|euc|johab|tis|ptcp|kz)[a-z0-9_-]*", re.IGNORECASE
@@ -30,18 +29,11 @@ class Option:
     example: str
 
 
-def _value(node: syntax.Expression, constants: Constants) -> Any:
-    """A constant, or true or false."""
-    if isinstance(node, syntax.Name) and node.text in _BOOLEANS:
-        return _BOOLEANS[node.text]
-    return constant_value(node, constants)
-
-
 def _character(name: str, example: str, choices: str = "", may_be_empty: bool = False) -> Option:
     """An option that takes one character: one of `choices`, if there are any."""
 
     def parse(node: syntax.Expression, constants: Constants) -> str:
-        value = _value(node, constants)
+        value = constant_or_truth(node, constants)
         is_right = isinstance(value, str) and (len(value) == 1 or (may_be_empty and not value))
         if not is_right or (choices and value not in choices) or (not choices and value and value in "\r\n\0"):
             listed = f": one of {' '.join(choices)}" if choices else ""
@@ -54,7 +46,7 @@ def _character(name: str, example: str, choices: str = "", may_be_empty: bool = 
 
 def _texts(name: str, example: str, node: syntax.Expression, constants: Constants) -> tuple[str, ...]:
     """A list of texts. Faults E0303 for anything else."""
-    value = _value(node, constants)
+    value = constant_or_truth(node, constants)
     texts = (value,) if isinstance(value, str) else value
     if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
         fault("E0303", f"`{name}` is a list of texts", node.span, hint=example)
@@ -66,7 +58,7 @@ def _missing(node: syntax.Expression, constants: Constants) -> tuple[str, ...]:
 
 
 def _header(node: syntax.Expression, constants: Constants) -> bool | tuple[str, ...]:
-    value = _value(node, constants)
+    value = constant_or_truth(node, constants)
     if isinstance(value, bool):
         return value
     names = _texts("header", _HEADER, node, constants) if isinstance(value, tuple) else ()
@@ -77,7 +69,7 @@ def _header(node: syntax.Expression, constants: Constants) -> bool | tuple[str, 
 
 
 def _skip(node: syntax.Expression, constants: Constants) -> int:
-    number = _value(node, constants)
+    number = constant_or_truth(node, constants)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_SKIPPED:
         fact = f"`skip` is the number of lines above the names of the columns, at most {_MOST_SKIPPED:,}"
         fault("E0303", fact, node.span, hint="skip = 3")
@@ -85,7 +77,7 @@ def _skip(node: syntax.Expression, constants: Constants) -> int:
 
 
 def _encoding(node: syntax.Expression, constants: Constants) -> str:
-    value = _value(node, constants)
+    value = constant_or_truth(node, constants)
     try:
         if isinstance(value, str) and _ENCODING.fullmatch(value):
             return codecs.lookup(value).name
@@ -98,7 +90,7 @@ def _named(name: str, what: str, example: str) -> Option:
     """An option that takes a name in quotes."""
 
     def parse(node: syntax.Expression, constants: Constants) -> str:
-        value = _value(node, constants)
+        value = constant_or_truth(node, constants)
         if not isinstance(value, str) or not value:
             fault("E0303", f"`{name}` is the name of a {what} in quotes", node.span, hint=example)
         return value

@@ -1,25 +1,25 @@
 """Divides the rows of a table into parts: at random (stratified by a label), in order, by groups, by a hash of a cell,
 into folds, or by a column.
 
-Takes cells and gives row numbers. How many rows a part gets is computed in apportion.py.
+Takes cells and gives row numbers. Which rows a part gets is decided in dealing.py and fold_division.py.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
-from netc.runtime.data.apportion import apportioned, divided_classes
 from netc.runtime.data.cells import is_missing, texts_of
+from netc.runtime.data.dealing import dealt, dealt_groups
 from netc.runtime.data.declarations import PARTS, DataSpec, FieldSpec, SplitSpec
-from netc.runtime.data.group_division import divided_groups, is_only_group, with_every_class
+from netc.runtime.data.fold_division import in_folds
+from netc.runtime.data.group_division import with_every_class
 from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Column, Table
-from netc.runtime.random import generator
 
 _LEAST_SHARE = 1e-9  # a smaller one is a rounding error of the fractions' sum
 _HASH_BITS = 53  # as many as a float64 holds
@@ -42,17 +42,17 @@ def divide(
     classes = None if label is None or series is not None else class_numbers(table, rows, label)
     groups = group_numbers(table, rows, split.column, split.span) if split.keeps_groups else None
     if split.way == "folds":
-        return _in_folds(rows, split, classes, groups, series)
+        return in_folds(rows, split, classes, groups, series)
     shares = _shares(split)
     train = list(shares).index("train")
     if groups is not None:
-        part_of = _dealt_groups(groups, shares, split.seed)
+        part_of = dealt_groups(groups, shares, split.seed)
         if classes is not None:
             part_of = with_every_class(part_of, classes, groups, train)
     elif split.way == "ordered" or series is not None:
-        part_of = _dealt(np.zeros(len(rows), np.int64) if series is None else series, shares, train, split.seed, True)
+        part_of = dealt(np.zeros(len(rows), np.int64) if series is None else series, shares, train, split.seed, True)
     else:
-        part_of = _dealt(np.zeros(len(rows), np.int64) if classes is None else classes, shares, train, split.seed)
+        part_of = dealt(np.zeros(len(rows), np.int64) if classes is None else classes, shares, train, split.seed)
     return {name: rows[part_of == number] for number, name in enumerate(shares) if name}
 
 
@@ -63,55 +63,6 @@ def _shares(split: SplitSpec) -> dict[str, float]:
         shares["train"] = 1 - sum(shares.values())
     rest = 1 - sum(shares.values())
     return {**shares, "": rest} if rest > _LEAST_SHARE else shares
-
-
-def _sizes(shares: Mapping[str, float], count: int) -> Array:
-    """How many rows each part gets."""
-    return apportioned(np.array(list(shares.values())), count, sum(bool(name) for name in shares))
-
-
-def _dealt(
-    classes: Array, shares: Mapping[str, float], train: int | None, seed: int, is_ordered: bool = False
-) -> Array:
-    """The number of each row's part: each class is divided in these shares, in order or else at random."""
-    random = generator(seed, "split")
-    order = np.arange(len(classes)) if is_ordered else random.permutation(len(classes))
-    order = order[np.argsort(classes[order], kind="stable")]  # class after class
-    counts = np.bincount(classes)
-    ranks = np.arange(len(counts)) if is_ordered else random.permutation(len(counts))
-    rows_by_class = divided_classes(counts, _sizes(shares, len(classes)), train, ranks)
-    part_of = np.empty(len(classes), np.int64)
-    part_of[order] = np.repeat(np.tile(np.arange(len(shares)), len(counts)), rows_by_class.ravel())
-    return part_of
-
-
-def _dealt_groups(groups: Array, shares: Mapping[str, float], seed: int) -> Array:
-    """The number of each row's part: whole groups are divided at random, so that parts have about these shares."""
-    named = sum(bool(name) for name in shares)
-    return divided_groups(groups, _sizes(shares, len(groups)), named, generator(seed, "split", "groups"))
-
-
-def _in_folds(
-    rows: Array, split: SplitSpec, classes: Array | None, groups: Array | None, series: Array | None
-) -> dict[str, Array]:
-    """The validation part is one fold, and all other rows are the training part.
-
-    No fold trains without a class: the only row or group of a class is in every training part.
-    """
-    shares = {str(number): 1 / split.folds for number in range(1, split.folds + 1)}
-    units = np.arange(len(rows)) if groups is None else groups
-    is_dealt = np.ones(len(rows), bool) if classes is None else ~is_only_group(classes, units)
-    fold_of = np.full(len(rows), -1)
-    if groups is not None:
-        fold_of[is_dealt] = _dealt_groups(np.unique(groups[is_dealt], return_inverse=True)[1], shares, split.seed)
-        if classes is not None:
-            fold_of = with_every_class(fold_of, classes, groups)
-    else:
-        strata = series if series is not None else classes if classes is not None else np.zeros(len(rows), np.int64)
-        strata = np.unique(strata[is_dealt], return_inverse=True)[1]
-        fold_of[is_dealt] = _dealt(strata, shares, None, split.seed, is_ordered=series is not None)
-    is_valid = fold_of == split.fold - 1
-    return {"train": rows[~is_valid], "valid": rows[is_valid]}
 
 
 def _by_hash(table: Table, rows: Array, split: SplitSpec) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
-from netc.runtime.data.constant_values import call_of, constant_value
+from netc.runtime.data.constant_values import call_of, constant_or_truth, constant_value
 from netc.runtime.data.declarations import PARTS, Constants, SourceSpec, SplitSpec
 from netc.runtime.data.source_spec import parse_source
 
@@ -85,14 +85,14 @@ def _column(way: str, node: syntax.Expression, arguments: Sequence[syntax.Argume
 
 
 def _folds(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> SplitSpec:
-    """Reads `folds(5)`, `folds(5, by = "patient", fold = 2, seed = 1)`."""
+    """Reads `folds(5)`, `folds(5, by = "patient", fold = 2, seed = 1, test = 0.2)`, `folds(5, ordered = true)`."""
     values: dict[str, Any] = {}
     for argument in arguments:
         key = _key(argument)
-        if key not in ("", "by", "fold", "seed") or key in values:
+        if key not in ("", "by", "fold", "seed", "ordered", "test") or key in values:
             fact = f"`{key}` is given twice" if key in values else f"`folds` has no argument `{key}`"
             fault("E0302", fact if key else "`folds` takes one number", argument.span, hint=_FOLDS_EXAMPLE)
-        values[key] = _seed(argument.value, constants) if key == "seed" else constant_value(argument.value, constants)
+        values[key] = _fold_argument(key, argument.value, constants)
     count, column, fold = values.get("", 0), values.get("by"), values.get("fold", 1)
     if not _is_whole(count) or count < 2:
         fault("E0303", "`folds` takes their number, at least 2", node.span, hint=f"split = {_FOLDS_EXAMPLE}")
@@ -100,7 +100,26 @@ def _folds(node: syntax.Expression, arguments: Sequence[syntax.Argument], consta
         fault("E0303", "`by` is the name of a column in quotes", node.span, hint=f"split = {_FOLDS_EXAMPLE}")
     if not _is_whole(fold) or not 1 <= fold <= count:
         fault("E0602", f"there is no fold {fold}", node.span, f"they are 1 to {count}")
-    return SplitSpec("folds", (), column, (), node.span, values.get("seed", 0), count, fold)
+    is_ordered = values.get("ordered", False)
+    if is_ordered and (column is not None or "seed" in values):
+        fact = "ordered folds follow the order of the rows: neither groups nor a seed divide them"
+        fault("E0602", fact, node.span, hint="a `series` keeps its rows in the order of time, each series by itself")
+    seed, test = values.get("seed", 0), values.get("test", 0.0)
+    return SplitSpec("folds", (), column, (), node.span, seed, count, fold, is_ordered, test)
+
+
+def _fold_argument(key: str, node: syntax.Expression, constants: Constants) -> Any:
+    """The value of an argument of `folds`."""
+    if key == "seed":
+        return _seed(node, constants)
+    if key == "test":
+        return _fraction(node, constants, most=1 - 1e-9)
+    if key != "ordered":
+        return constant_value(node, constants)
+    value = constant_or_truth(node, constants)
+    if not isinstance(value, bool):
+        fault("E0303", "`ordered` is true or false", node.span, hint="folds(5, ordered = true)")
+    return value
 
 
 def _key(argument: syntax.Argument) -> str:
@@ -143,8 +162,13 @@ def _parts(entries: Sequence[syntax.Argument], constants: Constants, takes_seed:
         if isinstance(entry.value, syntax.Call):
             parts.sources[name] = parse_source(entry.value, constants)
             continue
-        fraction = constant_value(entry.value, constants)
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-            fault("E0602", "a fraction is above 0 and at most 1", entry.value.span)
-        parts.fractions[name] = float(fraction)
+        parts.fractions[name] = _fraction(entry.value, constants)
     return parts
+
+
+def _fraction(node: syntax.Expression, constants: Constants, most: float = 1) -> float:
+    """The share of a part. Faults E0602 if it is none, or if it leaves no rows where some are needed (`most`)."""
+    fraction = constant_value(node, constants)
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= most:
+        fault("E0602", f"a fraction is above 0 and {'at most' if most == 1 else 'below'} 1", node.span)
+    return float(fraction)

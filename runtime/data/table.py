@@ -82,6 +82,21 @@ Column = Array | TextColumn | SparseColumn | StackedColumn
 
 
 @dataclass(frozen=True, slots=True)
+class FilesOfRows:
+    """The file that each row of a table of several files is in: a number into `names` for each row."""
+
+    names: tuple[str, ...]
+    numbers: Array
+
+    def __getitem__(self, rows: Array) -> "FilesOfRows":
+        return FilesOfRows(self.names, self.numbers[rows])
+
+    def texts(self) -> list[str]:
+        """The name of each row's file."""
+        return [self.names[number] for number in self.numbers.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Columns of equal length by name. A column indexed by row numbers is an array; text cells are str, None where
     missing.
@@ -125,6 +140,14 @@ class Table:
         which = np.searchsorted(self._starts(), rows, "right") - 1
         for piece in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(which)) + 1):
             yield self.files[which[piece[0]]].name, rows[piece]
+
+    def files_of(self, rows: Array) -> FilesOfRows | None:
+        """The files that rows are in; None if the table is one file."""
+        if not self.files:
+            return None
+        return FilesOfRows(
+            tuple(table.name for table in self.files), np.searchsorted(self._starts(), rows, "right") - 1
+        )
 
     def place(self, row: int) -> str:
         """The words for a row at this position: its file, and its number there."""

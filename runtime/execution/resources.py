@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netc.compiler.backends import target_of
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
@@ -41,11 +42,14 @@ class State:
 def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str, Type], dict[str, int], int]:
     """Types, offsets and total bytes of the arrays that stay between steps.
 
-    The model's parameters and states come first, then what the graph of a training step adds (the optimizer's states).
+    The model's parameters and states come first, then what the graph of a training step adds (the optimizer's states),
+    also those that it only writes.
     """
     types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
-    for role in (Role.PARAMETER, Role.STATE):
-        types |= {value.name: value.type for value in (graph.values(role) if graph else ())}
+    if graph is not None:
+        for role in (Role.PARAMETER, Role.STATE):
+            types |= {value.name: value.type for value in graph.values(role)}
+        types |= {name: value.type for name, value in graph.results_of(ResultKind.UPDATE).items() if name not in types}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 

@@ -8,11 +8,9 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.index_tables import IndexTable, TableKind, dims_of, parse_table
-from netc.compiler.ir.roles import Role
+from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
-from netc.compiler.passes.scans import first_dim
 from netc.compiler.targets.target import Call
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.loaded import Loaded, result_of
@@ -108,11 +106,10 @@ class SequenceStep(Step):
     ) -> None:
         super().__init__(graph, resources, batch, profiled, rows)
         self.varying = varying
-        self.dims = dims_of(self.graph.values())
-        self.first = first_dim(self.graph)
+        facts = self.prepared.facts
+        self.dims, self.first, self.per_step = facts.dims, facts.first, facts.per_step
         self.is_same = not any(map(names_in, self.dims))
-        self.per_step = [leaf.name for leaf in self.graph.values(Role.GIVEN) if leaf.is_per_step]
-        self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
+        self.gives_rows = any(value.type.is_varying for value in self.results.values())
         self._room: tuple[Loaded | None, tuple[Ragged, ...]] = (self.loaded, ())  # with sequences that fit into it
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:

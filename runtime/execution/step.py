@@ -4,55 +4,25 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Self
 
-from netc.compiler import pipeline
-from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
-from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
-from netc.compiler.lowering.lower import lower
-from netc.compiler.planning.plan import plan
 from netc.compiler.program.plan import Plan
-from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Executable, Planned, Request
+from netc.compiler.targets.target import Executable, Planned, Reopening, Request, Storable
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.execution.kept_steps import PlanFacts
 from netc.runtime.execution.loaded import Arrays, Loaded
 from netc.runtime.execution.memory import footprint, is_debugging
+from netc.runtime.execution.prepared import Prepared
 from netc.runtime.execution.resources import Resources
 from netc.runtime.locks import building
-
-_WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
 
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: a value has a row for each step, or it reads a table of rows."""
     return any(value.type.is_varying or table_of(value) is not None for value in graph.values())
-
-
-def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:
-    """The plan for a machine of a graph that went through the passes; verified in the debugging mode.
-
-    `sizes` decide how each value is computed, and so its bits; `room` is for how many samples and rows there is
-    memory, if fewer than `sizes`.
-    """
-    tasks = lower(graph, sizes, machine)
-    planned = plan(tasks, offsets, sizes if room is None else room, machine)
-    if is_debugging():
-        from netc.compiler.planning.verify_plan import verify_plan
-
-        verify_plan(tasks, planned)
-    return planned
-
-
-def members_of(graph: Graph, sizes: Sizes, workers: int) -> int:
-    """The number of workers that take part in a step: any number gives the same bits, but a small step is done before
-    a second worker is awake, and a single sample cannot be shared out."""
-    if sizes == 1 and not graph.has(ResultKind.UPDATE):
-        return 1
-    return workers if flops(graph, sizes) >= _WORTH_SHARING else 1
 
 
 class Step:
@@ -65,15 +35,25 @@ class Step:
     def __init__(
         self, graph: Graph, resources: Resources, batch: int, profiled: bool = False, rows: int | None = None
     ) -> None:
-        self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
-        self.profiled = profiled
-        self.given = [value.name for value in self.graph.values(Role.GIVEN)]
-        self.results = self.graph.printed_results()
-        self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
+        self.prepared = Prepared(graph, resources.state.offsets, resources.target, batch, is_kept=not profiled)
+        self.resources, self.batch, self.profiled = resources, batch, profiled
+        self.given, self.results = self.prepared.facts.given, self.prepared.results
+        self.is_update = self.prepared.is_update
         self.loaded: Loaded | None = None
-        if not has_rows(self.graph):
+        self.plan_facts: PlanFacts | None = None  # of the last plan, if there is one
+        if not self.prepared.facts.dims:
             with building:
                 self.loaded = self.build(min(batch, rows or batch))
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes."""
+        return self.prepared.graph
+
+    @property
+    def source(self) -> Graph:
+        """The graph before the passes. It has the same results."""
+        return self.prepared.source
 
     @property
     def executable(self) -> Executable | None:
@@ -82,7 +62,7 @@ class Step:
 
     @property
     def plan(self) -> Plan | None:
-        """The plan, if one was made."""
+        """The plan, if one was made: there is none for code from the cache."""
         return self.loaded.plan if self.loaded is not None else None
 
     @property
@@ -99,32 +79,49 @@ class Step:
 
     def build(self, room: Sizes) -> Loaded:
         """Build an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
+        if (kept := self._from_cache(room)) is not None:
+            return kept
         planned: Planned | None = None
+        facts: PlanFacts | None = None
 
         def make_plan(all_share: bool) -> Planned:
-            nonlocal planned
-            planned = self._planned(room, all_share)
+            nonlocal planned, facts
+            plan = self.prepared.plan(room)
+            facts = self.plan_facts = self.prepared.facts_of(plan)
+            planned = Planned(plan, self._members(facts, room, all_share))
             return planned
 
-        request = Request(self.graph, make_plan, self.profiled, is_debugging())
-        executable = self.resources.target.build(request)
-        if planned is None:
+        target = self.resources.target
+        executable = target.build(Request(self.graph, make_plan, self.profiled, is_debugging()))
+        if planned is None or facts is None:
             return Loaded(executable, 1, self.resources)
+        if isinstance(executable, Storable):
+            self.prepared.keep(room, facts, executable.code)
         return Loaded(executable, planned.members, self.resources, planned.plan)
 
-    def _planned(self, room: Sizes, all_share: bool) -> Planned:
-        """The plan for these sizes, and how many workers take part: all of them, or as many as a step is worth."""
-        nominal: Sizes = self.batch if isinstance(room, int) else {**room, BATCH: self.batch}
-        resources = self.resources
-        step_plan = plan_step(self.graph, resources.state.offsets, nominal, resources.target.machine, room)
-        workers, samples = resources.workers, size_of(BATCH, room)
+    def _from_cache(self, room: Sizes) -> Loaded | None:
+        """An executable as `build` returns it, if the cache has its code."""
+        target, kept = self.resources.target, self.prepared.kept(room)
+        if kept is None or kept.code is None or not isinstance(target, Reopening):
+            return None
+        members = self._members(kept.facts, room, False)
+        executable = target.reopen(kept.code, members)
+        if executable is None:
+            return None
+        self.plan_facts = kept.facts
+        return Loaded(executable, members, self.resources)
+
+    def _members(self, facts: PlanFacts, room: Sizes, all_share: bool) -> int:
+        """How many workers take part: all of them, or as many as a step is worth. Raises NotEnough if there is no
+        memory for them."""
+        workers, samples = self.resources.workers, size_of(BATCH, room)
         all_share = all_share or workers.shares_small_steps
-        members = workers.count if all_share else members_of(self.graph, room, workers.count)
+        members = workers.count if all_share else self.prepared.members(facts, room, workers.count)
         require(
-            footprint(step_plan.shared) + members * footprint(step_plan.private),
+            footprint(facts.shared) + members * footprint(facts.private),
             f"a step of {samples:,} sample{'s' * (samples != 1)}",
         )
-        return Planned(step_plan, members)
+        return members
 
     def _with_room_for(self, count: int) -> Loaded:
         """An executable with memory for this many samples.

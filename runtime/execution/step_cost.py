@@ -1,32 +1,37 @@
 """What a training step costs in memory and arithmetic, computed from its plan before anything is allocated."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.analysis.cost import flops
+from netc.compiler.backends import target_of
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.types import Sizes
+from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.synthetic import LONGEST
 from netc.runtime.execution.memory import footprint
+from netc.runtime.execution.prepared import Prepared
 from netc.runtime.execution.resources import state_layout
-from netc.runtime.execution.step import members_of, plan_step
 
 
 def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
     """The sizes of a graph's named dimensions for a batch whose samples all have the steps that `longest` lists."""
-    dims = dict.fromkeys(value.type.rows for value in graph.values() if value.type.is_varying)
+    dims = dict.fromkeys(str(value.type.rows) for value in graph.values() if value.type.is_varying)
+    return _sizes(dims, batch, longest)
+
+
+def _sizes(dims: Collection[str], batch: int, longest: Mapping[str, int]) -> Sizes:
+    """The sizes of the batch and of varying dimensions, as `sizes_of`."""
     if not dims:
         return batch
     lengths = {dim: np.full(batch, steps) for dim, steps in longest.items()}
-    return {"batch": batch, **{str(dim): int(lengths_of(str(dim), lengths, batch).sum()) for dim in dims}}
+    return {BATCH: batch, **{dim: int(lengths_of(dim, lengths, batch).sum()) for dim in dims}}
 
 
 def step_memory(
@@ -66,17 +71,18 @@ def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> 
 
 def _cost(model: Model, workers: int, longest: Mapping[str, int], rematerialises: bool, machine: Machine) -> StepCost:
     """The cost of a step: see `step_memory`. The FLOPs are those of the step's last batch."""
-    graph, batch = pipeline.run_passes(pipeline.training_graph(model, rematerialises)), model.train.batch
-    graphs = [graph]
+    batch, graphs = model.train.batch, [pipeline.training_graph(model, rematerialises)]
     if model.train.accumulate > 1:
-        graphs.append(pipeline.run_passes(pipeline.accumulation_graph(model, rematerialises)))
-    _, offsets, kept = state_layout(model, graph)
-    arenas = 0
-    for step_graph in graphs:
-        sizes = sizes_of(step_graph, batch, longest)
-        plan = plan_step(step_graph, offsets, sizes, machine)
-        arenas += footprint(plan.shared) + members_of(step_graph, sizes, workers) * footprint(plan.private)
-    return StepCost(flops(graph, sizes_of(graph, batch, longest)), footprint(kept), arenas)
+        graphs.append(pipeline.accumulation_graph(model, rematerialises))
+    _, offsets, kept = state_layout(model, graphs[0])
+    arenas, counts = 0, list[int]()
+    for graph in graphs:
+        prepared = Prepared(graph, offsets, target_of("numba", machine), batch)
+        sizes = _sizes(prepared.facts.dims, batch, longest)
+        plan = prepared.cost(sizes)
+        arenas += footprint(plan.shared) + prepared.members(plan, sizes, workers) * footprint(plan.private)
+        counts.append(plan.flops)
+    return StepCost(counts[0], footprint(kept), arenas)
 
 
 def longest_of(model: Model) -> dict[str, int]:

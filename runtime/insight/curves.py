@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.dsl.quoting import plot_text
+from netc.runtime.data.stored import Array
 from netc.runtime.insight.pictures import svg_bytes
 from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import MetricValue
@@ -46,6 +47,25 @@ def draw(metrics: Sequence[Mapping[str, MetricValue]]) -> bytes:
     if footer:
         text = f"{len(panels) - len(shown):,} more metrics are in metrics.jsonl"
         picture.text(0.5, footer / 2 / height, text, ha="center", va="center")
+    return svg_bytes(picture)
+
+
+def draw_rates(rates: Array, losses: Array, means: Array, steepest: float) -> bytes:
+    """An SVG file with the losses of a learning-rate range test and their running mean, by the logarithm of the rate.
+
+    A line marks the rate at which the loss falls fastest.
+    """
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(6, 4), layout="constrained")
+    axes = picture.add_subplot()
+    axes.plot(rates, losses, color="0.75", linewidth=1, label="loss of a step")
+    axes.plot(rates, means, color="C0", label="running mean")
+    axes.axvline(steepest, color="C3", linewidth=1, linestyle="--", label=f"falls fastest: {steepest:.1g}")
+    low, high = means.min(), means.max()
+    room = 0.1 * (high - low) or 1.0
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - room, high + room))
+    axes.legend()
     return svg_bytes(picture)
 
 

@@ -139,9 +139,9 @@ def _parameters(model: Model) -> dict[str, Any]:
     return {name: (info.type, info.decay) for name, info in {**model.trainables, **model.states}.items()}
 
 
-def _states(optimizer: Optimizer) -> tuple[str, bool]:
-    """The name and the choice that decide which states an optimizer keeps."""
-    return optimizer.name, bool(optimizer.numbers.get("momentum"))
+def _states(optimizer: Optimizer) -> tuple[str, bool, float | None]:
+    """The name and the choices that decide which states an optimizer keeps."""
+    return optimizer.name, bool(optimizer.numbers.get("momentum")), optimizer.numbers.get("history")
 
 
 def _without_spans(value: Any) -> Any:

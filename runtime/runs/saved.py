@@ -132,7 +132,7 @@ def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | No
     members = workers.count if program.is_shared else 1
     target = target_of("numba", program.machine)
     assert isinstance(target, Reopening), "only machine code is saved"
-    executable = target.reopen(Code(step, program.kernels), layout_of(program), members)
+    executable = target.reopen(Code(step, program.kernels, layout_of(program)), members)
     if executable is None:
         return None
     try:

@@ -192,28 +192,26 @@ def _place(span: Span, source: Source) -> Place:
 
 
 def _program(model: "Model", step: "Step", code: Code, scales: dict[str, float]) -> ProgramRecord:
-    from netc.runtime.execution.step import members_of
-
-    plan = step.plan
-    assert plan is not None
+    layout = code.layout
+    assert step.plan_facts is not None
     types, offsets, nbytes = state_layout(model, None)
     if offsets != step.resources.state.offsets:  # the optimizer's states are in the same memory
         raise _NotPlain
-    source, spans = model.source, {name: step.results[name].span for name in plan.results}
+    source, spans = model.source, {name: step.results[name].span for name in layout.results}
     return ProgramRecord(
         machine=step.resources.target.machine,
         batch=step.batch,
-        samples=size_of(BATCH, plan.sizes),
-        is_shared=members_of(step.graph, plan.sizes, 2) > 1,
+        samples=size_of(BATCH, layout.sizes),
+        is_shared=step.prepared.members(step.plan_facts, layout.sizes, 2) > 1,
         arrays=types,
         offsets=offsets,
         nbytes=nbytes,
-        shared=plan.shared,
-        private=plan.private,
-        tables=plan.schedule.tables,
+        shared=layout.shared,
+        private=layout.private,
+        tables=layout.step_bytes,
         scales=scales,
-        inputs=plan.inputs,
-        results=plan.results,
+        inputs=layout.inputs,
+        results=layout.results,
         places={name: _place(span, source) for name, span in spans.items() if span.source is source},
         kernels=code.kernels,
     )

@@ -12,6 +12,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
+from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
@@ -32,8 +33,18 @@ def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     check_parts(model, dataset.parts)
     fields = dataset.parts["train"]
     samples = max(map(len, fields.values()), default=1)
+    _check_full_batch(model, samples)
     warnings = [warning for warning in _single_classes(model, fields) if not warning.is_silenced]
     return [*check_schedules(model, steps_of_epoch(model.train, samples)), *warnings]
+
+
+def _check_full_batch(model: Model, samples: int) -> None:
+    """Faults E0602 if the optimizer searches for its steps, and a batch has not all samples: its loss would change."""
+    train = model.train
+    if OPTIMIZERS[train.optimizer.name].searches and train.batch < samples:
+        title = f"`{train.optimizer.name}` takes all samples in one batch"
+        label = f"a batch has {train.batch:,} of {samples:,} training samples"
+        fault("E0602", title, place_of_setting(model, "batch"), label, hint=f"batch = {samples}")
 
 
 def check_parts(model: Model, parts: Collection[str]) -> None:

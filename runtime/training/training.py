@@ -10,7 +10,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.storage import as_bytes
-from netc.compiler.passes.update import STEP
+from netc.compiler.passes.update import OPTIMIZERS, STEP
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
 from netc.runtime.execution.fields import Fields, RawFields, kept_as_bytes, sample_count
@@ -23,6 +23,7 @@ from netc.runtime.metric_values import Losses
 from netc.runtime.training import schedule
 from netc.runtime.training.chunks import Carried, chunks
 from netc.runtime.training.fitting import fit_class_weights, refit
+from netc.runtime.training.searched_steps import SearchedSteps
 
 _TOTAL = str(ResultKind.TOTAL.named())  # the sum of all losses
 
@@ -35,6 +36,8 @@ class Training:
 
     def __init__(self, compiled: CompiledModel, graph: Graph | None, rematerialises: bool) -> None:
         self.compiled, self._graph, self._rematerialises = compiled, graph, rematerialises
+        searches = graph is not None and OPTIMIZERS[compiled.model.train.optimizer.name].searches
+        self._searched = SearchedSteps(compiled) if searches else None
 
     @classmethod
     def of(cls, model: Model, options: Options, workers: Workers) -> "Training":
@@ -53,7 +56,19 @@ class Training:
         graph, rematerialises = _training_graph(compiled.model, compiled.options, compiled.workers)
         if graph is not None:
             compiled.extend(graph, fill)
-        return cls(compiled, graph, rematerialises)
+        training = cls(compiled, graph, rematerialises)
+        fill(training.kept)
+        return training
+
+    @property
+    def kept(self) -> Mapping[str, Array]:
+        """What an optimizer that searches keeps from step to step beside the states of the graph, by name."""
+        return {} if self._searched is None else self._searched.arrays
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further step lowers the loss."""
+        return self._searched is not None and self._searched.is_over
 
     def _training_graph(self) -> Graph:
         """Faults E0501 if the model has no loss."""
@@ -106,7 +121,7 @@ class Training:
         step = compiled.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(model, wrt), ready)
         with compiled.guard.reading:
             results = compiled.results_of(step, ready, count, self._steps_done, self._factors())
-        return float(results[_TOTAL]), step.graph.select(ResultKind.GRADIENT, results)
+        return float(results[_TOTAL]), step.source.select(ResultKind.GRADIENT, results)
 
     def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
         """See Program.steps."""
@@ -115,9 +130,16 @@ class Training:
             truncate, accumulated = self.compiled.model.train.truncate, self.compiled.model.train.accumulate
             if truncate is not None:
                 return self._steps_on_chunks(truncate, fields, order, epoch, factors)
+            if self._searched is not None:
+                return self._searched_step(self._searched, fields, order, epoch)
             if accumulated > 1:
                 return self._accumulated_steps(accumulated, fields, order, epoch, factors)
             return self._losses_of(self.step_for(fields), fields, order, epoch, factors)
+
+    def _searched_step(self, searched: SearchedSteps, fields: Fields, order: Array, epoch: int) -> Losses:
+        """One step on all samples, in a fixed order: the same parameters have the same loss whenever they are tried."""
+        step, samples = self.step_for(fields), np.sort(order)
+        return searched.take(step, fields, lambda: self._losses_of(step, fields, samples, epoch, None))
 
     def _accumulated_steps(
         self, accumulated: int, fields: Fields, order: Array, epoch: int, factors: Factors | None
@@ -144,7 +166,7 @@ class Training:
         full = min(batch, len(next(iter(fields.values()))))
         for number, start in enumerate(range(0, len(order), batch)):
             samples, moved, parts = order[start : start + batch], _factors_of_step(factors, number), []
-            carried = Carried(step.graph, len(samples))
+            carried = Carried(step.source, len(samples))
             for chunk in chunks(fields, self.compiled.fields.varying, samples, truncate, full):
                 rows = np.arange(len(chunk.running))
                 chunk_fields = {**chunk.fields, **carried.fields(chunk)}
@@ -164,7 +186,7 @@ class Training:
         sizes = np.full(-(-len(order) // batch), float(batch))
         sizes[-1] = len(order) - batch * (len(sizes) - 1)
         steps = {name: np.asarray(value) for name, value in results.items()}
-        values = {name: value for name, value in step.graph.select(ResultKind.TOTAL, steps).items() if name}
+        values = {name: value for name, value in step.source.select(ResultKind.TOTAL, steps).items() if name}
         counts = {name: steps.get(str(ResultKind.COUNT.named(name)), sizes).astype(np.float64) for name in values}
         return Losses({**values, "loss": steps[_TOTAL]}, {**counts, "loss": sizes})
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from netc.dsl.diagnostics import Fault
 from netc.dsl.source import Span
 from netc.runtime.verification import backends, evaluations, exports, invariance, passes, slopes, texts
-from netc.runtime.verification.subject import Check, Difference, Subject
+from netc.runtime.verification.subject import Check, Difference, Subject, with_single_steps
 
 CHECKS: dict[str, Check] = {
     check.name: check
@@ -67,7 +67,7 @@ def verify(subject: Subject, names: Collection[str] | None = None) -> list[Diffe
 def differences_of(check: Check, subject: Subject) -> Iterator[Difference]:
     """The differences that one check finds."""
     try:
-        yield from check.run(subject)
+        yield from check.run(with_single_steps(subject))
     except Fault:
         raise
     except Exception as error:  # any fault of the compiler is what this looks for

@@ -15,6 +15,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model
+from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.update import STEP
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
@@ -215,7 +216,8 @@ def _is_too_large(subject: Subject) -> bool:
     """Whether a step has so many operations that emulating them would take minutes."""
     count = min(subject.count, subject.model.train.batch)
     longest = {dim: min(length, 10) for dim, length in longest_of(subject.model).items()}
-    return flops(subject.model.graph, sizes_of(subject.model.graph, count, longest)) > _MOST_EMULATED
+    graph, _ = at_length(subject.model.graph, max(longest.values(), default=1))
+    return flops(graph, sizes_of(graph, count, longest)) > _MOST_EMULATED
 
 
 _CLEAR = 1e-6  # a value that differs by less is not where the fault is

@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.analysis.cost import flops
 from netc.compiler.model import Model
+from netc.compiler.passes.pack import at_length
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.synthetic import synthetic_data
@@ -33,7 +34,8 @@ def sampled(model: Model, with_own_data: bool = False) -> Sampled:
     """
     longest = {dim: min(length, _LONGEST) for dim, length in longest_of(model).items()}
     batch = model.train.batch
-    while batch > 2 and flops(model.graph, sizes_of(model.graph, batch, longest)) > _MOST_FLOPS:
+    graph, _ = at_length(model.graph, max(longest.values(), default=1))
+    while batch > 2 and flops(graph, sizes_of(graph, batch, longest)) > _MOST_FLOPS:
         batch = max(batch // 2, 2)
     accumulate = min(model.train.accumulate, 2)
     small = replace(model, train=replace(model.train, batch=batch, accumulate=accumulate))

@@ -18,6 +18,7 @@ from netc.compiler.ir.types import BATCH, DTYPES, Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.scan import ScanAttributes
+from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.truncate import FIRST
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.sequences import Batch
@@ -87,12 +88,23 @@ class Situation:
     def values(self, graph: Graph, hook: Hook | None = None) -> dict[Value, Array]:
         """The array of each value of a graph."""
         leaves, sizes = self.leaves(graph)
-        return interpret(graph, leaves, sizes, hook)
+        ready, copies = at_length(graph, longest(leaves.batch))
+        memory = interpret(ready, leaves, sizes, hook)
+        return {value: memory[copy] for value, copy in copies.items() if copy in memory}
 
     def results(self, graph: Graph, hook: Hook | None = None) -> dict[str, Array]:
         """The results of a graph by name."""
         leaves, sizes = self.leaves(graph)
-        return results(graph, leaves, sizes, hook)
+        return results(at_length(graph, longest(leaves.batch))[0], leaves, sizes, hook)
+
+    def at_length(self, graph: Graph) -> Graph:
+        """The graph with no more steps than this batch has along dimensions without a declared bound."""
+        return at_length(graph, longest(self.leaves(graph)[0].batch))[0]
+
+
+def longest(batch: Batch) -> int:
+    """The number of steps of a batch's longest sample along any dimension."""
+    return max((rows.steps for rows in batch.rows.values()), default=1)
 
 
 def dims_of(graph: Graph) -> list[str]:

@@ -44,7 +44,7 @@ def check(subject: Subject) -> Iterator[Difference]:
         return
     model = in_f64(subject.model)
     situation = situation_of(Subject(model, subject.fields, subject.seed))
-    graph = for_training(model.graph.of(*TRAINED), is_training=True)
+    graph = situation.at_length(for_training(model.graph.of(*TRAINED), is_training=True))
     yield from _of_the_loss(model, situation, derived(graph))
     yield from _of_the_file(situation, graph)
 

@@ -18,6 +18,7 @@ from netc.compiler.model import Model
 from netc.compiler.passes.attend import attended
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.objective import total_loss
+from netc.compiler.passes.pack import packed
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
@@ -86,7 +87,9 @@ def _prepared(model: Model, results: tuple[ResultKind, ...], is_training: bool) 
     yield Stage("stabilise", derived(stable), is_stabler=True)
     explicit = derived(reorder(stable))
     yield Stage("reorder", explicit, is_stabler=True)
-    yield Stage("attend", attended(explicit), is_stabler=True)
+    attending = attended(explicit)
+    yield Stage("attend", attending, is_stabler=True)
+    yield Stage("pack", packed(attending), is_stabler=True)
 
 
 def _gradients(model: Model) -> Iterator[Stage]:

@@ -5,21 +5,24 @@ programs over them. Knows no check.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.backends import Backend
+from netc.compiler.elaborate.optimizer_setting import default_numbers
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.model import Model
+from netc.compiler.model import Model, Optimizer
+from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.targets.machine import Machine
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program
 from netc.runtime.random import generator
 
+_RATE = 0.01  # of gradient descent
 _JITTER = 0.05  # how far parameters are moved from their initial values: a bias of 0 hides what is done to it
 
 
@@ -65,6 +68,18 @@ class Check:
     doc: str
     needs_kernels: bool
     run: Callable[[Subject], Iterator[Difference]]
+
+
+def with_single_steps(subject: Subject) -> Subject:
+    """The subject with gradient descent in place of an optimizer that searches, whose steps are no values of a graph.
+
+    What it searches by, the loss and its gradients, is the same.
+    """
+    train = subject.model.train
+    if not OPTIMIZERS[train.optimizer.name].searches:
+        return subject
+    descent = Optimizer("sgd", {**default_numbers("sgd"), "lr": _RATE})
+    return replace(subject, model=replace(subject.model, train=replace(train, optimizer=descent)))
 
 
 def types_of_fields(model: Model) -> dict[str, Type]:

@@ -3,6 +3,7 @@ its progress on a terminal alone."""
 
 import os
 import pty
+import random
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from netc.commands import terminal
 from netc.commands.terminal import table
 from netc.dsl.quoting import escaped
 
@@ -24,6 +26,26 @@ def test_a_table_without_a_terminal_is_plain(capsys: pytest.CaptureFixture[str])
         f"  22  {'x' * 300}      3",
         "       indented",
     ]
+
+
+def test_a_plain_table_is_laid_out_as_rich_does(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(100):
+        draw = random.Random(seed)
+        columns = draw.randint(1, 5)
+        rows = [
+            ["".join(draw.choices("ab \t[red]:x:9.,", k=draw.choice([0, 1, 3, 9]))) for _ in range(columns)]
+            for _ in range(draw.randint(1, 8))
+        ]
+        right = [column for column in range(columns) if draw.random() < 0.4]
+        table(rows, right)
+        plain = capsys.readouterr().out
+        terminal._laid_out_by_rich([[escaped(cell) for cell in row] for row in rows], right, is_terminal=False)
+        assert plain == capsys.readouterr().out
+
+
+def test_wide_characters_count_as_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    table([("\u6f22", "a"), ("bcd", "e")])
+    assert capsys.readouterr().out.splitlines() == ["\u6f22   a", "bcd  e"]
 
 
 def test_a_table_on_a_terminal_is_wrapped() -> None:

@@ -249,10 +249,10 @@ def test_saved_code_in_tiles_is_not_opened_without_permission(monkeypatch: pytes
 
     monkeypatch.setattr(amx, "is_permitted", lambda: False)
     monkeypatch.setattr(cpu.cache, "read_named", no_cache)
-    saved = Code(b"", ("0" * 32,))
-    assert cpu.Cpu(NAMED["amx"]).reopen(saved, None, 1) is None  # type: ignore[arg-type]  # the layout is not read
+    saved = Code(b"", ("0" * 32,), None)  # type: ignore[arg-type]  # the layout is not read
+    assert cpu.Cpu(NAMED["amx"]).reopen(saved, 1) is None
     with pytest.raises(AssertionError, match="looked for"):
-        cpu.Cpu(NAMED["avx512bf16"]).reopen(saved, None, 1)  # type: ignore[arg-type]
+        cpu.Cpu(NAMED["avx512bf16"]).reopen(saved, 1)  # type: ignore[arg-type]
 
 
 def test_the_system_grants_tiles_exactly_if_the_processor_has_them() -> None:

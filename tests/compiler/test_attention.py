@@ -79,9 +79,10 @@ MADE = {
 FAR = {"attention": 1, "heads, causal, positions": 2, "of itself": 1}
 
 
-def text_of(statement: str, bounds: tuple[int, int] = (9, 8)) -> str:
+def text_of(statement: str, bounds: tuple[int, int] | None = (9, 8)) -> str:
+    time, s = ("time", "s") if bounds is None else (f"time <= {bounds[0]}", f"s <= {bounds[1]}")
     return (
-        f"model {{\n  input x: float[time <= {bounds[0]}, 6]\n  input y: float[s <= {bounds[1]}, 4]\n"
+        f"model {{\n  input x: float[{time}, 6]\n  input y: float[{s}, 4]\n"
         "  target one: class(4)[time]\n"
         "  k = y -> dense(6)\n"
         f"  {statement}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n"
@@ -96,10 +97,13 @@ def test_a_batch_gives_the_results_of_its_samples(name: str, backend: Backend) -
 
 
 @pytest.mark.every(2)
+@pytest.mark.parametrize("bounds", [(40, 36), None])
 @pytest.mark.parametrize("name", FAR)
-def test_attention_block_by_block_gives_the_results_of_its_samples(name: str, backend: Backend) -> None:
-    """The scores of 40 times 36 steps: the gradient computes them again."""
-    text = text_of(MADE[name], (40, 36))
+def test_attention_block_by_block_gives_the_results_of_its_samples(
+    name: str, bounds: tuple[int, int] | None, backend: Backend
+) -> None:
+    """The scores of 40 times 36 steps, or of any number: the gradient computes them again."""
+    text = text_of(MADE[name], bounds)
     graph = gradient_graph(netc.parse(text))
     assert [len(graph.values(OPERATIONS[kind])) for kind in ("attend", "attend_gradient")] == [FAR[name], 3 * FAR[name]]
     check_samples(text, backend)

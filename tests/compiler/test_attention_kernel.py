@@ -50,11 +50,16 @@ def strided(shape: tuple[int, ...], dtype: str, spread: bool) -> np.ndarray:
     return array[tuple(slice(border, border + size) for size in shape)]
 
 
+def axes_of(name: str) -> tuple[str, ...]:
+    return tuple(axis for axis, _ in attention.axes_of(name))
+
+
 class Attention:
     """Arguments of the kernels: arrays by the names of program/attention.py, and the settings of a case."""
 
     def __init__(self, case: tuple, dtype: str, machine: Machine, spread: bool) -> None:
         b, t, s, h, d, m, self.is_causal, lengths = case
+        self.packed: set[str] = set()
         self.dtype, self.machine, self.scale, self.lengths = dtype, machine, 0.7 / d**0.5, len(lengths)
         shapes = {"queries": (b, t, h, d), "keys": (b, s, h, d), "values": (b, s, h, m), "gradient": (b, t, h, m)}
         self.arrays = {name: strided(shape, dtype, spread) for name, shape in shapes.items()}
@@ -77,22 +82,70 @@ class Attention:
             "lengths": self.lengths,
             **{f"{name}_sample": 1 for name in attention.LENGTHS},
         }
-        sizes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
-        counts = k.shape[1], q.shape[3], v.shape[3]
-        room = attention.room(*sizes, *counts, is_gradient)
-        end = attention.room_of_query(sizes[1], q.shape[2], *counts).end if has_one_query else room.end
-        scratch = self.unwritten((end + 64,))
-        scratch[end:] = 7
-        addresses = {"scratch": scratch.ctypes.data}
+        self.run(kernel, is_gradient, numbers, has_one_query)
+
+    def run(self, kernel: Kernel, is_gradient: bool, numbers: dict[str, int], has_one_query: bool = False) -> None:
+        """Calls a kernel with some of its numbers, all strides but those of samples in tables left out."""
+        block, lanes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
+        widths = numbers["width"], numbers["value_width"]
+        end = attention.room(block, lanes, *widths, is_gradient).end
+        if has_one_query:
+            end = attention.room_of_query(lanes, numbers["heads"], numbers["key_count"], *widths).end
+        row = attention.room_of_keys(lanes, 1, *widths, is_gradient).row
+        addresses, memories = {}, []
+        for name, size in (("scratch", end), ("all_keys", row * numbers["key_count"])):
+            memory = self.unwritten((size + 64,))
+            memory[size:] = 7
+            addresses[name] = memory.ctypes.data
+            memories.append((memory, size))
         for name in attention.pointers(is_gradient):
             if name in self.arrays:
                 array = self.arrays[name]
                 addresses[name] = array.ctypes.data
-                for (axis, _), stride in zip(attention.axes_of(name), array.strides, strict=True):
+                is_packed = name in self.packed
+                axes = ("row", "head") if is_packed and name == "sums" else axes_of(name)[is_packed:]
+                for axis, stride in zip(axes, array.strides, strict=True):
                     numbers[f"{name}_{axis}"] = stride // array.itemsize
         pointers = [addresses.get(name, 0) for name in attention.pointers(is_gradient)]
-        kernel.call(*pointers, *(numbers[name] for name in attention.numbers(is_gradient)))
-        assert (scratch[end:] == 7).all()
+        kernel.call(*pointers, *(numbers.get(name, 0) for name in attention.numbers(is_gradient)))
+        assert all((memory[size:] == 7).all() for memory, size in memories)
+
+    def call_packed(self, kernel: Kernel, is_gradient: bool, sides: tuple[str, ...]) -> None:
+        """Calls a kernel with the rows of all samples in any order, and copies the results back."""
+        held = dict(self.arrays)
+        q, k, v = (held[name] for name in ("queries", "keys", "values"))
+        numbers = {"samples": q.shape[0], "heads": q.shape[2], "query_count": q.shape[1], "key_count": k.shape[1]}
+        numbers |= {"width": q.shape[3], "value_width": v.shape[3], "is_causal": int(self.is_causal)}
+        numbers |= {"scale": attention.bits_of(self.scale), "lengths": 2}
+        numbers |= {f"{name}_sample": 1 for name in (*attention.LENGTHS, "key_starts", "query_starts")}
+        places = {}
+        for side in sides:
+            lengths = held[f"{side}_lengths"]
+            there = np.arange(numbers[f"{side}_count"]) < lengths[:, None]
+            order = RNG.permutation(lengths.sum()).astype(np.int32)
+            places[side] = (there, order)
+            self.arrays[f"{side}_rows"] = order
+            self.arrays[f"{side}_starts"] = (np.cumsum(lengths) - lengths).astype(np.int32)
+            numbers[f"{side}_count"] = len(order)
+            numbers["packs_keys" if side == "key" else "packs_queries"] = 1
+        for name in (*attention.tensors(is_gradient), "sums"):
+            side = attention.side_of(name)
+            if side in sides:
+                there, order = places[side]
+                array = np.moveaxis(held[name], 1, 2) if name == "sums" else held[name]
+                rows = self.unwritten((len(order), *array.shape[2:]))
+                rows[order] = array[there]
+                self.arrays[name] = rows
+                self.packed.add(name)
+        self.run(kernel, is_gradient, numbers)
+        for name in self.packed:
+            there, order = places[attention.side_of(name)]
+            array = np.moveaxis(held[name], 1, 2) if name == "sums" else held[name]
+            array[there] = self.arrays[name][order]
+        for side in sides:
+            del self.arrays[f"{side}_rows"], self.arrays[f"{side}_starts"]
+        self.packed.clear()
+        self.arrays.update(held)
 
     def sums(self) -> np.ndarray:
         """The logarithm of the sum of exponentials of a single query's scores."""
@@ -149,6 +202,21 @@ def test_the_attention_kernels(target: str, dtype: str) -> None:
                 np.testing.assert_allclose(
                     arguments.arrays[name], expected, rtol=tolerance, atol=tolerance, err_msg=f"{name} of {case}"
                 )
+    for case in (case for case in CASES if len(case[-1]) > 1):
+        for sides in (("key",), ("query",), ("key", "query")):
+            arguments = Attention(case, dtype, machine, spread=False)
+            held = Attention(case, dtype, machine, spread=False)
+            held.arrays.update({name: arguments.arrays[name] for name in ("queries", "keys", "values", "gradient")})
+            for kernel, is_gradient in ((forward, False), (backward, True)):
+                arguments.call_packed(kernel, is_gradient, sides)
+                held.call(kernel, is_gradient)
+            for name in ("result", "sums", "of_queries", "of_keys", "of_values"):
+                array, expected = (each.arrays[name] for each in (arguments, held))
+                if name == "sums":
+                    array, expected = np.moveaxis(array, 1, 2), np.moveaxis(expected, 1, 2)
+                lengths = held.arrays[f"{attention.side_of(name)}_lengths"]
+                there = np.arange(array.shape[1]) < lengths[:, None]
+                np.testing.assert_array_equal(array[there], expected[there], err_msg=f"{name} of {case}, {sides}")
     check_nan(forward, dtype, machine)
 
 

@@ -16,6 +16,7 @@ from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import stop_gradient
 from netc.compiler.operations.scan import scans
+from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.simplify import expand, rebuild
 from netc.compiler.reference import evaluate
@@ -113,6 +114,8 @@ def evaluable(graph: Graph, training: bool | None) -> Graph:
 
 def results_of(graph: Graph, numbers: Numbers, training: bool | None = None) -> dict[str, Array]:
     ready = evaluable(graph, training)
+    longest = max((rows.steps for rows in _rows_of(ready).values()), default=1)
+    ready, _ = at_length(ready, longest)
     numbers.add(ready)
     return evaluate(ready, numbers.leaves, numbers.sizes)
 

@@ -18,6 +18,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
+from netc.compiler.passes.pack import packed
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder
@@ -123,6 +124,7 @@ PASSES: dict[str, Pass] = {
     "in_bodies": Pass(_in_bodies, checks.same),
     "in_ranks": Pass(scans.in_ranks, checks.by_rank),
     "attend": Pass(attended, checks.same),
+    "packed": Pass(packed, checks.same),
     "differentiate": Pass(_differentiate, checks.gradients),
     "derived": Pass(derived, checks.derivatives),
     "total_loss": Pass(_total_loss, checks.total),

@@ -20,7 +20,7 @@ from netc.runtime.available import NotEnough, Room, memory, require, require_at
 from netc.runtime.data import content, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.execution import step
+from netc.runtime.execution import prepared
 from netc.runtime.execution.memory import ArenaPool, Memory
 
 GB = 10**9
@@ -207,13 +207,13 @@ def test_memory_grows_with_the_rows_and_bits_do_not_change(monkeypatch: pytest.M
     Before and after it is planned again.
     """
     plans: list[Plan] = []
-    real = step.plan_step
+    real = prepared.plan_step
 
     def counted(*arguments: Any) -> Plan:
         plans.append(real(*arguments))
         return plans[-1]
 
-    monkeypatch.setattr(step, "plan_step", counted)
+    monkeypatch.setattr(prepared, "plan_step", counted)
     grown, reserved = program(2000, 33), program(2000, 33)
     reserved.training(fields(2000))
     for rows in (3, 7, 100, 5, 2000, 1999):

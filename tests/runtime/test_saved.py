@@ -273,7 +273,7 @@ def test_a_run_that_vanishes_during_a_prediction_still_predicts(
 def test_threads_of_one_prediction_do_not_limit_later_ones(
     trained: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netc.runtime.execution.step._WORTH_SHARING", 0)
+    monkeypatch.setattr("netc.runtime.execution.prepared._WORTH_SHARING", 0)
     write_predictions(trained / "run", trained / "data.csv", trained / "out.csv", threads=1)
     later = saved.open_saved(trained / "run", threads=2)
     assert later is not None

@@ -203,6 +203,48 @@ def test_folds(by: str, tmp_path: Path) -> None:
     assert set(np.flatnonzero(seen == 0)) <= set(np.flatnonzero(groups == groups[7]) if by else [7])
 
 
+@pytest.mark.parametrize("extra", ["", ', by = "g"', ", ordered = true"])
+def test_folds_set_a_test_part_aside(extra: str, tmp_path: Path) -> None:
+    """It is the same for all folds, no fold reads it, and the folds divide the rest."""
+    draw = np.random.default_rng(5)
+    columns = {"y": draw.choice(["a", "b"], 120).tolist(), "g": draw.integers(0, 24, 120).tolist()}
+    tests, seen = [], np.zeros(120, int)
+    for fold in range(1, 4):
+        (tmp_path / str(fold)).mkdir()
+        parts = parts_of(tmp_path / str(fold), columns, f"folds(3{extra}, test = 0.25, fold = {fold})")
+        assert parts.keys() == {"train", "valid", "test"}
+        tests.append(parts["test"])
+        seen[parts["valid"]] += 1
+        assert not set(parts["test"]) & {*parts["train"], *parts["valid"]}
+        if "by" in extra:
+            groups = np.array(columns["g"])
+            assert not set(groups[parts["test"]]) & set(groups[parts["train"]])
+        else:
+            assert len(parts["test"]) == 30
+    assert all(np.array_equal(part, tests[0]) for part in tests)
+    assert seen[tests[0]].max() == 0
+    if "ordered" in extra:
+        assert np.array_equal(tests[0], np.arange(90, 120))
+    else:
+        assert seen.sum() == 120 - len(tests[0])
+
+
+@pytest.mark.parametrize("rows", [100, 97, 6])
+def test_ordered_folds_train_on_what_came_before(rows: int, tmp_path: Path) -> None:
+    """The training part is all that came before the validation part, and grows with the number of the fold."""
+    ends = []
+    for fold in range(1, 6):
+        (tmp_path / str(fold)).mkdir()
+        parts = parts_of(tmp_path / str(fold), {"z": list(range(rows))}, f"folds(5, ordered = true, fold = {fold})")
+        start, end = len(parts["train"]), len(parts["train"]) + len(parts["valid"])
+        assert np.array_equal(parts["train"], np.arange(start))
+        assert np.array_equal(parts["valid"], np.arange(start, end))
+        assert len(parts["valid"]) in (rows // 6, -(-rows // 6))
+        ends.append((start, end))
+    assert all(end == start for (_, end), (start, _) in pairwise(ends))
+    assert ends[-1][1] == rows
+
+
 def series(folder: Path, columns: dict[str, list], settings: str, steps: str = "") -> dict[str, list[list[float]]]:
     """The windows of each part: four values of `v` and the next one."""
     lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
@@ -262,6 +304,10 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
         assert sorted(window for part in whole.values() for window in part) == sorted(expected(rows, 1))
         folds = series(tmp_path, columns, setting + "  split = folds(3)")
         assert not {v for w in folds["train"] for v in w} & {v for w in folds["valid"] for v in w}
+        folds = series(tmp_path, columns, setting + "  split = folds(3, ordered = true, fold = 2)")
+        for store in range(3):  # the values of each store grow with the time
+            past, coming = ([v for w in folds[part] for v in w if v // 100 == store] for part in ("train", "valid"))
+            assert max(past) < min(coming)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.reference.target import Interpreted
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution import step as steps
+from netc.runtime.execution import prepared as steps
 from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.verification import CHECKS, exports, texts, verify
 from netc.runtime.verification.comparison import difference, different_bits

@@ -51,12 +51,14 @@ class AttentionWriter(AttentionArguments):
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
-        self.room = program.room(self.block, lanes.count, keys, width, value_width, int(is_gradient))
+        self.room = program.room(self.block, lanes.count, width, value_width, int(is_gradient))
+        self.room_of_keys = program.room_of_keys(lanes.count, keys, width, value_width, int(is_gradient))
 
     def place(self, part: str, offset: Number = 0) -> Word:
         """The address of a part of the kernel's memory, some elements on."""
-        elements: Word = getattr(self.room, part) + offset
-        return self.words["scratch"] + elements * self.size
+        is_of_keys = part in program.RoomOfKeys._fields
+        elements: Word = getattr(self.room_of_keys if is_of_keys else self.room, part) + offset
+        return self.words["all_keys" if is_of_keys else "scratch"] + elements * self.size
 
     def place_of_rows(self, number: int, j: Number = 0) -> Word:
         """The address of one of the three rows of numbers, from query j of the block on."""
@@ -75,6 +77,7 @@ class AttentionWriter(AttentionArguments):
         address, row, column = self.view(name, first)
         columns = self.columns_of(name)
         is_there = column.equals(1) & columns.equals(self.width_of(name)) & (words["own_queries"] <= self.block)
+        is_there = is_there & ~self.is_packed(name)
         if needs_squares:
             is_there = is_there & rows.equals(rows // count * count)
         words[f"{part}_at"] = is_there.choose(address, self.place(part))
@@ -98,20 +101,28 @@ class AttentionWriter(AttentionArguments):
         """Makes rows of an operand a part: copied if need be, then with rows of zeros behind them up to `all_rows`."""
         self.lay(part, name, first, rows, needs_squares=all_rows is not None)
         with self.run.when(self.is_elsewhere(part)):
-            more = (rows, self.columns_of(name), rows if all_rows is None else all_rows, UNIT)
-            self.copied_in(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+            sizes = (rows, self.columns_of(name), rows if all_rows is None else all_rows, UNIT)
+            self.copy_in(name, first, (self.place(part), self.width_of(name)), sizes)
 
     def give(self, part: str, name: str, first: Number, rows: Word) -> None:
         """Copies a part of the memory to rows of a result, unless it was written there."""
         with self.run.when(self.is_elsewhere(part)):
-            more = (rows, self.columns_of(name), UNIT)
-            self.copied_out(self.run, self.place(part), self.width_of(name), *self.view(name, first), *more)
+            self.copy_out(name, first, (self.place(part), self.width_of(name)), (rows, self.columns_of(name), UNIT))
 
     def fill_rest(self, name: str, first: Word, repeats: bool) -> None:
-        """Fills the rows of a result from one on with the row before, or with zeros."""
+        """Fills the rows of a result from one on with the row before, or with zeros. Packed results end before."""
         axes = dict(program.axes_of(name))
         rows, columns = self.words[axes["row"]], self.columns_of(name) if "column" in axes else self.run.number(1)
-        self.rest_filled(self.run, *self.view(name), first, rows, columns, int(repeats))
+        with self.run.when(~self.is_packed(name)):
+            self.rest_filled(self.run, *self.view(name), first, rows, columns, int(repeats))
+
+    def give_zeros(self, name: str) -> None:
+        """Fills the rows of a result of a block's queries, and if it is not packed, of all behind, with zeros."""
+        words, width = self.words, self.width_of(name)
+        self.fill_rest(name, words["first"], repeats=False)
+        with self.run.when(self.is_packed(name)):
+            self.filled(self.run, self.rows_of("result"), width * words["count"], 0)
+            self.give("result", name, words["first"], words["count"])
 
     def turn(self, part: str, name: str, to: str, factor: Number = UNIT) -> None:
         """Transposes a block of queries, times a factor."""
@@ -140,7 +151,7 @@ class AttentionWriter(AttentionArguments):
         with run.when(is_first & (sample < words["samples"])):
             for name in names:
                 base = words[name] + (sample * words[f"{name}_sample"] + head * words[f"{name}_head"]) * self.size
-                rows = words[dict(program.axes_of(name))["row"]]
+                rows = self.is_packed(name).choose(0, words[dict(program.axes_of(name))["row"]])
                 with run.loop(0, rows) as i, run.loop(0, self.columns_of(name), LINE // self.size) as j:
                     at = base + (i.index * words[f"{name}_row"] + j.index) * self.size
                     self.vectors.fetch(at, 1, is_written=False)
@@ -218,9 +229,8 @@ class _Attention(AttentionWriter):
                     scale_rows(run, *result, width, words["count"], self.place_of_rows(2))
                     self.give("result", "result", words["first"], words["count"])
                 with run.when(words["end"].equals(0)):
-                    self.fill_rest("result", words["first"], repeats=False)
-                sums = (*self.view("sums", words["first"]), words["count"], 1, UNIT)
-                self.copied_out(run, self.place_of_rows(0), 1, *sums)
+                    self.give_zeros("result")
+                self.copy_out("sums", words["first"], (self.place_of_rows(0), 1), (words["count"], 1, UNIT))
             self.fill_rest("result", words["own_queries"], repeats=True)
             self.fill_rest("sums", words["own_queries"], repeats=True)
         run.end()

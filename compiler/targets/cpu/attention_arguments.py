@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from llvmlite import ir
-
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import attention_blocks as blocks
 from netc.compiler.targets.cpu.function import Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 
 UNIT = program.bits_of(1.0)
-_VARIABLES = ("sample", "head", "own_queries", "own_keys")  # the sample and head, and how many queries and keys it has
+_INDEX = 4  # bytes of a number in an index table
+# The sample and head, how many queries and keys it has, and where the numbers of their rows begin, if they are packed.
+_VARIABLES = ("sample", "head", "own_queries", "own_keys", "own_query_rows", "own_key_rows")
 
 
 class AttentionArguments:
@@ -30,12 +30,35 @@ class AttentionArguments:
             self.words[name] = argument
 
     def view(self, name: str, first: Number = 0) -> tuple[Word, Word, Word]:
-        """The address of an operand of this sample and head from a row on, and its strides along rows and columns."""
+        """The address of an operand of this sample and head from a row on, and its strides along rows and columns.
+
+        Rows of a packed operand are counted from the first one of all samples: `order` has their numbers.
+        """
         words = self.words
         offset = words["sample"] * words[f"{name}_sample"] + words["head"] * words[f"{name}_head"]
         row = words[f"{name}_row"]
         column = self.run.number(1) if name == "sums" else words[f"{name}_column"]
-        return words[name] + (offset + row * first) * self.size, row, column
+        from_there = self.is_packed(name).choose(0, row * first)
+        return words[name] + (offset + from_there) * self.size, row, column
+
+    def is_packed(self, name: str) -> Word:
+        """Whether an operand has the rows of all samples."""
+        return ~self.words[f"packs_{'keys' if program.side_of(name) == 'key' else 'queries'}"].equals(0)
+
+    def order(self, name: str, first: Number = 0) -> Word:
+        """The address of the numbers of a packed operand's rows, from one on; 0 if they follow one another."""
+        own = self.words[f"own_{program.side_of(name)}_rows"] + self.run.number(_INDEX) * first
+        return self.is_packed(name).choose(own, 0)
+
+    def copy_in(self, name: str, first: Number, to: tuple[Word, Number], sizes: Sequence[Number]) -> None:
+        """Copies rows of an operand: `to` is the address and the distance of the new rows, `sizes` the numbers of rows,
+        of columns, and of rows with the zeros behind, and the factor."""
+        self.copied_in(self.run, *to, *self.view(name, first), *sizes, self.order(name, first))
+
+    def copy_out(self, name: str, first: Number, block: tuple[Word, Number], sizes: Sequence[Number]) -> None:
+        """Copies rows to a result: `block` is the address and the distance of the rows, `sizes` the numbers of rows and
+        of columns, and the factor."""
+        self.copied_out(self.run, *block, *self.view(name, first), *sizes, self.order(name, first))
 
     def columns_of(self, name: str) -> Word:
         """How many columns an operand has."""
@@ -50,11 +73,18 @@ class AttentionArguments:
             words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
             for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
                 with run.when(words["lengths"] > number):
-                    at = words[name] + sample.index * words[f"{name}_sample"] * 4
-                    builder = run.builder
-                    length = builder.load(builder.inttoptr(at.value, ir.IntType(32).as_pointer()))
-                    words[own] = at_most(words[own], Word(builder, builder.sext(length, ir.IntType(64))))
+                    words[own] = at_most(words[own], self.number_of_sample(name))
+            for side in program.SIDES:
+                words[f"own_{side}_rows"] = 0
+                with run.when(self.is_packed("keys" if side == "key" else "queries")):
+                    start = self.number_of_sample(f"{side}_starts")
+                    words[f"own_{side}_rows"] = words[f"{side}_rows"] + start * _INDEX
             yield
+
+    def number_of_sample(self, table: str) -> Word:
+        """The number that a table has for the sample."""
+        at = self.words[table] + self.words["sample"] * self.words[f"{table}_sample"] * _INDEX
+        return self.run.index_at(at)
 
     @contextmanager
     def each_head(self) -> Iterator[Word]:

@@ -24,6 +24,7 @@ from netc.compiler.targets.machine import VECTORS
 # from i on have products only before the depth i + depth_to + their number, and from i - depth_from on.
 PRODUCT = ("a", "a_step", "b", "c", "all_rows", "all_columns", "all_depth", "rows_to", "depth_to", "depth_from")
 EVERYTHING = 1 << 40  # a diagonal that leaves out nothing
+_INDEX = 4  # bytes of a number in an index table
 _MAXIMA = 4  # running maxima of a column: one alone would wait for itself
 
 
@@ -62,6 +63,19 @@ class Block(Vectors):
     def put_element(self, element: Any, address: Word) -> None:
         builder = self.function.builder
         builder.store(element, builder.inttoptr(address.value, self.lanes.element.as_pointer()))
+
+    def row_numbers(self, order: Word) -> Callable[[Word], Word]:
+        """Returns a function that gives the number of row i: the element i of `order`, or i if that address is 0."""
+        function, builder = self.function, self.function.builder
+        slot = builder.alloca(ir.IntType(64))
+
+        def of_row(i: Word) -> Word:
+            builder.store(i.value, slot)
+            with function.when(order > 0):
+                builder.store(function.index_at(order + i * _INDEX).value, slot)
+            return Word(builder, builder.load(slot))
+
+        return of_row
 
     def variable(self, term: Term) -> Any:
         """Memory for a vector that changes in a loop, which LLVM keeps in a register. Only outside of loops."""
@@ -130,38 +144,39 @@ def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
 
 
 def copy_in(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `copy_in(to, width, x, row, column, rows, columns, all_rows, factor)`.
+    """Returns the function `copy_in(to, width, x, row, column, rows, columns, all_rows, factor, order)`.
 
     It copies an operand, times a factor, to rows that are `width` apart, with zeros behind its columns, and with rows
-    of zeros behind its rows.
+    of zeros behind its rows. `order` is the address of the numbers of the operand's rows, or 0: 0, 1, 2, ...
     """
 
     def write(block: Block, to: Word, width: Word, x: Word, row: Word, column: Word, *more: Word) -> None:
-        rows, columns, all_rows, factor = more
+        rows, columns, all_rows, factor, order = more
         function, size = block.function, lanes.size
         number, zero = block.factor(factor), ir.Constant(lanes.element, 0.0)
+        of_row = block.row_numbers(order)
         with function.loop(0, rows) as i:
-            source, target = x + i.index * row * size, to + i.index * width * size
+            source, target = x + of_row(i.index) * row * size, to + i.index * width * size
             _scaled(block, (source, column), (target, function.number(1)), columns, number)
             with function.loop(columns, width) as j:
                 block.put_element(zero, target + j.index * size)
         with function.loop(rows * width, all_rows * width) as k:
             block.put_element(zero, to + k.index * size)
 
-    return function_of(module, lanes, "copy_in", 9, write)
+    return function_of(module, lanes, "copy_in", 10, write)
 
 
 def copy_out(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `copy_out(block, width, x, row, column, rows, columns, factor)`: the way back."""
+    """Returns the function `copy_out(block, width, x, row, column, rows, columns, factor, order)`: the way back."""
 
     def write(block: Block, base: Word, width: Word, x: Word, row: Word, column: Word, *more: Word) -> None:
-        rows, columns, factor = more
-        number = block.factor(factor)
+        rows, columns, factor, order = more
+        number, of_row = block.factor(factor), block.row_numbers(order)
         with block.function.loop(0, rows) as i:
-            source, target = base + i.index * width * lanes.size, x + i.index * row * lanes.size
+            source, target = base + i.index * width * lanes.size, x + of_row(i.index) * row * lanes.size
             _scaled(block, (source, block.function.number(1)), (target, column), columns, number)
 
-    return function_of(module, lanes, "copy_out", 8, write)
+    return function_of(module, lanes, "copy_out", 9, write)
 
 
 def _scaled(block: Block, source: tuple[Word, Word], to: tuple[Word, Word], columns: Word, number: Any) -> None:

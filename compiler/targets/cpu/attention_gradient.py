@@ -46,7 +46,7 @@ class _Gradient(AttentionWriter):
                 with run.when(words["end"] > 0):
                     self.give("result", "of_queries", words["first"], words["count"])
                 with run.when(words["end"].equals(0)):
-                    self.fill_rest("of_queries", words["first"], repeats=False)
+                    self.give_zeros("of_queries")
             self.fill_rest("of_queries", queries, repeats=False)
             for name in ("of_keys", "of_values"):
                 self.give(name, name, 0, keys)
@@ -65,8 +65,8 @@ class _Gradient(AttentionWriter):
         self.take("queries", "queries", *block)
         self.turn("queries", "queries", "queries_across", words["scale"])
         self.lay("result", "of_queries", words["first"], words["count"])
-        sums = (*self.view("sums", words["first"]), words["count"], 1, words["lanes"], UNIT)
-        self.copied_in(run, self.place_of_rows(0), 1, *sums)
+        sums = (words["count"], 1, words["lanes"], UNIT)
+        self.copy_in("sums", words["first"], (self.place_of_rows(0), 1), sums)
         with run.loop(0, words["lanes"], self.lanes.count) as j:
             operands = self.place("results_across", j.index), self.place("gradients_across", j.index)
             self.add_products(run, *operands, words["value_width"], self.place_of_rows(1, j.index))

@@ -52,7 +52,7 @@ class _AttentionOfQuery(AttentionArguments):
             words["seen"] = is_causal.choose(at_most(words["own_keys"], 1), at_least(words["own_keys"], 0))
             with self.each_head() as head:
                 query = self.place(head * room.queries_apart)
-                self.copied_in(run, query, room.queries_apart, *self.view("queries"), 1, width, 1, words["scale"])
+                self.copy_in("queries", 0, (query, room.queries_apart), (1, width, 1, words["scale"]))
                 filled(run, self.numbers(head), lanes.count, program.bits_of(float("-inf")))
                 filled(run, self.result(head), room.result_apart, 0)
             with self.blocks(_KEYS) as (first, count), self.each_head() as head:
@@ -65,8 +65,8 @@ class _AttentionOfQuery(AttentionArguments):
                 values, row, _ = self.view("values", first)
                 add_values(run, self.scores(head, first), values, row, count, columns, self.result(head))
             with self.each_head() as head:
-                self.copied_out(run, self.result(head), columns, *self.view("result"), 1, columns, UNIT)
-                self.copied_out(run, self.numbers(head), 1, *self.view("sums"), 1, 1, UNIT)
+                self.copy_out("result", 0, (self.result(head), columns), (1, columns, UNIT))
+                self.copy_out("sums", 0, (self.numbers(head), 1), (1, 1, UNIT))
         run.end()
 
     def place(self, element: Word) -> Word:

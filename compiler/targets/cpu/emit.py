@@ -213,11 +213,11 @@ class _Emitter:
                 row = builder.sdiv(builder.mul(self.batch, shard), count)
                 end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
                 self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
-        elif group.kind == "samples" and group.dim != "batch":
+        elif group.kind == "samples" and group.dim in self.schedule.walked:
             self.emit_rows(group, call)
         else:
             if group.kind == "samples":
-                low, high = self.samples
+                low, high = self.samples if group.dim == "batch" else self.share(self.counts[group.dim])
             else:
                 pieces = self.number(-(-group.extent // group.grain))
                 low, high = (self.times(end, group.grain) for end in self.share(pieces))
@@ -227,7 +227,7 @@ class _Emitter:
                 self.emit_calls(group.calls, call, row, rows)
 
     def emit_rows(self, group: Group, call: int) -> None:
-        """The rows of a varying dimension, one row block at a time.
+        """The rows of a varying dimension that a scan walks, one row block at a time.
 
         Of several workers, each takes the rows of its own samples, as in `steps`, so that no cache line goes from
         core to core.

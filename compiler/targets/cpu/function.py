@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
+ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
@@ -117,6 +118,7 @@ class Function:
 
     def __init__(self, module: Any, name: str, parameters: int, is_internal: bool = True) -> None:
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * parameters), name)
+        set.add(self.function.attributes, ALIGNED_STACK)  # llvmlite knows few attributes by name
         self.function.attributes.add("nounwind")
         if is_internal:  # a body of its own keeps the registers of a tile apart from those of the loops around it
             self.function.linkage = "internal"
@@ -134,6 +136,11 @@ class Function:
 
     def number(self, value: int) -> Word:
         return Word(self.builder, ir.Constant(I64, value))
+
+    def index_at(self, address: Word) -> Word:
+        """Loads a number of 32 bits, an element of an index table."""
+        number = self.builder.load(self.builder.inttoptr(address.value, I32.as_pointer()))
+        return Word(self.builder, self.builder.sext(number, I64))
 
     def new_record(self, names: Sequence[str]) -> tuple[Record, Word]:
         """Returns a record in memory of this call, and its address."""

@@ -37,7 +37,7 @@ class Cpu:
         linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
         return MachineCode(plan.call_layout, planned.members, self.machine, linked, len(plan.tasks))
 
-    def reopen(self, code: Code, layout: CallLayout, members: int) -> "MachineCode | None":
+    def reopen(self, code: Code, members: int) -> "MachineCode | None":
         """Links saved code. Returns None if a kernel is missing in the cache or cannot be loaded, or if this process
         may not use its tiles."""
         if self.machine.has_tiles and self.machine.has_amx and not amx.is_permitted():
@@ -49,7 +49,7 @@ class Cpu:
                 return None
             objects.append(kernel)
         try:
-            return MachineCode(layout, members, self.machine, Linked(*load(objects)))
+            return MachineCode(code.layout, members, self.machine, Linked(*load(objects), code.step, code.kernels))
         except Unloadable:
             return None
 
@@ -101,7 +101,7 @@ class MachineCode:
     @property
     def code(self) -> Code | None:
         """Its object code; None where LLVM linked it, because that cannot be saved."""
-        return Code(self.linked.step, self.linked.kernels) if self.linked.step else None
+        return Code(self.linked.step, self.linked.kernels, self.layout) if self.linked.step else None
 
     def bounds(
         self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False

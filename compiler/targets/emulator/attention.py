@@ -17,45 +17,100 @@ Array = np.ndarray[Any, Any]
 def attention_of(kernel: AttentionKernel) -> Callable[..., None]:
     """Returns a kernel as a function of an Access, its pointers and its numbers."""
     names, number_names = attention.pointers(kernel.is_gradient), attention.numbers(kernel.is_gradient)
-    used = attention.used(kernel.is_gradient, kernel.lengths)
     stored = attention.written(kernel.is_gradient)
 
     def run(access: Access, *arguments: Any) -> None:
         pointers = dict(zip(names, arguments, strict=False))
         numbers = dict(zip(number_names, arguments[len(names) :], strict=True))
-        arrays, spans = {}, {}
-        for name in used:
-            axes, dtype = attention.axes_of(name), "i32" if name in attention.LENGTHS else kernel.dtype
-            spans[name] = [numbers[size] for _, size in axes], [numbers[f"{name}_{axis}"] for axis, _ in axes]
-            if name in stored:
-                arrays[name] = np.zeros(spans[name][0], DTYPES[dtype].numpy)
-            else:
-                arrays[name] = access.load(pointers[name], dtype, 0, *spans[name])
+        call = _Call(kernel, access, pointers, numbers)
         scale = attention.number_of(numbers["scale"])
         compute = _add_gradient if kernel.is_gradient else _attend
         for sample in range(numbers["samples"]):
             for head in range(numbers["heads"]):
-                compute(_of_head(arrays, sample, head), scale, bool(numbers["is_causal"]))
-        _refuse_aliases(access, {name: pointers[name] for name in used}, stored)
-        for name in stored:
-            access.store(pointers[name], kernel.dtype, 0, *spans[name], arrays[name])
+                parts = call.of_head(sample, head)
+                compute(parts, scale, bool(numbers["is_causal"]))
+                call.store_packed(parts, sample, head)
+        _refuse_aliases(access, {name: pointers[name] for name in kernel.pointers}, stored)
+        call.store_held()
 
     return run
 
 
-def _of_head(arrays: Mapping[str, Array], sample: int, head: int) -> dict[str, Array]:
-    """The arrays of one sample and head, cut to the sample's own queries and keys; `rest` are views of the others."""
-    ends = [int(arrays[name][sample]) if name in arrays else None for name in attention.LENGTHS]
-    parts: dict[str, Array] = {}
-    for name, array in arrays.items():
-        if name not in attention.LENGTHS:
-            part = array[sample, head] if name == "sums" else array[sample, :, head]
-            of_keys = name in ("keys", "values", "of_keys", "of_values")
-            end = ends[0 if of_keys else 1]
-            parts[name] = part if end is None else part[:end]
-            if end is not None:
-                parts[f"rest of {name}"] = part[end:]
-    return parts
+class _Call:
+    """The operands and results of a call: arrays with an axis of samples, and packed rows, which tables find."""
+
+    def __init__(
+        self,
+        kernel: AttentionKernel,
+        access: Access,
+        pointers: Mapping[str, Reference],
+        numbers: Mapping[str, int],
+    ) -> None:
+        self.kernel, self.access, self.pointers, self.numbers = kernel, access, pointers, numbers
+        self.tensors = [name for name in kernel.pointers if name not in kernel.tables]
+        self.stored = attention.written(kernel.is_gradient)
+        self.arrays: dict[str, Array] = {}
+        for name in kernel.pointers:
+            if attention.is_rows(name) or (name in self.tensors and kernel.packs(name)):
+                continue
+            dtype = "i32" if name in kernel.tables else kernel.dtype
+            if name in self.stored:
+                self.arrays[name] = np.zeros(self._span(name)[0], DTYPES[dtype].numpy)
+            else:
+                self.arrays[name] = access.load(pointers[name], dtype, 0, *self._span(name))
+
+    def _span(self, name: str) -> tuple[list[int], list[int]]:
+        axes = attention.axes_of(name)
+        return [self.numbers[size] for _, size in axes], [self.numbers[f"{name}_{axis}"] for axis, _ in axes]
+
+    def of_head(self, sample: int, head: int) -> dict[str, Array]:
+        """The arrays of one sample and head, cut to the sample's own queries and keys; `rest` are views of the
+        others."""
+        parts: dict[str, Array] = {}
+        for name in self.tensors:
+            end = self._length(name, sample)
+            if not self.kernel.packs(name):
+                array = self.arrays[name]
+                part = array[sample, head] if name == "sums" else array[sample, :, head]
+                parts[name] = part if end is None else part[:end]
+                if end is not None:
+                    parts[f"rest of {name}"] = part[end:]
+                continue
+            index = self._index(name, sample, head)
+            if name in self.stored:
+                parts[name] = np.zeros(index.shape, DTYPES[self.kernel.dtype].numpy)
+            else:
+                parts[name] = self.access.load_at(self.pointers[name], self.kernel.dtype, index)
+        return parts
+
+    def _length(self, name: str, sample: int) -> int | None:
+        lengths = self.arrays.get(f"{attention.side_of(name)}_lengths")
+        return None if lengths is None else int(lengths[sample])
+
+    def _index(self, name: str, sample: int, head: int) -> Array:
+        """The elements of a packed tensor that are those of a sample's head: rows, and columns but for sums."""
+        side, numbers, length = attention.side_of(name), self.numbers, self._length(name, sample)
+        first = int(self.arrays[f"{side}_starts"][sample])
+        at = np.arange(first, first + (length or 0))
+        rows = self.access.load_at(self.pointers[f"{side}_rows"], "i32", at).astype(np.int64)
+        index: Array = rows * numbers[f"{name}_row"] + head * numbers[f"{name}_head"]
+        if name == "sums":
+            return index
+        columns = np.arange(numbers[dict(attention.axes_of(name))["column"]]) * numbers[f"{name}_column"]
+        return index[:, None] + columns
+
+    def store_packed(self, parts: Mapping[str, Array], sample: int, head: int) -> None:
+        """Stores the packed results of a sample's head."""
+        for name in self.stored:
+            if self.kernel.packs(name):
+                index = self._index(name, sample, head)
+                self.access.store_at(self.pointers[name], self.kernel.dtype, index, parts[name])
+
+    def store_held(self) -> None:
+        """Stores the results that have an axis of samples."""
+        for name in self.stored:
+            if not self.kernel.packs(name):
+                self.access.store(self.pointers[name], self.kernel.dtype, 0, *self._span(name), self.arrays[name])
 
 
 def _scores(parts: Mapping[str, Array], scale: float, is_causal: bool) -> Array:

@@ -206,14 +206,14 @@ class _Run:
                 row, end = (self.batch * number // group.extent for number in (shard, shard + 1))
                 yield Frame(row, end - row, shard)
             return
-        if group.kind == "samples" and group.dim != BATCH:
+        if group.kind == "samples" and group.dim in self.plan.schedule.walked:
             if self.members > 1:
                 for frame in self.steps_of(group, member):
                     yield Frame(frame.begin + frame.row, frame.rows)
                 return
             low, high = 0, self.sizes[group.dim]
         elif group.kind == "samples":
-            low, high = self.share(self.batch, member)
+            low, high = self.share(self.sizes[group.dim], member)
         else:
             first, last = self.share(-(-group.extent // group.grain), member)
             low, high = first * group.grain, min(last * group.grain, group.extent)

@@ -137,6 +137,7 @@ for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
         **{name: getattr(np, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "tan")},
         **{"sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan},
         "atan2": np.arctan2,
+        "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
         "fma": lambda x, y, z: x * y + z,
         **{"floor": np.floor, "sqrt": np.sqrt, "rint": np.rint, "pow": np.power},
         "as_bf16": as_bf16,

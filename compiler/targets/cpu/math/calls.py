@@ -1,9 +1,9 @@
 """The words that branch: sin, cos and tan, whose large angles take another way.
 
 LLVM vectorises no loop with a branch to another function. So these words are functions of their own, with versions
-for vectors, which their attribute names (LLVM's vector function ABI). A kernel only declares them; `define` adds the
-versions that a compiled kernel calls. Each lane of a vector chooses its way alone, so that an element has the same
-bits in a vector and alone.
+for vectors, which their attribute names (LLVM's vector function ABI). A kernel only declares them; `definitions` has
+the versions that a compiled kernel calls, which then become part of its loops. Each lane of a vector chooses its way
+alone, so that an element has the same bits in a vector and alone.
 """
 
 import re
@@ -92,9 +92,14 @@ def definitions(text: str, has_fma: bool) -> str:
 
 
 def _define(module: Any, symbol: str, name: str, scope: Scope, dtype: str) -> None:
-    """Defines one version: the polynomials for all lanes, then each lane with a large angle again."""
+    """Defines one version: the polynomials for all lanes, and a call that corrects lanes with a large angle.
+
+    It becomes part of the loop that calls it, whose registers then hold its constants. The correction does not: it is
+    rare, and the loop would save its registers for it.
+    """
     type_ = scope.type_of(dtype)
     function = ir.Function(module, ir.FunctionType(type_, [type_]), symbol)
+    function.attributes.add("alwaysinline")
     entry = function.append_basic_block("entry")
     builder = ir.IRBuilder(entry)
     (angles,) = function.args
@@ -103,13 +108,31 @@ def _define(module: Any, symbol: str, name: str, scope: Scope, dtype: str) -> No
     is_large = (absolute(x) > trigonometry.limit(x)).value
     mask = ir.IntType(max(scope.lanes, 1))
     any_large = builder.icmp_unsigned("!=", builder.bitcast(is_large, mask), mask(0))
-    large = _large(module, name, scope.has_fma, dtype)
+    correct = _corrected(module, f"large_{symbol}", name, scope, dtype)
     with builder.if_then(any_large, likely=False):
-        corrected = result if scope.lanes else builder.call(large, [angles])
-        for lane in range(scope.lanes):
-            corrected = _lane(builder, corrected, angles, is_large, ir.IntType(32)(lane), large)
+        corrected = builder.call(correct, [result, angles])
         after = builder.block
     builder.ret(_joined(builder, {entry: result, after: corrected}))
+
+
+def _corrected(module: Any, symbol: str, name: str, scope: Scope, dtype: str) -> Any:
+    """The function that computes each lane with a large angle again, from the results and the angles."""
+    type_ = scope.type_of(dtype)
+    function = ir.Function(module, ir.FunctionType(type_, [type_, type_]), symbol)
+    function.attributes.add("noinline")
+    function.attributes.add("cold")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    results, angles = function.args
+    large = _large(module, name, scope.has_fma, dtype)
+    if not scope.lanes:
+        builder.ret(builder.call(large, [angles]))
+        return function
+    x = Term(Scope(builder, scope.has_fma, scope.lanes), dtype, angles)
+    is_large = (absolute(x) > trigonometry.limit(x)).value
+    for lane in range(scope.lanes):
+        results = _lane(builder, results, angles, is_large, ir.IntType(32)(lane), large)
+    builder.ret(results)
+    return function
 
 
 def _lane(builder: Any, vector: Any, angles: Any, is_large: Any, lane: Any, large: Any) -> Any:

@@ -8,6 +8,7 @@ ERRORS: dict[str, tuple[float, float]] = {
     "exp": (1.5, 1.0),
     "log": (1.0, 1.0),
     "log1p": (1.5, 1.0),
+    "softplus": (2.0, 2.0),
     "expm1": (1.5, 1.5),
     "tanh": (2.0, 2.0),
     "sigmoid": (2.0, 2.0),

@@ -90,10 +90,13 @@ def _parts(x: Term, rest: Term | None = None) -> tuple[Term, Term]:
 
 def exp(x: Term) -> Term:
     """e ** x, at most 1 unit in the last place from the exact result; 0 where that is subnormal."""
-    table = _TABLES[x.dtype]
+    return select(x <= _TABLES[x.dtype].most, exp_of_negative(x), x + math.inf)  # infinity, or NaN for NaN
+
+
+def exp_of_negative(x: Term) -> Term:
+    """e ** x of a number that is not above 0; arbitrary for NaN."""
     n, p = reduced(x)
-    result = select(x < table.least, 0.0, scaled(p + 1, n))
-    return select(x <= table.most, result, x + math.inf)  # infinity, or NaN for NaN
+    return select(x < _TABLES[x.dtype].least, 0.0, scaled(p + 1, n))
 
 
 def expm1(x: Term) -> Term:

@@ -1,4 +1,4 @@
-"""log and log1p.
+"""log, log1p and softplus.
 
 x = 2**e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), so that e is 0 near 1 and nothing cancels. In f32, log(1 + f) is a
 minimax polynomial; in f64 it is a series in s = f / (2 + f) (the method of fdlibm), because a polynomial in f would
@@ -7,8 +7,8 @@ have 20 terms.
 
 import math
 
-from netc.compiler.targets.cpu.math.exponential import LN2
-from netc.compiler.targets.cpu.math.terms import Term, fma, polynomial, power_of_two, select
+from netc.compiler.targets.cpu.math.exponential import LN2, exp_of_negative
+from netc.compiler.targets.cpu.math.terms import Term, absolute, fma, polynomial, power_of_two, select
 
 _REST_F32 = (
     *(0.333333135, -0.250000089, 0.200021192, -0.166679963, 0.142195523, -0.124055795, 0.118881457, -0.11675708),
@@ -34,6 +34,16 @@ def log1p(x: Term) -> Term:
     f = (m - 1) + select(x < 2.0**x.format.fraction, lost * power_of_two(-n, x.dtype), 0.0)
     result = of_parts(f, e)
     return select(total.equals(1), x, _edges(total, result))
+
+
+def softplus(x: Term) -> Term:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|), which is at most 1: half of 1 + e is close to 1 if
+    e is not small."""
+    e = exp_of_negative(-absolute(x))
+    is_small = e < 2**0.5 - 1
+    f = select(is_small, e, fma(e, 0.5, -0.5))
+    positive = select(x < 0, 0.0, x)  # NaN for NaN
+    return positive + of_parts(f, select(is_small, f.like(0.0), 1.0))
 
 
 def split(x: Term) -> tuple[Term, Term, Term]:

@@ -5,7 +5,6 @@ import math
 from netc.compiler.targets.cpu.math.exponential import LN2, reduced
 from netc.compiler.targets.cpu.math.logarithm import split
 from netc.compiler.targets.cpu.math.pairs import add, product
-from netc.compiler.targets.cpu.math.rounding import nearest
 from netc.compiler.targets.cpu.math.terms import (
     Term,
     absolute,
@@ -32,6 +31,7 @@ _RATIO = (
 )  # (log(1 + f) - 2 s - s**3 * 2 / 3) / s**5 over s**2
 _TWO_THIRDS = (2 / 3, 3.700743415417188e-17)
 _MOST = 200.0  # 2**200 is infinite in f32
+_LEAST_F64, _MOST_F64 = -708.3964185322641, 709.782712893384  # exp is 0 below, because subnormal, and infinite above
 
 
 def pow(x: Term, y: Term) -> Term:
@@ -40,37 +40,33 @@ def pow(x: Term, y: Term) -> Term:
 
 
 def _of_f32(x: Term, y: Term) -> Term:
-    """x ** y for x >= 0, but for x = 1 and y = 0. The logarithm has 35 bits, so the error is below 1 unit."""
+    """x ** y for x >= 0 or NaN. The logarithm has 35 bits, so the error is below 1 unit."""
     wide, exponent = x.to("f64"), y.to("f64")
     e, _, m = split(wide)
     f = m - 1
     logarithm = _with_ends(wide, f * polynomial(f, _LOG2) + e)
-    power = select(wide.equals(1), 0.0, exponent * logarithm)
-    power = select(power > _MOST, _MOST, select(power < -_MOST, -_MOST, power))
+    power = select(wide.equals(1) | exponent.equals(0), 0.0, exponent * logarithm)
+    power = select(power > _MOST, _MOST, power)
+    power = select(power < -_MOST, -_MOST, power)
     whole, n = rounded(power)
     return (polynomial(power - whole, _EXP2) * power_of_two(n, "f64")).to("f32")
 
 
 def _of_f64(x: Term, y: Term) -> Term:
-    """x ** y for x >= 0, but for x = 1 and y = 0."""
+    """x ** y for x >= 0 or NaN."""
     high, low = _logarithm(x)
     power, rest = product(_with_ends(x, high), y)
-    power = select(x.equals(1), 0.0, power)
-    is_finite = (absolute(power) < 800) & ~x.equals(1)
-    rest = select(is_finite, fma(low, y, rest), 0.0)
-    limited = select(is_finite, power, 0.0)
-    n, p = reduced(limited, rest)
-    result = 1 + p
-    result = select(limited > 709, scaled(result, n - 1) * 2, scaled(result, n))  # 2**1024 is infinite
-    result = select(limited < -708.3964185322641, 0.0, result)
-    ends = select(power > 709.8, math.inf, select(power < -709, 0.0, power))
-    return select(absolute(power) <= 709.8, result, ends)
+    is_one = x.equals(1) | y.equals(0)
+    power, rest = select(is_one, 0.0, power), select(is_one, 0.0, fma(low, y, rest))
+    n, p = reduced(power, rest)  # arbitrary if the power is infinite
+    result = select(power < _LEAST_F64, 0.0, scaled(1 + p, n))
+    return select(power <= _MOST_F64, result, power + math.inf)  # NaN for NaN
 
 
 def _with_ends(x: Term, logarithm: Term) -> Term:
-    """The logarithm of x >= 0, also where x is 0 or infinite."""
+    """The logarithm of x >= 0, also where x is 0, infinite or NaN."""
     largest = float.fromhex("0x1.fffffffffffffp1023") if x.dtype == "f64" else 3.4028234e38
-    return select(x.equals(0), -math.inf, select(x <= largest, logarithm, math.inf))
+    return select(x.equals(0), -math.inf, select(x <= largest, logarithm, x))
 
 
 def _logarithm(x: Term) -> tuple[Term, Term]:
@@ -103,11 +99,14 @@ def _logarithm(x: Term) -> tuple[Term, Term]:
 
 
 def _signed(x: Term, y: Term, result: Term) -> Term:
-    """x ** y from |x| ** y: its sign, NaN where it has no value, and 1 where x is 1 or y is 0."""
+    """x ** y from |x| ** y: its sign, and NaN where it has no value."""
+    ones = 2.0**x.format.fraction  # the last bit of a number from it to its double counts ones
     size = absolute(y)
-    is_whole, half = nearest(size).equals(size), size * 0.5
-    is_odd = is_whole & ~nearest(half).equals(half)
-    result = select(is_odd & (x.bits() < 0), -result, result)
-    result = select((x < 0) & (x > -math.inf) & ~is_whole, math.nan, result)
-    result = select(x.is_nan() | y.is_nan(), x + y, result)
-    return select(x.equals(1) | y.equals(0), 1.0, result)
+    size = select(size > 2 * ones, 2 * ones, size)  # which is even, as all larger numbers are; NaN is not whole
+    has_fraction = size < ones
+    counted = select(has_fraction, size + ones, size)
+    is_whole = select(has_fraction, counted - ones, size).equals(size)
+    sign = counted.bits() << (31 if x.dtype == "f32" else 63)
+    sign = select(is_whole, sign, 0) & x.bits()
+    result = (result.bits() ^ sign).as_float(x.dtype)
+    return select((x < 0) & (x > -math.inf) & ~is_whole, math.nan, result)

@@ -38,6 +38,7 @@ def _of_floats() -> dict[str, Word]:
     functions: dict[str, Callable[..., Term]] = {
         **{"exp": exponential.exp, "expm1": exponential.expm1, "tanh": exponential.tanh},
         **{"sigmoid": exponential.sigmoid, "log": logarithm.log, "log1p": logarithm.log1p},
+        "softplus": logarithm.softplus,
         **{"erf": normal.erf, "normal_cdf": normal.normal_cdf, "gelu": normal.gelu},
         **{name: calls.call_of(name) for name in calls.FUNCTIONS},
         **{"sinh": exponential.sinh, "cosh": exponential.cosh, "atan": inverse.atan},

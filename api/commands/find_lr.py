@@ -1,0 +1,47 @@
+"""`netc train M.net --find-lr`: a short training with a rising rate, its curve, and the rates to try."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netc.commands import options
+from netc.commands.terminal import number, say, table
+
+if TYPE_CHECKING:
+    from netc.runtime.studies.rate_test import RateTest
+
+_ROWS = 12  # of the printed table
+
+
+def find_lr(file: Path, settings: list[str] | None, out: Path | None, strict: bool, threads: int | None) -> None:
+    """Prints rates with their losses and what to try, and draws the curve to `out`, or to NAME-lr.svg."""
+    import typer
+
+    from netc.compiler.passes.update import OPTIMIZERS
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
+    from netc.runtime.insight.curves import draw_rates
+    from netc.runtime.runs.checkpoint import write_whole
+    from netc.runtime.studies.rate_test import rate_test
+
+    model, _ = options.load(file, settings, strict)
+    optimizer = model.train.optimizer.name
+    if OPTIMIZERS[optimizer].searches:
+        raise typer.BadParameter(f"`{optimizer}` finds the length of its steps by itself", param_hint="--find-lr")
+    dataset = load(model, parse_data(model))
+    options.warn(dataset.warnings, strict)
+    found = rate_test(model, dataset, threads)
+    _show(found)
+    path = out or Path(f"{file.stem}-lr.svg")
+    write_whole(path, draw_rates(found.rates, found.losses, found.means, found.steepest))
+    say(str(path))
+
+
+def _show(found: "RateTest") -> None:
+    count = len(found.rates)
+    chosen = sorted({round(i * (count - 1) / (_ROWS - 1)) for i in range(_ROWS)})
+    rows = [("lr", "loss", "running mean")]
+    rows += [(number(float(found.rates[i])), number(found.losses[i]), number(found.means[i])) for i in chosen]
+    table(rows, right=range(3))
+    say(f"the loss falls fastest at lr = {found.steepest:.1g}, and is least at lr = {found.least:.1g}")
+    lowest, highest = (f"{rate:.1g}" for rate in sorted((found.steepest, found.least / 10)))
+    say(f"try lr = {lowest}" if lowest == highest else f"try lr = {lowest} to {highest}")

@@ -1,0 +1,127 @@
+"""`netc train M.net --folds`: trains a run for each fold of a split into folds, and shows their metrics together."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from netc.commands import options, prediction_files
+from netc.commands.terminal import Ticker, metrics_text, number, say, table
+from netc.dsl.quoting import json_text
+
+if TYPE_CHECKING:
+    from netc.dsl.diagnostics import Diagnostic
+    from netc.runtime.studies.folds import Folds
+    from netc.runtime.studies.results import FoldResult
+
+
+@dataclass(frozen=True, slots=True)
+class FoldsRequest:
+    """The options of a cross-validation: a file to train, or the folder of one to resume."""
+
+    file: Path | None
+    settings: list[str] | None
+    epochs: int | None
+    out: Path | None
+    resume: Path | None
+    strict: bool
+    threads: int | None
+
+
+def is_folds(folder: Path) -> bool:
+    """Whether a folder is that of a cross-validation."""
+    from netc.runtime.studies.folds import FOLDS
+
+    return os.path.isfile(folder / FOLDS)
+
+
+def train_folds(request: FoldsRequest) -> None:
+    """Trains the folds one after the other, and writes results.json and out_of_fold.csv beside their runs."""
+    from netc.runtime.runs.checkpoint import write_whole
+    from netc.runtime.runs.claim import claimed
+    from netc.runtime.studies.results import means, out_of_fold
+
+    folds = _folds(request)
+    with claimed(folds.folder):
+        shown: set[str] = set()  # the warnings and notes that were shown: most folds have the same
+        results = [_train_fold(folds, number, request, shown) for number in folds.numbers]
+        summary = {
+            "folds": [{"fold": result.number, "epochs": result.epochs, **result.metrics} for result in results],
+            "mean": {name: {"value": mean.value, "error": mean.error} for name, mean in means(results).items()},
+        }
+        write_whole(folds.folder / "results.json", json_text(summary, indent=2).encode())
+        say()
+        _show(results)
+        prediction_files.write(out_of_fold(results), folds.folder / "out_of_fold.csv")
+
+
+def _folds(request: FoldsRequest) -> "Folds":
+    """The cross-validation that is started or resumed."""
+    from netc.dsl.parser import parse_file
+    from netc.runtime.studies.folds import open_folds, start_folds
+
+    if request.resume is not None:
+        if request.file is not None or request.settings or request.epochs is not None:
+            raise typer.BadParameter(
+                "folds go on as they began: without a file, --set and --epochs", param_hint="--resume"
+            )
+        return open_folds(request.resume, request.threads)
+    if request.file is None:
+        raise typer.BadParameter("give a file to train, or --resume RUN")
+    path = request.out or Path("runs") / request.file.stem
+    constants = options.constants(request.settings)
+    folds = start_folds(parse_file(request.file), path, constants, request.epochs, request.threads)
+    say(f"{request.file}: {folds.info.folds} folds -> {folds.folder}")
+    return folds
+
+
+def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[str]) -> "FoldResult":
+    """Trains what is left of a fold, and shows its metrics in a line."""
+    from netc.runtime.studies.results import fold_result
+    from netc.runtime.trainer import Report, train
+
+    run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
+    with Ticker() as ticker:
+
+        def progress(report: Report) -> None:
+            ticker.update(
+                report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second
+            )
+
+        try:
+            ending = train(run, run.model.train.epochs, progress, lambda row: None)
+        except KeyboardInterrupt:
+            with suppress(OSError):  # the terminal is gone
+                say(is_error=True)
+                say(f"interrupted; netc train --resume {folds.folder} continues", is_error=True)
+            raise
+    result = fold_result(number, run)
+    facts = [f"{result.epochs} epochs", ending.stopped, ending.kept]
+    line = f"fold {number}/{folds.info.folds}  {metrics_text(result.metrics)}"
+    say(f"{line}  ({'; '.join(fact for fact in facts if fact is not None)})")
+    return result
+
+
+def _tell(warnings: "Sequence[Diagnostic]", notes: Sequence[str], is_strict: bool, shown: set[str]) -> None:
+    """Shows the warnings and notes of a fold that no earlier one had."""
+    options.warn([warning for warning in warnings if warning.title not in shown], is_strict)
+    for note in notes:
+        if note not in shown:
+            say(note)
+    shown.update([warning.title for warning in warnings], notes)
+
+
+def _show(results: "Sequence[FoldResult]") -> None:
+    """Prints the metrics of all folds as a table, with their mean and its standard error."""
+    from netc.runtime.studies.results import means
+
+    mean = means(results)
+    rows = [["fold", *mean]]
+    rows += [[str(result.number), *(number(result.metrics[name]) for name in mean)] for result in results]
+    rows.append(["mean", *(number(entry.value) for entry in mean.values())])
+    rows.append(["standard error", *(number(entry.error) for entry in mean.values())])
+    table(rows, right=range(1, len(rows[0])))

@@ -1,0 +1,106 @@
+"""A graph on its way to a step: what the runtime asks about it after the passes, and its plans.
+
+Passes, lowering and planning take most of the time in which a program starts when its kernels are compiled already. So
+their results are kept in the cache (kept_steps.py), and run only if the cache has none.
+"""
+
+from typing import TYPE_CHECKING
+
+from netc.compiler import pipeline
+from netc.compiler.analysis.cost import flops
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.types import BATCH, Sizes
+from netc.compiler.ir.value import Value
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Code, Target
+from netc.runtime.execution.kept_steps import Facts, KeptPlan, KeptSteps, PlanFacts
+from netc.runtime.execution.memory import is_debugging
+from netc.runtime.locks import building
+
+if TYPE_CHECKING:
+    from netc.compiler.program.plan import Plan
+
+_WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
+
+
+def plan_step(
+    graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None
+) -> "Plan":
+    """The plan for a machine of a graph that went through the passes; verified in the debugging mode.
+
+    `sizes` decide how each value is computed, and so its bits; `room` is for how many samples and rows there is
+    memory, if fewer than `sizes`.
+    """
+    from netc.compiler.lowering.lower import lower
+    from netc.compiler.planning.plan import plan
+
+    tasks = lower(graph, sizes, machine)
+    planned = plan(tasks, offsets, sizes if room is None else room, machine)
+    if is_debugging():
+        from netc.compiler.planning.verify_plan import verify_plan
+
+        verify_plan(tasks, planned)
+    return planned
+
+
+class Prepared:
+    """A graph before the passes, for a target and steps of `batch` samples, over arrays at these offsets.
+
+    `is_kept` says whether its plans may come from the cache: then there is code and no `Plan`.
+    """
+
+    def __init__(self, source: Graph, offsets: dict[str, int], target: Target, batch: int, is_kept: bool = True):
+        self.source, self._offsets, self._target, self.batch = source, offsets, target, batch
+        self.results: dict[str, Value] = source.printed_results()
+        self.is_update = source.has(ResultKind.UPDATE)  # of parameters or states
+        self._graph: Graph | None = None
+        self._kept = KeptSteps.of(source, offsets, target, batch) if is_kept else None
+        facts = self._kept.facts() if self._kept is not None else None
+        if facts is None:
+            facts = Facts.of(self.graph)
+            if self._kept is not None:
+                self._kept.save_facts(facts)
+        self.facts = facts
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes, which run when it is first asked for."""
+        if self._graph is None:
+            with building:
+                if self._graph is None:
+                    self._graph = pipeline.run_passes(self.source)
+        return self._graph
+
+    def kept(self, room: Sizes) -> KeptPlan | None:
+        """The plan for these sizes in the cache, if there is one."""
+        return self._kept.plan(room) if self._kept is not None else None
+
+    def plan(self, room: Sizes) -> "Plan":
+        """The plan for these sizes: see `plan_step`. The batch of a step is `batch`, however small the room is."""
+        sizes: Sizes = self.batch if isinstance(room, int) else {**room, BATCH: self.batch}
+        return plan_step(self.graph, self._offsets, sizes, self._target.machine, room)
+
+    def facts_of(self, plan: "Plan") -> PlanFacts:
+        """The facts of a plan of this graph."""
+        return PlanFacts(flops(self.graph, plan.sizes), plan.shared, plan.private)
+
+    def keep(self, room: Sizes, facts: PlanFacts, code: Code | None = None) -> None:
+        """Keeps the facts of a plan in the cache, and its code if there is any."""
+        if self._kept is not None:
+            self._kept.save_plan(room, facts, code)
+
+    def cost(self, room: Sizes) -> PlanFacts:
+        """The facts of the plan for these sizes."""
+        if (kept := self.kept(room)) is not None:
+            return kept.facts
+        facts = self.facts_of(self.plan(room))
+        self.keep(room, facts)
+        return facts
+
+    def members(self, facts: PlanFacts, room: Sizes, workers: int) -> int:
+        """The number of workers that take part in a step: any number gives the same bits, but a small step is done
+        before a second worker is awake, and a single sample cannot be shared out."""
+        if room == 1 and not self.is_update:
+            return 1
+        return workers if facts.flops >= _WORTH_SHARING else 1

@@ -1,0 +1,154 @@
+"""Cross-validation: a run for each fold of a split into folds, in one folder.
+
+runs/NAME/ holds folds.json (what all folds have in common), fold-1/, fold-2/, ... (a run each), and at the end
+results.json and out_of_fold.csv. A fold is an ordinary run, so an interruption loses nothing: what is trained stays,
+and the fold that was running goes on from its checkpoint.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from netc.compiler.model import Model
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Diagnostic, fault
+from netc.dsl.files import content_of
+from netc.dsl.parser import parse
+from netc.dsl.quoting import json_text
+from netc.dsl.source import Source
+from netc.runtime import plugins
+from netc.runtime.data.declarations import SourceSpec
+from netc.runtime.data.request import Uses
+from netc.runtime.data.sources import read_source
+from netc.runtime.data.spec import parse_data
+from netc.runtime.data.split_spec import with_fold
+from netc.runtime.data.table import Table
+from netc.runtime.loading import load_model
+from netc.runtime.runs.checkpoint import place_of, write_whole
+from netc.runtime.runs.folder import new_folder, with_free_name
+from netc.runtime.runs.opening import open_run
+from netc.runtime.runs.run import Run
+from netc.runtime.runs.run_info import Constant, digest
+from netc.runtime.runs.starting import data_of_new_run, start_run
+from netc.runtime.training.checks import check_training
+from netc.runtime.typed_json import converted, parsed
+
+FOLDS = "folds.json"
+Tell = Callable[[Sequence[Diagnostic], Sequence[str]], object]
+
+
+class FoldsInfo(msgspec.Struct, kw_only=True):
+    """folds.json: the model of all folds, as a text with the constants and the epochs that replace its own.
+
+    `path` is the file that the text was read from, `folds` how many there are. `hash` is that of all else.
+    """
+
+    name: str
+    path: str | None
+    text: str
+    set: dict[str, Constant]
+    epochs: int | None
+    folds: int
+    plugins: list[str] = []
+    hash: str = ""
+
+
+class Folds:
+    """The folder of a cross-validation. The runs of its folds are started or opened one after the other."""
+
+    def __init__(self, folder: Path, info: FoldsInfo, threads: int | None = None) -> None:
+        self.folder, self.info, self.threads = folder, info, threads
+        source = Source(info.name, info.text, Path(info.path) if info.path else None)
+        self._file = parse(source)
+        self._tables: dict[tuple[SourceSpec, Path], Table] = {}
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the folds."""
+        return range(1, self.info.folds + 1)
+
+    def model(self, number: int) -> Model:
+        """The model that is trained with a fold as its validation part."""
+        model = load_model(with_fold(self._file, number), dict(self.info.set))
+        return (
+            model if self.info.epochs is None else replace(model, train=replace(model.train, epochs=self.info.epochs))
+        )
+
+    def run(self, number: int, tell: Tell) -> Run:
+        """The run of a fold: opened where its training stands, or started if there is none yet.
+
+        `tell` is called with the warnings and notes about the model and its data, before a folder is made.
+        """
+        folder = self.folder / f"fold-{number}"
+        if os.path.isdir(folder):
+            run = open_run(folder, self.threads, to_train=True)
+            run.load_data()
+            tell([*run.data_changes], [])
+            return run
+        model = self.model(number)
+        dataset = data_of_new_run(model, folder, read=self._read)
+        remarks = (f"note: {part}, {remark}" for part, remarks in dataset.remarks.items() for remark in remarks)
+        warnings = [*model.warnings, *dataset.warnings, *check_training(model, dataset)]
+        tell(warnings, [*dataset.notes, *remarks])
+        return start_run(model, folder, self.info.set, dataset, self.threads)
+
+    def _read(self, source: SourceSpec, folder: Path, uses: Uses) -> Table:
+        """A source of the data, read once: every fold needs the same columns of it."""
+        key = (source, folder)
+        if key not in self._tables:
+            self._tables[key] = read_source(source, folder, uses)
+        return self._tables[key]
+
+
+def start_folds(
+    file: syntax.File, path: Path, constants: Mapping[str, Any], epochs: int | None, threads: int | None = None
+) -> Folds:
+    """A new cross-validation in a new folder: `path`, or `path` with a number if that exists.
+
+    `constants` and `epochs` replace those of the file. Faults E0602 if the file has no split into folds, and like
+    `load_model` and `new_folder`.
+    """
+    model = load_model(with_fold(file, 1), dict(constants))
+    split = parse_data(model).split
+    source = file.source
+    info = FoldsInfo(
+        name=source.name,
+        path=str(source.path.resolve()) if source.path else None,
+        text=source.text,
+        set=dict(constants),
+        epochs=epochs,
+        folds=split.folds,
+        plugins=list(plugins.loaded()),
+    )
+    with new_folder(path) as folder:
+        write_whole(folder / FOLDS, _encoded(info))
+        return Folds(with_free_name(folder, path), info, threads)
+
+
+def open_folds(folder: Path, threads: int | None = None) -> Folds:
+    """The cross-validation in a folder. Faults E1001 if it is none, or was changed by hand."""
+    try:
+        values = parsed(content_of(folder / FOLDS), dict[str, Any])
+        info: FoldsInfo = converted(values, FoldsInfo)
+        if info.hash != _hash(values):
+            raise ValueError(f"{FOLDS} is not as training left it")
+    except (OSError, ValueError) as error:
+        fault("E1001", f"`{folder}` is no folder of folds", place_of(folder), str(error))
+    missing = [name for name in info.plugins if name not in plugins.loaded()]
+    if missing:
+        hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
+        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), hint=hint)
+    return Folds(folder, info, threads)
+
+
+def _encoded(info: FoldsInfo) -> bytes:
+    values = msgspec.to_builtins(info)
+    return json_text({**values, "hash": _hash(values)}, indent=2).encode()
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return digest(json_text({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())
