@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.processor import processor
 
 LINE = 64  # bytes of a cache line
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
@@ -137,15 +138,14 @@ def host() -> Machine:
 
 @cache
 def _host() -> Machine:
-    import llvmlite.binding as llvm  # here, so that lowering and planning for a named target do without it
-
     from netc.compiler.targets.amx import is_permitted
 
-    features = llvm.get_host_cpu_features()
+    described = processor()
+    features = described.sets
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     return Machine(
-        llvm.get_host_cpu_name(),
-        features.flatten(),
+        described.cpu,
+        described.features,
         wide,
         bool(features.get("fma")) or wide == 64,
         32 if wide == 64 else 16,
