@@ -13,6 +13,7 @@ from netc.dsl.quoting import json_text
 if TYPE_CHECKING:
     from netc.compiler.model import Model
     from netc.dsl.diagnostics import Diagnostic
+    from netc.runtime.program import Program
 
 
 _VERIFY = (
@@ -70,8 +71,8 @@ def check(
     with outside.named():
         warnings = [*model.warnings, *_warnings(model)]
     options.warn(warnings[len(model.warnings) :], strict)
-    tried = _two_steps(model, threads) if try_it else []  # first, because it leaves its plan for the facts in the cache
-    facts = _facts(model, threads)
+    program, tried = _two_steps(model, threads) if try_it else (None, [])  # it leaves its plan in the cache
+    facts = _facts(model, threads, program)
     if try_it:
         facts["tried"] = tried
     if as_json:
@@ -171,8 +172,11 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
         say(f"a step of {samples}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({memory})")
 
 
-def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
-    """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step."""
+def _facts(model: "Model", threads: int | None, program: "Program | None") -> dict[str, Any]:
+    """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step.
+
+    `program` is the model's, if there is one.
+    """
     from netc.compiler.analysis.receptive import windowed
     from netc.compiler.ir.results import ResultKind
     from netc.compiler.ir.types import Type
@@ -182,7 +186,8 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     inner = (ResultKind.LENGTH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT, ResultKind.FITTED)
     step: dict[str, Any] = {}
     if model.graph.has(ResultKind.LOSS):
-        cost = cost_of_step(model, threads or machine_for().cores)
+        graph = program.training_graph() if program is not None else None
+        cost = cost_of_step(model, threads or machine_for().cores, training_graph=graph)
         step = {
             "flops": cost.flops,
             "bytes": cost.kept + cost.arenas,
@@ -225,8 +230,8 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     }
 
 
-def _two_steps(model: "Model", threads: int | None) -> list[float]:
-    """The losses of two training steps. Raises Fault E1002 if one is NaN or infinite."""
+def _two_steps(model: "Model", threads: int | None) -> "tuple[Program, list[float]]":
+    """A program of the model, and the losses of two training steps. Raises Fault E1002 if one is NaN or infinite."""
     import math
 
     from netc.compiler.ir.results import ResultKind
@@ -245,4 +250,4 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
     if not all(math.isfinite(loss) for loss in losses):
         place = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
         fault("E1002", "the loss on synthetic data is not a number", place, f"{losses[0]:g}, then {losses[1]:g}")
-    return losses
+    return program, losses

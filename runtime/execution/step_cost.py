@@ -62,16 +62,28 @@ class StepCost:
     arenas: int
 
 
-def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> StepCost:
-    """The cost of a step on a full batch of samples as long as `longest_of` says. Faults as must_rematerialise."""
+def cost_of_step(
+    model: Model, workers: int, machine: Machine | None = None, training_graph: Graph | None = None
+) -> StepCost:
+    """The cost of a step on a full batch of samples as long as `longest_of` says. Faults as must_rematerialise.
+
+    `training_graph` is the model's, if the caller has it already.
+    """
     machine = machine_for(machine)
     longest, rematerialises = in_a_step(model, longest_of(model)), must_rematerialise(model, workers, machine)
-    return _cost(model, workers, longest, rematerialises, machine)
+    return _cost(model, workers, longest, rematerialises, machine, training_graph)
 
 
-def _cost(model: Model, workers: int, longest: Mapping[str, int], rematerialises: bool, machine: Machine) -> StepCost:
+def _cost(
+    model: Model,
+    workers: int,
+    longest: Mapping[str, int],
+    rematerialises: bool,
+    machine: Machine,
+    training_graph: Graph | None = None,
+) -> StepCost:
     """The cost of a step: see `step_memory`. The FLOPs are those of the step's last batch."""
-    batch, graphs = model.train.batch, [pipeline.training_graph(model, rematerialises)]
+    batch, graphs = model.train.batch, [training_graph or pipeline.training_graph(model, rematerialises)]
     if model.train.accumulate > 1:
         graphs.append(pipeline.accumulation_graph(model, rematerialises))
     _, offsets, kept = state_layout(model, graphs[0])
