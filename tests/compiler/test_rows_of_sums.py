@@ -121,3 +121,12 @@ def test_depthwise_gradients_run_along_channels(image: str) -> None:
     nests = [kernel for kernel in sums if isinstance(kernel, Nest)]
     assert len(nests) >= 2
     assert not any(nest.folded[-1] for nest in nests), [nest.folded for nest in nests]
+
+
+def test_an_outer_product_is_a_loop() -> None:
+    """It sums nothing, so a tile would only write its result, in another order than that of memory."""
+    graph = Graph()
+    leaves = [leaf(graph, "x", "batch, 5", "f32"), leaf(graph, "y", "batch, 40", "f32")]
+    graph.results[parse_result("value.y")] = apply("einsum", *leaves, subscripts="bi,bj->bij")
+    assert all(isinstance(task.kernel, Nest) for task in lower(run_passes(graph), 7, NAMED["avx512"]).tasks)
+    agree(graph, leaves, 7, "f32")
