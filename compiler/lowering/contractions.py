@@ -18,6 +18,7 @@ from netc.compiler.program.scalars import Binary, Name, Number, Word, number
 from netc.compiler.program.tasks import Buffer, StridedView
 
 _LANES = 8  # elements of a vector
+_LONG_RUN = 8  # neighbouring products that are worth summing in lanes
 _FEW = 2  # elements along an index that vectors do not pay for
 _Strides = Mapping[str, int]  # by index; an index that an operand does not have is not in it
 
@@ -120,7 +121,7 @@ def _multiply_and_add(
         loop.computed.append(einsum)
         moves = dict(zip(out, start.strides, strict=True))
         initial = loop.element(start, value.type, tuple(moves.get(letter, 0) for letter in letters))
-    if folded and letters[-1] in out:
+    if folded and (letters[-1] in out or _run(letters, out, sizes, walks, views, dtype) >= _LONG_RUN):
         added = Reduction(initial, Word("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
         loop.emit([(names[0], value, target)], reduction=added)
         return
@@ -147,6 +148,29 @@ def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Seq
     single = [letter for letter in out if sizes[letter] == 1]
     summed = [letter for letter in letters if letter not in out]
     return [*(letter for letter in out if letter != best and letter not in single), *summed, best, *single]
+
+
+def _run(
+    letters: Sequence[str],
+    out: str,
+    sizes: Mapping[str, Dim],
+    walks: Sequence[_Strides],
+    views: Sequence[StridedView],
+    dtype: str,
+) -> int:
+    """Returns how many elements that are multiplied and summed are neighbours in both operands of the result's type."""
+    run = 1
+    is_one = all(sizes[letter] == 1 for letter in out)  # a single sum is taken in blocks
+    if is_one or any(view.buffer is None or view.buffer.type.dtype != dtype for view in views):
+        return run
+    for letter in reversed(letters):
+        size = sizes[letter]
+        if size == 1:
+            continue
+        if letter in out or not isinstance(size, int) or any(walk.get(letter) != run for walk in walks):
+            break
+        run *= size
+    return run
 
 
 def _cost(letter: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> float:

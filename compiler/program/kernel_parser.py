@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
@@ -15,7 +16,7 @@ from netc.compiler.program.scalars import Conversion, Expression, Number, TreeRe
 from netc.compiler.program.schedule import Count
 
 _LOOP = re.compile(r"for i(?P<axis>\d+) < (?:n(?P=axis) = (?P<count>.+?)|(?P<extent>\d+))(?P<folded>, folded)?")
-_SUMS = re.compile(r"sums (?P<sums>in blocks|in one block)")
+_SUMS = re.compile(r"sums (?P<sums>in blocks|in one block|in lanes)")
 _ACCESS = re.compile(r"(?P<dtype>\w+) (?:p(?P<pointer>\d+)|range)\[(?P<offset>[^\]]*)\]")
 _LINE = re.compile(r"(?P<name>\w+) = (?P<value>.+)")
 _OUTPUT = re.compile(r"(?P<target>\w+ p\d+\[[^\]]*\]) = (?P<stored>.+)")
@@ -137,7 +138,7 @@ class _NestReader:
             if match["count"]:
                 self.counts.append(parse_count(match["count"]))
         elif match := _SUMS.fullmatch(line):
-            self.sums = "in blocks" if match["sums"] == "in blocks" else "in one block"
+            self.sums = next(sums for sums in get_args(Sums) if sums == match["sums"])
         elif match := _OUTPUT.fullmatch(line):
             self.outputs.append(self.output(_access(match["target"], len(self.extents)), match["stored"]))
         elif match := _LINE.fullmatch(line):

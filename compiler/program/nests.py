@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from netc.compiler.program.scalars import Expression, Number
+from netc.compiler.program.scalars import Expression, Number, Word
 
-Sums = Literal["in order", "in one block", "in blocks"]
+Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
 BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache
+LANES = {"f32": 16, "f64": 8}  # running sums of a sum in lanes, on any machine
 _LONG_ROW = 16  # elements of a row that vectors pay for
 _IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
 
@@ -56,6 +57,11 @@ class Output:
     line: str
     target: Access
     fold: Reduction | None = None
+
+    @property
+    def is_multiply_add(self) -> bool:
+        """Whether it sums products, each rounded with the sum."""
+        return self.fold is not None and isinstance(self.fold.combine, Word) and self.fold.combine.word == "fma"
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
 
     The order of a sum is decided by its own axes alone, before axes are joined, because which axes can be joined
     depends on everything in the nest. It does not depend on what else the loop computes, on how many rows a call has,
-    or on the vector width.
+    or on the vector width. A sum in lanes runs along joined axes: its loop computes nothing else.
     """
     in_blocks = _is_summed_in_blocks(nest)
     smaller, extents = collapse(nest)
@@ -143,6 +149,8 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     if in_blocks:
         is_one = smaller.folded.count(True) == 1 and extents[last].axis is None and extents[last].factor <= BLOCK
         sums = "in one block" if is_one else "in blocks"
+    elif _sums_products(smaller):
+        sums = "in lanes"
     counts = tuple(None if axis in arguments else extent.factor for axis, extent in enumerate(extents))
     return replace(smaller, extents=counts, sums=sums), tuple(arguments.values())
 
@@ -153,9 +161,28 @@ def _is_summed_in_blocks(nest: Nest) -> bool:
         return False
     axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
     folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
-    if not folded or not nest.folded[axes[-1]]:
+    if not folded or not nest.folded[axes[-1]] or any(output.is_multiply_add for output in nest.outputs):
         return False
     return None in folded or math.prod(extent for extent in folded if extent is not None) > _IN_ORDER
+
+
+def _sums_products(nest: Nest) -> bool:
+    """Whether a nest sums products of neighbouring elements along its last axis, whose length is known.
+
+    Element i of a row then goes to running sum i % LANES, for all rows before the next LANES elements, and the running
+    sums are added pairwise.
+    """
+    accesses = [line.value for line in nest.lines if isinstance(line.value, Access)]
+    return (
+        len(nest.outputs) == 1
+        and nest.outputs[0].is_multiply_add
+        and nest.folded[-1]
+        and not all(nest.folded)
+        and nest.extents[-1] is not None
+        and len(accesses) == len(nest.lines)
+        and all(access.dtype == nest.outputs[0].target.dtype for access in accesses)
+        and all(access.strides[-1] == 1 and access.indirect is None for access in accesses)
+    )
 
 
 def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:

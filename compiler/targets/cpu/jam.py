@@ -14,6 +14,8 @@ from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
 
 Point = Mapping[int, int]  # by axis: the distance from the first point of the body
 _MOST_TOTALS = 12  # that stay in registers side by side
+_MOST_IN_LANES = 4  # sums in lanes side by side
+_WAIT = 1.0  # of a body for its sum, in loads for each multiply-add
 _MOST_STEPS = 8  # points along an axis that is not taken completely
 _MOST_WEIGHT = 320  # of a body: the time to compile a kernel grows with it
 _WORD_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
@@ -57,6 +59,30 @@ def jam_of(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
             whole = {axis: extents[axis] for axis in axes}
             jams += [Jam(whole, folded[-1], steps) for steps in _steps(nest, folded[-1])]
     return min((jam for jam in jams if _fits(nest, jam)), key=lambda jam: _cost(nest, jam), default=jams[0])
+
+
+def jam_in_lanes(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
+    """Returns the points that a body computes at once if each sum is taken in lanes: some along a kept axis, for all
+    points of the folded axes but the last, or for one."""
+    inner = {axis: extent for axis in folded[:-1] if (extent := nest.extents[axis]) is not None}
+    wholes: list[Mapping[int, int]] = [{}, inner] if len(inner) == len(folded) - 1 else [{}]
+    jams = [Jam(whole, along, steps) for whole in wholes for along in kept for steps in _steps(nest, along)]
+    fitting = [jam for jam in jams if jam.steps <= _MOST_IN_LANES and _weight(nest, jam) <= _MOST_WEIGHT]
+    return min(fitting, key=lambda jam: _cost_in_lanes(nest, jam))
+
+
+def _cost_in_lanes(nest: Nest, jam: Jam) -> float:
+    """The loads for each multiply-add of vectors. A body of one sum waits for each before the next."""
+
+    def cost(steps: int) -> float:
+        counts = _counts(jam, steps)
+        loads = sum(_elements(line.value, counts) for line in nest.lines if isinstance(line.value, Access))
+        return loads / (_size(nest, counts, False) * _size(nest, counts, True)) + _WAIT / steps
+
+    assert jam.along is not None
+    extent = nest.extents[jam.along]
+    rest = 0.0 if extent is None else extent % jam.steps / extent
+    return cost(jam.steps) * (1 - rest) + cost(1) * rest + _GAIN * _weight(nest, jam)
 
 
 def _steps(nest: Nest, axis: int) -> range:

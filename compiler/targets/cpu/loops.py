@@ -14,6 +14,7 @@ from netc.compiler.targets.cpu.prefetch import Gap, gaps
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
+from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows
@@ -35,7 +36,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        return _text(nest, None, has_vector_rows(nest)), ()
+        return _text(nest, None, nest.sums == "in lanes" or has_vector_rows(nest)), ()
     return _text(nest, shape, in_vectors=False), tuple(shape.numbers.values())
 
 
@@ -56,6 +57,8 @@ def _body(writer: NestWriter) -> list[str]:
         return _store_points(writer)
     if writer.kept and writer.nest.folds_rows:
         return fold_in_memory(writer)
+    if writer.in_vectors:
+        return fold_in_lanes(writer)
     return fold_in_registers(writer)
 
 

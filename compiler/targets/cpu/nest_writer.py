@@ -22,7 +22,8 @@ class NestWriter:
 
     def __init__(self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False) -> None:
         self.nest, self.shape, self.in_vectors = nest, shape, in_vectors
-        self.part = ""  # of a row, in the names of words: "v" for a whole vector, "r19" for the rest of a row of 19
+        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", or "s" and "m19" for sums in lanes
+        self.part = ""
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -134,6 +135,17 @@ class NestWriter:
         """The statements for the points of a jam. If `is_done`, the totals begin here; otherwise they begin with the
         elements at their targets."""
         return [line for part in self.parts_of_body(jam, steps, is_done) for line in part]
+
+    def totals_of(self, jam: Jam, steps: int) -> list[tuple[str, Output, Point]]:
+        """The totals of a body: the name of each, its fold and the first of its points."""
+        self.still = frozenset(jam.whole)
+        totals: dict[tuple[int, str], tuple[str, Output, Point]] = {}
+        for point in jam.points(self.nest.folded, steps):
+            for i, fold in enumerate(self.folds):
+                name = f"total{len(totals)}"
+                totals.setdefault((i, self.offset(fold.target, point)), (name, fold, point))
+        self.still = frozenset()
+        return list(totals.values())
 
     def parts_of_body(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
         """The statements of `body`: those that begin its totals, those for its points, each load and expression once,

@@ -4,6 +4,9 @@ A text names no number of lanes, so that it serves every machine: `load_f32v_0` 
 `load_f32r19_0` the elements that are left of a row of 19 behind its whole vectors, in the narrowest vector that has
 room for them. Its other lanes are zero, and are neither read nor written. `LANES_f32` is the number of lanes, and what
 depends on it alone is decided before Numba sees the text. Words of math/ take these vectors too.
+
+Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
+`load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes.
 """
 
 import ast
@@ -18,12 +21,14 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.nests import LANES
 from netc.compiler.targets.cpu.memory import mark
+from netc.compiler.targets.cpu.sums import sum_of_lanes
 from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32 = ir.IntType(1), ir.IntType(32)
-_WORD = re.compile(r"\b((load|store)_(f32|f64)(?:v|r(\d+))_(\d+))\b")
+_WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -47,10 +52,14 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 def words(text: str, machine: Machine) -> Iterator[tuple[str, Any]]:
     """Yields the words of vectors that a kernel's text uses, with their names."""
-    for word, verb, dtype, row, scope in _WORD.findall(text):
-        lanes = machine.lanes(dtype)
+    for word, verb, dtype, part, row, scope in _WORD.findall(text):
+        lanes = LANES[dtype] if part in "sm" else machine.lanes(dtype)
         count = int(row) % lanes if row else lanes
-        yield word, (_load if verb == "load" else _store)(dtype, count, int(scope))
+        kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
+        yield word, (_load if verb == "load" else _store)(kind, count, int(scope))
+    for dtype, lanes in LANES.items():
+        yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
+        yield f"added_{dtype}s", _added(Vector(dtype, lanes))
 
 
 def settled(text: str, machine: Machine) -> ast.Module:
@@ -111,9 +120,9 @@ def _masked(builder: Any, verb: str, kind: Vector, result: Any, operands: list[A
 
 
 @cache
-def _load(dtype: str, count: int, scope: int) -> Any:
+def _load(kind: Vector, count: int, scope: int) -> Any:
     """Returns the intrinsic `load(address, i)` of `count` elements from element i on."""
-    kind, size = _vector_of(dtype, count), DTYPES[dtype].bytes
+    size = DTYPES[kind.dtype].bytes
 
     @intrinsic
     def get(typing, base, offset):
@@ -135,9 +144,9 @@ def _load(dtype: str, count: int, scope: int) -> Any:
 
 
 @cache
-def _store(dtype: str, count: int, scope: int) -> Any:
+def _store(kind: Vector, count: int, scope: int) -> Any:
     """Returns the intrinsic `store(address, i, vector)` of `count` elements."""
-    kind, size = _vector_of(dtype, count), DTYPES[dtype].bytes
+    size = DTYPES[kind.dtype].bytes
 
     @intrinsic
     def put(typing, base, offset, value):
@@ -155,3 +164,34 @@ def _store(dtype: str, count: int, scope: int) -> Any:
         return types.void(types.int64, types.int64, kind), codegen
 
     return put
+
+
+@cache
+def _zeros(kind: Vector) -> Any:
+    """Returns the intrinsic `zeros()`: a vector of zeros."""
+
+    @intrinsic
+    def zeros(typing):
+        def codegen(context, builder, signature, arguments):
+            return ir.Constant(kind.llvm, [0.0] * kind.lanes)
+
+        return kind(), codegen
+
+    return zeros
+
+
+@cache
+def _added(kind: Vector) -> Any:
+    """Returns the intrinsic `added(vector, first)`: the sum of `first` and of the lanes, whose halves are added until
+    one lane is left."""
+    number = types.float32 if kind.dtype == "f32" else types.float64
+
+    @intrinsic
+    def added(typing, vector, first):
+        def codegen(context, builder, signature, arguments):
+            total, first = arguments
+            return builder.fadd(first, sum_of_lanes(builder, total, kind.lanes))
+
+        return number(kind, number), codegen
+
+    return added

@@ -85,7 +85,7 @@ def _sum(dtype: str) -> Any:
             while len(sums) > 1:
                 sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
             _, (total,) = _add_items(builder, left, chunks, sums, chunk_at)
-            first = _sum_of_lanes(builder, total, lanes)
+            first = sum_of_lanes(builder, total, lanes)
             rest = builder.mul(chunks, _number(lanes))
             _, (result,) = _add_items(builder, rest, count, [first], element_at)
             return result
@@ -125,7 +125,7 @@ def _add_items(builder: Any, start: Any, end: Any, totals: Sequence[Any], load: 
     return at, sums
 
 
-def _sum_of_lanes(builder: Any, total: Any, lanes: int) -> Any:
+def sum_of_lanes(builder: Any, total: Any, lanes: int) -> Any:
     """Emits the sum of a vector's lanes: the halves are added until one lane is left."""
     width = lanes
     while width > 1:

@@ -16,7 +16,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import pairs
-from netc.compiler.targets.cpu.function import I64, Function, Number, Word, at_most
+from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
@@ -26,6 +26,8 @@ FIELDS = (
     *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
+# The fields of tiles that fetch ahead: an address, and how far the next one is, in bytes, at each row of depth.
+AHEAD = ("fetched", "fetched_step")
 _SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
 FEW_ROWS = 4  # of a product whose tiles are wide
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
@@ -97,7 +99,8 @@ def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
 def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
-    `record` is the address of a record with the fields `names`; the tile reads those of FIELDS.
+    `record` is the address of a record with the fields `names`; the tile reads those of FIELDS. If there are those of
+    AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache.
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
     _Tile(function, size, lanes, names).write()
@@ -125,7 +128,8 @@ class _Tile:
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
         fields = function.record(record, names)
-        self.words = {name: fields[name] for name in FIELDS}
+        self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(names)
+        self.words = {name: fields[name] for name in (*FIELDS, *AHEAD * self.fetches)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
         self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
@@ -216,6 +220,9 @@ class _Tile:
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
         starts = [*begin.groups, begin.b]
         steps = [self.a_step for _ in begin.groups] + [words["panel_row"]]
+        if self.fetches:
+            starts.insert(0, builder.inttoptr(words["fetched"].value, BYTE.as_pointer()))
+            steps.insert(0, words["fetched_step"])
         builder.branch(blocks["depth"])
         builder.position_at_end(blocks["depth"])
         left = builder.phi(I64)
@@ -223,7 +230,10 @@ class _Tile:
         pointers = [builder.phi(start.type) for start in starts]
         sums = self.phis()
         row = [self.load(pointers[-1], j) for j in range(self.number)]
-        places = [(pointers[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
+        groups = pointers[-1 - len(begin.groups) : -1]
+        places = [(groups[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
+        if self.fetches:
+            self.vectors[0].fetch_line(pointers[0], is_written=False)
         if self.repeats_in_memory:
             after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
         else:

@@ -17,9 +17,10 @@ would take another page. A strip of the depth is multiplied at a time, and in it
 rows of a after another: the panel at work stays in the first cache, and what is copied in the second. With a few rows,
 panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
 
-While a panel is multiplied, the next one is prefetched. While a deep tile is summed, what it writes is prefetched, and
-so are the buffers that will be written next at the offsets of c: another core may hold those lines, and the tile leaves
-the memory idle.
+While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
+its operands were computed long before. Tiles do so line by line, one at each row of depth, because many at a time
+would delay their own loads. While a deep tile is summed, what it writes is prefetched, and so are the buffers that
+will be written next at the offsets of c: another core may hold those lines, and the tile leaves the memory idle.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -40,6 +41,7 @@ from netc.compiler.targets.cpu.tile import FEW_ROWS, all_sizes, panel_columns, r
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import (
     BLOCK,
+    LINE,
     MANY_PANELS,
     MANY_ROWS,
     NEAR,
@@ -57,13 +59,18 @@ _VARIABLES = (
     *("packs_a", "packs_b", "most", "together", "is_first"),
     # of a strip, some rows of depth of some runs: addresses
     *("strip_a", "strip_b", "strip_c", "strip_start"),
+    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far
+    *("next_a", "next_b", "lines"),
+    # how many of the buffers that will be written next are prefetched: in the last strip
+    "touching",
     # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
     *("block_a", "block_c", "block_start", "rows", "share"),
     # of a panel: the address of the next one, or 0, and addresses
     *("ahead", "panel_c", "panel_start"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-_NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
+_NEXT = 768 << 10  # bytes of a strip that may be prefetched while another one is multiplied
+_NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *_VARIABLES)))
 
 
 def product(symbol: str, dtype: str, machine: Machine) -> Any:
@@ -104,6 +111,7 @@ class _Kernel(ProductKernel):
                 words["strip_c"], words["strip_start"] = c, is_first.choose(start, c)
                 words["start_row"] = is_first.choose(words["rows_start"], words["rows_c"])
                 words["reads_start"] = is_first.choose(words["has_start"], 1)
+                self.find_next(a, b, turn.index, k.index + most)
                 words["runs"] = at_most(together, runs - r.index)
                 words["depth"] = at_most(most, depth - k.index)
                 self.write_strip()
@@ -125,6 +133,23 @@ class _Kernel(ProductKernel):
             words["most"] = (depth + strips * 16 - 1) // (strips * 16) * 16
         with run.when(runs > 1):  # the runs that one tile takes: their panel must fit into the second cache
             words["together"] = at_least(at_most(runs, run.number(STRIP) // at_least(depth, 1)), 1)
+
+    def find_next(self, a: Word, b: Word, turn: Word, k: Word) -> None:
+        """Sets the addresses of the next strip of a weight's gradient, which begins at row k of this turn's depth, or
+        with the next turn.
+
+        They are 0 if it is not to be prefetched: there is none, it is too large, or it has runs, the rows of windows.
+        """
+        words, size = self.words, self.size
+        is_inside = k < words["depth_count"]
+        is_last = ~is_inside & (turn + 1 >= words["turns_count"])
+        words["next_a"], words["touching"] = 0, is_last.choose(words["touches"], 0)
+        nbytes = words["most"] * (words["rows_count"] + words["columns_count"]) * size
+        is_gradient = words["rows_a"].equals(1) & words["columns_b"].equals(1) & (words["rows_count"] > FEW_ROWS)
+        with self.run.when(~is_last & words["runs_count"].equals(1) & is_gradient & (nbytes <= _NEXT)):
+            steps = {"turns": is_inside.choose(turn, turn + 1), "depth": is_inside.choose(k, 0)}
+            words["next_a"], words["next_b"] = a + self.moved("a", steps), b + self.moved("b", steps)
+            words["lines"] = 0
 
     def write_strip(self) -> None:
         """The loops over groups of panels, whose copies are kept, and in each over blocks of rows."""
@@ -178,11 +203,24 @@ class _Kernel(ProductKernel):
                 first = i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
                     vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
+            self.choose_line(words)
             is_packed = words["packs_a"].equals(1)
             a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
             step = is_packed.choose(rows, words["depth_a"])
             self.multiply_tile(tiles, words, i.index, a, step, rows)
         panel.end()
+
+    def choose_line(self, words: Record) -> None:
+        """Sets what the next tile prefetches: a cache line of each row of depth of the next strip, if some are left."""
+        words["fetched"], words["fetched_step"] = words["panel"], 0
+        with self.multiply_panel.when(~words["next_a"].equals(0)):
+            line, size = words["lines"], self.size
+            of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
+            is_in_a, is_left = line < of_a, line < of_a + of_b
+            at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
+            step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
+            words["fetched"], words["fetched_step"] = is_left.choose(at, words["panel"]), is_left.choose(step, 0)
+            words["lines"] = line + 1
 
     def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
         """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
@@ -192,7 +230,7 @@ class _Kernel(ProductKernel):
         with panel.when(words["depth"] >= max(_DEEP, least)), panel.loop(0, rows) as row:
             vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
         for number in range(TOUCHED):
-            is_worth = (words["touches"] > number) & (words["depth"] >= least)
+            is_worth = (words["touching"] > number) & (words["depth"] >= least)
             with panel.when(is_worth), panel.loop(0, rows) as row:
                 at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
                 vectors.fetch(at, VECTORS, is_written=True)

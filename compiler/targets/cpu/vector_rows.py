@@ -5,8 +5,7 @@ vectors computes the rest of a row in one narrow vector. Knows the nest alone, n
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Nest, Output
-from netc.compiler.program.scalars import Word
+from netc.compiler.program.nests import Access, Nest
 
 LEAST_LANES = {"f32": 4, "f64": 2}  # of a vector, on any machine
 MOST_LANES = {"f32": 16, "f64": 8}
@@ -28,12 +27,8 @@ def has_vector_rows(nest: Nest) -> bool:
         and all(access.dtype == dtype and access.strides[-1] in (0, 1) for access in accesses)
         and all(access.pointer is not None and access.indirect is None for access in accesses)
         and any(access.strides[-1] for access in loads)
-        and all(_is_multiply_add(output) and output.target.strides[-1] == 1 for output in nest.outputs)
+        and all(output.is_multiply_add and output.target.strides[-1] == 1 for output in nest.outputs)
     )
-
-
-def _is_multiply_add(output: Output) -> bool:
-    return output.fold is not None and isinstance(output.fold.combine, Word) and output.fold.combine.word == "fma"
 
 
 def keeps_totals(nest: Nest) -> bool:

@@ -121,12 +121,16 @@ class Vectors:
     def fetch(self, address: Word, vectors: int, is_written: bool) -> None:
         """Prefetches the cache lines of some vectors: into the first cache if they will be written, else into the
         second."""
-        builder, pointer = self.function.builder, BYTE.as_pointer()
-        prefetch = self.function.declared("llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32]))
-        flags = (1, 3, 1) if is_written else (0, 2, 1)  # written, how near, data
+        builder = self.function.builder
         for line in range(0, vectors * self.lanes.machine.vector_bytes, LINE):
-            place = builder.inttoptr((address + line).value, pointer)
-            builder.call(prefetch, [place, *(ir.Constant(I32, flag) for flag in flags)])
+            self.fetch_line(builder.inttoptr((address + line).value, BYTE.as_pointer()), is_written)
+
+    def fetch_line(self, pointer: Any, is_written: bool) -> None:
+        """Prefetches the cache line that a pointer to a byte points to, as `fetch` does."""
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), I32, I32, I32])
+        flags = (1, 3, 1) if is_written else (0, 2, 1)  # written, how near, data
+        prefetch = self.function.declared("llvm.prefetch.p0", kind)
+        self.function.builder.call(prefetch, [pointer, *(ir.Constant(I32, flag) for flag in flags)])
 
     def transposed(self, rows: Sequence[Any]) -> list[Any]:
         """The columns of a square of as many rows as a vector has lanes."""

@@ -1,0 +1,44 @@
+"""Writes sums of products of neighbouring elements, each in the lanes of a vector of running sums.
+
+Element i of a row goes to running sum i % LANES. The first LANES elements of all rows are added, then the next ones,
+and last the running sums: the first half to the second, until one is left. The order depends on the nest alone, on no
+machine, and not on how many sums a body computes side by side.
+"""
+
+from netc.compiler.program.nests import LANES
+from netc.compiler.targets.cpu.jam import jam_in_lanes
+from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
+
+
+def fold_in_lanes(writer: NestWriter) -> list[str]:
+    """The body computes several sums side by side (jam.py), for a vector of each row."""
+    nest, (axis, *outer) = writer.nest, writer.folded[::-1]
+    jam = jam_in_lanes(nest, writer.kept, writer.folded)
+    dtype, extent = writer.folds[0].target.dtype, nest.extents[axis]
+    assert extent is not None, "rows of unknown length are not summed in lanes"
+    lanes = LANES[dtype]
+    whole = extent // lanes * lanes
+    looped = [i for i in reversed(outer) if i not in jam.whole]
+
+    def sums(steps: int) -> list[str]:
+        totals, lines = writer.totals_of(jam, steps), list[str]()
+        if whole:
+            writer.part = "s"
+            products = writer.loops(looped, writer.parts_of_body(jam, steps, True)[1])
+            lines += [f"for i{axis} in range(0, {whole}, {lanes}):", *indented(products)]
+        if extent > whole:
+            writer.part = f"m{extent}"
+            products = writer.loops(looped, writer.parts_of_body(jam, steps, True)[1])
+            lines += [f"i{axis} = {whole}", *products]
+        writer.part, writer.still = "", frozenset(jam.whole)
+        zeros = [f"{total} = zeros_{dtype}s()" for total, _, _ in totals]
+        stores = []
+        for total, fold, point in totals:
+            result = f"added_{dtype}s({total}, {writer.initial(fold, point)})"
+            stores.append(writer.write_to(fold.target, result, point))
+        writer.still = frozenset()
+        return [*zeros, *lines, *stores]
+
+    number = len(writer.kept) if jam.along is None else writer.kept.index(jam.along)
+    inner = writer.kept[number + 1 :]
+    return writer.loops(writer.kept[:number], writer.in_steps(jam, lambda steps: writer.loops(inner, sums(steps))))
