@@ -18,7 +18,7 @@ from netc.dsl import home, temporary
 
 TABLES = "tables"  # the folder of copies of data tables
 _FILE = re.compile(
-    r"[0-9a-f]{32}\.o|parser-[0-9a-f]{32}\.tables|(?:prediction|step)-[0-9a-f]{32}|bounds-[0-9a-f]{32}\.json"
+    r"[0-9a-f]{32}\.o|parser-[0-9a-f]{32}\.tables|(?:prediction|step|processor)-[0-9a-f]{32}|bounds-[0-9a-f]{32}\.json"
 )
 _FOLDER = re.compile(r"(images-)?[0-9a-f]{32}")
 _PRECISION = 3600 * 10**9  # nanoseconds: a use is recorded only if the last recorded use is older than this

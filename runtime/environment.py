@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netc.compiler.targets.machine import cores
+from netc.compiler.targets.processor import facts_of_linux
 from netc.dsl.records import key_of
 
 _SOURCES = (".py", ".net", ".lark")
 _PACKAGES = (".dist-info", ".egg-info", ".egg-link", ".pth")
-_CPU = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-# what /proc/cpuinfo says of one processor at one moment
-_CHANGING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "apicid", "initial apicid", "core id", "physical id")
 _VARIABLES = ("NETC_TARGET", "NETC_DEBUG")
 _OWN_PACKAGES = ("netc", "netc.dsl", "netc.compiler", "netc.runtime")  # an editable install has a folder for each
 
@@ -28,20 +26,11 @@ def fingerprint() -> str | None:
     A file of netc is compared by its size and the time of its last change, as Python does before it imports one.
     """
     try:
-        processor = [line for line in _first_processor() if not line.startswith(_CHANGING)]
         variables = [f"{name}={os.environ.get(name, '')}" for name in _VARIABLES]
-        facts = (*processor, *_cache_sizes(), str(cores()), *variables, sys.version, *_packages())
+        facts = (*facts_of_linux(), *_cache_sizes(), str(cores()), *variables, sys.version, *_packages())
         return key_of(*facts, *(line for folder in _own_folders() for line in _files(folder)))
     except OSError:
         return None
-
-
-def _first_processor() -> list[str]:
-    """The lines of /proc/cpuinfo about the first processor."""
-    lines = _CPU.read_text().split("\n\n", 1)[0].splitlines()
-    if not lines:
-        raise OSError("it is empty")
-    return lines
 
 
 def _cache_sizes() -> Iterator[str]:

@@ -90,7 +90,9 @@ ROOMS_OF_COMPILER: dict[str, set[str]] = {
 }
 
 # What the runtime may import from the compiler's targets: the door, and descriptions of machines.
-DATA = ("netc.compiler.targets.machine.", "netc.compiler.targets.bounds.")  # descriptions of machines
+DATA = tuple(
+    f"netc.compiler.targets.{name}." for name in ("machine", "bounds", "processor")
+)  # descriptions of machines
 DOOR = (*DATA, "netc.compiler.targets.target.", "netc.compiler.targets.named.")
 BEHIND_THE_DOOR = {
     "verification/backends.py": {"netc.compiler.targets.emulator.run.random_order"},  # checks the emulated plan
@@ -144,7 +146,7 @@ def test_programs_are_lowered_and_planned_without_a_code_generator() -> None:
             assert not any(name.split(".")[0] in ("numba", "llvmlite") for name in names), path
             of_targets = {name for name in names if name.startswith("netc.compiler.targets")}
             assert all(name.startswith(DATA) for name in of_targets), path
-    for name in ("machine", "bounds"):
+    for name in ("machine", "bounds", "processor"):
         imported = imports_of(ROOT / "compiler" / "targets" / f"{name}.py", at_module_level=True)
         assert not any(module.startswith(("numba", "llvmlite")) for module in imported)
 

@@ -37,12 +37,12 @@ class Lowering:
     """A graph while it is lowered.
 
     `sizes` are the most samples of a step, and the most rows of each varying dimension. `bindings` is the memory around
-    the graph if it is the body of a scan.
+    the graph if it is the body of a scan; `is_step` says so.
     """
 
     def __init__(self, graph: Graph, sizes: Sizes, machine: Machine, bindings: Bindings | None = None) -> None:
         self.graph, self.sizes, self.machine, self.program = graph, sizes, machine, Tasks()
-        self.bindings = bindings or Bindings({}, {}, {})
+        self.bindings, self.is_step = bindings or Bindings({}, {}, {}), bindings is not None
         # the buffers of stacked rows that a value has not been written to yet
         self.stacks: dict[Value, list[Buffer]] = {}
         for result, buffer in self.bindings.yields.items():

@@ -9,9 +9,11 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
+from netc.compiler.lowering.indices import Views
 from netc.compiler.lowering.loop import Loop
-from netc.compiler.lowering.products import Views, product_task
+from netc.compiler.lowering.products import product_task
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
+from netc.compiler.lowering.winograd import winograd_tasks
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.nests import Access, Reduction
 from netc.compiler.program.scalars import Binary, Name, Number, Word, number
@@ -38,11 +40,18 @@ def contraction(lowering: Lowering, value: Value) -> None:
 def _product(lowering: Lowering, einsum: Value) -> None:
     a, b = _operands(lowering, einsum)
     views = Views(a, b, None, lowering.strides_of(einsum), lambda: lowering.output(einsum))
-    task = product_task(einsum, einsum, views, lowering.machine)
-    if task is not None:
-        lowering.program.tasks.append(task)
-    else:
+    if not _by_tiles(lowering, einsum, einsum, views):
         _multiply_and_add(lowering, einsum)
+
+
+def _by_tiles(lowering: Lowering, value: Value, einsum: Value, views: Views, in_shards: bool = False) -> bool:
+    """Adds the tasks of a product that register tiles compute. Returns whether they can."""
+    tasks = [] if lowering.is_step else winograd_tasks(value, einsum, views, lowering.machine, in_shards)
+    if not tasks:
+        task = product_task(value, einsum, views, lowering.machine, in_shards)
+        tasks = [task] if task is not None else []
+    lowering.program.tasks += tasks
+    return bool(tasks)
 
 
 def _operands(lowering: Lowering, einsum: Value) -> tuple[StridedView, StridedView]:
@@ -58,10 +67,7 @@ def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
     shards = shards_of(einsum)
     target = StridedView(shards, contiguous(einsum.type.dims))
     views = Views(a, b, None, target.strides, lambda: target)
-    task = product_task(einsum, einsum, views, lowering.machine, in_shards=True)
-    if task is not None:
-        lowering.program.tasks.append(task)
-    else:
+    if not _by_tiles(lowering, einsum, einsum, views, in_shards=True):
         _multiply_and_add(lowering, einsum, shards=shards)
     fold_shards(lowering, einsum, shards)
 
@@ -73,10 +79,9 @@ def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
     begin = lowering.read(start)
     begin = replace(begin, strides=broadcast(begin.strides, start.type.dims, value.type.dims))
     views = Views(a, b, begin, lowering.strides_of(value), lambda: lowering.output(value))
-    task = product_task(value, einsum, views, lowering.machine)
-    if task is not None:
-        lowering.program.tasks.append(task)
-    elif begin.buffer is None or is_sharded(lowering, [einsum]):
+    if _by_tiles(lowering, value, einsum, views):
+        return
+    if begin.buffer is None or is_sharded(lowering, [einsum]):
         contraction(lowering, einsum)
         loop = Loop(lowering, value.type.dims)
         term = loop.operand(start)

@@ -6,74 +6,22 @@ more of depth, and has three loops around it. Neighbouring indices that all oper
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.linear import Subscripts, index_sizes
+from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
 from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 
-_FEW_COLUMNS = 2
 _BETTER = 1.2  # times as well filled
 _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
 
-_Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """The views through which a product reads its operands `a` and `b` and its starting value, and writes its result.
-
-    `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
-    view of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that view has
-    one result for each shard, along a first axis.
-    """
-
-    a: StridedView
-    b: StridedView
-    start: StridedView | None
-    strides: tuple[int, ...]
-    output: Callable[[], StridedView]
-
-
-@dataclass(frozen=True, slots=True)
-class _Indices:
-    """The indices of the operands a and b and of the result, each a letter, and their sizes."""
-
-    left: str
-    right: str
-    out: str
-    sizes: dict[str, Dim]
-
-    @property
-    def rows(self) -> list[str]:
-        return [letter for letter in self.out if letter in self.left and letter not in self.right]
-
-    @property
-    def columns(self) -> list[str]:
-        return [letter for letter in self.out if letter in self.right and letter not in self.left]
-
-    @property
-    def both(self) -> list[str]:
-        return [letter for letter in self.out if letter in self.left and letter in self.right]
-
-    @property
-    def depth(self) -> list[str]:
-        return [letter for letter in self.left if letter in self.right and letter not in self.out]
-
-    def fit_tile(self) -> bool:
-        """Whether each index is of one of the four kinds, and the last of the result is one of several columns."""
-        kinds = [*self.rows, *self.columns, *self.both]
-        if len(self.out) != len(kinds) or set(self.left + self.right) - set(self.out) - set(self.depth):
-            return False
-        columns = self.columns
-        return bool(columns) and self.out[-1] == columns[-1] and _width(columns, self.sizes) > _FEW_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +44,10 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     `value` is the product `einsum` itself, or its sum with the value that it starts from. With `in_shards`, the batch
     is an index of depth and is cut into shards.
     """
-    inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
-    left, right = inputs.split(",")
-    sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
-    if out and out[-1] in left and out[-1] not in right:
-        left, right, views = right, left, replace(views, a=views.b, b=views.a)
-    indices = _Indices(left, right, out, sizes)
+    indices, views = indices_of(einsum, views)
     if not indices.fit_tile():
         return None
-    strides = (
-        dict(zip(left, views.a.strides, strict=True)),
-        dict(zip(right, views.b.strides, strict=True)),
-        dict(zip(out, views.strides, strict=True)),
-        dict(zip(out, views.start.strides if views.start is not None else (0,) * len(out), strict=True)),
-    )
+    out, sizes, strides = indices.out, indices.sizes, indices.strides_of(views)
     lead = next(letter for letter in indices.depth if sizes[letter] == BATCH) if in_shards else out[0]
     of_pairs = all(view.buffer is not None and view.buffer.type.dtype == "bf16" for view in (views.a, views.b))
     nest = _nest(indices, strides, lead, of_pairs)
@@ -131,7 +69,7 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     )
 
 
-def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str, of_pairs: bool) -> _Nest | None:
+def _nest(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool) -> _Nest | None:
     """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
 
     If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone, unless it is one of
@@ -227,7 +165,7 @@ def _pointer(view: StridedView, lead: int) -> Pointer:
     return Pointer(view.buffer, view.offset, lead)
 
 
-def _grain(indices: _Indices, lead: str, nest: _Nest, tile_rows: int, tile_columns: int) -> int:
+def _grain(indices: Indices, lead: str, nest: _Nest, tile_rows: int, tile_columns: int) -> int:
     """Returns how many rows of the task's axis fill a tile; 1 if the tile does not walk the axis."""
     if lead in indices.rows:
         count, tile = nest.rows.count, tile_rows
@@ -236,11 +174,6 @@ def _grain(indices: _Indices, lead: str, nest: _Nest, tile_rows: int, tile_colum
     else:
         return 1
     return -(-tile // count.factor) if count.per == "rows" else 1
-
-
-def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
-    """How many columns there are; 0 if that depends on the batch."""
-    return math.prod(size if isinstance(size, int) else 0 for size in (sizes[letter] for letter in columns))
 
 
 def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
@@ -267,7 +200,7 @@ def _filled(rows: int) -> float:
     return rows / (-(-rows // GROUP) * GROUP)
 
 
-def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
+def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[Strides], lead: str) -> list[_LoopOf]:
     """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
     loops: list[_LoopOf] = []
     for letter in letters:

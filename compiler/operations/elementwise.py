@@ -49,7 +49,7 @@ divide = elementwise(
     operands=2,
     reference=np.divide,
     domain=(0.5, 2.0),
-    gradient=lambda g, r, x, y: (g / y, -g * r / y),
+    gradient=lambda g, r, x, y: (to_x := g / y, -(to_x * r)),
 )
 floor_divide = elementwise(
     "floor_divide",

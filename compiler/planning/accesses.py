@@ -7,9 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from netc.compiler.program import attention
+from netc.compiler.program import attention, winograd
 from netc.compiler.program.custom import reads_result_first
-from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program.kernels import (
+    AttentionKernel,
+    Contraction,
+    CustomKernel,
+    FirstEqual,
+    Kernel,
+    StoredCount,
+    WinogradKernel,
+)
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, WALKS, Product
 
@@ -41,6 +49,11 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
             loaded = frozenset(map(names.index, kernel.pointers)) - stored
             scattered = frozenset(names.index(name) for name in written if kernel.packs(name))
             return Touched(loaded, stored, loaded, scattered)
+        case WinogradKernel(part=part, has_start=has_start):
+            names = winograd.pointers(part)
+            stored = frozenset({names.index(winograd.WRITTEN[part])})
+            loaded = frozenset(names.index(name) for name in winograd.used(part, has_start)) - stored
+            return Touched(loaded, stored, loaded)
         case StoredCount():
             return Touched(frozenset(), frozenset({0}), frozenset())
         case FirstEqual():
@@ -72,8 +85,8 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
     match kernel:
         case Contraction():
             yield from _reached_by_product(counts)
-        case AttentionKernel():
-            yield from _reached_by_attention(kernel, counts)
+        case AttentionKernel() | WinogradKernel():
+            yield from _reached_by_generic(kernel, counts)
         case StoredCount():
             yield 0, (0, 0)
         case FirstEqual():
@@ -102,17 +115,31 @@ def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]
             yield POINTERS.index(operand), _interval(extents, strides)
 
 
-def _reached_by_attention(kernel: AttentionKernel, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+def _reached_by_generic(
+    kernel: AttentionKernel | WinogradKernel, counts: Sequence[int]
+) -> Iterator[tuple[int, Interval]]:
     """Yields for each operand and result the interval that is read or written, in elements from its pointer."""
+    for number, extents, strides in _walks(kernel, counts):
+        if all(extents):
+            yield number, _interval(extents, strides)
+
+
+def _walks(
+    kernel: AttentionKernel | WinogradKernel, counts: Sequence[int]
+) -> Iterator[tuple[int, Sequence[int], Sequence[int]]]:
+    """Yields for each operand and result the number of its pointer, its extents and its strides."""
+    if isinstance(kernel, WinogradKernel):
+        numbers = dict(zip(winograd.numbers(kernel.part), counts, strict=True))
+        for name in winograd.used(kernel.part, kernel.has_start):
+            yield winograd.pointers(kernel.part).index(name), *winograd.walk(name, numbers)
+        return
     numbers = dict(zip(attention.numbers(kernel.is_gradient), counts, strict=True))
     names = attention.pointers(kernel.is_gradient)
     for name in kernel.pointers:
         if attention.is_rows(name) or (name not in kernel.tables and kernel.packs(name)):
             continue
         axes = attention.axes_of(name)
-        extents = [numbers[size] for _, size in axes]
-        if all(extents):
-            yield names.index(name), _interval(extents, [numbers[f"{name}_{axis}"] for axis, _ in axes])
+        yield names.index(name), [numbers[size] for _, size in axes], [numbers[f"{name}_{axis}"] for axis, _ in axes]
 
 
 def _interval(extents: Sequence[int], strides: Sequence[int]) -> Interval:

@@ -80,8 +80,8 @@ def traffic(task: Task, sizes: Sizes) -> dict[Buffer, Touch]:
     return result
 
 
-def _number(count: Count, task: Task, sizes: Sizes) -> int:
-    """A count as a number, for all rows of the task."""
+def number_of(count: Count, task: Task, sizes: Sizes) -> int:
+    """Returns a count as a number, for all rows of the task."""
     if count.per == "rows":
         return count.factor * rows_of(task, sizes)
     return count.factor * (1 if count.per == "one" else size_of(count.per, sizes))
@@ -89,7 +89,7 @@ def _number(count: Count, task: Task, sizes: Sizes) -> int:
 
 def _of_nest(task: Task, nest: Nest, sizes: Sizes) -> Iterable[tuple[Pointer, int, bool]]:
     """Yields for each access of a nest its pointer, its elements, and whether it writes."""
-    counts = iter([_number(count, task, sizes) for count in task.counts])
+    counts = iter([number_of(count, task, sizes) for count in task.counts])
     extents = [next(counts) if extent is None else extent for extent in nest.extents]
     lines = {line.name: line for line in nest.lines}
     for access in nest.loads():
@@ -119,7 +119,7 @@ def _of_product(task: Task, sizes: Sizes) -> Iterable[tuple[Pointer, int, bool]]
 
     def elements(operand: str) -> int:
         loops = [getattr(product, name) for name in WALKS[operand]]
-        return math.prod(_number(loop.count, task, sizes) for loop in loops if getattr(loop, operand).factor)
+        return math.prod(number_of(loop.count, task, sizes) for loop in loops if getattr(loop, operand).factor)
 
     yield product.a, elements("a"), False
     yield product.b, elements("b"), False

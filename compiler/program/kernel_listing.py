@@ -10,8 +10,16 @@ f32 p1[i0] = fold of t1 from f32(0.0) by a + b
 from collections.abc import Iterator, Sequence
 
 from netc.compiler.ir.graph import literal
-from netc.compiler.program import attention
-from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program import attention, winograd
+from netc.compiler.program.kernels import (
+    AttentionKernel,
+    Contraction,
+    CustomKernel,
+    FirstEqual,
+    Kernel,
+    StoredCount,
+    WinogradKernel,
+)
 from netc.compiler.program.names import quoted
 from netc.compiler.program.nests import Access, Nest, Output
 from netc.compiler.program.scalars import Expression, Spelling, written
@@ -34,14 +42,21 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
         case AttentionKernel(dtype, is_gradient, _, has_one_query):
             kind = "gradient " if is_gradient else "of one query " if has_one_query else ""
             yield f"attention {kind}in {dtype}"
-            names = attention.numbers(is_gradient)
-            yield from (f"{name} = {count_text(count)}" for name, count in zip(names, counts, strict=True))
+            yield from _named(attention.numbers(is_gradient), counts)
+        case WinogradKernel(dtype, part):
+            yield f"winograd {part} in {dtype}"
+            yield from _named(winograd.numbers(part), counts)
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"
         case FirstEqual():
             yield f"first equal of n0 = {count_text(counts[0])}"
         case Contraction():
             return
+
+
+def _named(names: Sequence[str], counts: Sequence[Count]) -> Iterator[str]:
+    """Yields a line for each number of a generic kernel."""
+    return (f"{name} = {count_text(count)}" for name, count in zip(names, counts, strict=True))
 
 
 def count_text(count: Count) -> str:

@@ -8,8 +8,16 @@ from typing import get_args
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.ir.value import OPERATIONS, Custom
-from netc.compiler.program import attention
-from netc.compiler.program.kernels import ArrayArgument, AttentionKernel, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program import attention, winograd
+from netc.compiler.program.kernels import (
+    ArrayArgument,
+    AttentionKernel,
+    CustomKernel,
+    FirstEqual,
+    Kernel,
+    StoredCount,
+    WinogradKernel,
+)
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
 from netc.compiler.program.scalars import Conversion, Expression, Number, TreeReader, Word, refused
@@ -29,6 +37,7 @@ _LARGEST = re.compile(r"index of the largest (?P<line>\w+)")
 _TERM = re.compile(r"(?P<name>\w+)(?: \* (?P<factor>-?\d+))?")
 _STORES = re.compile(r"stores (?P<dtype>\w+) n0 = (?P<count>.+)")
 _ATTENTION = re.compile(r"attention (?P<gradient>gradient )?(?P<one>of one query )?in (?P<dtype>\w+)")
+_WINOGRAD = re.compile(r"winograd (?P<part>transform|convolve|gradient) in (?P<dtype>\w+)")
 _NAMED_COUNT = re.compile(r"(?P<name>\w+) = (?P<count>.+)")
 _EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
 _CUSTOM = re.compile(rf"custom (?P<operation>{NAME})(?: for each of n0 = (?P<count>.+))?")
@@ -48,7 +57,7 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
         return StoredCount(match["dtype"]), (parse_count(match["count"]),)
     if lines and (match := _ATTENTION.fullmatch(lines[0])):
         is_gradient = match["gradient"] is not None
-        numbers = tuple(_attention_counts(is_gradient, lines[1:]))
+        numbers = tuple(_named_counts("attention", attention.numbers(is_gradient), lines[1:]))
         names = attention.numbers(is_gradient)
         lengths, keys, queries = (
             numbers[names.index(name)].factor for name in ("lengths", "packs_keys", "packs_queries")
@@ -56,6 +65,12 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
         has_one_query = match["one"] is not None
         kernel = AttentionKernel(match["dtype"], is_gradient, lengths, has_one_query, bool(keys), bool(queries))
         return kernel, numbers
+    if lines and (match := _WINOGRAD.fullmatch(lines[0])):
+        part: winograd.Part = match["part"]  # type: ignore[assignment]  # the pattern allows these words alone
+        names = winograd.numbers(part)
+        numbers = tuple(_named_counts("winograd", names, lines[1:]))
+        has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
+        return WinogradKernel(match["dtype"], part, has_start), numbers
     if lines and (match := _EQUAL.fullmatch(lines[0])):
         return FirstEqual(), (parse_count(match["count"]),)
     if lines and (match := _CUSTOM.fullmatch(lines[0])):
@@ -67,15 +82,14 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
     return reader.nest(buffers), tuple(reader.counts)
 
 
-def _attention_counts(is_gradient: bool, lines: Sequence[str]) -> Iterator[Count]:
-    """Reads the counts of an attention kernel. Raises ValueError if a line is not the one that comes next."""
-    names = attention.numbers(is_gradient)
+def _named_counts(word: str, names: Sequence[str], lines: Sequence[str]) -> Iterator[Count]:
+    """Reads the counts of a generic kernel. Raises ValueError if a line is not the one that comes next."""
     if len(lines) != len(names):
-        raise ValueError(f"attention has {len(names)} numbers, not {len(lines)}")
+        raise ValueError(f"{word} has {len(names)} numbers, not {len(lines)}")
     for name, line in zip(names, lines, strict=True):
         match = _NAMED_COUNT.fullmatch(line)
         if match is None or match["name"] != name:
-            raise ValueError(f"not `{name}` of attention: {line}")
+            raise ValueError(f"not `{name}` of {word}: {line}")
         yield parse_count(match["count"])
 
 

@@ -1,7 +1,8 @@
 """Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
-A kernel is a loop nest, a contraction, attention, a custom kernel, the size of a dimension, or equal elements of an
-index. Equal kernels are compiled once. This file knows no buffers, no machine and no kernel text.
+A kernel is a loop nest, a contraction, attention, a convolution by Winograd's filtering, a custom kernel, the size of a
+dimension, or equal elements of an index. Equal kernels are compiled once. This file knows no buffers, no machine and no
+kernel text.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
+from netc.compiler.program.winograd import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,18 @@ class AttentionKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class WinogradKernel:
+    """A generic kernel of Winograd's convolution; winograd.py names its pointers and counts.
+
+    With `has_start`, a convolution adds an image to its result.
+    """
+
+    dtype: str
+    part: Part
+    has_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCount:
     """Stores the count that it is called with: the size of a dimension, as a number of the graph."""
 
@@ -107,14 +121,16 @@ class CustomKernel:
     is_batched: bool
 
 
-Kernel = Nest | Contraction | AttentionKernel | CustomKernel | StoredCount | FirstEqual
+Kernel = Nest | Contraction | AttentionKernel | WinogradKernel | CustomKernel | StoredCount | FirstEqual
 
 
 def form_of(kernel: Kernel) -> str:
-    """Returns the word for the kind of a kernel: "product" for contractions, "attention", "loop" for all others."""
+    """Returns the word for the kind of a kernel: "product" for contractions, "attention", "winograd", or "loop"."""
     match kernel:
         case Contraction():
             return "product"
         case AttentionKernel():
             return "attention"
+        case WinogradKernel():
+            return "winograd"
     return "loop"

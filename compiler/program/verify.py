@@ -7,8 +7,15 @@ writes     a task says that it writes exactly the buffers that its kernel stores
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program import attention
-from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, StoredCount
+from netc.compiler.program import attention, winograd
+from netc.compiler.program.kernels import (
+    AttentionKernel,
+    Contraction,
+    CustomKernel,
+    FirstEqual,
+    StoredCount,
+    WinogradKernel,
+)
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, Product
 from netc.compiler.program.scalars import names_of
@@ -36,6 +43,8 @@ def _verify(task: Task) -> None:
             _verify_contraction(task.kernel, task)
         case AttentionKernel():
             _verify_attention(task.kernel, task)
+        case WinogradKernel():
+            _verify_winograd(task.kernel, task)
         case CustomKernel(arrays=arrays, is_batched=is_batched):
             _verify_arguments(task, len(arrays), int(is_batched))
             assert tuple(array.buffer for array in arrays) == buffer_numbers(task.pointers), "buffers of other pointers"
@@ -117,3 +126,18 @@ def _verify_attention(kernel: AttentionKernel, task: Task) -> None:
         assert count == own, f"{name} of the kernel is {own}, and of the task {count}"
     written = (*attention.written(kernel.is_gradient), *attention.SCRATCH)
     _verify_writes(task, {pointers[name].buffer for name in written})
+
+
+def _verify_winograd(kernel: WinogradKernel, task: Task) -> None:
+    names, numbers = winograd.pointers(kernel.part), winograd.numbers(kernel.part)
+    _verify_arguments(task, len(names), len(numbers))
+    pointers = dict(zip(names, task.pointers, strict=True))
+    for name, pointer in pointers.items():
+        assert pointer.buffer.type.dtype == kernel.dtype, f"{name} that are not {kernel.dtype}"
+    counts = dict(zip(numbers, task.counts, strict=True))
+    assert counts.get("has_start", Count(0)) == Count(int(kernel.has_start)), (
+        "a start of which the kernel does not know"
+    )
+    _verify_writes(
+        task, {pointers[name].buffer for name in (winograd.WRITTEN[kernel.part], "scratch") if name in names}
+    )

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from netc.compiler.targets.amx import is_permitted
 from netc.compiler.targets.machine import AMX, Machine, cores, host
+from netc.compiler.targets.processor import processor
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.source import Source, Span
 
@@ -74,9 +75,7 @@ def _missing(name: str) -> list[str]:
 @cache
 def _host_features() -> dict[str, bool]:
     """The instruction sets that this process may use."""
-    import llvmlite.binding as llvm
-
-    features = dict(llvm.get_host_cpu_features())
+    features = dict(processor().sets)
     if any(features.get(name) for name in AMX) and not is_permitted():
         features.update(dict.fromkeys(AMX, False))
     return features

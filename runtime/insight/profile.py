@@ -15,7 +15,9 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.ir.value import Value
 from netc.compiler.planning.locality import Locality
-from netc.compiler.program.kernels import Contraction
+from netc.compiler.planning.traffic import number_of
+from netc.compiler.program import winograd
+from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.bounds import Bound, Bounds, Work
 from netc.compiler.targets.target import Timed
@@ -226,6 +228,9 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[W
     for task, work in zip(step.plan.tasks, Locality(step.plan, sizes, step.members, data).works(bounds), strict=True):
         turns = sizes if task.walk is None else size_of(task.walk.dim, sizes)  # the rows of all steps of a scan
         done = sum((work_of(value, turns) for value in task.values if value not in counted), Arithmetic())
+        if isinstance(task.kernel, WinogradKernel):  # which computes other sums than those of its values
+            names, counts = winograd.numbers(task.kernel.part), (number_of(count, task, sizes) for count in task.counts)
+            done = Arithmetic(winograd.flops(task.kernel.part, dict(zip(names, counts, strict=True))))
         counted.update(task.values)  # a sum in shards is two tasks of the same values
         works.append(replace(work, **asdict(done), dtype=_dtype(task)))
     return works

@@ -32,6 +32,7 @@ from netc.compiler.targets.cpu.function import Function
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import BLOCK, PACKED, TILE, Machine
 from netc.compiler.targets.named import NAMED, machine_for
+from netc.compiler.targets.processor import Processor
 from netc.compiler.targets.target import Code
 
 IN_TILES = source_of(Contraction("f32", of_pairs=True, in_tiles=True))
@@ -224,17 +225,13 @@ def test_a_network_in_tiles_has_the_gradients_of_the_interpreter(backend: Any) -
 
 # ------------------------------------------------------------------ permission
 
-_FEATURES = {**dict.fromkeys(("avx2", "fma", "avx512f", "avx512bf16", "amx-tile", "amx-bf16"), True)}
-
-
-class _Features(dict[str, bool]):
-    def flatten(self) -> str:
-        return ",".join(f"+{name}" for name in self)
+_PROCESSOR = Processor("sapphirerapids", "+avx2,+fma,+avx512f,+avx512bf16,+amx-tile,+amx-bf16")
 
 
 @pytest.mark.parametrize("is_permitted", [True, False])
 def test_a_process_without_permission_uses_pairs(monkeypatch: pytest.MonkeyPatch, is_permitted: bool) -> None:
-    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: _Features(_FEATURES))
+    for module in (machine, named):
+        monkeypatch.setattr(module, "processor", lambda: _PROCESSOR)
     for module in (amx, named):
         monkeypatch.setattr(module, "is_permitted", lambda: is_permitted)
     described = machine._host.__wrapped__()

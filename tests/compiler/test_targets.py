@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from both import compiled
@@ -22,6 +23,7 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets import named as targets
+from netc.compiler.targets import processor
 from netc.compiler.targets.cpu.compile import parts_of
 from netc.compiler.targets.cpu.math.errors import ERRORS
 from netc.compiler.targets.cpu.math.words import WORDS
@@ -293,6 +295,23 @@ def test_a_wrong_description_is_a_message(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"(?s)E1006.*{message}") as raised:
         netc.compile(netc.parse(_RECURRENCE), machine=text)
     assert isinstance(raised.value, netc.Fault)
+
+
+def test_the_processor_from_the_cache_is_the_one_that_llvm_describes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    asked = processor.asked_of_llvm()
+    assert dict(asked.sets) == dict(llvm.get_host_cpu_features())
+    assert processor.processor.__wrapped__() == asked
+    monkeypatch.setattr(processor, "asked_of_llvm", lambda: processor.Processor("other", "+sse2"))
+    assert processor.processor.__wrapped__() == asked
+    monkeypatch.setattr(processor, "facts_of_linux", lambda: ["model name: other"])
+    assert processor.processor.__wrapped__().cpu == "other"
+    for path in (tmp_path / "cache").glob("processor-*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    monkeypatch.setattr(processor, "asked_of_llvm", lambda: asked)
+    assert processor.processor.__wrapped__() == asked, "damage is a miss"
 
 
 def test_a_target_that_this_machine_cannot_run_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def test_folders_within_another_one_are_read_once(tmp_path: Path, monkeypatch: p
 
 
 def test_a_file_that_changes_leads_to_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_first_processor", lambda: ["model name: x"])
+    monkeypatch.setattr(environment, "facts_of_linux", lambda: ["model name: x"])
     monkeypatch.setattr(environment, "_own_folders", lambda: [tmp_path])
     (tmp_path / "a.py").write_text("a", encoding="utf-8")
     before = environment.fingerprint()
@@ -46,7 +46,7 @@ def test_there_is_no_fingerprint_without_files(
 ) -> None:
     """netc is in an archive, or part of another program."""
     (tmp_path / "archive.zip").touch()
-    monkeypatch.setattr(environment, "_first_processor", lambda: ["model name: x"])
+    monkeypatch.setattr(environment, "facts_of_linux", lambda: ["model name: x"])
     assert environment.fingerprint() is not None
     monkeypatch.setattr(netc, "__file__", place and str(tmp_path / place))
     assert environment.fingerprint() is None

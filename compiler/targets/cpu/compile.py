@@ -157,7 +157,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
-    """Returns a product or attention kernel. It is written in LLVM's terms, so Numba is not imported for it."""
+    """Returns a kernel of another form than "loop". It is written in LLVM's terms, so Numba is not imported for it."""
     from netc.compiler.targets.cpu import (
         amx_product,
         attention,
@@ -165,6 +165,7 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
         attention_query,
         pair_product,
         tiles,
+        winograd,
     )
 
     target = target_machine(machine)
@@ -179,6 +180,12 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = attention.attention(symbol, dtype, machine)
         case "attention of one query", dtype:
             module = attention_query.attention_query(symbol, dtype, machine)
+        case "winograd transform", dtype:
+            module = winograd.winograd(symbol, "transform", dtype, machine)
+        case "winograd convolve", dtype:
+            module = winograd.winograd(symbol, "convolve", dtype, machine)
+        case "winograd gradient", dtype:
+            module = winograd.winograd(symbol, "gradient", dtype, machine)
         case _, dtype:
             module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
@@ -232,7 +239,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
     """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import numpy as np
 
-    from netc.compiler.targets.cpu import memory, row_vectors, sums
+    from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
     from netc.compiler.targets.cpu.math import words
 
     names: dict[str, Any] = {
@@ -243,6 +250,8 @@ def _loop_function(text: str, machine: Machine) -> Any:
         "NAN": np.nan,
         **words.words_for(machine),
         **sums.words(),
+        **extremes.words(machine.vector_bytes),
+        **squares.words(machine.vector_bytes),
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))

@@ -5,8 +5,16 @@ from functools import lru_cache
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program import attention
-from netc.compiler.program.kernels import AttentionKernel, Contraction, CustomKernel, FirstEqual, Kernel, StoredCount
+from netc.compiler.program import attention, winograd
+from netc.compiler.program.kernels import (
+    AttentionKernel,
+    Contraction,
+    CustomKernel,
+    FirstEqual,
+    Kernel,
+    StoredCount,
+    WinogradKernel,
+)
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.custom import write_custom
@@ -33,7 +41,23 @@ def kernel(p0, p1, p2, n0):
 """
 
 
-Form = Literal["loop", "product", "attention", "attention of one query", "attention gradient"]
+Form = Literal[
+    "loop",
+    "product",
+    "attention",
+    "attention of one query",
+    "attention gradient",
+    "winograd transform",
+    "winograd convolve",
+    "winograd gradient",
+]
+
+
+_WINOGRAD: dict[winograd.Part, Form] = {
+    "transform": "winograd transform",
+    "convolve": "winograd convolve",
+    "gradient": "winograd gradient",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,8 @@ def source_of(kernel: Kernel) -> KernelSource:
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
             of_queries: Form = "attention of one query" if has_one_query else "attention"
             return KernelSource("attention gradient" if is_gradient else of_queries, dtype, count)
+        case WinogradKernel(dtype, part):
+            return KernelSource(_WINOGRAD[part], dtype, len(winograd.pointers(part) + winograd.numbers(part)))
         case Nest():
             return KernelSource("loop", write(kernel), _arguments(kernel))
         case CustomKernel(arrays=arrays, is_batched=is_batched):

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.planning.accesses import Touched, touched
-from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel
+from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel, WinogradKernel
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.emulator.attention import attention_of
 from netc.compiler.targets.emulator.memory import Access, Reference
 from netc.compiler.targets.emulator.texts import access_of, function_of, parsed
 from netc.compiler.targets.emulator.vectorise import vectorised
+from netc.compiler.targets.emulator.winograd import winograd_of
 from netc.compiler.targets.emulator.words import WORDS
 
 Array = np.ndarray[Any, Any]
@@ -54,6 +55,9 @@ def kernel_of(kernel: Kernel) -> EmulatedKernel:
     if isinstance(kernel, AttentionKernel):
         attention = attention_of(kernel)
         return EmulatedKernel(attention, attention, memory)
+    if isinstance(kernel, WinogradKernel):
+        filtering = winograd_of(kernel)
+        return EmulatedKernel(filtering, filtering, memory)
     return kernel_of_text(source_of(kernel).text, memory)
 
 

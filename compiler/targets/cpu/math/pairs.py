@@ -10,6 +10,12 @@ def add(x: Term, y: Term) -> tuple[Term, Term]:
     return total, (x - (total - seen)) + (y - seen)
 
 
+def add_smaller(x: Term, y: Term) -> tuple[Term, Term]:
+    """x + y, and what it rounds away, where y is not larger than x, or x is 0."""
+    total = x + y
+    return total, y - (total - x)
+
+
 def product(x: Term, y: Term) -> tuple[Term, Term]:
     """x * y, and what it rounds away."""
     result = x * y

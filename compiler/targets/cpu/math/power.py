@@ -4,7 +4,7 @@ import math
 
 from netc.compiler.targets.cpu.math.exponential import LN2, reduced
 from netc.compiler.targets.cpu.math.logarithm import split
-from netc.compiler.targets.cpu.math.pairs import add, product
+from netc.compiler.targets.cpu.math.pairs import add_smaller, product
 from netc.compiler.targets.cpu.math.terms import (
     Term,
     absolute,
@@ -85,17 +85,17 @@ def _logarithm(x: Term) -> tuple[Term, Term]:
     z, z_low = product(s, s)
     z_low = z_low + s * s_low * 2
     w = z * polynomial(z, _RATIO)
-    factor, factor_low = add(w.like(_TWO_THIRDS[0]), w)
+    factor, factor_low = add_smaller(w.like(_TWO_THIRDS[0]), w)
     factor_low = factor_low + _TWO_THIRDS[1]
     cube, cube_low = product(s, z)
     cube_low = cube_low + fma(s, z_low, s_low * z)
     rest, rest_low = product(cube, factor)
     rest_low = rest_low + fma(cube, factor_low, cube_low * factor)
-    high, low = add(s * 2, rest)
+    high, low = add_smaller(s * 2, rest)
     low = low + (s_low * 2 + rest_low)
-    total, total_low = add(e * LN2["f64"][0], high)
+    total, total_low = add_smaller(e * LN2["f64"][0], high)
     total_low = total_low + fma(e, LN2["f64"][1], low)
-    return add(total, total_low)
+    return add_smaller(total, total_low)
 
 
 def _signed(x: Term, y: Term, result: Term) -> Term:

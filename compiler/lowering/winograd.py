@@ -1,0 +1,240 @@
+"""Lowers a convolution by windows of 3 x 3 elements to Winograd's (program/winograd.py), where that takes less time.
+
+The choice depends on the shape and the machine alone: never on the batch, nor on the number of workers. Images have
+some tiles at least, so that transforming the weights pays for a single sample too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.value import Value
+from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
+from netc.compiler.program import winograd
+from netc.compiler.program.kernels import WinogradKernel
+from netc.compiler.program.schedule import Count
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
+from netc.compiler.program.winograd import POSITIONS, STEP, WINDOW
+from netc.compiler.targets.machine import GROUP, VECTORS, Machine
+
+# Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
+_OF_TILE, _OF_RESULTS, _OF_SLOPES = 90, 60, 70  # to transform it
+_OF_SUMS = 3  # to load and store a sum of a gradient
+_MUST_SAVE = 1.1
+_FEW_TILES = 16  # of an image
+_BLOCK = 48  # tiles: more were measured to be no faster
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """A product of windows of an image, one apart, with weights or slopes: its indices, and their sizes.
+
+    A window's place has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
+    """
+
+    lead: str
+    row: str
+    column: str
+    down: str
+    across: str
+    channel: str
+    output: str
+    sizes: Mapping[str, Dim]
+
+    @property
+    def channels(self) -> int:
+        return int(self.sizes[self.channel])
+
+    @property
+    def outputs(self) -> int:
+        return int(self.sizes[self.output])
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """The tiles of an image, down and across."""
+        return int(self.sizes[self.row]) // STEP, int(self.sizes[self.column]) // STEP
+
+    def strides(self, name: str, of: Strides) -> dict[str, int]:
+        """Returns the strides of an image or of weights by the names of the kernel's numbers."""
+        is_weights = "sample" not in winograd.axes(name)
+        letters = (self.down, self.across, self.channel) if is_weights else (self.lead, self.row, self.column)
+        return {f"{name}_{axis}": of[letter] for axis, letter in zip(winograd.axes(name), letters, strict=True)}
+
+
+def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False) -> list[Task]:
+    """Returns the tasks that compute `value` by Winograd's convolution; none if it cannot, or does not pay.
+
+    The arguments are those of `product_task`.
+    """
+    indices, views = indices_of(einsum, views)
+    buffers = [view.buffer for view in (views.a, views.b)]
+    if any(buffer is None or buffer.type.dtype != value.type.dtype for buffer in buffers):
+        return []
+    strides = indices.strides_of(views)
+    for is_gradient, of_windows, of_places in (
+        (False, indices.depth, indices.rows),
+        (True, indices.rows, indices.depth),
+    ):
+        windows = _windows(indices, of_windows, of_places, strides[0])
+        if windows is None or any(operand[windows.output] != 1 for operand in strides[1:3]):
+            continue
+        if views.start is not None and strides[3][windows.output] != 1:
+            continue
+        block = _block(windows, machine, value.type.dtype, is_gradient)
+        if _pays(windows, machine, value.type.dtype, block, is_gradient):
+            lowered = _Lowered(value, einsum, views, windows, machine, block)
+            return [lowered.gradient(*strides, in_shards)] if is_gradient else lowered.convolution(*strides)
+    return []
+
+
+def _windows(indices: Indices, of_windows: Sequence[str], of_places: Sequence[str], image: Strides) -> _Windows | None:
+    """Returns the convolution whose windows have some of the indices; None if there are no such windows."""
+    sizes = indices.sizes
+    if len(of_windows) != 3 or len(of_places) != 3 or len(indices.columns) != 1 or indices.both:
+        return None
+    pairs = [
+        (place, of) for place in of_places for of in of_windows if sizes[of] == WINDOW and image[place] == image[of]
+    ]
+    leads = [place for place in of_places if place not in dict(pairs)]
+    channels = [of for of in of_windows if of not in dict(pairs).values()]
+    if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
+        return None
+    (row, down), (column, across) = pairs
+    is_even = all(isinstance(size, int) and size % STEP == 0 for size in (sizes[row], sizes[column]))
+    if not is_even or sizes[leads[0]] != BATCH or image[channels[0]] != 1:
+        return None
+    return _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes)
+
+
+def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]:
+    """The vectors of an element's channels and of its outputs."""
+    lanes = machine.lanes(dtype)
+    return -(-windows.channels // lanes), -(-windows.outputs // lanes)
+
+
+def _block(windows: _Windows, machine: Machine, dtype: str, is_gradient: bool) -> int:
+    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if too few do, or
+    if the sums of a gradient take the other half."""
+    channels, outputs = _vectors(windows, machine, dtype)
+    half = machine.second_cache // 2
+    fitting = half // (POSITIONS * (channels + outputs) * machine.vector_bytes)
+    sums = POSITIONS * windows.channels * outputs * machine.vector_bytes
+    is_enough = fitting >= 2 * machine.tile_rows and (not is_gradient or sums <= half)
+    return min(_BLOCK, fitting // GROUP * GROUP) if is_enough else 0
+
+
+def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradient: bool) -> bool:
+    """Whether a tile takes less time than its results take in direct sums: multiply-adds, and transforms beside."""
+    channels, outputs = _vectors(windows, machine, dtype)
+    down, across = windows.tiles
+    if not block or down * across < _FEW_TILES:
+        return False
+    sums = POSITIONS * windows.channels * outputs
+    cycles = sums + _OF_TILE * channels + (_OF_SLOPES if is_gradient else _OF_RESULTS) * outputs
+    if is_gradient:
+        cycles += _OF_SUMS * sums // block
+    return _MUST_SAVE * cycles < STEP**2 * WINDOW**2 * windows.channels * outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    """Makes the tasks of a convolution."""
+
+    value: Value
+    einsum: Value
+    views: Views
+    windows: _Windows
+    machine: Machine
+    block: int
+
+    def convolution(self, a: Strides, b: Strides, c: Strides, start: Strides) -> list[Task]:
+        """Returns the task that transforms the weights, and the one that convolves the image by them."""
+        windows, dtype, lanes = self.windows, self.value.type.dtype, self.machine.lanes(self.value.type.dtype)
+        width = min(VECTORS * lanes, _vectors(windows, self.machine, dtype)[1] * lanes)
+        panels = Buffer(Type(dtype, (POSITIONS, -(-windows.outputs // width), windows.channels, width)))
+        numbers = {"width": Count(width), "outputs": Count(windows.outputs)}
+        numbers |= {"panels_position": Count(panels.type.size(1) // POSITIONS)}
+        numbers |= {"panels_panel": Count(windows.channels * width)}
+        transform = self.task(
+            WinogradKernel(dtype, "transform"),
+            {"weights": _pointer(self.views.b, b[windows.channel]), "panels": Pointer(panels, 0, width)},
+            {**numbers, "channels": Count(1, "rows"), **_counts(windows.strides("weights", b))},
+            windows.channels,
+        )
+        result = self.views.output()
+        has_start = self.views.start is not None
+        from_start = self.views.start if self.views.start is not None else result
+        of_start = start if has_start else c
+        convolve = self.task(
+            WinogradKernel(dtype, "convolve", has_start),
+            {
+                "image": _pointer(self.views.a, a[windows.lead]),
+                "panels": Pointer(panels),
+                "result": _pointer(result, c[windows.lead]),
+                "start": _pointer(from_start, of_start[windows.lead]),
+            },
+            {
+                **numbers,
+                "samples": Count(1, "rows"),
+                "channels": Count(windows.channels),
+                "has_start": Count(int(has_start)),
+                **_counts(windows.strides("image", a)),
+                **_counts(windows.strides("result", c)),
+                **_counts(windows.strides("start", of_start)),
+            },
+            BATCH,
+        )
+        return [transform, convolve]
+
+    def gradient(self, a: Strides, b: Strides, c: Strides, _: Strides, in_shards: bool) -> Task:
+        """Returns the task of the weights' gradient: in shards, or else channels are shared out."""
+        windows, result = self.windows, self.views.output()
+        assert result.buffer is not None
+        shard = self.value.type.size(1) if in_shards else 0
+        lead = windows.lead if in_shards else windows.channel
+        return self.task(
+            WinogradKernel(self.value.type.dtype, "gradient"),
+            {
+                "image": _pointer(self.views.a, a[lead]),
+                "slopes": _pointer(self.views.b, b.get(lead, 0)),
+                "weights": Pointer(result.buffer, result.offset, c.get(lead, 0), shard),
+            },
+            {
+                "samples": Count(1, "rows" if in_shards else BATCH),
+                "channels": Count(windows.channels) if in_shards else Count(1, "rows"),
+                "outputs": Count(windows.outputs),
+                **_counts(windows.strides("image", a)),
+                **_counts(windows.strides("slopes", b)),
+                **_counts(windows.strides("weights", c)),
+            },
+            SHARDS if in_shards else windows.channels,
+        )
+
+    def task(self, kernel: WinogradKernel, pointers: dict[str, Pointer], numbers: dict[str, Count], axis: Dim) -> Task:
+        """Returns a task; numbers of tiles and scratch memory are added."""
+        windows, part, (down, across) = self.windows, kernel.part, self.windows.tiles
+        numbers = {"tiles_down": Count(down), "tiles_across": Count(across), "block": Count(self.block), **numbers}
+        writes = {pointers[winograd.WRITTEN[part]].buffer}
+        if part != "transform":
+            sizes = windows.channels, windows.outputs, self.block
+            room = winograd.room(self.machine.lanes(kernel.dtype), *sizes, is_gradient=int(part == "gradient"))
+            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (room.end,)), "scratch"))
+            writes.add(pointers["scratch"].buffer)
+        return Task(
+            kernel,
+            tuple(pointers[name] for name in winograd.pointers(part)),
+            tuple(numbers[name] for name in winograd.numbers(part)),
+            frozenset(writes),
+            axis,
+            tuple(dict.fromkeys((self.einsum, self.value))),
+            GROUP if isinstance(axis, int) else 1,
+        )
+
+
+def _counts(numbers: Mapping[str, int]) -> dict[str, Count]:
+    return {name: Count(number) for name, number in numbers.items()}
+
+
+def _pointer(view: StridedView, lead: int) -> Pointer:
+    assert view.buffer is not None
+    return Pointer(view.buffer, view.offset, lead)

@@ -1,0 +1,131 @@
+"""The arguments of the kernels of Winograd's convolution by name, and the memory that they work in.
+
+F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015): an image is cut into tiles of
+4 x 4 elements that overlap by two, and of each come 2 x 2 results. Tiles d, weights g and results y of one channel are
+
+    y = A' ((G g G') * (B' d B)) A         16 multiplications for what takes 36 otherwise
+
+so that sums over channels are 16 products of matrices, one for each position in a tile. `transform` computes G g G' of
+all weights, `convolve` a convolution by them, and `gradient` the gradient of the weights: the adjoint, whose sums run
+over tiles. A stride along channels is always 1. Knows no buffers and no machine.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+Part = Literal["transform", "convolve", "gradient"]
+
+SIDE, STEP, WINDOW = 4, 2, 3  # the sides of a tile, of its results, and of a window
+POSITIONS = SIDE * SIDE
+_OF_TILE, _OF_RESULTS, _OF_SLOPES = 4, 4, 2  # operations of the transform of one line
+_OF_WEIGHTS, _OF_SUMS = 5, 6
+_APART = 32  # elements between positions beside their tiles: multiples of 4 KiB would share a set of the first cache
+
+_POINTERS: Mapping[Part, tuple[str, ...]] = {
+    "transform": ("weights", "panels"),
+    "convolve": ("image", "panels", "result", "start", "scratch"),
+    "gradient": ("image", "slopes", "weights", "scratch"),
+}
+WRITTEN: Mapping[Part, str] = {"transform": "panels", "convolve": "result", "gradient": "weights"}
+_IMAGES = ("image", "result", "start", "slopes")
+_IMAGE_AXES, _WEIGHT_AXES, _PANEL_AXES = (
+    ("sample", "row", "column"),
+    ("down", "across", "channel"),
+    ("position", "panel"),
+)
+
+
+def pointers(part: Part) -> tuple[str, ...]:
+    """Returns the names of a kernel's addresses, in order. Without a start, that of `start` stands anywhere."""
+    return _POINTERS[part]
+
+
+def used(part: Part, has_start: bool) -> tuple[str, ...]:
+    """Returns the names of the addresses that a kernel uses, but for its scratch memory."""
+    return tuple(name for name in _POINTERS[part] if name != "scratch" and (name != "start" or has_start))
+
+
+def axes(pointer: str) -> tuple[str, ...]:
+    """Returns the axes of an operand whose strides are numbers of the kernel, from the outside."""
+    if pointer == "scratch":
+        return ()
+    return _IMAGE_AXES if pointer in _IMAGES else _PANEL_AXES if pointer == "panels" else _WEIGHT_AXES
+
+
+@cache
+def numbers(part: Part) -> tuple[str, ...]:
+    """Returns the names of a kernel's numbers, in order: counts, then strides in elements.
+
+    A panel has up to `width` columns of weights, its rows are channels. `block` is how many tiles are transformed and
+    multiplied at once.
+    """
+    counts = ["channels", "outputs"]
+    if part != "gradient":
+        counts.append("width")
+    if part != "transform":
+        counts += ["samples", "tiles_down", "tiles_across", "block"]
+    if part == "convolve":
+        counts.append("has_start")
+    strides = (f"{name}_{axis}" for name in _POINTERS[part] for axis in axes(name))
+    return (*counts, *strides)
+
+
+def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
+    """Returns the extents of an operand and its strides, for a kernel's numbers by name.
+
+    Panels are taken whole, although the last one may have fewer columns.
+    """
+    if pointer in _IMAGES:
+        border = SIDE - STEP if pointer == "image" else 0
+        sides = [STEP * of[tiles] + border for tiles in ("tiles_down", "tiles_across")]
+        extents = [of["samples"], *sides, of["outputs" if border == 0 else "channels"]]
+    elif pointer == "panels":
+        extents = [POSITIONS, -(-of["outputs"] // of["width"]), of["channels"], of["width"]]
+    else:
+        extents = [WINDOW, WINDOW, of["channels"], of["outputs"]]
+    strides = [of[f"{pointer}_{axis}"] for axis in axes(pointer)]
+    return extents, [*strides, *((of["width"],) if pointer == "panels" else ()), 1]
+
+
+class Room(NamedTuple):
+    """The parts of a kernel's scratch memory, by the element at which each begins, and the element behind the last.
+
+    For each position there are rows of a block's tiles: of transformed channels, then of columns, which are results or
+    transformed slopes. `sums` has for each position the gradient of its weights so far. Rows are whole vectors.
+    """
+
+    channels: Any
+    channel_row: Any
+    output_row: Any
+    channel_position: Any
+    output_position: Any
+    outputs: Any
+    sums: Any
+    end: Any
+
+
+def room(lanes: int, channels: Any, outputs: Any, block: Any, is_gradient: int) -> Room:
+    """Returns the parts of a kernel's memory for vectors of so many lanes, all numbers or terms of a kernel."""
+    channel_row, output_row = ((count + (lanes - 1)) // lanes * lanes for count in (channels, outputs))
+    of_channels, of_outputs = channel_row * block + _APART, output_row * block + _APART
+    sums = (of_channels + of_outputs) * POSITIONS
+    end = sums + channels * output_row * (POSITIONS * is_gradient)
+    return Room(channel_row * 0, channel_row, output_row, of_channels, of_outputs, of_channels * POSITIONS, sums, end)
+
+
+def flops(part: Part, of: Mapping[str, int]) -> int:
+    """Returns the floating-point operations of a call: multiply-adds of transformed numbers, and those of transforms.
+
+    Transforms are computed along one side of a tile, then along the other.
+    """
+    channels, outputs = of["channels"], of["outputs"]
+    if part == "transform":
+        return channels * outputs * _OF_WEIGHTS * (WINDOW + SIDE)
+    tiles = of["samples"] * of["tiles_down"] * of["tiles_across"]
+    of_products, of_image = 2 * POSITIONS * channels * outputs, channels * _OF_TILE * (SIDE + SIDE)
+    if part == "convolve":
+        of_results = outputs * (_OF_RESULTS * (SIDE + STEP) + STEP * STEP * of["has_start"])
+        return tiles * (of_products + of_image + of_results)
+    of_slopes, of_weights = outputs * _OF_SLOPES * (STEP + SIDE), channels * outputs * _OF_SUMS * (SIDE + WINDOW)
+    return tiles * (of_products + of_image + of_slopes) + of_weights

@@ -1,0 +1,158 @@
+"""The kernels of Winograd's convolution; program/winograd.py has the formula and the arguments.
+
+A block of tiles, one after another through all samples of a call, is transformed to matrices in memory of the kernel,
+one for each position in a tile. Register tiles multiply each by the transformed weights of its position, panel by
+panel, or for a gradient by the transformed slopes. Results are transformed back block by block, the sums of a gradient
+at the end. A block stays in the second cache, so that only images and weights pass through others.
+
+A result depends on its own tile alone, and a sum runs over tiles in order: bits do not depend on how samples or
+channels are shared out, nor on how many tiles a block has.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.program.winograd import SIDE, STEP, WINDOW, Part
+from netc.compiler.targets.cpu import winograd_transforms as transforms
+from netc.compiler.targets.cpu.function import Function, at_most
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.cpu.winograd_blocks import Body, WinogradWriter
+from netc.compiler.targets.cpu.winograd_transforms import Square
+from netc.compiler.targets.machine import VECTORS, Machine
+
+
+def winograd(symbol: str, part: Part, dtype: str, machine: Machine) -> Any:
+    """Returns an LLVM module with a kernel of an element type: the function `symbol` of program/winograd.py."""
+    kernel = _Winograd(ir.Module(symbol), symbol, part, Lanes(dtype, machine))
+    match part:
+        case "transform":
+            kernel.transform()
+        case "convolve":
+            kernel.convolve()
+        case "gradient":
+            kernel.gradient()
+    kernel.run.end()
+    return kernel.module
+
+
+class _Winograd(WinogradWriter):
+    """Writes the three kernels."""
+
+    def transform(self) -> None:
+        """Transforms weights, and lays them in panels."""
+        words, run, size = self.words, self.run, self.size
+        vectors, width = Vectors(run, self.lanes), words["width"]
+        with (
+            run.loop(0, words["outputs"], width) as panel,
+            run.loop(0, words["channels"]) as channel,
+            run.loop(0, at_most(words["outputs"] - panel.index, width), self.lanes.count) as column,
+        ):
+            element = channel.index * words["weights_channel"] + panel.index + column.index
+            sides = words["weights_down"] * size, words["weights_across"] * size
+            weights = Square(words["weights"] + element * size, *sides, WINDOW).load(vectors)
+            element = panel.index // width * words["panels_panel"] + channel.index * width + column.index
+            to = Square.of_positions(words["panels"] + element * size, words["panels_position"] * size)
+            result = transforms.transformed(run.builder, weights, transforms.of_weights)
+            transforms.store(vectors, result, to)
+
+    def convolve(self) -> None:
+        """Convolves images, block by block, and adds the start."""
+        words, run = self.words, self.run
+        taken = self.over_tiles("tiles_taken", _take_tile)
+        given = self.over_tiles("results_given", lambda body: _give_results(body, has_start=False))
+        added = self.over_tiles("results_added", lambda body: _give_results(body, has_start=True))
+        multiply = self.product()
+        self.begin(is_gradient=False)
+        words["a_row"], words["a_step"], words["depth"] = words["room_channel_row"], 1, words["channels"]
+        words["b"], words["b_position"] = words["panels"], words["panels_position"]
+        words["b_panel"], words["panel_row"] = words["panels_panel"], words["width"]
+        words["c"], words["rows_c"] = self.at("outputs"), words["room_output_row"]
+        with self.blocks() as count:
+            words["rows_a"] = count
+            taken(run, self.address)
+            multiply(run, self.address)
+            is_plain = words["has_start"].equals(0)
+            with run.when(is_plain):
+                given(run, self.address)
+            with run.when(~is_plain):
+                added(run, self.address)
+
+    def gradient(self) -> None:
+        """Adds up the gradients of transformed weights over all blocks, then transforms them back."""
+        words, run = self.words, self.run
+        taken = self.over_tiles("tiles_taken", _take_tile), self.over_tiles("slopes_taken", _take_slopes)
+        multiply, give_sums = self.product(), self.sums_given()
+        self.begin(is_gradient=True)
+        row = words["room_output_row"]
+        words["a_row"], words["a_step"], words["rows_a"] = 1, words["room_channel_row"], words["channels"]
+        words["b"], words["b_position"] = self.at("outputs"), words["room_output_position"]
+        words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
+        words["c"], words["c_position"] = self.at("sums"), row * words["channels"]
+        words["panel_row"] = words["rows_c"] = words["start_row"] = row
+        with self.blocks() as count:
+            words["depth"] = count
+            for function in (*taken, multiply):
+                function(run, self.address)
+            words["reads_start"] = 1
+        give_sums(run, self.address)
+
+    def sums_given(self) -> Function:
+        """Returns the function `sums_given(record)`, which writes the gradient of the weights."""
+        function = Function(self.module, "sums_given", 1)
+        words, vectors, size = (
+            function.record(function.parameters[0], self.names),
+            Vectors(function, self.lanes),
+            self.size,
+        )
+        sides = words["weights_down"] * size, words["weights_across"] * size
+        with (
+            function.loop(0, words["channels"]) as channel,
+            function.loop(0, words["outputs"], self.lanes.count) as column,
+        ):
+            at = words["c"] + (channel.index * words["rows_c"] + column.index) * size
+            sums = Square.of_positions(at, words["c_position"] * size).load(vectors)
+            element = channel.index * words["weights_channel"] + column.index
+            to = Square(words["weights"] + element * size, *sides, WINDOW)
+            result = transforms.transformed(function.builder, sums, transforms.of_sums)
+            transforms.store(vectors, result, to, words["outputs"] - column.index)
+        function.end()
+        return function
+
+
+def _take_tile(body: Body) -> None:
+    """Transforms a tile of the image."""
+    at, row, column = body.in_image("image")
+    to, position = body.in_room("channels", "channel_row"), body.words["room_channel_position"] * body.lanes.size
+    with body.each_vector("channels") as first:
+        moved = first * body.lanes.size
+        square = Square(at + moved, row, column, SIDE).load(body.vectors)
+        result = transforms.transformed(body.builder, square, transforms.of_tile)
+        transforms.store(body.vectors, result, Square.of_positions(to + moved, position))
+
+
+def _take_slopes(body: Body) -> None:
+    """Transforms the slopes of a tile's results."""
+    at, row, column = body.in_image("slopes")
+    to, position = body.in_room("outputs", "output_row"), body.words["room_output_position"] * body.lanes.size
+    with body.each_vector("outputs") as first:
+        moved = first * body.lanes.size
+        square = Square(at + moved, row, column, STEP).load(body.vectors)
+        result = transforms.transformed(body.builder, square, transforms.of_slopes)
+        transforms.store(body.vectors, result, Square.of_positions(to + moved, position))
+
+
+def _give_results(body: Body, has_start: bool) -> None:
+    """Transforms products back to the results of a tile, and adds the start."""
+    at, row, column = body.in_image("result")
+    products, position = body.in_room("outputs", "output_row"), body.words["room_output_position"] * body.lanes.size
+    with body.each_vector("outputs") as first:
+        moved = first * body.lanes.size
+        square = Square.of_positions(products + moved, position).load(body.vectors)
+        result = transforms.transformed(body.builder, square, transforms.of_products)
+        if has_start:
+            start_at, down, across = body.in_image("start")
+            start = Square(start_at + moved, down, across, STEP).load(body.vectors)
+            result = transforms.added(body.builder, start, result)
+        left = body.words["outputs"] - first
+        transforms.store(body.vectors, result, Square(at + moved, row, column, STEP), left)

@@ -1,0 +1,105 @@
+"""The transforms of Winograd's convolution, as functions in LLVM vector IR: program/winograd.py has the formula.
+
+A vector holds one element of a tile for as many channels as it has lanes. A transform of a tile is one of lines, by a
+matrix of zeros, ones and halves, along both sides. Vectors past the last channel are read, which the planner leaves
+room for; results and gradients are stored up to the last column alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.program.winograd import SIDE
+from netc.compiler.targets.cpu.function import Word
+from netc.compiler.targets.cpu.vectors import Vectors
+
+Line = Sequence[Any]
+LineTransform = Callable[[Any, Line], Line]  # of a builder and the vectors of a line
+
+
+def of_tile(builder: Any, d: Line) -> Line:
+    """B' d"""
+    return (
+        builder.fsub(d[0], d[2]),
+        builder.fadd(d[1], d[2]),
+        builder.fsub(d[2], d[1]),
+        builder.fsub(d[3], d[1]),
+    )
+
+
+def of_products(builder: Any, m: Line) -> Line:
+    """A' m"""
+    return builder.fadd(builder.fadd(m[0], m[1]), m[2]), builder.fadd(builder.fsub(m[1], m[2]), m[3])
+
+
+def of_slopes(builder: Any, y: Line) -> Line:
+    """A y"""
+    return y[0], builder.fadd(y[0], y[1]), builder.fsub(y[0], y[1]), y[1]
+
+
+def of_weights(builder: Any, g: Line) -> Line:
+    """G g"""
+    half, ends = _half(g[0]), builder.fadd(g[0], g[2])
+    sum_, difference = builder.fadd(ends, g[1]), builder.fsub(ends, g[1])
+    return g[0], builder.fmul(sum_, half), builder.fmul(difference, half), g[2]
+
+
+def of_sums(builder: Any, m: Line) -> Line:
+    """G' m"""
+    half = _half(m[0])
+    sum_, difference = builder.fadd(m[1], m[2]), builder.fsub(m[1], m[2])
+    halved = builder.fmul(sum_, half)
+    return builder.fadd(m[0], halved), builder.fmul(difference, half), builder.fadd(halved, m[3])
+
+
+def _half(vector: Any) -> Any:
+    return ir.Constant(vector.type, [0.5] * vector.type.count)
+
+
+class Square:
+    """The elements of a square in memory: where the first lies, and how far rows and columns are apart, in bytes."""
+
+    def __init__(self, at: Word, row: Word, column: Word, side: int) -> None:
+        self.places = [[at + row * i + column * j for j in range(side)] for i in range(side)]
+
+    @classmethod
+    def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":
+        """The square whose rows follow one another."""
+        return cls(at, position * side, position, side)
+
+    def load(self, vectors: Vectors) -> list[list[Any]]:
+        return [[vectors.load(place) for place in row] for row in self.places]
+
+
+def transformed(builder: Any, square: Sequence[Line], transform: LineTransform) -> list[Line]:
+    """Returns the transform of a square along both of its sides."""
+    columns = [transform(builder, column) for column in zip(*square, strict=True)]
+    return [transform(builder, row) for row in zip(*columns, strict=True)]
+
+
+def added(builder: Any, square: Sequence[Line], other: Sequence[Line]) -> list[Line]:
+    """Returns the sums of the vectors of two squares."""
+    return [[builder.fadd(*pair) for pair in zip(*rows, strict=True)] for rows in zip(square, other, strict=True)]
+
+
+def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | None = None) -> None:
+    """Stores the vectors of a square; with `columns`, which are those that are left, no lanes past the last of them."""
+    builder, count = vectors.function.builder, vectors.lanes.count
+    places = [place for row in to.places for place in row]
+    cells = list(zip((vector for row in square for vector in row), places, strict=True))
+
+    def store_whole() -> None:
+        for vector, place in cells:
+            vectors.store(vector, place)
+
+    if columns is None:
+        store_whole()
+        return
+    with builder.if_else((columns >= count).value) as (whole, partial):
+        with whole:
+            store_whole()
+        with partial:
+            mask = vectors.columns_mask(columns, 0)
+            for vector, place in cells:
+                vectors.store_masked(vector, place, mask)

@@ -1,0 +1,149 @@
+"""Convolutions that are computed by Winograd's filtering: when they are, and that backends agree."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import DTypeName, Type
+from netc.compiler.ir.value import apply
+from netc.compiler.lowering.lower import lower
+from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.passes.simplify import expand, simplify
+from netc.compiler.program.kernels import WinogradKernel
+from netc.compiler.program.tasks import SHARDS, Task
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
+
+NET = """model {
+  input x: float[8, 12, 3]
+  target y: float[2]
+  h = x -> conv(16) -> relu
+  k = h -> conv(20) -> batchnorm -> relu
+  r = relu(k + (k -> conv(20)))
+  output z = r -> global_avgpool -> dense(2)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 40
+  optimizer = sgd(lr = 0.1)
+}
+"""
+COUNTS = (1, 3, 17, 40)
+
+
+def fields_of(count: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    return {"x": rng.standard_normal((count, 8, 12, 3)), "y": rng.standard_normal((count, 2))}
+
+
+def tasks_of(
+    machine: Machine,
+    size: tuple[int, int] = (8, 8),
+    channels: int = 16,
+    outputs: int = 16,
+    dtype: DTypeName = "f32",
+    kernel: int = 3,
+    **changes: object,
+) -> list[Task]:
+    """The tasks of Winograd's kernels in a convolution and its two gradients."""
+    graph = Graph()
+    graph.precision = dtype
+    x = graph.leaf(Role.INPUT, "x", Type(dtype, ("batch", *size, channels)))
+    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (kernel, kernel, channels, outputs)))
+    around = (kernel // 2,) * 4
+    y = apply("conv2d", x, w, **{"stride": (1, 1), "dilation": (1, 1), "pad": around, "groups": 1, **changes})
+    first = differentiate(graph, apply("sum", y * y, over=(0, 1, 2, 3)), [x, w])
+    graph.results = {parse_result("x"): first[x], parse_result("w"): first[w], parse_result("y"): y}
+    graph = simplify(expand(graph))
+    return [task for task in lower(graph, 32, machine).tasks if isinstance(task.kernel, WinogradKernel)]
+
+
+def parts_of(tasks: list[Task]) -> list[str]:
+    return sorted(task.kernel.part for task in tasks if isinstance(task.kernel, WinogradKernel))
+
+
+ALL = ["convolve", "convolve", "gradient", "transform", "transform"]
+
+
+@pytest.mark.parametrize("target", ["sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_convolution_and_its_gradients_are_computed_so(target: str, dtype: DTypeName) -> None:
+    assert parts_of(tasks_of(machine_for(target), dtype=dtype)) == ALL
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"size": (7, 8)},  # no whole tiles
+        {"size": (4, 4)},  # few tiles, for which the weights are transformed
+        {"channels": 4, "outputs": 4},  # transforms take longer than they save
+        {"kernel": 5},
+        {"stride": (2, 2)},
+        {"dilation": (2, 2), "pad": (2, 2, 2, 2)},
+        {"channels": 1024, "outputs": 1024},  # no tiles fit the second cache
+    ],
+    ids=str,
+)
+def test_others_are_summed_directly(case: dict) -> None:
+    assert parts_of(tasks_of(machine_for("avx512"), **case)) == []
+
+
+def test_the_sums_of_a_gradient_must_fit_the_cache() -> None:
+    assert "gradient" not in parts_of(tasks_of(machine_for("avx512"), channels=128, outputs=128))
+
+
+def test_the_choice_does_not_depend_on_workers_and_a_gradient_is_taken_in_shards_or_by_channels() -> None:
+    machine = machine_for("avx512")
+    for cores in (1, 64):
+        few, many = (
+            [task.axis for task in tasks_of(replace(machine, cores=cores, many_bytes=many)) if len(task.pointers) == 4]
+            for many in (1 << 40, 1)
+        )
+        assert few == [16]
+        assert many == [SHARDS]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("f64", 1e-11), ("f32", 2e-5)])
+def test_all_backends_agree(precision: str, tolerance: float) -> None:
+    """For batches that are not full too: some shards are then empty."""
+    model = netc.parse(NET.replace("f64", precision))
+    ours, emulated, meaning = (netc.compile(model, seed=3, backend=name) for name in ("numba", "plan", "reference"))
+    for count in COUNTS:
+        fields = fields_of(count)
+        loss, expected = meaning.gradients(fields, wrt=("x",))
+        largest = max(np.abs(gradient).max() for gradient in expected.values())
+        for program in (ours, *([emulated] if count == COUNTS[2] else [])):
+            ours_loss, gradients = program.gradients(fields, wrt=("x",))
+            assert ours_loss == pytest.approx(loss, rel=tolerance)
+            for name, gradient in expected.items():
+                np.testing.assert_allclose(gradients[name], gradient, atol=tolerance * largest, rtol=0, err_msg=name)
+    steps = [program.step(fields_of(40))["loss"] for program in (ours, meaning)]
+    assert steps[0] == pytest.approx(steps[1], rel=tolerance)
+    kernels = {
+        task.kernel.part for task in ours.training(fields_of(40)).plan.tasks if isinstance(task.kernel, WinogradKernel)
+    }
+    assert kernels == {"transform", "convolve", "gradient"}
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
+    fields = {name: array.astype(np.float32) for name, array in fields_of(40).items()}
+    results = []
+    for count in (1, threads):
+        program = netc.Program(netc.parse(NET.replace("f64", "f32")), threads=count)
+        losses = [program.step(fields)["loss"] for _ in range(3)]
+        results.append([*losses, *program.persistent.values(), program.predict({"x": fields["x"]})["z"]])
+    assert all(np.array_equal(first, other) for first, other in zip(*results, strict=True))
+
+
+def test_a_sample_gives_the_same_bits_in_any_batch() -> None:
+    program = netc.compile(netc.parse(NET.replace("f64", "f32")), seed=1)
+    x = fields_of(9)["x"].astype(np.float32)
+    together = program.predict({"x": x})["z"]
+    assert all(np.array_equal(program.predict({"x": x[i : i + 1]})["z"][0], together[i]) for i in range(9))

@@ -1,0 +1,136 @@
+"""The kernels of Winograd's convolution alone, against direct sums in f64: channels, sizes and strides of every kind,
+for each instruction set."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from native import FLOATS, TARGETS, Kernel, check_instructions
+
+from netc.compiler.program import winograd
+from netc.compiler.program.kernels import WinogradKernel
+from netc.compiler.program.winograd import POSITIONS, WINDOW, Part
+from netc.compiler.targets.cpu.source import source_of
+from netc.compiler.targets.machine import VECTORS, Machine
+from netc.compiler.targets.named import machine_for
+
+RNG = np.random.default_rng(6)
+# samples, height, width, channels, outputs, tiles of a block
+CASES = [
+    (1, 2, 2, 1, 1, 1),
+    (2, 8, 8, 16, 16, 48),
+    (3, 4, 6, 3, 5, 4),
+    (2, 6, 10, 17, 33, 7),
+    (1, 8, 4, 40, 70, 24),
+    (2, 4, 4, 33, 16, 100),
+    (5, 2, 2, 16, 31, 3),
+]
+# every third is the widest in f32 and the middle one in f64
+PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
+_GUARD = 64  # elements behind the memory of a kernel, or around an array
+
+
+def strided(shape: tuple[int, ...], dtype: str, spread: bool) -> np.ndarray:
+    """An array of random numbers in the middle of a larger one; if `spread`, its rows do not follow one another."""
+    border = [(0, 0)] * len(shape) if not spread else [(1, 2)] * (len(shape) - 1) + [(0, 3)]
+    whole = RNG.standard_normal(np.prod([size + sum(more) for size, more in zip(shape, border, strict=True)]) + _GUARD)
+    array = whole.astype(FLOATS[dtype])[:-_GUARD].reshape(
+        [size + sum(more) for size, more in zip(shape, border, strict=True)]
+    )
+    return array[tuple(slice(first, first + size) for size, (first, _) in zip(shape, border, strict=True))]
+
+
+@cache
+def compiled(machine: Machine, dtype: str, part: Part) -> Kernel:
+    return Kernel(source_of(WinogradKernel(dtype, part)), machine)
+
+
+class Convolution:
+    """Arrays of a case by the names of program/winograd.py, and calls of the kernels."""
+
+    def __init__(self, case: tuple[int, ...], dtype: str, machine: Machine, spread: bool) -> None:
+        samples, height, width, channels, outputs, block = case
+        self.dtype, self.machine = dtype, machine
+        lanes = machine.lanes(dtype)
+        panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
+        self.numbers = {"samples": samples, "tiles_down": height // 2, "tiles_across": width // 2, "block": block}
+        self.numbers |= {"channels": channels, "outputs": outputs, "width": panel}
+        result = (samples, height, width, outputs)
+        shapes = {
+            "image": (samples, height + 2, width + 2, channels),
+            "weights": (WINDOW, WINDOW, channels, outputs),
+            **dict.fromkeys(("start", "slopes", "result"), result),
+        }
+        self.arrays = {name: strided(shape, dtype, spread) for name, shape in shapes.items()}
+        self.arrays["panels"] = strided((POSITIONS, -(-outputs // panel), channels, panel), dtype, spread=False)
+
+    def call(self, part: Part, has_start: bool = False, **arrays: np.ndarray) -> None:
+        """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
+        numbers, arrays = {**self.numbers, "has_start": int(has_start)}, {**self.arrays, **arrays}
+        counts = (numbers[name] for name in ("channels", "outputs", "block"))
+        end = winograd.room(self.machine.lanes(self.dtype), *counts, is_gradient=int(part == "gradient")).end
+        scratch = np.full(end + _GUARD, np.nan, FLOATS[self.dtype])
+        scratch[end:] = 7
+        addresses = {"scratch": scratch.ctypes.data}
+        for name in winograd.pointers(part):
+            if name != "scratch":
+                addresses[name] = arrays[name].ctypes.data
+                for axis, stride in zip(winograd.axes(name), arrays[name].strides, strict=False):
+                    numbers[f"{name}_{axis}"] = stride // arrays[name].itemsize
+        kernel = compiled(self.machine, self.dtype, part)
+        pointers = [addresses[name] for name in winograd.pointers(part)]
+        kernel.call(*pointers, *(numbers[name] for name in winograd.numbers(part)))
+        assert (scratch[end:] == 7).all()
+
+    def windows(self) -> np.ndarray:
+        """The windows of the image in f64: [sample, row, column, channel, down, across]."""
+        image = self.arrays["image"].astype(np.float64)
+        return np.lib.stride_tricks.sliding_window_view(image, (WINDOW, WINDOW), (1, 2))
+
+
+def check(actual: np.ndarray, expected: np.ndarray, largest: np.ndarray) -> None:
+    """Asserts that errors are some units of the rounding of the largest sum of absolute products."""
+    assert np.abs(actual - expected).max() <= 6 * np.finfo(actual.dtype).eps * largest.max()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_convolution_and_gradient(case: tuple[int, ...], target: str, dtype: str) -> None:
+    for spread in (False, True):
+        convolution = Convolution(case, dtype, machine_for(target), spread)
+        arrays, windows = convolution.arrays, convolution.windows()
+        weights, slopes = arrays["weights"].astype(np.float64), arrays["slopes"].astype(np.float64)
+        expected = np.einsum("bhwcij,ijco->bhwo", windows, weights)
+        largest = np.einsum("bhwcij,ijco->bhwo", abs(windows), abs(weights))
+        around = arrays["result"].base.copy()
+        convolution.call("transform")
+        convolution.call("convolve")
+        check(arrays["result"], expected, largest)
+        convolution.call("convolve", has_start=True)
+        check(arrays["result"], expected + arrays["start"], largest)
+        arrays["result"][...] = 0
+        kept = arrays["result"].base != 0
+        assert (arrays["result"].base[kept] == around[kept]).all()  # nothing beside the result is written
+        convolution.call("gradient")
+        expected = np.einsum("bhwcij,bhwo->ijco", windows, slopes)
+        check(arrays["weights"], expected, np.einsum("bhwcij,bhwo->ijco", abs(windows), abs(slopes)))
+
+
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_only_instructions_of_the_target(target: str, dtype: str) -> None:
+    for part in ("transform", "convolve", "gradient"):
+        check_instructions(target, compiled(machine_for(target), dtype, part).assembly)
+
+
+def test_errors_in_f32_are_no_larger_than_those_of_direct_sums() -> None:
+    """Compared by their means, with sums that round each product, in order."""
+    convolution = Convolution((4, 8, 8, 32, 16, 48), "f32", machine_for(TARGETS[0]), spread=False)
+    arrays, windows = convolution.arrays, convolution.windows()
+    weights = arrays["weights"].astype(np.float64)
+    exact = np.einsum("bhwcij,ijco->bhwo", windows, weights)
+    direct = np.zeros(exact.shape, np.float32)
+    for c, i, j in np.ndindex(32, WINDOW, WINDOW):
+        direct += windows[..., c, i, j, None].astype(np.float32) * arrays["weights"][i, j, c]
+    convolution.call("transform")
+    convolution.call("convolve")
+    assert np.square(arrays["result"] - exact).mean() < np.square(direct - exact).mean()
