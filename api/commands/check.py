@@ -13,6 +13,7 @@ from netc.dsl.quoting import json_text
 if TYPE_CHECKING:
     from netc.compiler.model import Model
     from netc.dsl.diagnostics import Diagnostic
+    from netc.runtime.data.dataset import Dataset
 
 
 _VERIFY = (
@@ -68,10 +69,11 @@ def check(
             say_lines(json_text(report, indent=2))
         raise typer.Exit(0 if report["ok"] else 1)
     with outside.named():
-        warnings = [*model.warnings, *_warnings(model)]
-    options.warn(warnings[len(model.warnings) :], strict)
+        of_data, dataset = _warnings(model)
+    options.warn(of_data, strict)
+    warnings = [*model.warnings, *of_data]
     tried = _two_steps(model, threads) if try_it else []  # first, because it leaves its plan for the facts in the cache
-    facts = _facts(model, threads)
+    facts = _facts(model, threads, dataset)
     if try_it:
         facts["tried"] = tried
     if as_json:
@@ -84,8 +86,8 @@ def check(
     _print(model, facts)
 
 
-def _warnings(model: "Model") -> "list[Diagnostic]":
-    """The warnings about a file's data and its training. Raises Fault where the data or the settings are wrong.
+def _warnings(model: "Model") -> "tuple[list[Diagnostic], Dataset | None]":
+    """The warnings about a file's data and its training, and the data. Raises Fault where one of them is wrong.
 
     Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
     """
@@ -104,9 +106,9 @@ def _warnings(model: "Model") -> "list[Diagnostic]":
         absent = [source.path for source in sources if not files_of(source, model.source.folder)]
         if not absent:
             dataset = load(model, spec)
-            return [*dataset.warnings, *check_training(model, dataset)]
+            return [*dataset.warnings, *check_training(model, dataset)], dataset
         say(f"note: the data was not checked, because `{absent[0]}` is not there", is_error=True)
-    return check_schedules(model)
+    return check_schedules(model), None
 
 
 def _print(model: "Model", facts: dict[str, Any]) -> None:
@@ -159,31 +161,32 @@ def _print_windows(facts: dict[str, Any]) -> None:
 
 def _print_training(model: "Model", facts: dict[str, Any]) -> None:
     """Prints the settings of training, and what a step costs."""
-    from netc.runtime.execution.step_cost import longest_of
-
     train, step = model.train, facts["step"]
     optimizer = train.optimizer.text(number)
     say(f"train: {optimizer}, batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
     if step:
-        lengths = ", ".join(f"{dim} = {length}" for dim, length in longest_of(model).items())
+        lengths = ", ".join(f"{dim} = {length}" for dim, length in step["lengths"].items())
         samples = f"{train.batch} samples" + (f" ({lengths})" if lengths else "")
         memory = f"{step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas"
         say(f"a step of {samples}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({memory})")
 
 
-def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
-    """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step."""
+def _facts(model: "Model", threads: int | None, dataset: "Dataset | None") -> dict[str, Any]:
+    """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step with
+    the longest samples of the data."""
     from netc.compiler.analysis.receptive import windowed
     from netc.compiler.ir.results import ResultKind
     from netc.compiler.ir.types import Type
     from netc.compiler.targets.named import machine_for
-    from netc.runtime.execution.step_cost import cost_of_step
+    from netc.runtime.execution.step_cost import cost_of_step, longest_of
 
     inner = (ResultKind.LENGTH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT, ResultKind.FITTED)
     step: dict[str, Any] = {}
     if model.graph.has(ResultKind.LOSS):
-        cost = cost_of_step(model, threads or machine_for().cores)
+        longest = longest_of(model, dataset.parts["train"] if dataset is not None else None)
+        cost = cost_of_step(model, threads or machine_for().cores, longest=longest)
         step = {
+            "lengths": longest,
             "flops": cost.flops,
             "bytes": cost.kept + cost.arenas,
             "kept_bytes": cost.kept,

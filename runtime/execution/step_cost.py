@@ -14,6 +14,7 @@ from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
+from netc.runtime.data.stored import Field, Ragged
 from netc.runtime.data.synthetic import LONGEST
 from netc.runtime.execution.memory import footprint
 from netc.runtime.execution.prepared import Prepared
@@ -62,11 +63,16 @@ class StepCost:
     arenas: int
 
 
-def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> StepCost:
-    """The cost of a step on a full batch of samples as long as `longest_of` says. Faults as must_rematerialise."""
+def cost_of_step(
+    model: Model, workers: int, machine: Machine | None = None, longest: Mapping[str, int] | None = None
+) -> StepCost:
+    """The cost of a step on a full batch of samples with so many steps, by default as `longest_of` says.
+
+    Faults as must_rematerialise.
+    """
     machine = machine_for(machine)
-    longest, rematerialises = in_a_step(model, longest_of(model)), must_rematerialise(model, workers, machine)
-    return _cost(model, workers, longest, rematerialises, machine)
+    longest = in_a_step(model, longest_of(model) if longest is None else longest)
+    return _cost(model, workers, longest, must_rematerialise(model, workers, machine), machine)
 
 
 def _cost(model: Model, workers: int, longest: Mapping[str, int], rematerialises: bool, machine: Machine) -> StepCost:
@@ -85,9 +91,15 @@ def _cost(model: Model, workers: int, longest: Mapping[str, int], rematerialises
     return StepCost(counts[0], footprint(kept), arenas)
 
 
-def longest_of(model: Model) -> dict[str, int]:
-    """The largest number of steps of a sample, by varying dimension: its declared bound, or LONGEST without one."""
-    return {**dict.fromkeys(declared_dims(model), LONGEST), **model.bounds}
+def longest_of(model: Model, fields: Mapping[str, Field] | None = None) -> dict[str, int]:
+    """The largest number of steps of a sample, by varying dimension: that of the fields' samples, if there are any;
+    else its declared bound, or LONGEST without one."""
+    longest = {**dict.fromkeys(declared_dims(model), LONGEST), **model.bounds}
+    types = {**model.inputs, **model.targets}
+    for name, field in (fields or {}).items():
+        if isinstance(field, Ragged) and name in types and len(field.lengths):
+            longest[str(types[name].rows)] = int(field.lengths.max())
+    return longest
 
 
 def declared_dims(model: Model) -> list[str]:

@@ -123,6 +123,8 @@ def test_a_model_is_trained_resumed_and_used_on_longer_sequences(tmp_path: Path)
     whole.mkdir()
     expected = trained(whole, 4).program.parameters
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    done = command("check", "m.net", cwd=tmp_path)
+    assert "a step of 32 samples (time = 20): " in done.stdout, "as long as the data's samples"
     done = command("train", "m.net", "--resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     resumed = netc.open(tmp_path / "run")
