@@ -141,6 +141,10 @@ class Program:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
         return self._training.step_for(fields)
 
+    def training_graph(self) -> Graph:
+        """The graph of a training step before the passes. Faults E0501 without a loss."""
+        return self._training.training_graph()
+
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
         return self._training.profiled_step(fields)

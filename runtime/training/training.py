@@ -70,18 +70,18 @@ class Training:
         """Whether no further step lowers the loss."""
         return self._searched is not None and self._searched.is_over
 
-    def _training_graph(self) -> Graph:
-        """Faults E0501 if the model has no loss."""
+    def training_graph(self) -> Graph:
+        """The graph of a training step before the passes. Faults E0501 if the model has no loss."""
         return self._graph or pipeline.training_graph(self.compiled.model, self._rematerialises)
 
     def step_for(self, fields: Fields) -> Step:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
-        return self.compiled.step_of("training", self._training_graph, fields)
+        return self.compiled.step_of("training", self.training_graph, fields)
 
     def profiled_step(self, fields: Fields) -> Step:
         """A training step that counts the ticks of each call."""
         with building:
-            graph = as_bytes(self._training_graph(), kept_as_bytes(fields))
+            graph = as_bytes(self.training_graph(), kept_as_bytes(fields))
             return self.compiled.new_step(graph, fields, profiled=True)
 
     @property
