@@ -58,8 +58,9 @@ def profile(
         fields = synthetic_data(model, max(_SAMPLES, model.train.batch))
     measured = profile_of(netc.compile(model, threads=threads), fields, again=measure)
     rows = _by_line(measured, model) if lines else _by_kernel(measured)
-    waiting = (*_spent(measured.waiting, measured), "", "", *_lost(measured.waiting), "", "")
-    rows.append(("", "barriers and waiting", "", *waiting))
+    rows.append(
+        ("", "barriers and waiting", "", *_spent(measured.waiting, measured), "", "", *_lost(measured.waiting), "", "")
+    )
     rows.append(("", "a step", "", *_cells(measured, measured), *_speed(measured)))
     table(rows, right=(3, 4, 6, 7, 8, 9))
     say(f"batch {model.train.batch}, {measured.threads} thread{'s' * (measured.threads > 1)}")
