@@ -23,6 +23,7 @@ from netc.runtime.locks import Guard, building
 from netc.runtime.metric_values import Losses, MetricValues
 
 if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
+    from netc.runtime.training.averaging import Averages
     from netc.runtime.training.training import Training
 
 
@@ -221,6 +222,11 @@ class Program:
     def is_trained(self) -> bool:
         """Whether no further step of the optimizer lowers the loss, as one that searches finds out."""
         return self._training.is_over
+
+    @property
+    def averages(self) -> "Averages | None":
+        """The averages of the parameters, if the run keeps these (`keep = average(...)`)."""
+        return self._training.averages
 
     @property
     def parameters(self) -> dict[str, Array]:

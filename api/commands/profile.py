@@ -113,7 +113,7 @@ def _described(bounds: "Bounds") -> str:
 
     flops = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in bounds.flops.items())
     divided = ", ".join(
-        f"{bounds.divisions[dtype] / 1e9:.1f} divisions and {bounds.roots[dtype] / 1e9:.1f} roots a ns in {dtype}"
+        f"{bounds.divisions[dtype] / 1e9:.1f} divisions or {bounds.roots[dtype] / 1e9:.1f} roots a ns in {dtype}"
         for dtype in bounds.divisions
     )
     rates = ", ".join(f"{level} {max(bounds.rates[level].values()) / 1e9:.0f}" for level in LEVELS)

@@ -21,6 +21,7 @@ from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.locks import building
 from netc.runtime.metric_values import Losses
 from netc.runtime.training import schedule
+from netc.runtime.training.averaging import Averages
 from netc.runtime.training.chunks import Carried, chunks
 from netc.runtime.training.fitting import fit_class_weights, refit
 from netc.runtime.training.searched_steps import SearchedSteps
@@ -38,6 +39,8 @@ class Training:
         self.compiled, self._graph, self._rematerialises = compiled, graph, rematerialises
         searches = graph is not None and OPTIMIZERS[compiled.model.train.optimizer.name].searches
         self._searched = SearchedSteps(compiled) if searches else None
+        average = compiled.model.train.average
+        self.averages = None if average is None or graph is None else Averages(compiled, average)
 
     @classmethod
     def of(cls, model: Model, options: Options, workers: Workers) -> "Training":
@@ -62,8 +65,9 @@ class Training:
 
     @property
     def kept(self) -> Mapping[str, Array]:
-        """What an optimizer that searches keeps from step to step beside the states of the graph, by name."""
-        return {} if self._searched is None else self._searched.arrays
+        """What goes on in a resumed training beside the states of the graph, by name."""
+        searched = {} if self._searched is None else self._searched.arrays
+        return searched if self.averages is None else {**searched, **self.averages.arrays}
 
     @property
     def is_over(self) -> bool:
