@@ -84,6 +84,15 @@ class Plateau:
 
 
 @dataclass(frozen=True, slots=True)
+class Average:
+    """What a run keeps: the mean of the parameters over steps, the last of which count most (`decay` is the weight of
+    all earlier ones at each step), or over the ends of the `last` epochs."""
+
+    decay: float | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StartFrom:
     """A run's folder from which training takes first parameters and states; `only` those that match a pattern."""
 
@@ -134,6 +143,7 @@ class TrainSettings:
     loss_scale: tuple[tuple[str, Graph], ...] = ()
     early_stop: EarlyStop | None = None
     keep: Better | None = None
+    average: Average | None = None
     start_from: StartFrom | None = None
     truncate: Truncate | None = None
     memory: Limit | None = None
@@ -154,6 +164,11 @@ class TrainSettings:
         settings = (self.early_stop, self.plateau)
         of_settings = tuple(setting.better for setting in settings if setting is not None)
         return of_settings if self.keep is None else (*of_settings, self.keep)
+
+    @property
+    def keeps_parameters(self) -> bool:
+        """Whether a run keeps other parameters for use than those that training goes on with."""
+        return self.keep is not None or self.average is not None
 
     @property
     def has_schedule(self) -> bool:

@@ -23,6 +23,7 @@ from netc.runtime.locks import Guard, building
 from netc.runtime.metric_values import Losses, MetricValues
 
 if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
+    from netc.runtime.training.averaging import Averages
     from netc.runtime.training.training import Training
 
 
@@ -141,6 +142,10 @@ class Program:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
         return self._training.step_for(fields)
 
+    def training_graph(self) -> Graph:
+        """The graph of a training step before the passes. Faults E0501 without a loss."""
+        return self._training.training_graph()
+
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
         return self._training.profiled_step(fields)
@@ -217,6 +222,11 @@ class Program:
     def is_trained(self) -> bool:
         """Whether no further step of the optimizer lowers the loss, as one that searches finds out."""
         return self._training.is_over
+
+    @property
+    def averages(self) -> "Averages | None":
+        """The averages of the parameters, if the run keeps these (`keep = average(...)`)."""
+        return self._training.averages
 
     @property
     def parameters(self) -> dict[str, Array]:

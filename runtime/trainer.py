@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -79,19 +79,31 @@ def train_claimed(
             except KeyboardInterrupt:
                 run.save()
                 raise
-            assert run.dataset is not None
             _refuse_lost_numbers(run)
-            run.program.refit(run.dataset.parts["train"])
-            row = _row(run)
-            run.metrics.append(row)
-            run.progress = Progress(epoch=run.progress.epoch + 1)
-            if decisions.take(row):
-                run.save_best()
+            row = _end_epoch(run, decisions)
             run.save()
             on_epoch(row)
     run.load_best()
     stopped = _why_stopped(run, decisions) if run.progress.epoch < epochs else None
-    return Ending(run.progress.epoch - before, stopped, decisions.describe_kept)
+    averages = run.program.averages
+    kept = decisions.describe_kept if averages is None else averages.describe(run.progress.epoch)
+    return Ending(run.progress.epoch - before, stopped, kept)
+
+
+def _end_epoch(run: Run, decisions: Decisions) -> Row:
+    """Evaluates the epoch that is done, by the averages of the parameters if the run keeps these, and saves what it
+    keeps. Returns the row of the epoch."""
+    averages = run.program.averages
+    has_average = averages is not None and averages.end_epoch(run.progress.epoch + 1)
+    with averages.in_use() if averages is not None and has_average else nullcontext():
+        assert run.dataset is not None
+        run.program.refit(run.dataset.parts["train"])
+        row = _row(run)
+        run.metrics.append(row)
+        run.progress = Progress(epoch=run.progress.epoch + 1)
+        if decisions.take(row) or has_average:
+            run.save_best()
+    return row
 
 
 def _why_stopped(run: Run, decisions: Decisions) -> str | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
     from netc.dsl.diagnostics import Diagnostic
     from netc.runtime.data.dataset import Dataset
+    from netc.runtime.program import Program
 
 
 _VERIFY = (
@@ -72,8 +73,8 @@ def check(
         of_data, dataset = _warnings(model)
     options.warn(of_data, strict)
     warnings = [*model.warnings, *of_data]
-    tried = _two_steps(model, threads) if try_it else []  # first, because it leaves its plan for the facts in the cache
-    facts = _facts(model, threads, dataset)
+    program, tried = _two_steps(model, threads) if try_it else (None, [])  # it leaves its plan in the cache
+    facts = _facts(model, threads, dataset, program)
     if try_it:
         facts["tried"] = tried
     if as_json:
@@ -171,9 +172,12 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
         say(f"a step of {samples}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({memory})")
 
 
-def _facts(model: "Model", threads: int | None, dataset: "Dataset | None") -> dict[str, Any]:
+def _facts(model: "Model", threads: int | None, dataset: "Dataset | None", program: "Program | None") -> dict[str, Any]:
     """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step with
-    the longest samples of the data."""
+    the longest samples of the data.
+
+    `program` is the model's, if there is one.
+    """
     from netc.compiler.analysis.receptive import windowed
     from netc.compiler.ir.results import ResultKind
     from netc.compiler.ir.types import Type
@@ -184,7 +188,8 @@ def _facts(model: "Model", threads: int | None, dataset: "Dataset | None") -> di
     step: dict[str, Any] = {}
     if model.graph.has(ResultKind.LOSS):
         longest = longest_of(model, dataset.parts["train"] if dataset is not None else None)
-        cost = cost_of_step(model, threads or machine_for().cores, longest=longest)
+        graph = program.training_graph() if program is not None else None
+        cost = cost_of_step(model, threads or machine_for().cores, longest=longest, training_graph=graph)
         step = {
             "lengths": longest,
             "flops": cost.flops,
@@ -228,8 +233,8 @@ def _facts(model: "Model", threads: int | None, dataset: "Dataset | None") -> di
     }
 
 
-def _two_steps(model: "Model", threads: int | None) -> list[float]:
-    """The losses of two training steps. Raises Fault E1002 if one is NaN or infinite."""
+def _two_steps(model: "Model", threads: int | None) -> "tuple[Program, list[float]]":
+    """A program of the model, and the losses of two training steps. Raises Fault E1002 if one is NaN or infinite."""
     import math
 
     from netc.compiler.ir.results import ResultKind
@@ -248,4 +253,4 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
     if not all(math.isfinite(loss) for loss in losses):
         place = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
         fault("E1002", "the loss on synthetic data is not a number", place, f"{losses[0]:g}, then {losses[1]:g}")
-    return losses
+    return program, losses

@@ -58,7 +58,9 @@ def profile(
         fields = synthetic_data(model, max(_SAMPLES, model.train.batch))
     measured = profile_of(netc.compile(model, threads=threads), fields, again=measure)
     rows = _by_line(measured, model) if lines else _by_kernel(measured)
-    rows.append(("", "barriers and waiting", "", *_spent(measured.waiting, measured), "", "", *_lost(measured.waiting)))
+    rows.append(
+        ("", "barriers and waiting", "", *_spent(measured.waiting, measured), "", "", *_lost(measured.waiting), "", "")
+    )
     rows.append(("", "a step", "", *_cells(measured, measured), *_speed(measured)))
     table(rows, right=(3, 4, 6, 7, 8, 9))
     say(f"batch {model.train.batch}, {measured.threads} thread{'s' * (measured.threads > 1)}")
@@ -111,7 +113,7 @@ def _described(bounds: "Bounds") -> str:
 
     flops = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in bounds.flops.items())
     divided = ", ".join(
-        f"{bounds.divisions[dtype] / 1e9:.1f} divisions and {bounds.roots[dtype] / 1e9:.1f} roots a ns in {dtype}"
+        f"{bounds.divisions[dtype] / 1e9:.1f} divisions or {bounds.roots[dtype] / 1e9:.1f} roots a ns in {dtype}"
         for dtype in bounds.divisions
     )
     rates = ", ".join(f"{level} {max(bounds.rates[level].values()) / 1e9:.0f}" for level in LEVELS)

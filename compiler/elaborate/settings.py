@@ -9,7 +9,17 @@ from typing import Any
 
 from netc.compiler.elaborate.optimizer_setting import default_numbers, optimizer
 from netc.compiler.ir.graph import Graph
-from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
+from netc.compiler.model import (
+    Average,
+    Better,
+    EarlyStop,
+    Limit,
+    Optimizer,
+    Plateau,
+    StartFrom,
+    TrainSettings,
+    Truncate,
+)
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import explained
@@ -45,7 +55,9 @@ def train_settings(
                 choices = [*SETTINGS, *MOVING]
                 hint = nearest(name, choices, Kind.SETTING) or f"one of {', '.join(choices)}"
                 fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
-            if name == "schedule" and (call := _call_of(setting.value, "plateau")) is not None:
+            if name == "keep" and (call := _call_of(setting.value, "average")) is not None:
+                values["average"] = _average(call, constant)
+            elif name == "schedule" and (call := _call_of(setting.value, "plateau")) is not None:
                 values["plateau"] = _plateau(call, constant)
             elif name in MOVING:
                 values[name] = MOVING[name](setting.value, schedule)
@@ -67,6 +79,10 @@ def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diag
             message = f"`{values['optimizer'].name}` searches for the length of its steps: it takes no `{name}`"
             diagnostics.add("E0602", message, names[name].span, others=[Label(names["optimizer"].span, "set here")])
             values.pop("plateau" if name == "schedule" and "plateau" in values else name, None)
+    if (average := values.get("average")) is not None and average.decay is not None:
+        message = f"`{values['optimizer'].name}` tries parameters, and their mean over these steps says nothing"
+        diagnostics.add("E0602", message, names["keep"].span, hint="keep = average(last = 5)")
+        del values["average"]
 
 
 def _check_accumulation(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
@@ -209,8 +225,22 @@ def _keep(node: syntax.Expression, constant: Any) -> Better:
     """Reads `best(valid.loss)`."""
     call = _call_of(node, "best")
     if call is None or len(call.arguments) != 1:
-        fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss)")
+        fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss), or average(0.999)")
     return _better(call.arguments[0].value)
+
+
+def _average(node: syntax.Call, constant: Any) -> Average:
+    """Reads `average(0.999)` or `average(last = 5)`."""
+    example = "average(0.999), or average(last = 5)"
+    values = _entries(node.arguments, ("decay", "last"), "`average`", node.span)
+    if len(values) != 1:
+        fault("E0602", "`average` takes the weight of earlier steps, or a number of epochs", node.span, hint=example)
+    if "last" in values:
+        return Average(None, _integer(1)(values["last"], constant))
+    decay = constant(values["decay"])
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 < decay < 1:
+        fault("E0602", "the weight of earlier steps is above 0 and below 1", values["decay"].span, hint=example)
+    return Average(float(decay), None)
 
 
 def _patterns(node: syntax.Expression, constant: Any) -> tuple[str, ...]:

@@ -60,12 +60,15 @@ class Indices:
         return [letter for letter in self.left if letter in self.right and letter not in self.out]
 
     def fit_tile(self) -> bool:
-        """Whether each index is of one of the four kinds, and the last of the result is one of several columns."""
+        """Whether something is summed, each index is of one of the four kinds, and the last of the result is one of
+        several columns. An outer product only writes its result, which a loop does row after row."""
         kinds = [*self.rows, *self.columns, *self.both]
         if len(self.out) != len(kinds) or set(self.left + self.right) - set(self.out) - set(self.depth):
             return False
         columns = self.columns
-        return bool(columns) and self.out[-1] == columns[-1] and _width(columns, self.sizes) > _FEW_COLUMNS
+        return (
+            bool(columns and self.depth) and self.out[-1] == columns[-1] and _width(columns, self.sizes) > _FEW_COLUMNS
+        )
 
     def strides_of(self, views: Views) -> tuple[Strides, Strides, Strides, Strides]:
         """Returns the strides of a, b, the result and the starting value, which are 0 if there is none."""

@@ -10,6 +10,7 @@ from typing import Any
 from netc.compiler.ir.types import Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Expansion, Operation, Value, apply, register
 from netc.compiler.operations.convolution import CONVOLUTION
+from netc.compiler.operations.pooling import enlarged
 from netc.compiler.operations.sequence import repeated, taps
 from netc.compiler.operations.window import Pads, Pair, image_axes
 
@@ -123,10 +124,7 @@ def _build_upsample(x: Value, size: Pair) -> Value:
     image, was_line = _as_image(x)
     if len(image.type.sample) != 3:
         raise Mismatch("upsample takes float[h, w, c], or float[t, c]")
-    *lead, h, w, c = image.type.dims
-    beside = apply("reshape", image, dims=(*lead, h, 1, w, 1, c))
-    wide = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))
-    return _as_line(apply("reshape", wide, dims=(*lead, int(h) * size[0], int(w) * size[1], c)), was_line)
+    return _as_line(enlarged(image, size), was_line)
 
 
 def _no_reference(*_: Any, **__: Any) -> Any:

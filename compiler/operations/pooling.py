@@ -89,6 +89,17 @@ interleave = register(
 )
 
 
+def enlarged(image: Value, size: Pair) -> Value:
+    """Repeats each element of an image along its height and width: in one loop, unless the loop would have too many
+    parts."""
+    if _is_small(size):
+        return apply("interleave", *[image] * (size[0] * size[1]), size=size)
+    *lead, h, w, c = image.type.dims
+    beside = apply("reshape", image, dims=(*lead, h, 1, w, 1, c))
+    tiles = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))
+    return apply("reshape", tiles, dims=(*lead, int(h) * size[0], int(w) * size[1], c))
+
+
 def _fitted(image: Value, x: Value) -> Value:
     """Pads an image with zeros to the size of x, whose last elements no window may cover."""
     rest = tuple(int(x.type.dims[axis]) - int(image.type.dims[axis]) for axis in image_axes(x.type))
@@ -226,10 +237,7 @@ def _inside(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value | float:
 def _avgpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
     share = g / _inside(x, size, stride, pad)
     if size == stride and not any(pad):
-        *lead, h, w, c = r.type.dims
-        beside = apply("reshape", share, dims=(*lead, h, 1, w, 1, c))
-        tiles = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))
-        return _fitted(apply("reshape", tiles, dims=(*lead, int(h) * size[0], int(w) * size[1], c)), x)
+        return _fitted(enlarged(share, size), x)
     places_of = [(i, j) for i in range(size[0]) for j in range(size[1])]
     return _spread([(place, share) for place in places_of], x, stride, pad)
 

@@ -107,7 +107,8 @@ def _normal(x: Value, stream: int) -> Value:
 def _dropout(x: Value, rate: float, stream: int) -> Value:
     """Dropout (Srivastava et al. 2014). Training scales the kept elements up, so that prediction needs no scaling."""
     kept = apply("uniform_like", x, stream=stream) >= rate
-    return apply("where", x.graph.add("training", (), {}, Type("bool")), apply("where", kept, x / (1 - rate), 0.0), x)
+    dropped = apply("where", kept, x * (1 / (1 - rate)), 0.0)
+    return apply("where", x.graph.add("training", (), {}, Type("bool")), dropped, x)
 
 
 def _drawn(*_: Any, **__: Any) -> Any:

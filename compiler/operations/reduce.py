@@ -80,7 +80,7 @@ sum_ = register(
 def _extreme_gradient(g: Value, result: Value, x: Value, over: Axes) -> Value:
     """The gradient goes in equal parts to all elements that are equal to the extreme."""
     chosen = as_float(apply("equal", x, restore(result, x, over)))
-    return restore(g, x, over) * chosen / restore(apply("sum", chosen, over=over), x, over)
+    return restore(g / apply("sum", chosen, over=over), x, over) * chosen
 
 
 max_ = register(

@@ -1,4 +1,5 @@
-"""Reorders operations: an increasing function goes after a maximum, a factor out of a sum. Both are then cheaper."""
+"""Reorders operations, which are then cheaper: an increasing function goes after a maximum, a factor out of a sum, and
+a sum into a product."""
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
@@ -6,6 +7,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import multiply, neg
 from netc.compiler.operations.functions import elu, exp, leaky_relu, relu, sigmoid, softplus, tanh
+from netc.compiler.operations.linear import Subscripts, einsum
 from netc.compiler.operations.pooling import maxpool2d
 from netc.compiler.operations.reduce import sum_
 from netc.compiler.passes.simplify import rebuild, simplify
@@ -34,8 +36,10 @@ def reorder(graph: Graph) -> Graph:
 def factor(graph: Graph) -> Graph:
     """sum(x * c) -> sum(x) * c and sum(-x) -> -sum(x), if c does not vary along the axes of the sum.
 
-    The gradients of a mean and of a bias can then share a sum.
+    The gradients of a mean and of a bias can then share a sum. The sum of a product over an index of both operands,
+    such as einsum("bi,bj->bij") over b, is the product without that index, if nothing else reads the wider one.
     """
+    users, roots = graph.all_users(), set(graph.results.values())
 
     def summed(copy: Graph, x: Value, over: tuple[int, ...]) -> Value:
         if x.definition is neg:
@@ -50,10 +54,24 @@ def factor(graph: Graph) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.definition is sum_ and operands[0].type.is_float:
             over = value.attributes_as(Over).over
+            product = value.operands[0]
+            if product.definition is einsum and users[product] == [value] and product not in roots:
+                shorter = _summed_product(operands[0], over)
+                return copy.add_copy(value, operands) if shorter is None else shorter
             return summed(copy, operands[0], over)
         return copy.add_copy(value, operands)
 
     return simplify(rebuild(graph, rule)) if graph.values(sum_) else graph
+
+
+def _summed_product(product: Value, over: tuple[int, ...]) -> Value | None:
+    """The sum of a product over some axes as one product; None if an operand does not have all their indices."""
+    subscripts = product.attributes_as(Subscripts)
+    summed = {subscripts.out[axis] for axis in over}
+    if any(not summed <= set(letters) for letters in subscripts.inputs.split(",")):
+        return None
+    out = "".join(letter for letter in subscripts.out if letter not in summed)
+    return apply("einsum", *product.operands, subscripts=f"{subscripts.inputs}->{out}")
 
 
 def _without(factor: Value, x: Value, over: tuple[int, ...]) -> tuple[Dim, ...] | None:

@@ -3,7 +3,7 @@
 Formulas and defaults are those that PyTorch documents under the same names; `decay` is its weight_decay.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from netc.compiler.model import ParameterInfo, TrainSettings
 from netc.compiler.passes.row_gradient import Gradient, Touched, gradient_of
 
 STEP = "optimizer.step"
+AVERAGE = "average."  # begins the name of the state that holds the mean of a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ def update(
     `bounds` are the most steps of varying dimensions. Where only a few rows of a parameter have a gradient, these are
     updated by themselves (see row_gradient.py).
     """
+    own_states = [*graph.results_of(ResultKind.UPDATE)]  # of the model, such as running means
     before = graph.leaf(Role.STATE, STEP, Type("f64"))
     step = before + 1.0
     graph.results[ResultKind.UPDATE.named(STEP)] = step
@@ -230,6 +232,19 @@ def update(
             )
             for changed, value in _next_values(optimizer, seen).items():
                 graph.results[ResultKind.UPDATE.named(changed)] = value
+    if train.average is not None and train.average.decay is not None:
+        _average(graph, train.average.decay, [*(parameter.name for parameter in gradients), *own_states])
+
+
+def _average(graph: Graph, decay: float, names: Sequence[str]) -> None:
+    """Adds a running mean of the next values of some parameters and states. It starts from 0 (see runtime/training/
+    averaging.py, which corrects that)."""
+    for name in names:
+        following = graph.results[ResultKind.UPDATE.named(name)]
+        if following.type.is_float:
+            with graph.at(following.span):
+                mean = graph.leaf(Role.STATE, AVERAGE + name, following.type)
+                graph.results[ResultKind.UPDATE.named(AVERAGE + name)] = mean * decay + following * (1 - decay)
 
 
 def _next_values(optimizer: OptimizerRule, parameter: Parameter) -> dict[str, Value]:

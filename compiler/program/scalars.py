@@ -5,7 +5,7 @@ given operands. A target writes trees in words of its own with `written`. Knows 
 """
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -142,6 +142,7 @@ _BINARY = {
     **{"&": ast.BitAnd, "|": ast.BitOr, "^": ast.BitXor, "<<": ast.LShift, ">>": ast.RShift},
 }
 _LOGIC = {"and": ast.And, "or": ast.Or}
+_BITS = {"and": ast.BitAnd, "or": ast.BitOr}
 _COMPARISON = {"<": ast.Lt, "<=": ast.LtE, ">": ast.Gt, ">=": ast.GtE, "==": ast.Eq, "!=": ast.NotEq}
 _SYMBOLS = {kind: symbol for table in (_UNARY, _BINARY, _LOGIC, _COMPARISON) for symbol, kind in table.items()}
 
@@ -243,16 +244,29 @@ class _Definition(TreeReader):
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How a target writes numbers, the names of functions and the names of conversions."""
+    """How a target writes numbers, the names of functions and the names of conversions.
+
+    If it `branches`, `and` and `or` compute their second operand only where it decides. Otherwise they are written as
+    operators on bits if their operands are tests, so that a loop needs no branch and becomes vectors.
+    """
 
     number: Callable[[Number], str]
     word: Callable[[Word], str]
     conversion: Callable[[str], str]
+    branches: bool = True
 
 
 def written(tree: Expression, spelling: Spelling, names: Mapping[str, str] | None = None) -> str:
     """Returns an expression as a Python expression. `names` are written in place of the names in the tree."""
     return ast.unparse(_Writer(spelling, names or {}).node(tree))
+
+
+def _are_tests(operands: Sequence[Expression]) -> bool:
+    """Whether operands are true or false, whatever the types of names are."""
+    return all(
+        isinstance(operand, Comparison) or (isinstance(operand, Unary) and operand.operator == "not")
+        for operand in operands
+    )
 
 
 class _Writer:
@@ -271,6 +285,11 @@ class _Writer:
                 return ast.UnaryOp(_UNARY[operator](), self.node(operand))
             case Binary(operator, left, right):
                 return ast.BinOp(self.node(left), _BINARY[operator](), self.node(right))
+            case Logic(operator, (first, *others)) if not self.spelling.branches and _are_tests(tree.operands):
+                result = self.node(first)
+                for operand in others:
+                    result = ast.BinOp(result, _BITS[operator](), self.node(operand))
+                return result
             case Logic(operator, operands):
                 return ast.BoolOp(_LOGIC[operator](), [self.node(operand) for operand in operands])
             case Comparison(operators, (first, *others)):

@@ -64,20 +64,31 @@ class StepCost:
 
 
 def cost_of_step(
-    model: Model, workers: int, machine: Machine | None = None, longest: Mapping[str, int] | None = None
+    model: Model,
+    workers: int,
+    machine: Machine | None = None,
+    longest: Mapping[str, int] | None = None,
+    training_graph: Graph | None = None,
 ) -> StepCost:
     """The cost of a step on a full batch of samples with so many steps, by default as `longest_of` says.
 
-    Faults as must_rematerialise.
+    `training_graph` is the model's, if the caller has it already. Faults as must_rematerialise.
     """
     machine = machine_for(machine)
     longest = in_a_step(model, longest_of(model) if longest is None else longest)
-    return _cost(model, workers, longest, must_rematerialise(model, workers, machine), machine)
+    return _cost(model, workers, longest, must_rematerialise(model, workers, machine), machine, training_graph)
 
 
-def _cost(model: Model, workers: int, longest: Mapping[str, int], rematerialises: bool, machine: Machine) -> StepCost:
+def _cost(
+    model: Model,
+    workers: int,
+    longest: Mapping[str, int],
+    rematerialises: bool,
+    machine: Machine,
+    training_graph: Graph | None = None,
+) -> StepCost:
     """The cost of a step: see `step_memory`. The FLOPs are those of the step's last batch."""
-    batch, graphs = model.train.batch, [pipeline.training_graph(model, rematerialises)]
+    batch, graphs = model.train.batch, [training_graph or pipeline.training_graph(model, rematerialises)]
     if model.train.accumulate > 1:
         graphs.append(pipeline.accumulation_graph(model, rematerialises))
     _, offsets, kept = state_layout(model, graphs[0])

@@ -222,4 +222,4 @@ class Run:
 
 def keeps_best(model: Model, folder: Path) -> bool:
     """Whether the folder has the parameters of a best epoch, and the model's settings keep them."""
-    return model.train.keep is not None and os.path.exists(folder / BEST)
+    return model.train.keeps_parameters and os.path.exists(folder / BEST)

@@ -127,7 +127,7 @@ def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code)
     except _NotPlain:
         return None
     return Record(
-        keeps_best=model.train.keep is not None,
+        keeps_best=model.train.keeps_parameters,
         data=data,
         program=program,
         facts=run.facts_of([*model.outputs]),

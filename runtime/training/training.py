@@ -21,6 +21,7 @@ from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.locks import building
 from netc.runtime.metric_values import Losses
 from netc.runtime.training import schedule
+from netc.runtime.training.averaging import Averages
 from netc.runtime.training.chunks import Carried, chunks
 from netc.runtime.training.fitting import fit_class_weights, refit
 from netc.runtime.training.searched_steps import SearchedSteps
@@ -38,6 +39,8 @@ class Training:
         self.compiled, self._graph, self._rematerialises = compiled, graph, rematerialises
         searches = graph is not None and OPTIMIZERS[compiled.model.train.optimizer.name].searches
         self._searched = SearchedSteps(compiled) if searches else None
+        average = compiled.model.train.average
+        self.averages = None if average is None or graph is None else Averages(compiled, average)
 
     @classmethod
     def of(cls, model: Model, options: Options, workers: Workers) -> "Training":
@@ -62,26 +65,27 @@ class Training:
 
     @property
     def kept(self) -> Mapping[str, Array]:
-        """What an optimizer that searches keeps from step to step beside the states of the graph, by name."""
-        return {} if self._searched is None else self._searched.arrays
+        """What goes on in a resumed training beside the states of the graph, by name."""
+        searched = {} if self._searched is None else self._searched.arrays
+        return searched if self.averages is None else {**searched, **self.averages.arrays}
 
     @property
     def is_over(self) -> bool:
         """Whether no further step lowers the loss."""
         return self._searched is not None and self._searched.is_over
 
-    def _training_graph(self) -> Graph:
-        """Faults E0501 if the model has no loss."""
+    def training_graph(self) -> Graph:
+        """The graph of a training step before the passes. Faults E0501 if the model has no loss."""
         return self._graph or pipeline.training_graph(self.compiled.model, self._rematerialises)
 
     def step_for(self, fields: Fields) -> Step:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
-        return self.compiled.step_of("training", self._training_graph, fields)
+        return self.compiled.step_of("training", self.training_graph, fields)
 
     def profiled_step(self, fields: Fields) -> Step:
         """A training step that counts the ticks of each call."""
         with building:
-            graph = as_bytes(self._training_graph(), kept_as_bytes(fields))
+            graph = as_bytes(self.training_graph(), kept_as_bytes(fields))
             return self.compiled.new_step(graph, fields, profiled=True)
 
     @property

@@ -37,3 +37,27 @@ def test_argmax(dtype: str, length: int) -> None:
     results = compiled(graph, {"x": rows}, len(rows), threads=1)
     for axis in (1, 2):
         np.testing.assert_array_equal(results[f"value.at{axis}"], rows.argmax(axis))
+
+
+@pytest.mark.parametrize("length", [1, 5, 15, 16, 31, 63, 64, 65, 128, 150, 333])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_rows_of_neighbours(dtype: str, length: int) -> None:
+    """Rows that vectors search: special numbers at the beginning, across the ends of vectors, and at the end."""
+    kind = {"f32": np.float32, "f64": np.float64}[dtype]
+    rng = np.random.default_rng(2)
+    rows = []
+    for special in ROWS:
+        for start in {0, max(length // 2 - 2, 0), max(length - len(special), 0)}:
+            for rest in (rng.integers(-9, 0, length), np.full(length, -np.inf), rng.standard_normal(length)):
+                row = rest.astype(kind)
+                row[start : start + len(special)] = special[:length]
+                rows.append(row)
+    array = np.array(rows)
+    graph = Graph()
+    x = graph.leaf(Role.INPUT, "x", parse_type(f"{dtype}[batch, {length}]"))
+    graph.results[parse_result("value.gathered")] = apply("argmax", x, over=(1,))
+    graph.results[parse_result("value.stored")] = apply("argmax", x * 2.0, over=(1,))
+    for backend in ("numba", "plan"):
+        results = compiled(graph, {"x": array}, len(rows), threads=1, backend=backend)
+        for result in results.values():
+            np.testing.assert_array_equal(result, array.argmax(1))

@@ -149,3 +149,12 @@ def test_convolutions_of_few_channels(dims: tuple[str, str]) -> None:
         graph.results = {parse_result("value.y"): y}
         graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
         agree(graph, [x, w, direction], 70, dtype)
+
+
+def test_an_outer_product_is_a_loop() -> None:
+    """It sums nothing, so a tile would only write its result, in another order than that of memory."""
+    graph = Graph()
+    leaves = [leaf(graph, "x", "batch, 5", "f32"), leaf(graph, "y", "batch, 40", "f32")]
+    graph.results[parse_result("value.y")] = apply("einsum", *leaves, subscripts="bi,bj->bij")
+    assert all(isinstance(task.kernel, Nest) for task in lower(run_passes(graph), 7, NAMED["avx512"]).tasks)
+    agree(graph, leaves, 7, "f32")

@@ -239,7 +239,7 @@ def _loop_function(text: str, machine: Machine) -> Any:
     """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import numpy as np
 
-    from netc.compiler.targets.cpu import memory, row_vectors, sums
+    from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
     from netc.compiler.targets.cpu.math import words
 
     names: dict[str, Any] = {
@@ -250,6 +250,8 @@ def _loop_function(text: str, machine: Machine) -> Any:
         "NAN": np.nan,
         **words.words_for(machine),
         **sums.words(),
+        **extremes.words(machine.vector_bytes),
+        **squares.words(machine.vector_bytes),
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))

@@ -25,4 +25,4 @@ def _word(word: Word) -> str:
     return word.word if word.word in _BUILTIN else f"{word.word}_{word.dtype}"
 
 
-_SPELLING = Spelling(_number, _word, lambda dtype: DTYPES[dtype].word)
+_SPELLING = Spelling(_number, _word, lambda dtype: DTYPES[dtype].word, branches=False)

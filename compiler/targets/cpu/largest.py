@@ -8,7 +8,8 @@ from netc.compiler.targets.cpu.nest_writer import NestWriter
 def argmax(writer: NestWriter) -> list[str]:
     """The index of the largest element along the folded axis: the first one, or the first NaN.
 
-    Floats take two loops, which become vectors: the largest key, and the first element that has it.
+    Floats that lie side by side are searched by a word (extremes.py). Others take two loops: the largest key, and the
+    first element that has it.
     """
     (axis,), (output,) = writer.folded, writer.nest.outputs
     loads = {line.name: line.value for line in writer.nest.lines if isinstance(line.value, Access)}
@@ -18,6 +19,14 @@ def argmax(writer: NestWriter) -> list[str]:
         test = f"if {index} == 0 or {line} > best:"
         inner = writer.loops([axis], [*writer.lines(), test, f"    best = {line}", f"    at = {index}"])
         return writer.loops(writer.kept, [f"best = {word}(0)", "at = 0", *inner, writer.store(output, "I32(at)")])
+    access = loads[line]
+    if access.strides[axis] == 1 and access.pointer is not None and dtype in ("f32", "f64"):
+        lines = [f"i{axis} = 0"]
+        if access.indirect is not None:
+            row = access.indirect[0]
+            lines.append(f"{row} = {writer.read(loads[row])}")
+        search = f"at = place_of_largest_{dtype}(p{access.pointer}, {writer.offset(access)}, {writer.ranges[axis]})"
+        return writer.loops(writer.kept, [*lines, search, writer.store(output, "at")])
     key = f"key = max_key_{dtype}({line} + {word}(0.0))"  # the sum turns -0.0 into 0.0
     first = f"place = I32({index}) if key == best else I32({writer.ranges[axis]})"
     largest = writer.loops([axis], [*writer.lines(), key, "best = max(best, key)"])

@@ -17,6 +17,7 @@ from netc.compiler.targets.cpu.short_rows import rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
+from netc.compiler.targets.cpu.transposes import squares, transposed_loads
 from netc.compiler.targets.cpu.vector_rows import copies_odd_rows, has_vector_rows
 
 
@@ -53,6 +54,8 @@ def _body(writer: NestWriter) -> list[str]:
         return argmax(writer)
     if writer.nest.is_running:
         return running(writer)
+    if loads := transposed_loads(writer.nest):
+        return squares(writer, loads)
     if not writer.folds:
         return _store_points(writer)
     if writer.kept and writer.nest.folds_rows:

@@ -30,7 +30,7 @@ class NestWriter:
             for axis, extent in enumerate(nest.extents)
         ]
         self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
-        self.scopes = [min(buffer, SCOPES - 1) for buffer in nest.buffers]  # those beyond share one: they may overlap
+        self.scopes = _scopes(nest)
         self.kept = [axis for axis in range(len(nest.extents)) if not nest.folded[axis]]
         self.folded = [axis for axis in range(len(nest.extents)) if nest.folded[axis]]
         self.stored = [output for output in nest.outputs if output.fold is None]
@@ -173,6 +173,7 @@ class NestWriter:
         self.still = frozenset(jam.whole)
         names: dict[str, str] = {}  # of each line and target that is written, by its text
         totals: dict[tuple[int, str], str] = {}
+        several: dict[str, tuple[Output, list[str]]] = {}  # of totals that are extremes: what they are combined with
         begin, lines, end = list[str](), list[str](), list[str]()
         for point in jam.points(self.nest.folded, steps):
             own: dict[str, str] = {}
@@ -190,9 +191,40 @@ class NestWriter:
                     first = self.initial(fold, point) if is_done else self.read(fold.target, point)
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))
-                lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
+                if self.keyed(fold):
+                    several.setdefault(totals[key], (fold, []))[1].append(own[fold.line])
+                else:
+                    lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
+        for total, (fold, values) in several.items():
+            lines += self.extreme(fold, total, values)
         self.still = frozenset()
         return begin, lines, end
+
+    def extreme(self, fold: Output, total: str, values: Sequence[str]) -> list[str]:
+        """Combines a maximum or minimum with values. NaN is looked for apart: a comparison alone is one instruction,
+        and one more tells of two values whether either is NaN. The total itself stays NaN, as nothing is beyond it."""
+        dtype, sign = fold.target.dtype, {"max": ">", "min": "<"}[self.keyed(fold) or ""]
+        lines = [f"{total} = {value} if {value} {sign} {total} else {total}" for value in values]
+        is_nan = " | ".join(f"({value} != {value})" for value in values)
+        return [*lines, f"{total} = {DTYPES[dtype].word}(NAN) if {is_nan} else {total}"]
+
+
+def _scopes(nest: Nest) -> list[int]:
+    """The alias scope of each pointer: that of its buffer. Those beyond the last one share it: they may overlap.
+
+    Several pointers into a buffer that is only written have scopes of their own, because no element is written twice.
+    """
+    loaded = {nest.buffers[access.pointer] for access in nest.loads() if access.pointer is not None}
+    if nest.combine is not None:
+        return [min(buffer, SCOPES - 1) for buffer in nest.buffers]
+    scopes, used = list[int](), max(nest.buffers, default=0)
+    for pointer, buffer in enumerate(nest.buffers):
+        if buffer in nest.buffers[:pointer] and buffer not in loaded:
+            used += 1
+            scopes.append(used)
+        else:
+            scopes.append(buffer)
+    return [min(scope, SCOPES - 1) for scope in scopes]
 
 
 def indented(lines: Sequence[str]) -> list[str]:

@@ -4,7 +4,8 @@ Element i goes to lane i % LANES of chunk i // LANES. Chunk j is added to runnin
 pairwise. Then the chunks that are left are added, the lanes are added pairwise, and last the elements that fill no
 chunk are added in order. The order is a function of the count alone, so a sum has the same bits in every kernel that
 computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and
-asks for their sum (`sum_f32(address, count)`).
+asks for their sum (`sum_f32(address, count)`), or for that of elements where they lie (`sum_of_f32(address, i,
+count)`).
 """
 
 from collections.abc import Sequence
@@ -32,10 +33,9 @@ def lanes_of(dtype: str) -> int:
 
 @cache
 def words() -> dict[str, Any]:
-    """Returns the words `block_DTYPE` and `sum_DTYPE` of a kernel's text. Imports Numba."""
-    return {
-        f"{word}_{dtype}": make(dtype) for dtype in ("f32", "f64") for word, make in (("block", _block), ("sum", _sum))
-    }
+    """Returns the words `block_DTYPE`, `sum_DTYPE` and `sum_of_DTYPE` of a kernel's text. Imports Numba."""
+    makers = (("block", _block), ("sum", _sum), ("sum_of", _sum_of))
+    return {f"{word}_{dtype}": make(dtype) for dtype in ("f32", "f64") for word, make in makers}
 
 
 def _block(dtype: str) -> Any:
@@ -61,38 +61,58 @@ def _sum(dtype: str) -> Any:
     from numba import types
     from numba.extending import intrinsic
 
-    lanes = lanes_of(dtype)
-    chunk = ir.VectorType(_ELEMENTS[dtype], lanes)
-
     @intrinsic
     def sum_(typing, address, count):
         def codegen(context, builder, signature, arguments):
             address, count = arguments
-            base = builder.inttoptr(address, _ELEMENTS[dtype].as_pointer())
-
-            def chunk_at(index: Any) -> Any:
-                element = builder.gep(base, [builder.mul(index, _number(lanes))])
-                value = builder.load(builder.bitcast(element, chunk.as_pointer()))
-                value.align = _BYTES[dtype]
-                return value
-
-            def element_at(index: Any) -> Any:
-                return builder.load(builder.gep(base, [index]))
-
-            chunks = builder.sdiv(count, _number(lanes))
-            zeros = [ir.Constant(chunk, [0.0] * lanes)] * _SIDE_BY_SIDE
-            left, sums = _add_items(builder, _number(0), chunks, zeros, chunk_at)
-            while len(sums) > 1:
-                sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
-            _, (total,) = _add_items(builder, left, chunks, sums, chunk_at)
-            first = sum_of_lanes(builder, total, lanes)
-            rest = builder.mul(chunks, _number(lanes))
-            _, (result,) = _add_items(builder, rest, count, [first], element_at)
-            return result
+            return _emit(builder, dtype, builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), count)
 
         return (types.float32 if dtype == "f32" else types.float64)(types.int64, types.int64), codegen
 
     return sum_
+
+
+def _sum_of(dtype: str) -> Any:
+    """sum_of(address, i, count): the sum of `count` elements of the buffer at an address, from element i on."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def sum_of(typing, address, first, count):
+        def codegen(context, builder, signature, arguments):
+            address, first, count = arguments
+            base = builder.inttoptr(address, _ELEMENTS[dtype].as_pointer())
+            return _emit(builder, dtype, builder.gep(base, [first]), count)
+
+        return (types.float32 if dtype == "f32" else types.float64)(*[types.int64] * 3), codegen
+
+    return sum_of
+
+
+def _emit(builder: Any, dtype: str, base: Any, count: Any) -> Any:
+    """Emits the sum of `count` elements from a pointer on."""
+    lanes = lanes_of(dtype)
+    chunk = ir.VectorType(_ELEMENTS[dtype], lanes)
+
+    def chunk_at(index: Any) -> Any:
+        element = builder.gep(base, [builder.mul(index, _number(lanes))])
+        value = builder.load(builder.bitcast(element, chunk.as_pointer()))
+        value.align = _BYTES[dtype]
+        return value
+
+    def element_at(index: Any) -> Any:
+        return builder.load(builder.gep(base, [index]))
+
+    chunks = builder.sdiv(count, _number(lanes))
+    zeros = [ir.Constant(chunk, [0.0] * lanes)] * _SIDE_BY_SIDE
+    left, sums = _add_items(builder, _number(0), chunks, zeros, chunk_at)
+    while len(sums) > 1:
+        sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+    _, (total,) = _add_items(builder, left, chunks, sums, chunk_at)
+    first = sum_of_lanes(builder, total, lanes)
+    rest = builder.mul(chunks, _number(lanes))
+    _, (result,) = _add_items(builder, rest, count, [first], element_at)
+    return result
 
 
 def _number(value: int) -> Any:

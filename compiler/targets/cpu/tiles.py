@@ -19,8 +19,9 @@ panels are as wide as low tiles allow, because such a product takes as long as i
 
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
 its operands were computed long before. Tiles do so line by line, one at each row of depth, because many at a time
-would delay their own loads. While a deep tile is summed, what it writes is prefetched, and so are the buffers that
-will be written next at the offsets of c: another core may hold those lines, and the tile leaves the memory idle.
+would delay their own loads. What a deep tile writes is prefetched too, and so are the buffers that will be written
+next at the offsets of c: another core may hold those lines, and the tile leaves the memory idle.
+`Machine.prefetches_by_line` says how.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -61,8 +62,9 @@ _VARIABLES = (
     *("strip_a", "strip_b", "strip_c", "strip_start"),
     # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far
     *("next_a", "next_b", "lines"),
-    # how many of the buffers that will be written next are prefetched: in the last strip
-    "touching",
+    # how many of the buffers that will be written next are prefetched, in the last strip alone, and by how many tiles
+    # each of them is
+    *("touching", "touching_tiles"),
     # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
     *("block_a", "block_c", "block_start", "rows", "share"),
     # of a panel: the address of the next one, or 0, and addresses
@@ -143,13 +145,16 @@ class _Kernel(ProductKernel):
         words, size = self.words, self.size
         is_inside = k < words["depth_count"]
         is_last = ~is_inside & (turn + 1 >= words["turns_count"])
-        words["next_a"], words["touching"] = 0, is_last.choose(words["touches"], 0)
+        words["next_a"], words["touching"], words["lines"] = 0, is_last.choose(words["touches"], 0), 0
+        is_whole = words["rows_c"].equals(words["columns_count"])  # so that c's rows follow one another
+        with self.run.when(is_last & is_whole & (words["touches"] > 0)):
+            nbytes, each = words["rows_count"] * words["rows_c"] * size, words["most"] * LINE
+            words["touching_tiles"] = (nbytes + each - 1) // each
         nbytes = words["most"] * (words["rows_count"] + words["columns_count"]) * size
         is_gradient = words["rows_a"].equals(1) & words["columns_b"].equals(1) & (words["rows_count"] > FEW_ROWS)
         with self.run.when(~is_last & words["runs_count"].equals(1) & is_gradient & (nbytes <= _NEXT)):
             steps = {"turns": is_inside.choose(turn, turn + 1), "depth": is_inside.choose(k, 0)}
             words["next_a"], words["next_b"] = a + self.moved("a", steps), b + self.moved("b", steps)
-            words["lines"] = 0
 
     def write_strip(self) -> None:
         """The loops over groups of panels, whose copies are kept, and in each over blocks of rows."""
@@ -198,7 +203,8 @@ class _Kernel(ProductKernel):
         tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
-            self.fetch_touched(words, i.index, rows)
+            if not lanes.machine.prefetches_by_line:
+                self.fetch_touched(words, i.index, rows)
             with panel.when(~words["ahead"].equals(0)):
                 first = i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
@@ -213,6 +219,8 @@ class _Kernel(ProductKernel):
     def choose_line(self, words: Record) -> None:
         """Sets what the next tile prefetches: a cache line of each row of depth of the next strip, if some are left."""
         words["fetched"], words["fetched_step"] = words["panel"], 0
+        if self.lanes.machine.prefetches_by_line:
+            self.choose_touched(words)
         with self.multiply_panel.when(~words["next_a"].equals(0)):
             line, size = words["lines"], self.size
             of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
@@ -222,15 +230,28 @@ class _Kernel(ProductKernel):
             words["fetched"], words["fetched_step"] = is_left.choose(at, words["panel"]), is_left.choose(step, 0)
             words["lines"] = line + 1
 
+    def choose_touched(self, words: Record) -> None:
+        """Sets that the next tile prefetches lines that will be written next, if they follow one another."""
+        panel = self.multiply_panel
+        is_whole = words["rows_c"].equals(words["columns_count"])
+        with panel.when((words["touching"] > 0) & is_whole):
+            line, tiles, moved = words["lines"], words["touching_tiles"], words["strip_c"] - words["c"]
+            begins = [words[f"touch_{i + 1}"] + moved for i in range(TOUCHED)]
+            each = words["most"] * LINE
+            at = begins[0] + line * each
+            for i in range(1, TOUCHED):
+                at = (line < tiles * i).choose(at, begins[i] + (line - tiles * i) * each)
+            with panel.when(line < words["touching"] * tiles):
+                words["fetched"], words["fetched_step"], words["lines"] = at, LINE, line + 1
+
     def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
         """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
         panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
-        row_bytes, least = words["rows_c"] * self.size, self.lanes.machine.prefetching_rows
+        row_bytes = words["rows_c"] * self.size
         moved = words["panel_c"] - words["c"] + i * row_bytes
-        with panel.when(words["depth"] >= max(_DEEP, least)), panel.loop(0, rows) as row:
+        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
             vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
         for number in range(TOUCHED):
-            is_worth = (words["touching"] > number) & (words["depth"] >= least)
-            with panel.when(is_worth), panel.loop(0, rows) as row:
+            with panel.when(words["touching"] > number), panel.loop(0, rows) as row:
                 at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
                 vectors.fetch(at, VECTORS, is_written=True)

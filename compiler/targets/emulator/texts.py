@@ -1,7 +1,7 @@
 """The text of a CPU kernel as a syntax tree, with its loads and stores and their offsets.
 
-The emulator runs kernels by these trees, so it checks the writer of the text too. Knows the words of memory.py and
-sums.py (targets/cpu), but imports neither.
+The emulator runs kernels by these trees, so it checks the writer of the text too. Knows the words of memory.py, sums.py
+and squares.py (targets/cpu), but imports none of them.
 """
 
 import ast
@@ -9,7 +9,17 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-_BLOCK = "block_of_"
+_BLOCK, _SUM_OF, _SQUARE = "block_of_", "sum_of_", "square0"
+_PLACE = "place_of_largest_"
+_SEARCH = """\
+best = max_key_{dtype}({word}(-INF))
+for k in range({count}):
+    best = max(best, max_key_{dtype}(load_{dtype}_0({pointer}, {offset} + k) + {word}(0.0)))
+at = I32({count})
+for k in range({count}):
+    key = max_key_{dtype}(load_{dtype}_0({pointer}, {offset} + k) + {word}(0.0))
+    at = min(at, I32(k) if key == best else I32({count}))
+"""
 Form = dict[str, int]  # an offset as a linear form: the factor of each variable, and under "" the constant
 
 
@@ -26,10 +36,14 @@ class MemoryAccess(NamedTuple):
 @cache
 def function_of(text: str) -> ast.FunctionDef:
     """Returns a kernel's function without prefetches. Sums in blocks are plain sums in it: the same numbers are added,
-    in another order."""
+    in another order. Elements of squares are loaded from where the squares were."""
     function = parsed(text)
     _NoPrefetches().visit(function)
-    return ast.fix_missing_locations(_PlainSums().visit(function)) if _BLOCK in text else function
+    if _PLACE in text:
+        _PlainSearches().visit(function)
+    if _SQUARE in text:
+        _PlainLoads().visit(function)
+    return ast.fix_missing_locations(_PlainSums().visit(function)) if _BLOCK in text or _SUM_OF in text else function
 
 
 def parsed(text: str) -> ast.FunctionDef:
@@ -89,10 +103,67 @@ class _NoPrefetches(ast.NodeTransformer):
         return node
 
 
-class _PlainSums(ast.NodeTransformer):
-    """Undoes loops._Writer.fold_in_blocks: each element is added to its total where it was stored to a block."""
+class _PlainSearches(ast.NodeTransformer):
+    """Replaces the search for the largest element (extremes.py) by one that goes from element to element."""
 
     def visit_Assign(self, node: ast.Assign) -> Any:
+        match node.value:
+            case ast.Call(func=ast.Name(id=word), args=[pointer, offset, count]) if word.startswith(_PLACE):
+                dtype = word.removeprefix(_PLACE)
+                names = {"pointer": ast.unparse(pointer), "offset": ast.unparse(offset), "count": ast.unparse(count)}
+                return ast.parse(_SEARCH.format(dtype=dtype, word=dtype.upper(), **names)).body
+        return node
+
+
+class _PlainLoads(ast.NodeTransformer):
+    """Undoes transposes.py: each element is loaded through the pointer that its square was read through."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, tuple[str, ast.expr]] = {}  # of the element at a point: pointer and offset, by square
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        match node.value:
+            case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=square), ast.Name(id=pointer), offset, _]) if (
+                word.startswith("transpose_")
+            ):
+                self.places[square] = pointer, offset
+                return None
+        return self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        """Removes the memory of a square, and the indices of its first point."""
+        match node.value:
+            case ast.Call(func=ast.Name(id=word), args=[]) if word.startswith("block_f"):
+                return None
+            case ast.Name(id=first) if first.startswith("j"):
+                return None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        match node:
+            case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=square), _, _]) if word.startswith("load_square_"):
+                pointer, offset = self.places[square]
+                load = ast.Name(f"load_{word.removeprefix('load_square_')}_0", ast.Load())
+                return ast.Call(load, [ast.Name(pointer, ast.Load()), offset], [])
+        return self.generic_visit(node)
+
+
+class _PlainSums(ast.NodeTransformer):
+    """Undoes the sums in blocks of sums_in_registers.py: each element is added to its total where it was stored to a
+    block, or where it lies."""
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        match node:
+            case ast.Assign(
+                targets=[total],
+                value=ast.BinOp(right=ast.Call(func=ast.Name(id=word), args=[ast.Name(id=pointer), offset, count])),
+            ) if word.startswith(_SUM_OF):
+                extent = ast.Call(ast.Name("range", ast.Load()), [count], [])
+                element = ast.BinOp(offset, ast.Add(), ast.Name("k", ast.Load()))
+                load = ast.Name(f"load_{word.removeprefix(_SUM_OF)}_0", ast.Load())
+                loaded = ast.Call(load, [ast.Name(pointer, ast.Load()), element], [])
+                addition = ast.Assign([total], ast.BinOp(ast.Name(ast.unparse(total), ast.Load()), ast.Add(), loaded))
+                return ast.For(ast.Name("k", ast.Store()), extent, [addition], [])
         calls = (call for call in ast.walk(node.value) if isinstance(call, ast.Call))
         called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
         is_of_block = any(name.startswith(("block_f", "sum_f")) for name in called)
@@ -109,7 +180,7 @@ class _PlainSums(ast.NodeTransformer):
                 extent = ast.Call(ast.Name("range", ast.Load()), [end], [])
                 body = [self.visit(statement) for statement in inside]
                 return ast.For(ast.Name(ast.unparse(index), ast.Store()), extent, body, [])
-        raise AssertionError(f"a `while` that fold_in_blocks does not write: {ast.unparse(node)}")
+        raise AssertionError(f"a `while` that sums_in_registers.py does not write: {ast.unparse(node)}")
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         access = access_of(node.value)

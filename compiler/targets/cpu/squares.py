@@ -1,0 +1,93 @@
+"""Squares of SIDE x SIDE elements in a kernel's own memory, as Numba intrinsics.
+
+`transpose_f32(square, address, i, stride)` reads SIDE rows of SIDE neighbours, `stride` elements apart, from element i
+of a buffer on, and stores the columns as rows of the square. `load_square_f32(square, row, column)` reads an element of
+it. The memory of a square is a block (sums.py).
+"""
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.program.nests import BLOCK
+
+SIDE = 16
+_ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
+_BYTES = {"f32": 4, "f64": 8}
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+assert SIDE * SIDE == BLOCK, "a square is a block of memory"
+
+
+@cache
+def words(vector_bytes: int) -> dict[str, Any]:
+    """Returns the words `transpose_DTYPE` and `load_square_DTYPE` of a kernel's text. Imports Numba.
+
+    Stores are as wide as the vectors that a loop loads afterwards: a wider load would have to wait until several stores
+    are done.
+    """
+    words = {f"transpose_{dtype}": _transpose(dtype, vector_bytes) for dtype in _ELEMENTS}
+    return {**words, **{f"load_square_{dtype}": _load(dtype) for dtype in _ELEMENTS}}
+
+
+def _transpose(dtype: str, vector_bytes: int) -> Any:
+    from numba import types
+    from numba.extending import intrinsic
+
+    lanes = vector_bytes // _BYTES[dtype]
+    vector = ir.VectorType(_ELEMENTS[dtype], lanes)
+
+    @intrinsic
+    def transpose(typing, square, address, first, stride):
+        def codegen(context, builder, signature, arguments):
+            square, address, first, stride = arguments
+            target, source = (builder.inttoptr(place, _ELEMENTS[dtype].as_pointer()) for place in (square, address))
+
+            def pointer(base: Any, index: Any) -> Any:
+                return builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
+
+            for row in range(0, SIDE, lanes):
+                starts = [builder.add(first, builder.mul(stride, _I64(row + i))) for i in range(lanes)]
+                for column in range(0, SIDE, lanes):
+                    rows = [
+                        builder.load(pointer(source, builder.add(start, _I64(column))), align=_BYTES[dtype])
+                        for start in starts
+                    ]
+                    for i, result in enumerate(_transposed(builder, rows)):
+                        place = pointer(target, _I64((column + i) * SIDE + row))
+                        builder.store(result, place, align=vector_bytes)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return transpose
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Emits the columns of as many rows as a vector has lanes: each round interleaves row i with row i + half."""
+    count = len(rows)
+    half = count // 2
+    low, high = (
+        ir.Constant(ir.VectorType(_I32, count), [start + i // 2 + count * (i % 2) for i in range(count)])
+        for start in (0, half)
+    )
+    for _ in range(count.bit_length() - 1):
+        pairs = [(rows[i], rows[i + half]) for i in range(half)]
+        rows = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (low, high)]
+    return rows
+
+
+def _load(dtype: str) -> Any:
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def load_square(typing, square, row, column):
+        def codegen(context, builder, signature, arguments):
+            square, row, column = arguments
+            base = builder.inttoptr(square, _ELEMENTS[dtype].as_pointer())
+            return builder.load(builder.gep(base, [builder.add(builder.mul(row, _I64(SIDE)), column)]))
+
+        return (types.float32 if dtype == "f32" else types.float64)(*[types.int64] * 3), codegen
+
+    return load_square

@@ -1,0 +1,101 @@
+"""Writes loops that read an operand across its rows: square by square, each of which is transposed in registers.
+
+Along the innermost axis such an operand has one element in each of its own rows, so loads of vectors would have to
+gather them. A square of it is loaded row by row and stored to memory of the kernel's own in the order of the loop.
+"""
+
+from collections.abc import Sequence
+
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.targets.cpu.expressions import text_of
+from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
+from netc.compiler.targets.cpu.squares import SIDE
+
+_MOST = 4  # squares that a loop has at once: each is one or two kilobytes of the first cache
+
+
+def transposed_loads(nest: Nest) -> dict[str, Access]:
+    """Returns the loads, by line, that lie side by side along one other axis; none if squares would not pay."""
+    last = len(nest.extents) - 1
+    if last < 1 or True in nest.folded or nest.combine is not None or not _is_long(nest, last):
+        return {}
+    if any(output.target.strides[last] != 1 or output.target.indirect is not None for output in nest.outputs):
+        return {}
+    loads = {
+        line.name: line.value
+        for line in nest.lines
+        if isinstance(line.value, Access) and _is_across(line.value, last) and _is_long(nest, _axis_of(line.value))
+    }
+    axis = next((_axis_of(access) for access in loads.values()), 0)
+    if any(output.target.strides[axis] == 0 for output in nest.outputs):
+        return {}
+    same = {name: access for name, access in loads.items() if _axis_of(access) == axis}
+    return same if len(same) <= _MOST else {}
+
+
+def _is_long(nest: Nest, axis: int) -> bool:
+    return (nest.extents[axis] or SIDE) >= SIDE
+
+
+def _is_across(access: Access, last: int) -> bool:
+    is_plain = access.pointer is not None and access.indirect is None and access.dtype in ("f32", "f64")
+    return is_plain and access.strides[last] not in (0, 1) and 1 in access.strides
+
+
+def _axis_of(access: Access) -> int:
+    """The axis along which the elements of a load lie side by side."""
+    return access.strides.index(1)
+
+
+def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
+    """The loops over squares, and over the points that fill no square."""
+    last, axis = writer.kept[-1], _axis_of(next(iter(loads.values())))
+    around = [other for other in writer.kept if other not in (axis, last)]
+    memory = {name: f"square{number}" for number, name in enumerate(loads)}
+    plain = [*writer.lines(), *writer.stores()]
+    whole = {i: f"{writer.ranges[i]} // {SIDE} * {SIDE}" for i in (axis, last)}
+    inner = [
+        *_fill(writer, loads, memory, axis),
+        f"for i{axis} in range(j{axis}, j{axis} + {SIDE}):",
+        f"    for i{last} in range(j{last}, j{last} + {SIDE}):",
+        *indented(indented(_body(writer, loads, memory, axis))),
+    ]
+    rows = [
+        f"for j{last} in range(0, {whole[last]}, {SIDE}):",
+        *indented(inner),
+        f"for i{axis} in range(j{axis}, j{axis} + {SIDE}):",
+        f"    for i{last} in range({whole[last]}, {writer.ranges[last]}):",
+        *indented(indented(plain)),
+    ]
+    lines = [
+        f"for j{axis} in range(0, {whole[axis]}, {SIDE}):",
+        *indented(rows),
+        f"for i{axis} in range({whole[axis]}, {writer.ranges[axis]}):",
+        *indented(writer.loops([last], plain)),
+    ]
+    begin = [f"{name} = block_{loads[line].dtype}()" for line, name in memory.items()]
+    return [*begin, *writer.loops(around, lines)]
+
+
+def _fill(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], axis: int) -> list[str]:
+    """Transposes the square of each load that begins at the point (j, j)."""
+    last = writer.kept[-1]
+    lines = [f"i{axis} = j{axis}", f"i{last} = j{last}"]
+    for line, access in loads.items():
+        stride = writer.stride(last, access.strides[last])
+        place = f"p{access.pointer}, {writer.offset(access)}, {stride}"
+        lines.append(f"transpose_{access.dtype}({memory[line]}, {place})")
+    return lines
+
+
+def _body(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], axis: int) -> Sequence[str]:
+    """The statements for a point of a square."""
+    last, lines = writer.kept[-1], list[str]()
+    for line in writer.nest.lines:
+        if line.name in loads:
+            place = f"{memory[line.name]}, i{axis} - j{axis}, i{last} - j{last}"
+            text = f"load_square_{loads[line.name].dtype}({place})"
+        else:
+            text = writer.read(line.value) if isinstance(line.value, Access) else text_of(line.value)
+        lines.append(f"{line.name} = {text}")
+    return [*lines, *writer.stores()]
