@@ -519,6 +519,10 @@ The text reads back to equal data (`compiler/program/listing_parser.py`), and `v
 program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
 """
 BELOW = """
+Some words of it stand for loops of vectors: `sum_of_f32(p0, i, n)` adds up n elements where they lie, in the fixed
+order of `targets/cpu/sums.py`, `place_of_largest_f32(p0, i, n)` is the place of their largest, and
+`transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
+
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. A convolution is the same product, over a view of the image whose
 strides overlap, unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small
