@@ -157,3 +157,13 @@ def test_an_outer_product_is_a_loop() -> None:
     graph.results[parse_result("value.y")] = apply("einsum", *leaves, subscripts="bi,bj->bij")
     assert all(isinstance(task.kernel, Nest) for task in lower(run_passes(graph), 7, NAMED["avx512"]).tasks)
     agree(graph, leaves, 7, "f32")
+
+
+def test_a_convolution_to_one_channel_is_a_loop() -> None:
+    """One output fills no vector of a tile, nor of Winograd's."""
+    graph = Graph()
+    x, w = leaf(graph, "x", "batch, 20, 20, 32", "f32"), leaf(graph, "w", "3, 3, 32, 1", "f32")
+    y = apply("conv2d", x, w, stride=(1, 1), dilation=(1, 1), pad=(1, 1, 1, 1), groups=1)
+    graph.results[parse_result("value.y")] = y
+    tasks = lower(run_passes(graph), 64, NAMED["avx512"]).tasks
+    assert all(isinstance(task.kernel, Nest) for task in tasks)
