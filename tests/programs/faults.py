@@ -52,14 +52,14 @@ FAULTS = (
     _fault(
         "the gradient of max is not divided among equals",
         "compiler/operations/reduce.py",
-        'restore(g, x, over) * chosen / restore(apply("sum", chosen, over=over), x, over)',
+        'restore(g / apply("sum", chosen, over=over), x, over) * chosen',
         "restore(g, x, over) * chosen * 2.0",
     ),
     _fault(
         "the gradient of a quotient has a wrong sign",
         "compiler/operations/elementwise.py",
-        "gradient=lambda g, r, x, y: (g / y, -g * r / y),",
-        "gradient=lambda g, r, x, y: (g / y, g * r / y),",
+        "gradient=lambda g, r, x, y: (to_x := g / y, -(to_x * r)),",
+        "gradient=lambda g, r, x, y: (to_x := g / y, to_x * r),",
     ),
     _fault(
         "0 - x becomes x",

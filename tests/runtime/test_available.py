@@ -232,14 +232,23 @@ def test_a_step_of_sequences_has_memory_for_its_samples() -> None:
     text = TEXT.replace("x: float[4]", "x: float[time, 4]").replace("h = x ->", "h = x -> mean(over = time) ->")
     model = netc.parse(text.replace("BATCH", "1000000").replace("WIDTH", "8"))
     rng = np.random.default_rng(0)
-    grown, reserved = netc.Program(model, seed=1), netc.Program(model, seed=1, batch=40)
-    for count in (3, 40, 7):
-        arrays = {
-            "x": [rng.standard_normal((n, 4)).astype(np.float32) for n in rng.integers(1, 9, count)],
-            "y": fields(count)["y"],
-        }
+
+    def drawn(count: int) -> dict[str, object]:
+        sequences = [rng.standard_normal((n, 4)).astype(np.float32) for n in rng.integers(1, 9, count)]
+        return {"x": sequences, "y": fields(count)["y"]}
+
+    grown, reserved = netc.Program(model, seed=1), netc.Program(model, seed=1)
+    first = {name: array.copy() for name, array in reserved.persistent.items()}
+    largest = drawn(40)
+    reserved.step(largest)  # plans for all samples at once
+    reserved.predict(largest)
+    for name, array in first.items():
+        reserved.persistent[name][...] = array
+    for arrays in (drawn(3), largest, drawn(7)):
         assert grown.step(arrays) == reserved.step(arrays)
         np.testing.assert_array_equal(grown.predict(arrays)["z"], reserved.predict(arrays)["z"])
+        for name, array in grown.persistent.items():
+            np.testing.assert_array_equal(array, reserved.persistent[name])
     assert grown.training({}).plan.sizes["batch"] == 40
 
 

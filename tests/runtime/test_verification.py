@@ -22,8 +22,9 @@ from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.reference.target import Interpreted
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution import prepared as steps
+from netc.runtime.execution import prepared
 from netc.runtime.execution.compiled_model import CompiledModel
+from netc.runtime.execution.step import Step
 from netc.runtime.verification import CHECKS, exports, texts, verify
 from netc.runtime.verification.comparison import difference, different_bits
 from netc.runtime.verification.installation import GROUPS, subject_of
@@ -220,7 +221,7 @@ def test_a_wrong_kernel(operation) -> None:
 
 
 def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = steps.plan_step
+    real = prepared.plan_step
 
     def swapped(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Any) -> Plan:
         plan = real(graph, offsets, sizes, machine)
@@ -235,7 +236,7 @@ def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> Non
             plan, schedule=schedule, tasks=type(plan.tasks)([*second, *first, *tasks[counts[0] + counts[1] :]])
         )
 
-    monkeypatch.setattr(steps, "plan_step", swapped)
+    monkeypatch.setattr(prepared, "plan_step", swapped)
     assert only_difference("plan").check == "plan"
 
 
@@ -271,16 +272,16 @@ model {
 
 
 def test_threads_that_give_other_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = steps.Step.run
+    real = Step.run
 
-    def run(self: steps.Step, *arguments: Any) -> Any:
+    def run(self: Step, *arguments: Any) -> Any:
         results = real(self, *arguments)
         if self.members == 3 and self.is_update:
             bias = self.resources.state.arrays["h.dense.b"]
             bias[0] = np.nextafter(bias[0], np.float32(1))
         return results
 
-    monkeypatch.setattr(steps.Step, "run", run)
+    monkeypatch.setattr(Step, "run", run)
     assert only_difference("threads").where.startswith("on 3 threads: ")
 
 
