@@ -60,7 +60,7 @@ def train(
     ] = False,
     finds_rate: Annotated[
         bool,
-        typer.Option("--find-lr", help="Try learning rates in a short training that rises them; draws NAME-lr.svg."),
+        typer.Option("--find-lr", help="Try learning rates in a short training that raises them; draws NAME-lr.svg."),
     ] = False,
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
