@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import command
+from support import ROOT, command
 
 import netc
 from netc.compiler.ir.value import OPERATIONS
@@ -488,6 +488,18 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
     assert tested.stdout == "softly: type rule, reference, kernel and gradients agree, in f32 and f64, in 2 cases\n"
     kernels = run(project, "explain", "m.net", "--line", "11", "--plugin", "mine").stdout
     assert "softly" in kernels
+
+
+def test_the_example_of_a_plugin_loads_and_passes_its_check(tmp_path: Path) -> None:
+    """Each module of examples/plugin, by name: .ci/run installs the package and runs its own tests."""
+    package = ROOT / "examples/plugin"
+    names = [path.stem for path in (package / "netc_extras").glob("*.py") if path.stem != "__init__"]
+    assert "mish" in names
+    for name in names:
+        listed = command("ops", "--plugin", f"netc_extras.{name}", cwd=tmp_path, path=package)
+        assert listed.returncode == 0, listed.stderr
+    checked = command("ops", "mish", "--test", "--plugin", "netc_extras.mish", cwd=tmp_path, path=package)
+    assert "gradients agree" in checked.stdout, checked.stderr
 
 
 def test_a_file_that_a_plugin_never_closes_is_written(project: Path) -> None:
