@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,21 @@ def slope(program: netc.Program, fields: Fields, name: str, index: tuple[int, ..
 def netc_command(*arguments: object) -> list[str]:
     """The words of the command line that start `netc` in this environment."""
     return [sys.executable, "-c", "from netc.commands.main import console; console()", *map(str, arguments)]
+
+
+def killed_once(is_far_enough: Callable[[], bool], *arguments: object, cwd: Path) -> None:
+    """Starts a command and kills it as soon as it is far enough, unless it ends before."""
+    process = subprocess.Popen(netc_command(*arguments), cwd=cwd, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not is_far_enough():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def has_epochs(run: Path, count: int) -> bool:
+    """Whether a run's folder has the metrics of so many epochs."""
+    metrics = run / "metrics.jsonl"
+    return metrics.exists() and metrics.read_bytes().count(b"\n") >= count
 
 
 @cache

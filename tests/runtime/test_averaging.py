@@ -1,13 +1,10 @@
 """`keep = average(...)`: what a run keeps is the mean of its parameters, and training goes on from the parameters."""
 
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import command, netc_command
+from support import command, has_epochs, killed_once
 
 import netc
 from netc.runtime.data.dataset import load
@@ -116,12 +113,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(keep: str, tmp_path: P
     whole = command("train", "m.net", "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert "kept the" in whole.stdout
-    process = subprocess.Popen(netc_command("train", "m.net", "--out", "cut"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    metrics = tmp_path / "cut/metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 5):
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_once(lambda: has_epochs(tmp_path / "cut", 6), "train", "m.net", "--out", "cut", cwd=tmp_path)
     resumed = command("train", "--resume", "cut", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     for name in ("checkpoint.safetensors", "best.safetensors"):

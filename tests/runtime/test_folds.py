@@ -3,14 +3,11 @@
 import csv
 import json
 import math
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import command, netc_command
+from support import command, has_epochs, killed_once
 
 import netc
 from netc.runtime.studies.results import mean_of
@@ -107,13 +104,8 @@ def test_interrupted_folds_go_on_to_the_same_bits(tmp_path: Path) -> None:
     written(tmp_path, CLASSES)
     whole = command("train", "m.net", "--folds", "--epochs", "40", "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    words = netc_command("train", "m.net", "--folds", "--epochs", "40", "--out", "cut")
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    second = tmp_path / "cut/fold-2/metrics.jsonl"
-    while process.poll() is None and not (second.exists() and second.stat().st_size):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ("train", "m.net", "--folds", "--epochs", "40", "--out", "cut")
+    killed_once(lambda: has_epochs(tmp_path / "cut/fold-2", 1), *arguments, cwd=tmp_path)
     resumed = command("train", "--resume", "cut", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     for name in ("results.json", "out_of_fold.csv", "fold-2/checkpoint.safetensors", "fold-4/best.safetensors"):

@@ -1,15 +1,12 @@
 """L-BFGS: its direction, its search along a line, and training with it, beside PyTorch's and after an interruption."""
 
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import command, netc_command
+from support import command, has_epochs, killed_once
 
 import netc
 from netc.runtime.training.lbfgs import History, Point, next_point
@@ -198,12 +195,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path) -> Non
     written(tmp_path, 60)
     whole = command("train", "m.net", "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    process = subprocess.Popen(netc_command("train", "m.net", "--out", "cut"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    metrics = tmp_path / "cut/metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 5):
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_once(lambda: has_epochs(tmp_path / "cut", 6), "train", "m.net", "--out", "cut", cwd=tmp_path)
     resumed = command("train", "--resume", "cut", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     name = "checkpoint.safetensors"

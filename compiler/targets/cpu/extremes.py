@@ -11,6 +11,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.targets.cpu.sums import folded_lanes
+
 _SIDE_BY_SIDE = 4  # vectors
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
@@ -97,19 +99,7 @@ class _Search:
         for other in totals[1:]:
             total = self.larger(other, total)
         index, (total,), nan = self.walk(index, lanes, [total], nan)
-        width = lanes
-        while width > 1:
-            width //= 2
-            halves = [
-                builder.shuffle_vector(
-                    total,
-                    ir.Constant(total.type, ir.Undefined),
-                    ir.Constant(ir.VectorType(_I32, width), list(range(start, start + width))),
-                )
-                for start in (0, width)
-            ]
-            total = self.larger(halves[1], halves[0])
-        total = builder.extract_element(total, _I32(0))
+        total = folded_lanes(builder, total, lanes, lambda lower, upper: self.larger(upper, lower))
         bits = builder.bitcast(nan, ir.IntType(lanes))
         is_nan = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
         _, (total,), is_nan = self.walk(index, 1, [total], is_nan)

@@ -8,7 +8,7 @@ asks for their sum (`sum_f32(address, count)`), or for that of elements where th
 count)`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -146,7 +146,12 @@ def _add_items(builder: Any, start: Any, end: Any, totals: Sequence[Any], load: 
 
 
 def sum_of_lanes(builder: Any, total: Any, lanes: int) -> Any:
-    """Emits the sum of a vector's lanes: the halves are added until one lane is left."""
+    """Emits the sum of a vector's lanes."""
+    return folded_lanes(builder, total, lanes, builder.fadd)
+
+
+def folded_lanes(builder: Any, total: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> Any:
+    """Emits a fold of a vector's lanes: its halves are combined, the lower with the upper, until one lane is left."""
     width = lanes
     while width > 1:
         width //= 2
@@ -158,5 +163,5 @@ def sum_of_lanes(builder: Any, total: Any, lanes: int) -> Any:
             )
             for first in (0, width)
         ]
-        total = builder.fadd(*halves)
+        total = combine(*halves)
     return builder.extract_element(total, ir.Constant(_I32, 0))
