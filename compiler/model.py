@@ -85,7 +85,7 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """What a run keeps: the mean of the parameters over steps, the last of which count most (`decay` is the weight of
+    """A mean of the parameters, which a run keeps: over steps, the last of which count most (`decay` is the weight of
     all earlier ones at each step), or over the ends of the `last` epochs."""
 
     decay: float | None

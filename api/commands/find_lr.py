@@ -29,19 +29,19 @@ def find_lr(file: Path, settings: list[str] | None, out: Path | None, strict: bo
         raise typer.BadParameter(f"`{optimizer}` finds the length of its steps by itself", param_hint="--find-lr")
     dataset = load(model, parse_data(model))
     options.warn(dataset.warnings, strict)
-    found = rate_test(model, dataset, threads)
-    _show(found)
+    result = rate_test(model, dataset, threads)
+    _show(result)
     path = out or Path(f"{file.stem}-lr.svg")
-    write_whole(path, draw_rates(found.rates, found.losses, found.means, found.steepest))
+    write_whole(path, draw_rates(result.rates, result.losses, result.means, result.steepest))
     say(str(path))
 
 
-def _show(found: "RateTest") -> None:
-    count = len(found.rates)
+def _show(test: "RateTest") -> None:
+    count = len(test.rates)
     chosen = sorted({round(i * (count - 1) / (_ROWS - 1)) for i in range(_ROWS)})
     rows = [("lr", "loss", "running mean")]
-    rows += [(number(float(found.rates[i])), number(found.losses[i]), number(found.means[i])) for i in chosen]
+    rows += [(number(float(test.rates[i])), number(test.losses[i]), number(test.means[i])) for i in chosen]
     table(rows, right=range(3))
-    say(f"the loss falls fastest at lr = {found.steepest:.1g}, and is least at lr = {found.least:.1g}")
-    lowest, highest = (f"{rate:.1g}" for rate in sorted((found.steepest, found.least / 10)))
+    say(f"the loss falls fastest at lr = {test.steepest:.1g}, and is least at lr = {test.least:.1g}")
+    lowest, highest = (f"{rate:.1g}" for rate in sorted((test.steepest, test.least / 10)))
     say(f"try lr = {lowest}" if lowest == highest else f"try lr = {lowest} to {highest}")

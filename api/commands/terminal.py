@@ -9,12 +9,15 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from netc.compiler.targets.compilation import listened_to
 from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
+
+if TYPE_CHECKING:
+    from netc.runtime.trainer import Report
 
 _MOST_CLASSES = 40  # a matrix with more classes is not printed
 _COLOURS = {"error": "red", "warning": "yellow"}  # on a terminal, unless NO_COLOR is set
@@ -203,14 +206,15 @@ class Ticker:
             with suppress(OSError):  # the terminal is gone
                 self._bar.stop()
 
-    def update(self, epoch: int, epochs: int, done: int, samples: int, loss: float, speed: float) -> None:
+    def update(self, report: "Report") -> None:
+        """Shows the progress in an epoch."""
         if self._bar is not None:
             self._bar.update(
                 self._task,
-                description=f"epoch {epoch}/{epochs}",
-                completed=(epoch - 1) * samples + done,
-                total=epochs * samples,
-                facts=f"loss {loss:.4f} {speed:,.0f} samples/s",
+                description=f"epoch {report.epoch}/{report.epochs}",
+                completed=(report.epoch - 1) * report.samples + report.done,
+                total=report.epochs * report.samples,
+                facts=f"loss {report.loss:.4f} {report.samples_per_second:,.0f} samples/s",
             )
 
     def compiling(self, compiled: int, count: int) -> None:

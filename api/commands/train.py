@@ -136,16 +136,11 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
-    from netc.runtime.trainer import Report, train_claimed
+    from netc.runtime.trainer import train_claimed
 
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
     with Ticker() as ticker:
-
-        def progress(report: Report) -> None:
-            ticker.update(
-                report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second
-            )
 
         def epoch(row: "Row") -> None:
             metrics = metrics_text(row, _NO_METRICS)
@@ -157,7 +152,7 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
                 warned.update(by_title)
 
         try:
-            ending = train_claimed(run, total, progress, epoch)
+            ending = train_claimed(run, total, ticker.update, epoch)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)

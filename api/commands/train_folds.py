@@ -82,18 +82,12 @@ def _folds(request: FoldsRequest) -> "Folds":
 def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[str]) -> "FoldResult":
     """Trains what is left of a fold, and shows its metrics in a line."""
     from netc.runtime.studies.results import fold_result
-    from netc.runtime.trainer import Report, train
+    from netc.runtime.trainer import train
 
     run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
     with Ticker() as ticker:
-
-        def progress(report: Report) -> None:
-            ticker.update(
-                report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second
-            )
-
         try:
-            ending = train(run, run.model.train.epochs, progress, lambda row: None)
+            ending = train(run, run.model.train.epochs, ticker.update, lambda row: None)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)

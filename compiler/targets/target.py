@@ -185,8 +185,8 @@ class Timed(Executable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What an executable is opened from again: its own object code, the names of its kernels in the cache, and the
-    layout of the plan that both were made for."""
+    """The code from which an executable is opened again: its own object code, the names of its kernels in the cache,
+    and the layout of the plan that both belong to."""
 
     step: bytes
     kernels: tuple[str, ...]

@@ -33,7 +33,7 @@ _ENVIRONMENT = fingerprint()
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the runtime asks about a graph after the passes.
+    """The facts that the runtime needs about a graph after the passes.
 
     `given` are the leaves that the runtime computes, and `per_step` those of them with a value for each step; `dims`
     are the varying dimensions, and `first` is the one by whose lengths samples are ordered.
@@ -109,7 +109,7 @@ class KeptSteps:
         )
 
     def facts(self) -> Facts | None:
-        """What is kept about the graph, if anything is."""
+        """The facts about the graph, if the cache has them."""
         content = records.read(self._name("graph"))
         try:
             return parsed(content, Facts) if content is not None else None

@@ -1,6 +1,6 @@
 """Opens the folder of a run: its model, as it was trained, its data block, its parameters and where training stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +30,9 @@ from netc.runtime.runs.run_files import INFO, METRICS, STATES, read_info, refuse
 from netc.runtime.runs.run_info import RunInfo, check_states
 
 
-def _require_plugins(folder: Path, info: RunInfo) -> None:
-    """Fault E1001 if the run needs a plug-in that the user has not named: a run imports nothing by itself."""
-    missing = [name for name in info.plugins if name not in plugins.loaded()]
+def require_plugins(folder: Path, names: Sequence[str]) -> None:
+    """Fault E1001 if a run needs a plug-in that the user has not named: a run imports nothing by itself."""
+    missing = [name for name in names if name not in plugins.loaded()]
     if missing:
         label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
         hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
@@ -46,7 +46,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     """
     info, text, states = read_info(folder)
     plugins.load_installed()
-    _require_plugins(folder, info)
+    require_plugins(folder, info.plugins)
     model = model_as_written(folder, info, text)
     model = replace(model, train=replace(model.train, epochs=info.epochs))
     if to_train:

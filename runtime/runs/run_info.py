@@ -5,7 +5,7 @@ A run's folder may come from anywhere: what is read has these types, or ValueErr
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -52,8 +52,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def encoded(info: RunInfo) -> bytes:
-    """The bytes of run.json, with a hash of their own."""
+_Info = TypeVar("_Info", bound=msgspec.Struct)
+
+
+def encoded(info: msgspec.Struct) -> bytes:
+    """The bytes of run.json, or of a file like it whose last field is `hash`: with a hash of their own."""
     values = msgspec.to_builtins(info)
     return json_text({**values, "hash": _own_hash(values)}, indent=2).encode()
 
@@ -64,10 +67,18 @@ def _own_hash(values: Mapping[str, Any]) -> str:
 
 def decoded(content: bytes) -> RunInfo:
     """run.json. Raises ValueError if it is no JSON of this type, or not as it was written."""
+    return decoded_as(content, RunInfo)
+
+
+def decoded_as(content: bytes, type_: type[_Info], name: str = "it") -> _Info:
+    """The data of a file that `encoded` wrote; messages call it `name`.
+
+    Raises ValueError if it is no JSON of this type, or not as it was written.
+    """
     values = parsed(content, dict[str, Any])
-    info: RunInfo = converted(values, RunInfo)
-    if info.hash != _own_hash(values):
-        raise ValueError("it is not as training left it")
+    info: _Info = converted(values, type_)
+    if values.get("hash") != _own_hash(values):
+        raise ValueError(f"{name} is not as training left it")
     return info
 
 

@@ -18,7 +18,6 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
-from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.data.declarations import SourceSpec
@@ -30,12 +29,11 @@ from netc.runtime.data.table import Table
 from netc.runtime.loading import load_model
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
-from netc.runtime.runs.opening import open_run
+from netc.runtime.runs.opening import open_run, require_plugins
 from netc.runtime.runs.run import Run
-from netc.runtime.runs.run_info import Constant, digest
+from netc.runtime.runs.run_info import Constant, decoded_as, encoded
 from netc.runtime.runs.starting import data_of_new_run, start_run
 from netc.runtime.training.checks import check_training
-from netc.runtime.typed_json import converted, parsed
 
 FOLDS = "folds.json"
 Tell = Callable[[Sequence[Diagnostic], Sequence[str]], object]
@@ -125,30 +123,15 @@ def start_folds(
         plugins=list(plugins.loaded()),
     )
     with new_folder(path) as folder:
-        write_whole(folder / FOLDS, _encoded(info))
+        write_whole(folder / FOLDS, encoded(info))
         return Folds(with_free_name(folder, path), info, threads)
 
 
 def open_folds(folder: Path, threads: int | None = None) -> Folds:
     """The cross-validation in a folder. Faults E1001 if it is none, or was changed by hand."""
     try:
-        values = parsed(content_of(folder / FOLDS), dict[str, Any])
-        info: FoldsInfo = converted(values, FoldsInfo)
-        if info.hash != _hash(values):
-            raise ValueError(f"{FOLDS} is not as training left it")
+        info = decoded_as(content_of(folder / FOLDS), FoldsInfo, FOLDS)
     except (OSError, ValueError) as error:
         fault("E1001", f"`{folder}` is no folder of folds", place_of(folder), str(error))
-    missing = [name for name in info.plugins if name not in plugins.loaded()]
-    if missing:
-        hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
-        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), hint=hint)
+    require_plugins(folder, info.plugins)
     return Folds(folder, info, threads)
-
-
-def _encoded(info: FoldsInfo) -> bytes:
-    values = msgspec.to_builtins(info)
-    return json_text({**values, "hash": _hash(values)}, indent=2).encode()
-
-
-def _hash(values: Mapping[str, Any]) -> str:
-    return digest(json_text({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())

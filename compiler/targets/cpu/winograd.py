@@ -9,6 +9,7 @@ A result depends on its own tile alone, and a sum runs over tiles in order: bits
 channels are shared out, nor on how many tiles a block has.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -122,23 +123,23 @@ class _Winograd(WinogradWriter):
 
 def _take_tile(body: Body) -> None:
     """Transforms a tile of the image."""
-    at, row, column = body.in_image("image")
-    to, position = body.in_room("channels", "channel_row"), body.words["room_channel_position"] * body.lanes.size
-    with body.each_vector("channels") as first:
-        moved = first * body.lanes.size
-        square = Square(at + moved, row, column, SIDE).load(body.vectors)
-        result = transforms.transformed(body.builder, square, transforms.of_tile)
-        transforms.store(body.vectors, result, Square.of_positions(to + moved, position))
+    _take(body, "image", "channel", SIDE, transforms.of_tile)
 
 
 def _take_slopes(body: Body) -> None:
     """Transforms the slopes of a tile's results."""
-    at, row, column = body.in_image("slopes")
-    to, position = body.in_room("outputs", "output_row"), body.words["room_output_position"] * body.lanes.size
-    with body.each_vector("outputs") as first:
+    _take(body, "slopes", "output", STEP, transforms.of_slopes)
+
+
+def _take(body: Body, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
+    """Transforms the square of a tile, for all vectors of its channels or outputs, the `axis`, and keeps the result."""
+    at, row, column = body.in_image(image)
+    to = body.in_room(f"{axis}s", f"{axis}_row")
+    position = body.words[f"room_{axis}_position"] * body.lanes.size
+    with body.each_vector(f"{axis}s") as first:
         moved = first * body.lanes.size
-        square = Square(at + moved, row, column, STEP).load(body.vectors)
-        result = transforms.transformed(body.builder, square, transforms.of_slopes)
+        square = Square(at + moved, row, column, side).load(body.vectors)
+        result = transforms.transformed(body.builder, square, transform)
         transforms.store(body.vectors, result, Square.of_positions(to + moved, position))
 
 
