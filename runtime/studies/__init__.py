@@ -1,1 +1,1 @@
-"""Several runs of one model that belong together: the folds of a cross-validation."""
+"""Several trainings of one model: the folds of a cross-validation, the test of learning rates."""
