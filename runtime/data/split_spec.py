@@ -19,6 +19,7 @@ _COLUMN_EXAMPLES = {
     "hash": 'hash("id", train = 0.8, test = 0.2)',
     "column": 'column("part")',
 }
+_FOLD_ARGUMENTS = ("by", "fold", "seed", "ordered", "test")
 _FOLDS_EXAMPLE = 'folds(5) or folds(5, by = "patient")'
 
 
@@ -89,9 +90,10 @@ def _folds(node: syntax.Expression, arguments: Sequence[syntax.Argument], consta
     values: dict[str, Any] = {}
     for argument in arguments:
         key = _key(argument)
-        if key not in ("", "by", "fold", "seed", "ordered", "test") or key in values:
+        if (key and key not in _FOLD_ARGUMENTS) or key in values:
             fact = f"`{key}` is given twice" if key in values else f"`folds` has no argument `{key}`"
-            fault("E0302", fact if key else "`folds` takes one number", argument.span, hint=_FOLDS_EXAMPLE)
+            hint = nearest(key, _FOLD_ARGUMENTS) or _FOLDS_EXAMPLE
+            fault("E0302", fact if key else "`folds` takes one number", argument.span, hint=hint)
         values[key] = _fold_argument(key, argument.value, constants)
     count, column, fold = values.get("", 0), values.get("by"), values.get("fold", 1)
     if not _is_whole(count) or count < 2:
