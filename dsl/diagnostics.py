@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NoReturn
+from unicodedata import combining, east_asian_width
 
 from netc.dsl.quoting import bounded, escaped
 from netc.dsl.source import Span
@@ -185,8 +186,8 @@ def _excerpt(label: Label, width: int, mark: str, is_same_line: bool) -> list[st
         return [*lines, f"{margin} | {comment}"] if comment else lines
     lines = [f"{margin}{arrow} {escaped(str(span))}"]
     text, at = _window(span.source.line(span.line), span.column - 1)
-    before = "".join("\t" if character == "\t" else " " for character in _shown(text[:at]))
-    carets = mark * max(len(_shown(text[at : at + span.end - span.start])), 1)
+    before = " " * _columns(_shown(text[:at]))
+    carets = mark * max(_columns(_shown(text[at : at + span.end - span.start])), 1)
     marked = f"{margin} | {before}{carets} {comment}".rstrip()
     if is_same_line:
         return [marked]
@@ -212,8 +213,13 @@ def _window(line: str, at: int) -> tuple[str, int]:
 
 
 def _shown(line: str) -> str:
-    """A source line for the terminal. Tabs stay, so that the caret stands below the right character."""
-    return "\t".join(map(escaped, line.split("\t")))
+    """A source line for the terminal. A tab becomes four blanks, so that every terminal aligns the caret alike."""
+    return escaped(line.replace("\t", "    "))
+
+
+def _columns(text: str) -> int:
+    """The columns that a text takes in a terminal: East Asian wide characters take two, combining characters none."""
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 class Fault(Exception):

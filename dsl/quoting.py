@@ -166,7 +166,11 @@ def refused(text: str) -> list[re.Match[str]]:
 
 _NET_ESCAPES = {'"': r"\"", "\\": r"\\", "\n": r"\n", "\t": r"\t"}
 # besides what a file must not contain, characters that look like a space or like nothing
-_TO_ESCAPE_IN_NET = re.compile(rf'["\\\xa0\xad\u1680\u2000-\u200b\u202f\u205f\u2060\u3000{_HIDDEN}]')
+_BLANK = (
+    r"\xa0\xad\u061c\u1680\u180e\u2000-\u200b\u200e\u200f\u202f\u205f-\u2064\u206a-\u206f\u3000\ufff9-\ufffb"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001-\U000e007f"
+)
+_TO_ESCAPE_IN_NET = re.compile(rf'["\\{_BLANK}{_HIDDEN}]')
 
 
 def net_string(text: str) -> str:

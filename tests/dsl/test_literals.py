@@ -1,6 +1,7 @@
 """Texts in quotes: any text comes back as it was, and messages point at the escape that is wrong."""
 
 from pathlib import Path
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
 from netc.editor.completion import completions
 
+# joiners, which scripts and emoji need, and signs of Arabic, Syriac and Kaithi numbers, which have a shape
+JOINED = "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 ODD = '"\\\n\t\r\0#{}()[],u' + "\x7f\x85\xa0\u200b\u202e\u2028\ufeff\uffff😀é"
 
 
@@ -28,7 +31,9 @@ def test_any_text_comes_back(text: str) -> None:
     printed = print_file(file)
     assert parse(Source("m.net", printed)) == file
     assert print_file(parse(Source("m.net", printed))) == printed
-    assert all(character.isprintable() or character in "\u200c\u200d" for character in literal if character < "\u3000")
+    assert not any(
+        category(character) in ("Cc", "Cf", "Zl", "Zp", "Cs") for character in literal if character not in JOINED
+    )
 
 
 @given(st.text(alphabet=ODD, max_size=12), st.text(alphabet=ODD, max_size=12))
