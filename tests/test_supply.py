@@ -70,6 +70,17 @@ def imported(folder: str) -> set[str]:
     return imported - {*sys.stdlib_module_names, "netc"}
 
 
+def test_every_folder_of_code_is_part_of_the_wheel() -> None:
+    """The project is installed in place where it is developed, so a package that is not declared is missed nowhere."""
+    declared = set(PYPROJECT["tool"]["setuptools"]["packages"])
+    folders = {
+        path.parent.relative_to(ROOT)
+        for floor in ("api", "dsl", "compiler", "runtime")
+        for path in (ROOT / floor).rglob("*.py")
+    }
+    assert {".".join(("netc", *folder.parts)).replace("netc.api", "netc") for folder in folders} == declared
+
+
 @pytest.mark.parametrize("folder", ["dsl", "compiler", "runtime", "api"])
 def test_imported_packages_are_declared(folder: str) -> None:
     """A package that another dependency installs today may be missing tomorrow."""
