@@ -75,7 +75,7 @@ def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) ->
 
 
 _CLOSING = r'close it with `"`; `\"` is a quote within the text, and a backslash is written `\\`'
-_TOP = ("let", "import", "block", "op", "data", "train", "model")
+_TOP = ("let", "import", "block", "op", "data", "train", "study", "model")
 _HARD = (
     *_TOP[:4],
     *["as", "class", "return", "yield", "scan", "for", "in", "with", "until", "if", "else", "and", "or", "not"],
