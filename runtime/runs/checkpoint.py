@@ -86,7 +86,8 @@ def encoded_checkpoint(arrays: Mapping[str, Array], progress: Progress, owned: I
     metadata = json_text({"progress": asdict(progress), "owned": list(owned)})
     # copies, because safetensors wants memory of its own
     copies = {name: np.array(array, order="C") for name, array in arrays.items()}
-    return save(copies, {"netc": f"{_checksum(copies, metadata)} {metadata}"})
+    content: bytes = save(copies, {"netc": f"{_checksum(copies, metadata)} {metadata}"})
+    return content
 
 
 def _checksum(arrays: Mapping[str, Array], metadata: str) -> int:
