@@ -197,6 +197,8 @@ at fault.""",
     "E1008": """Brackets, blocks or JSON values are nested hundreds of levels deep. Use a loop (`for i in 0..100`)
 or a list instead. The message names a file with the traceback, for a report: no file that a person wrote should
 cause this.""",
+    "E1011": """`netc study M.net` searches with Optuna, and over MPI with mpi4py: `pip install "netc[study]"` or
+`pip install "netc[mpi]"`.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",

@@ -64,14 +64,16 @@ class _Reader:
         span = Span(self.study.span.source, self.study.span.start, self.study.span.start + len("study"))
         if not self.space:
             fault("E0602", "nothing varies in this study", span, hint=f"lr = {EXAMPLES['log']}")
-        compare, keeps_best = self.values.get("compare") or (_default_metric(self.model, span), False)
+        compare, keeps_best = self.values.get("compare") or (self.default_metric(span), False)
         for metric in compare:
             self.check_metric(metric)
         self.diagnostics.raise_errors()
+        search = self.values.get("search", Chosen("tpe", _defaults(SEARCHES["tpe"]), span))
+        is_endless = "time" not in self.values and not SEARCHES[search.name].is_finite
         spec = StudySpec(
             space=tuple(self.space.values()),
-            search=self.values.get("search", Chosen("tpe", _defaults(SEARCHES["tpe"]), span)),
-            trials=self.values.get("trials", None if "time" in self.values else DEFAULT_TRIALS),
+            search=search,
+            trials=self.values.get("trials", DEFAULT_TRIALS if is_endless else None),
             seconds=self.values.get("time"),
             compare=compare,
             keeps_best=keeps_best,
@@ -150,8 +152,8 @@ class _Reader:
     def setting(self, setting: syntax.StudySetting) -> Any:
         name = setting.name.text
         if name_of_distribution(setting.value) is not None:
-            hint = f"another name for the `let`: {name}_ = {setting.value.span.text}"
-            hint = "seeds = 3" if name == "seed" else hint
+            renamed = f"another name for the `let`: {name}_ = {setting.value.span.text}"
+            hint = "seeds = 3" if name == "seed" else renamed if self.is_let(name) else None
             fault("E0601", f"`{name}` is a setting of the study, and does not vary", setting.name.span, hint=hint)
         if setting.condition is not None:
             fault("E0602", f"`{name}` takes no condition", setting.condition.span)
@@ -178,6 +180,12 @@ class _Reader:
                     fault("E0602", "`keep` chooses the epoch already", node.span, note, hint=hint)
                 return (better(argument.value),), True
         return (better(node),), False
+
+    def default_metric(self, span: Span) -> tuple[Better, ...]:
+        """The metric of `keep`, or else the loss of the validation part, or of the training part without one."""
+        keep, parts = self.model.train.keep, self.split.parts
+        part = "valid" if parts is None or "valid" in parts else "train"
+        return (keep if keep is not None else Better(f"{part}.loss", False, span),)
 
     def check_metric(self, metric: Better) -> None:
         """Notes a metric that no epoch of this model has."""
@@ -272,12 +280,6 @@ _SYNONYMS = {
 
 def _defaults(method: Method) -> dict[str, int]:
     return {name: default for name, (default, _) in method.numbers.items()}
-
-
-def _default_metric(model: Model, span: Span) -> tuple[Better, ...]:
-    """The metric of `keep`, or else the loss of the validation part."""
-    keep = model.train.keep
-    return (keep if keep is not None else Better("valid.loss", False, span),)
 
 
 def _check_methods(spec: StudySpec) -> None:
