@@ -11,7 +11,7 @@ from netc.compiler.ir.types import Precision, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
-from netc.dsl.syntax import Data
+from netc.dsl.syntax import Data, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +207,10 @@ class Model:
     batch in front; `weight.loss.NAME`, by which the sum of a loss is divided; `update.NAME`, a state's next value; and
     `fitted.NAME`, a state's value over its part of the data.
 
-    `declared` has the places of inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by
-    field. `names` are the values that the model assigns to names. `bounds` says how many steps a varying dimension has
-    at most, `equal` which ones are equally long. `applications` are in the order in which they ended.
+    `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
+    inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
+    values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
+    which ones are equally long. `applications` are in the order in which they ended.
     """
 
     source: Source
@@ -220,6 +221,7 @@ class Model:
     trainables: dict[str, ParameterInfo]
     states: dict[str, ParameterInfo]
     train: TrainSettings
+    settings: tuple[Setting, ...]
     data: Data | None
     constants: dict[str, object]
     counted: dict[str, int]
