@@ -85,7 +85,8 @@ def test_every_folder_of_code_is_part_of_the_wheel() -> None:
 def test_imported_packages_are_declared(folder: str) -> None:
     """A package that another dependency installs today may be missing tomorrow."""
     names = packages_distributions()
-    declared = {name.lower() for name in bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["onnx"])}
+    extras = [text for name in ("onnx", "study", "mpi") for text in PROJECT["optional-dependencies"][name]]
+    declared = {name.lower() for name in bounds(PROJECT["dependencies"] + extras)}
     undeclared = {
         module for module in imported(folder) if not declared & {name.lower() for name in names.get(module, ())}
     }

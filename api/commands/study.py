@@ -13,6 +13,7 @@ from netc.commands.terminal import StudyTicker, metrics_text, number, say, table
 if TYPE_CHECKING:
     from netc.compiler.model import Model
     from netc.dsl import syntax
+    from netc.runtime.data.dataset import Dataset
     from netc.runtime.studies.rounds import Rounds, TrainAll, Trial
     from netc.runtime.studies.study import Study
 
@@ -96,12 +97,15 @@ def _started(
 ) -> "Study":
     from netc.dsl.parser import parse_file
     from netc.runtime.studies.study import start_study
+    from netc.runtime.training.checks import check_training
 
     assert path is not None
     file = parse_file(path)
 
-    def tell(model: "Model") -> None:
-        options.warn(model.warnings, strict)
+    def tell(model: "Model", dataset: "Dataset") -> None:
+        options.warn([*model.warnings, *dataset.warnings, *check_training(model, dataset)], strict)
+        for note in dataset.notes:
+            say(note)
 
     lines = [*_lines(file, vary), *limit]
     chosen = start_study(file, out or Path("studies") / path.stem, options.constants(settings), lines, tell)

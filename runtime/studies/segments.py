@@ -135,7 +135,7 @@ class Segments:
         if segment.seed is not None:
             model = replace(model, train=replace(model.train, seed=segment.seed))
         check_start_from(model)
-        dataset = load(model, parse_data(model), read=self._read)
+        dataset = load(model, parse_data(model), read=self._read, without=("test",))
         check_training(model, dataset)
         program = Program(model, threads=1)
         undo = undone(dataset.spec, dataset.states, model.targets)

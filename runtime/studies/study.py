@@ -9,6 +9,8 @@ from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
+from netc.runtime.data.dataset import Dataset, load
+from netc.runtime.data.spec import parse_data
 from netc.runtime.loading import load_model
 from netc.runtime.runs.folder import require_place
 from netc.runtime.runs.run_info import Constant
@@ -48,18 +50,23 @@ class Study:
 
 
 def start_study(
-    file: syntax.File, path: Path, constants: Mapping[str, Any], lines: Sequence[str], tell: Callable[[Model], object]
+    file: syntax.File,
+    path: Path,
+    constants: Mapping[str, Any],
+    lines: Sequence[str],
+    tell: Callable[[Model, Dataset], object],
 ) -> Study:
     """A new study in a new folder: `path`, or `path` with a number if that exists.
 
-    `lines` are those of its `study` block besides the file's own, and `tell` is called with the checked model before
-    the folder is made. Faults E0501 without a study, E1011 without Optuna, and like `check_study` and `new_folder`.
+    `lines` are those of its `study` block besides the file's own, and `tell` is called with the checked model and
+    its data, without the test part, before the folder is made. Faults E0501 without a study, E1011 without Optuna,
+    and like `check_study` and `new_folder`.
     """
     require_place(path)
     full = with_lines(file, lines) if lines else file
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)
-    tell(model)
+    tell(model, load(model, parse_data(model), without=("test",)))
     return Study(new_study(file, path, constants, lines), spec, model)
 
 
