@@ -116,8 +116,11 @@ def test_a_bound_that_the_data_needs_computes_what_a_declared_one_does(name: str
     "name", ["of itself", "to another sequence", "a mask of its own", "a scan that reads a sequence"]
 )
 def test_bits_do_not_depend_on_the_batch_or_on_threads(name: str) -> None:
-    """Samples of 1 to 40 steps, together, in another order, and alone: beside the longest one if values are stored at its
-    length, because a sum of more places may be added up in another order."""
+    """Samples of 1 to 40 steps, together, in another order, and alone.
+
+    Where values are stored at the length of the longest sample, it stays beside the other one: a sum of more places may
+    be added up in another order.
+    """
     rng = np.random.default_rng(3)
     x, k = ([rng.standard_normal((n, 6)).astype(np.float32) for n in lengths] for lengths in (LENGTHS, LENGTHS[::-1]))
     y = [rng.standard_normal((n, 6)).astype(np.float32) for n in LENGTHS]
