@@ -170,3 +170,10 @@ def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
             if other.role is Role.TARGET and operand in outputs:
                 targets[operand] = other.name
     return targets
+
+
+def units_of_values(model: Model) -> dict[str, str]:
+    """Returns the target whose units a named value of a model has, for the values that have those of a target."""
+    described = model.described
+    units = values_in_units_of_targets(described.graph)
+    return {name: units[value] for name, value in described.values.items() if value in units}

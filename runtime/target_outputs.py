@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.evaluation import units_of_values
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
@@ -37,7 +37,8 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
     one of two classes, it may be the sigmoid of the logit in its loss; for a sequence of classes that the loss compares
     without their order, the sigmoid of a logit for each class.
     """
-    names = [*model.outputs] if outputs is None else outputs
+    model = model.described
+    names = [*model.outputs] if outputs is None else [name for name in outputs if name in model.values]
     first = _unified(model.graph)
     matches: dict[str, Distribution] = {}
     leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
@@ -139,6 +140,7 @@ def _source(value: Value) -> Value | None:
 
 def reconstructions(model: Model) -> dict[str, str]:
     """The input that an output is to be like, by output: a loss compares the output, or its logits, with that input."""
+    model = model.described
     first = _unified(model.graph)
     matches: dict[str, str] = {}
     for name, type_ in model.inputs.items():
@@ -154,9 +156,9 @@ def reconstructions(model: Model) -> dict[str, str]:
 
 def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     """The facts about these outputs of a model, or about other named values."""
-    units, values = values_in_units_of_targets(model.graph), model.values
+    units = units_of_values(model)
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
-    in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
+    in_units = {name: target for name in outputs if (target := units.get(name)) is not None}
     return OutputFacts([*distributions(model, outputs).values()], tokens, in_units)
 
 
@@ -183,7 +185,8 @@ def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
 
     Returns None if the output holds no tokens, or if the losses do not say whose.
     """
-    classes = model.values[output].type.classes
+    model = model.described
+    classes = model.values[output].type.classes if output in model.values else None
     if classes is None:
         return None
     for fields in (model.targets, model.inputs):
