@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.evaluation import units_of_values
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.ir.graph import Graph

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ensemble import Change, Member, ensemble
-from netc.compiler.evaluation import units_of_values
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
