@@ -26,7 +26,6 @@ from netc.runtime.metric_values import Row
 from netc.runtime.program import Program
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.start_from import check_start_from, start_from
-from netc.runtime.studies.settings import with_settings
 from netc.runtime.studies.trial import Trial, without_times
 from netc.runtime.trainer import train_claimed
 from netc.runtime.training.checks import check_training
@@ -36,7 +35,7 @@ from netc.runtime.training.checks import check_training
 class Segment:
     """A training, or a part of one, as plain data.
 
-    `settings` replace those of the file (see settings.py), `fold` is the validation part of a split into folds, and
+    `settings` replace values of the file as `--set` does, `fold` is the validation part of a split into folds, and
     `seed` replaces that of the `train` block. The training goes on until `until` epochs are done, or all epochs of the
     settings if there are fewer: from `state`, that of an earlier segment with the same settings, or from the beginning.
     """
@@ -69,7 +68,7 @@ class SegmentResult:
 
 @dataclass(slots=True)
 class Segments:
-    """Trains segments of a file. `constants` replace its `let` values, unless a segment replaces them."""
+    """Trains segments of a file. `constants` replace its values as `--set` does, unless a segment replaces them."""
 
     file: syntax.File
     constants: Mapping[str, Constant] = field(default_factory=dict)
@@ -128,10 +127,8 @@ class Segments:
 
     def trial(self, segment: Segment) -> Trial:
         """The trial of a segment, before its first step. Raises Fault for settings or data that are wrong."""
-        file, constants = with_settings(self.file, segment.settings)
-        model = load_model(
-            file if segment.fold is None else with_fold(file, segment.fold), {**self.constants, **constants}
-        )
+        file = self.file if segment.fold is None else with_fold(self.file, segment.fold)
+        model = load_model(file, {**self.constants, **segment.settings})
         if segment.seed is not None:
             model = replace(model, train=replace(model.train, seed=segment.seed))
         check_start_from(model)
