@@ -31,7 +31,7 @@ from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.metrics import Metrics
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
-from netc.runtime.training.schedule import factors, steps_of_epoch
+from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
 _SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
 _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
@@ -108,10 +108,11 @@ def train_claimed(
 ) -> Ending:
     """Does the same as `train`, for a trial, or for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
+    pace = _Pace()
     with _signals_between_steps() as pause:
         while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:
-                _epoch(run, epochs, decisions.rate, on_progress, pause)
+                _epoch(run, epochs, decisions.rate, on_progress, pause, pace)
             except KeyboardInterrupt:
                 run.save()
                 raise
@@ -188,8 +189,24 @@ def _handle(number: int) -> None:
         signal.raise_signal(number)
 
 
+@dataclass(slots=True)
+class _Pace:
+    """How many steps workers do before they leave compiled code."""
+
+    steps: int = 1
+
+    def took(self, seconds: float) -> None:
+        """Adapts the number to the seconds that these steps took."""
+        self.steps = max(1, min(4 * self.steps, round(self.steps * _CHUNK / seconds)))
+
+
 def _epoch(
-    run: Trainee, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[], None]
+    run: Trainee,
+    epochs: int,
+    plateau: float,
+    on_progress: Callable[[Report], None],
+    pause: Callable[[], None],
+    pace: _Pace,
 ) -> None:
     """The remaining steps of the current epoch; `plateau` is a factor of the rate.
 
@@ -204,17 +221,17 @@ def _epoch(
     started, done_before = time.perf_counter(), progress.samples
     size = settings.samples_per_step
     assert progress.step * size < count or progress.samples == count, "an epoch without steps: the data changed"
-    reported, steps, steps_an_epoch = started, 1, steps_of_epoch(settings, count)
+    reported, steps_an_epoch = started, steps_of_epoch(settings, count)
     while progress.step * size < count:
         pause()
         begin = time.perf_counter()
-        chosen = order[progress.step * size : (progress.step + steps) * size]
+        chosen = order[progress.step * size : (progress.step + pace.steps) * size]
         first = progress.epoch * steps_an_epoch + progress.step
-        scheduled = factors(settings, first + np.arange(-(-len(chosen) // size)), steps_an_epoch, plateau)
-        _count(run, run.program.steps(fields, chosen, progress.epoch, scheduled), fields, order)
+        moving = scheduled(settings, first + np.arange(-(-len(chosen) // size)), steps_an_epoch, plateau)
+        _count(run, run.program.steps(fields, chosen, progress.epoch, moving), fields, order)
         progress.samples += len(chosen)
         now = time.perf_counter()
-        steps = max(1, min(4 * steps, round(steps * _CHUNK / (now - begin))))
+        pace.took(now - begin)
         if now - reported > 0.1:
             reported = now
             on_progress(
@@ -233,14 +250,21 @@ def _epoch(
 def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
     """Add the losses of some steps to the progress. Faults E1002 if one is not finite."""
     progress = run.progress
-    for i, loss in enumerate(losses.values["loss"]):
-        if not math.isfinite(loss):
-            _not_a_number(run, fields, order)
-        for name, values in losses.values.items():
-            count = float(losses.counts[name][i])
-            progress.sums[name] = progress.sums.get(name, 0.0) + float(values[i]) * count
-            progress.counts[name] = progress.counts.get(name, 0.0) + count
-        progress.step += 1
+    is_finite = np.isfinite(losses.values["loss"])
+    done = len(is_finite) if is_finite.all() else int(np.argmin(is_finite))
+    for name, values in losses.values.items():
+        counts = losses.counts[name][:done]
+        sums = values[:done].astype(np.float64) * counts
+        progress.sums[name] = _total(progress.sums.get(name, 0.0), sums)
+        progress.counts[name] = _total(progress.counts.get(name, 0.0), counts)
+    progress.step += done
+    if done < len(is_finite):
+        _not_a_number(run, fields, order)
+
+
+def _total(start: float, numbers: Array) -> float:
+    """A number with others added one after the other, so that it does not matter how many come at a time."""
+    return float(np.add.accumulate(np.concatenate(([start], numbers)))[-1])
 
 
 def _row(run: Trainee) -> Row:
