@@ -19,7 +19,8 @@ class ParameterInfo:
     """A parameter or a state. `initial` names its initialiser, `numbers` are the initialiser's arguments.
 
     `decay` says whether weight decay applies to it. `weights_of` is set for a state that holds class weights, which are
-    fitted on the training split before the first step: the field whose classes they belong to.
+    fitted on the training split before the first step: the field whose classes they belong to. `part` is the part of
+    the data that a `fitted` state is computed from after each epoch.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ParameterInfo:
     decay: bool
     span: Span
     weights_of: str | None = None
+    part: str = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class Model:
 
     Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the
     batch in front; `weight.loss.NAME`, by which the sum of a loss is divided; `update.NAME`, a state's next value; and
-    `fitted.NAME`, a state's value over the training split.
+    `fitted.NAME`, a state's value over its part of the data.
 
     `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the

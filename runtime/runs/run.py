@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.units import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.columns import OutputFacts
