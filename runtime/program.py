@@ -22,6 +22,7 @@ from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.inference.prediction import Predictor
 from netc.runtime.locks import Guard, building
 from netc.runtime.metric_values import Losses, MetricValues
+from netc.runtime.training.pace import Pace
 
 if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
     from netc.runtime.training.averaging import Averages
@@ -72,7 +73,7 @@ class Program:
         return program
 
     def _share(self, compiled: CompiledModel, training: "Training | None", fill: Fill | None) -> None:
-        self._compiled, self._prepared, self._fill = compiled, training, fill
+        self._compiled, self._prepared, self._fill, self.pace = compiled, training, fill, Pace()
         self.evaluator, self.predictor = Evaluator(compiled), Predictor(compiled)
         self.inspect: Callable[[RawFields], None] = lambda fields: None
 

@@ -36,7 +36,6 @@ from netc.runtime.training.schedule import scheduled, steps_of_epoch
 _SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
 _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +107,10 @@ def train_claimed(
 ) -> Ending:
     """Does the same as `train`, for a trial, or for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
-    pace = _Pace()
     with _signals_between_steps() as pause:
         while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:
-                _epoch(run, epochs, decisions.rate, on_progress, pause, pace)
+                _epoch(run, epochs, decisions.rate, on_progress, pause)
             except KeyboardInterrupt:
                 run.save()
                 raise
@@ -189,24 +187,8 @@ def _handle(number: int) -> None:
         signal.raise_signal(number)
 
 
-@dataclass(slots=True)
-class _Pace:
-    """How many steps workers do before they leave compiled code."""
-
-    steps: int = 1
-
-    def took(self, seconds: float) -> None:
-        """Adapts the number to the seconds that these steps took."""
-        self.steps = max(1, min(4 * self.steps, round(self.steps * _CHUNK / seconds)))
-
-
 def _epoch(
-    run: Trainee,
-    epochs: int,
-    plateau: float,
-    on_progress: Callable[[Report], None],
-    pause: Callable[[], None],
-    pace: _Pace,
+    run: Trainee, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[], None]
 ) -> None:
     """The remaining steps of the current epoch; `plateau` is a factor of the rate.
 
@@ -218,6 +200,7 @@ def _epoch(
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
     run.program.training(fields)  # compiled before the clock starts
+    pace = run.program.pace
     started, done_before = time.perf_counter(), progress.samples
     size = settings.samples_per_step
     assert progress.step * size < count or progress.samples == count, "an epoch without steps: the data changed"
@@ -226,12 +209,13 @@ def _epoch(
         pause()
         begin = time.perf_counter()
         chosen = order[progress.step * size : (progress.step + pace.steps) * size]
+        steps = -(-len(chosen) // size)
         first = progress.epoch * steps_an_epoch + progress.step
-        moving = scheduled(settings, first + np.arange(-(-len(chosen) // size)), steps_an_epoch, plateau)
+        moving = scheduled(settings, first + np.arange(steps), steps_an_epoch, plateau)
         _count(run, run.program.steps(fields, chosen, progress.epoch, moving), fields, order)
         progress.samples += len(chosen)
         now = time.perf_counter()
-        pace.took(now - begin)
+        pace.took(steps, now - begin)
         if now - reported > 0.1:
             reported = now
             on_progress(
