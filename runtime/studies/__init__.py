@@ -1,1 +1,1 @@
-"""Several trainings of one model: the folds of a cross-validation, the test of learning rates, the search of a study."""
+"""Several trainings of one model: folds, the test of learning rates, and the search of a study."""

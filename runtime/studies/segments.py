@@ -134,16 +134,8 @@ class Segments:
         if segment.seed is not None:
             model = replace(model, train=replace(model.train, seed=segment.seed))
         check_start_from(model)
-<<<<<<< HEAD
-        dataset = load(model, parse_data(model), read=self._read, without=("test",))
-        check_training(model, dataset)
-        program = Program(model, threads=1)
-        undo = undone(dataset.spec, dataset.states, model.targets)
-        trial = Trial(model, program, dataset, undo)
-=======
         program = self.shared.take(replace(ready, model=model), model.train.seed)
         trial = Trial(model, program, ready.dataset, ready.undone)
->>>>>>> main
         if segment.state is not None:
             trial.resume(segment.state)
         else:
