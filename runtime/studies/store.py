@@ -36,7 +36,8 @@ _TRIALS, _CLOCK = "trials", "clock.json"
 class StudyInfo(msgspec.Struct, kw_only=True):
     """study.json: the file as a text, with the values that replace its own and the lines that its study has besides.
 
-    `path` is the file that the text was read from. `hash` is that of all else.
+    `path` is the file that the text was read from, `counted` the numbers of classes that were counted in the data.
+    `hash` is that of all else.
     """
 
     name: str
@@ -44,6 +45,7 @@ class StudyInfo(msgspec.Struct, kw_only=True):
     text: str
     set: dict[str, Constant]
     lines: list[str]
+    counted: dict[str, int]
     plugins: list[str] = []
     hash: str = ""
 
@@ -111,6 +113,14 @@ class StudyFolder:
         is_same = (stored.settings, stored.fold, stored.seed) == (new.settings, new.fold, new.seed)
         return stored if is_same else new
 
+    def trainings(self, number: int) -> list[Training]:
+        """All that was done of the trainings of a trial. What cannot be read is left out."""
+        trainings = list[Training]()
+        for path in sorted((self.path / _TRIALS).glob(f"{number:05}-*.msgpack"), key=_number_of_training):
+            with suppress(OSError, msgspec.MsgspecError, ValueError):
+                trainings.append(msgspec.msgpack.decode(content_of(path), type=Training))
+        return trainings
+
     def write(self, number: int, run: int, training: Training) -> None:
         """Stores what was done of a training. Faults E1001 if it cannot be written."""
         path = self._training(number, run)
@@ -151,6 +161,10 @@ class StudyFolder:
         write_whole(self.path / RESULTS, json_text(dict(results), indent=2).encode())
 
 
+def _number_of_training(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
 def is_study(folder: Path) -> bool:
     """Whether a folder is that of a study."""
     with suppress(ValueError):
@@ -158,7 +172,9 @@ def is_study(folder: Path) -> bool:
     return False
 
 
-def new_study(file: syntax.File, path: Path, constants: Mapping[str, Any], lines: Sequence[str]) -> StudyFolder:
+def new_study(
+    file: syntax.File, path: Path, constants: Mapping[str, Any], lines: Sequence[str], counted: Mapping[str, int]
+) -> StudyFolder:
     """A new study in a new folder: `path`, or `path` with a number if that exists. Faults like `new_folder`."""
     source = file.source
     info = StudyInfo(
@@ -167,6 +183,7 @@ def new_study(file: syntax.File, path: Path, constants: Mapping[str, Any], lines
         text=source.text,
         set=dict(constants),
         lines=list(lines),
+        counted=dict(counted),
         plugins=list(plugins.loaded()),
     )
     with new_folder(path) as folder:

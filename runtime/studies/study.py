@@ -67,7 +67,7 @@ def start_study(
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)
     tell(model, load(model, parse_data(model), without=("test",)))
-    return Study(new_study(file, path, constants, lines), spec, model)
+    return Study(new_study(file, path, constants, lines, model.counted), spec, model)
 
 
 def open_study(path: Path, lines: Sequence[str] = ()) -> Study:
