@@ -197,6 +197,11 @@ at fault.""",
     "E1008": """Brackets, blocks or JSON values are nested hundreds of levels deep. Use a loop (`for i in 0..100`)
 or a list instead. The message names a file with the traceback, for a report: no file that a person wrote should
 cause this.""",
+    "E1009": """`netc ensemble RUN RUN ... -o RUN` makes one run of several, which predicts the mean of their
+predictions. Its members take the same inputs, have the same outputs, and read their data in the same way: the message
+says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
+same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
+chooses by itself, such as the labels of a decoder, has no mean.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.conformal import covered
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
@@ -17,7 +18,7 @@ from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import add, divide, multiply, subtract
-from netc.compiler.operations.functions import log, sigmoid
+from netc.compiler.operations.functions import exp, log, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.runtime.columns import Distribution, OutputFacts
 from netc.runtime.data.data_step import State
@@ -37,7 +38,8 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
     one of two classes, it may be the sigmoid of the logit in its loss; for a sequence of classes that the loss compares
     without their order, the sigmoid of a logit for each class.
     """
-    names = [*model.outputs] if outputs is None else outputs
+    model = model.described
+    names = [*model.outputs] if outputs is None else [name for name in outputs if name in model.values]
     first = _unified(model.graph)
     matches: dict[str, Distribution] = {}
     leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
@@ -130,15 +132,21 @@ def _source(value: Value) -> Value | None:
         return value.operands[0]
     if value.definition in _ARITHMETIC:
         left, right = value.operands
-        if right.role is Role.CONSTANT:
+        if right.role is Role.CONSTANT or _is_scale(value, right):
             return left
         if left.role is Role.CONSTANT and value.definition is not divide:
             return right
     return None
 
 
+def _is_scale(value: Value, factor: Value) -> bool:
+    """Whether a value is multiplied by a positive number that is the same for all samples, as a temperature is."""
+    return value.definition is multiply and factor.definition is exp and not factor.type.dims
+
+
 def reconstructions(model: Model) -> dict[str, str]:
     """The input that an output is to be like, by output: a loss compares the output, or its logits, with that input."""
+    model = model.described
     first = _unified(model.graph)
     matches: dict[str, str] = {}
     for name, type_ in model.inputs.items():
@@ -154,10 +162,14 @@ def reconstructions(model: Model) -> dict[str, str]:
 
 def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     """The facts about these outputs of a model, or about other named values."""
-    units, values = values_in_units_of_targets(model.graph), model.values
+    units = units_of_values(model)
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
-    in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
-    return OutputFacts([*distributions(model, outputs).values()], tokens, in_units)
+    in_units = {name: target for name in outputs if (target := units.get(name)) is not None}
+    conformal = [entry for entry in covered(model.described.graph) if entry.output in outputs]
+    intervals = [entry.output for entry in conformal if not entry.is_set]
+    targets = {entry.output: entry.target for entry in conformal if entry.is_set}
+    sets = {output: (target, model.targets[target].classes or 0) for output, target in targets.items()}
+    return OutputFacts([*distributions(model, outputs).values()], tokens, in_units, intervals, sets)
 
 
 def in_words_of(distribution: Distribution, field: FieldSpec, states: Sequence[State]) -> Distribution | None:
@@ -183,7 +195,8 @@ def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
 
     Returns None if the output holds no tokens, or if the losses do not say whose.
     """
-    classes = model.values[output].type.classes
+    model = model.described
+    classes = model.values[output].type.classes if output in model.values else None
     if classes is None:
         return None
     for fields in (model.targets, model.inputs):

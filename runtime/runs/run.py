@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.columns import OutputFacts
-from netc.runtime.data.dataset import Dataset, load
+from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
-from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
+from netc.runtime.data.pipeline import class_labels, in_units_of_data
 from netc.runtime.data.raw_data import raw_table
 from netc.runtime.data.raw_values import warn_of_raw_values
 from netc.runtime.data.stored import Array
@@ -74,17 +74,8 @@ class Run:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
-        """For each float target with steps, the function that brings it back to the data's units.
-
-        A float target of labels (two classes as 0 and 1) has none.
-        """
-        return {
-            name: undo(field, self.states[name])
-            for name, type_ in self.model.targets.items()
-            if type_.classes is None
-            and (field := self.spec.fields[name]).steps
-            and not labels_of(field, self.states[name])
-        }
+        """For each float target with steps, the function that brings it back to the data's units."""
+        return undone(self.spec, self.states, self.model.targets)
 
     def evaluate(self, part: str = "test") -> MetricValues:
         """`loss`, and each metric, over a part of the data, in the data's units.
@@ -93,7 +84,11 @@ class Run:
         """
         parts = self.load_data().parts
         if part not in parts:
-            fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(parts)}")
+            split = self.spec.split
+            hint = None
+            if split.way == "folds" and not split.fold:
+                hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
+            fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)
         return self.program.evaluator.evaluate(parts[part], self.undone())
 
     def load_data(self) -> Dataset:
@@ -162,10 +157,10 @@ class Run:
         Program.predict.
         """
         outputs_by_name = self.program.predictor.predict(fields, beam, outputs)
-        units, values, undone = values_in_units_of_targets(self.model.graph), self.model.values, self.undone()
+        units, undone = units_of_values(self.model), self.undone()
         predictions: dict[str, Any] = {}
         for name, value in outputs_by_name.items():
-            target = units.get(values[name])
+            target = units.get(name)
             if target is not None and target in undone:
                 field, states = self.spec.fields[target], self.states[target]
                 is_list = isinstance(value, list)
