@@ -21,7 +21,7 @@ from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
-_WORTH_A_PROCESS = 6  # kernels: a helper process imports Numba first, which takes as long as compiling a few of them
+_WORTH_A_PROCESS = 6  # kernels: a helper process starts as slowly as a few of them compile
 
 
 @dataclass(frozen=True, slots=True)
