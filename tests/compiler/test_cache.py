@@ -41,7 +41,8 @@ import numpy, netc, sys
 program = netc.compile(netc.parse({NET!r}))
 x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
 loss = program.step(dict(x=x, y=x[:, 0]))["loss"]
-print(repr(loss), program.training(dict()).executable.linked.compiled, "llvmlite" in sys.modules)
+translates = "netc.compiler.targets.cpu.translate" in sys.modules
+print(repr(loss), program.training(dict()).executable.linked.compiled, translates)
 """
 
 
