@@ -583,7 +583,8 @@ else reads the scores or the weights, all of this becomes one operation, `attend
 Elaboration holds values with two varying dimensions at their bounds; a bound that is not declared is printed as
 `time <= ?`. The pass `pack` then gives `attend` the rows of such queries, keys and values, `[time, heads, width]`, with
 tables of each sample's rows. So a step's memory is planned from the rows of the batches at hand, whatever the bound.
-A value that still needs a bound which is not declared is an error (E0406).
+What is still stored at a bound that is not declared gets one when the step is built: the length of the data's longest
+sample, rounded up to three significant bits (`runtime/execution/assumed_bounds.py`). Longer data build another step.
 
 Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the
