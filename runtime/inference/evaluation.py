@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.types import DTYPES
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
@@ -30,15 +33,14 @@ class Evaluator:
         key = ("evaluation", undone)
         results = self.results_of_split(key, lambda: evaluation_graphs(model, undone), ready, count, undo)
         graph = self._evaluations[key].over_split
-        values = {
-            str(result): metric_value(results[str(result)], value.type.is_batched)
-            for result, value in graph.results.items()
-        }
-        losses, metrics = graph.select(ResultKind.LOSS, values), graph.select(ResultKind.METRIC, values)
-        watched = {
-            str(ResultKind.WATCH.named(name)): values[str(ResultKind.WATCH.named(name))]
-            for name in graph.results_of(ResultKind.WATCH)
-        }
+        losses, metrics, watched = MetricValues(), MetricValues(), MetricValues()
+        for result, value in graph.results.items():
+            printed = str(result)
+            number = metric_value(results[printed], value.type.is_batched)
+            if result.kind is ResultKind.WATCH:
+                watched[printed] = number
+            else:
+                (losses if result.kind is ResultKind.LOSS else metrics)[result.name] = number
         return {**loss_metrics(model, losses), **metrics, **watched}
 
     def results_of_split(
@@ -50,6 +52,8 @@ class Evaluator:
         with self._compiled.guard.reading:
             step = self._compiled.step_of(key, lambda: evaluation.batches, fields)
             collected = self._collected(step, evaluation, fields, count, undo)
+            if evaluation.computes_nothing:
+                return _as_collected(evaluation, collected)
             last = self._compiled.interpreted_step((key, "whole"), evaluation.over_split, count)
             results = self._compiled.results_of(last, {**fields, **collected}, count)
         return {name: value.rows if isinstance(value, Ragged) else value for name, value in results.items()}
@@ -66,3 +70,11 @@ class Evaluator:
                 is_ragged = isinstance(value, Ragged)
                 collected[name] = replace(value, rows=undo[target](value.rows)) if is_ragged else undo[target](value)
         return collected
+
+
+def _as_collected(evaluation: Evaluation, collected: Mapping[str, Field]) -> dict[str, Array]:
+    """The results over a split that are collected values."""
+    return {
+        str(result): np.asarray(collected[value.name], DTYPES[value.type.dtype].numpy)
+        for result, value in evaluation.over_split.results.items()
+    }
