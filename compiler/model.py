@@ -210,7 +210,8 @@ class Model:
     `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
     values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
-    which ones are equally long. `applications` are in the order in which they ended.
+    which ones are equally long. `applications` are in the order in which they ended. `member` is set for an ensemble
+    (compiler/ensemble.py): one of its models.
     """
 
     source: Source
@@ -230,6 +231,15 @@ class Model:
     equal: tuple[Equal, ...]
     applications: tuple[Application, ...]
     warnings: tuple[Diagnostic, ...]
+    member: "Model | None" = None
+
+    @property
+    def described(self) -> "Model":
+        """The model whose graph says what the outputs stand for: an ensemble's outputs stand for those of its members.
+
+        The names of its outputs, inputs and targets are those of this model.
+        """
+        return self if self.member is None else self.member
 
     @property
     def parameters(self) -> dict[str, Type]:

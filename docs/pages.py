@@ -197,6 +197,11 @@ at fault.""",
     "E1008": """Brackets, blocks or JSON values are nested hundreds of levels deep. Use a loop (`for i in 0..100`)
 or a list instead. The message names a file with the traceback, for a report: no file that a person wrote should
 cause this.""",
+    "E1009": """`netc ensemble RUN RUN ... -o RUN` makes one run of several, which predicts the mean of their
+predictions. Its members take the same inputs, have the same outputs, and read their data in the same way: the message
+says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
+same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
+chooses by itself, such as the labels of a decoder, has no mean.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",
@@ -575,7 +580,8 @@ else reads the scores or the weights, all of this becomes one operation, `attend
 Elaboration holds values with two varying dimensions at their bounds; a bound that is not declared is printed as
 `time <= ?`. The pass `pack` then gives `attend` the rows of such queries, keys and values, `[time, heads, width]`, with
 tables of each sample's rows. So a step's memory is planned from the rows of the batches at hand, whatever the bound.
-A value that still needs a bound which is not declared is an error (E0406).
+What is still stored at a bound that is not declared gets one when the step is built: the length of the data's longest
+sample, rounded up to three significant bits (`runtime/execution/assumed_bounds.py`). Longer data build another step.
 
 Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.analysis.units import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.results import ResultKind
 from netc.runtime.columns import Distribution
 from netc.runtime.data.classes import classes_of_unread_field
@@ -119,10 +119,10 @@ def _marks(sequences: Ragged, classes: int) -> Array:
 
 def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any]) -> TargetPrediction | None:
     """The prediction of a float target, by the first output that a loss or metric subtracts from it."""
-    units, undone = values_in_units_of_targets(run.model.graph), run.undone()
+    units, undone = units_of_values(run.model), run.undone()
     for output, values in predicted.items():
         value = run.model.graph.results[ResultKind.OUTPUT.named(output)]
-        if units.get(value) == target and value.type.dims == run.model.targets[target].dims:
+        if units.get(output) == target and value.type.dims == run.model.targets[target].dims:
             in_units = undone[target](true) if target in undone else true
             return TargetPrediction(target, output, (), values, in_units, np.abs(values - in_units))
     return None

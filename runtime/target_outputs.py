@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from netc.compiler.analysis.conformal import covered
-from netc.compiler.analysis.units import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
@@ -39,7 +39,8 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
     without their order, the sigmoid of a logit for each class. Of several outputs the calibrated one is meant, and then
     the one that is nearest to the logits.
     """
-    names = [*model.outputs] if outputs is None else outputs
+    model = model.described
+    names = [*model.outputs] if outputs is None else [name for name in outputs if name in model.values]
     first = _unified(model.graph)
     matches: dict[str, Distribution] = {}
     leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
@@ -148,6 +149,7 @@ def _is_scaled(value: Value) -> bool:
 
 def reconstructions(model: Model) -> dict[str, str]:
     """The input that an output is to be like, by output: a loss compares the output, or its logits, with that input."""
+    model = model.described
     first = _unified(model.graph)
     matches: dict[str, str] = {}
     for name, type_ in model.inputs.items():
@@ -163,10 +165,10 @@ def reconstructions(model: Model) -> dict[str, str]:
 
 def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     """The facts about these outputs of a model, or about other named values."""
-    units, values = values_in_units_of_targets(model.graph), model.values
+    units = units_of_values(model)
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
-    in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
-    conformal = [entry for entry in covered(model.graph) if entry.output in outputs]
+    in_units = {name: target for name in outputs if (target := units.get(name)) is not None}
+    conformal = [entry for entry in covered(model.described.graph) if entry.output in outputs]
     intervals = [entry.output for entry in conformal if not entry.is_set]
     targets = {entry.output: entry.target for entry in conformal if entry.is_set}
     sets = {output: (target, model.targets[target].classes or 0) for output, target in targets.items()}
@@ -196,7 +198,8 @@ def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
 
     Returns None if the output holds no tokens, or if the losses do not say whose.
     """
-    classes = model.values[output].type.classes
+    model = model.described
+    classes = model.values[output].type.classes if output in model.values else None
     if classes is None:
         return None
     for fields in (model.targets, model.inputs):

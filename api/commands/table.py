@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "report",
     "diagnose": "diagnose",
     "export": "export",
+    "ensemble": "ensemble",
     "runs": "runs",
     "new": "new",
     "fmt": "fmt",

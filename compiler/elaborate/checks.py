@@ -14,11 +14,8 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
 from netc.compiler.model import Better, TrainSettings
-from netc.compiler.operations.bounded import no_bound
-from netc.compiler.passes.pack import packed, undeclared, undeclared_dim
-from netc.compiler.passes.prepare import with_attention
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, nearest, nearest_or_all
+from netc.dsl.diagnostics import nearest, nearest_or_all
 from netc.dsl.source import Span
 
 
@@ -40,22 +37,6 @@ def check_results(context: Context, file: syntax.File) -> None:
             context.diagnostics.add("W0501", f"nothing reads the {value.operation} `{value.name}`", value.span)
     for result, value in context.graph.results.items():
         _check_result(context, result, value)
-
-
-def check_bounds(context: Context) -> None:
-    """Notes what needs the bound of a dimension that has none: whatever is held at one, but for attention."""
-    if context.diagnostics.errors or not undeclared(context.graph):
-        return
-    noted = set[str]()
-    for value in undeclared(packed(with_attention(context.graph, training=True))):
-        name = undeclared_dim(value).name
-        mismatch = no_bound(name)
-        if name not in noted:
-            labels = [
-                Label(place, "declared here") for place in [context.dimensions.spans.get(mismatch.about or "")] if place
-            ]
-            context.diagnostics.add(mismatch.code, mismatch.message, value.span, others=labels, hint=mismatch.hint)
-        noted.add(name)
 
 
 def _check_result(context: Context, result: Result, value: Value) -> None:

@@ -12,7 +12,7 @@ from netc.compiler.elaborate.application import apply_item
 from netc.compiler.elaborate.bindings import (
     Scope,
 )
-from netc.compiler.elaborate.checks import check_bounds, check_results, check_settings
+from netc.compiler.elaborate.checks import check_results, check_settings
 from netc.compiler.elaborate.context import Context, Exhausted, Rules
 from netc.compiler.elaborate.definitions import constants_of, define, usable_overrides
 from netc.compiler.elaborate.expressions import constant
@@ -93,7 +93,6 @@ def _examined(
     context.train = settings
     context.settings = {setting.name.text: setting.name.span for block in train_blocks for setting in block.settings}
     check_results(context, file)
-    check_bounds(context)
     check_settings(context, settings, train)
     if not context.diagnostics.errors:
         advise(context, train)

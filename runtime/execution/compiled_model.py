@@ -20,6 +20,7 @@ from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
+from netc.runtime.execution.assumed_bounds import assumed_bound, at_assumed_bound, undeclared_dims
 from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes
 from netc.runtime.execution.resources import Resources, State, state_layout
 from netc.runtime.execution.sequences import SequenceStep
@@ -44,6 +45,18 @@ class Options:
     target: Target = field(default_factory=target_of)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A graph before the passes, and the dimensions whose bound it takes from the data (assumed_bounds.py)."""
+
+    graph: Graph
+    dims: frozenset[str]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "_Source":
+        return cls(graph, undeclared_dims(graph))
+
+
 @dataclass(slots=True)
 class CompiledModel:
     """A model, its arrays in memory, and its steps. `guard` is the lock of whoever reads or writes the arrays.
@@ -58,6 +71,7 @@ class CompiledModel:
     fields: FieldTypes
     state: State
     guard: Guard = field(default_factory=Guard)
+    _sources: dict[object, "_Source"] = field(default_factory=dict)  # filled under `building`
     _steps: dict[object, Step] = field(default_factory=dict)  # filled under `building`
 
     @classmethod
@@ -86,7 +100,7 @@ class CompiledModel:
         for name, array in old.items():
             state.arrays[name][...] = array
         fill({name: array for name, array in state.arrays.items() if name not in old})
-        self.state, self._steps = state, {}
+        self.state, self._steps, self._sources = state, {}, {}
 
     @property
     def resources(self) -> Resources:
@@ -100,16 +114,24 @@ class CompiledModel:
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
         stored = kept_as_bytes(fields)
-        return built_once(self._steps, (key, stored), lambda: self.new_step(as_bytes(graph(), stored), fields))
+        source = built_once(self._sources, (key, stored), lambda: _Source.of(as_bytes(graph(), stored)))
+        bound = assumed_bound(source.dims, self._lengths(fields)) if source.dims else None
+        return built_once(self._steps, (key, stored, bound), lambda: self.new_step(source.graph, fields))
 
     def new_step(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
         """A graph made ready to run. With `profiled` it counts the ticks of each call."""
+        graph = at_assumed_bound(graph, self._lengths(fields))
         rows = max(map(len, fields.values()), default=None)
         batch, varying = self.options.batch, self.fields.varying
         with self._memory_faults():
             if has_rows(graph):
                 return SequenceStep(graph, self.resources, batch, varying, profiled, rows)
             return Step(graph, self.resources, batch, profiled, rows)
+
+    def _lengths(self, fields: Fields) -> dict[str, Array]:
+        """The lengths of the samples along each dimension of the fields."""
+        sequences = ((dim, fields.get(name)) for name, dim in self.fields.varying.items())
+        return {dim: field.lengths for dim, field in sequences if isinstance(field, Ragged)}
 
     def single_step(self, key: object, graph: Graph, samples: int) -> Step:
         """A graph without varying dimensions, ready to run on so many samples at a time; built once for each key."""

@@ -27,7 +27,7 @@ from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import Interval, Intervals, MetricValues
 from netc.runtime.runs.run import Run
 
-_MOST_METRICS, _MOST_PARAMETERS = 60, 300
+_MOST_METRICS, _MOST_PARAMETERS, _MOST_MEMBERS = 60, 300, 100
 _MOST_TEXT = 200_000  # characters of the file
 
 
@@ -35,9 +35,9 @@ def page(run: Run) -> str:
     """The whole page. Runs the model once over the test part, or over the last part that the data has."""
     count = sum(type_.size(1) for type_ in run.model.parameters.values())
     seconds = sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float))
-    subtitle = (
-        f"{run.folder.resolve().name}: {count:,} parameters, {len(run.metrics)} epochs, {seconds:.1f} s of training"
-    )
+    members = len(run.info.members) if run.info is not None else 0
+    training = f"{members} members" if members else f"{len(run.metrics)} epochs, {seconds:.1f} s of training"
+    subtitle = f"{run.folder.resolve().name}: {count:,} parameters, {training}"
     return page_html(run.model.source.file_name, subtitle, list(_sections(run)))
 
 
@@ -51,6 +51,7 @@ def _sections(run: Run) -> Iterator[Section]:
         yield from _summary(part, metrics, intervals)
         if intervals:
             yield Note("Below each metric is its 95 % bootstrap interval, over the samples of this part.")
+    yield from _members(run)
     if run.metrics:
         yield Heading("Curves")
         yield Svg(svg_element(draw(run.metrics)))
@@ -88,6 +89,28 @@ def _summary(part: str, metrics: MetricValues, intervals: Intervals) -> Iterator
 
 def _interval_text(interval: Interval | None) -> str:
     return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+
+
+def _members(run: Run) -> Iterator[Section]:
+    """A row for each member of an ensemble."""
+    members = run.info.members if run.info is not None else ()
+    if not members:
+        return
+    yield Heading("Members")
+    if run.spec.split.way == "folds":
+        yield Note("The validation rows of each member are training rows of others.")
+    rows = [
+        (
+            member.run,
+            str(member.epochs),
+            str(member.seed),
+            "" if member.fold is None else str(member.fold),
+            ", ".join(f"{name} = {value}" for name, value in member.set.items()),
+        )
+        for member in members[:_MOST_MEMBERS]
+    ]
+    yield Table(("run", "epochs", "seed", "fold", "set"), rows)
+    yield from left_out(len(members), _MOST_MEMBERS, "members")
 
 
 def _parameters(run: Run) -> Iterator[Section]:

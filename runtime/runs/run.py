@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netc.compiler.analysis.units import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.columns import OutputFacts
@@ -95,7 +95,11 @@ class Run:
         """A part of the data. Faults E0806 if the split does not have it."""
         parts = self.load_data().parts
         if part not in parts:
-            fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(parts)}")
+            split = self.spec.split
+            hint = None
+            if split.way == "folds" and not split.fold:
+                hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
+            fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)
         return parts[part]
 
     def load_data(self) -> Dataset:
@@ -164,10 +168,10 @@ class Run:
         Program.predict.
         """
         outputs_by_name = self.program.predictor.predict(fields, beam, outputs)
-        units, values, undone = values_in_units_of_targets(self.model.graph), self.model.values, self.undone()
+        units, undone = units_of_values(self.model), self.undone()
         predictions: dict[str, Any] = {}
         for name, value in outputs_by_name.items():
-            target = units.get(values[name])
+            target = units.get(name)
             if target is not None and target in undone:
                 field, states = self.spec.fields[target], self.states[target]
                 is_list = isinstance(value, list)
