@@ -70,7 +70,7 @@ def _diagram(curve: Reliability) -> bytes:
 
 def _coverage(run: Run, part: str, fields: Fields, predicted: Mapping[str, Any]) -> Iterator[Section]:
     """A row for each interval and each set of conformal prediction: how many samples it covers, and how wide it is."""
-    outputs = covered(run.model.graph)
+    outputs = covered(run.model.described.graph)
     if not outputs:
         return
     yield Heading(f"Coverage, {part}")
