@@ -172,10 +172,18 @@ class TrainSettings:
         """Whether a run keeps other parameters for use than those that training goes on with."""
         return self.keep is not None or self.average is not None
 
-    @property
-    def has_schedule(self) -> bool:
-        """Whether the learning rate changes while training."""
-        return self.schedule is not None or self.plateau is not None
+    def number(self, name: str) -> float:
+        """A number that steps read while they run: the optimizer's by its name, `clip_norm`, `clip_value`, or the
+        weight of earlier steps in an `average`."""
+        match name:
+            case "average":
+                number = self.average.decay if self.average is not None else None
+            case "clip_norm" | "clip_value":
+                number = getattr(self, name)
+            case _:
+                number = self.optimizer.numbers[name]
+        assert number is not None, name
+        return number
 
 
 @dataclass(frozen=True, slots=True)

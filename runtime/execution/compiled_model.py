@@ -6,6 +6,7 @@ Training, prediction and evaluation share one: each brings graphs, this runs the
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,7 +31,7 @@ from netc.runtime.locks import Guard, building
 from netc.runtime.random import initial, words
 from netc.runtime.settings import place_of_setting
 
-Factors = Mapping[str, Array]  # by name of what a schedule multiplies: a number for each step
+Scheduled = Mapping[str, Array]  # by name of the leaf: the rate, and the factor of each scheduled loss, at each step
 Fill = Callable[[Mapping[str, Array]], object]  # gives arrays their values, by name
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -162,32 +163,35 @@ class CompiledModel:
             refuse(lack, place_of_setting(self.model, "batch"), hint)
 
     def run_step(
-        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None = None
+        self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
     ) -> dict[str, Array | Ragged]:
         """Run a step of this model over the samples of `order`, with the random numbers of an epoch.
 
-        `factors` are those of schedules, one for all batches or one for each; they are 1 if none are passed.
+        `scheduled` has one number for all batches or one for each. If it is not passed, schedules are at 1.
         """
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
             if name not in fields:  # otherwise it was handed on from an earlier chunk
-                arrays |= self._generated(name, fields, order, epoch, factors)
+                arrays |= self._generated(name, fields, order, epoch, scheduled)
         with self._memory_faults(), self.guard.writing if step.is_update else self.guard.reading:
             return step.run(arrays, order)
 
     def _generated(
-        self, name: str, fields: Fields, order: Array, epoch: int, factors: Factors | None
+        self, name: str, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None
     ) -> dict[str, Array]:
-        """A leaf of a step that is no field of the data: sample numbers, factors, scales or random words."""
+        """A leaf of a step that is no field of the data: sample numbers, rates, scales or random words."""
         if parse_table(name) is not None:
             return {}
         supplied = parse_supplied(name)
         assert supplied is not None, name
         match supplied.kind:
             case SuppliedKind.SAMPLES:
-                return {name: np.arange(len(next(iter(fields.values()))), dtype=np.int32)}
-            case SuppliedKind.RATE_FACTOR | SuppliedKind.LOSS_FACTOR:
-                values = np.ones(1) if factors is None else factors[name]
+                return {name: _numbers_to(len(next(iter(fields.values()))))}
+            case SuppliedKind.NUMBER:
+                return {name: np.array(self.model.train.number(supplied.name))}
+            case SuppliedKind.RATE | SuppliedKind.LOSS_FACTOR:
+                unscheduled = self.model.train.number("lr") if supplied.kind is SuppliedKind.RATE else 1.0
+                values = np.full(1, unscheduled) if scheduled is None else scheduled[name]
                 return {name: np.ascontiguousarray(np.broadcast_to(values, -(-len(order) // self.options.batch)))}
             case SuppliedKind.BATCH_SHARE:
                 return {name: batch_shares(len(order), self.options.batch, len(next(iter(fields.values()))))}
@@ -199,19 +203,27 @@ class CompiledModel:
                 return {name: words(2, self.options.seed, name, epoch)}
 
     def results_of(
-        self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
+        self, step: Step, fields: Fields, count: int, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Any]:
         """The results for the first `count` samples, as in `results_of_samples`."""
-        return self.results_of_samples(step, fields, np.arange(count), epoch, factors)
+        return self.results_of_samples(step, fields, np.arange(count), epoch, scheduled)
 
     def results_of_samples(
-        self, step: Step, fields: Fields, order: Array, epoch: int = 0, factors: Factors | None = None
+        self, step: Step, fields: Fields, order: Array, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Any]:
         """The results for the samples of `order`; one that does not depend on the sample is that of the first batch."""
         return {
             name: value if step.results[name].type.is_batched else np.asarray(value)[0]
-            for name, value in self.run_step(step, fields, order, epoch, factors).items()
+            for name, value in self.run_step(step, fields, order, epoch, scheduled).items()
         }
+
+
+@lru_cache(8)
+def _numbers_to(count: int) -> Array:
+    """The numbers of samples. The same array every time: calls that read it are kept (batches.py)."""
+    numbers = np.arange(count, dtype=np.int32)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def batch_shares(count: int, batch: int, samples: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.types import DTYPES
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
@@ -72,6 +73,8 @@ class Evaluator:
 
     def _results(self, part: "_Part", collected: Fields) -> dict[str, Array]:
         """The results over all samples."""
+        if part.evaluation.computes_nothing:
+            return _as_collected(part.evaluation, collected)
         graph = part.evaluation.over_split
         last = self._compiled.interpreted_step((part.key, "whole"), graph, part.count)
         return _rows(self._compiled.results_of(last, {**part.fields, **collected}, part.count))
@@ -91,15 +94,14 @@ class Evaluator:
 
     def _metrics(self, graph: Graph, results: Mapping[str, Array]) -> MetricValues:
         """The losses, metrics and watched values that a graph over a split has, from its results."""
-        values = {
-            str(result): metric_value(results[str(result)], value.type.is_batched)
-            for result, value in graph.results.items()
-        }
-        losses, metrics = graph.select(ResultKind.LOSS, values), graph.select(ResultKind.METRIC, values)
-        watched = {
-            str(ResultKind.WATCH.named(name)): values[str(ResultKind.WATCH.named(name))]
-            for name in graph.results_of(ResultKind.WATCH)
-        }
+        losses, metrics, watched = MetricValues(), MetricValues(), MetricValues()
+        for result, value in graph.results.items():
+            printed = str(result)
+            number = metric_value(results[printed], value.type.is_batched)
+            if result.kind is ResultKind.WATCH:
+                watched[printed] = number
+            else:
+                (losses if result.kind is ResultKind.LOSS else metrics)[result.name] = number
         return {**loss_metrics(self._compiled.model, losses), **metrics, **watched}
 
     def _collected(self, part: "_Part") -> Fields:
@@ -127,6 +129,14 @@ class _Part:
     fields: Fields
     count: int
     undo: Undo
+
+
+def _as_collected(evaluation: Evaluation, collected: Fields) -> dict[str, Array]:
+    """The results over a split that are collected values."""
+    return {
+        str(result): np.asarray(collected[value.name], DTYPES[value.type.dtype].numpy)
+        for result, value in evaluation.over_split.results.items()
+    }
 
 
 def _rows(results: Mapping[str, Array | Ragged]) -> dict[str, Array]:
