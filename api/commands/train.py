@@ -136,6 +136,7 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
+    from netc.runtime.runs.outcome import save_outcome
     from netc.runtime.trainer import train_claimed
 
     total = run.model.train.epochs
@@ -162,7 +163,9 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
         if sentence is not None:
             say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    return _tested(run)
+    tested = _tested(run)
+    save_outcome(run, ending.stopped, tested)
+    return tested
 
 
 def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":

@@ -52,6 +52,7 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
         "metrics.jsonl",
         "checkpoint.safetensors",
         "curves.svg",
+        "outcome.json",
     }
     again = command("eval", folder, "--no-intervals", cwd=tmp_path)
     assert again.stdout.splitlines() == printed[printed.index(line) :]
