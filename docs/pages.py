@@ -202,6 +202,8 @@ predictions. Its members take the same inputs, have the same outputs, and read t
 says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
 same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
 chooses by itself, such as the labels of a decoder, has no mean.""",
+    "E1011": """`netc study M.net` searches with Optuna, and over MPI with mpi4py: `pip install "netc[study]"` or
+`pip install "netc[mpi]"`.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",
