@@ -330,7 +330,7 @@ stream (`>&-`) is discarded.
 If netc itself fails, its message names a file (in `~/.cache/netc/failures`, or else among the temporary files) with
 the versions, the command and the traceback, but no data: please report it.
 
-`netc --version` prints the versions of netc, Python, Numba, llvmlite and NumPy, one per line: they belong in every
+`netc --version` prints the versions of netc, Python, llvmlite and NumPy, one per line: they belong in every
 bug report.
 """
 )
@@ -561,7 +561,10 @@ every element is written before it is read and that nobody else touches it.
 
 ## Kernels
 
-Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
+Each kernel's text is translated to LLVM's instructions and compiled once (`targets/cpu/translate.py`). Variables have
+types as in Python and NumPy: whole numbers have 64 bits, and an f32 with a whole number is an f64. What a text cannot
+say, such as a sum in a fixed order or a vector, is a word that emits its own instructions. The object code is kept on
+disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow

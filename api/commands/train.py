@@ -1,5 +1,6 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from netc.commands.terminal import Ticker, matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
 if TYPE_CHECKING:
-    from netc.runtime.metric_values import Row
+    from netc.runtime.metric_values import MetricValue, Row
     from netc.runtime.runs.run import Run
 
 _NO_METRICS = ("epoch", "seconds", "samples_per_second")  # fields of an epoch's row that are not metrics
@@ -108,6 +109,7 @@ def _trained(run: "Run") -> None:
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
+    from netc.runtime.runs.outcome import save_outcome
     from netc.runtime.trainer import train_claimed
 
     total = run.model.train.epochs
@@ -134,19 +136,20 @@ def _trained(run: "Run") -> None:
         if sentence is not None:
             say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    _tested(run)
+    save_outcome(run, ending.stopped, _tested(run))
 
 
-def _tested(run: "Run") -> None:
-    """Evaluates a trained run on the test part, if there is one, and prints the metrics."""
+def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
+    """Evaluates a trained run on the test part, and prints the metrics. Returns None without such a part."""
     from netc.runtime.trainer import refuse_lost_loss
 
     if "test" not in run.load_data().parts:
-        return
+        return None
     tested = run.evaluate("test")
     refuse_lost_loss(run, "test", tested)
     say(f"test  {metrics_text(tested)}")
     matrices(tested)
+    return tested
 
 
 def _started(file: Path, request: _Request) -> "Run":

@@ -4,13 +4,16 @@ The test part is read here alone, once every choice was made, and evaluated once
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from netc.runtime.insight.curves import draw
 from netc.runtime.loading import load_model
-from netc.runtime.metric_values import MetricValue
+from netc.runtime.metric_values import MetricValues
+from netc.runtime.runs.checkpoint import write_whole
 from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.opening import open_run
+from netc.runtime.runs.outcome import save_outcome
 from netc.runtime.runs.run import Run
 from netc.runtime.runs.starting import data_of_new_run, start_run
 from netc.runtime.studies.rounds import Rounds, Trial, best_of, front_of
@@ -55,14 +58,15 @@ def metrics_of(rounds: Rounds, trial: Trial) -> dict[str, dict[str, float | None
 def _train(study: Study, trial: Trial, on_progress: Callable[[Report], None]) -> dict[str, Any]:
     """Trains the run of a trial, and evaluates it on the test part if there is one."""
     run = _run_of(study, trial)
+    tested: MetricValues | None = None
     with claimed(run.folder):
-        train_claimed(run, run.model.train.epochs, on_progress, lambda row: None)
-    results: dict[str, Any] = {"run": run.folder.name}
-    if "test" in run.load_data().parts:
-        tested: Mapping[str, MetricValue] = run.evaluate("test")
-        refuse_lost_loss(run, "test", dict(tested))
-        results["test"] = dict(tested)
-    return results
+        ending = train_claimed(run, run.model.train.epochs, on_progress, lambda row: None)
+        write_whole(run.folder / "curves.svg", draw(run.metrics))
+        if "test" in run.load_data().parts:
+            tested = run.evaluate("test")
+            refuse_lost_loss(run, "test", tested)
+        save_outcome(run, ending.stopped, tested)
+    return {"run": run.folder.name, **({"test": tested} if tested is not None else {})}
 
 
 def _run_of(study: Study, trial: Trial) -> Run:
