@@ -13,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netc.dsl.quoting import escaped, html_lines
 
+_MOST_TEXT = 200_000  # characters of a file
+
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -142,6 +144,14 @@ def left_out(count: int, shown: int, things: str) -> Iterator[Note]:
     """A note on how many of `count` things are not shown; none if all are."""
     if count > shown:
         yield Note(f"{count - shown:,} more {things} are left out.")
+
+
+def file_sections(text: str, owner: str) -> Iterator[Section]:
+    """The text of a file, cut if it is long; `owner` says in whose folder the rest is."""
+    yield Heading("The file")
+    yield Listing(text[:_MOST_TEXT])
+    if len(text) > _MOST_TEXT:
+        yield Note(f"{len(text) - _MOST_TEXT:,} more characters are in the {owner} folder.")
 
 
 def page_html(title: str, subtitle: str, sections: Iterable[Section]) -> str:

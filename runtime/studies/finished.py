@@ -9,6 +9,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
 from netc.dsl.source import Span
 from netc.runtime.plugins import load_installed
+from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.results import Mean
 from netc.runtime.studies.rounds import Trial
@@ -31,20 +32,29 @@ def spec_of(folder: StudyFolder) -> StudySpec:
 def finished_trials(folder: StudyFolder) -> list[Trial]:
     """The trials of all rounds that are done, in the order of their numbers.
 
-    A trial whose files are gone, or were changed, is left out.
+    A trial whose files are gone, or were changed, is left out. Faults E1001 if the table of trials was changed.
     """
     try:
         text = content_of(folder.path / TABLE).decode()
     except (OSError, ValueError):  # no round is done yet
         return []
     trials = list[Trial]()
-    for row in csv.DictReader(io.StringIO(text)):
-        number = int(row["trial"])
+    for number, outcome in _outcomes(folder, text):
         trainings = folder.trainings(number)
         if trainings and all(training.reached for training in trainings):
             done = max(len(training.reached) for training in trainings)
-            trials.append(Trial(number, trainings[0].settings, trainings, done, Outcome(row["state"])))
+            trials.append(Trial(number, trainings[0].settings, trainings, done, outcome))
     return trials
+
+
+def _outcomes(folder: StudyFolder, text: str) -> list[tuple[int, Outcome]]:
+    """The numbers of the trials in trials.csv, and how they ended."""
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        return [(int(row["trial"]), Outcome(row["state"])) for row in rows]
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        path = folder.path / TABLE
+        fault("E1001", f"`{path}` is no table of trials", place_of(path), str(error))
 
 
 def path_of(trial: Trial, spec: StudySpec) -> list[tuple[int, Mean]]:

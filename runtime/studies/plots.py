@@ -162,14 +162,16 @@ def strips(view: View) -> Plot:
         )
         for trial in shown
     ]
-    return strip_plot(rows, metric)
+    return strip_plot(rows, metric, "Dots: each training. Bar: the mean with its standard error.")
 
 
-def strip_plot(rows: Sequence[tuple[str, Sequence[float], Mean, Mark]], metric: str) -> Plot:
+def strip_plot(
+    rows: Sequence[tuple[str, Sequence[float], Mean, Mark]], metric: str, caption: str, width: float = _WIDE
+) -> Plot:
     """A row for each trial or metric: its values as dots, their mean as a line, and the standard error as a bar."""
     ends = [value for _, values, mean, _ in rows for value in (*values, *_bounds(mean))]
     frame = Frame(
-        _WIDE,
+        width,
         len(rows) * _BAR + BOTTOM + 10,
         numbers_axis(ends),
         Categories([name for name, *_ in rows][::-1]),
@@ -181,9 +183,10 @@ def strip_plot(rows: Sequence[tuple[str, Sequence[float], Mean, Mark]], metric: 
     for name, values, mean, mark in rows:
         x, y = frame.at(mean.value, name)
         low, high = (frame.at(bound, name)[0] for bound in _bounds(mean))
-        bar = f'<path d="M{low:.1f} {y:.1f}H{high:.1f}M{x:.1f} {y - 8:.1f}v16"/>'
+        has_bar = high > low or not values
+        bar = f'<path d="M{low:.1f} {y:.1f}H{high:.1f}M{x:.1f} {y - 8:.1f}v16"/>' if has_bar else ""
         marks.append(mark.around(bar + "".join(dot(*frame.at(value, name), "") for value in values)))
-    return Plot(frame.svg(marks), "Dots: each training. Bar: the mean with its standard error.")
+    return Plot(frame.svg(marks), caption)
 
 
 def _bounds(mean: Mean) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from netc.runtime.insight.sections import (
     Section,
     Summary,
     Table,
+    file_sections,
     left_out,
     page_html,
 )
@@ -26,10 +27,9 @@ from netc.runtime.studies.finished import finished_trials, spec_of
 from netc.runtime.studies.importance import LEAST_TRIALS, importances
 from netc.runtime.studies.search import Outcome
 from netc.runtime.studies.store import StudyFolder
-from netc.runtime.studies.view import MOST_DRAWN, View, mean_text, setting_text
+from netc.runtime.studies.view import MOST_DRAWN, View, error_text, mean_text, setting_text
 
 _MOST_ROWS, _MOST_METRICS, _MOST_MESSAGES, _MOST_SLICES = 20, 60, 10, 24
-_MOST_TEXT = 200_000  # characters of the file
 WORDS = {Outcome.PRUNED: "given up", Outcome.FAILED: "failed"}
 
 
@@ -58,18 +58,13 @@ def _sections(folder: StudyFolder, view: View) -> Iterator[Section]:
         yield from _failures(view)
     if view.means:
         yield from _pictures(view)
-    text = folder.source.text
-    yield Heading("The file")
-    if folder.info.set:
-        yield Paragraph(
-            "With " + ", ".join(f"{name} = {setting_text(value)}" for name, value in folder.info.set.items())
-        )
-    yield Listing(text[:_MOST_TEXT])
-    if folder.info.lines:
-        yield Paragraph("and these lines in its study:")
-        yield Listing("\n".join(folder.info.lines))
-    if len(text) > _MOST_TEXT:
-        yield Note(f"{len(text) - _MOST_TEXT:,} more characters are in the study's folder.")
+    yield from file_sections(folder.source.text, "study's")
+    info = folder.info
+    if info.lines:
+        yield Paragraph("These lines were added to its study:")
+        yield Listing("\n".join(info.lines))
+    if info.set:
+        yield Paragraph("With " + ", ".join(f"{name} = {setting_text(value)}" for name, value in info.set.items()))
 
 
 def _winner(folder: StudyFolder, view: View, results: Mapping[str, Any]) -> Iterator[Section]:
@@ -82,8 +77,8 @@ def _winner(folder: StudyFolder, view: View, results: Mapping[str, Any]) -> Iter
     is_current = results.get("best", {}).get("trial") == best.number
     tests = results.get("test", {}) if is_current else {}
     numbers = {name: value for name, value in tests.items() if isinstance(value, float) and watched(name) is None}
-    shown = [(better.metric, mean_text(mean)) for better, mean in named]
-    shown += [(f"test {name}", f"{value:.4g}") for name, value in list(numbers.items())[:_MOST_METRICS]]
+    shown = [(better.metric, f"{mean.value:.4g}", error_text(mean)) for better, mean in named]
+    shown += [(f"test {name}", f"{value:.4g}", "") for name, value in list(numbers.items())[:_MOST_METRICS]]
     yield Summary(shown)
     settings = ", ".join(f"{name} = {setting_text(value)}" for name, value in best.settings.items())
     trained = f" Its run is {folder.path / results['run']}." if is_current and "run" in results else ""

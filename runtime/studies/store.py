@@ -146,7 +146,10 @@ class StudyFolder:
     def write_table(self, rows: Sequence[Sequence[Any]]) -> None:
         """Writes trials.csv. Floats are written so that they are read back as the same bits."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        writer = csv.writer(text, lineterminator="\n")
+        for row in rows:  # Python quotes no carriage return unless lines end with one
+            has_return = any("\r" in str(cell) for cell in row)
+            (csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL) if has_return else writer).writerow(row)
         write_whole(self.path / TABLE, text.getvalue().encode())
 
     def results(self) -> dict[str, Any]:

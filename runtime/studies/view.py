@@ -1,5 +1,6 @@
 """A study as its plots show it: which trials are drawn, on which axes, in which order and colour."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,4 +100,10 @@ def setting_text(value: Constant) -> str:
 
 def mean_text(mean: Mean) -> str:
     """A metric, with its standard error if it has one."""
-    return f"{mean.value:.4g}" + (f" ± {mean.error:.2g}" if mean.error == mean.error else "")
+    error = error_text(mean)
+    return f"{mean.value:.4g} {error}" if error else f"{mean.value:.4g}"
+
+
+def error_text(mean: Mean) -> str:
+    """The standard error of a metric; empty if it has none."""
+    return "" if math.isnan(mean.error) else f"± {mean.error:.2g}"

@@ -9,17 +9,24 @@ import pytest
 from hostile import hostile_names
 
 from netc.dsl import quoting
+from netc.dsl.diagnostics import Fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime.insight.drawing.plots import Mark
 from netc.runtime.insight.drawing.scales import Categories, Numbers, numbers_axis
 from netc.runtime.studies import importance, report
 from netc.runtime.studies.finished import finished_trials, spec_of
+from netc.runtime.studies.folds import start_folds
+from netc.runtime.studies.folds_report import folds_page
+from netc.runtime.studies.plots import strip_plot
+from netc.runtime.studies.results import Mean
 from netc.runtime.studies.rounds import Trial, front_of, table
 from netc.runtime.studies.search import Outcome
 from netc.runtime.studies.store import Clock, Reached, StudyFolder, Training, new_study
 from netc.runtime.studies.view import View
 
 _MODEL = """let width = 4
+let act = "b"
 model {
   input x: float[2]
   target y: class(auto)
@@ -176,6 +183,9 @@ def test_a_trial_whose_files_are_gone_is_left_out(tmp_path: Path) -> None:
     (study.path / "trials" / "00001-1.msgpack").write_bytes(b"\x81\xff")
     assert [trial.number for trial in finished_trials(study)] == [2]
     assert "Trial 2 is best" in report.page(study)
+    (study.path / "trials.csv").write_text("trial,state\n0,lost\n", encoding="utf-8")
+    with pytest.raises(Fault, match="is no table of trials"):
+        report.page(study)
 
 
 class _Tags(HTMLParser):
@@ -189,6 +199,39 @@ class _Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
+
+
+def test_a_page_of_folds_that_have_not_begun(tmp_path: Path) -> None:
+    file = parse(Source("m.net", _MODEL.replace("class(auto)", "class(7)")))
+    folder = start_folds(file, tmp_path / "folds", {}, None).folder
+    assert "No fold is trained yet." in folds_page(folder)
+
+
+def test_a_strip_plot_is_these_elements() -> None:
+    """The exact text of a small plot: a row with three values, their mean and its standard error."""
+    mark = Mark("complete", "7", "trial <7>", 50)
+    plot = strip_plot([("trial 7", [1.0, 2.0, 3.0], Mean(2.0, 0.5), mark)], "loss", "below")
+    assert plot.caption == "below"
+    assert plot.markup.splitlines() == [
+        '<svg class="plot" role="img" aria-label="loss" width="640" height="72" viewBox="0 0 640 72">',
+        '<path class="grid" d="M100.3 10V32"/>',
+        '<text x="100.3" y="47.0" text-anchor="middle">1</text>',
+        '<path class="grid" d="M227.1 10V32"/>',
+        '<text x="227.1" y="47.0" text-anchor="middle">1.5</text>',
+        '<path class="grid" d="M354.0 10V32"/>',
+        '<text x="354.0" y="47.0" text-anchor="middle">2</text>',
+        '<path class="grid" d="M480.9 10V32"/>',
+        '<text x="480.9" y="47.0" text-anchor="middle">2.5</text>',
+        '<path class="grid" d="M607.7 10V32"/>',
+        '<text x="607.7" y="47.0" text-anchor="middle">3</text>',
+        '<path class="grid" d="M80 21.0H628"/>',
+        '<text x="74.0" y="25.0" text-anchor="end">trial 7</text>',
+        '<text x="354.0" y="66.0" text-anchor="middle">loss</text>',
+        '<g class="complete" data-key="7" style="--q:50%"><title>trial &lt;7&gt;</title>'
+        '<path d="M227.1 21.0H480.9M354.0 13.0v16"/><circle cx="100.3" cy="21.0" r="4"/>'
+        '<circle cx="354.0" cy="21.0" r="4"/><circle cx="607.7" cy="21.0" r="4"/></g>',
+        "</svg>",
+    ]
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
