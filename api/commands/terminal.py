@@ -17,6 +17,7 @@ from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
 if TYPE_CHECKING:
+    from netc.runtime.metric_values import Interval, Intervals
     from netc.runtime.studies.rounds import Standing
     from netc.runtime.trainer import Report
 
@@ -84,15 +85,20 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
-    """The metrics of a row as one line, by name. Without watched values, which are for curves, and without matrices."""
+def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = (), intervals: "Intervals | None" = None) -> str:
+    """The metrics of a row as one line, by name, with their intervals behind them. Without watched values, which are
+    for curves, and without matrices."""
     from netc.runtime.metric_names import watched
 
     return "  ".join(
-        f"{name} {number(value)}"
+        f"{name} {number(value)}{_interval_text((intervals or {}).get(name))}"
         for name, value in row.items()
         if name not in skip and not isinstance(value, list) and watched(name) is None
     )
+
+
+def _interval_text(interval: "Interval | None") -> str:
+    return "" if interval is None else f" [{number(interval[0])}, {number(interval[1])}]"
 
 
 def matrices(row: Mapping[str, Any]) -> None:
