@@ -84,7 +84,7 @@ def study(
         _report(report, out)
         return
     if (file is None) == (resume is None):
-        raise typer.BadParameter("give a file, --resume STUDY or --report STUDY")
+        raise typer.BadParameter("give a file, or --resume STUDY, or --report STUDY")
     if resume is not None and (settings or vary or out is not None):
         raise typer.BadParameter("a study goes on as it began: without --set, --vary and --out", param_hint="--resume")
     limit = [f"trials = {trials}"] if trials is not None else []
