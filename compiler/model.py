@@ -11,7 +11,7 @@ from netc.compiler.ir.types import Precision, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
-from netc.dsl.syntax import Data, Setting
+from netc.dsl.syntax import Data, Setting, Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +232,7 @@ class Model:
     train: TrainSettings
     settings: tuple[Setting, ...]
     data: Data | None
+    study: Study | None
     constants: dict[str, object]
     counted: dict[str, int]
     names: dict[str, Value]

@@ -202,6 +202,10 @@ predictions. Its members take the same inputs, have the same outputs, and read t
 says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
 same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
 chooses by itself, such as the labels of a decoder, has no mean.""",
+    "E1011": """`netc study M.net` searches with Optuna, and over MPI with mpi4py: `pip install "netc[study]"` or
+`pip install "netc[mpi]"`.""",
+    "E1012": """`netc train M.net --log tensorboard` needs the package tensorboardX, `--log mlflow` the packages
+mlflow-skinny, SQLAlchemy and alembic. They come with extras of netc: `pip install "netc[tensorboard,mlflow]"`.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",
@@ -328,7 +332,7 @@ stream (`>&-`) is discarded.
 If netc itself fails, its message names a file (in `~/.cache/netc/failures`, or else among the temporary files) with
 the versions, the command and the traceback, but no data: please report it.
 
-`netc --version` prints the versions of netc, Python, Numba, llvmlite and NumPy, one per line: they belong in every
+`netc --version` prints the versions of netc, Python, llvmlite and NumPy, one per line: they belong in every
 bug report.
 """
 )
@@ -559,7 +563,10 @@ every element is written before it is read and that nobody else touches it.
 
 ## Kernels
 
-Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
+Each kernel's text is translated to LLVM's instructions and compiled once (`targets/cpu/translate.py`). Variables have
+types as in Python and NumPy: whole numbers have 64 bits, and an f32 with a whole number is an f64. What a text cannot
+say, such as a sum in a fixed order or a vector, is a word that emits its own instructions. The object code is kept on
+disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow

@@ -21,7 +21,7 @@ from netc.runtime.execution.workers import Workers
 from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.inference.prediction import Predictor
 from netc.runtime.locks import Guard, building
-from netc.runtime.metric_values import Losses, MetricValues
+from netc.runtime.metric_values import Intervals, Losses, MetricValues
 from netc.runtime.training.pace import Pace
 
 if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
@@ -118,6 +118,14 @@ class Program:
         """
         self.inspect(fields)
         return self.evaluator.evaluate(fields, undo)
+
+    def evaluate_with_intervals(
+        self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None
+    ) -> tuple[MetricValues, Intervals]:
+        """What `evaluate` returns, and a 95 % bootstrap interval of each loss and metric that is a number and depends
+        on samples (inference/bootstrap.py). The resamples depend on the seed alone."""
+        self.inspect(fields)
+        return self.evaluator.evaluate_with_intervals(fields, undo)
 
     def step(self, fields: RawFields) -> dict[str, float]:
         """One step of the optimizer on a batch (or as many samples as are accumulated).

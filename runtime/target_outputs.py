@@ -36,7 +36,8 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
 
     `outputs` may name other values of the model. Targets without such an output are left out. For a float target, and
     one of two classes, it may be the sigmoid of the logit in its loss; for a sequence of classes that the loss compares
-    without their order, the sigmoid of a logit for each class.
+    without their order, the sigmoid of a logit for each class. Of several outputs the calibrated one is meant, and then
+    the one that is nearest to the logits.
     """
     model = model.described
     names = [*model.outputs] if outputs is None else [name for name in outputs if name in model.values]
@@ -46,14 +47,15 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
     for target, type_ in model.targets.items():
         compared, leaf = _comparisons(model.graph, target), leaves[target]
         logits = {first[_logits(value)] for value in compared}
-        candidates: list[tuple[int, Distribution]] = []
+        candidates: list[tuple[tuple[bool, int], Distribution]] = []
         for name in names:
             path = [*_to_logits(model.values[name])]
             kind = _kind(model.graph, path, leaf, compared, first) if first[path[-1]] in logits else None
             if kind is not None:
                 entries = type_.size(1) if type_.sample and not type_.is_varying else 0
                 entry = Distribution(target, name, type_.classes or 2, kind is not _Kind.CLASSES, entries)
-                candidates.append((len(path), replace(entry, is_multiple=kind is _Kind.MARKS)))
+                is_calibrated = any(_is_scaled(step) for step in path)
+                candidates.append(((not is_calibrated, len(path)), replace(entry, is_multiple=kind is _Kind.MARKS)))
         if candidates:
             _, matches[target] = min(candidates, key=lambda candidate: candidate[0])
     return matches
@@ -132,16 +134,17 @@ def _source(value: Value) -> Value | None:
         return value.operands[0]
     if value.definition in _ARITHMETIC:
         left, right = value.operands
-        if right.role is Role.CONSTANT or _is_scale(value, right):
+        if right.role is Role.CONSTANT or _is_scaled(value):
             return left
         if left.role is Role.CONSTANT and value.definition is not divide:
             return right
     return None
 
 
-def _is_scale(value: Value, factor: Value) -> bool:
-    """Whether a value is multiplied by a positive number that is the same for all samples, as a temperature is."""
-    return value.definition is multiply and factor.definition is exp and not factor.type.dims
+def _is_scaled(value: Value) -> bool:
+    """Whether a value is a product with a positive number that is the same for all samples: calibrated logits are."""
+    factor = value.operands[1] if value.definition is multiply else value
+    return factor is not value and factor.definition is exp and not factor.type.dims
 
 
 def reconstructions(model: Model) -> dict[str, str]:

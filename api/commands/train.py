@@ -1,6 +1,6 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,6 @@ import typer
 
 from netc.commands import options
 from netc.commands.find_lr import find_lr
-from netc.commands.sweep import Outcome, compare, outcome
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
@@ -35,6 +34,7 @@ class _Request:
     fold: int | None
     strict: bool
     threads: int | None
+    trackers: Sequence[str]
 
 
 def train(
@@ -65,85 +65,77 @@ def train(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
     ] = False,
+    trackers: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="KIND", help="Write metrics for tensorboard, mlflow or as csv. May be repeated."),
+    ] = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
     """Train a model. Ctrl-C, SIGTERM and SIGHUP save a checkpoint; `--resume RUN` continues it to the same bits.
-    `--set width=8,16,32` trains a run for each value, and compares them by the validation part.
 
     Example: netc train examples/iris.net --epochs 20
     """
-    combinations = options.combinations(settings)
+    _require_trackers(trackers or [])
     if finds_rate:
-        if file is None or folds or resume is not None or fold is not None or len(combinations) > 1:
-            raise typer.BadParameter("it takes M.net, and neither folds, --resume nor a sweep", param_hint="--find-lr")
+        if file is None or folds or resume is not None or fold is not None:
+            raise typer.BadParameter("it takes M.net, and neither folds nor --resume", param_hint="--find-lr")
         find_lr(file, settings, out, strict, threads)
         return
     if folds or (resume is not None and is_folds(resume)):
-        if len(combinations) > 1 or fold is not None or changed_data:
-            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data, one value for a --set")
-        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads))
+        if fold is not None or changed_data:
+            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
+        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads, trackers or []))
         return
-    if len(combinations) > 1 and resume is not None:
-        raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
     if fold is not None and resume is not None:
         raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
     if changed_data and resume is None:
         raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
-    request = _Request(file, settings or [], epochs, out, fold, strict, threads)
-    if len(combinations) == 1:
-        _train(request, resume, changed_data)
-        return
-    names, outcomes = options.swept(settings), list[Outcome]()
-    for settings_of_run in combinations:
-        chosen = {
-            name: value for name, value in (setting.split("=", 1) for setting in settings_of_run) if name in names
-        }
-        if outcomes:
-            say()
-        say(", ".join(f"{name} = {value}" for name, value in chosen.items()))
-        base = out or Path("runs") / (file or Path("model")).stem
-        folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
-        outcomes.append(outcome(chosen, *_train(replace(request, settings=settings_of_run, out=folder))))
-    say()
-    compare(outcomes)
+    request = _Request(file, settings or [], epochs, out, fold, strict, threads, trackers or [])
+    _train(request, resume, changed_data)
 
 
-def _plain(value: str) -> str:
-    """A value as part of a folder's name."""
-    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in value)
-
-
-def _train(
-    request: _Request, resume: Path | None = None, may_change: bool = False
-) -> "tuple[Run, Mapping[str, MetricValue] | None]":
-    """Trains one run, new or resumed. Returns it with its metrics on the test part, None without one."""
+def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
+    """Trains one run, new or resumed."""
     from netc.runtime.runs.claim import claimed
 
     if resume is not None:
         with claimed(resume):
-            run = _resumed(resume, request, may_change)
-            return run, _trained(run)
+            _trained(_resumed(resume, request, may_change), request.trackers)
+        return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     run = _started(request.file, request)
     with claimed(run.folder):
-        return run, _trained(run)
+        _trained(run, request.trackers)
 
 
-def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
-    """Trains a run to its end. Returns its metrics on the test part, None without one."""
+def _require_trackers(names: Sequence[str]) -> None:
+    """Raises BadParameter for a name that is none of a tracker. Faults E1012 if its package is not installed."""
+    if names:
+        from netc.runtime.trackers.tracker import require_trackers
+
+        try:
+            require_trackers(names)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--log") from None
+
+
+def _trained(run: "Run", trackers: Sequence[str]) -> None:
+    """Trains a run to its end, and shows its metrics on the test part."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
     from netc.runtime.runs.outcome import save_outcome
+    from netc.runtime.trackers.tracker import tracked
     from netc.runtime.trainer import train_claimed
 
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
-    with Ticker() as ticker:
+    with Ticker() as ticker, tracked(run, trackers) as log:
 
         def epoch(row: "Row") -> None:
+            log(row)
             metrics = metrics_text(row, _NO_METRICS)
             ticker.line(f"epoch {row['epoch']}/{total}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
             if row["epoch"] in (1, total) and longest(run) <= _LONG:
@@ -163,13 +155,11 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
         if sentence is not None:
             say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    tested = _tested(run)
-    save_outcome(run, ending.stopped, tested)
-    return tested
+    save_outcome(run, ending.stopped, _tested(run))
 
 
 def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
-    """Evaluates a trained run on the test part, if there is one, and prints the metrics."""
+    """Evaluates a trained run on the test part, and prints the metrics. Returns None without such a part."""
     from netc.runtime.trainer import refuse_lost_loss
 
     if "test" not in run.load_data().parts:

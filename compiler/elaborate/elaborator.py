@@ -66,7 +66,7 @@ def _examined(
     file, overrides = with_constants(file, overrides or {})
     overrides = usable_overrides(context, file, overrides)
     define(context, file, context.globals, [file.source.path], overrides)
-    for kind in (syntax.Data, syntax.Model, syntax.Train):
+    for kind in (syntax.Data, syntax.Model, syntax.Train, syntax.Study):
         _refuse_second(context, [item for item in file.items if isinstance(item, kind)])
     train_blocks = [item for item in file.items if isinstance(item, syntax.Train)]
     settings = train_blocks[0].settings if train_blocks else ()
@@ -123,6 +123,7 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         train,
         context.train,
         next((item for item in file.items if isinstance(item, syntax.Data)), None),
+        next((item for item in file.items if isinstance(item, syntax.Study)), None),
         constants_of(context),
         context.counted,
         context.named,

@@ -205,10 +205,16 @@ class CompiledModel:
     def results_of(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Any]:
-        """The results for all samples; a result that does not depend on the sample is that of the first batch."""
+        """The results for the first `count` samples, as in `results_of_samples`."""
+        return self.results_of_samples(step, fields, np.arange(count), epoch, scheduled)
+
+    def results_of_samples(
+        self, step: Step, fields: Fields, order: Array, epoch: int = 0, scheduled: Scheduled | None = None
+    ) -> dict[str, Any]:
+        """The results for the samples of `order`; one that does not depend on the sample is that of the first batch."""
         return {
             name: value if step.results[name].type.is_batched else np.asarray(value)[0]
-            for name, value in self.run_step(step, fields, np.arange(count), epoch, scheduled).items()
+            for name, value in self.run_step(step, fields, order, epoch, scheduled).items()
         }
 
 

@@ -25,7 +25,7 @@ from netc.runtime.data.table import Table
 from netc.runtime.execution.fields import Fields
 from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.locks import Mutex
-from netc.runtime.metric_values import MetricValues
+from netc.runtime.metric_values import Intervals, MetricValues
 from netc.runtime.prediction_table import Predictions
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import (
@@ -82,6 +82,17 @@ class Run:
 
         Faults E0806 if the split has no such part.
         """
+        return self.program.evaluator.evaluate(self._fields_of(part), self.undone())
+
+    def evaluate_with_intervals(self, part: str = "test") -> tuple[MetricValues, Intervals]:
+        """What `evaluate` returns, and a 95 % bootstrap interval of each loss and metric that is a number.
+
+        It says how much the metric would vary with other samples of the same kind, for the parameters as they are.
+        """
+        return self.program.evaluator.evaluate_with_intervals(self._fields_of(part), self.undone())
+
+    def _fields_of(self, part: str) -> Fields:
+        """A part of the data. Faults E0806 if the split does not have it."""
         parts = self.load_data().parts
         if part not in parts:
             split = self.spec.split
@@ -89,7 +100,7 @@ class Run:
             if split.way == "folds" and not split.fold:
                 hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
             fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)
-        return self.program.evaluator.evaluate(parts[part], self.undone())
+        return parts[part]
 
     def load_data(self) -> Dataset:
         """The data that the run was trained on, through its fitted steps.

@@ -6,8 +6,7 @@ product.py describes the arguments. The depth may be three loops: k runs within 
 holds), runs follow one another in registers (the rows of a window), and around both a loop adds to c in memory (the
 samples of a batch). So a convolution is this kernel on a view of its input, with nothing copied.
 
-The loops are written in LLVM's terms, without Numba, which would take seconds to infer their types. Their variables
-lie in one record, of which every function takes the address.
+The loops are written in LLVM's terms. Their variables lie in one record, of which every function takes the address.
 
 Operands are copied into the order in which tiles read them (packing.py) where that pays. A panel of b is copied if its
 columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
