@@ -76,6 +76,7 @@ CODES = {
     "E1008": "something that is nested too deeply",
     "E1009": "runs that make no ensemble",
     "E1011": "a study that needs a package which is not installed",
+    "E1012": "a package that `--log` needs and that is not installed",
     "E1101": "a plug-in that cannot be loaded",
     "E1102": "a plug-in that defines a name that is already taken",
     "E1103": "a plug-in's pass that breaks the graph",
