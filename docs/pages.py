@@ -204,6 +204,8 @@ same in all: with folds, a rare category may be missing in the training part of 
 chooses by itself, such as the labels of a decoder, has no mean.""",
     "E1011": """`netc study M.net` searches with Optuna, and over MPI with mpi4py: `pip install "netc[study]"` or
 `pip install "netc[mpi]"`.""",
+    "E1012": """`netc train M.net --log tensorboard` needs the package tensorboardX, `--log mlflow` the packages
+mlflow-skinny, SQLAlchemy and alembic. They come with extras of netc: `pip install "netc[tensorboard,mlflow]"`.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",
