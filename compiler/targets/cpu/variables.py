@@ -109,8 +109,7 @@ class Variables:
         kind = _common([value for value in values if value], name)
         if type_of(kind) != chosen.type:  # the function will be written again with this type
             self.found[state.number, name] = kind
-            unknown = ir.Constant(type_of(kind), ir.Undefined)
-            state.values[name] = Value(kind, self.builder.freeze(unknown))  # an instruction: nothing reads its number
+            state.values[name] = Value(kind, self._choice(state, kind))
             return
         for (block, _), value in zip(state.ways, values, strict=True):
             with self.builder.goto_block(block):
