@@ -91,7 +91,8 @@ class Rounds:
         """Trains all trials of the study. Returns whether it ended because of its time."""
         before = self.folder.clock()
         while (count := self._next_count()) > 0:
-            if self._seconds(before) >= (self.spec.seconds or math.inf) and len(self.finished) >= before.trials:
+            is_late = self._seconds(before) >= (self.spec.seconds or math.inf)
+            if is_late and len(self.finished) >= max(before.trials, 1):
                 return True
             settings = self.search.ask(count)
             if not settings:
