@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     attention,
     compare,
+    coverage,
     editor,
     epoch,
     first_step,
@@ -69,9 +70,9 @@ TABLES = {
     **{"steps": steps.table, "epoch": epoch.table, "growth": growth.table, "first": first},
     **{"generate": generation.table, "attention": attention.table},
     **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
-    **{"operations": operations, "studies": studies.table},
+    **{"operations": operations, "studies": studies.table, "coverage": coverage.show},
 }
-_LONG = ("operations", "studies")  # tables that take minutes: only if they are named
+_LONG = ("operations", "studies", "coverage")  # tables that take minutes: only if they are named
 
 
 def main() -> None:
