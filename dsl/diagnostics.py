@@ -73,6 +73,7 @@ CODES = {
     "E1006": "a target description that is wrong, or that this machine cannot run",
     "E1007": "a file, a folder or an output that the system refuses",
     "E1008": "something that is nested too deeply",
+    "E1009": "ranks of MPI that cannot work together",
     "E1101": "a plug-in that cannot be loaded",
     "E1102": "a plug-in that defines a name that is already taken",
     "E1103": "a plug-in's pass that breaks the graph",

@@ -1,7 +1,7 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.find_lr import find_lr
+from netc.commands.launched import Launched, together
 from netc.commands.sweep import Outcome, compare, outcome
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
@@ -35,6 +36,17 @@ class _Request:
     fold: int | None
     strict: bool
     threads: int | None
+    launched: Launched
+
+    def ready(self) -> "_Request":
+        """The request with the number of threads and the folder of this rank."""
+        from netc.runtime.distributed.launch import threads_of_rank
+
+        ranks = self.launched.ranks
+        if ranks is None:
+            return self
+        request = self if self.threads is not None else replace(self, threads=threads_of_rank(ranks))
+        return request if ranks.rank == 0 else replace(request, out=self.launched.temporary / "run")
 
 
 def train(
@@ -73,7 +85,28 @@ def train(
 
     Example: netc train examples/iris.net --epochs 20
     """
+    with together() as launched:
+        _run(launched, file, settings, epochs, out, resume, fold, folds, finds_rate, changed_data, strict, threads)
+
+
+def _run(
+    launched: Launched,
+    file: Path | None,
+    settings: list[str] | None,
+    epochs: int | None,
+    out: Path | None,
+    resume: Path | None,
+    fold: int | None,
+    folds: bool,
+    finds_rate: bool,
+    changed_data: bool,
+    strict: bool,
+    threads: int | None,
+) -> None:
+    """Does what the options ask for, on every rank."""
     combinations = options.combinations(settings)
+    if launched.ranks is not None and (folds or finds_rate or len(combinations) > 1):
+        raise typer.BadParameter("several ranks train one model: no --folds, no --find-lr, one value for a --set")
     if finds_rate:
         if file is None or folds or resume is not None or fold is not None or len(combinations) > 1:
             raise typer.BadParameter("it takes M.net, and neither folds, --resume nor a sweep", param_hint="--find-lr")
@@ -90,7 +123,7 @@ def train(
         raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
     if changed_data and resume is None:
         raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
-    request = _Request(file, settings or [], epochs, out, fold, strict, threads)
+    request = _Request(file, settings or [], epochs, out, fold, strict, threads, launched).ready()
     if len(combinations) == 1:
         _train(request, resume, changed_data)
         return
@@ -121,14 +154,25 @@ def _train(
     from netc.runtime.runs.claim import claimed
 
     if resume is not None:
-        with claimed(resume):
-            run = _resumed(resume, request, may_change)
+        with _claimed(resume, request.launched) as folder:
+            run = _resumed(folder, request, may_change)
             return run, _trained(run)
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     run = _started(request.file, request)
     with claimed(run.folder):
         return run, _trained(run)
+
+
+def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]":
+    """The lock of a run's folder, which rank 0 takes: gives the folder that this rank uses."""
+    from netc.runtime.runs.claim import claimed
+
+    if launched.ranks is None:
+        return claimed(folder)
+    from netc.runtime.distributed.folders import claimed_together
+
+    return claimed_together(folder, launched.ranks, launched.temporary)
 
 
 def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
@@ -140,7 +184,7 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
 
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
-    with Ticker() as ticker:
+    with Ticker(is_launched=run.ranks is not None) as ticker:
 
         def epoch(row: "Row") -> None:
             metrics = metrics_text(row, _NO_METRICS)
@@ -194,7 +238,7 @@ def _started(file: Path, request: _Request) -> "Run":
         for remark in remarks:
             say(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
-    run = start_run(model, folder, constants, dataset, request.threads)
+    run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
@@ -213,7 +257,8 @@ def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
     from netc.runtime.runs.standing import moved_rate, standing
     from netc.runtime.training.checks import check_training
 
-    opened = open_run(resume, request.threads, to_train=True)
+    ranks = request.launched.ranks
+    opened = open_run(resume, request.threads, to_train=True, ranks=ranks)
     before, fold = opened.model.train, opened.info.fold if opened.info is not None else None
     file = None if request.file is None else parse_file(request.file)
     constants = {**kept_constants(resume, file), **options.constants(request.settings)}
@@ -228,7 +273,7 @@ def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
             say(f"{changed} has changed since; {hint}")
     for change in adopt(opened, model, constants, request.epochs):
         say(f"changed: {change.what}")
-    run = open_run(resume, request.threads, to_train=True)
+    run = open_run(resume, request.threads, to_train=True, ranks=ranks)
     hand_on_data(opened, run)
     dataset, changes = run.load_data(), run.data_changes
     epoch = take_data(run, may_change)

@@ -12,8 +12,8 @@ from netc.runtime.runs.run_files import refuse
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Lock the folder of a run for this process, and remove what killed processes left in it.
+def claimed(folder: Path) -> Iterator[Path]:
+    """Lock the folder of a run for this process, and remove what killed processes left in it. Yields the folder.
 
     Faults E1001 if there is no folder, or another process has locked it. The lock ends with its process, however that
     ends.
@@ -25,7 +25,7 @@ def claimed(folder: Path) -> Iterator[None]:
         refuse(folder, error)
     try:
         _lock(handle, folder)
-        yield
+        yield folder
     finally:
         os.close(handle)
 
