@@ -160,6 +160,7 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("scan", "part", "to_steps", "from_steps"), "the recurrent layers"),
     **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "stop_gradient", "window"), "nothing is computed"),
     **dict.fromkeys(("auc", "ranked_above", "quantile", "edits", "edit_distance"), "the reference computes them once"),
+    **dict.fromkeys(("calibration_error", "conformal_quantile", "temperature"), "the reference computes them once"),
     **dict.fromkeys(("arange", "extent"), "a number for each axis"),
     **dict.fromkeys(("attend", "attend_sums", "attend_gradient"), "the block attention"),
     "grad": "a pass replaces it",
@@ -167,7 +168,11 @@ ELSEWHERE: dict[str, str] = {
 }
 
 _ARGUMENTS = {"units": "units", "n": "c"}  # of blocks: the size that an argument without a default takes
-_BLOCKS = {
+_BLOCKS = {  # by name, or with the first parameter if several blocks have the name
+    "conformal, z: float[...]": ("z: float[{n}], target y: float[{n}]", "conformal(z, y, 0.9)"),
+    "conformal, z: float[..., 2]": ("z: float[2], target y: float", "conformal(z, y, 0.9)"),
+    "conformal, p: float[..., n]": ("p: float[{n}], target y: class({n})", "conformal(p, y, 0.9)"),
+    "pinball, z: float[..., k]": ("z: float[2], y: float", "pinball(z, y, [0.1, 0.9])"),
     "embed": ("x: class({k})[{t}]", "embed(x, {m})"),
     "bidirectional": ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))"),
 }
@@ -222,22 +227,25 @@ def _blocks(size: Size, dtype: str) -> Iterator[Case]:
     d = GRID[size]
     names = [name for name, _ in _all_blocks()]
     for name, parameters in _all_blocks():
-        inputs, call = _BLOCKS.get(name) or _signature(name, parameters)
+        key = next((key for key in (name, f"{name}, {parameters[0]}") if key in _BLOCKS), None)
+        inputs, call = _BLOCKS[key] if key is not None else _signature(name, parameters)
         axes = re.sub(r"[{}]", "", inputs.partition("[")[2].partition("]")[0])
-        variant = f"[{axes}]" if names.count(name) > 1 else ""
+        kind = " of a class" if "class" in inputs else ""
+        variant = f"[{axes}]{kind}" if names.count(name) > 1 else ""
         yield Case(name, variant, size, dtype, d.batch, _model(inputs, call, d, dtype))
 
 
 def _signature(name: str, parameters: Iterable[str]) -> tuple[str, str]:
     """The inputs and the call of a block, from the parameters without defaults."""
-    inputs, arguments = [], []
+    inputs, arguments, parameters = [], [], [*parameters]
+    has_axes = any("..., " in parameter or ", ..." in parameter for parameter in parameters)
     for parameter in parameters:
         argument, _, type_ = parameter.partition(": ")
         if " = " in parameter:
             continue
         if type_:
-            axes = r"\[\.\.\.\]"
-            type_ = re.sub(axes, "" if type_.startswith("class") else "[{n}]", type_.replace("..., ", ""))
+            type_ = type_.replace("..., ", "").replace(", ...", "")
+            type_ = type_.replace("[...]", "" if has_axes or type_.startswith("class") else "[{n}]")
             inputs.append(f"{argument}: " + re.sub(r"(?<![\w{])([a-z])(?![\w}])", r"{\1}", type_))
             arguments.append(argument)
         else:
@@ -247,7 +255,7 @@ def _signature(name: str, parameters: Iterable[str]) -> tuple[str, str]:
 
 def _model(inputs: str, call: str, d: SimpleNamespace, dtype: str) -> str:
     """A model with an output y: `inputs` are separated by commas behind brackets or names of types."""
-    declared = re.split(r", (?=(?:param )?[a-z]+: )", inputs.format(**vars(d)))
-    lines = [line if line.startswith("param ") else f"input {line}" for line in declared]
+    declared = re.split(r", (?=(?:param |target )?[a-z]+: )", inputs.format(**vars(d)))
+    lines = [line if line.startswith(("param ", "target ")) else f"input {line}" for line in declared]
     body = "\n  ".join([*lines, f"output y = {call.format(**vars(d))}"])
     return f"model {{\n  {body}\n}}\ntrain {{\n  batch = {d.batch}\n  precision = {dtype}\n}}\n"

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netc.compiler.analysis.mixing import mixes_samples
+from netc.compiler.analysis.units import mixes_units, spread, values_in_units_of_targets
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import EVALUATED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
-from netc.compiler.operations.elementwise import subtract
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
@@ -35,39 +35,50 @@ class Evaluation:
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
     """Returns the graphs of `loss.NAME`, `metric.NAME`, and `watch.NAME.mean`, `.std`, `.min` and `.max`.
 
-    Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data.
+    Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data:
+    all but those that mix these units with others.
     """
     graph = expand(narrow(prepared(model.graph.of(*EVALUATED), training=False), model.train.precision))
     statistics = _statistics(graph)
     metrics = {result: value for result, value in statistics.items() if result.kind is ResultKind.METRIC}
-    cut = _Cut(graph)
+    units = values_in_units_of_targets(model.graph)
+    of_output = {result: units.get(value) for result, value in model.graph.results.items()}
+    of_target = {graph.results[result]: target for result, target in of_output.items() if target is not None}
+    of_target |= {leaf: leaf.name for leaf in graph.values(Role.TARGET)}
+    cut = _Cut(graph, spread(graph, of_target))
     cut.take({result: value for result, value in statistics.items() if result not in metrics}, frozenset())
-    cut.take(
-        metrics, undone
-    )  # separately: a value that a loss shares with a metric keeps the model's units in the loss
+    groups: dict[frozenset[str], dict[Result, Value]] = {}
+    for result, value in metrics.items():
+        suitable = (target for target in undone if not mixes_units(graph, value, target, cut.of_target))
+        groups.setdefault(frozenset(suitable), {})[result] = value
+    for targets, results in groups.items():  # by themselves: a value has other units in another group
+        cut.take(results, targets)
+    cut.over_split.results = {result: cut.over_split.results[result] for result in statistics}
     batches, _ = graph.subgraph(cut.collected)
     return Evaluation(batches, cut.over_split, cut.units)
 
 
 def fitting_graphs(model: Model, name: str) -> Evaluation:
-    """Returns the graphs of `fitted.NAME`, the value of a state over the training split."""
+    """Returns the graphs of `fitted.NAME`, the value of a state over its part of the data."""
     result = ResultKind.FITTED.named(name)
     graph = expand(narrow(prepared(model.graph.only(result), training=False), model.train.precision))
-    cut = _Cut(graph)
+    cut = _Cut(graph, {})
     cut.take(graph.results, frozenset())
     batches, _ = graph.subgraph(cut.collected)
     return Evaluation(batches, cut.over_split, cut.units)
 
 
 class _Cut:
-    """Cuts a graph in two: `collected` are values of each batch, `over_split` is the graph over all of them."""
+    """Cuts a graph in two: `collected` are values of each batch, `over_split` is the graph over all of them.
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.over_split = graph, Graph()
+    `of_target` has the target whose units a value is in.
+    """
+
+    def __init__(self, graph: Graph, of_target: Mapping[Value, str]) -> None:
+        self.graph, self.over_split, self.of_target = graph, Graph(), of_target
         self.over_split.precision = graph.precision
         self.collected: dict[Result, Value] = {}
         self.units: dict[str, str] = {}
-        self.of_target = values_in_units_of_targets(graph)
 
     def take(self, results: Mapping[Result, Value], undone: frozenset[str]) -> None:
         """Adds results to `over_split`, cut before values that mix samples or read a target of `undone`."""
@@ -156,17 +167,3 @@ def _spread(value: Value) -> dict[str, Value]:
         "min": apply("min", low, over=batch),
         "max": apply("max", high, over=batch),
     }
-
-
-def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
-    """Returns the target whose units a value has, for targets and for outputs that are subtracted from or by a target.
-
-    The preparation of the target is undone for these outputs as well.
-    """
-    outputs = set(graph.results_of(ResultKind.OUTPUT).values())
-    targets = {value: value.name for value in graph.values(Role.TARGET)}
-    for value in graph.values(subtract):
-        for operand, other in (value.operands, value.operands[::-1]):
-            if other.role is Role.TARGET and operand in outputs:
-                targets[operand] = other.name
-    return targets

@@ -11,7 +11,7 @@ from netc.compiler.ir.types import Precision, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
-from netc.dsl.syntax import Data
+from netc.dsl.syntax import Data, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class ParameterInfo:
     """A parameter or a state. `initial` names its initialiser, `numbers` are the initialiser's arguments.
 
     `decay` says whether weight decay applies to it. `weights_of` is set for a state that holds class weights, which are
-    fitted on the training split before the first step: the field whose classes they belong to.
+    fitted on the training split before the first step: the field whose classes they belong to. `part` is the part of
+    the data that a `fitted` state is computed from after each epoch.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ParameterInfo:
     decay: bool
     span: Span
     weights_of: str | None = None
+    part: str = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +205,12 @@ class Model:
 
     Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the
     batch in front; `weight.loss.NAME`, by which the sum of a loss is divided; `update.NAME`, a state's next value; and
-    `fitted.NAME`, a state's value over the training split.
+    `fitted.NAME`, a state's value over its part of the data.
 
-    `declared` has the places of inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by
-    field. `names` are the values that the model assigns to names. `bounds` says how many steps a varying dimension has
-    at most, `equal` which ones are equally long. `applications` are in the order in which they ended.
+    `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
+    inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
+    values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
+    which ones are equally long. `applications` are in the order in which they ended.
     """
 
     source: Source
@@ -218,6 +221,7 @@ class Model:
     trainables: dict[str, ParameterInfo]
     states: dict[str, ParameterInfo]
     train: TrainSettings
+    settings: tuple[Setting, ...]
     data: Data | None
     constants: dict[str, object]
     counted: dict[str, int]

@@ -52,12 +52,15 @@ class OutputFacts:
     """Facts about a model's outputs that are known before anything is predicted (target_outputs.py).
 
     `tokens` are the field and the number of classes of each output that holds tokens of a field. `units` is the target
-    in whose units an output is, if there is one.
+    in whose units an output is, if there is one. `intervals` are the outputs that have a lower and an upper bound;
+    `sets` are the target and the number of classes of each output that has a bool for each class.
     """
 
     distributions: list[Distribution]
     tokens: dict[str, tuple[str, int]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    intervals: list[str] = field(default_factory=list)
+    sets: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def columns_of(facts: OutputFacts, labels_of: Labels, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -70,6 +73,8 @@ def columns_of(facts: OutputFacts, labels_of: Labels, predicted: Mapping[str, An
     for distribution in facts.distributions:
         if labels := _labels(distribution, labels_of):
             ends.setdefault(distribution.output, distribution.ends(labels))
+    ends |= {name: ["[lower]", "[upper]"] for name in facts.intervals}
+    ends |= {name: [f"[{label}]" for label in labels_of(*facts.sets[name])] for name in facts.sets}
     for name, value in predicted.items():
         words = labels_of(*facts.tokens[name]) if name in facts.tokens else ()
         if isinstance(value, list):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.units import values_in_units_of_targets
 from netc.compiler.ir.results import ResultKind
 from netc.runtime.columns import Distribution
 from netc.runtime.data.classes import classes_of_unread_field
@@ -110,7 +110,8 @@ def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any])
     """The prediction of a float target, by the first output that a loss or metric subtracts from it."""
     units, undone = values_in_units_of_targets(run.model.graph), run.undone()
     for output, values in predicted.items():
-        if units.get(run.model.graph.results[ResultKind.OUTPUT.named(output)]) == target:
+        value = run.model.graph.results[ResultKind.OUTPUT.named(output)]
+        if units.get(value) == target and value.type.dims == run.model.targets[target].dims:
             in_units = undone[target](true) if target in undone else true
             return TargetPrediction(target, output, (), values, in_units, np.abs(values - in_units))
     return None

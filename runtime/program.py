@@ -136,9 +136,10 @@ class Program:
         """Set the states that come from the training split before the first step: class weights."""
         self._training.fit(fields)
 
-    def refit(self, fields: RawFields) -> None:
-        """Compute the `fitted` states from the training split by the current parameters: done after each epoch."""
-        self._training.refit(self.evaluator, fields)
+    def refit(self, fields: RawFields, valid: RawFields | None = None) -> None:
+        """Compute the `fitted` states by the current parameters, from the training split or the validation split, as
+        the model says: done after each epoch. Without `valid`, those of the validation split stay as they are."""
+        self._training.refit(self.evaluator, {"train": fields} | ({} if valid is None else {"valid": valid}))
 
     def training(self, fields: Fields) -> Step:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""

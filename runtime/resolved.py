@@ -34,8 +34,8 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
         match item:
             case syntax.Let(name=name, value=value) if name.text in model.constants:
                 yield value.span.start, value.span.end, _constant(model.constants[name.text], name)
-            case syntax.Train(settings=settings):
-                yield item.span.start, item.span.end, _train_block(model, settings)
+            case syntax.Train():
+                yield item.span.start, item.span.end, _train_block(model)
             case syntax.Data(settings=settings) if not any(setting.name.text == "split" for setting in settings):
                 yield item.span.end - 1, item.span.end, f"\n  split = {_split(parse_data(model).split)}\n}}"
             case syntax.Model(body=body):
@@ -45,7 +45,7 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
                         span = statement.type.size.span
                         yield span.start, span.end, str(model.counted[statement.name.text])
     if not any(isinstance(item, syntax.Train) for item in items):
-        yield end, end, f"\n{_train_block(model, ())}\n"
+        yield end, end, f"\n{_train_block(model)}\n"
 
 
 def _constant(value: object, name: syntax.Name) -> str:
@@ -66,9 +66,9 @@ def _split(split: SplitSpec) -> str:
     return f"({', '.join(f'{name} = {share:g}' for name, share in split.fractions)})"
 
 
-def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
+def _train_block(model: Model) -> str:
     """The block with the settings of the text, all numbers of the optimizer, and the defaults."""
-    written = {setting.name.text: expression(setting.value) for setting in settings}
+    written = {setting.name.text: expression(setting.value) for setting in model.settings}
     train = model.train
     filled = {
         "optimizer": train.optimizer.text(),

@@ -7,16 +7,13 @@ from netc.dsl.source import Span
 
 
 def places_of_settings(model: Model) -> dict[str, Span]:
-    """The place of each setting that the text makes, by name."""
-    items = parse(model.source).items
-    return {
-        setting.name.text: setting.span for item in items if isinstance(item, syntax.Train) for setting in item.settings
-    }
+    """The place of each setting that is made, by name."""
+    return {setting.name.text: setting.span for setting in model.settings}
 
 
 def place_of_setting(model: Model, name: str) -> Span:
     """The place of a setting; without it that of the word `train`; without a block the beginning of the text."""
-    blocks = [item for item in parse(model.source).items if isinstance(item, syntax.Train)]
-    places = [setting.span for block in blocks for setting in block.settings if setting.name.text == name]
+    places = [setting.span for setting in model.settings if setting.name.text == name]
+    blocks = [] if places else [item for item in parse(model.source).items if isinstance(item, syntax.Train)]
     places += [Span(model.source, block.span.start, block.span.start + len("train")) for block in blocks]
     return next(iter(places), Span(model.source, 0, 0))

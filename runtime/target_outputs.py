@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.conformal import covered
+from netc.compiler.analysis.units import values_in_units_of_targets
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
@@ -17,7 +18,7 @@ from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import add, divide, multiply, subtract
-from netc.compiler.operations.functions import log, sigmoid
+from netc.compiler.operations.functions import exp, log, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.runtime.columns import Distribution, OutputFacts
 from netc.runtime.data.data_step import State
@@ -130,11 +131,16 @@ def _source(value: Value) -> Value | None:
         return value.operands[0]
     if value.definition in _ARITHMETIC:
         left, right = value.operands
-        if right.role is Role.CONSTANT:
+        if right.role is Role.CONSTANT or _is_scale(value, right):
             return left
         if left.role is Role.CONSTANT and value.definition is not divide:
             return right
     return None
+
+
+def _is_scale(value: Value, factor: Value) -> bool:
+    """Whether a value is multiplied by a positive number that is the same for all samples, as a temperature is."""
+    return value.definition is multiply and factor.definition is exp and not factor.type.dims
 
 
 def reconstructions(model: Model) -> dict[str, str]:
@@ -157,7 +163,11 @@ def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     units, values = values_in_units_of_targets(model.graph), model.values
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
     in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
-    return OutputFacts([*distributions(model, outputs).values()], tokens, in_units)
+    conformal = [entry for entry in covered(model.graph) if entry.output in outputs]
+    intervals = [entry.output for entry in conformal if not entry.is_set]
+    targets = {entry.output: entry.target for entry in conformal if entry.is_set}
+    sets = {output: (target, model.targets[target].classes or 0) for output, target in targets.items()}
+    return OutputFacts([*distributions(model, outputs).values()], tokens, in_units, intervals, sets)
 
 
 def in_words_of(distribution: Distribution, field: FieldSpec, states: Sequence[State]) -> Distribution | None:

@@ -11,21 +11,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
+from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.insight.nan_origin import find
 from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import Losses, MetricValues, Row, loss_metrics
+from netc.runtime.program import Program
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress
 from netc.runtime.runs.claim import claimed
+from netc.runtime.runs.metrics import Metrics
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
 from netc.runtime.training.schedule import factors, steps_of_epoch
@@ -50,11 +54,43 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How training ended: the epochs of this call, why it stopped before the last one, and what `keep` kept."""
+    """How training ended: the epochs of this call, why it stopped before the last one, and what `keep` kept.
+
+    `is_over` says whether no epoch of the model's settings is left, or training has stopped by itself.
+    """
 
     epochs: int
     stopped: str | None
     kept: str | None
+    is_over: bool
+
+
+class Trainee(Protocol):
+    """A model in training: a run, which saves files in its folder, or a trial of a study, which has none.
+
+    `metrics` has a row for each epoch that is done.
+    """
+
+    model: Model
+    program: Program
+    dataset: Dataset | None
+    metrics: Metrics
+    progress: Progress
+
+    def evaluate(self, part: str) -> MetricValues:
+        """Losses and metrics over a part of the data, in the data's units."""
+
+    def save(self) -> None:
+        """Saves the place in training, to go on from there."""
+
+    def save_best(self) -> None:
+        """Keeps the current parameters as those to use."""
+
+    def load_best(self) -> None:
+        """Loads the parameters that `save_best` kept, if the model's settings keep any."""
+
+    def kept_epoch(self) -> int | None:
+        """The epoch whose parameters are kept, None if there are none."""
 
 
 def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> Ending:
@@ -69,11 +105,11 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
 
 
 def train_claimed(
-    run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]
+    run: Trainee, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]
 ) -> Ending:
-    """Does the same as `train`, for a caller that has claimed the run's folder."""
+    """Does the same as `train`, for a trial, or for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
-    with _signals_between_steps(run.ranks) as pause:
+    with _signals_between_steps(run.program.workers.ranks) as pause:
         while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:
                 _epoch(run, epochs, decisions.rate, on_progress, pause)
@@ -88,17 +124,18 @@ def train_claimed(
     stopped = _why_stopped(run, decisions) if run.progress.epoch < epochs else None
     averages = run.program.averages
     kept = decisions.describe_kept if averages is None else averages.describe(run.progress.epoch)
-    return Ending(run.progress.epoch - before, stopped, kept)
+    is_over = run.progress.epoch >= run.model.train.epochs or decisions.is_over or run.program.is_trained
+    return Ending(run.progress.epoch - before, stopped, kept, is_over)
 
 
-def _end_epoch(run: Run, decisions: Decisions) -> Row:
+def _end_epoch(run: Trainee, decisions: Decisions) -> Row:
     """Evaluates the epoch that is done, by the averages of the parameters if the run keeps these, and saves what it
     keeps. Returns the row of the epoch."""
     averages = run.program.averages
     has_average = averages is not None and averages.end_epoch(run.progress.epoch + 1)
     with averages.in_use() if averages is not None and has_average else nullcontext():
         assert run.dataset is not None
-        run.program.refit(run.dataset.parts["train"])
+        run.program.refit(run.dataset.parts["train"], run.dataset.parts.get("valid"))
         row = _row(run)
         run.metrics.append(row)
         run.progress = Progress(epoch=run.progress.epoch + 1)
@@ -107,7 +144,7 @@ def _end_epoch(run: Run, decisions: Decisions) -> Row:
     return row
 
 
-def _why_stopped(run: Run, decisions: Decisions) -> str | None:
+def _why_stopped(run: Trainee, decisions: Decisions) -> str | None:
     """Why training ended before its last epoch."""
     if run.program.is_trained:
         return f"stopped after epoch {run.progress.epoch}: no step along the gradient lowers the loss"
@@ -158,7 +195,7 @@ def _handle(number: int) -> None:
 
 
 def _epoch(
-    run: Run, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[int], int]
+    run: Trainee, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[int], int]
 ) -> None:
     """The remaining steps of the current epoch; `plateau` is a factor of the rate.
 
@@ -199,7 +236,7 @@ def _epoch(
     progress.seconds += time.perf_counter() - started
 
 
-def _count(run: Run, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
+def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
     """Add the losses of some steps to the progress. Faults E1002 if one is not finite."""
     progress = run.progress
     for i, loss in enumerate(losses.values["loss"]):
@@ -212,7 +249,7 @@ def _count(run: Run, losses: Losses, fields: Mapping[str, Field], order: Array) 
         progress.step += 1
 
 
-def _row(run: Run) -> Row:
+def _row(run: Trainee) -> Row:
     """The row of the epoch that is done: its losses, and those and the metrics of the validation part."""
     progress = run.progress
     for name, count in progress.counts.items():
@@ -232,13 +269,13 @@ def _row(run: Run) -> Row:
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
 
 
-def _refuse_weights(run: Run, name: str) -> NoReturn:
+def _refuse_weights(run: Trainee, name: str) -> NoReturn:
     """Fault E1002 at a loss whose weights add up to 0 over the training part: there is nothing to learn from."""
     place = run.model.graph.results[ResultKind.LOSS.named(name)].span
     fault("E1002", f"the weights of the loss `{name}` add up to 0 over the part `train`", place, "it has no value")
 
 
-def _refuse_lost_numbers(run: Run) -> None:
+def _refuse_lost_numbers(run: Trainee) -> None:
     """Fault E1002 if a parameter is not finite after an epoch, or a state is NaN.
 
     The loss of the last step was computed before its update, and does not show it. The last checkpoint stays as it is.
@@ -253,14 +290,14 @@ def _refuse_lost_numbers(run: Run) -> None:
             fault("E1002", title, info.span, label, hint=_BOUNDED)
 
 
-def refuse_lost_loss(run: Run, part: str, metrics: MetricValues) -> None:
+def refuse_lost_loss(run: Trainee, part: str, metrics: MetricValues) -> None:
     """Fault E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
     loss = metrics["loss"]
     if isinstance(loss, float) and math.isnan(loss):
         _lost_loss(run, f"the loss of the part `{part}` is not a number")
 
 
-def _lost_loss(run: Run, title: str) -> NoReturn:
+def _lost_loss(run: Trainee, title: str) -> NoReturn:
     """Fault E1002 at the losses, if no single operation is known to be the cause."""
     first, *others = _places_of_losses(run)
     is_weighted = run.model.graph.has(ResultKind.LOSS_WEIGHT)
@@ -268,13 +305,13 @@ def _lost_loss(run: Run, title: str) -> NoReturn:
     fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=hint)
 
 
-def _places_of_losses(run: Run) -> list[Span]:
+def _places_of_losses(run: Trainee) -> list[Span]:
     return [value.span for value in run.model.graph.results_of(ResultKind.LOSS).values()]
 
 
-def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:
+def _not_a_number(run: Trainee, fields: Mapping[str, Field], order: Array) -> None:
     """Fault E1002 at the operation that computed the first NaN; the last checkpoint stays as it is."""
-    origin = find(run, fields, order, run.progress.step)
+    origin = find(run, fields, order, run.progress.step) if isinstance(run, Run) else None
     title = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
     if origin is not None and origin.value.span.source is run.model.source:
         place = origin.value.span

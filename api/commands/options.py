@@ -17,7 +17,9 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, 
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Replace a `let` value. May be repeated. `train` takes several: a=1,2,3."
+        "--set",
+        metavar="NAME=VALUE",
+        help="Replace a `let` value or a setting of `train`. May be repeated. `train` takes several: a=1,2,3.",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]

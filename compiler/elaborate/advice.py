@@ -38,13 +38,20 @@ def _source_of(value: Value) -> Value:
     return value
 
 
+_TAKES_LOGITS = (
+    ("cross_entropy", (softmax, log_softmax, log)),
+    ("binary_cross_entropy", (sigmoid,)),
+    ("calibrated", (softmax, log_softmax, log, sigmoid)),
+)
+
+
 def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    """Warns if a loss that applies a softmax or a sigmoid itself gets the result of one."""
-    for loss, applied in (("cross_entropy", (softmax, log_softmax, log)), ("binary_cross_entropy", (sigmoid,))):
+    """Warns if a block that takes logits gets the result of a softmax or a sigmoid."""
+    for loss, applied in _TAKES_LOGITS:
         for application in _library(context, loss):
             prediction = _source_of(application.operands[0])
             if prediction.definition in applied:
-                code = "W0502" if loss == "cross_entropy" else "W0503"
+                code = "W0503" if prediction.definition is sigmoid else "W0502"
                 yield Diagnostic(
                     code,
                     f"`{loss}` takes logits, and this went through `{prediction.operation}` already",
@@ -133,6 +140,21 @@ def _weights_that_cancel(context: Context, train: TrainSettings) -> Iterator[Dia
             )
 
 
+def _loss_on_validation_part(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about a loss that reads a state which is fitted on the validation part: training would see that part."""
+    for loss in context.graph.results_of(ResultKind.LOSS).values():
+        states = [leaf for leaf in needed_by([loss]) if leaf.role is Role.STATE]
+        fitted = [leaf for leaf in states if context.states[leaf.name].part == "valid"]
+        for leaf in sorted(fitted, key=lambda leaf: leaf.number)[:1]:
+            yield Diagnostic(
+                "W0508",
+                "training sees the validation part: a loss reads what is fitted on it",
+                Label(loss.span),
+                (Label(leaf.span, "this is fitted on the part `valid`"),),
+                "give the loss the logits that are not calibrated" if leaf.name.endswith("calibrated.fitted") else None,
+            )
+
+
 ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _logits,
     _relu_of_regression,
@@ -140,6 +162,7 @@ ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _bias_before_normalisation,
     _frozen,
     _weights_that_cancel,
+    _loss_on_validation_part,
 )
 
 

@@ -26,7 +26,7 @@ def read_attribute(call: OperationCall, name: str, kind: str) -> None:
     """
     kind, _, default = kind.partition(" = ")
     parameter = Parameter(name, kind, default, call.named.get(name))
-    if kind in ("share", "real", "number") and parameter.argument is None and not default:
+    if kind in ("share", "level", "real", "number") and parameter.argument is None and not default:
         fault("E0301", f"`{call.operation.name}` lacks its argument `{name}`", call.span)
     if kind in READERS:
         READERS[kind](call, parameter)
@@ -111,6 +111,15 @@ def _read_share(call: OperationCall, parameter: Parameter) -> None:
     call.attributes[parameter.name] = float(share)
 
 
+def _read_level(call: OperationCall, parameter: Parameter) -> None:
+    assert parameter.argument is not None
+    level = call.constant(parameter.argument)
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        fact = f"`{parameter.name}` is a number above 0 and below 1"
+        fault("E0303", fact, parameter.argument.span, hint="0.9 for 90 %")
+    call.attributes[parameter.name] = float(level)
+
+
 def _read_real(call: OperationCall, parameter: Parameter) -> None:
     argument = parameter.argument
     number = call.constant(argument) if argument else float(parameter.default)
@@ -139,6 +148,7 @@ READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
     "dims": _read_dims,
     "order": _read_order,
     "share": _read_share,
+    "level": _read_level,
     "real": _read_real,
     "stream": _read_stream,
     "pair": read_pair,

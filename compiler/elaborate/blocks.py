@@ -133,21 +133,42 @@ def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
 
 
 def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item], span: Span) -> syntax.Block:
-    """The one of a name's blocks whose first parameter has as many axes as the first argument.
+    """The first of a name's blocks whose parameters have the axes and kinds of the arguments, as far as these are
+    values; or else the one whose first parameter has as many axes as the first argument.
 
     Faults E0401 if there is none.
     """
-    first = unnamed[0].items[0] if unnamed and isinstance(unnamed[0], Results) else unnamed[0] if unnamed else None
-    for block in (target.block, *target.others):
-        declared = block.parameters[0].type if block.parameters else None
-        if isinstance(first, Value) and declared is not None and len(declared.dims) == len(first.type.sample):
+    items = [item.items[0] if isinstance(item, Results) else item for item in unnamed]
+    first, blocks = items[0] if items else None, (target.block, *target.others)
+    if not target.others or not isinstance(first, Value):
+        return target.block
+    for block in blocks:
+        if _may_take(block, items):
             return block
-    if isinstance(first, Value) and target.others:
-        types = [block.parameters[0].type for block in (target.block, *target.others)]
-        takes = " or ".join(type_.span.text for type_ in types if type_ is not None)
-        note = f"this is {describe_sample(first.type)}"
-        fault("E0401", f"`{target.block.name.text}` takes {takes}", span, note, others=context.origins([first], span))
-    return target.block
+    types = [type_ for block in blocks if (type_ := block.parameters[0].type) is not None]
+    for block, type_ in zip(blocks, types, strict=True):
+        if len(type_.dims) == len(first.type.sample):
+            return block
+    takes = " or ".join(type_.span.text for type_ in types)
+    note = f"this is {describe_sample(first.type)}"
+    fault("E0401", f"`{target.block.name.text}` takes {takes}", span, note, others=context.origins([first], span))
+
+
+def _may_take(block: syntax.Block, items: Sequence[Item]) -> bool:
+    """Whether values have the kinds and the numbers of axes that a block declares, where `...` stands for as many
+    axes in each of its parameters."""
+    leading: int | None = None
+    for parameter, item in zip(block.parameters, items, strict=False):
+        if not isinstance(item, Value) or parameter.type is None:
+            continue
+        dims = parameter.type.dims
+        has_leading = any(isinstance(dim, syntax.Leading) for dim in dims)
+        count = len(item.type.sample) - len(dims) + int(has_leading)
+        leading = count if leading is None and has_leading else leading
+        kind = "class" if item.type.classes is not None else "bool" if item.type.dtype == "bool" else "float"
+        if count != (leading if has_leading else 0) or count < 0 or kind != parameter.type.kind:
+            return False
+    return True
 
 
 def lacks_first(

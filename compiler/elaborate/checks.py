@@ -74,6 +74,9 @@ def _check_result(context: Context, result: Result, value: Value) -> None:
     if split_metrics and result.kind not in (ResultKind.METRIC, ResultKind.FITTED):
         note, hint = "only a metric may use it", "fitted(...) keeps a metric of the training split"
         context.diagnostics.add("E0503", "this is a split metric", split_metrics[0].span, note, hint=hint)
+    if result.kind is ResultKind.FITTED and value.operation == "conformal_quantile" and "target" not in kinds:
+        note = "`conformal` compares a prediction with its target"
+        context.diagnostics.add("E0509", "these scores depend on no target", value.span, note)
     if result.kind is ResultKind.LOSS and "parameter" not in kinds:
         context.diagnostics.add("E0502", "this loss depends on no parameter", value.span, "nothing can learn from it")
 

@@ -122,6 +122,7 @@ class Context:
     written: list[tuple[Span, int]] = field(default_factory=list)  # of applications: where, and its end in the graph
     assigned: list[Assigned] = field(default_factory=list)  # for the editor
     settings: dict[str, Span] = field(default_factory=dict)  # where the `train` block sets what
+    train: tuple[syntax.Setting, ...] = ()
 
     # counters and limits
     streams: int = 0  # random values

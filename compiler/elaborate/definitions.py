@@ -16,6 +16,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.declarations import define_layer
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.replaced import names_of_values
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest
 from netc.dsl.files import real
@@ -33,7 +34,7 @@ def constants_of(context: Context) -> dict[str, object]:
 
 def usable_overrides(context: Context, file: syntax.File, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides whose numbers fit into 64 bits; notes E0107 for the others, and E0201 for one without a `let`."""
-    names = {item.name.text for item in file.items if isinstance(item, syntax.Let)}
+    names = names_of_values(file)
     for unknown in sorted(set(overrides) - names):
         context.diagnostics.add(
             "E0201",

@@ -18,6 +18,7 @@ from netc.compiler.elaborate.definitions import constants_of, define, usable_ove
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.indexing import index
 from netc.compiler.elaborate.library import library_scope
+from netc.compiler.elaborate.replaced import with_constants
 from netc.compiler.elaborate.scan import scan
 from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
@@ -62,7 +63,8 @@ def _examined(
     file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCount | None
 ) -> tuple[Context, TrainSettings]:
     context = Context(Rules(apply_item, index, scan, FORMS), Scope(library_scope()))
-    overrides = usable_overrides(context, file, overrides or {})
+    file, overrides = with_constants(file, overrides or {})
+    overrides = usable_overrides(context, file, overrides)
     define(context, file, context.globals, [file.source.path], overrides)
     for kind in (syntax.Data, syntax.Model, syntax.Train):
         _refuse_second(context, [item for item in file.items if isinstance(item, kind)])
@@ -88,6 +90,7 @@ def _examined(
             Span(file.source, 0, 0),
             hint="model { input x: float[4] ... }",
         )
+    context.train = settings
     context.settings = {setting.name.text: setting.name.span for block in train_blocks for setting in block.settings}
     check_results(context, file)
     check_bounds(context)
@@ -119,6 +122,7 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         context.parameters,
         context.states,
         train,
+        context.train,
         next((item for item in file.items if isinstance(item, syntax.Data)), None),
         constants_of(context),
         context.counted,

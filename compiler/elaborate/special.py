@@ -3,6 +3,7 @@
 A form takes the context, its arguments, its place and the scope, and returns an item. `netc ops` prints its docstring.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -119,6 +120,22 @@ def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
     return numbers if isinstance(numbers, tuple) else (numbers, numbers)
 
 
+def _levels(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """Levels of quantiles: a number above 0 and below 1, or a list of n, each above the one before."""
+    q, n = required(context, "levels", ("q", "n"), arguments, span, "levels(0.9, 1)")
+    given, count = constant(context, q.value, scope), constants.integer(constant(context, n.value, scope), n.span, "n")
+    numbers = given if isinstance(given, tuple) else (given,)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < 1:
+            fault("E0303", "a level is a number above 0 and below 1", q.span, hint="0.9 for 90 %")
+    if len(numbers) != count:
+        number = "a number" if count == 1 else f"a list of {count} levels"
+        fault("E0303", f"this takes {number}", q.span, f"{len(numbers)} level{'s' * (len(numbers) != 1)} here")
+    if any(left >= right for left, right in itertools.pairwise(numbers)):
+        fault("E0303", "each level is above the one before", q.span)
+    return numbers if count > 1 else float(numbers[0])
+
+
 def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """The mean and the variance of each channel, over the batch and all axes but the last."""
     (argument,) = required(context, "moments", ("x",), arguments, span, "m, v = moments(x)")
@@ -220,6 +237,7 @@ FORMS: Mapping[str, Form] = {
     "size": _size,
     "einsum": _einsum,
     "pair": _pair,
+    "levels": _levels,
     "moments": _moments,
     "pad": _pad,
     "last": _last,

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate import samples
+from netc.compiler.elaborate.arguments import bind
 from netc.compiler.elaborate.bindings import Item, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
@@ -15,8 +16,12 @@ from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.model import ParameterInfo
 from netc.compiler.operations.reduce import as_float
+from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
+
+_PARTS = ("train", "valid")  # that values are fitted on
 
 
 def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -88,8 +93,14 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
 
 
 def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A metric of the training split, computed after each epoch and kept in the run: fitted(quantile(error, 0.99))."""
-    (argument,) = required(context, "fitted", ("x",), arguments, span, "fitted(mean(x, over = batch))")
+    """A metric of the training split, computed after each epoch and kept in the run: fitted(quantile(error, 0.99)).
+
+    With `part = valid` it is computed from the validation split.
+    """
+    bound = bind(context, ("x", "part"), arguments, "fitted", span)
+    if "x" not in bound:
+        fault("E0301", "`fitted` lacks its argument `x`", span, hint="fitted(mean(x, over = batch))")
+    argument, part = bound["x"], _part(bound.get("part"))
     value = value_of(context, argument, scope)
     if value.type.is_batched or not value.type.is_float:
         note = f"this is {describe_sample(value.type)}" + (" for each sample" if value.type.is_batched else "")
@@ -98,10 +109,21 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     if context.frames:
         fault("E0503", "a scan may not own states", span, hint="fit the value before the scan")
     name, place = ".".join(context.path.apply("fitted")), context.user_span(span)
-    context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place)
+    context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place, part=part)
     context.graph.results[ResultKind.FITTED.named(name)] = value
     with context.graph.at(place):
         return context.graph.leaf(Role.STATE, name, value.type)
+
+
+def _part(argument: syntax.Argument | None) -> str:
+    """The part of the data that an argument names, `train` without one. Faults E0303 for another."""
+    if argument is None:
+        return "train"
+    name = argument.value.text if isinstance(argument.value, syntax.Name) else ""
+    if name not in _PARTS:
+        hint = nearest(name, _PARTS, Kind.PART) or "part = valid"
+        fault("E0303", "a value is fitted on the part `train` or `valid`", argument.span, hint=hint)
+    return name
 
 
 def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

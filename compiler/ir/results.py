@@ -19,7 +19,7 @@ class ResultKind(Enum):
     WATCH = "watch"  # a watched value; its statistics are `watch.NAME.STATISTIC`
     LOSS_WEIGHT = "weight.loss"  # the sum of a loss is divided by the sum of its weight
     METRIC_WEIGHT = "weight.metric"
-    FITTED = "fitted"  # a state's value after each epoch, over the training split
+    FITTED = "fitted"  # a state's value after each epoch, over a part of the data
     UPDATE = "update"  # the next value of a parameter or a state
     TOTAL = "total"  # the mean of one loss, or without a name the sum of all losses
     COUNT = "count"  # what the sum of a loss was divided by

@@ -2,6 +2,7 @@
 
 from netc.compiler.operations import (
     attention,
+    calibration,
     convolution,
     derivative,
     elementwise,
@@ -23,6 +24,7 @@ from netc.compiler.operations import (
 
 __all__ = [
     "attention",
+    "calibration",
     "convolution",
     "derivative",
     "elementwise",

@@ -6,7 +6,7 @@ Rows go through the steps a chunk at a time. Every fault names the file, the row
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from netc.runtime.data.data_warnings import FittedField, warnings_of
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
-from netc.runtime.data.pipeline import Part, fit_steps, resolved
+from netc.runtime.data.pipeline import Part, fit_steps, labels_of, resolved, undo
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
@@ -139,6 +139,20 @@ def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Map
         return {}
     cuts = [windows.cut_of(field) for name, field in spec.fields.items() if name in types]
     return {name: part.window_starts(cuts, name, spec.split.span) for name, part in parts.items()}
+
+
+def undone(
+    spec: DataSpec, states: Mapping[str, list[State]], targets: Mapping[str, Type]
+) -> dict[str, Callable[[Array], Array]]:
+    """For each float target with steps, the function that brings it back to the data's units.
+
+    A float target of labels (two classes as 0 and 1) has none.
+    """
+    return {
+        name: undo(field, states[name])
+        for name, type_ in targets.items()
+        if type_.classes is None and (field := spec.fields[name]).steps and not labels_of(field, states[name])
+    }
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.units import values_in_units_of_targets
 from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.ir.graph import Graph

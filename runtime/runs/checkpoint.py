@@ -78,10 +78,16 @@ def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress,
     The same arrays and progress give the same bytes. So the metadata is one entry: the library writes several in any
     order.
     """
+    write_whole(path, encoded_checkpoint(arrays, progress, owned))
+
+
+def encoded_checkpoint(arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> bytes:
+    """The bytes of a checkpoint: see `save_checkpoint`."""
     metadata = json_text({"progress": asdict(progress), "owned": list(owned)})
     # copies, because safetensors wants memory of its own
     copies = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_whole(path, save(copies, {"netc": f"{_checksum(copies, metadata)} {metadata}"}))
+    content: bytes = save(copies, {"netc": f"{_checksum(copies, metadata)} {metadata}"})
+    return content
 
 
 def _checksum(arrays: Mapping[str, Array], metadata: str) -> int:

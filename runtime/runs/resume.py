@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from netc.compiler.elaborate.replaced import names_of_values
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import TRAINED, ResultKind
 from netc.compiler.model import Model, Optimizer
@@ -46,7 +47,7 @@ def kept_constants(folder: Path, file: syntax.File | None = None) -> dict[str, C
     constants = dict(read_info(folder)[0].set)
     if file is None:
         return constants
-    names = {item.name.text for item in file.items if isinstance(item, syntax.Let)}
+    names = names_of_values(file)
     return {name: value for name, value in constants.items() if name in names}
 
 

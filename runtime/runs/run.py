@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.analysis.units import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.columns import OutputFacts
-from netc.runtime.data.dataset import Dataset, load
+from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
-from netc.runtime.data.pipeline import class_labels, in_units_of_data, labels_of, undo
+from netc.runtime.data.pipeline import class_labels, in_units_of_data
 from netc.runtime.data.raw_data import raw_table
 from netc.runtime.data.raw_values import warn_of_raw_values
 from netc.runtime.data.stored import Array
@@ -75,17 +75,8 @@ class Run:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
-        """For each float target with steps, the function that brings it back to the data's units.
-
-        A float target of labels (two classes as 0 and 1) has none.
-        """
-        return {
-            name: undo(field, self.states[name])
-            for name, type_ in self.model.targets.items()
-            if type_.classes is None
-            and (field := self.spec.fields[name]).steps
-            and not labels_of(field, self.states[name])
-        }
+        """For each float target with steps, the function that brings it back to the data's units."""
+        return undone(self.spec, self.states, self.model.targets)
 
     def evaluate(self, part: str = "test") -> MetricValues:
         """`loss`, and each metric, over a part of the data, in the data's units.

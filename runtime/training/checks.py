@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
+from netc.compiler.analysis.conformal import margins_of
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
+from netc.compiler.operations.calibration import least_samples
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.runtime.data.dataset import Dataset
@@ -31,11 +33,23 @@ def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     Faults E0602 and E0611. Warnings: W0611 and W0612.
     """
     check_parts(model, dataset.parts)
+    _check_conformal(model, dataset)
     fields = dataset.parts["train"]
     samples = max(map(len, fields.values()), default=1)
     _check_full_batch(model, samples)
     warnings = [warning for warning in _single_classes(model, fields) if not warning.is_silenced]
     return [*check_schedules(model, steps_of_epoch(model.train, samples)), *warnings]
+
+
+def _check_conformal(model: Model, dataset: Dataset) -> None:
+    """Faults E0602 if a part has too few samples for the level of conformal prediction: bounds would be infinite."""
+    for margin in margins_of(model.graph).values():
+        info = model.states[margin.state]
+        samples, least = len(dataset.parts[info.part][margin.target]), least_samples(margin.level)
+        if samples < least:
+            title = f"the level {margin.level:g} needs at least {least:,} samples in the part `{info.part}`"
+            hint = f"a level of at most {samples / (samples + 1):.2g}, or a larger part"
+            fault("E0602", title, info.span, f"it has {samples:,}", hint=hint)
 
 
 def _check_full_batch(model: Model, samples: int) -> None:
@@ -48,7 +62,12 @@ def _check_full_batch(model: Model, samples: int) -> None:
 
 
 def check_parts(model: Model, parts: Collection[str]) -> None:
-    """Faults E0602 if a setting reads a metric of the validation part, and the split has none."""
+    """Faults E0602 if a setting reads a metric of a part that the split does not have, or a state is fitted on it."""
+    for info in model.states.values():
+        if info.part not in parts:
+            title = f"this is fitted on the part `{info.part}`, which the data does not have"
+            hint = "split = (train = 0.7, valid = 0.1, test = 0.2)"
+            fault("E0602", title, info.span, f"the parts are {', '.join(parts)}", hint=hint)
     for better in model.train.watched_metrics:
         if better.metric.startswith("valid.") and "valid" not in parts:
             title = f"`{better.metric}` needs a part `valid`, which the data does not have"

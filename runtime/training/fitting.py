@@ -1,5 +1,6 @@
-"""States that are computed from the training split rather than learned step by step: class weights and `fitted`."""
+"""States that are computed from a part of the data rather than learned step by step: class weights and `fitted`."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -23,15 +24,19 @@ def fit_class_weights(compiled: CompiledModel, fields: Fields) -> None:
                 array[...] = len(labels) / (len(counts) * np.maximum(counts, 1))
 
 
-def refit(compiled: CompiledModel, evaluator: Evaluator, fields: RawFields) -> None:
-    """Compute each `fitted` state from the split by the current parameters, after an epoch.
+def refit(compiled: CompiledModel, evaluator: Evaluator, parts: Mapping[str, RawFields]) -> None:
+    """Compute each `fitted` state from its part of the data by the current parameters, after an epoch.
 
-    They are computed in the order of the file, because one may read another.
+    They are computed in the order of the file, because one may read another. A state whose part is not among `parts`
+    stays as it is.
     """
-    names = list(compiled.model.graph.results_of(ResultKind.FITTED))
-    ready = compiled.fields.ready(fields) if names else {}
+    part_of = {name: compiled.model.states[name].part for name in compiled.model.graph.results_of(ResultKind.FITTED)}
+    fields = {part: compiled.fields.ready(parts[part]) for part in {*part_of.values()} & {*parts}}
     with compiled.guard.writing:
-        for name in names:
+        for name, part in part_of.items():
+            if part not in fields:
+                continue
+            ready = fields[part]
             count = len(next(iter(ready.values())))
             graphs = partial(fitting_graphs, compiled.model, name)
             result = str(ResultKind.FITTED.named(name))

@@ -103,9 +103,9 @@ class Training:
         """See Program.fit."""
         fit_class_weights(self.compiled, fields)
 
-    def refit(self, evaluator: Evaluator, fields: RawFields) -> None:
+    def refit(self, evaluator: Evaluator, parts: Mapping[str, RawFields]) -> None:
         """See Program.refit."""
-        refit(self.compiled, evaluator, fields)
+        refit(self.compiled, evaluator, parts)
 
     def step(self, fields: RawFields) -> dict[str, float]:
         """See Program.step."""

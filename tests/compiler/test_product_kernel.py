@@ -17,7 +17,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.cpu.tile import all_sizes
-from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine
+from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine, host
 from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -209,6 +209,11 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         case.loops["rows"] = replace(case.loops["rows"], a=1)
         case.loops["depth"] = replace(case.loops["depth"], a=rows + 2 * NEAR // (4 * lanes))
         yield case
+    for depth in (PACKED // 2, PACKED // 2 + 1):  # and where they lie whole pages apart, if they are many
+        case = plain_case(MANY_ROWS + 1, MANY_PANELS * machine.panel(dtype) + 1, depth)
+        case.loops["rows"] = replace(case.loops["rows"], a=1)
+        case.loops["depth"] = replace(case.loops["depth"], a=4096 // FLOATS[dtype]().itemsize)
+        yield case
     yield plain_case(BLOCK + 1, PANELS * machine.panel(dtype) + 1, PACKED // 2)
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
@@ -276,4 +281,15 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
         check_product(kernel, dtype, machine, case, rng)
     for _ in range(400):
         check_product(kernel, dtype, machine, random_case(rng, dtype, machine), rng)
+    check_bits_of_shares(kernel, dtype, machine)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_product_kernel_of_the_host(dtype: str) -> None:
+    """What a kernel copies and prefetches depends on the processor too, not on its instruction sets alone."""
+    machine = host()
+    kernel = Kernel(source_of(Contraction(dtype)), machine)
+    rng = np.random.default_rng(4)
+    for case in border_cases(dtype, machine):
+        check_product(kernel, dtype, machine, case, rng)
     check_bits_of_shares(kernel, dtype, machine)

@@ -18,10 +18,10 @@ rows of a after another: the panel at work stays in the first cache, and what is
 panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
 
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
-its operands were computed long before. Tiles do so line by line, one at each row of depth, because many at a time
-would delay their own loads. What a deep tile writes is prefetched too, and so are the buffers that will be written
-next at the offsets of c: another core may hold those lines, and the tile leaves the memory idle.
-`Machine.prefetches_by_line` says how.
+its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Tiles do so line
+by line, one at each row of depth, because many at a time would delay their own loads. What a deep tile writes is
+prefetched too, and so are the buffers that will be written next at the offsets of c: another core may hold those lines,
+and the tile leaves the memory idle. `Machine.prefetches_by_line` says how.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -67,10 +67,12 @@ _VARIABLES = (
     *("touching", "touching_tiles"),
     # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
     *("block_a", "block_c", "block_start", "rows", "share"),
-    # of a panel: the address of the next one, or 0, and addresses
-    *("ahead", "panel_c", "panel_start"),
+    # of a panel: the address of the next one, or 0, addresses, and whether it is the first to read a where it lies
+    *("ahead", "panel_c", "panel_start", "is_cold"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
+_PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
+_FEW_PAGES = 128  # rows of depth, a page each, of which the second cache keeps a block of rows of a
 _NEXT = 768 << 10  # bytes of a strip that may be prefetched while another one is multiplied
 _NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *_VARIABLES)))
 
@@ -123,18 +125,25 @@ class _Kernel(ProductKernel):
         words, run = self.words, self.run
         may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
-        packs_a = may_copy & is_spread & (words["columns_count"] > MANY_PANELS * self.width)
+        is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
+        packs_a = may_copy & is_slow & (words["columns_count"] > MANY_PANELS * self.width)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         has_many = words["rows_count"] >= self.lanes.machine.packing_rows
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
-        limit = (packs_a | packs_b).choose(PACKED, STRIP)
+        limit = (packs_a | packs_b | is_spread).choose(PACKED, STRIP)
         words["most"], words["together"] = at_least(depth, 1), 1
         with run.when(depth > limit):  # about equal: a short strip reads and writes c as a long one does
             strips = (depth + limit - 1) // limit
             words["most"] = (depth + strips * 16 - 1) // (strips * 16) * 16
         with run.when(runs > 1):  # the runs that one tile takes: their panel must fit into the second cache
             words["together"] = at_least(at_most(runs, run.number(STRIP) // at_least(depth, 1)), 1)
+
+    def shares_sets(self, depth: Word) -> Word:
+        """Whether the rows of a's depth lie whole pages apart, and are too many for the few sets of the caches that
+        they then share."""
+        nbytes = self.words["depth_a"] * self.size
+        return nbytes.equals(nbytes // _PAGE * _PAGE) & (depth > _FEW_PAGES)
 
     def find_next(self, a: Word, b: Word, turn: Word, k: Word) -> None:
         """Sets the addresses of the next strip of a weight's gradient, which begins at row k of this turn's depth, or
@@ -194,6 +203,8 @@ class _Kernel(ProductKernel):
         words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
+        is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
+        words["is_cold"] = (is_spread & j.equals(0)).choose(1, 0)
         self.multiply_panel(run, self.address)
 
     def write_tiles(self) -> None:
@@ -209,19 +220,24 @@ class _Kernel(ProductKernel):
                 first = i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
                     vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
-            self.choose_line(words)
+            self.choose_line(words, i.index)
             is_packed = words["packs_a"].equals(1)
             a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
             step = is_packed.choose(rows, words["depth_a"])
             self.multiply_tile(tiles, words, i.index, a, step, rows)
         panel.end()
 
-    def choose_line(self, words: Record) -> None:
-        """Sets what the next tile prefetches: a cache line of each row of depth of the next strip, if some are left."""
+    def choose_line(self, words: Record, i: Word) -> None:
+        """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth: those of a that
+        are taken next, or if these are not cold, of the next strip, if some are left."""
+        panel, size = self.multiply_panel, self.size
         words["fetched"], words["fetched_step"] = words["panel"], 0
         if self.lanes.machine.prefetches_by_line:
             self.choose_touched(words)
-        with self.multiply_panel.when(~words["next_a"].equals(0)):
+        with panel.when(words["is_cold"].equals(1)):
+            words["fetched"] = words["block_a"] + (i + 2 * self.lanes.machine.tile_rows) * size
+            words["fetched_step"] = words["depth_a"] * size
+        with panel.when(words["is_cold"].equals(0) & ~words["next_a"].equals(0)):
             line, size = words["lines"], self.size
             of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
             is_in_a, is_left = line < of_a, line < of_a + of_b

@@ -1,0 +1,156 @@
+"""Trains the segments of a study's trials: each is a training with its own settings, or the next epochs of one.
+
+`Segments` is built from a parsed file and trains any of them, several at a time. A segment and its result are plain
+data, so that other processes and machines can train it too: each has a `Segments` of its own. The bits are those of
+`netc train` with the same settings, whoever trains a segment and however the epochs are divided.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from netc.compiler.targets.machine import cores
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.runtime.data.dataset import load, undone
+from netc.runtime.data.declarations import SourceSpec
+from netc.runtime.data.request import Uses
+from netc.runtime.data.sources import read_source
+from netc.runtime.data.spec import parse_data
+from netc.runtime.data.split_spec import with_fold
+from netc.runtime.data.table import Table
+from netc.runtime.loading import load_model
+from netc.runtime.metric_values import Row
+from netc.runtime.program import Program
+from netc.runtime.runs.run_info import Constant
+from netc.runtime.runs.start_from import check_start_from, start_from
+from netc.runtime.studies.settings import with_settings
+from netc.runtime.studies.trial import Trial, without_times
+from netc.runtime.trainer import train_claimed
+from netc.runtime.training.checks import check_training
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A training, or a part of one, as plain data.
+
+    `settings` replace those of the file (see settings.py), `fold` is the validation part of a split into folds, and
+    `seed` replaces that of the `train` block. The training goes on until `until` epochs are done, or all epochs of the
+    settings if there are fewer: from `state`, that of an earlier segment with the same settings, or from the beginning.
+    """
+
+    settings: Mapping[str, Constant]
+    until: int
+    fold: int | None = None
+    seed: int | None = None
+    state: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult:
+    """The outcome of a segment, as plain data.
+
+    `rows` have the metrics of each epoch of this segment, as metrics.jsonl does, but without times. `metrics` are those
+    of the parameters that a run would be used with: of the epoch that `keep` has kept, or of the last one. `is_over`
+    says that no epoch follows: all are done, or the training stopped by itself (`stopped` says why). With an `error`,
+    such as a loss that is no longer a number, there are no metrics, and `rows` are those up to there.
+    """
+
+    epoch: int
+    rows: tuple[Row, ...]
+    metrics: Mapping[str, float]
+    state: bytes | None
+    is_over: bool
+    stopped: str | None = None
+    error: Diagnostic | None = None
+
+
+@dataclass(slots=True)
+class Segments:
+    """Trains segments of a file. `constants` replace its `let` values, unless a segment replaces them."""
+
+    file: syntax.File
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    _tables: dict[tuple[SourceSpec, Path], Table] = field(default_factory=dict)
+
+    def train_all(
+        self,
+        segments: Sequence[Segment],
+        workers: int | None = None,
+        on_done: Callable[[int, SegmentResult], object] = lambda number, result: None,
+    ) -> list[SegmentResult]:
+        """The results of segments, in their order; `workers` are trained at a time, by default one for each core.
+
+        `on_done` is called in the calling thread as each is done, with its number in `segments`. Its exceptions, and
+        KeyboardInterrupt, end the others after their epoch.
+        """
+        results: dict[int, SegmentResult] = {}
+        is_abandoned = threading.Event()
+        with ThreadPoolExecutor(max(min(workers or cores(), len(segments)), 1)) as pool:
+            pending = {
+                pool.submit(self.train, segment, is_abandoned): number for number, segment in enumerate(segments)
+            }
+            try:
+                for done in as_completed(pending):
+                    results[pending[done]] = done.result()
+                    on_done(pending[done], results[pending[done]])
+            except BaseException:
+                is_abandoned.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [results[number] for number in range(len(segments))]
+
+    def train(self, segment: Segment, is_abandoned: threading.Event | None = None) -> SegmentResult:
+        """The result of one segment, trained on this thread alone. A Fault becomes the result's `error`.
+
+        Raises CancelledError after an epoch if the segment is abandoned.
+        """
+        rows: list[Row] = []
+
+        def take(row: Row) -> None:
+            rows.append(without_times(row))
+            if is_abandoned is not None and is_abandoned.is_set():
+                raise CancelledError
+
+        epoch = 0
+        try:
+            trial = self.trial(segment)
+            epoch = trial.progress.epoch
+            until = min(segment.until, trial.model.train.epochs)
+            ending = train_claimed(trial, until, lambda report: None, take)
+        except Fault as fault:
+            return SegmentResult(epoch + len(rows), tuple(rows), {}, None, True, error=fault.diagnostics[0])
+        metrics = {name: value for name, value in trial.chosen_row.items() if isinstance(value, float)}
+        state, is_over, epoch = trial.state(), ending.is_over, trial.progress.epoch
+        return SegmentResult(epoch, tuple(rows), metrics, state, is_over, ending.stopped)
+
+    def trial(self, segment: Segment) -> Trial:
+        """The trial of a segment, before its first step. Raises Fault for settings or data that are wrong."""
+        file, constants = with_settings(self.file, segment.settings)
+        model = load_model(
+            file if segment.fold is None else with_fold(file, segment.fold), {**self.constants, **constants}
+        )
+        if segment.seed is not None:
+            model = replace(model, train=replace(model.train, seed=segment.seed))
+        check_start_from(model)
+        dataset = load(model, parse_data(model), read=self._read)
+        check_training(model, dataset)
+        program = Program(model, threads=1)
+        undo = undone(dataset.spec, dataset.states, model.targets)
+        trial = Trial(model, program, dataset, undo)
+        if segment.state is not None:
+            trial.resume(segment.state)
+        else:
+            program.fit(dataset.parts["train"])
+            if model.train.start_from is not None:
+                start_from(model, model.train.start_from, program)
+        return trial
+
+    def _read(self, source: SourceSpec, folder: Path, uses: Uses) -> Table:
+        """A source of the data, read once: every fold needs the same columns of it."""
+        key = (source, folder)
+        if key not in self._tables:
+            self._tables[key] = read_source(source, folder, uses)
+        return self._tables[key]
