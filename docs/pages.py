@@ -197,6 +197,10 @@ at fault.""",
     "E1008": """Brackets, blocks or JSON values are nested hundreds of levels deep. Use a loop (`for i in 0..100`)
 or a list instead. The message names a file with the traceback, for a report: no file that a person wrote should
 cause this.""",
+    "E1009": """`mpiexec -n 4 netc train M.net` started processes that cannot share one training: mpi4py is not
+installed (`pip install "netc[mpi]"`), or belongs to another MPI than the launcher; their number is not 2, 4, 8 or 16;
+they have different versions of netc or different processors, and would compute different bits; or the command is one
+that runs in one process. [Several machines](distributed.md) has examples.""",
     "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, or importing it fails. The
 message contains the exception. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",

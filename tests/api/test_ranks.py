@@ -149,7 +149,7 @@ def words_of(process: str) -> bytes:
 
 
 def finish(folder: Path, run: str, ranks: int) -> None:
-    """Resumes a run on other ranks until three epochs after those that it has done, and compares it with one process."""
+    """Resumes a run on other ranks for three more epochs, and compares it with one process."""
     begun = (folder / run / "metrics.jsonl").read_bytes().count(b"\n")
     epochs = begun + 3
     copy = folder / f"{run}-copy"
