@@ -8,7 +8,19 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import attention, compare, editor, epoch, first_step, generation, growth, lookups, plugin, steps
+from benchmarks import (
+    attention,
+    compare,
+    editor,
+    epoch,
+    first_step,
+    generation,
+    growth,
+    lookups,
+    plugin,
+    steps,
+    studies,
+)
 from benchmarks import operations as operation_table
 from benchmarks import products as product_kernel
 from benchmarks.contender import CONTENDERS
@@ -57,8 +69,9 @@ TABLES = {
     **{"steps": steps.table, "epoch": epoch.table, "growth": growth.table, "first": first},
     **{"generate": generation.table, "attention": attention.table},
     **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
-    "operations": operations,
+    **{"operations": operations, "studies": studies.table},
 }
+_LONG = ("operations", "studies")  # tables that take minutes: only if they are named
 
 
 def main() -> None:
@@ -93,8 +106,14 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    usual = [name for name in TABLES if name != "operations"]
-    add("--only", nargs="+", choices=TABLES, default=usual, help="which tables; by default all but operations")
+    usual = [name for name in TABLES if name not in _LONG]
+    add(
+        "--only",
+        nargs="+",
+        choices=TABLES,
+        default=usual,
+        help=f"which tables; by default all but {' and '.join(_LONG)}",
+    )
     add("--models", nargs="+", default=[], metavar="NAME", help="only models whose names contain one of these")
     add("--threads", nargs="+", type=_count, default=[1, 2], metavar="N", help="numbers of threads; 1 and 2 by default")
     names = ", ".join(name for name in CONTENDERS if name != "netc")

@@ -11,6 +11,7 @@ from netc.compiler.analysis.units import mixes_units, spread, values_in_units_of
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import EVALUATED, Result, ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.passes.narrow import narrow
@@ -30,6 +31,12 @@ class Evaluation:
     batches: Graph
     over_split: Graph
     units: dict[str, str]
+
+    @property
+    def computes_nothing(self) -> bool:
+        """Whether every result of `over_split` is a collected value, with a row for each sample."""
+        values = self.over_split.results.values()
+        return all(value.role is Role.INPUT and value.type.rows == BATCH for value in values)
 
 
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:

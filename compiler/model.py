@@ -11,7 +11,7 @@ from netc.compiler.ir.types import Precision, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
-from netc.dsl.syntax import Data, Setting
+from netc.dsl.syntax import Data, Setting, Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +172,18 @@ class TrainSettings:
         """Whether a run keeps other parameters for use than those that training goes on with."""
         return self.keep is not None or self.average is not None
 
-    @property
-    def has_schedule(self) -> bool:
-        """Whether the learning rate changes while training."""
-        return self.schedule is not None or self.plateau is not None
+    def number(self, name: str) -> float:
+        """A number that steps read while they run: the optimizer's by its name, `clip_norm`, `clip_value`, or the
+        weight of earlier steps in an `average`."""
+        match name:
+            case "average":
+                number = self.average.decay if self.average is not None else None
+            case "clip_norm" | "clip_value":
+                number = getattr(self, name)
+            case _:
+                number = self.optimizer.numbers[name]
+        assert number is not None, name
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,8 @@ class Model:
     `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
     values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
-    which ones are equally long. `applications` are in the order in which they ended.
+    which ones are equally long. `applications` are in the order in which they ended. `member` is set for an ensemble
+    (compiler/ensemble.py): one of its models.
     """
 
     source: Source
@@ -223,6 +232,7 @@ class Model:
     train: TrainSettings
     settings: tuple[Setting, ...]
     data: Data | None
+    study: Study | None
     constants: dict[str, object]
     counted: dict[str, int]
     names: dict[str, Value]
@@ -230,6 +240,15 @@ class Model:
     equal: tuple[Equal, ...]
     applications: tuple[Application, ...]
     warnings: tuple[Diagnostic, ...]
+    member: "Model | None" = None
+
+    @property
+    def described(self) -> "Model":
+        """The model whose graph says what the outputs stand for: an ensemble's outputs stand for those of its members.
+
+        The names of its outputs, inputs and targets are those of this model.
+        """
+        return self if self.member is None else self.member
 
     @property
     def parameters(self) -> dict[str, Type]:

@@ -197,7 +197,14 @@ at fault.""",
     "E1008": """Brackets, blocks or JSON values are nested hundreds of levels deep. Use a loop (`for i in 0..100`)
 or a list instead. The message names a file with the traceback, for a report: no file that a person wrote should
 cause this.""",
-    "E1009": """`mpiexec -n 4 netc train M.net` started processes that cannot share one training: mpi4py is not
+    "E1009": """`netc ensemble RUN RUN ... -o RUN` makes one run of several, which predicts the mean of their
+predictions. Its members take the same inputs, have the same outputs, and read their data in the same way: the message
+says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
+same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
+chooses by itself, such as the labels of a decoder, has no mean.""",
+    "E1011": """`netc study M.net` searches with Optuna, and over MPI with mpi4py: `pip install "netc[study]"` or
+`pip install "netc[mpi]"`.""",
+    "E1012": """`mpiexec -n 4 netc train M.net` started processes that cannot share one training: mpi4py is not
 installed (`pip install "netc[mpi]"`), or belongs to another MPI than the launcher; their number is not 2, 4, 8 or 16;
 they have different versions of netc or different processors, and would compute different bits; or the command is one
 that runs in one process. [Several machines](distributed.md) has examples.""",
@@ -327,7 +334,7 @@ stream (`>&-`) is discarded.
 If netc itself fails, its message names a file (in `~/.cache/netc/failures`, or else among the temporary files) with
 the versions, the command and the traceback, but no data: please report it.
 
-`netc --version` prints the versions of netc, Python, Numba, llvmlite and NumPy, one per line: they belong in every
+`netc --version` prints the versions of netc, Python, llvmlite and NumPy, one per line: they belong in every
 bug report.
 """
 )
@@ -558,7 +565,10 @@ every element is written before it is read and that nobody else touches it.
 
 ## Kernels
 
-Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
+Each kernel's text is translated to LLVM's instructions and compiled once (`targets/cpu/translate.py`). Variables have
+types as in Python and NumPy: whole numbers have 64 bits, and an f32 with a whole number is an f64. What a text cannot
+say, such as a sum in a fixed order or a vector, is a word that emits its own instructions. The object code is kept on
+disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
@@ -579,7 +589,8 @@ else reads the scores or the weights, all of this becomes one operation, `attend
 Elaboration holds values with two varying dimensions at their bounds; a bound that is not declared is printed as
 `time <= ?`. The pass `pack` then gives `attend` the rows of such queries, keys and values, `[time, heads, width]`, with
 tables of each sample's rows. So a step's memory is planned from the rows of the batches at hand, whatever the bound.
-A value that still needs a bound which is not declared is an error (E0406).
+What is still stored at a bound that is not declared gets one when the step is built: the length of the data's longest
+sample, rounded up to three significant bits (`runtime/execution/assumed_bounds.py`). Longer data build another step.
 
 Its kernel takes a block of queries and one block of keys after another, and keeps a running maximum and a running total
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the

@@ -10,7 +10,7 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation
 
 _HARD = ("let", "import", "as", "block", "op", "class", "return", "yield", "scan", "for", "in", "with", "until")
 _CHOICE = ("if", "else", "and", "or", "not")
-_SECTIONS = ("data", "model", "train")
+_SECTIONS = ("data", "model", "train", "study")
 _DECLARED = ("input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer")
 _TYPES = ("float", "bool", "class", "int")
 _DECLARATION = bygroups(Whitespace, Keyword.Declaration)  # type: ignore[no-untyped-call]

@@ -75,7 +75,7 @@ def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) ->
 
 
 _CLOSING = r'close it with `"`; `\"` is a quote within the text, and a backslash is written `\\`'
-_TOP = ("let", "import", "block", "op", "data", "train", "model")
+_TOP = ("let", "import", "block", "op", "data", "train", "study", "model")
 _HARD = (
     *_TOP[:4],
     *["as", "class", "return", "yield", "scan", "for", "in", "with", "until", "if", "else", "and", "or", "not"],
@@ -90,6 +90,7 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
         or _operator_at_line_end(source, place)
         or _two_points(source, place)
         or _type_missing(source, place, word)
+        or _section_inside(source, place, word)
     )
     if early:
         return early
@@ -119,7 +120,7 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
         )
     is_first = not before or before.endswith("\n")
     if word in _TOP and is_first:
-        return Diagnostic("E0101", f"`{word}` is only allowed at the top level, outside of any `{{ }}`", Label(place))
+        return _only_at_top(place)
     if word in _HARD and (is_first or not after):
         return Diagnostic(
             "E0101",
@@ -136,6 +137,17 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             "E0101", f"unexpected `{word}`", Label(place, "expected an operator or a new line before this")
         )
     return Diagnostic("E0101", f"unexpected `{word}`", Label(place))
+
+
+def _section_inside(source: Source, place: Span, word: str) -> Diagnostic | None:
+    """The message for a block such as `train {` inside of another one, where its name could be that of a value."""
+    section = re.search(r"(?:^|\n)[ \t]*(data|train|model|study)[ \t]*$", source.text[: place.start])
+    return _only_at_top(Span(source, section.start(1), section.end(1))) if word == "{" and section else None
+
+
+def _only_at_top(place: Span) -> Diagnostic:
+    title = f"`{place.text}` is only allowed at the top level, outside of any `{{ }}`"
+    return Diagnostic("E0101", title, Label(place))
 
 
 def _type_missing(source: Source, place: Span, word: str) -> Diagnostic | None:

@@ -258,6 +258,8 @@ _RULES: dict[str, Callable[[Span, list[Any]], Any]] = {
     "op": lambda span, parts: syntax.Op(span, *parts),
     "data": lambda span, parts: syntax.Data(span, parts[0]),
     "train": lambda span, parts: syntax.Train(span, parts[0]),
+    "study": lambda span, parts: syntax.Study(span, _present(parts)),
+    "study_setting": lambda span, parts: syntax.StudySetting(span, *parts),
     "model": lambda span, parts: syntax.Model(span, parts[0]),
     "settings": lambda span, parts: _present(parts),
     "setting": lambda span, parts: syntax.Setting(span, *parts),

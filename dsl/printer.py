@@ -97,7 +97,7 @@ class _Writer:
 
 def _body_of(node: syntax.Node) -> Sequence[syntax.Node] | None:
     match node:
-        case syntax.Data(settings=body) | syntax.Train(settings=body):
+        case syntax.Data(settings=body) | syntax.Train(settings=body) | syntax.Study(settings=body):
             return body
         case syntax.Model(body=body) | syntax.Block(body=body) | syntax.For(body=body):
             return body
@@ -112,6 +112,8 @@ def _head(node: syntax.Node) -> str:
             return "data"
         case syntax.Train():
             return "train"
+        case syntax.Study():
+            return "study"
         case syntax.Model():
             return "model"
         case syntax.Block(name=name, parameters=parameters):
@@ -180,6 +182,9 @@ def _line(node: syntax.Node) -> str:  # noqa: C901  a case for each kind of node
             return f"op {name.text}({', '.join(parameter.text for parameter in parameters)}) = {expression(value)}"
         case syntax.Setting(name=name, value=value):
             return f"{name.text} = {expression(value)}"
+        case syntax.StudySetting(name=name, value=value, condition=condition):
+            only = f" if {expression(condition)}" if condition else ""
+            return f"{name.text} = {expression(value)}{only}"
         case syntax.Input(name=name, type=type_):
             return f"input {name.text}: {type_text(type_)}"
         case syntax.Target(name=name, type=type_):

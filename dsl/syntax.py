@@ -378,11 +378,26 @@ class Train(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class StudySetting(Node):
+    """`lr = log(1e-4, 1e-1)`, `momentum = uniform(0.5, 0.99) if optimizer == sgd`: a setting of a study, or one that
+    varies in it, where `condition` holds."""
+
+    name: Name
+    value: Expression
+    condition: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study(Node):
+    settings: tuple[StudySetting, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Model(Node):
     body: tuple[Statement, ...]
 
 
-Item = Let | Import | Block | Layer | Op | Data | Train | Model
+Item = Let | Import | Block | Layer | Op | Data | Train | Study | Model
 
 
 @dataclass(frozen=True, slots=True)

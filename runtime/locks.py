@@ -163,7 +163,7 @@ class _Fork(threading.local):
         self.guards: list[Guard] = []
 
 
-# Plans, machine code and whatever else is built at its first use are built under this lock. LLVM and Numba have locks
+# Plans, machine code and whatever else is built at its first use are built under this lock. LLVM has locks
 # of their own, which a fork must not copy in their locked state: a thread that forks holds this one.
 building = threading.RLock()
 _registry = threading.RLock()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MetricValue = float | list[Any]
 MetricValues = dict[str, MetricValue]
+Interval = tuple[float, float]
+Intervals = dict[str, Interval]  # of the metrics that are numbers
 Row = dict[str, MetricValue]  # of an epoch, as in metrics.jsonl: train.loss, valid.accuracy, ...
 
 

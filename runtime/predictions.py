@@ -1,12 +1,13 @@
 """The predictions of a run in the words of its data: the labels of classes, the units of numbers."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netc.compiler.analysis.units import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.results import ResultKind
 from netc.runtime.columns import Distribution
 from netc.runtime.data.classes import classes_of_unread_field
@@ -21,6 +22,9 @@ class TargetPrediction:
 
     `predicted` and `true` have an entry for each sample, in the units of the data, or the number of a class whose label
     is in `labels`. `error` is the absolute error, or for a class 1 minus the probability of the true class.
+    `confidence` is the largest probability of each sample, and `is_right` whether it is that of the true class; where
+    one probability stands for two classes, that of the second, and whether this is the true one. Both are empty for
+    numbers.
     """
 
     target: str
@@ -29,6 +33,8 @@ class TargetPrediction:
     predicted: Array
     true: Array
     error: Array
+    confidence: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
+    is_right: Array = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +74,17 @@ def predictions_of(run: Run, part: str) -> list[TargetPrediction]:
     results: list[TargetPrediction] = []
     for name, type_ in run.model.targets.items():
         if (distribution := by_target.get(name)) is not None:
-            results += _of_classes(run, distribution, fields[name], predicted[distribution.output])
+            results += predictions_of_classes(run, distribution, fields[name], predicted[distribution.output])
         elif type_.is_float and not type_.is_varying and not type_.sample:
             prediction = _of_number(run, name, np.asarray(fields[name]), predicted)
             results += [prediction] if prediction is not None else []
     return results
 
 
-def _of_classes(run: Run, distribution: Distribution, field: Field, values: Any) -> Iterator[TargetPrediction]:
-    """The predictions for a target of classes: none if a sample has several that are no columns."""
+def predictions_of_classes(
+    run: Run, distribution: Distribution, field: Field, values: Any
+) -> Iterator[TargetPrediction]:
+    """Yields the predictions for a target of classes: none if a sample has several that are no columns."""
     target, output = distribution.target, distribution.output
     labels = distribution.names if distribution.is_multiple else ()
     labels = labels or run.labels_of(target, distribution.classes)
@@ -84,19 +92,22 @@ def _of_classes(run: Run, distribution: Distribution, field: Field, values: Any)
         true = _marks(field, len(labels)) if isinstance(field, Ragged) else np.asarray(field)
         for i, name in enumerate(labels if np.isin(true, (0, 1)).all() else ()):
             chances = np.stack([1 - values[:, i], values[:, i]], axis=1)
-            yield _of_class(f"{target}[{name}]", output, ("no", "yes"), true[:, i], chances)
+            yield _of_class(f"{target}[{name}]", output, ("no", "yes"), true[:, i], chances, True)
     elif not isinstance(field, Ragged):
         true, chances = np.asarray(field), distribution.chances(values)
         if not distribution.entries:
-            yield _of_class(target, output, labels, true, chances)
+            yield _of_class(target, output, labels, true, chances, distribution.is_binary)
         for i, name in enumerate(distribution.names if distribution.entries else ()):
-            yield _of_class(f"{target}[{name}]", output, labels, true[:, i], chances[:, i])
+            yield _of_class(f"{target}[{name}]", output, labels, true[:, i], chances[:, i], distribution.is_binary)
 
 
-def _of_class(name: str, output: str, labels: tuple[str, ...], true: Array, chances: Array) -> TargetPrediction:
-    classes = true.astype(np.int64)
+def _of_class(
+    name: str, output: str, labels: tuple[str, ...], true: Array, chances: Array, is_binary: bool
+) -> TargetPrediction:
+    classes, predicted = true.astype(np.int64), chances.argmax(axis=1)
     error = 1 - chances[np.arange(len(classes)), classes]
-    return TargetPrediction(name, output, labels, chances.argmax(axis=1), classes, error)
+    confidence, is_right = (chances[:, 1], classes == 1) if is_binary else (chances.max(axis=1), predicted == classes)
+    return TargetPrediction(name, output, labels, predicted, classes, error, confidence, is_right)
 
 
 def _marks(sequences: Ragged, classes: int) -> Array:
@@ -108,10 +119,10 @@ def _marks(sequences: Ragged, classes: int) -> Array:
 
 def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any]) -> TargetPrediction | None:
     """The prediction of a float target, by the first output that a loss or metric subtracts from it."""
-    units, undone = values_in_units_of_targets(run.model.graph), run.undone()
+    units, undone = units_of_values(run.model), run.undone()
     for output, values in predicted.items():
         value = run.model.graph.results[ResultKind.OUTPUT.named(output)]
-        if units.get(value) == target and value.type.dims == run.model.targets[target].dims:
+        if units.get(output) == target and value.type.dims == run.model.targets[target].dims:
             in_units = undone[target](true) if target in undone else true
             return TargetPrediction(target, output, (), values, in_units, np.abs(values - in_units))
     return None

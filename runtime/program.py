@@ -4,6 +4,7 @@ It passes calls on; what they do is in training/ and inference/, over the memory
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netc.compiler.backends import Backend, target_of
@@ -12,7 +13,7 @@ from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
+from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields
 from netc.runtime.execution.resources import State
 from netc.runtime.execution.step import Step
@@ -20,7 +21,8 @@ from netc.runtime.execution.workers import Workers
 from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.inference.prediction import Predictor
 from netc.runtime.locks import Guard, building
-from netc.runtime.metric_values import Losses, MetricValues
+from netc.runtime.metric_values import Intervals, Losses, MetricValues
+from netc.runtime.training.pace import Pace
 
 if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
     from netc.runtime.training.averaging import Averages
@@ -73,7 +75,7 @@ class Program:
         return program
 
     def _share(self, compiled: CompiledModel, training: "Training | None", fill: Fill | None) -> None:
-        self._compiled, self._prepared, self._fill = compiled, training, fill
+        self._compiled, self._prepared, self._fill, self.pace = compiled, training, fill, Pace()
         self.evaluator, self.predictor = Evaluator(compiled), Predictor(compiled)
         self.inspect: Callable[[RawFields], None] = lambda fields: None
 
@@ -88,6 +90,12 @@ class Program:
                     assert self._fill is not None
                     self._prepared = Training.extending(self._compiled, self._fill)
         return self._prepared
+
+    def restart(self, model: Model, seed: int) -> None:
+        """Begin again with new parameters, for a model with the same `programs_of` (training/programs.py): no step is
+        built again. Views of the memory show the new parameters."""
+        self._compiled.model, self._compiled.options = model, replace(self._compiled.options, seed=seed)
+        self._prepared = self._training.restarted()
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for any number of samples; for a varying dimension, a list of arrays.
@@ -113,6 +121,14 @@ class Program:
         self.inspect(fields)
         return self.evaluator.evaluate(fields, undo)
 
+    def evaluate_with_intervals(
+        self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None
+    ) -> tuple[MetricValues, Intervals]:
+        """What `evaluate` returns, and a 95 % bootstrap interval of each loss and metric that is a number and depends
+        on samples (inference/bootstrap.py). The resamples depend on the seed alone."""
+        self.inspect(fields)
+        return self.evaluator.evaluate_with_intervals(fields, undo)
+
     def step(self, fields: RawFields) -> dict[str, float]:
         """One step of the optimizer on a batch (or as many samples as are accumulated).
 
@@ -120,13 +136,13 @@ class Program:
         """
         return self._training.step(fields)
 
-    def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
+    def steps(self, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None) -> Losses:
         """A step of the optimizer for every batch of the samples that `order` numbers (or for all that accumulate).
 
-        Random numbers depend on the seed, the epoch and the samples' numbers. `factors` are what schedules multiply
-        the rate and the losses by, a number for each step.
+        Random numbers depend on the seed, the epoch and the samples' numbers. `scheduled` are the rate and
+        what schedules multiply losses by, a number for each step.
         """
-        return self._training.steps(fields, order, epoch, factors)
+        return self._training.steps(fields, order, epoch, scheduled)
 
     def gradients(self, fields: RawFields, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step computes it, and its gradients by parameter and input of `wrt`."""
@@ -158,10 +174,10 @@ class Program:
         return self._training.compiled.step_of(key, graph, fields)
 
     def run_step(
-        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None = None
+        self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
     ) -> dict[str, Array | Ragged]:
         """Run a step of this program over the samples of `order`: see CompiledModel.run_step."""
-        return self._compiled.run_step(step, fields, order, epoch, factors)
+        return self._compiled.run_step(step, fields, order, epoch, scheduled)
 
     @property
     def compiled(self) -> CompiledModel:

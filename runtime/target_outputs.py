@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from netc.compiler.analysis.conformal import covered
-from netc.compiler.analysis.units import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
@@ -36,23 +36,26 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
 
     `outputs` may name other values of the model. Targets without such an output are left out. For a float target, and
     one of two classes, it may be the sigmoid of the logit in its loss; for a sequence of classes that the loss compares
-    without their order, the sigmoid of a logit for each class.
+    without their order, the sigmoid of a logit for each class. Of several outputs the calibrated one is meant, and then
+    the one that is nearest to the logits.
     """
-    names = [*model.outputs] if outputs is None else outputs
+    model = model.described
+    names = [*model.outputs] if outputs is None else [name for name in outputs if name in model.values]
     first = _unified(model.graph)
     matches: dict[str, Distribution] = {}
     leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
     for target, type_ in model.targets.items():
         compared, leaf = _comparisons(model.graph, target), leaves[target]
         logits = {first[_logits(value)] for value in compared}
-        candidates: list[tuple[int, Distribution]] = []
+        candidates: list[tuple[tuple[bool, int], Distribution]] = []
         for name in names:
             path = [*_to_logits(model.values[name])]
             kind = _kind(model.graph, path, leaf, compared, first) if first[path[-1]] in logits else None
             if kind is not None:
                 entries = type_.size(1) if type_.sample and not type_.is_varying else 0
                 entry = Distribution(target, name, type_.classes or 2, kind is not _Kind.CLASSES, entries)
-                candidates.append((len(path), replace(entry, is_multiple=kind is _Kind.MARKS)))
+                is_calibrated = any(_is_scaled(step) for step in path)
+                candidates.append(((not is_calibrated, len(path)), replace(entry, is_multiple=kind is _Kind.MARKS)))
         if candidates:
             _, matches[target] = min(candidates, key=lambda candidate: candidate[0])
     return matches
@@ -131,20 +134,22 @@ def _source(value: Value) -> Value | None:
         return value.operands[0]
     if value.definition in _ARITHMETIC:
         left, right = value.operands
-        if right.role is Role.CONSTANT or _is_scale(value, right):
+        if right.role is Role.CONSTANT or _is_scaled(value):
             return left
         if left.role is Role.CONSTANT and value.definition is not divide:
             return right
     return None
 
 
-def _is_scale(value: Value, factor: Value) -> bool:
-    """Whether a value is multiplied by a positive number that is the same for all samples, as a temperature is."""
-    return value.definition is multiply and factor.definition is exp and not factor.type.dims
+def _is_scaled(value: Value) -> bool:
+    """Whether a value is a product with a positive number that is the same for all samples: calibrated logits are."""
+    factor = value.operands[1] if value.definition is multiply else value
+    return factor is not value and factor.definition is exp and not factor.type.dims
 
 
 def reconstructions(model: Model) -> dict[str, str]:
     """The input that an output is to be like, by output: a loss compares the output, or its logits, with that input."""
+    model = model.described
     first = _unified(model.graph)
     matches: dict[str, str] = {}
     for name, type_ in model.inputs.items():
@@ -160,10 +165,10 @@ def reconstructions(model: Model) -> dict[str, str]:
 
 def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
     """The facts about these outputs of a model, or about other named values."""
-    units, values = values_in_units_of_targets(model.graph), model.values
+    units = units_of_values(model)
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
-    in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
-    conformal = [entry for entry in covered(model.graph) if entry.output in outputs]
+    in_units = {name: target for name in outputs if (target := units.get(name)) is not None}
+    conformal = [entry for entry in covered(model.described.graph) if entry.output in outputs]
     intervals = [entry.output for entry in conformal if not entry.is_set]
     targets = {entry.output: entry.target for entry in conformal if entry.is_set}
     sets = {output: (target, model.targets[target].classes or 0) for output, target in targets.items()}
@@ -193,7 +198,8 @@ def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
 
     Returns None if the output holds no tokens, or if the losses do not say whose.
     """
-    classes = model.values[output].type.classes
+    model = model.described
+    classes = model.values[output].type.classes if output in model.values else None
     if classes is None:
         return None
     for fields in (model.targets, model.inputs):

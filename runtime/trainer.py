@@ -32,12 +32,11 @@ from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.metrics import Metrics
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
-from netc.runtime.training.schedule import factors, steps_of_epoch
+from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
 _SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
 _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +206,22 @@ def _epoch(
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
     run.program.training(fields)  # compiled before the clock starts
+    pace = run.program.pace
     started, done_before = time.perf_counter(), progress.samples
     size = settings.samples_per_step
     assert progress.step * size < count or progress.samples == count, "an epoch without steps: the data changed"
-    reported, steps, steps_an_epoch = started, 1, steps_of_epoch(settings, count)
+    reported, steps_an_epoch = started, steps_of_epoch(settings, count)
     while progress.step * size < count:
-        steps = pause(steps)
+        due = pause(pace.steps)
         begin = time.perf_counter()
-        chosen = order[progress.step * size : (progress.step + steps) * size]
+        chosen = order[progress.step * size : (progress.step + due) * size]
+        steps = -(-len(chosen) // size)
         first = progress.epoch * steps_an_epoch + progress.step
-        scheduled = factors(settings, first + np.arange(-(-len(chosen) // size)), steps_an_epoch, plateau)
-        _count(run, run.program.steps(fields, chosen, progress.epoch, scheduled), fields, order)
+        moving = scheduled(settings, first + np.arange(steps), steps_an_epoch, plateau)
+        _count(run, run.program.steps(fields, chosen, progress.epoch, moving), fields, order)
         progress.samples += len(chosen)
         now = time.perf_counter()
-        steps = max(1, min(4 * steps, round(steps * _CHUNK / (now - begin))))
+        pace.took(steps, now - begin)
         if now - reported > 0.1:
             reported = now
             on_progress(
@@ -239,14 +240,21 @@ def _epoch(
 def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
     """Add the losses of some steps to the progress. Faults E1002 if one is not finite."""
     progress = run.progress
-    for i, loss in enumerate(losses.values["loss"]):
-        if not math.isfinite(loss):
-            _not_a_number(run, fields, order)
-        for name, values in losses.values.items():
-            count = float(losses.counts[name][i])
-            progress.sums[name] = progress.sums.get(name, 0.0) + float(values[i]) * count
-            progress.counts[name] = progress.counts.get(name, 0.0) + count
-        progress.step += 1
+    is_finite = np.isfinite(losses.values["loss"])
+    done = len(is_finite) if is_finite.all() else int(np.argmin(is_finite))
+    for name, values in losses.values.items():
+        counts = losses.counts[name][:done]
+        sums = values[:done].astype(np.float64) * counts
+        progress.sums[name] = _total(progress.sums.get(name, 0.0), sums)
+        progress.counts[name] = _total(progress.counts.get(name, 0.0), counts)
+    progress.step += done
+    if done < len(is_finite):
+        _not_a_number(run, fields, order)
+
+
+def _total(start: float, numbers: Array) -> float:
+    """A number with others added one after the other, so that it does not matter how many come at a time."""
+    return float(np.add.accumulate(np.concatenate(([start], numbers)))[-1])
 
 
 def _row(run: Trainee) -> Row:

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.cpu.source import KernelSource
@@ -74,27 +73,21 @@ def _all_floats() -> Iterator[Array]:
         yield np.where(np.abs(x) < np.float32(_TINY), np.float32(0), x)
 
 
-@njit  # type: ignore[untyped-decorator]
 def _worst(results: Array, exact: Array, units: Array) -> tuple[float, int]:
     """The largest distance of f32 results from exact f64 numbers, in ulp, and where it is.
 
     A result that overflows counts as the power of two behind the largest number.
     """
-    most, at = 0.0, 0
-    for i in range(len(results)):
-        result, expected = results[i], exact[i]
-        size = abs(expected)
-        if size < _TINY:
-            error = 0.0 if abs(result) <= np.float32(_TINY) else np.inf
-        elif np.isfinite(expected) and size < 2.0**128 and not np.isnan(result):
-            reached = np.float64(result) if np.isfinite(result) else np.copysign(2.0**128, result)
-            error = abs(reached - expected) / units[i]
-        else:
-            is_right = result == np.float32(expected) or (np.isnan(result) and np.isnan(expected))
-            error = 0.0 if is_right else np.inf
-        if error > most:
-            most, at = error, i
-    return most, at
+    size = np.abs(exact)
+    is_finite = np.isfinite(exact) & (size < 2.0**128) & ~np.isnan(results)
+    with np.errstate(all="ignore"):
+        reached = np.where(np.isfinite(results), results.astype(np.float64), np.copysign(2.0**128, results))
+        is_right = (results == exact.astype(np.float32)) | (np.isnan(results) & np.isnan(exact))
+        distances = np.where(is_finite, np.abs(reached - exact) / units, np.where(is_right, 0.0, np.inf))
+        is_zero = np.abs(results) <= np.float32(_TINY)
+    found = np.where(size < _TINY, np.where(is_zero, 0.0, np.inf), distances)
+    at = int(found.argmax())
+    return float(found[at]), at
 
 
 def main() -> None:

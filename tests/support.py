@@ -27,6 +27,7 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.execution.fields import Fields
+from netc.runtime.studies.check import check_study
 from netc.runtime.training.checks import check_schedules, check_training
 
 ROOT = Path(__file__).parent.parent
@@ -126,6 +127,8 @@ def warnings_of(path: Path) -> list[Diagnostic]:
     text = path.read_bytes().decode()  # line ends stay as they are in the file
     file = parse(Source(path.name, text, path))
     model = elaborate(file, {}, class_counter(file))
+    if model.study is not None:
+        check_study(model)
     if model.data is None:
         return [*model.warnings, *check_schedules(model)]
     dataset = load(model, parse_data(model))

@@ -372,4 +372,4 @@ def test_commands_print_null_for_nan(tmp_path: Path) -> None:
     (run.folder / "metrics.jsonl").write_text(re.sub(r'("train.loss": )[\d.e-]+', r"\1null", rows), encoding="utf-8")
     listed = strict(command("runs", "--json", cwd=tmp_path).stdout)
     assert listed[0]["figures"]["train.loss"] is None
-    assert " nan" in command("runs", cwd=tmp_path).stdout
+    assert " nan" in command("runs", "--metric", "train.loss", cwd=tmp_path).stdout

@@ -380,7 +380,7 @@ def sections_of(name: str) -> list[sections.Section]:
         sections.Note(name),
         sections.Cards([sections.Card("data:,", f"below {name}", name)]),
         sections.Table((name,), [(name,)]),
-        sections.Summary([(name, "1")]),
+        sections.Summary([(name, "1", "0 to 2")]),
         sections.Matrix((name,), [[sections.Cell(1, 75, True)]]),
         sections.Listing(f"first\n{name}"),
     ]

@@ -41,7 +41,7 @@ def test_ci_installs_the_lowest_versions_that_are_declared() -> None:
     for_tests = {name: bound for name, bound in bounds(extras["test"]).items() if name.lower() not in TOOLS}
     assert installed == declared | for_tests
     assert '.ci/lowest.py >"$work/lowest.txt"' in CI
-    assert '-c "$work/lowest.txt" "$wheel[onnx,xlsx,duckdb,mpi]"' in CI
+    assert '-c "$work/lowest.txt" "$wheel[onnx,xlsx,duckdb,study,mpi]"' in CI
 
 
 def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:
@@ -84,8 +84,9 @@ def test_every_folder_of_code_is_part_of_the_wheel() -> None:
 @pytest.mark.parametrize("folder", ["dsl", "compiler", "runtime", "api"])
 def test_imported_packages_are_declared(folder: str) -> None:
     """A package that another dependency installs today may be missing tomorrow."""
-    names, extras = packages_distributions(), PROJECT["optional-dependencies"]
-    declared = {name.lower() for name in bounds([*PROJECT["dependencies"], *extras["onnx"], *extras["mpi"]])}
+    names = packages_distributions()
+    extras = [text for name in ("onnx", "study", "mpi") for text in PROJECT["optional-dependencies"][name]]
+    declared = {name.lower() for name in bounds(PROJECT["dependencies"] + extras)}
     undeclared = {
         module for module in imported(folder) if not declared & {name.lower() for name in names.get(module, ())}
     }
@@ -111,7 +112,7 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         f"netc {version('netc')}",
         f"Python {platform.python_version()}",
-        *(f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")),
+        *(f"{name} {version(name)}" for name in ("llvmlite", "numpy")),
     ]
 
 

@@ -52,7 +52,7 @@ def _show_kernels() -> None:
     for entry in kernels.entries():
         toolchain = "damaged"
         if (parts := entry.parts) is not None:
-            toolchain = f"netc {parts.netc}, numba {parts.numba}, Python {parts.python}, {parts.cpu}"
+            toolchain = f"netc {parts.netc}, llvmlite {parts.llvmlite}, Python {parts.python}, {parts.cpu}"
         counts[toolchain] += 1
         sizes[toolchain] += entry.size
     if counts:

@@ -55,7 +55,7 @@ def check(
 
     outside = OutsideData(file)
     with outside.named():
-        model, _ = options.load(file, settings, strict)
+        model, constants = options.load(file, settings, strict)
     if model.data is not None:
         outside.name_sources(model)
     if resolved:
@@ -70,7 +70,7 @@ def check(
             say_lines(json_text(report, indent=2))
         raise typer.Exit(0 if report["ok"] else 1)
     with outside.named():
-        of_data, dataset = _warnings(model)
+        of_data, dataset = _warnings(model, constants)
     options.warn(of_data, strict)
     warnings = [*model.warnings, *of_data]
     program, tried = _two_steps(model, threads) if try_it else (None, [])  # it leaves its plan in the cache
@@ -87,7 +87,7 @@ def check(
     _print(model, facts)
 
 
-def _warnings(model: "Model") -> "tuple[list[Diagnostic], Dataset | None]":
+def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagnostic], Dataset | None]":
     """The warnings about a file's data and its training, and the data. Raises Fault where one of them is wrong.
 
     Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
@@ -96,9 +96,12 @@ def _warnings(model: "Model") -> "tuple[list[Diagnostic], Dataset | None]":
     from netc.runtime.data.source_record import files_of
     from netc.runtime.data.spec import parse_data
     from netc.runtime.runs.start_from import check_start_from
+    from netc.runtime.studies.check import check_study
     from netc.runtime.training.checks import check_parts, check_schedules, check_training
 
     check_start_from(model)
+    if model.study is not None:
+        check_study(model, constants)
     if model.data is not None:
         spec = parse_data(model)
         if spec.split.parts is not None:

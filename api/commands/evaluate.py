@@ -12,6 +12,9 @@ from netc.dsl.quoting import json_text
 def evaluate(
     run: options.RunFolder,
     part: Annotated[str, typer.Option(help="Which part of the split.")] = "test",
+    without_intervals: Annotated[
+        bool, typer.Option("--no-intervals", help="Leave out the 95 % bootstrap interval behind each metric.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with watched values.")] = False,
     threads: options.Threads = None,
     plugins: options.Plugins = None,
@@ -23,12 +26,13 @@ def evaluate(
     import netc
 
     opened = netc.open(run, threads)
-    metrics = opened.evaluate(part)
+    metrics, intervals = (opened.evaluate(part), {}) if without_intervals else opened.evaluate_with_intervals(part)
     options.warn(opened.data_changes, strict=False)
     for remark in opened.load_data().remarks.get(part, ()):
         say(f"note: {part}, {remark}", is_error=True)
     if as_json:
-        say_lines(json_text({"part": part, **metrics}, indent=2))
+        shown = {} if without_intervals else {"intervals": intervals}
+        say_lines(json_text({"part": part, **metrics, **shown}, indent=2))
         return
-    say(f"{part}  {metrics_text(metrics)}")
+    say(f"{part}  {metrics_text(metrics, intervals=intervals)}")
     matrices(metrics)

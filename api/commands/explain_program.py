@@ -20,9 +20,12 @@ def lowered(model: "Model", graph: "Graph") -> "tuple[Tasks, Sizes]":
     """
     from netc.compiler.lowering.lower import lower
     from netc.compiler.targets.named import machine_for
-    from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
+    from netc.runtime.execution.assumed_bounds import at_assumed_bound
+    from netc.runtime.execution.step_cost import in_a_step, lengths_in, longest_of, sizes_of
 
-    sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
+    longest = in_a_step(model, longest_of(model))
+    graph = at_assumed_bound(graph, lengths_in(model.train.batch, longest))
+    sizes = sizes_of(graph, model.train.batch, longest)
     return lower(graph, sizes, machine_for()), sizes
 
 

@@ -21,7 +21,7 @@ from netc.runtime.distributed.launch import launched_rank, launched_ranks, place
 if TYPE_CHECKING:
     from netc.runtime.distributed.mpi import MpiRanks
 
-TOGETHER = ("train",)  # the commands that ranks run together
+TOGETHER = ("train", "study")  # the commands that ranks run together
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,13 @@ def refuse_ranks(command: str) -> None:
     if launched_rank() > 0:
         raise SystemExit(frame.WRONG)
     title = f"`netc {command}` runs in one process"
-    fault("E1009", title, place_of_launch(), "only `netc train` shares its work out", hint="start it without mpiexec")
+    fault(
+        "E1012",
+        title,
+        place_of_launch(),
+        "`netc train` and `netc study` share their work out",
+        hint="start it without mpiexec",
+    )
 
 
 def _end(ranks: "MpiRanks", failure: BaseException | None, loud: "_Streams") -> None:

@@ -1,6 +1,5 @@
 """Arguments that several commands share, and the values of `--set`."""
 
-import itertools
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,20 +62,6 @@ def known_values(model: "Model", names: Iterable[str], others: Collection[str] =
             raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(model.values)}")
 
 
-def combinations(settings: list[str] | None) -> list[list[str]]:
-    """The settings of each run of a sweep: `a=1,2` stands for two runs. One run if no setting has several values."""
-    each = []
-    for setting in settings or ():
-        name, equals, text = setting.partition("=")
-        each.append([f"{name}={value}" for value in text.split(",")] if equals else [setting])
-    return [list(chosen) for chosen in itertools.product(*each)]
-
-
-def swept(settings: list[str] | None) -> list[str]:
-    """The names of the settings that have several values."""
-    return [setting.partition("=")[0] for setting in settings or () if "," in setting]
-
-
 def constants(settings: list[str] | None) -> dict[str, Any]:
     """The values of `--set`: numbers, true and false, or texts. Raises BadParameter (exit status 2) without a `=`."""
     values: dict[str, Any] = {}
@@ -84,6 +69,9 @@ def constants(settings: list[str] | None) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"`{setting}` is not NAME=VALUE", param_hint="--set")
+        if "," in text and all(isinstance(constant(part.strip()), int | float) for part in text.split(",")):
+            hint = f"`{setting}` has several values: `netc study M.net --vary {setting}` trains with each"
+            raise typer.BadParameter(hint, param_hint="--set")
         values[name.strip()] = constant(text.strip())
     return values
 

@@ -1,65 +1,162 @@
 """`netc runs`: compares the runs of a folder."""
 
-import os
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netc.commands import conditions
 from netc.commands.terminal import number, say, say_lines, table
-from netc.dsl.files import content_of
 from netc.dsl.quoting import cell, json_text
-from netc.dsl.temporary import is_temporary
+
+if TYPE_CHECKING:
+    from netc.runtime.runs.listing import Listed
+
+_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder of the runs.")] = Path("runs"),
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION", help="Only runs of which this is true, such as 'valid.loss < 0.1'. May be repeated."
+        ),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="NAME", help="Sort by a column, a metric or a setting of `--set`.")
+    ] = "run",
+    is_reversed: Annotated[bool, typer.Option("--reverse", help="Sort from the largest to the least.")] = False,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="Only this metric, such as valid.loss. May be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all metrics.")] = False,
 ) -> None:
-    """List the runs of a folder with their epochs and the metrics of the last epoch.
+    """List the runs of a folder: epochs, state, metrics, time and size. Metrics are those of the epoch that `keep`
+    kept, or of the last one; a cross-validation has the means of its folds, which follow it.
 
-    Example: netc runs
+    Example: netc runs --sort valid.loss
     """
-    from netc.runtime.metric_names import watched
+    from netc.runtime.studies.listing import listed_in
 
-    paths = sorted(folder.glob("*/run.json")) if os.path.isdir(folder) else []
-    folders = [path.parent for path in paths if not is_temporary(path.parent.name)]
-    reports = [row for path in folders if (row := _row(path)) is not None]
+    rows = [row for row in listed_in(folder) if _holds(row, where or [])]
+    rows = _sorted(rows, sort, is_reversed)
     if as_json:
-        say_lines(json_text(reports, indent=2))
+        say_lines(json_text([_facts(row) for row in rows], indent=2))
         return
-    if not reports:
-        say(f"no runs in {folder}")
+    if not rows:
+        say(f"no runs in {folder}" if not where else f"no such runs in {folder}")
         return
-    names = list(dict.fromkeys(name for row in reports for name in row["figures"] if watched(name) is None))
-    rows = [("run", "epochs", *map(cell, names), "seconds")]
-    for row in reports:
-        metrics = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
-        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *metrics, f"{row['seconds']:.1f}"))
-    table(rows, right=range(1, len(rows[0])))
+    _print(rows, metrics or [])
 
 
-def _row(folder: Path) -> dict[str, Any] | None:
-    """The facts about a run that the table shows; None if its files cannot be read."""
-    from netc.runtime.runs.metrics import whole_rows
-    from netc.runtime.runs.run_info import decoded
+def _holds(row: "Listed", texts: Sequence[str]) -> bool:
+    facts = _columns_of(row)
+    return all(conditions.holds(text, facts, "--where") for text in texts)
 
-    try:
-        info = decoded(content_of(folder / "run.json"))
-        last: Mapping[str, Any] = {}
-        epochs, seconds = 0, 0.0
-        rows: Iterator[Mapping[str, Any]] = whole_rows(folder / "metrics.jsonl")
-        for last in rows:
-            epochs, seconds = epochs + 1, seconds + float(last["seconds"])
-        metrics = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
-        return {
-            "run": str(folder),
-            "file": info.name,
-            "epochs": epochs,
-            "of": info.epochs,
-            "figures": metrics,
-            "seconds": seconds,
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+
+def _sorted(rows: "list[Listed]", name: str, is_reversed: bool) -> "list[Listed]":
+    """The rows in the order of a column. Those without a value there come last. Raises BadParameter for a name that no
+    row has."""
+    facts = [_columns_of(row) for row in rows]
+    known = [*dict.fromkeys(key for each in facts for key in each)]
+    if rows and name not in known:
+        raise typer.BadParameter(f"no run has `{name}`: there are {', '.join(known)}", param_hint="--sort")
+    order = conditions.order([each.get(name) for each in facts], is_reversed)
+    return [rows[i] for i in order]
+
+
+def _columns_of(row: "Listed") -> dict[str, Any]:
+    """What a run can be sorted and chosen by: facts, settings of `--set`, metrics."""
+    return {
+        "run": str(row.folder),
+        "kind": row.kind,
+        "model": row.model,
+        "epochs": row.epochs,
+        "state": row.state,
+        "seconds": row.seconds,
+        "size": row.nbytes,
+        **row.settings,
+        **row.last,
+        **row.metrics,
+    }
+
+
+def _facts(row: "Listed") -> dict[str, Any]:
+    """All facts about a run, as JSON has them."""
+    from netc.runtime.studies.listing import means_of_parts
+
+    facts: dict[str, Any] = {
+        "run": str(row.folder),
+        "kind": row.kind,
+        "file": row.model,
+        "epochs": row.epochs,
+        "of": row.of,
+        "kept": row.kept,
+        "state": row.state,
+        "message": row.message,
+        "set": row.settings,
+        "figures": row.last,
+        "metrics": row.metrics,
+        "seconds": row.seconds,
+        "bytes": row.nbytes,
+    }
+    if row.kind == "folds":
+        facts["mean"] = {name: {"value": mean.value, "error": mean.error} for name, mean in means_of_parts(row).items()}
+        facts["folds"] = [_facts(part) for part in row.parts]
+    return facts
+
+
+def _print(rows: "Sequence[Listed]", chosen: Sequence[str]) -> None:
+    """Prints the table, with the folds of a cross-validation below it."""
+    lines = [line for row in rows for line in _lines(row)]
+    names = list(chosen) or [*dict.fromkeys(name for _, row in lines for name in _shown_metrics(row))]
+    cells = [("run", "model", "epochs", "state", *map(cell, names), "time", "size", "")]
+    for name, row in lines:
+        metrics = [number(value) if (value := row.metrics.get(each)) is not None else "" for each in names]
+        time = _duration(row.seconds) if row.seconds else ""
+        facts = (name, cell(row.model), _epochs(row), row.state, *metrics, time, _size(row.nbytes), cell(row.message))
+        cells.append(facts)
+    used = [any(line[column] for line in cells[1:]) for column in range(len(cells[0]))]
+    shown = [[text for text, is_used in zip(line, used, strict=True) if is_used] for line in cells]
+    right = [i for i, name in enumerate(shown[0]) if name not in ("run", "model", "state", "")]
+    table(shown, right=right)
+
+
+def _lines(row: "Listed") -> "Iterator[tuple[str, Listed]]":
+    """A row and those of its folds, with their names."""
+    yield str(row.folder), row
+    yield from ((f"  {part.folder.name}", part) for part in row.parts)
+
+
+def _shown_metrics(row: "Listed") -> list[str]:
+    """The metrics of the validation and the test part; of a run without these, those of the training part."""
+    names = [name for name in row.metrics if not name.startswith("train.")]
+    return names if any(name.startswith("valid.") for name in names) else [*row.metrics]
+
+
+def _epochs(row: "Listed") -> str:
+    """The epochs that were done, and the one that was kept; for a cross-validation, the folds."""
+    if not row.of:
+        return ""
+    if row.kind == "folds":
+        return f"{row.epochs}/{row.of} folds"
+    kept = f", {row.kept} kept" if row.kept is not None else ""
+    return f"{row.epochs}/{row.of}{kept}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100 or math.isnan(seconds):
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _size(nbytes: int) -> str:
+    for unit, name in _UNITS:
+        if nbytes >= unit:
+            return f"{nbytes / unit:.1f} {name}"
+    return f"{nbytes} B"

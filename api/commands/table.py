@@ -11,6 +11,7 @@ from netc.commands.groups import Command, Commands
 # the module of this package, and the function in it, by the name of the command, in the order of `netc --help`
 COMMANDS = {
     "train": "train",
+    "study": "study",
     "check": "check",
     "eval": "evaluate",
     "predict": "predict",
@@ -21,6 +22,7 @@ COMMANDS = {
     "report": "report",
     "diagnose": "diagnose",
     "export": "export",
+    "ensemble": "ensemble",
     "runs": "runs",
     "new": "new",
     "fmt": "fmt",

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 from netc.compiler.targets.compilation import listened_to
 from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
@@ -17,6 +17,8 @@ from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
 if TYPE_CHECKING:
+    from netc.runtime.metric_values import Interval, Intervals
+    from netc.runtime.studies.rounds import Standing
     from netc.runtime.trainer import Report
 
 _MOST_CLASSES = 40  # a matrix with more classes is not printed
@@ -83,15 +85,20 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
-    """The metrics of a row as one line, by name. Without watched values, which are for curves, and without matrices."""
+def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = (), intervals: "Intervals | None" = None) -> str:
+    """The metrics of a row as one line, by name, with their intervals behind them. Without watched values, which are
+    for curves, and without matrices."""
     from netc.runtime.metric_names import watched
 
     return "  ".join(
-        f"{name} {number(value)}"
+        f"{name} {number(value)}{_interval_text((intervals or {}).get(name))}"
         for name, value in row.items()
         if name not in skip and not isinstance(value, list) and watched(name) is None
     )
+
+
+def _interval_text(interval: "Interval | None") -> str:
+    return "" if interval is None else f" [{number(interval[0])}, {number(interval[1])}]"
 
 
 def matrices(row: Mapping[str, Any]) -> None:
@@ -194,7 +201,7 @@ class Ticker:
             )
             self._task = self._bar.add_task("", total=None, facts="")
 
-    def __enter__(self) -> "Ticker":
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._listening.enter_context(listened_to(self.compiling))
             self._bar.start()
@@ -227,3 +234,31 @@ class Ticker:
             self._bar.console.print(escaped(text), highlight=False, markup=False)
         else:
             say(text)
+
+
+class StudyTicker(Ticker):
+    """Shows on a terminal how far a study is, as a bar with the best value of its metric so far. Elsewhere a line is
+    printed after each round."""
+
+    def __init__(self, metric: str) -> None:
+        super().__init__()
+        self._metric, self._finished = metric, 0
+
+    def study(self, standing: "Standing") -> None:
+        """Shows where a study stands."""
+        facts = [f"{standing.running} running"] if standing.running else []
+        facts += [f"{standing.pruned} given up"] if standing.pruned else []
+        if standing.best is not None:
+            facts.append(f"best {self._metric} {number(standing.best_value)} (trial {standing.best})")
+        total = f"/{standing.total}" if standing.total is not None else ""
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                description=f"{standing.finished}{total} trials",
+                completed=standing.finished,
+                total=standing.total,
+                facts=", ".join(facts),
+            )
+        elif standing.finished > self._finished:
+            self._finished = standing.finished
+            self.line("  ".join([f"{standing.finished}{total} trials", *facts]))

@@ -10,8 +10,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.find_lr import find_lr
-from netc.commands.launched import Launched, together
-from netc.commands.sweep import Outcome, compare, outcome
+from netc.commands.launched import Launched, refuse_ranks, together
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
@@ -81,87 +80,43 @@ def train(
     threads: options.Threads = None,
 ) -> None:
     """Train a model. Ctrl-C, SIGTERM and SIGHUP save a checkpoint; `--resume RUN` continues it to the same bits.
-    `--set width=8,16,32` trains a run for each value, and compares them by the validation part.
 
     Example: netc train examples/iris.net --epochs 20
     """
-    with together() as launched:
-        _run(launched, file, settings, epochs, out, resume, fold, folds, finds_rate, changed_data, strict, threads)
-
-
-def _run(
-    launched: Launched,
-    file: Path | None,
-    settings: list[str] | None,
-    epochs: int | None,
-    out: Path | None,
-    resume: Path | None,
-    fold: int | None,
-    folds: bool,
-    finds_rate: bool,
-    changed_data: bool,
-    strict: bool,
-    threads: int | None,
-) -> None:
-    """Does what the options ask for, on every rank."""
-    combinations = options.combinations(settings)
-    if launched.ranks is not None and (folds or finds_rate or len(combinations) > 1):
-        raise typer.BadParameter("several ranks train one model: no --folds, no --find-lr, one value for a --set")
     if finds_rate:
-        if file is None or folds or resume is not None or fold is not None or len(combinations) > 1:
-            raise typer.BadParameter("it takes M.net, and neither folds, --resume nor a sweep", param_hint="--find-lr")
+        refuse_ranks("train --find-lr")
+        if file is None or folds or resume is not None or fold is not None:
+            raise typer.BadParameter("it takes M.net, and neither folds nor --resume", param_hint="--find-lr")
         find_lr(file, settings, out, strict, threads)
         return
     if folds or (resume is not None and is_folds(resume)):
-        if len(combinations) > 1 or fold is not None or changed_data:
-            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data, one value for a --set")
+        refuse_ranks("train --folds")
+        if fold is not None or changed_data:
+            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
         train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads))
         return
-    if len(combinations) > 1 and resume is not None:
-        raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
     if fold is not None and resume is not None:
         raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
     if changed_data and resume is None:
         raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
-    request = _Request(file, settings or [], epochs, out, fold, strict, threads, launched).ready()
-    if len(combinations) == 1:
-        _train(request, resume, changed_data)
-        return
-    names, outcomes = options.swept(settings), list[Outcome]()
-    for settings_of_run in combinations:
-        chosen = {
-            name: value for name, value in (setting.split("=", 1) for setting in settings_of_run) if name in names
-        }
-        if outcomes:
-            say()
-        say(", ".join(f"{name} = {value}" for name, value in chosen.items()))
-        base = out or Path("runs") / (file or Path("model")).stem
-        folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
-        outcomes.append(outcome(chosen, *_train(replace(request, settings=settings_of_run, out=folder))))
-    say()
-    compare(outcomes)
+    with together() as launched:
+        request = _Request(file, settings or [], epochs, out, fold, strict, threads, launched)
+        _train(request.ready(), resume, changed_data)
 
 
-def _plain(value: str) -> str:
-    """A value as part of a folder's name."""
-    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in value)
-
-
-def _train(
-    request: _Request, resume: Path | None = None, may_change: bool = False
-) -> "tuple[Run, Mapping[str, MetricValue] | None]":
-    """Trains one run, new or resumed. Returns it with its metrics on the test part, None without one."""
+def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
+    """Trains one run, new or resumed."""
     from netc.runtime.runs.claim import claimed
 
     if resume is not None:
         with _claimed(resume, request.launched) as folder:
-            run = _resumed(folder, request, may_change)
-            return run, _trained(run)
+            _trained(_resumed(folder, request, may_change))
+        return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     run = _started(request.file, request)
     with claimed(run.folder):
-        return run, _trained(run)
+        _trained(run)
 
 
 def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]":
@@ -175,11 +130,12 @@ def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]"
     return claimed_together(folder, launched.ranks, launched.temporary)
 
 
-def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
-    """Trains a run to its end. Returns its metrics on the test part, None without one."""
+def _trained(run: "Run") -> None:
+    """Trains a run to its end, and shows its metrics on the test part."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
+    from netc.runtime.runs.outcome import save_outcome
     from netc.runtime.trainer import train_claimed
 
     total = run.model.train.epochs
@@ -206,11 +162,11 @@ def _trained(run: "Run") -> "Mapping[str, MetricValue] | None":
         if sentence is not None:
             say(sentence)
     write_whole(run.folder / "curves.svg", draw(run.metrics))
-    return _tested(run)
+    save_outcome(run, ending.stopped, _tested(run))
 
 
 def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
-    """Evaluates a trained run on the test part, if there is one, and prints the metrics."""
+    """Evaluates a trained run on the test part, and prints the metrics. Returns None without such a part."""
     from netc.runtime.trainer import refuse_lost_loss
 
     if "test" not in run.load_data().parts:

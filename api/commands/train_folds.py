@@ -1,6 +1,5 @@
 """`netc train M.net --folds`: trains a run for each fold of a split into folds, and shows their metrics together."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,9 +33,9 @@ class FoldsRequest:
 
 def is_folds(folder: Path) -> bool:
     """Whether a folder is that of a cross-validation."""
-    from netc.runtime.studies.folds import FOLDS
+    from netc.runtime.studies import folds
 
-    return os.path.isfile(folder / FOLDS)
+    return folds.is_folds(folder)
 
 
 def train_folds(request: FoldsRequest) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from netc.commands.terminal import say
 
-DECISIVE = ("numba", "llvmlite", "numpy")  # these decide the machine code and the numbers
+DECISIVE = ("llvmlite", "numpy")  # these decide the machine code and the numbers
 REPORTED = (*DECISIVE, "polars", "lark", "typer", "msgspec", "safetensors", "matplotlib")
 
 
@@ -40,7 +40,7 @@ def common(
             "--version",
             callback=_show,
             is_eager=True,
-            help="Print the versions of netc, Python, Numba, llvmlite and NumPy, a line each.",
+            help="Print the versions of netc, Python, llvmlite and NumPy, a line each.",
         ),
     ] = False,
 ) -> None:

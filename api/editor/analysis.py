@@ -21,6 +21,7 @@ from netc.editor.names import Names, names_of
 from netc.runtime.data.access import inside, is_below
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.spec import parse_data
+from netc.runtime.studies.spec import parse_study
 
 NOT_OPENED = "E0807"  # not an error in the text: an editor shows it as information
 
@@ -120,6 +121,8 @@ class Analysis:
                 model = model_of(self.file, context, train)
                 if model.data is not None:
                     parse_data(model)
+                if model.study is not None:
+                    parse_study(model)
             except Fault as error:
                 wrong += error.diagnostics
         return context, tuple(wrong)

@@ -14,12 +14,16 @@ from netc.dsl.literals import blanked, is_code_at_end
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import entry_text, reference
 from netc.reference import Entry
+from netc.runtime.studies.declarations import PRUNES, SEARCHES
+from netc.runtime.studies.distributions import EXAMPLES
+from netc.runtime.studies.spec import SETTINGS as STUDY
 
-_SECTIONS = ("data", "model", "train")
+_SECTIONS = ("data", "model", "train", "study")
 _ITEMS = {
     "model": "model {\n  $0\n}",
     "data": 'data {\n  source = csv("$1")\n  $0\n}',
     "train": "train {\n  $0\n}",
+    "study": "study {\n  $0\n}",
     "block": "block ${1:name}(${2:x}: float[${3:n}]) {\n  return $0\n}",
     "op": "op ${1:name}(x) = $0",
     "let": "let ${1:name} = $0",
@@ -70,6 +74,8 @@ def _offered(text: str, offset: int, analysis: Analysis) -> Iterator[Completion]
         yield from _in_data(line, opened, analysis)
     elif section == "train":
         yield from _in_train(line, opened)
+    elif section == "study":
+        yield from _in_study(line, opened, analysis)
     else:
         yield from _in_model(line, opened, section, analysis, offset)
 
@@ -98,6 +104,22 @@ def _in_train(line: str, opened: list[tuple[str, str]]) -> Iterator[Completion]:
     elif setting is not None and opened[-1][0] == "{":
         kind = {"optimizer": "optimizer", "schedule": "schedule", "loss_scale": "schedule"}.get(setting[1])
         yield from _of_kinds((kind,) if kind else ())
+
+
+def _in_study(line: str, opened: list[tuple[str, str]], analysis: Analysis) -> Iterator[Completion]:
+    setting = re.match(r"\s*(\w+)\s*=", line)
+    if opened[-1][0] != "{":
+        return
+    if setting is None:
+        words = {symbol.name: None for symbol in analysis.names.symbols if symbol.kind == "let"}
+        yield from (Completion(word, "let", snippet=f"{word} = $0") for word in words)
+        yield from (Completion(word, "keyword", snippet=f"{word} = $0") for word in (*STUDY, *SETTINGS, *MOVING))
+        return
+    methods = {"search": SEARCHES, "prune": PRUNES}.get(setting[1])
+    if methods is not None:
+        yield from (Completion(name, "method", doc=method.doc) for name, method in methods.items())
+    elif setting[1] not in STUDY:
+        yield from (Completion(name, "distribution", doc=f"`{example}`") for name, example in EXAMPLES.items())
 
 
 def _in_model(

@@ -13,6 +13,8 @@ from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 from netc.editor.names import Symbol
 from netc.reference import KINDS, Entry, entries
+from netc.runtime.studies.declarations import PRUNES, SEARCHES
+from netc.runtime.studies.distributions import EXAMPLES
 
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
@@ -41,6 +43,9 @@ def hover(analysis: Analysis, offset: int, before: Analysis | None = None) -> tu
         for symbol in before.names.symbols:
             if symbol.name == word.text:
                 return _symbol_text(before, symbol, symbol.definitions[-1]), word.span
+    study = _of_study(analysis, word.text, offset)
+    if study is not None:
+        return study, word.span
     kinds = KINDS_IN[section_at(analysis, offset)]
     matches = [entry for entry in reference().get(word.text, ()) if entry.kind in kinds]
     return ("\n\n---\n\n".join(map(entry_text, matches)), word.span) if matches else None
@@ -50,17 +55,29 @@ def hover(analysis: Analysis, offset: int, before: Analysis | None = None) -> tu
 KINDS_IN = {
     "data": ("reader", "data step", "augmentation"),
     "train": ("optimizer", "schedule"),
+    "study": ("optimizer", "schedule"),
     "": tuple(
         kind for kind in KINDS if kind not in ("reader", "data step", "augmentation", "optimizer", "schedule", "pass")
     ),
 }
 
 
+def _of_study(analysis: Analysis, word: str, offset: int) -> str | None:
+    """Describes a word of a `study` block: a distribution, a way to search or to give trials up."""
+    if section_at(analysis, offset) != "study":
+        return None
+    method = {**SEARCHES, **PRUNES}.get(word)
+    if method is not None:
+        arguments = ", ".join(f"{name} = {default}" for name, (default, _) in method.numbers.items())
+        return f"{markdown_block(f'{word}({arguments})' if arguments else word, 'net')}\n\n{method.doc}"
+    return markdown_block(EXAMPLES[word], "net") if word in EXAMPLES else None
+
+
 def section_at(analysis: Analysis, offset: int) -> str:
-    """`data` or `train` inside of such a block, else the empty string."""
+    """`data`, `train` or `study` inside of such a block, else the empty string."""
     for item in analysis.file.items if analysis.file is not None else ():
-        if isinstance(item, syntax.Data | syntax.Train) and item.span.start <= offset <= item.span.end:
-            return "data" if isinstance(item, syntax.Data) else "train"
+        if isinstance(item, syntax.Data | syntax.Train | syntax.Study) and item.span.start <= offset <= item.span.end:
+            return {syntax.Data: "data", syntax.Train: "train", syntax.Study: "study"}[type(item)]
     return ""
 
 

@@ -148,6 +148,9 @@ class _Binder:
                 for setting in settings:
                     self.use_of(setting.name, self.fields)
                     self.walk(setting.value, top)
+            case syntax.Study(settings=settings):
+                for varying in settings:
+                    self.varying(varying, top)
             case syntax.Train(settings=settings):
                 for setting in settings:
                     self.loss_names(setting)
@@ -162,6 +165,14 @@ class _Binder:
             if parameter.type is not None:
                 self.type(parameter.type, inner)
         self.body(block.body, inner)
+
+    def varying(self, setting: syntax.StudySetting, top: _Scope) -> None:
+        """Binds the names of a study's setting: a `let` that varies, and those that its values and condition use."""
+        if setting.name.text in top.names:
+            self.use(setting.name, top)
+        self.walk(setting.value, top)
+        if setting.condition is not None:
+            self.walk(setting.condition, top)
 
     def loss_names(self, setting: syntax.Setting) -> None:
         """Notes the losses that `loss_scale = (name = ...)` names."""

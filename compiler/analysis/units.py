@@ -11,6 +11,7 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
+from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import subtract
 
 _REARRANGING = ("reshape", "slice", "concat")  # operations whose results have the elements of their operands
@@ -82,3 +83,10 @@ def _ends_in(value: Value, sample: tuple[object, ...]) -> bool:
     """Whether the dimensions of a value end with those of a sample."""
     dims = value.type.sample
     return dims[len(dims) - len(sample) :] == sample
+
+
+def units_of_values(model: Model) -> dict[str, str]:
+    """Returns the target whose units a named value of a model has, for the values that have those of a target."""
+    described = model.described
+    units = values_in_units_of_targets(described.graph)
+    return {name: units[value] for name, value in described.values.items() if value in units}

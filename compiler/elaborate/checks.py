@@ -9,16 +9,13 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
 from netc.compiler.model import Better, TrainSettings
-from netc.compiler.operations.bounded import no_bound
-from netc.compiler.passes.pack import packed, undeclared, undeclared_dim
-from netc.compiler.passes.prepare import with_attention
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, nearest, nearest_or_all
+from netc.dsl.diagnostics import Diagnostics, nearest, nearest_or_all
 from netc.dsl.source import Span
 
 
@@ -40,22 +37,6 @@ def check_results(context: Context, file: syntax.File) -> None:
             context.diagnostics.add("W0501", f"nothing reads the {value.operation} `{value.name}`", value.span)
     for result, value in context.graph.results.items():
         _check_result(context, result, value)
-
-
-def check_bounds(context: Context) -> None:
-    """Notes what needs the bound of a dimension that has none: whatever is held at one, but for attention."""
-    if context.diagnostics.errors or not undeclared(context.graph):
-        return
-    noted = set[str]()
-    for value in undeclared(packed(with_attention(context.graph, training=True))):
-        name = undeclared_dim(value).name
-        mismatch = no_bound(name)
-        if name not in noted:
-            labels = [
-                Label(place, "declared here") for place in [context.dimensions.spans.get(mismatch.about or "")] if place
-            ]
-            context.diagnostics.add(mismatch.code, mismatch.message, value.span, others=labels, hint=mismatch.hint)
-        noted.add(name)
 
 
 def _check_result(context: Context, result: Result, value: Value) -> None:
@@ -86,7 +67,7 @@ def check_settings(context: Context, settings: Sequence[syntax.Setting], train: 
     if context.diagnostics.errors:
         return
     for better in train.watched_metrics:
-        _check_metric(context, better)
+        check_metric(context.graph, context.diagnostics, better)
     for setting in settings:
         if setting.name.text == "truncate" and isinstance(setting.value, syntax.Tuple):
             _check_dimension(context, setting.value.entries[0].name)
@@ -100,16 +81,15 @@ def check_settings(context: Context, settings: Sequence[syntax.Setting], train: 
             _check_patterns(context, [entry.name for entry in setting.value.entries if entry.name is not None])
 
 
-def _check_metric(context: Context, better: Better) -> None:
+def check_metric(graph: Graph, diagnostics: Diagnostics, better: Better) -> None:
     """Notes a metric that an epoch does not have: the part `train` has the losses alone."""
-    graph = context.graph
     losses, metrics = graph.results_of(ResultKind.LOSS), graph.results_of(ResultKind.METRIC)
     if not losses:
         return
     part, _, name = better.metric.partition(".")
     matrices = [key for key, value in metrics.items() if value.type.dims and not value.type.is_batched]
     if part == "valid" and name in matrices:
-        context.diagnostics.add("E0602", f"`{better.metric}` is a matrix: none is better", better.span)
+        diagnostics.add("E0602", f"`{better.metric}` is a matrix: none is better", better.span)
         return
     names = ["loss", *(losses if len(losses) > 1 else ()), *(["penalty"] if graph.penalties() else ())]
     if part == "valid":
@@ -117,7 +97,7 @@ def _check_metric(context: Context, better: Better) -> None:
     if name not in names:
         hint = f"valid.{name}" if name in metrics else None
         hint = hint or nearest(name, names) or f"there are {', '.join(f'{part}.{key}' for key in names)}"
-        context.diagnostics.add("E0602", f"no epoch has a metric `{better.metric}`", better.span, hint=hint)
+        diagnostics.add("E0602", f"no epoch has a metric `{better.metric}`", better.span, hint=hint)
 
 
 def _check_dimension(context: Context, name: syntax.Expression | None) -> None:

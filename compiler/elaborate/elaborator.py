@@ -12,7 +12,7 @@ from netc.compiler.elaborate.application import apply_item
 from netc.compiler.elaborate.bindings import (
     Scope,
 )
-from netc.compiler.elaborate.checks import check_bounds, check_results, check_settings
+from netc.compiler.elaborate.checks import check_results, check_settings
 from netc.compiler.elaborate.context import Context, Exhausted, Rules
 from netc.compiler.elaborate.definitions import constants_of, define, usable_overrides
 from netc.compiler.elaborate.expressions import constant
@@ -66,7 +66,7 @@ def _examined(
     file, overrides = with_constants(file, overrides or {})
     overrides = usable_overrides(context, file, overrides)
     define(context, file, context.globals, [file.source.path], overrides)
-    for kind in (syntax.Data, syntax.Model, syntax.Train):
+    for kind in (syntax.Data, syntax.Model, syntax.Train, syntax.Study):
         _refuse_second(context, [item for item in file.items if isinstance(item, kind)])
     train_blocks = [item for item in file.items if isinstance(item, syntax.Train)]
     settings = train_blocks[0].settings if train_blocks else ()
@@ -93,7 +93,6 @@ def _examined(
     context.train = settings
     context.settings = {setting.name.text: setting.name.span for block in train_blocks for setting in block.settings}
     check_results(context, file)
-    check_bounds(context)
     check_settings(context, settings, train)
     if not context.diagnostics.errors:
         advise(context, train)
@@ -124,6 +123,7 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         train,
         context.train,
         next((item for item in file.items if isinstance(item, syntax.Data)), None),
+        next((item for item in file.items if isinstance(item, syntax.Study)), None),
         constants_of(context),
         context.counted,
         context.named,

@@ -12,7 +12,7 @@ from netc.compiler.ir.dims import bound_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import parse_table
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Bounded, Mismatch, Type, is_undeclared
+from netc.compiler.ir.types import BATCH, Mismatch, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded
 from netc.compiler.operations.random import RANDOM
@@ -101,15 +101,12 @@ class Frame:
     def local(self, value: Value) -> Value:
         """A value of the body as it is, one of outside as its leaf.
 
-        A sequence of outside stands at its bound, behind the batch. Raises Mismatch if it has no bound.
+        A sequence of outside stands at its bound, behind the batch.
         """
         return value if value.graph is self.graph else self.capture(value)
 
     def capture(self, value: Value) -> Value:
-        """The leaf for a value of outside. Raises Mismatch if that is a sequence without a bound."""
-        for dim in value.type.dims:
-            if is_undeclared(dim) or (isinstance(dim, str) and dim != BATCH and self.bound(dim) is None):
-                raise bounded.no_bound(dim.name if isinstance(dim, Bounded) else str(dim))
+        """The leaf for a value of outside."""
         with self.outside.at(value.span if self.graph.span is NOWHERE else self.graph.span):
             value = bounded.hold(value)
         if value.role is Role.TRAINING:  # one leaf is enough

@@ -8,7 +8,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
-from netc.compiler.ir.types import Bounded, describe_sample, fixed_size
+from netc.compiler.ir.types import Bounded, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import bounded
 from netc.dsl import syntax
@@ -76,7 +76,7 @@ def _steps(context: Context, node: syntax.Scan, scope: Scope) -> tuple[Sequence[
         values = [context.as_value(evaluate(context, operand, scope), operand.span) for operand in node.over]
         check_walked(context, node, node.over, values)
         values = [batched(value) for value in values]
-        numbers = range(fixed_size(values[0].type.dims[1]))
+        numbers = range(context.guard(node.over[0].span, lambda: bounded.most_steps(values[0])))
     if len(numbers) > _MOST_STEPS:
         fault(
             "E0901",

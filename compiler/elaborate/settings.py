@@ -171,7 +171,7 @@ def _entries(
     return values
 
 
-def _better(node: syntax.Expression) -> Better:
+def better(node: syntax.Expression) -> Better:
     """Reads `valid.loss`; or `max(valid.name)` or `min(valid.name)`, as a metric of another name needs."""
     way = node.function.text if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name) else ""
     inner = node.arguments[0].value if isinstance(node, syntax.Call) and len(node.arguments) == 1 else node
@@ -206,7 +206,7 @@ def _early_stop(node: syntax.Expression, constant: Any) -> EarlyStop:
         fault("E0602", "`early_stop` names its metric", node.span, hint="(metric = valid.loss, patience = 5)")
     patience = _integer(1)(values["patience"], constant) if "patience" in values else 5
     margin = _at_least_zero(values["margin"], constant) if "margin" in values else 0.0
-    return EarlyStop(_better(values["metric"]), patience, margin)
+    return EarlyStop(better(values["metric"]), patience, margin)
 
 
 def _plateau(node: syntax.Call, constant: Any) -> Plateau:
@@ -216,9 +216,9 @@ def _plateau(node: syntax.Call, constant: Any) -> Plateau:
     factor = _above_zero(values["factor"], constant) if "factor" in values else 0.1
     if factor >= 1:
         fault("E0602", "`factor` must be below 1", values["factor"].span)
-    better = _better(values["metric"]) if "metric" in values else Better("valid.loss", False, node.span)
+    watched = better(values["metric"]) if "metric" in values else Better("valid.loss", False, node.span)
     margin = _at_least_zero(values["margin"], constant) if "margin" in values else 1e-4
-    return Plateau(better, patience, factor, margin)
+    return Plateau(watched, patience, factor, margin)
 
 
 def _keep(node: syntax.Expression, constant: Any) -> Better:
@@ -226,7 +226,7 @@ def _keep(node: syntax.Expression, constant: Any) -> Better:
     call = _call_of(node, "best")
     if call is None or len(call.arguments) != 1:
         fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss), or average(0.999)")
-    return _better(call.arguments[0].value)
+    return better(call.arguments[0].value)
 
 
 def _average(node: syntax.Call, constant: Any) -> Average:

@@ -19,7 +19,7 @@ from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
-from netc.compiler.ir.types import Bounded, Dim
+from netc.compiler.ir.types import Bounded, Dim, is_undeclared
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.dsl.diagnostics import fault
@@ -169,6 +169,8 @@ class Writer(ABC):
         for value in graph.values():
             if value not in live:
                 continue
+            if undeclared := [dim for dim in value.type.dims if isinstance(dim, Bounded) and is_undeclared(dim)]:
+                self.refuse_unbounded(value, names_in(undeclared[0].name)[0])
             operands = [terms[operand] for operand in value.operands if operand in terms]
             if value.role is Role.SCAN:
                 scan = Scan.of(value)
@@ -215,6 +217,11 @@ class Writer(ABC):
         """Faults E1201 at a value that cannot be written."""
         hint = "netc export RUN -o model.py" if self.KIND == "ONNX" else None
         fault("E1201", f"{what} cannot be exported as {self.KIND}", value.span, why, hint=hint)
+
+    def refuse_unbounded(self, value: Value, dim: str) -> NoReturn:
+        """Faults E1201 at a value that a file would have to store at a bound that nobody knows."""
+        title = f"how long `{dim}` is at most must be known to export this"
+        fault("E1201", title, value.span, "it is stored at the bound", hint=f"{dim} <= 100, where it is declared")
 
     # ------------------------------------------------------------ rows
 

@@ -1,4 +1,4 @@
-"""Leaves of kind `given` that the runtime computes for a step, besides index tables: random words, factors, scales.
+"""Leaves of kind `given` that the runtime computes for a step, besides index tables: random words, rates, scales.
 
 The name of such a leaf is the printed form of a `Supplied`; only this file reads it.
 """
@@ -13,7 +13,8 @@ class SuppliedKind(Enum):
 
     RANDOM = "random"  # two random words, the key of a stream of random numbers; the name is the stream's
     SAMPLES = "random.sample"  # the number of each sample, which random numbers depend on
-    RATE_FACTOR = "train.factor"  # the factor of the learning rate, from a schedule
+    RATE = "train.rate"  # the learning rate of a step
+    NUMBER = "train.number"  # another number of the `train` block, which steps read: the name is that of its setting
     LOSS_FACTOR = "train.loss_factor"  # the factor of a loss, from a schedule
     BATCH_SHARE = "batch.share"  # the samples of a step's batch, divided by those of a full one
     SCALE = "scale"  # by which the bytes of an input are multiplied
@@ -34,7 +35,7 @@ class Supplied:
         return f"{self.kind.value}.{self.name}" if self.name else self.kind.value
 
 
-_WITHOUT_NAME = (SuppliedKind.SAMPLES, SuppliedKind.RATE_FACTOR, SuppliedKind.BATCH_SHARE)
+_WITHOUT_NAME = (SuppliedKind.SAMPLES, SuppliedKind.RATE, SuppliedKind.BATCH_SHARE)
 
 
 @cache

@@ -10,31 +10,29 @@ from collections.abc import Callable, Sequence
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.index_tables import TableKind, table
-from netc.compiler.ir.types import BATCH, UNDECLARED, Bounded, Dim, Mismatch, Type, fixed_size
+from netc.compiler.ir.types import BATCH, UNDECLARED, Bounded, Dim, Mismatch, Type, fixed_size, is_undeclared
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.operations.sequence import length, lengths, rows_of
 
 
-def no_bound(name: str) -> Mismatch:
-    """The exception for a value that needs memory at the bound of a dimension that has none."""
-    return Mismatch(
-        f"how long `{name}` is at most must be known here",
-        f"{names_in(name)[0]} <= 100, where it is declared",
-        "E0406",
-        names_in(name)[0],
-    )
+def most_steps(x: Value) -> int:
+    """How many steps the first axis behind the batch has at most, for a loop that is written out step by step.
+
+    Raises Mismatch if that is a varying dimension whose bound is not declared.
+    """
+    dim = x.type.dims[1]
+    if isinstance(dim, Bounded) and is_undeclared(dim):
+        name = names_in(dim.name)[0]
+        message = f"how long `{dim.name}` is at most must be known here"
+        raise Mismatch(message, f"{name} <= 100, where it is declared", "E0406", name)
+    return fixed_size(dim)
 
 
 def at_bound(x: Value, name: str) -> Bounded:
-    """A varying dimension of the graph at its bound, which may be UNDECLARED outside of scans.
-
-    Raises Mismatch in the body of a scan if the bound is not declared.
-    """
+    """A varying dimension of the graph at its bound, which may be UNDECLARED."""
     most = x.graph.surroundings.bound(name)
-    if most is None and not x.graph.surroundings.has_rows(name):
-        raise no_bound(name)
     return Bounded(UNDECLARED if most is None else most, name)
 
 

@@ -23,7 +23,7 @@ class Quantile(Attributes):
     q: float
 
 
-def _ranked_above(scores: Any, positive: Any, over: Axes) -> Any:
+def area_under_curve(scores: Any, positive: Any, over: Axes) -> Any:
     """The share of pairs of a positive and a negative sample in which the positive one has the higher score.
 
     Equal scores count half (Mann and Whitney 1947). One share for each column of `scores`, NaN where a column has only
@@ -31,12 +31,11 @@ def _ranked_above(scores: Any, positive: Any, over: Axes) -> Any:
     """
     result = np.full(scores.shape[1:], np.nan)
     for column in np.ndindex(result.shape):
-        is_positive = positive[:, *column] > 0.5
-        _, position, count = np.unique(scores[:, *column], return_inverse=True, return_counts=True)
-        rank = (np.cumsum(count) - (count - 1) / 2)[position]
-        positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
-        if positives and negatives:
-            result[column] = (rank[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+        values, is_positive = scores[:, *column], positive[:, *column] > 0.5
+        own, others = np.sort(values[is_positive]), np.sort(values[~is_positive])
+        if len(own) and len(others):
+            below, not_above = (np.searchsorted(others, own, side).sum() for side in ("left", "right"))
+            result[column] = (below + not_above) / 2 / (len(own) * len(others))
     return result.astype(scores.dtype)
 
 
@@ -46,7 +45,7 @@ register(
         "The area under the ROC curve of `scores`, over the batch; `positive` is 1 for the positive samples.",
         attributes=Over,
         type=lambda scores, positive, over: reduced_type(scores, over),
-        reference=_ranked_above,
+        reference=area_under_curve,
         lower=SplitMetric(),
         is_callable=False,
     )
@@ -75,7 +74,7 @@ register(
         "The area under the ROC curve: the chance that a positive sample has a higher score than a negative one. "
         "For several classes, the mean over the classes, each against all others.",
         type=reduced_type,
-        reference=_ranked_above,
+        reference=area_under_curve,
         lower=Expansion(_build_auc),
         arguments={"scores": "value", "label": "value"},
     )

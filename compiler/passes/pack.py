@@ -2,14 +2,15 @@
 
 The queries of `attend`, or its keys and values, are often held at a bound, [batch, time <= 1024, heads, width], only
 because they meet another varying dimension there. This pass gives `attend` their rows, [time, heads, width], and the
-index tables that say which rows a sample has. Memory and time then follow the steps that a batch has, and a bound need
-not be declared. What still needs one is found by `undeclared`.
+index tables that say which rows a sample has. Memory and time then follow the steps that a batch has. What is still
+held along a dimension whose bound is not declared, `undeclared`, gets the length of the data's longest sample as its
+bound (`at_length`) when that is known.
 """
 
 from dataclasses import fields, replace
 from typing import Any
 
-from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.index_tables import TableKind, parse_table, table, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, UNDECLARED, Bounded, Type, is_undeclared
@@ -124,23 +125,23 @@ def _is_inside(mask: Value, dim: str) -> bool:
 
 
 def undeclared(graph: Graph) -> list[Value]:
-    """The values of a graph that need a bound which is not declared."""
+    """The values of a graph that are held along a dimension whose bound is not declared."""
     return [value for value in graph.values() if any(map(is_undeclared, value.type.dims))]
-
-
-def undeclared_dim(value: Value) -> Bounded:
-    """The first dimension of such a value whose bound is not declared."""
-    return next(dim for dim in value.type.dims if isinstance(dim, Bounded) and is_undeclared(dim))
 
 
 def at_length(graph: Graph, steps: int) -> tuple[Graph, dict[Value, Value]]:
     """Returns a copy in which no sample has more than so many steps along dimensions without a declared bound, and the
     copy of each value; the graph itself if all bounds are declared.
 
-    So the meaning of a graph can be computed before attention is packed.
+    So a value that attention does not need packed has a size as soon as the lengths of the data are known.
     """
     if not undeclared(graph):
         return graph, {value: value for value in graph.values()}
+    return _copy_at_length(graph, steps)
+
+
+def _copy_at_length(graph: Graph, steps: int) -> tuple[Graph, dict[Value, Value]]:
+    """The copy that `at_length` returns."""
     copy, copies = Graph(), dict[Value, Value]()
     copy.precision = graph.precision
     for value in graph.values():
@@ -172,4 +173,6 @@ def _at_length(item: Any, steps: int) -> Any:
             return steps
         case str() if (index := parse_table(item)) is not None and index.size == UNDECLARED:
             return str(replace(index, size=steps))
+        case Body():
+            return Body(_copy_at_length(item.graph, steps)[0])
     return item

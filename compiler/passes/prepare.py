@@ -1,34 +1,25 @@
 """Prepares the graph of a model for its derivative, or for inference.
 
 The graph is specialised, stabilised and reordered, the derivatives that the model itself uses (`grad`) are written
-out, and attention becomes one operation over packed rows. Then no value may need a bound that is not declared.
+out, and attention becomes one operation over packed rows.
 """
 
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.bounded import no_bound
 from netc.compiler.passes.attend import attended
 from netc.compiler.passes.differentiate import adjoints
-from netc.compiler.passes.pack import packed, undeclared, undeclared_dim
+from netc.compiler.passes.pack import packed
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.stabilise import stabilise
-from netc.dsl.diagnostics import fault
 
 
 def prepared(graph: Graph, training: bool) -> Graph:
-    """Returns the graph for training, or for inference.
-
-    Faults E0406 at a value that needs the bound of a dimension which has none.
-    """
-    graph = packed(with_attention(graph, training))
-    for value in undeclared(graph):
-        mismatch = no_bound(undeclared_dim(value).name)
-        fault(mismatch.code, mismatch.message, value.span, hint=mismatch.hint)
-    return graph
+    """Returns the graph for training, or for inference."""
+    return packed(with_attention(graph, training))
 
 
 def with_attention(graph: Graph, training: bool) -> Graph:

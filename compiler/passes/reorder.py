@@ -5,6 +5,7 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.derivative import variables
 from netc.compiler.operations.elementwise import multiply, neg
 from netc.compiler.operations.functions import elu, exp, leaky_relu, relu, sigmoid, softplus, tanh
 from netc.compiler.operations.linear import Subscripts, einsum
@@ -21,7 +22,7 @@ def reorder(graph: Graph) -> Graph:
     Runs on the forward graph, before `differentiate`, so that gradients take the short way too.
     """
     users = graph.all_users()
-    roots = set(graph.results.values())
+    roots = set(graph.results.values()) | variables(graph)
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.definition is maxpool2d:

@@ -11,6 +11,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value
+from netc.compiler.operations.derivative import passes_by, variables
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
@@ -47,13 +48,17 @@ def simplify(graph: Graph) -> Graph:
     """Simplifies a graph in one walk from the leaves.
 
     Every rewrite is exact, or exact but for the sign of a zero, and keeps the values through which gradients flow,
-    because `settle` runs it before `differentiate`.
+    because `settle` runs it before `differentiate` and before derivatives of the model are written out.
     """
     seen: dict[tuple[Any, ...], Value] = {}
+    kept, copies_kept = variables(graph), set[Value]()
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value in kept:
+            copies_kept.add(unchanged := copy.add_copy(value, operands))
+            return unchanged
         simpler = _algebra(copy, value.operation, operands, value.type)
-        if simpler is not None:
+        if simpler is not None and not passes_by(copies_kept, operands, simpler):
             return simpler
         key: tuple[Any, ...] = (
             value.operation,

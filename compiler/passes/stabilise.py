@@ -9,6 +9,7 @@ from collections.abc import Callable
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.derivative import passes_by, variables
 from netc.compiler.operations.functions import exp
 from netc.compiler.passes.simplify import is_constant, rebuild
 
@@ -43,11 +44,15 @@ PATTERNS: dict[str, Callable[..., Value | None]] = {"log": _log, "subtract": _su
 def stabilise(graph: Graph) -> Graph:
     """One walk from the leaves; a value that matches its operation's pattern becomes the stable form."""
 
+    kept, copies_kept = variables(graph), set[Value]()
+
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         pattern = PATTERNS.get(value.operation)
         stable = pattern(*operands) if pattern else None
-        if stable is not None and stable.type == value.type:
-            return stable
-        return copy.add_copy(value, operands)
+        if stable is None or stable.type != value.type or passes_by(copies_kept, operands, stable):
+            stable = copy.add_copy(value, operands)
+        if value in kept:
+            copies_kept.add(stable)
+        return stable
 
     return rebuild(graph, rule)

@@ -27,14 +27,15 @@ class Parameter:
 
     `value` and `gradient` are the parameter's, or those of its `touched` rows; for the other rows the gradient is the
     number 0. `state` returns a value that is kept from step to step (0 at first), `keep` sets its next value, which
-    `kept` collects. `rate` is a number, or a scalar of f64 if a schedule changes it; `step` counts from 1, in f64.
+    `kept` collects. `rate` is a scalar of f64, and so is `step`, which counts from 1. By the optimizer's `numbers` a
+    rule decides what is computed; it computes with `number`, so that other numbers do not make another program.
     """
 
     graph: Graph
     leaf: Value
     gradient: Value | float
     numbers: Mapping[str, float]
-    rate: Value | float
+    rate: Value
     decay: float
     step: Value
     touched: Touched | None = None
@@ -57,21 +58,29 @@ class Parameter:
         self.kept[kind] = value
         return value
 
+    def number(self, name: str) -> Value:
+        """A number of the optimizer as a scalar of f64."""
+        return number_of(self.graph, name)
+
+    def rounded(self, scalar: Value) -> Value:
+        """A scalar of f64 in the parameter's element type."""
+        return apply("cast", scalar, dtype=self.leaf.type.dtype)
+
     def scaled(self, value: Value | float, by: Value | float = 1.0) -> Value | float:
         """rate * by * value; scalars are computed in f64 and rounded once."""
-        factor = self.rate * by
-        return value * (apply("cast", factor, dtype=self.leaf.type.dtype) if isinstance(factor, Value) else factor)
+        return value * self.rounded(self.rate if by == 1.0 else self.rate * by)
 
     def decayed_gradient(self) -> Value | float:
         """The gradient of the loss and of decay / 2 * the sum of squares."""
-        return self.gradient + self.value * self.decay if self.decay else self.gradient
+        return self.gradient + self.value * self.rounded(self.number("decay")) if self.decay else self.gradient
 
 
 def _sgd(p: Parameter) -> Value:
     """v = momentum * v + g; w = w - lr * v, or with `nesterov` w = w - lr * (g + momentum * v)."""
-    g, momentum = p.decayed_gradient(), p.numbers["momentum"]
-    if momentum == 0.0:
+    g = p.decayed_gradient()
+    if p.numbers["momentum"] == 0.0:
         return p.value - p.scaled(g)
+    momentum = p.rounded(p.number("momentum"))
     moved = p.keep("velocity", p.state("velocity") * momentum + g)
     return p.value - p.scaled(g + moved * momentum if p.numbers["nesterov"] else moved)
 
@@ -83,36 +92,35 @@ def _adam(p: Parameter) -> Value:
 
 def _adamw(p: Parameter) -> Value:
     """Loshchilov and Hutter 2019: the decay is applied to the weight itself, and not added to the gradient."""
-    return _adam_step(p, p.value - p.scaled(p.value, p.decay) if p.decay else p.value, p.gradient)
+    return _adam_step(p, p.value - p.scaled(p.value, p.number("decay")) if p.decay else p.value, p.gradient)
 
 
 def _adam_step(p: Parameter, w: Value, g: Value | float) -> Value:
-    beta1, beta2 = p.numbers["beta1"], p.numbers["beta2"]
-    m = p.keep("first_moment", p.state("first_moment") * beta1 + g * (1 - beta1))
-    v = p.keep("second_moment", p.state("second_moment") * beta2 + g * g * (1 - beta2))
-    unit = p.graph.constant(1.0, p.step.type)
-    rate = p.rate / (unit - apply("power", p.graph.constant(beta1, p.step.type), p.step))
-    scale = 1.0 / apply("sqrt", unit - apply("power", p.graph.constant(beta2, p.step.type), p.step))
-    rate, scale = (apply("cast", number, dtype=w.type.dtype) for number in (rate, scale))
-    return w - rate * m / (apply("sqrt", v) * scale + p.numbers["eps"])
+    beta1, beta2 = p.number("beta1"), p.number("beta2")
+    m = p.keep("first_moment", p.state("first_moment") * p.rounded(beta1) + g * p.rounded(1.0 - beta1))
+    v = p.keep("second_moment", p.state("second_moment") * p.rounded(beta2) + g * g * p.rounded(1.0 - beta2))
+    rate = p.rounded(p.rate / (1.0 - apply("power", beta1, p.step)))
+    scale = p.rounded(1.0 / apply("sqrt", 1.0 - apply("power", beta2, p.step)))
+    return w - rate * m / (apply("sqrt", v) * scale + p.rounded(p.number("eps")))
 
 
 def _rmsprop(p: Parameter) -> Value:
     """v = alpha * v + (1 - alpha) * g ** 2; w = w - lr * g / (sqrt(v) + eps), with momentum of that step."""
-    g, alpha, momentum = p.decayed_gradient(), p.numbers["alpha"], p.numbers["momentum"]
-    v = p.keep("second_moment", p.state("second_moment") * alpha + g * g * (1 - alpha))
-    moved = g / (apply("sqrt", v) + p.numbers["eps"])
-    if momentum:
-        moved = p.keep("velocity", p.state("velocity") * momentum + moved)
+    g, alpha = p.decayed_gradient(), p.number("alpha")
+    v = p.keep("second_moment", p.state("second_moment") * p.rounded(alpha) + g * g * p.rounded(1.0 - alpha))
+    moved = g / (apply("sqrt", v) + p.rounded(p.number("eps")))
+    if p.numbers["momentum"]:
+        moved = p.keep("velocity", p.state("velocity") * p.rounded(p.number("momentum")) + moved)
     return p.value - p.scaled(moved)
 
 
 def _adagrad(p: Parameter) -> Value:
     """Duchi, Hazan and Singer 2011: s = s + g ** 2; w = w - lr / (1 + (step - 1) * lr_decay) * g / (sqrt(s) + eps)."""
-    g, slower = p.decayed_gradient(), p.numbers["lr_decay"]
+    g = p.decayed_gradient()
     total = p.keep("squares", p.state("squares") + g * g)
-    by: Value | float = 1.0 / ((p.step - 1.0) * slower + 1.0) if slower else 1.0
-    return p.value - p.scaled(g, by) / (apply("sqrt", total) + p.numbers["eps"])
+    slower = p.numbers["lr_decay"]
+    by: Value | float = 1.0 / ((p.step - 1.0) * p.number("lr_decay") + 1.0) if slower else 1.0
+    return p.value - p.scaled(g, by) / (apply("sqrt", total) + p.rounded(p.number("eps")))
 
 
 def _lbfgs(p: Parameter) -> Value:
@@ -129,6 +137,8 @@ class OptimizerRule:
     A number whose default is None must be given; one whose default is True or False is a switch. `leaves_rest` says
     whether rows without a gradient stay as they are, and their states too. An optimizer that `searches` keeps the
     gradient in a state and returns the parameter as it is: the runtime moves all parameters, by several evaluations.
+    A rule that `takes_inputs` computes with Parameter.number and the rate: by its numbers it decides only what to do if
+    one is 0, so models with other numbers share a program.
     """
 
     name: str
@@ -137,11 +147,12 @@ class OptimizerRule:
     rule: Callable[[Parameter], Value]
     leaves_rest: Callable[[Parameter], bool] = lambda parameter: False
     searches: bool = False
+    takes_inputs: bool = False
 
 
 # What PyTorch documents under the same names.
 OPTIMIZERS = {
-    optimizer.name: optimizer
+    optimizer.name: replace(optimizer, takes_inputs=True)
     for optimizer in (
         OptimizerRule(
             "sgd",
@@ -205,9 +216,7 @@ def update(
     step = before + 1.0
     graph.results[ResultKind.UPDATE.named(STEP)] = step
     optimizer, numbers = OPTIMIZERS[train.optimizer.name], train.optimizer.numbers
-    rate: Value | float = numbers["lr"]
-    if train.has_schedule:
-        rate = graph.leaf(Role.GIVEN, str(SuppliedKind.RATE_FACTOR.named()), Type("f64"), per="step") * rate
+    rate = graph.leaf(Role.GIVEN, str(SuppliedKind.RATE.named()), Type("f64"), per="step")
     by_rows = {}
     for parameter, gradient in gradients.items():
         with graph.at(parameter.span):
@@ -225,7 +234,7 @@ def update(
                 parameter,
                 gradient_by_rows.value,
                 numbers,
-                rate * scale,
+                rate if scale == 1.0 else rate * scale,
                 decay,
                 step,
                 gradient_by_rows.touched,
@@ -233,10 +242,15 @@ def update(
             for changed, value in _next_values(optimizer, seen).items():
                 graph.results[ResultKind.UPDATE.named(changed)] = value
     if train.average is not None and train.average.decay is not None:
-        _average(graph, train.average.decay, [*(parameter.name for parameter in gradients), *own_states])
+        _average(graph, [*(parameter.name for parameter in gradients), *own_states])
 
 
-def _average(graph: Graph, decay: float, names: Sequence[str]) -> None:
+def number_of(graph: Graph, name: str) -> Value:
+    """A number of the `train` block as a scalar of f64, which the runtime gives a step (TrainSettings.number)."""
+    return graph.leaf(Role.GIVEN, str(SuppliedKind.NUMBER.named(name)), Type("f64"))
+
+
+def _average(graph: Graph, names: Sequence[str]) -> None:
     """Adds a running mean of the next values of some parameters and states. It starts from 0 (see runtime/training/
     averaging.py, which corrects that)."""
     for name in names:
@@ -244,7 +258,9 @@ def _average(graph: Graph, decay: float, names: Sequence[str]) -> None:
         if following.type.is_float:
             with graph.at(following.span):
                 mean = graph.leaf(Role.STATE, AVERAGE + name, following.type)
-                graph.results[ResultKind.UPDATE.named(AVERAGE + name)] = mean * decay + following * (1 - decay)
+                decay = number_of(graph, "average")
+                weights = [apply("cast", weight, dtype=mean.type.dtype) for weight in (decay, 1.0 - decay)]
+                graph.results[ResultKind.UPDATE.named(AVERAGE + name)] = mean * weights[0] + following * weights[1]
 
 
 def _next_values(optimizer: OptimizerRule, parameter: Parameter) -> dict[str, Value]:
@@ -268,9 +284,9 @@ def _next_values(optimizer: OptimizerRule, parameter: Parameter) -> dict[str, Va
 def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Gradient]) -> Mapping[Value, Gradient]:
     """Clips elements to -clip_value ... clip_value, then scales all gradients down if their norm is above clip_norm."""
     if train.clip_value is not None:
-        most = train.clip_value
+        most = number_of(graph, "clip_value")
         gradients = {
-            parameter: replace(gradient, value=apply("minimum", apply("maximum", gradient.value, -most), most))
+            parameter: replace(gradient, value=_between(gradient.value, most))
             for parameter, gradient in gradients.items()
         }
     if train.clip_norm is not None and gradients:
@@ -279,8 +295,15 @@ def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Gradi
         total = squares[0]
         for square in squares[1:]:
             total = total + square
-        scale = apply("minimum", train.clip_norm / (apply("sqrt", total) + 1e-6), 1.0)
+        most = apply("cast", number_of(graph, "clip_norm"), dtype=total.type.dtype)
+        scale = apply("minimum", most / (apply("sqrt", total) + 1e-6), 1.0)
         gradients = {
             parameter: replace(gradient, value=gradient.value * scale) for parameter, gradient in gradients.items()
         }
     return gradients
+
+
+def _between(value: Value, most: Value) -> Value:
+    """The elements of a value, but at least -most and at most `most`, a scalar of f64."""
+    bound = apply("cast", most, dtype=value.type.dtype)
+    return apply("minimum", apply("maximum", value, -bound), bound)

@@ -1,4 +1,4 @@
 """A lowered program as plain data: loop nests, contractions, tasks over buffers, schedules.
 
-Knows no graph pass, no machine, and neither Numba nor LLVM.
+Knows no graph pass, no machine, and not LLVM.
 """

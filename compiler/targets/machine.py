@@ -108,11 +108,12 @@ class Machine:
 
     @property
     def prefetches_by_line(self) -> bool:
-        """Whether products prefetch what tasks behind them will write line by line, in the loops of tiles, and not for
-        each tile at once.
+        """Whether products prefetch panels of b and what they or tasks behind them will write line by line, in the
+        loops of tiles, and not for each tile at once.
 
         On Zen 4 many prefetches at once delay the operands: weight gradients of 64 and 128 rows of depth were measured
-        to be 3 to 7% slower with them, and updates no faster. Line by line, updates take two thirds of the time.
+        to be 3 to 7% slower with them, products with weights out of the last cache 5 to 25%, and updates no faster.
+        Line by line, updates take two thirds of the time.
         """
         return self.cpu == "znver4"
 

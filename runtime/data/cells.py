@@ -200,12 +200,19 @@ def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
     )
 
 
-def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or `one_hot` takes text") -> Array:
+def numbers(
+    array: Array,
+    location: Location,
+    hint_for_text: str = "`classes` or `one_hot` takes text",
+    may_lack: bool = False,
+) -> Array:
     """The cells as float64, or the array itself if its cells are numbers already; true and false are 1 and 0.
 
-    Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one.
+    Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one, or one that is missing. With
+    `may_lack` a missing one is NaN.
     """
-    refuse_missing(array, location, CellKind.NUMBER)
+    if not may_lack:
+        refuse_missing(array, location, CellKind.NUMBER)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
             column = f"`{location.file}`, column `{shown_cell(location.columns[0])}`"
@@ -223,7 +230,7 @@ def numbers(array: Array, location: Location, hint_for_text: str = "`classes` or
                 raise
     if values.dtype.kind == "f":
         location.refuse(
-            ~np.isfinite(values),
+            ~np.isfinite(values) & ~(may_lack & np.isnan(values)),
             "E0803",
             "a value is not finite",
             hint=lambda index: _hint_for_infinite(array[index]),

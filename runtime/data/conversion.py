@@ -16,6 +16,7 @@ from netc.runtime.data import windows
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.impute_step import leaves_missing
 from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, step_outputs, usable
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import allocate
@@ -41,12 +42,15 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
     result = allocate((len(part.rows), *type_.shape(1)[1:]), dtype)
     if part.bad_rows is not None:
         result[...] = 0
+    may_lack = _may_lack(field, states)
 
     def prepared(values: Array, location: Location) -> Array:
-        array = values if stays_bytes else _widened(field, numbers(values, location), result.shape[1:])
+        array = (
+            values if stays_bytes else _widened(field, numbers(values, location, may_lack=may_lack), result.shape[1:])
+        )
         if array.shape[1:] != result.shape[1:]:
             _refuse_shape("sample", array.shape[1:], field, type_, declared)
-        return array if stays_bytes else _checked(array, location, type_)
+        return array if stays_bytes else _checked(array, location, type_, may_lack)
 
     count = 0
     for values, location in step_outputs(field, states, part, "scale" if stays_bytes else ""):
@@ -102,7 +106,7 @@ def _scales_bytes(factor: float) -> bool:
 
 def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> Ragged:
     """The values of a field whose samples have lengths of their own. A row that is left out has the length 0."""
-    shape = type_.shape(1)[1:]
+    shape, may_lack = type_.shape(1)[1:], _may_lack(field, states)
     rows, lengths = [np.empty((0, *shape), DTYPES[type_.dtype].numpy)], np.zeros(len(part.rows), np.int64)
 
     def prepared(sequences: Array | Ragged, location: Location) -> Ragged:
@@ -111,10 +115,10 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
             hint = "`characters` or `words` makes one of a text" if is_text else None
             fault("E0804", f"a sample of `{field.name}` is no sequence", field.span, location.cell([0]), hint=hint)
         step_location = per_step(location, sequences)
-        values = _widened(field, numbers(sequences.rows, step_location), shape)
+        values = _widened(field, numbers(sequences.rows, step_location, may_lack=may_lack), shape)
         if values.shape[1:] != shape:
             _refuse_shape("step", values.shape[1:], field, type_, declared)
-        return Ragged(_checked(values, step_location, type_), sequences.lengths)
+        return Ragged(_checked(values, step_location, type_, may_lack), sequences.lengths)
 
     count = 0
     for values, location in sample_outputs(field, states, part):
@@ -144,11 +148,16 @@ def convert_windows(
     return windows.cut_windows(field, cut, np.asarray(rows), starts, type_, declared)
 
 
-def _checked(values: Array, location: Location, type_: Type) -> Array:
+def _may_lack(field: FieldSpec, states: Sequence[State]) -> bool:
+    """Whether numbers of a field may be missing, because the model fills them."""
+    return any(step.name == "impute" and leaves_missing(state) for step, state in zip(field.steps, states, strict=True))
+
+
+def _checked(values: Array, location: Location, type_: Type, may_lack: bool = False) -> Array:
     """Returns `values`.
 
     Faults E0805 for the rows with a value that is not a class of a class type, E0803 for those with one that is not
-    finite.
+    finite, unless it `may_lack`: be missing.
     """
     if type_.classes is not None:
         location.refuse(
@@ -159,5 +168,7 @@ def _checked(values: Array, location: Location, type_: Type) -> Array:
         )
     with np.errstate(over="ignore"):
         is_finite = np.isfinite(values.astype(DTYPES[type_.dtype].numpy)) if type_.is_float else np.isfinite(values)
+    if may_lack:
+        is_finite |= np.isnan(values)
     location.refuse(~is_finite, "E0803", "a value is not finite")
     return values

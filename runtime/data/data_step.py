@@ -13,6 +13,7 @@ from netc.runtime.data.stored import Array, Ragged
 
 State = dict[str, Any]  # what a step learned: plain data, saved as JSON
 UNKNOWN = "<unknown>"  # the label of what the training part does not have
+NAMES = ("classes", "tokens", "grams")  # entries of a state that name the places or numbers that a step returns
 _BLOCK = 1 << 22  # cells of a block of columns
 Chunks = Callable[[], Iterator[tuple[Array, Location]]]  # each call starts again with the first rows
 
@@ -66,6 +67,12 @@ def learn_nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def unchanged(array: Array, state: State) -> Array:
     """The `undo` of a step that predictions need not undo."""
     return array
+
+
+def names_of_places(state: State) -> list[str]:
+    """The names of the places or numbers that a step returns, from its state; empty if it has none."""
+    names: list[str] = next((state[key] for key in NAMES if key in state), [])
+    return [*names, *([UNKNOWN] if state.get("unknown") else [])]
 
 
 def are_integers(arguments: Sequence[Any], least: int = 1) -> bool:

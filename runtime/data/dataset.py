@@ -6,7 +6,7 @@ Rows go through the steps a chunk at a time. Every fault names the file, the row
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,12 +65,15 @@ def load(
     spec: DataSpec,
     states: dict[str, list[State]] | None = None,
     read: ReadSource = read_source,
+    without: Collection[str] = (),
 ) -> Dataset:
     """Reads the data of a model, divides it, fits its steps and applies them. Faults E08xx where the data is wrong.
 
-    `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
+    `states` are those of an earlier run; the fields that it lacks are fitted and added to it. No cell of the parts in
+    `without` is looked at, and the dataset does not have them.
     """
-    parts = read_parts(spec, model.source, stratifying_target(model), read)
+    divided = read_parts(spec, model.source, stratifying_target(model), read)
+    parts = {name: part for name, part in divided.items() if name not in without}
     spec = resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}

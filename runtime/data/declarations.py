@@ -71,6 +71,7 @@ class SplitSpec:
     from 1 on, is the validation part, and the others together are the training part. With `is_ordered` the rows are
     divided in their order into one part more: the one after the first `fold` parts is the validation part, and these
     are the training part. `test` is the share of the rows that are set aside first, as the test part of all folds.
+    The split of an ensemble has the `fold` 0: all other rows are training rows of some member.
     """
 
     way: str = "random"
@@ -90,7 +91,7 @@ class SplitSpec:
         if self.way == "column":
             return None
         if self.way == "folds":
-            return ("train", "valid", "test") if self.test else ("train", "valid")
+            return ("train", *(("valid",) if self.fold else ()), *(("test",) if self.test else ()))
         return tuple(name for name, _ in (*self.fractions, *self.sources))
 
     @property

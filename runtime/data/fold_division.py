@@ -15,13 +15,18 @@ def in_folds(
 ) -> dict[str, Array]:
     """The validation part is one fold, the training part the others, or with ordered folds those before it.
 
-    The test part, if there is one, is set aside first, so that it is the same for every fold.
+    The test part, if there is one, is set aside first, so that it is the same for every fold. Without a fold, all
+    other rows are the training part.
     """
     if not split.test:
+        if not split.fold:
+            return {"train": rows}
         part_of = _fold_parts(split, len(rows), classes, groups, series)
         return {name: rows[part_of == number] for number, name in enumerate(("train", "valid"))}
     shares = {"rest": 1 - split.test, "test": split.test}
     is_rest = _set_aside(split, shares, len(rows), classes, groups, series) == 0
+    if not split.fold:
+        return {"train": rows[is_rest], "test": rows[~is_rest]}
     rest = [None if array is None else _renumbered(array[is_rest]) for array in (classes, groups, series)]
     part_of = _fold_parts(split, int(is_rest.sum()), *rest)
     parts = {name: rows[is_rest][part_of == number] for number, name in enumerate(("train", "valid"))}

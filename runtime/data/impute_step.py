@@ -12,7 +12,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cells import CellKind, Location, is_missing, numbers, refuse_missing, texts_of
 from netc.runtime.data.data_step import Chunks, DataStep, State, column_blocks, unchanged
-from netc.runtime.data.state_checks import are_cells, is_flag, is_number
+from netc.runtime.data.state_checks import are_cells_or_none, is_flag, is_number
 from netc.runtime.data.stored import Array
 
 _STATISTICS: Mapping[str, Callable[[Array], Any]] = {"mean": np.mean, "median": np.median}
@@ -52,6 +52,11 @@ def _check(arguments: Sequence[Any]) -> str | None:
     return None if is_right else "mean, median, mode, drop, a number or a text that is not empty"
 
 
+def leaves_missing(state: State) -> bool:
+    """Whether cells stay missing, NaN, because the model itself fills them: each member of an ensemble by its own."""
+    return None in state["fill"]
+
+
 def _impute(array: Array, state: State, location: Location) -> Array:
     if state["drop"]:
         refuse_missing(array, location, CellKind.NUMBER)
@@ -62,7 +67,7 @@ def _impute(array: Array, state: State, location: Location) -> Array:
     is_text = array.dtype == object or any(isinstance(fill, str) for fill in state["fill"])
     filled = array.astype(object if is_text else np.float64).reshape(len(array), -1)
     for i, fill in enumerate(state["fill"]):
-        filled[missing[:, i], i] = fill
+        filled[missing[:, i], i] = np.nan if fill is None else fill
     return filled.reshape(array.shape)
 
 
@@ -76,6 +81,6 @@ IMPUTE = DataStep(
     doc="Fills missing cells with the mean, median, mode or a value of the training part, or leaves their rows out: "
     'impute(median), impute(0), impute("none"), impute(drop). It takes numbers, texts, dates and categories; before '
     "`date`, a mean or median is that of the dates.",
-    keeps={"fill": are_cells, "drop": is_flag},
+    keeps={"fill": are_cells_or_none, "drop": is_flag},
     name="impute",
 )

@@ -252,14 +252,14 @@ def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
 def in_units_of_data(field: FieldSpec, states: Sequence[State], values: Array) -> Array:
     """Values of a field in the units of the data, as predictions give them.
 
-    They keep the type f32 of a prediction, unless these units need f64.
+    The steps are undone in f64, as they are done. The result keeps the type f32 of a prediction, unless these units
+    need f64.
     """
     to_units = undo(field, states)
     if values.dtype != np.float32:
         return np.asarray(to_units(values))
-    if units_need_f64(field, states):
-        return np.asarray(to_units(values.astype(np.float64)))
-    return np.asarray(to_units(values)).astype(np.float32)
+    result = np.asarray(to_units(values.astype(np.float64)))
+    return result if units_need_f64(field, states) else result.astype(np.float32)
 
 
 def units_need_f64(field: FieldSpec, states: Sequence[State]) -> bool:

@@ -34,6 +34,11 @@ def are_cells(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(cell, str | int | float) for cell in value)
 
 
+def are_cells_or_none(value: Any) -> bool:
+    """Cells, with None where a state has no such cell."""
+    return isinstance(value, list) and are_cells([cell for cell in value if cell is not None])
+
+
 def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 

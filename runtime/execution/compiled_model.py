@@ -6,6 +6,7 @@ Training, prediction and evaluation share one: each brings graphs, this runs the
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
+from netc.runtime.execution.assumed_bounds import assumed_bound, at_assumed_bound, undeclared_dims
 from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes
 from netc.runtime.execution.resources import Resources, State, state_layout
 from netc.runtime.execution.sequences import SequenceStep
@@ -29,7 +31,7 @@ from netc.runtime.locks import Guard, building
 from netc.runtime.random import initial, words
 from netc.runtime.settings import place_of_setting
 
-Factors = Mapping[str, Array]  # by name of what a schedule multiplies: a number for each step
+Scheduled = Mapping[str, Array]  # by name of the leaf: the rate, and the factor of each scheduled loss, at each step
 Fill = Callable[[Mapping[str, Array]], object]  # gives arrays their values, by name
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -42,6 +44,18 @@ class Options:
     batch: int
     seed: int
     target: Target = field(default_factory=target_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A graph before the passes, and the dimensions whose bound it takes from the data (assumed_bounds.py)."""
+
+    graph: Graph
+    dims: frozenset[str]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "_Source":
+        return cls(graph, undeclared_dims(graph))
 
 
 @dataclass(slots=True)
@@ -58,6 +72,7 @@ class CompiledModel:
     fields: FieldTypes
     state: State
     guard: Guard = field(default_factory=Guard)
+    _sources: dict[object, "_Source"] = field(default_factory=dict)  # filled under `building`
     _steps: dict[object, Step] = field(default_factory=dict)  # filled under `building`
 
     @classmethod
@@ -86,7 +101,7 @@ class CompiledModel:
         for name, array in old.items():
             state.arrays[name][...] = array
         fill({name: array for name, array in state.arrays.items() if name not in old})
-        self.state, self._steps = state, {}
+        self.state, self._steps, self._sources = state, {}, {}
 
     @property
     def resources(self) -> Resources:
@@ -100,16 +115,24 @@ class CompiledModel:
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
         stored = kept_as_bytes(fields)
-        return built_once(self._steps, (key, stored), lambda: self.new_step(as_bytes(graph(), stored), fields))
+        source = built_once(self._sources, (key, stored), lambda: _Source.of(as_bytes(graph(), stored)))
+        bound = assumed_bound(source.dims, self._lengths(fields)) if source.dims else None
+        return built_once(self._steps, (key, stored, bound), lambda: self.new_step(source.graph, fields))
 
     def new_step(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
         """A graph made ready to run. With `profiled` it counts the ticks of each call."""
+        graph = at_assumed_bound(graph, self._lengths(fields))
         rows = max(map(len, fields.values()), default=None)
         batch, varying = self.options.batch, self.fields.varying
         with self._memory_faults():
             if has_rows(graph):
                 return SequenceStep(graph, self.resources, batch, varying, profiled, rows)
             return Step(graph, self.resources, batch, profiled, rows)
+
+    def _lengths(self, fields: Fields) -> dict[str, Array]:
+        """The lengths of the samples along each dimension of the fields."""
+        sequences = ((dim, fields.get(name)) for name, dim in self.fields.varying.items())
+        return {dim: field.lengths for dim, field in sequences if isinstance(field, Ragged)}
 
     def single_step(self, key: object, graph: Graph, samples: int) -> Step:
         """A graph without varying dimensions, ready to run on so many samples at a time; built once for each key."""
@@ -140,32 +163,35 @@ class CompiledModel:
             refuse(lack, place_of_setting(self.model, "batch"), hint)
 
     def run_step(
-        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None = None
+        self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
     ) -> dict[str, Array | Ragged]:
         """Run a step of this model over the samples of `order`, with the random numbers of an epoch.
 
-        `factors` are those of schedules, one for all batches or one for each; they are 1 if none are passed.
+        `scheduled` has one number for all batches or one for each. If it is not passed, schedules are at 1.
         """
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
             if name not in fields:  # otherwise it was handed on from an earlier chunk
-                arrays |= self._generated(name, fields, order, epoch, factors)
+                arrays |= self._generated(name, fields, order, epoch, scheduled)
         with self._memory_faults(), self.guard.writing if step.is_update else self.guard.reading:
             return step.run(arrays, order)
 
     def _generated(
-        self, name: str, fields: Fields, order: Array, epoch: int, factors: Factors | None
+        self, name: str, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None
     ) -> dict[str, Array]:
-        """A leaf of a step that is no field of the data: sample numbers, factors, scales or random words."""
+        """A leaf of a step that is no field of the data: sample numbers, rates, scales or random words."""
         if parse_table(name) is not None:
             return {}
         supplied = parse_supplied(name)
         assert supplied is not None, name
         match supplied.kind:
             case SuppliedKind.SAMPLES:
-                return {name: np.arange(len(next(iter(fields.values()))), dtype=np.int32)}
-            case SuppliedKind.RATE_FACTOR | SuppliedKind.LOSS_FACTOR:
-                values = np.ones(1) if factors is None else factors[name]
+                return {name: _numbers_to(len(next(iter(fields.values()))))}
+            case SuppliedKind.NUMBER:
+                return {name: np.array(self.model.train.number(supplied.name))}
+            case SuppliedKind.RATE | SuppliedKind.LOSS_FACTOR:
+                unscheduled = self.model.train.number("lr") if supplied.kind is SuppliedKind.RATE else 1.0
+                values = np.full(1, unscheduled) if scheduled is None else scheduled[name]
                 return {name: np.ascontiguousarray(np.broadcast_to(values, -(-len(order) // self.options.batch)))}
             case SuppliedKind.BATCH_SHARE:
                 return {name: batch_shares(len(order), self.options.batch, len(next(iter(fields.values()))))}
@@ -177,13 +203,27 @@ class CompiledModel:
                 return {name: words(2, self.options.seed, name, epoch)}
 
     def results_of(
-        self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
+        self, step: Step, fields: Fields, count: int, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Any]:
-        """The results for all samples; a result that does not depend on the sample is that of the first batch."""
+        """The results for the first `count` samples, as in `results_of_samples`."""
+        return self.results_of_samples(step, fields, np.arange(count), epoch, scheduled)
+
+    def results_of_samples(
+        self, step: Step, fields: Fields, order: Array, epoch: int = 0, scheduled: Scheduled | None = None
+    ) -> dict[str, Any]:
+        """The results for the samples of `order`; one that does not depend on the sample is that of the first batch."""
         return {
             name: value if step.results[name].type.is_batched else np.asarray(value)[0]
-            for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
+            for name, value in self.run_step(step, fields, order, epoch, scheduled).items()
         }
+
+
+@lru_cache(8)
+def _numbers_to(count: int) -> Array:
+    """The numbers of samples. The same array every time: calls that read it are kept (batches.py)."""
+    numbers = np.arange(count, dtype=np.int32)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def batch_shares(count: int, batch: int, samples: int) -> Array:

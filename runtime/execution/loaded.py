@@ -3,19 +3,19 @@
 Any number of threads may run it at the same time.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.program.plan import SLACK, Plan
+from netc.compiler.program.plan import Plan
+from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Call, Executable, Ranks, Team
-from netc.runtime.available import require
 from netc.runtime.data.stored import Array
+from netc.runtime.execution.batches import Arrays, Batches, input_of, result_of, result_shape
 from netc.runtime.execution.memory import Arena, ArenaPool, Borrowed, Memory
 from netc.runtime.execution.resources import Resources
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # saved machine code runs without a graph
     from netc.compiler.ir.rows import Rows
     from netc.dsl.source import Span
 
-Arrays = Mapping[str, Array]
 RowsOf = Callable[["Loaded", int], "tuple[Arrays, Mapping[str, Rows]]"]
 
 
@@ -58,18 +57,11 @@ class Loaded:
         interface = self.interface = executable.interface
         self.room = interface.room
         self._arenas = ArenaPool(interface.shared, interface.private, self.members)
+        self._batches: list[Batches] = []  # calls that are kept; `remove`, `insert` and `append` of a list are atomic
 
     def inputs(self, fields: Arrays) -> dict[str, Array]:
         """The arrays that the executable reads, contiguous and of its element types."""
-        inputs = {}
-        for name, type_ in self.interface.inputs.items():
-            array = np.asarray(fields[name], DTYPES[type_.dtype].numpy, order="C")  # a number keeps its rank 0
-            if not type_.is_batched:
-                copy = Memory(array.nbytes + SLACK).array(0, type_.dtype, array.shape)
-                copy[...] = array
-                array = copy
-            inputs[name] = array
-        return inputs
+        return {name: input_of(type_, fields[name]) for name, type_ in self.interface.inputs.items()}
 
     def run(self, call: Call) -> None:
         """Run the steps of a call."""
@@ -82,7 +74,7 @@ class Loaded:
         It writes to the arrays `results`, and to new ones for its other results.
         """
         results = {
-            name: results[name] if name in results else result_of(type_, _result_shape(type_, batch, 1))
+            name: results[name] if name in results else result_of(type_, result_shape(type_, batch, 1))
             for name, type_ in self.interface.results.items()
         }
         return Repeated(self, Call(self.inputs(fields), results, np.arange(batch, dtype=np.int32), 1, batch, {}))
@@ -95,27 +87,30 @@ class Loaded:
         `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of
         a number of samples, for programs with varying dimensions.
         """
-        count, steps = len(order), -(-len(order) // batch)
-        order = np.ascontiguousarray(order, np.int32)
-        results = {}
-        for name, type_ in self.interface.results.items():
-            shape = _result_shape(type_, count, steps)
-            require(_result_bytes(type_, shape), f"`{name}` of {count:,} samples", spans.get(name))
-            results[name] = result_of(type_, shape)
-        full_steps = count // batch
-        for first, turns, size in ((0, full_steps, batch), (full_steps, 1, count % batch)):
-            if not turns or not size:
-                continue
-            index, rows = rows_of(self, size) if rows_of is not None else ({}, {})
-            inputs, remaining = self.inputs({**fields, **index}), results
-            if first:
-                inputs |= {name: inputs[name][first:] for name in self.interface.per_step}
-                types = self.interface.results
-                remaining = {
-                    name: array[first * batch if types[name].is_batched else first :] for name, array in results.items()
-                }
-            self.run(Call(inputs, remaining, order[first * batch :], turns, size, rows))
+        batches = self._kept_batches(fields, order, batch)
+        if batches is None:
+            tables = None if rows_of is None else partial(rows_of, self)
+            batches = Batches(self.interface, fields, order, batch, spans, tables)
+        for call in batches.calls:
+            self.run(call)
+        if not batches.is_kept:
+            return batches.results
+        results = {name: array.copy() for name, array in batches.results.items()}
+        self._batches.insert(0, batches)
+        del self._batches[cores() :]
         return results
+
+    def _kept_batches(self, fields: Arrays, order: Array, batch: int) -> Batches | None:
+        """Calls that ran these fields before, ready to run them in another order; None if there are none."""
+        for batches in tuple(self._batches):
+            try:
+                self._batches.remove(batches)
+            except ValueError:  # another thread has taken them
+                continue
+            if batches.takes(fields, order, batch):
+                return batches
+            self._batches.append(batches)
+        return None
 
     # -------------------------------------------------------------- as a workspace
 
@@ -141,18 +136,3 @@ class Loaded:
     def arena(self, members: int) -> AbstractContextManager[Arena]:
         """An arena for so many workers, with undefined contents. After an exception it is not used again."""
         return Borrowed(self._arenas, members)
-
-
-def _result_shape(type_: Type, count: int, steps: int) -> tuple[int, ...]:
-    """The shape of a result of `count` samples in so many steps: without a row for each sample, it has one a step."""
-    return (count, *type_.shape(1)[1:]) if type_.is_batched else (steps, *type_.shape(1))
-
-
-def _result_bytes(type_: Type, shape: tuple[int, ...]) -> int:
-    """The bytes of a result."""
-    return DTYPES[type_.dtype].bytes * math.prod(shape)
-
-
-def result_of(type_: Type, shape: tuple[int, ...]) -> Array:
-    """Memory for a result, with slack behind it, because tiles read past the end."""
-    return Memory(_result_bytes(type_, shape) + SLACK, unwritten=True).array(0, type_.dtype, shape)

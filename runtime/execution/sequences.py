@@ -13,7 +13,8 @@ from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.targets.target import Call
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.execution.loaded import Loaded, result_of
+from netc.runtime.execution.batches import result_of
+from netc.runtime.execution.loaded import Loaded
 from netc.runtime.execution.resources import Resources
 from netc.runtime.execution.step import Step
 from netc.runtime.locks import building

@@ -6,14 +6,16 @@ from typing import Self
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.target import Executable, Planned, Reopening, Request, Storable
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.execution.batches import Arrays
 from netc.runtime.execution.kept_steps import PlanFacts
-from netc.runtime.execution.loaded import Arrays, Loaded
+from netc.runtime.execution.loaded import Loaded
 from netc.runtime.execution.memory import footprint, is_debugging
 from netc.runtime.execution.prepared import Prepared
 from netc.runtime.execution.resources import Resources
@@ -40,6 +42,8 @@ class Step:
         self.resources, self.batch, self.profiled = resources, batch, profiled
         self.given, self.results = self.prepared.facts.given, self.prepared.results
         self.is_update = self.prepared.is_update
+        self._spans = {name: value.span for name, value in self.results.items()}
+        self._names: dict[ResultKind, Mapping[str, str]] = {}
         self.loaded: Loaded | None = None
         self.plan_facts: PlanFacts | None = None  # of the last plan, if there is one
         if not self.prepared.facts.dims:
@@ -148,10 +152,16 @@ class Step:
         arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
         return {**self.run_arrays(self._with_room_for(len(order)), arrays, order)}
 
+    def names_of(self, kind: ResultKind) -> Mapping[str, str]:
+        """The printed forms of the results of a kind, by name."""
+        if kind not in self._names:
+            results = (result for result in self.source.results if result.kind is kind)
+            self._names[kind] = {result.name: str(result) for result in results}
+        return self._names[kind]
+
     def run_arrays(self, loaded: Loaded, fields: Arrays, order: Array) -> dict[str, Array]:
         """Run all full steps in one call, then the smaller last one."""
-        spans = {name: value.span for name, value in self.results.items()}
-        return loaded.run_batches(fields, order, self.batch, spans, self.rows_of_step)
+        return loaded.run_batches(fields, order, self.batch, self._spans, self.rows_of_step)
 
     def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
         """The index tables and the rows of a step of this many samples; without varying dimensions there are none."""

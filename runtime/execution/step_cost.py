@@ -14,8 +14,9 @@ from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
-from netc.runtime.data.stored import Field, Ragged
+from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.data.synthetic import LONGEST
+from netc.runtime.execution.assumed_bounds import at_assumed_bound
 from netc.runtime.execution.memory import footprint
 from netc.runtime.execution.prepared import Prepared
 from netc.runtime.execution.resources import state_layout
@@ -31,8 +32,13 @@ def _sizes(dims: Collection[str], batch: int, longest: Mapping[str, int]) -> Siz
     """The sizes of the batch and of varying dimensions, as `sizes_of`."""
     if not dims:
         return batch
-    lengths = {dim: np.full(batch, steps) for dim, steps in longest.items()}
+    lengths = lengths_in(batch, longest)
     return {BATCH: batch, **{dim: int(lengths_of(dim, lengths, batch).sum()) for dim in dims}}
+
+
+def lengths_in(batch: int, longest: Mapping[str, int]) -> dict[str, Array]:
+    """The lengths of the samples of a batch that all have the steps that `longest` lists."""
+    return {dim: np.full(batch, steps) for dim, steps in longest.items()}
 
 
 def step_memory(
@@ -93,7 +99,7 @@ def _cost(
         graphs.append(pipeline.accumulation_graph(model, rematerialises))
     _, offsets, kept = state_layout(model, graphs[0])
     arenas, counts = 0, list[int]()
-    for graph in graphs:
+    for graph in (at_assumed_bound(graph, lengths_in(batch, longest)) for graph in graphs):
         prepared = Prepared(graph, offsets, target_of("numba", machine), batch)
         sizes = _sizes(prepared.facts.dims, batch, longest)
         plan = prepared.cost(sizes)

@@ -6,13 +6,12 @@ A note is a sentence for people. Facts are for programs: `columns`, `labels`, `s
 from collections.abc import Sequence
 from typing import Any
 
-from netc.runtime.data.data_step import UNKNOWN, State
+from netc.runtime.data.data_step import NAMES, State, names_of_places
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.runs.run import Run
 
 Facts = dict[str, dict[str, Any]]
 _LISTED = 12  # names in a note
-_NAMES = ("classes", "tokens", "grams")  # entries of a state that name the places or numbers that a step returns
 
 
 def describe_input(run: Run, name: str, left: int, facts: Facts) -> str:
@@ -20,21 +19,19 @@ def describe_input(run: Run, name: str, left: int, facts: Facts) -> str:
     field, states = run.spec.fields[name], run.states[name]
     facts.setdefault("columns", {})[name] = list(field.columns)
     pairs = [*zip(field.steps, states, strict=True)]
-    fills = [state["fill"] for step, state in pairs if step.name == "impute" and not state["drop"]]
+    fills = [
+        state["fill"]
+        for step, state in pairs
+        if step.name == "impute" and None not in state["fill"] and not state["drop"]
+    ]
     if fills:
         columns = field.columns if len(fills[0]) == len(field.columns) else [str(i) for i in range(len(fills[0]))]
         facts.setdefault("fills", {})[name] = dict(zip(columns, fills[0], strict=True))
     if left:
         facts.setdefault("steps", {})[name] = [_entry(step, state) for step, state in pairs[:left]]
-        if places := places_of(states[left - 1]):
+        if places := names_of_places(states[left - 1]):
             facts.setdefault("labels", {})[name] = places
     return "; ".join([_source(run, field), *_left(pairs[:left]), *_missing(pairs[left:])])
-
-
-def places_of(state: State) -> list[str]:
-    """The names of the places or numbers that a step returns, from its state; empty if it has none."""
-    names: list[str] = next((state[key] for key in _NAMES if key in state), [])
-    return [*names, *([UNKNOWN] if state.get("unknown") else [])]
 
 
 def is_picture(run: Run, field: FieldSpec) -> bool:
@@ -57,7 +54,7 @@ def _left(pairs: Sequence[tuple[StepSpec, State]]) -> list[str]:
     """The steps that have to be done before."""
     if not pairs:
         return []
-    places = places_of(pairs[-1][1])
+    places = names_of_places(pairs[-1][1])
     dots = ", ..." if len(places) > _LISTED else ""
     named = f", whose {len(places):,} places are {', '.join(places[:_LISTED])}{dots}" if places else ""
     return [f"after {' -> '.join(step.span.text for step, _ in pairs)}{named}"]
@@ -71,4 +68,4 @@ def _missing(pairs: Sequence[tuple[StepSpec, State]]) -> list[str]:
 
 def _entry(step: StepSpec, state: State) -> dict[str, Any]:
     """A step that is left to do, with what it learned; `labels` has the names of its places."""
-    return {"step": step.span.text, **{key: value for key, value in state.items() if key not in _NAMES}}
+    return {"step": step.span.text, **{key: value for key, value in state.items() if key not in NAMES}}

@@ -15,7 +15,7 @@ from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.export.described import is_picture
-from netc.runtime.export.exported import arithmetic_steps
+from netc.runtime.graph_steps import arithmetic_steps
 from netc.runtime.runs.run import Run
 
 Pairs = Sequence[tuple[StepSpec, State]]
@@ -49,7 +49,7 @@ def _columns(run: Run, field: FieldSpec, type_: Type) -> RawColumns | None:
     if type_.is_varying or any(step.name == "window" for step in field.steps):
         return None
     pairs = [*zip(field.steps, states, strict=True)]
-    pairs = pairs[: len(pairs) - len(arithmetic_steps(run, field.name))]
+    pairs = pairs[: len(pairs) - len(arithmetic_steps(field, states))]
     rewritten = [*takewhile(lambda pair: pair[0].name in _REWRITING, pairs)]
     steps = [step.name for step, _ in pairs[len(rewritten) :]]
     if steps and (steps[-1] in _LABELS and set(steps[:-1]) <= {"impute"}):

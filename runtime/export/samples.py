@@ -20,7 +20,7 @@ from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.data.table import Table
-from netc.runtime.export.exported import FORWARD, arithmetic_steps
+from netc.runtime.graph_steps import FORWARD, arithmetic_steps
 from netc.runtime.runs.run import Run
 
 _LONGEST = 9  # the most steps of a synthetic sample
@@ -47,7 +47,11 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
     """An array before and after the steps that are part of an exported file."""
     if name not in run.model.inputs:
         return drawn, drawn
-    pairs = [(step.name, state) for step, state in arithmetic_steps(run, name) if step.name in FORWARD]
+    pairs = [
+        (step.name, state)
+        for step, state in arithmetic_steps(run.spec.fields[name], run.states[name])
+        if step.name in FORWARD
+    ]
     raw = drawn
     for step, state in reversed(pairs):
         back = STEPS[step].undo

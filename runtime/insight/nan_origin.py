@@ -23,7 +23,7 @@ from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
-from netc.runtime.training.schedule import factors
+from netc.runtime.training.schedule import scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> NanOr
     def run_steps(program: Program, first: int, last: int) -> None:
         if first < last:
             steps = epoch * steps_per_epoch + np.arange(first, last)
-            rates = factors(settings, steps, steps_per_epoch, plateau)
+            rates = scheduled(settings, steps, steps_per_epoch, plateau)
             program.steps(fields, order[first * settings.batch : last * settings.batch], epoch, rates)
 
     begin = progress.step if progress.epoch == epoch else 0

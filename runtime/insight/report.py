@@ -3,8 +3,9 @@
 A page is read by a person, so each part of it has a bound and says what it leaves out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from netc.runtime.insight.calibration import calibration_sections
 from netc.runtime.insight.codes import code_sections
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.first_convolution import convolution_sections
@@ -23,10 +24,10 @@ from netc.runtime.insight.sections import (
     page_html,
 )
 from netc.runtime.metric_names import watched
-from netc.runtime.metric_values import MetricValue
+from netc.runtime.metric_values import Interval, Intervals, MetricValues
 from netc.runtime.runs.run import Run
 
-_MOST_METRICS, _MOST_PARAMETERS = 60, 300
+_MOST_METRICS, _MOST_PARAMETERS, _MOST_MEMBERS = 60, 300, 100
 _MOST_TEXT = 200_000  # characters of the file
 
 
@@ -34,9 +35,9 @@ def page(run: Run) -> str:
     """The whole page. Runs the model once over the test part, or over the last part that the data has."""
     count = sum(type_.size(1) for type_ in run.model.parameters.values())
     seconds = sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float))
-    subtitle = (
-        f"{run.folder.resolve().name}: {count:,} parameters, {len(run.metrics)} epochs, {seconds:.1f} s of training"
-    )
+    members = len(run.info.members) if run.info is not None else 0
+    training = f"{members} members" if members else f"{len(run.metrics)} epochs, {seconds:.1f} s of training"
+    subtitle = f"{run.folder.resolve().name}: {count:,} parameters, {training}"
     return page_html(run.model.source.file_name, subtitle, list(_sections(run)))
 
 
@@ -46,12 +47,17 @@ def _sections(run: Run) -> Iterator[Section]:
     for change in run.data_changes:
         yield Note(f"{change.title}; {change.hint}" if change.hint else change.title)
     if part is not None:
-        yield from _summary(part, run.evaluate(part))
+        metrics, intervals = run.evaluate_with_intervals(part)
+        yield from _summary(part, metrics, intervals)
+        if intervals:
+            yield Note("Below each metric is its 95 % bootstrap interval, over the samples of this part.")
+    yield from _members(run)
     if run.metrics:
         yield Heading("Curves")
         yield Svg(svg_element(draw(run.metrics)))
     if part is not None:
         yield from mistake_sections(run, part)
+        yield from calibration_sections(run, part)
         yield from reconstruction_sections(run, part)
         yield from code_sections(run, part)
         yield from convolution_sections(run, part)
@@ -71,12 +77,40 @@ def _part(run: Run) -> str | None:
     return next(name for name in ("test", "valid", "train") if name in parts)
 
 
-def _summary(part: str, metrics: Mapping[str, MetricValue]) -> Iterator[Section]:
-    """The metrics that are numbers, without those of watched values."""
+def _summary(part: str, metrics: MetricValues, intervals: Intervals) -> Iterator[Section]:
+    """The metrics that are numbers, with their intervals, without those of watched values."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and watched(name) is None}
     shown = list(numbers.items())[:_MOST_METRICS]
-    yield Summary([(f"{part} {shortened(name)}", f"{value:.4g}") for name, value in shown])
+    yield Summary(
+        [(f"{part} {shortened(name)}", f"{value:.4g}", _interval_text(intervals.get(name))) for name, value in shown]
+    )
     yield from left_out(len(numbers), _MOST_METRICS, "metrics")
+
+
+def _interval_text(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+
+
+def _members(run: Run) -> Iterator[Section]:
+    """A row for each member of an ensemble."""
+    members = run.info.members if run.info is not None else ()
+    if not members:
+        return
+    yield Heading("Members")
+    if run.spec.split.way == "folds":
+        yield Note("The validation rows of each member are training rows of others.")
+    rows = [
+        (
+            member.run,
+            str(member.epochs),
+            str(member.seed),
+            "" if member.fold is None else str(member.fold),
+            ", ".join(f"{name} = {value}" for name, value in member.set.items()),
+        )
+        for member in members[:_MOST_MEMBERS]
+    ]
+    yield Table(("run", "epochs", "seed", "fold", "set"), rows)
+    yield from left_out(len(members), _MOST_MEMBERS, "members")
 
 
 def _parameters(run: Run) -> Iterator[Section]:

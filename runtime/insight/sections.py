@@ -80,10 +80,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The metrics of the run in large letters: pairs of a name and a number."""
+    """The metrics of the run in large letters: the name, the number, and the interval of each, empty if it has none."""
 
     kind: ClassVar[str] = "summary"
-    metrics: Sequence[tuple[str, str]]
+    metrics: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)

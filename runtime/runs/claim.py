@@ -1,6 +1,7 @@
 """The lock of a run's folder, for whoever trains in it: its files are read and written under it."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run_files import refuse
+
+_TRIES, _PAUSE = 5, 0.02  # `is_claimed` locks a folder for a moment, and pauses in seconds
 
 
 @contextmanager
@@ -30,12 +33,34 @@ def claimed(folder: Path) -> Iterator[Path]:
         os.close(handle)
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether a process has locked a folder at this moment. False if there is none, or the system has no such locks."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError, ValueError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _lock(handle: int, folder: Path) -> None:
     try:
         import fcntl
     except ImportError:  # no such locks on this system
         return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        else:
+            return
+    else:
         fault("E1001", f"another process trains in `{folder}`", place_of(folder), hint="wait for it, or give --out DIR")

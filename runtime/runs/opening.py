@@ -28,7 +28,7 @@ from netc.runtime.runs.checkpoint import (
 from netc.runtime.runs.metrics import read_metrics
 from netc.runtime.runs.run import Run, keeps_best
 from netc.runtime.runs.run_files import INFO, METRICS, STATES, read_info, refuse
-from netc.runtime.runs.run_info import RunInfo, check_states
+from netc.runtime.runs.run_info import MemberInfo, RunInfo, States, check_states
 
 
 def require_plugins(folder: Path, names: Sequence[str]) -> None:
@@ -49,7 +49,10 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False, r
     info, text, states = read_info(folder)
     plugins.load_installed()
     require_plugins(folder, info.plugins)
-    model = model_as_written(folder, info, text)
+    if to_train and info.members:
+        hint = " or ".join(f"netc train --resume {member.run}" for member in info.members[:2])
+        fault("E1004", f"`{folder}` is an ensemble, which is not trained", place_of(folder), hint=hint)
+    model, spec = _ensemble_as_written(folder, info) if info.members else _run_as_written(folder, info, text)
     model = replace(model, train=replace(model.train, epochs=info.epochs))
     if to_train:
         program = Program(model, seed=info.seed, threads=threads, ranks=ranks)
@@ -57,13 +60,37 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False, r
     else:
         program, progress = _program_to_use(folder, model, info.seed, threads)
     metrics = read_metrics(folder / METRICS, progress.epoch, progress.metrics)
-    spec = _spec_of(model, info)
+    _require_states(folder, STATES, model, spec, states)
+    return Run(folder, model, spec, states, program, metrics, progress, info=info)
+
+
+def _run_as_written(folder: Path, info: RunInfo, text: str) -> tuple[Model, DataSpec]:
+    """The model of a run and its data block."""
+    model = model_as_written(folder, info, text)
+    return model, _spec_of(model, info)
+
+
+def _ensemble_as_written(folder: Path, info: RunInfo) -> tuple[Model, DataSpec]:
+    """The model of an ensemble and its data block. Faults E1001 if the states of a member's steps are damaged."""
+    from netc.runtime.runs.members import Trained, joined
+
+    members = []
+    for member in info.members:
+        model = model_as_written(folder, member, member.text)
+        spec = _spec_of(model, info)
+        _require_states(folder, INFO, model, spec, member.states)
+        members.append(Trained(member.run, model, spec, member.states))
+    whole = joined(members)
+    return whole.model, whole.spec
+
+
+def _require_states(folder: Path, file: str, model: Model, spec: DataSpec, states: States) -> None:
+    """Faults E1001 if the states of steps are not those that the steps keep."""
     try:
         # a field that the model does not read was never fitted
         check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
     except ValueError as error:
-        refuse(folder, ValueError(f"{STATES}: {error}"))
-    return Run(folder, model, spec, states, program, metrics, progress, info=info)
+        refuse(folder, ValueError(f"{file}: {error}"))
 
 
 def _spec_of(model: Model, info: RunInfo) -> DataSpec:
@@ -78,7 +105,7 @@ def _spec_of(model: Model, info: RunInfo) -> DataSpec:
     return replace(spec, fields=fields, pictures=info.pictures, dialect=info.dialect)
 
 
-def model_as_written(folder: Path, info: RunInfo, text: str) -> Model:
+def model_as_written(folder: Path, info: RunInfo | MemberInfo, text: str) -> Model:
     """The model of a run, with the constants and class counts that it was trained with, and the epochs of its text."""
 
     def class_count(name: str, *_: object) -> int:
@@ -106,6 +133,8 @@ def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) 
         stands = load_checkpoint(path, compiled.state.arrays)
 
     def fill(arrays: Mapping[str, Array]) -> None:
+        if model.member is not None:  # an ensemble has gradients, and no state of an optimizer
+            return
         if load_checkpoint(path, arrays) != stands:
             fault("E1001", f"`{folder}` was trained further since it was opened", place_of(folder), "open it again")
 

@@ -165,7 +165,7 @@ def _first_difference(old: Model, new: Model) -> tuple[Span, str]:
             statement
             for item in parse(model.source).items
             for statement in (item.body if isinstance(item, syntax.Model | syntax.Block) else [item])
-            if not isinstance(item, syntax.Data | syntax.Train)
+            if not isinstance(item, syntax.Data | syntax.Train | syntax.Study)
         ]
         for model in (old, new)
     )

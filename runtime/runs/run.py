@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netc.compiler.analysis.units import values_in_units_of_targets
+from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault
@@ -26,7 +26,7 @@ from netc.runtime.data.table import Table
 from netc.runtime.execution.fields import Fields
 from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.locks import Mutex
-from netc.runtime.metric_values import MetricValues
+from netc.runtime.metric_values import Intervals, MetricValues
 from netc.runtime.prediction_table import Predictions
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import (
@@ -83,10 +83,25 @@ class Run:
 
         Faults E0806 if the split has no such part.
         """
+        return self.program.evaluator.evaluate(self._fields_of(part), self.undone())
+
+    def evaluate_with_intervals(self, part: str = "test") -> tuple[MetricValues, Intervals]:
+        """What `evaluate` returns, and a 95 % bootstrap interval of each loss and metric that is a number.
+
+        It says how much the metric would vary with other samples of the same kind, for the parameters as they are.
+        """
+        return self.program.evaluator.evaluate_with_intervals(self._fields_of(part), self.undone())
+
+    def _fields_of(self, part: str) -> Fields:
+        """A part of the data. Faults E0806 if the split does not have it."""
         parts = self.load_data().parts
         if part not in parts:
-            fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(parts)}")
-        return self.program.evaluator.evaluate(parts[part], self.undone())
+            split = self.spec.split
+            hint = None
+            if split.way == "folds" and not split.fold:
+                hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
+            fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)
+        return parts[part]
 
     def load_data(self) -> Dataset:
         """The data that the run was trained on, through its fitted steps.
@@ -154,10 +169,10 @@ class Run:
         Program.predict.
         """
         outputs_by_name = self.program.predictor.predict(fields, beam, outputs)
-        units, values, undone = values_in_units_of_targets(self.model.graph), self.model.values, self.undone()
+        units, undone = units_of_values(self.model), self.undone()
         predictions: dict[str, Any] = {}
         for name, value in outputs_by_name.items():
-            target = units.get(values[name])
+            target = units.get(name)
             if target is not None and target in undone:
                 field, states = self.spec.fields[target], self.states[target]
                 is_list = isinstance(value, list)

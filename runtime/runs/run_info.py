@@ -20,13 +20,33 @@ Constant = bool | int | float | str
 States = dict[str, list[State]]  # by field, the state of each step of its pipe
 
 
+class MemberInfo(msgspec.Struct, kw_only=True):
+    """A member of an ensemble: what RunInfo has of the run that it was, with its text and its fitted steps.
+
+    `run` is the folder that it was in.
+    """
+
+    run: str
+    name: str
+    path: str | None
+    text: str
+    set: dict[str, Constant]
+    seed: int
+    epochs: int  # that it was trained
+    classes: dict[str, int]
+    fold: int | None
+    from_arrays: bool
+    states: States
+
+
 class RunInfo(msgspec.Struct, kw_only=True):
     """All that a run depends on, besides the text of its model, its fitted steps and its parameters.
 
     `columns` are the names of the columns of each field of the data; a run of an earlier version has none. `pictures`
     is the height, the width and the channels of its pictures, `dialect` the delimiter, the decimal mark and the mark
     between thousands of its csv. `hashes` are the SHA-256 of files by name, two while one
-    text replaces another; `hash` is that of the rest of run.json.
+    text replaces another; `hash` is that of the rest of run.json. An ensemble has `members`, and otherwise what its
+    first member has.
     """
 
     name: str
@@ -45,6 +65,7 @@ class RunInfo(msgspec.Struct, kw_only=True):
     division: int = 1  # the version of the rules by which rows were divided (DIVISION)
     fold: int | None = None  # the validation part of a split into folds
     sources: tuple[SourceRecord, ...] = ()  # the files that the run was trained on, as they were then
+    members: tuple[MemberInfo, ...] = ()
     hash: str = ""
 
 

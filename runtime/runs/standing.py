@@ -6,7 +6,7 @@ from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import TrainSettings
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
-from netc.runtime.training.schedule import factors, steps_of_epoch
+from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
 _SAME = 1e-6  # the relative difference of two rates from which a user is told
 
@@ -46,5 +46,5 @@ def moved_rate(run: Run, before: TrainSettings) -> str | None:
 def _rate(run: Run, train: TrainSettings, steps_an_epoch: int, step: int) -> float:
     """The learning rate of a step by some settings."""
     plateau = Decisions(train, run.metrics).rate
-    moving = factors(train, np.array([step]), steps_an_epoch, plateau)
-    return float(train.optimizer.numbers["lr"] * moving[str(SuppliedKind.RATE_FACTOR.named())][0])
+    moving = scheduled(train, np.array([step]), steps_an_epoch, plateau)
+    return float(moving[str(SuppliedKind.RATE.named())][0])

@@ -60,7 +60,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceReco
         division=DIVISION,
         fold=run.spec.split.fold if run.spec.split.way == "folds" else None,
         sources=sources,
-        versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
+        versions={name: version(name) for name in ("netc", "numpy", "llvmlite")},
         hashes={MODEL: [digest(text)], STATES: [digest(states)]},
     )
     write_whole(folder / INFO, encoded(info))

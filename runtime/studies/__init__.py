@@ -1,1 +1,1 @@
-"""Several trainings of one model: segments of trials, the folds of a cross-validation, the test of learning rates."""
+"""Several trainings of one model: folds, the test of learning rates, and the search of a study."""

@@ -7,6 +7,7 @@ and the fold that was running goes on from its checkpoint.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,23 @@ def start_folds(
         return Folds(with_free_name(folder, path), info, threads)
 
 
-def open_folds(folder: Path, threads: int | None = None) -> Folds:
-    """The cross-validation in a folder. Faults E1001 if it is none, or was changed by hand."""
+def is_folds(folder: Path) -> bool:
+    """Whether a folder is that of a cross-validation."""
+    with suppress(ValueError):
+        return os.path.isfile(folder / FOLDS)
+    return False
+
+
+def read_folds(folder: Path) -> FoldsInfo:
+    """What all folds of a cross-validation have in common. Faults E1001 if it is none, or was changed by hand."""
     try:
-        info = decoded_as(content_of(folder / FOLDS), FoldsInfo, FOLDS)
+        return decoded_as(content_of(folder / FOLDS), FoldsInfo, FOLDS)
     except (OSError, ValueError) as error:
         fault("E1001", f"`{folder}` is no folder of folds", place_of(folder), str(error))
+
+
+def open_folds(folder: Path, threads: int | None = None) -> Folds:
+    """The cross-validation in a folder. Faults as `read_folds`, and E1001 if a plug-in is missing."""
+    info = read_folds(folder)
     require_plugins(folder, info.plugins)
     return Folds(folder, info, threads)

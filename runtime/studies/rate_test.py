@@ -3,14 +3,11 @@ arXiv:1506.01186). A good rate lies where the loss falls fastest, well below the
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.supplied import SuppliedKind
-from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array
@@ -42,7 +39,7 @@ class RateTest:
 def rate_test(model: Model, dataset: Dataset, threads: int | None = None, steps: int = _STEPS) -> RateTest:
     """Trains from the model's initial parameters, on its shuffled training samples, and keeps nothing."""
     size = model.train.samples_per_step
-    program = Program(_with_moving_rate(model), threads=threads)
+    program = Program(model, threads=threads)
     program.fit(dataset.parts["train"])
     rates, losses = np.geomspace(LOWEST, HIGHEST, steps), list[float]()
     epoch = 0
@@ -50,19 +47,11 @@ def rate_test(model: Model, dataset: Dataset, threads: int | None = None, steps:
         fields = dataset.training(program.seed, epoch)
         samples = permutation(len(next(iter(fields.values()))), program.seed, epoch)[: (steps - len(losses)) * size]
         count = -(-len(samples) // size)
-        factors = rates[len(losses) : len(losses) + count] / model.train.optimizer.numbers["lr"]
-        moving = {str(SuppliedKind.RATE_FACTOR.named()): factors}
+        moving = {str(SuppliedKind.RATE.named()): rates[len(losses) : len(losses) + count]}
         moving |= {str(SuppliedKind.LOSS_FACTOR.named(name)): np.ones(count) for name, _ in model.train.loss_scale}
         losses += program.steps(fields, samples, epoch, moving).values["loss"].tolist()
         epoch += 1
     return _judged(rates[: len(losses)], np.array(losses))
-
-
-def _with_moving_rate(model: Model) -> Model:
-    """The model with a schedule, so that the rate of a step is an input of it; the optimizer's own rate is its unit."""
-    schedule = Graph()
-    schedule.results[ResultKind.FACTOR.named()] = schedule.constant(1.0, Type("f64"))
-    return replace(model, train=replace(model.train, schedule=schedule, plateau=None))
 
 
 def _judged(rates: Array, losses: Array) -> RateTest:

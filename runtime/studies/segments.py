@@ -9,34 +9,23 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from netc.compiler.targets.machine import cores
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
-from netc.runtime.data.dataset import load, undone
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.request import Uses
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.spec import parse_data
-from netc.runtime.data.split_spec import with_fold
-from netc.runtime.data.table import Table
-from netc.runtime.loading import load_model
 from netc.runtime.metric_values import Row
-from netc.runtime.program import Program
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.start_from import check_start_from, start_from
-from netc.runtime.studies.settings import with_settings
+from netc.runtime.studies.shared import Prepared, Shared
 from netc.runtime.studies.trial import Trial, without_times
 from netc.runtime.trainer import train_claimed
-from netc.runtime.training.checks import check_training
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A training, or a part of one, as plain data.
 
-    `settings` replace those of the file (see settings.py), `fold` is the validation part of a split into folds, and
+    `settings` replace values of the file as `--set` does, `fold` is the validation part of a split into folds, and
     `seed` replaces that of the `train` block. The training goes on until `until` epochs are done, or all epochs of the
     settings if there are fewer: from `state`, that of an earlier segment with the same settings, or from the beginning.
     """
@@ -69,11 +58,14 @@ class SegmentResult:
 
 @dataclass(slots=True)
 class Segments:
-    """Trains segments of a file. `constants` replace its `let` values, unless a segment replaces them."""
+    """Trains segments of a file. `constants` replace its values as `--set` does, unless a segment replaces them."""
 
     file: syntax.File
     constants: Mapping[str, Constant] = field(default_factory=dict)
-    _tables: dict[tuple[SourceSpec, Path], Table] = field(default_factory=dict)
+    shared: Shared = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shared = Shared(self.file)
 
     def train_all(
         self,
@@ -114,43 +106,40 @@ class Segments:
             if is_abandoned is not None and is_abandoned.is_set():
                 raise CancelledError
 
-        epoch = 0
+        trial: Trial | None = None
         try:
-            trial = self.trial(segment)
-            epoch = trial.progress.epoch
+            ready = self._prepared(segment)
+            trial = self._trial(segment, ready)
             until = min(segment.until, trial.model.train.epochs)
             ending = train_claimed(trial, until, lambda report: None, take)
+            metrics = {name: value for name, value in trial.chosen_row.items() if isinstance(value, float)}
+            state, epoch = trial.state(), trial.progress.epoch
+            return SegmentResult(epoch, tuple(rows), metrics, state, ending.is_over, ending.stopped)
         except Fault as fault:
-            return SegmentResult(epoch + len(rows), tuple(rows), {}, None, True, error=fault.diagnostics[0])
-        metrics = {name: value for name, value in trial.chosen_row.items() if isinstance(value, float)}
-        state, is_over, epoch = trial.state(), ending.is_over, trial.progress.epoch
-        return SegmentResult(epoch, tuple(rows), metrics, state, is_over, ending.stopped)
+            epoch = trial.progress.epoch if trial is not None else 0
+            return SegmentResult(epoch, tuple(rows), {}, None, True, error=fault.diagnostics[0])
+        finally:
+            if trial is not None:
+                self.shared.give_back(ready, trial.program)
 
     def trial(self, segment: Segment) -> Trial:
         """The trial of a segment, before its first step. Raises Fault for settings or data that are wrong."""
-        file, constants = with_settings(self.file, segment.settings)
-        model = load_model(
-            file if segment.fold is None else with_fold(file, segment.fold), {**self.constants, **constants}
-        )
+        return self._trial(segment, self._prepared(segment))
+
+    def _prepared(self, segment: Segment) -> Prepared:
+        return self.shared.prepared({**self.constants, **segment.settings}, segment.fold)
+
+    def _trial(self, segment: Segment, ready: Prepared) -> Trial:
+        model = ready.model
         if segment.seed is not None:
             model = replace(model, train=replace(model.train, seed=segment.seed))
         check_start_from(model)
-        dataset = load(model, parse_data(model), read=self._read)
-        check_training(model, dataset)
-        program = Program(model, threads=1)
-        undo = undone(dataset.spec, dataset.states, model.targets)
-        trial = Trial(model, program, dataset, undo)
+        program = self.shared.take(replace(ready, model=model), model.train.seed)
+        trial = Trial(model, program, ready.dataset, ready.undone)
         if segment.state is not None:
             trial.resume(segment.state)
         else:
-            program.fit(dataset.parts["train"])
+            program.fit(ready.dataset.parts["train"])
             if model.train.start_from is not None:
                 start_from(model, model.train.start_from, program)
         return trial
-
-    def _read(self, source: SourceSpec, folder: Path, uses: Uses) -> Table:
-        """A source of the data, read once: every fold needs the same columns of it."""
-        key = (source, folder)
-        if key not in self._tables:
-            self._tables[key] = read_source(source, folder, uses)
-        return self._tables[key]

@@ -20,7 +20,7 @@ from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.random import permutation
 from netc.runtime.settings import place_of_setting
-from netc.runtime.training.schedule import factors, steps_of_epoch
+from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
 _MOST_STEPS = 20_000  # steps at which a schedule is computed; of a longer training, as many are picked evenly
 _STEPS_AN_EPOCH = 100  # where the data is not read, and so the number of its samples is not known
@@ -90,8 +90,8 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Dia
         steps_an_epoch = _STEPS_AN_EPOCH
     total = train.epochs * steps_an_epoch
     steps = np.unique(np.linspace(0, total - 1, min(total, _MOST_STEPS)).astype(np.int64))
-    moving = factors(train, steps, steps_an_epoch)
-    rates = moving[str(SuppliedKind.RATE_FACTOR.named())]
+    moving = scheduled(train, steps, steps_an_epoch)
+    rates = moving[str(SuppliedKind.RATE.named())] / train.number("lr")
     _check_factors(model, "schedule", rates, steps / steps_an_epoch)
     for name, _ in train.loss_scale:
         scales = moving[str(SuppliedKind.LOSS_FACTOR.named(name))]

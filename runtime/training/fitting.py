@@ -40,4 +40,4 @@ def refit(compiled: CompiledModel, evaluator: Evaluator, parts: Mapping[str, Raw
             count = len(next(iter(ready.values())))
             graphs = partial(fitting_graphs, compiled.model, name)
             result = str(ResultKind.FITTED.named(name))
-            compiled.state.arrays[name][...] = evaluator.results_of_split(result, graphs, ready, count, {})[result]
+            compiled.state.arrays[name][...] = evaluator.results_of_split(result, graphs, ready, count)[result]

@@ -1,4 +1,4 @@
-"""Schedules: factors of the learning rate and of losses for each step.
+"""Schedules: the learning rate, and factors of losses, for each step.
 
 They are a function of the place in training, so a resumed run goes on as if it had never stopped.
 """
@@ -11,7 +11,7 @@ from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import TrainSettings
 from netc.compiler.reference import evaluate
 from netc.runtime.data.stored import Array
-from netc.runtime.execution.compiled_model import Factors
+from netc.runtime.execution.compiled_model import Scheduled
 
 
 def steps_of_epoch(train: TrainSettings, samples: int) -> int:
@@ -19,10 +19,10 @@ def steps_of_epoch(train: TrainSettings, samples: int) -> int:
     return -(-samples // train.samples_per_step)
 
 
-def factors(train: TrainSettings, steps: Array, steps_an_epoch: int, plateau: float = 1.0) -> Factors:
-    """The factors of the rate and of each loss of `loss_scale` in these steps, counted from 0 over the whole training.
+def scheduled(train: TrainSettings, steps: Array, steps_an_epoch: int, plateau: float = 1.0) -> Scheduled:
+    """The rate and the factor of each loss of `loss_scale` in these steps, counted from 0 over the whole training.
 
-    `plateau` is another factor of the rate, from the metrics of past epochs (Decisions).
+    `plateau` is a factor of the rate besides that of the schedule, from the metrics of past epochs (Decisions).
     """
     step, count = steps.astype(np.float64), len(steps)
     epoch = step / steps_an_epoch
@@ -36,6 +36,6 @@ def factors(train: TrainSettings, steps: Array, steps_an_epoch: int, plateau: fl
     def along(schedule: Graph | None) -> Array:
         return np.ones(count) if schedule is None else evaluate(schedule, leaves, count)[str(ResultKind.FACTOR.named())]
 
-    rate = along(train.schedule) * plateau
+    rate = along(train.schedule) * plateau * train.number("lr")
     scales = {str(SuppliedKind.LOSS_FACTOR.named(name)): along(scale) for name, scale in train.loss_scale}
-    return {str(SuppliedKind.RATE_FACTOR.named()): rate, **scales}
+    return {str(SuppliedKind.RATE.named()): rate, **scales}

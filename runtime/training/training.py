@@ -12,7 +12,7 @@ from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.passes.update import OPTIMIZERS, STEP
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
+from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields, kept_as_bytes, sample_count
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.step_cost import must_rematerialise
@@ -49,6 +49,13 @@ class Training:
         training = cls(CompiledModel.of(model, options, workers, graph), graph, rematerialises)
         training.compiled.initialise()
         return training
+
+    def restarted(self) -> "Training":
+        """The training of the same graph from new parameters; its arrays are those of this one."""
+        for array in self.compiled.state.arrays.values():
+            array.fill(0)
+        self.compiled.initialise()
+        return Training(self.compiled, self._graph, self._rematerialises)
 
     @classmethod
     def extending(cls, compiled: CompiledModel, fill: Fill) -> "Training":
@@ -95,9 +102,9 @@ class Training:
         arrays = self.compiled.state.arrays
         return int(arrays[STEP]) if STEP in arrays else 0
 
-    def _factors(self) -> Factors:
-        """The factors of a single step. A schedule that counts epochs stands at its beginning: the step is in none."""
-        return schedule.factors(self.compiled.model.train, np.array([self._steps_done]), 2**53)
+    def _scheduled(self) -> Scheduled:
+        """The rate and the factors of a single step, which is in no epoch: schedules are at their beginning."""
+        return schedule.scheduled(self.compiled.model.train, np.array([self._steps_done]), 2**53)
 
     def fit(self, fields: Fields) -> None:
         """See Program.fit."""
@@ -114,7 +121,7 @@ class Training:
         count = sample_count(ready, {**model.inputs, **model.targets}, batch, batch * model.train.accumulate)
         self.step_for(ready)
         with compiled.guard.writing:
-            losses = self.steps(ready, np.arange(count), self._steps_done, self._factors())
+            losses = self.steps(ready, np.arange(count), self._steps_done, self._scheduled())
         return {name: float(values[0]) for name, values in losses.values.items()}
 
     def gradients(self, fields: RawFields, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
@@ -124,21 +131,21 @@ class Training:
         count = sample_count(ready, {**model.inputs, **model.targets}, batch, batch)
         step = compiled.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(model, wrt), ready)
         with compiled.guard.reading:
-            results = compiled.results_of(step, ready, count, self._steps_done, self._factors())
+            results = compiled.results_of(step, ready, count, self._steps_done, self._scheduled())
         return float(results[_TOTAL]), step.source.select(ResultKind.GRADIENT, results)
 
-    def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
+    def steps(self, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None) -> Losses:
         """See Program.steps."""
         self.step_for(fields)  # while it is built, other threads may read
         with self.compiled.guard.writing:
             truncate, accumulated = self.compiled.model.train.truncate, self.compiled.model.train.accumulate
             if truncate is not None:
-                return self._steps_on_chunks(truncate, fields, order, epoch, factors)
+                return self._steps_on_chunks(truncate, fields, order, epoch, scheduled)
             if self._searched is not None:
                 return self._searched_step(self._searched, fields, order, epoch)
             if accumulated > 1:
-                return self._accumulated_steps(accumulated, fields, order, epoch, factors)
-            return self._losses_of(self.step_for(fields), fields, order, epoch, factors)
+                return self._accumulated_steps(accumulated, fields, order, epoch, scheduled)
+            return self._losses_of(self.step_for(fields), fields, order, epoch, scheduled)
 
     def _searched_step(self, searched: SearchedSteps, fields: Fields, order: Array, epoch: int) -> Losses:
         """One step on all samples, in a fixed order: the same parameters have the same loss whenever they are tried."""
@@ -146,14 +153,14 @@ class Training:
         return searched.take(step, fields, lambda: self._losses_of(step, fields, samples, epoch, None))
 
     def _accumulated_steps(
-        self, accumulated: int, fields: Fields, order: Array, epoch: int, factors: Factors | None
+        self, accumulated: int, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None
     ) -> Losses:
         """A step of the optimizer for every `accumulated` batches: the last of them moves the parameters."""
         model, batch, losses = self.compiled.model, self.compiled.options.batch, []
         for number, start in enumerate(range(0, len(order), batch * accumulated)):
             samples = order[start : start + batch * accumulated]
             last = (len(samples) - 1) // batch * batch
-            moved, parts = _factors_of_step(factors, number), []
+            moved, parts = _scheduled_in(scheduled, number), []
             if last:
                 graph = partial(pipeline.accumulation_graph, model, self._rematerialises)
                 adding = self.compiled.step_of("accumulation", graph, fields)
@@ -163,13 +170,13 @@ class Training:
         return Losses.joined(losses)
 
     def _steps_on_chunks(
-        self, truncate: Truncate, fields: Fields, order: Array, epoch: int, factors: Factors | None
+        self, truncate: Truncate, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None
     ) -> Losses:
         """A step of the optimizer for each chunk of a batch's sequences; their losses are reported as one."""
         step, batch, losses = self.step_for(fields), self.compiled.options.batch, []
         full = min(batch, len(next(iter(fields.values()))))
         for number, start in enumerate(range(0, len(order), batch)):
-            samples, moved, parts = order[start : start + batch], _factors_of_step(factors, number), []
+            samples, moved, parts = order[start : start + batch], _scheduled_in(scheduled, number), []
             carried = Carried(step.source, len(samples))
             for chunk in chunks(fields, self.compiled.fields.varying, samples, truncate, full):
                 rows = np.arange(len(chunk.running))
@@ -181,8 +188,8 @@ class Training:
             losses.append(Losses.of_one_step(parts))
         return Losses.joined(losses)
 
-    def _losses_of(self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None) -> Losses:
-        return self._losses(step, self.compiled.run_step(step, fields, order, epoch, factors), order)
+    def _losses_of(self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None) -> Losses:
+        return self._losses(step, self.compiled.run_step(step, fields, order, epoch, scheduled), order)
 
     def _losses(self, step: Step, results: Mapping[str, Array | Ragged], order: Array) -> Losses:
         """The losses of steps from their results `total`, `total.NAME` and `count.NAME`."""
@@ -190,8 +197,9 @@ class Training:
         sizes = np.full(-(-len(order) // batch), float(batch))
         sizes[-1] = len(order) - batch * (len(sizes) - 1)
         steps = {name: np.asarray(value) for name, value in results.items()}
-        values = {name: value for name, value in step.source.select(ResultKind.TOTAL, steps).items() if name}
-        counts = {name: steps.get(str(ResultKind.COUNT.named(name)), sizes).astype(np.float64) for name in values}
+        values = {name: steps[printed] for name, printed in step.names_of(ResultKind.TOTAL).items() if name}
+        counted = step.names_of(ResultKind.COUNT)
+        counts = {name: steps[counted[name]].astype(np.float64) if name in counted else sizes for name in values}
         return Losses({**values, "loss": steps[_TOTAL]}, {**counts, "loss": sizes})
 
 
@@ -203,5 +211,5 @@ def _training_graph(model: Model, options: Options, workers: Workers) -> tuple[G
     return pipeline.training_graph(model, rematerialises), rematerialises
 
 
-def _factors_of_step(factors: Factors | None, step: int) -> Factors | None:
-    return None if factors is None else {name: values[step : step + 1] for name, values in factors.items()}
+def _scheduled_in(scheduled: Scheduled | None, step: int) -> Scheduled | None:
+    return None if scheduled is None else {name: values[step : step + 1] for name, values in scheduled.items()}

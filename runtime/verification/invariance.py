@@ -211,12 +211,12 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
     if subject.count <= size:  # the data is one step: a second one takes the samples in another order
         order = np.concatenate([np.resize(order, size), order[::-1]])
     steps = -(-len(order) // size)
-    factors = schedule.factors(model.train, np.arange(steps), steps)
+    moving = schedule.scheduled(model.train, np.arange(steps), steps)
     together, single = (program_of(subject, "numba", 2) for _ in range(2))
-    losses = together.steps(fields, order, 1, factors)
+    losses = together.steps(fields, order, 1, moving)
     pieces = []
     for i in range(steps):
-        rates = {name: values[i : i + 1] for name, values in factors.items()}
+        rates = {name: values[i : i + 1] for name, values in moving.items()}
         pieces.append(single.steps(fields, order[i * size : (i + 1) * size], 1, rates))
     actual = {str(ResultKind.LOSS.named(name)): values for name, values in losses.values.items()} | _states(together)
     joined = {

@@ -58,8 +58,9 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
     for turn in (1, 2):
         before = {name: array.copy() for name, array in program.persistent.items()}
         done = int(before[STEP]) if STEP in before else 0
-        factors = {name: values[0] for name, values in schedule.factors(model.train, np.array([done]), _NEVER).items()}
-        situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
+        scheduled = schedule.scheduled(model.train, np.array([done]), _NEVER)
+        moving = {name: values[0] for name, values in scheduled.items()}
+        situation = Situation(model, fields, {**before, **moving}, subject.seed, epoch=done)
         expected = {**before, **graph.select(ResultKind.UPDATE, situation.results(graph))}
         program.step(fields)
 

@@ -78,7 +78,7 @@ def diagnostic_of(difference: Difference) -> Diagnostic:
 def environment() -> dict[str, str]:
     """The versions, the target and the machine that results depend on."""
     machine = machine_for()
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("llvmlite", "numpy"))
     folder = home.usable_folder()
     return {
         "netc": f"{version('netc')} ({packages}, Python {platform.python_version()})",

@@ -30,9 +30,9 @@ from netc.runtime.verification.subject import types_of_fields
 class Leaves(dict[str, Array]):
     """Arrays by name; tables of rows and random words are computed when they are read."""
 
-    def __init__(self, arrays: Mapping[str, Array], batch: Batch, seed: int, epoch: int) -> None:
+    def __init__(self, arrays: Mapping[str, Array], batch: Batch, situation: "Situation") -> None:
         super().__init__(arrays)
-        self.batch, self.seed, self.epoch = batch, seed, epoch
+        self.batch, self.situation = batch, situation
 
     def __missing__(self, name: str) -> Array:
         if (table := parse_table(name)) is not None:
@@ -43,7 +43,9 @@ class Leaves(dict[str, Array]):
             if supplied.kind is SuppliedKind.SAMPLES:
                 array = self.batch.samples.astype(np.int32)
             elif supplied.kind is SuppliedKind.RANDOM:
-                array = words(2, self.seed, name, self.epoch)
+                array = words(2, self.situation.seed, name, self.situation.epoch)
+            elif supplied.kind in (SuppliedKind.RATE, SuppliedKind.NUMBER):
+                array = np.array(self.situation.model.train.number(supplied.name or "lr"))
             else:
                 assert supplied.kind is not SuppliedKind.SCALE, name
                 array = np.array(1.0)
@@ -83,7 +85,7 @@ class Situation:
             elif parse_result(name).kind is ResultKind.CHUNK:
                 drawn = generator(self.seed, "verification", name).standard_normal(leaf.type.shape(batch.sizes))
                 arrays[name] = drawn.astype(DTYPES[leaf.type.dtype].numpy)
-        return Leaves(arrays, batch, self.seed, self.epoch), batch.sizes
+        return Leaves(arrays, batch, self), batch.sizes
 
     def values(self, graph: Graph, hook: Hook | None = None) -> dict[Value, Array]:
         """The array of each value of a graph."""

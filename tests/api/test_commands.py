@@ -191,52 +191,10 @@ def test_synthetic_sequences_have_the_types_of_the_model(tmp_path: Path) -> None
     assert "two steps on synthetic data: loss" in done.stdout
 
 
-def test_a_sweep_trains_a_run_for_each_value(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)), encoding="utf-8")
-    (tmp_path / "m.net").write_text(
-        'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n'
-        '  y = column("b") -> standardize\n}\n'
-        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n"
-        "  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n",
-        encoding="utf-8",
-    )
-    result = command("train", "m.net", "--set", "width=2,3", "--set", "kind=a,b/c", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
-        "m-width=2-kind=a",
-        "m-width=2-kind=b_c",
-        "m-width=3-kind=a",
-        "m-width=3-kind=b_c",
-    ]
-    assert netc.open(tmp_path / "runs" / "m-width=3-kind=a").program.parameters["z.dense.W"].shape == (1, 3)
-    head, *rows, best = (line.split() for line in result.stdout.splitlines()[-6:])
-    assert head == ["width", "kind", "valid.loss", "test.loss"]
-    lowest = min(rows, key=lambda row: float(row[2]))
-    assert " ".join(best) == f"best by valid.loss: width = {lowest[0]}, kind = {lowest[1]}"
-    assert [row[:2] for row in rows] == [["2", "a"], ["2", "b/c"], ["3", "a"], ["3", "b/c"]]
-    assert rows[0][2] == rows[1][2] != rows[2][2]
-    text = (tmp_path / "m.net").read_text(encoding="utf-8")
-    for split, keep, by in (
-        ("(train = 0.8, test = 0.2)", "", "train.loss"),
-        ("folds(4)", "keep = best(max(valid.error))", "valid.error"),
-    ):
-        changed = text.replace("\n}\nmodel", f"\n  split = {split}\n}}\nmodel").replace(
-            "epochs = 1", f"epochs = 1\n{keep}\n"
-        )
-        changed = changed.replace("loss mse(z, y)", "loss mse(z, y)\n  metric error = mean(abs(z - y), over = batch)")
-        (tmp_path / "n.net").write_text(changed, encoding="utf-8")
-        swept = command("train", "n.net", "--set", "width=2,3", cwd=tmp_path)
-        assert swept.returncode == 0, swept.stderr
-        lines = swept.stdout.splitlines()
-        end = next(i for i, line in enumerate(lines) if line.startswith(f"best by {by}: width = "))
-        column = lines[end - 3].split().index(by)
-        values = [float(row.split()[column]) for row in lines[end - 2 : end]]
-        choose = max if by == "valid.error" else min
-        assert lines[end].endswith(lines[end - 2 + values.index(choose(values))].split()[0])
-        assert ("without a validation part" in swept.stdout) == (by == "train.loss")
-    both = command("train", "--resume", "runs/m-width=2-kind=a", "--set", "width=2,3", cwd=tmp_path)
-    assert both.returncode == 2
-    assert "a run is resumed with one value" in " ".join(both.stderr.split())
+def test_one_run_takes_one_value_of_a_setting(tmp_path: Path) -> None:
+    result = command("train", "m.net", "--set", "width=2,3", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "netc study M.net --vary width=2,3" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])

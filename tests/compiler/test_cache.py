@@ -41,7 +41,8 @@ import numpy, netc, sys
 program = netc.compile(netc.parse({NET!r}))
 x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
 loss = program.step(dict(x=x, y=x[:, 0]))["loss"]
-print(repr(loss), program.training(dict()).executable.linked.compiled, "numba" in sys.modules)
+translates = "netc.compiler.targets.cpu.translate" in sys.modules
+print(repr(loss), program.training(dict()).executable.linked.compiled, translates)
 """
 
 
@@ -154,23 +155,23 @@ def test_everything_that_decides_the_code_is_in_the_key(copy: Path, field: str) 
     assert words.get(field, f"{field} was {getattr(parts, field)}, is other") in why
 
 
-def test_another_numba_compiles_anew_and_says_why(
+def test_another_llvmlite_compiles_anew_and_says_why(
     filled: tuple[Path, str], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     from netc.commands.table import app_of
 
     toolchain = cache._toolchain()
-    monkeypatch.setattr(cache, "_toolchain", lambda: {**toolchain, "numba": "0.0.1"})
+    monkeypatch.setattr(cache, "_toolchain", lambda: {**toolchain, "llvmlite": "0.0.1"})
     assert here(copy, monkeypatch) == (filled[1], len(list(filled[0].glob("*.o"))))
     (copy.parent / "m.net").write_text(NET, encoding="utf-8")
     app_of()(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()[1:]
     assert rows
-    assert all(row.endswith(f"numba was {toolchain['numba']}, is 0.0.1") for row in rows)
+    assert all(row.endswith(f"llvmlite was {toolchain['llvmlite']}, is 0.0.1") for row in rows)
     app_of()(["cache"], standalone_mode=False)
     shown = capsys.readouterr().out
-    assert "numba 0.0.1" in shown
-    assert f"numba {toolchain['numba']}" in shown
+    assert "llvmlite 0.0.1" in shown
+    assert f"llvmlite {toolchain['llvmlite']}" in shown
     app_of()(["cache", "--clear"], standalone_mode=False)
     assert list(copy.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The text of custom kernels is written without Numba, whose import a warm start does not wait for."""
+"""The text of custom kernels is written without LLVM, whose import a warm start does not wait for."""
 
 import subprocess
 import sys
@@ -27,11 +27,11 @@ try:
     write_custom(CustomKernel("stay", stay, arrays, (), True))
 except ValueError as error:
     print(error)
-print("numba" in sys.modules)
+print("llvmlite" in sys.modules)
 """
 
 
-def test_a_custom_kernel_that_calls_a_function_is_written_without_numba(tmp_path: Path) -> None:
+def test_a_custom_kernel_that_calls_a_function_is_written_without_llvm(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(_PROGRAM, encoding="utf-8")
     result = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert "exp_f32(F32(load_f32_1(p1, " in result.stdout

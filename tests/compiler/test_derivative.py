@@ -109,3 +109,30 @@ def test_a_derivative_is_an_output() -> None:
     predicted = program.predict({"x": x})
     np.testing.assert_allclose(predicted["g"], 3 * x**2, rtol=1e-12)
     np.testing.assert_allclose(predicted["h"], 6 * x, rtol=1e-12)
+
+
+KEPT = {
+    "a softmax below a logarithm": ("p = softmax(x)\n  u = sum(log(p))", lambda x, p: 1 / p),
+    "a sigmoid below a logarithm": ("p = sigmoid(x)\n  u = sum(log(1 - p))", lambda x, p: -1 / (1 - p)),
+    "a power below a logarithm": ("p = exp(x)\n  u = sum(log(1 + p))", lambda x, p: 1 / (1 + p)),
+    "a power minus one": ("p = exp(x)\n  u = sum((p - 1) ** 2)", lambda x, p: 2 * (p - 1)),
+    "an equal value": ("p = exp(x)\n  q = exp(x)\n  u = sum(p * q)", lambda x, p: p),
+    "a sum with nothing": ("p = x + 0\n  u = sum(p * x)", lambda x, p: x),
+    "a negative number": ("p = -x\n  u = sum(-p * x)", lambda x, p: -x),
+    "below a maximum": ("p = tanh(x)\n  u = max(p)", lambda x, p: (p == p.max(-1, keepdims=True)) * 1.0),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("more", ["", "  output other = dropout(x, 0.5)\n"])
+def test_a_derivative_is_taken_with_respect_to_the_value_that_is_named(name: str, more: str) -> None:
+    """Passes that run before derivatives are written out merge equal values and look through operations; what a
+    derivative is taken with respect to stays. `dropout` makes a model differ in training, so that it is simplified."""
+    statements, expected = KEPT[name]
+    program = run(
+        f"model {{\n  input x: float[3]\n  {statements}\n  output g = grad(u, p)\n  output p_ = p\n{more}}}\n"
+        "train { precision = f64 }\n"
+    )
+    x = np.random.default_rng(3).standard_normal((4, 3))
+    predicted = program.predict({"x": x})
+    np.testing.assert_allclose(predicted["g"], expected(x, predicted["p_"]), rtol=1e-12)

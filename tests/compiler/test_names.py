@@ -52,7 +52,8 @@ TABLES = {
 SUPPLIED = {
     "random.3": Supplied(SuppliedKind.RANDOM, "3"),
     "random.sample": Supplied(SuppliedKind.SAMPLES),
-    "train.factor": Supplied(SuppliedKind.RATE_FACTOR),
+    "train.rate": Supplied(SuppliedKind.RATE),
+    "train.number.beta1": Supplied(SuppliedKind.NUMBER, "beta1"),
     "train.loss_factor.main": Supplied(SuppliedKind.LOSS_FACTOR, "main"),
     "scale.image": Supplied(SuppliedKind.SCALE, "image"),
 }

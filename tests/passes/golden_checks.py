@@ -15,13 +15,13 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.supplied import SuppliedKind
+from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.truncate import FIRST
-from netc.compiler.passes.update import STEP
+from netc.compiler.passes.update import OPTIMIZERS, STEP
 from netc.compiler.reference import evaluate
 from netc.runtime.verification.interpreter import results
 
@@ -213,17 +213,19 @@ def updated(checked: Checked) -> None:
         name = value.name
         numbers.leaves[name] = np.abs(numbers.leaves[name])
     numbers.leaves[STEP] = np.asarray(2.0)
-    actual, how = checked.same_results(numbers), checked.arguments
+    how = checked.arguments
+    for value in checked.after.values(Role.GIVEN):
+        supplied = parse_supplied(value.name)
+        assert supplied is not None
+        given = {**OPTIMIZERS[how["optimizer"]].numbers, **how}
+        numbers.leaves[value.name] = np.asarray(given[supplied.name or "lr"])
+    actual = checked.same_results(numbers)
     gradients = checked.before.select(ResultKind.GRADIENT, actual)
     if "clip_norm" in how:
         norm = np.sqrt(sum((array**2).sum() for array in gradients.values()))
         gradients = {name: array * min(1.0, how["clip_norm"] / (norm + 1e-6)) for name, array in gradients.items()}
     for name, gradient in gradients.items():
-        rate = (
-            how["lr"]
-            * numbers.leaves.get(str(SuppliedKind.RATE_FACTOR.named()), 1.0)
-            * dict(how.get("lr_scale", ())).get(name, 1.0)
-        )
+        rate = how["lr"] * dict(how.get("lr_scale", ())).get(name, 1.0)
         rule = _sgd if how["optimizer"] == "sgd" else _adam
         for result, expected in rule(name, numbers.leaves, gradient, rate, how).items():
             checked.near(result, actual[result], expected)

@@ -148,8 +148,6 @@ def binary(operator: Operator, g: Growth) -> bool:
     if type_.dims != x.type.dims:
         g.feature("broadcast")
     if type_.is_held and not (x.type.is_held or y.type.is_held):
-        if not (set(steps_of(type_)) <= set(g.shared.bounds)):
-            return False
         g.feature("two varying dimensions")
     scales = (y.scale, x.scale) if swapped else (x.scale, y.scale)
     g.assign(operator.template, operands, type_, scale=operator.scale(*scales))

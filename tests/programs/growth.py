@@ -121,10 +121,6 @@ class Growth:
         """Whether a value of these dimensions is small enough."""
         return floats(*dims).count <= self.profile.elements
 
-    def is_bounded(self, type_: Type) -> bool:
-        """Whether all varying dimensions of a type have a bound, so that they may be stored at it."""
-        return all(isinstance(dim, int) or dim.name in self.shared.bounds for dim in type_.dims)
-
     def require(self, steps: Steps, least: int) -> bool:
         """Ensures that the data has so many steps of a dimension. Returns False if sequences would become too long."""
         needed = steps.needs(least)

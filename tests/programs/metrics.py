@@ -47,9 +47,7 @@ def _logits(g: Growth) -> list[Operands]:
 def _tokens(g: Growth) -> list[Operands]:
     """Two sequences of labels."""
     tokens = [
-        value
-        for value in g.values.values()
-        if value.type.kind == "class" and value.type.rank == 1 and value.is_batched and g.is_bounded(value.type)
+        value for value in g.values.values() if value.type.kind == "class" and value.type.rank == 1 and value.is_batched
     ]
     return [(a.name, b.name) for a in tokens for b in tokens if a.type.classes == b.type.classes]
 

@@ -52,7 +52,7 @@ def bidirectional(g: Growth) -> bool:
 
 
 def attention(g: Growth) -> bool:
-    keys = g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held and g.is_bounded(value.type), 4)
+    keys = g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held, 4)
     if keys is None:
         return False
     n = keys.type.dims[1]
@@ -61,12 +61,7 @@ def attention(g: Growth) -> bool:
         lambda value: value.type.rank == 2 and value.type.dims[0] == keys.type.dims[0] and not value.type.is_held, 6
     )
     queries = g.pick_float(
-        lambda value: (
-            value.type.rank in (1, 2)
-            and value.type.dims[-1] == n
-            and not value.type.is_held
-            and g.is_bounded(value.type)
-        ),
+        lambda value: value.type.rank in (1, 2) and value.type.dims[-1] == n and not value.type.is_held,
         4,
     )
     if values is None or queries is None:
@@ -89,7 +84,7 @@ def attention(g: Growth) -> bool:
 
 
 def self_attention(g: Growth) -> bool:
-    x = g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held and g.is_bounded(value.type), 4)
+    x = g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held, 4)
     if x is None:
         return False
     n = x.type.dims[1]

@@ -257,3 +257,13 @@ def test_intervals_and_sets_cover_their_level(is_long: bool) -> None:
         coverages.append([metrics[name] for name in "abc"])
     error = 4 * 0.3 / math.sqrt(valid * repeats)  # four standard errors
     assert np.all(np.abs(np.mean(coverages, axis=0) - 0.9) < error + 1 / valid)
+
+
+def test_the_overconfident_example_is_calibrated(tmp_path: Path) -> None:
+    """The calibration error of new samples falls to less than half, and no label changes."""
+    run = netc.train(netc.load(ROOT / "examples" / "overconfident.net"), out=tmp_path / "run")
+    metrics = run.evaluate("test")
+    assert metrics["calibrated"] < metrics["before"] / 2
+    assert metrics["coverage"] == pytest.approx(0.9, abs=0.03)
+    outputs = run.predict_prepared(run.load_data().parts["test"])
+    np.testing.assert_array_equal(outputs["probability"].argmax(axis=1), outputs["sure"].argmax(axis=1))

@@ -83,7 +83,7 @@ def test_the_command_draws_a_curve_and_leaves_no_run(tmp_path: Path) -> None:
     ("file", "arguments", "message"),
     [
         (None, ("--resume", "runs/x"), "it takes M.net"),
-        ("m.net", ("--set", "a=1,2"), "nor a sweep"),
+        ("m.net", ("--set", "a=1,2"), "has several values"),
         ("lbfgs.net", (), "finds the length of its steps by itself"),
     ],
 )

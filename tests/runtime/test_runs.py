@@ -66,6 +66,7 @@ FILES = {
     "checkpoint.safetensors",
     "best.safetensors",
     "curves.svg",
+    "outcome.json",
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -52,8 +52,9 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
         "metrics.jsonl",
         "checkpoint.safetensors",
         "curves.svg",
+        "outcome.json",
     }
-    again = command("eval", folder, cwd=tmp_path)
+    again = command("eval", folder, "--no-intervals", cwd=tmp_path)
     assert again.stdout.splitlines() == printed[printed.index(line) :]
 
 
@@ -223,7 +224,7 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     run = netc.open(tmp_path / "runs" / "m")
     assert run.evaluate("valid")["loss"] == pytest.approx(min(losses), rel=1e-6)
     assert done.stdout.splitlines()[-1].startswith("test")
-    assert command("eval", "runs/m", cwd=tmp_path).stdout == done.stdout.splitlines()[-1] + "\n"
+    assert command("eval", "runs/m", "--no-intervals", cwd=tmp_path).stdout == done.stdout.splitlines()[-1] + "\n"
     again = command("train", "--resume", "runs/m", cwd=tmp_path)
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
     (tmp_path / "n.net").write_text(text.replace("best(valid.loss)", "best(valid.mae)"), encoding="utf-8")

@@ -1,4 +1,5 @@
-"""Attention along dimensions whose bound is not declared: memory follows the batch, and any length can come later.
+"""Dimensions whose bound is not declared: attention reads packed rows, other values are stored at the longest sample of
+the data, and any length can come later.
 
 Models are verified in all ways that must agree (interpreted before and after each pass, by finite differences, as an
 emulated plan, compiled, on several threads), and one is used from end to end.
@@ -11,10 +12,13 @@ import pytest
 from support import command, run
 
 import netc
+from netc.compiler.backends import Backend
 from netc.compiler.ir.graph import Graph
-from netc.compiler.pipeline import gradient_graph, training_graph
+from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.pipeline import gradient_graph, steppable_graph, training_graph
 from netc.compiler.targets.named import NAMED
 from netc.runtime.execution.step_cost import step_memory
+from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.runs.generate import Generator, generate
 from netc.runtime.runs.run import Run
 from netc.runtime.verification import verify
@@ -37,6 +41,25 @@ ATTENDING = {
     "a sample's queries": (
         "Q = reshape(mean(x, over = time) -> dense(12), 2, 6)\n  z = x + mean(attention(Q, k, k), over = 0)"
     ),
+}
+# the same, where values are stored at the bound that the data needs
+STORED = {
+    "weights that are read elsewhere": (
+        "w = softmax((x -> dense(6)) @ transpose(k))\n  z = w @ k + unsqueeze(max(w, over = s))"
+    ),
+    "a mask of its own": (
+        "near = abs(arange(time) - unsqueeze(arange(time))) < 3\n  q = x -> dense(6)\n"
+        "  z = softmax(where(near, q @ transpose(x), -1e30)) @ x"
+    ),
+    "half of the steps": "h = maxpool(x)\n  w = softmax((x -> dense(6)) @ transpose(h))\n  z = w ** 2 @ h",
+    "a derivative": (
+        "q = x -> dense(6)\n  u = sum(softmax(q @ transpose(k)) @ k, over = 0) -> sum\n  z = grad(u, x) + x"
+    ),
+    "a scan that reads a sequence": (
+        "layer f = dense(6)\n  z = scan xt in x with h = zeros(6) {\n    h = tanh(f(xt) + attention(h, k, k))\n"
+        "    yield h\n  }"
+    ),
+    "products of all pairs": "z = (x -> dense(6)) * unsqueeze(mean((x @ transpose(k)) ** 2, over = 1))",
 }
 
 
@@ -62,26 +85,61 @@ def test_everything_agrees(name: str, precision: str) -> None:
     assert [str(difference) for difference in verify(sampled(model).subject)] == []
 
 
-@pytest.mark.parametrize("name", ["of itself", "to another sequence"])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("name", STORED)
+def test_everything_agrees_where_values_are_stored_at_a_bound(name: str, precision: str) -> None:
+    model = netc.parse(text_of(STORED[name], precision))
+    assert any(value.type.is_held for value in gradient_graph(model).values())
+    assert [str(difference) for difference in verify(sampled(model).subject)] == []
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_bound_that_the_data_needs_computes_what_a_declared_one_does(name: str, backend: Backend) -> None:
+    """The longest samples come first, in the middle and last: the memory is that of the data at hand."""
+    rng = np.random.default_rng(5)
+    free, bounded = (run(text_of(STORED[name], "f64", bound=bound), backend) for bound in ("", " <= 40"))
+    for longest in (9, 33, 12):
+        lengths = rng.permutation([longest, 3, 2, 7])
+        x, k, y = ([rng.standard_normal((n, 6)) for n in steps] for steps in (lengths, lengths[::-1], lengths))
+        fields = {"x": x, "k": k, "y": y}
+        for mine, other in zip(free.predict(fields)["p"], bounded.predict(fields)["p"], strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-10, atol=1e-12)
+        loss, gradients = free.gradients(fields)
+        expected, others = bounded.gradients(fields)
+        assert loss == pytest.approx(expected, rel=1e-10)
+        for key, gradient in gradients.items():
+            np.testing.assert_allclose(gradient, others[key], rtol=1e-8, atol=1e-11, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    "name", ["of itself", "to another sequence", "a mask of its own", "a scan that reads a sequence"]
+)
 def test_bits_do_not_depend_on_the_batch_or_on_threads(name: str) -> None:
-    """Samples of 1 to 40 steps, together, alone, and in another order."""
+    """Samples of 1 to 40 steps, together, in another order, and alone.
+
+    Where values are stored at the length of the longest sample, it stays beside the other one: a sum of more places may
+    be added up in another order.
+    """
     rng = np.random.default_rng(3)
     x, k = ([rng.standard_normal((n, 6)).astype(np.float32) for n in lengths] for lengths in (LENGTHS, LENGTHS[::-1]))
     y = [rng.standard_normal((n, 6)).astype(np.float32) for n in LENGTHS]
-    text = text_of(ATTENDING[name], batch=40)
+    text = text_of({**ATTENDING, **STORED}[name], batch=40)
     one, two = run(text), run(text, threads=2)
     together = one.predict({"x": x, "k": k})["p"]
     order = rng.permutation(len(LENGTHS))
     shuffled = two.predict({"x": [x[i] for i in order], "k": [k[i] for i in order]})["p"]
     for place, i in enumerate(order):
         np.testing.assert_array_equal(shuffled[place], together[i])
-        np.testing.assert_array_equal(one.predict({"x": [x[i]], "k": [k[i]]})["p"][0], together[i])
+        alone = [i] if name in ATTENDING else [i, 0, len(LENGTHS) - 1]
+        again = one.predict({"x": [x[j] for j in alone], "k": [k[j] for j in alone]})
+        np.testing.assert_array_equal(again["p"][0], together[i])
     fields = {"x": x, "k": k, "y": y}
-    gradients, again = one.gradients(fields)[1], two.gradients(fields)[1]
+    gradients, others = one.gradients(fields)[1], two.gradients(fields)[1]
     one.predict({"x": [rng.standard_normal((300, 6))], "k": [rng.standard_normal((200, 6))]})
     for key, gradient in one.gradients(fields)[1].items():
         np.testing.assert_array_equal(gradient, gradients[key])
-        np.testing.assert_array_equal(gradient, again[key])
+        np.testing.assert_array_equal(gradient, others[key])
 
 
 def test_memory_follows_the_batch_and_not_the_bound() -> None:
@@ -100,7 +158,7 @@ def test_memory_follows_the_batch_and_not_the_bound() -> None:
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 40
 
 
-def trained(folder: Path, epochs: int) -> Run:
+def trained(folder: Path, epochs: int, scores: str = "  z = h -> dense(size(following))\n") -> Run:
     (folder / "t.txt").write_text(TEXT, encoding="utf-8")
     (folder / "m.net").write_text(
         'data {\n  source = text("t.txt")\n  letter = field("text") -> characters -> vocabulary -> window(20, 5)\n'
@@ -108,7 +166,7 @@ def trained(folder: Path, epochs: int) -> Run:
         "  split = (train = 0.8, test = 0.2)\n}\n"
         "model {\n  input letter: class(auto)[time]\n  target following: class(auto)[time]\n"
         "  h = letter -> embed(6) -> positions -> self_attention(2, causal = true)\n"
-        "  z = h -> dense(size(following))\n"
+        f"{scores}"
         "  output likely = softmax(z)\n  loss cross_entropy(z, following)\n}\n"
         f"train {{\n  optimizer = adam(lr = 0.02)\n  batch = 32\n  epochs = {epochs}\n  precision = f64\n}}\n",
         encoding="utf-8",
@@ -143,12 +201,30 @@ def test_a_model_is_trained_resumed_and_used_on_longer_sequences(tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
-def test_what_else_needs_a_bound_says_so() -> None:
-    """Weights that are read by something else than the sum of values stay in memory, and need the bound."""
-    hand = "w = softmax((x -> dense(6)) @ transpose(k))\n  z = w @ k + unsqueeze(max(w, over = s))"
-    with pytest.raises(netc.Fault, match="how long `time` is at most must be known here"):
-        netc.parse(text_of(hand))
-    assert netc.parse(text_of(hand, bound=" <= 40")).bounds == {"time": 40, "s": 40}
+def test_a_text_is_generated_by_a_model_with_a_mask_of_its_own() -> None:
+    """Histories grow without end, as no bound is declared."""
+    program = run(
+        "model {\n  input token: class(7)[time]\n  e = token -> embed(6)\n"
+        "  later = arange(time) - unsqueeze(arange(time))\n"
+        "  z = softmax(where(later > 0, -1e30, where(later < -2, -1e20, e @ transpose(e)))) @ e\n"
+        "  output likely = z -> dense(7) -> softmax\n}\ntrain { precision = f64 }\n"
+    )
+    tokens = np.random.default_rng(5).integers(0, 7, 150).astype(np.int32)
+    whole = program.predict({"token": [tokens]})["likely"][0]
+    graph = steppable_graph(program.model)
+    stepper = Stepper(program.compiled, Stepped(graph, Result(ResultKind.OUTPUT, "likely"), "token", "time", None))
+    np.testing.assert_allclose([stepper.step(token[None])[0] for token in tokens], whole, 1e-10, 1e-12)
+
+
+def test_a_file_that_would_need_a_bound_is_refused(tmp_path: Path) -> None:
+    """An exported file is written once for data of any length; the run itself takes its bound from the data."""
+    trained(tmp_path, 1, "  w = softmax(h @ transpose(h))\n  z = w ** 2 @ h -> dense(size(following))\n")
+    assert command("predict", "run", "t.txt", cwd=tmp_path).returncode == 0
+    for file in ("model.onnx", "model.py"):
+        done = command("export", "run", "-o", file, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "error[E1201]: how long `time` is at most must be known to export this" in done.stderr
+        assert "hint: time <= 100, where it is declared" in done.stderr
 
 
 def test_a_named_value_that_is_held_cannot_be_asked_for() -> None:

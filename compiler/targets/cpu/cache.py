@@ -37,7 +37,6 @@ class Parts:
     features: str
     python: str
     netc: str
-    numba: str
     llvmlite: str
     numpy: str
     sources: str  # a hash of the files that write kernels
@@ -76,7 +75,7 @@ def _toolchain() -> dict[str, str]:
         for path in sorted((compiler / name).glob("*.py")) if not name.endswith(".py") else [compiler / name]:
             if not any(word in path.stem for word in _NOT_CODE):
                 sources.update(path.read_bytes())
-    versions = {name: version(name) for name in ("netc", "numba", "llvmlite", "numpy")}
+    versions = {name: version(name) for name in ("netc", "llvmlite", "numpy")}
     return {"python": python_version(), **versions, "sources": sources.hexdigest()[:16]}
 
 

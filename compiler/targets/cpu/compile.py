@@ -1,12 +1,11 @@
 """Compiles kernels' sources to object code, many of them side by side, in one process for each core.
 
-A kernel becomes a C function of 64-bit integers: addresses, then counts. Loops are compiled by Numba, which is imported
-only for them; products are written in LLVM's terms.
+A kernel becomes a C function of 64-bit integers: addresses, then counts. Loops are translated from a text
+(text_kernel.py); products, attention and Winograd's filtering are written in LLVM's terms.
 """
 
 import ctypes.util
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -19,13 +18,10 @@ from typing import IO, Any
 import llvmlite.binding as llvm
 
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.function import ALIGNED_STACK
-from netc.compiler.targets.cpu.linked import LIBM
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
-_FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
-_WORTH_A_PROCESS = 6  # kernels: a helper process imports Numba first, which takes as long as compiling a few of them
+_WORTH_A_PROCESS = 6  # kernels: a helper process starts as slowly as a few of them compile
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +41,8 @@ def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
 
 
 def symbol_of(parts: cache.Parts) -> str:
-    """Returns the name of a kernel's function. It holds the kernel's key, because Numba gives functions of one name the
-    same symbol, in any process (its issue 10486)."""
+    """Returns the name of a kernel's function. It holds the kernel's key, so that no two kernels of a program share
+    it."""
     return f"netc_{parts.name}"
 
 
@@ -59,7 +55,7 @@ def target_machine(machine: Machine, effort: int = 3) -> Any:
 
 @cache_once
 def start_llvm() -> None:
-    """Prepares LLVM and loads libm, which kernels call also in processes that never import Numba."""
+    """Prepares LLVM and loads libm, which kernels call."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()  # of instructions that pairs.py names
@@ -151,13 +147,15 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "loop":
-        return _loop_module(source, symbol, machine)
+        from netc.compiler.targets.cpu import text_kernel
+
+        return text_kernel.optimised(source.text, symbol, machine, target_machine(machine))
     dtype = "f32" if source.text.startswith("bf16") else source.text
     return _generic_module(source, symbol, machine), machine.lanes(dtype)
 
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
-    """Returns a kernel of another form than "loop". It is written in LLVM's terms, so Numba is not imported for it."""
+    """Returns a kernel of another form than "loop", which is written in LLVM's terms."""
     from netc.compiler.targets.cpu import (
         amx_product,
         attention,
@@ -197,98 +195,6 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(compiled, builder)
     return compiled
-
-
-def _loop_module(source: KernelSource, symbol: str, machine: Machine) -> tuple[Any, int]:
-    """Returns a kernel of a text as `kernel_module` does."""
-    from numba import types
-
-    from netc.compiler.targets.cpu.jit import jit_for
-    from netc.compiler.targets.cpu.math import calls
-
-    function, signature = _loop_function(source.text, machine), types.void(*[types.int64] * source.arguments)
-    function.__name__ = function.__qualname__ = symbol
-    # No fast-math flag: depending on how rows are shared out, an element is computed in a vector or alone, and LLVM
-    # would form other instructions for the one than for the other. Kernels say themselves where a sum may be
-    # vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
-    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    dispatcher = jit_for(machine)(function, signature, **options)
-    native = dispatcher.overloads[dispatcher.signatures[0]].fndesc.mangled_name
-    text = calls.without_declarations(dispatcher.inspect_llvm(dispatcher.signatures[0]))
-    module = llvm.parse_assembly(_with_aligned_stack(text) + _entry(symbol, native, source.arguments))
-    if functions := calls.definitions(text, machine.has_fma):
-        module.link_in(llvm.parse_assembly(functions))
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_always_inliner_pass()
-        passes.run(module, llvm.create_pass_builder(target_machine(machine), llvm.create_pipeline_tuning_options()))
-    _make_internal(module, symbol, source)
-    lanes = max((int(lanes) for lanes in _FLOATS.findall(text)), default=1)
-    return module, lanes
-
-
-def _with_aligned_stack(text: str) -> str:
-    """Lets the functions of a module align their stack, so that a vector in it lies in one cache line.
-
-    LLVM decides so before it knows which vectors it will keep there, and takes 16 bytes otherwise. Then chance decides,
-    in each process, whether a kernel that keeps vectors in the stack takes up to twice as long.
-    """
-    return re.sub(r"^(attributes #\d+ = {) ", rf"\1 {ALIGNED_STACK} ", text, flags=re.MULTILINE)
-
-
-def _loop_function(text: str, machine: Machine) -> Any:
-    """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
-    import numpy as np
-
-    from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
-    from netc.compiler.targets.cpu.math import words
-
-    names: dict[str, Any] = {
-        "F32": np.float32,
-        "F64": np.float64,
-        "I32": np.int32,
-        "INF": np.inf,
-        "NAN": np.nan,
-        **words.words_for(machine),
-        **sums.words(),
-        **extremes.words(machine.vector_bytes),
-        **squares.words(machine.vector_bytes),
-    }
-    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b", text):
-        names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
-    names |= row_vectors.words(text, machine)
-    names |= {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
-    exec(compile(row_vectors.settled(text, machine), "<netc kernel>", "exec"), names)
-    return names["kernel"]
-
-
-def _make_internal(module: Any, symbol: str, source: KernelSource) -> None:
-    """Makes everything in a module internal but the kernel itself, under names that do not depend on the process:
-    Numba's names count what it compiled before. Asserts that the kernel calls nothing but LLVM's intrinsics and
-    libm."""
-    for number, function in enumerate(module.functions):
-        name = function.name
-        if function.is_declaration:
-            is_available = name.startswith(("llvm.", "mem")) or name in LIBM
-            assert is_available, f"a kernel calls {name}, which only a process with Numba has:\n{source.text}"
-        elif name != symbol:
-            function.linkage, function.name = "internal", f"part{number}"
-    for number, variable in enumerate(module.global_variables):
-        if not variable.is_declaration:
-            variable.linkage, variable.name = "internal", f"held{number}"
-
-
-def _entry(symbol: str, native: str, arguments: int) -> str:
-    """The text of a C function that calls Numba's own, which takes memory for a result and an exception: kernels have
-    neither."""
-    names = ", ".join(f"i64 %a{i}" for i in range(arguments))
-    return f"""
-define void @{symbol}({names}) {{
-  %result = alloca ptr
-  %exception = alloca ptr
-  %status = call i32 @{native}(ptr %result, ptr %exception, {names})
-  ret void
-}}
-"""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Writes custom kernels: the user's Python function (program/custom.py) in the words of all kernels.
 
 There are no global names and no functions but the words of kernels (scalars.py), so that the text alone defines the
-kernel. Numba is not imported, because a warm start does without it.
+kernel. LLVM is not imported, because a warm start does without it.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The place of the largest of some floats in memory, as Numba intrinsics.
+"""The place of the largest of some floats in memory, as words of kernels.
 
 `place_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
 elements: of equal ones the first, and of the first NaN if there is one. Vectors find the largest element, and then the
@@ -12,6 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.sums import folded_lanes
+from netc.compiler.targets.cpu.values import Word, word
 
 _SIDE_BY_SIDE = 4  # vectors
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
@@ -20,25 +21,18 @@ _I64, _I32, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
 @cache
-def words(vector_bytes: int) -> dict[str, Any]:
-    """Returns the words `place_of_largest_DTYPE` of a kernel's text. Imports Numba."""
+def words(vector_bytes: int) -> dict[str, Word]:
+    """Returns the words `place_of_largest_DTYPE` of a kernel's text."""
     return {f"place_of_largest_{dtype}": _place(dtype, vector_bytes) for dtype in _ELEMENTS}
 
 
-def _place(dtype: str, vector_bytes: int) -> Any:
-    from numba import types
-    from numba.extending import intrinsic
+def _place(dtype: str, vector_bytes: int) -> Word:
+    @word(("i64", "i64", "i64"), "i32")
+    def emit(builder: Any, address: Any, first: Any, count: Any) -> Any:
+        base = builder.gep(builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), [first])
+        return _Search(builder, dtype, vector_bytes // _BYTES[dtype], base, count).place()
 
-    @intrinsic
-    def place_of_largest(typing, address, first, count):
-        def codegen(context, builder, signature, arguments):
-            address, first, count = arguments
-            base = builder.gep(builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), [first])
-            return _Search(builder, dtype, vector_bytes // _BYTES[dtype], base, count).place()
-
-        return types.int32(types.int64, types.int64, types.int64), codegen
-
-    return place_of_largest
+    return emit
 
 
 class _Search:

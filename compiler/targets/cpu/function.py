@@ -87,6 +87,13 @@ def at_least(first: Word, second: Number) -> Word:
     return (first > second).choose(first, second)
 
 
+def pinned(number: Word) -> Word:
+    """Returns the same number, of which LLVM does not know how it was computed: it keeps it in a register, and does not
+    compute other numbers from what this one was computed from."""
+    assembly = number.builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [number.value], False)
+    return Word(number.builder, assembly)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """Integers in memory, under names. Functions pass it by its address."""

@@ -118,7 +118,7 @@ def load(objects: Sequence[bytes]) -> tuple[Any, int]:
 def _placed(objects: Sequence[bytes]) -> tuple[list[_Object], int, int]:
     """The objects with a place for each section, the bytes of code and constants, and the bytes of everything.
 
-    Data that may be written begins at a page of its own behind them; Numba declares a variable for each kernel.
+    Data that may be written begins at a page of its own behind them; kernels have none.
     """
     files = [_Object(content, _sections(content), {}) for content in objects]
     size = 0

@@ -1,4 +1,4 @@
-"""Loads and stores through addresses, as Numba intrinsics. Each has an alias scope: buffers of different scopes never
+"""Loads and stores through addresses, as words of kernels. Each has an alias scope: buffers of different scopes never
 overlap.
 
 LLVM vectorises a loop over many buffers only if it knows that. The planner guarantees it.
@@ -6,14 +6,13 @@ LLVM vectorises a loop over many buffers only if it knows that. The planner guar
 
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.nest_writer import SCOPES
+from netc.compiler.targets.cpu.values import Word, word
 from netc.compiler.targets.machine import LINE
 
 _IR = {
@@ -26,24 +25,26 @@ _IR = {
 }
 _I32, _I64, _BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 _PREFETCH = ir.FunctionType(ir.VoidType(), [_BYTE, _I32, _I32, _I32])  # address, whether written, how near, data
-_NUMBA: dict[str, Any] = {
-    "f32": types.float32,
-    "f64": types.float64,
-    "i32": types.int32,
-    "u8": types.uint8,
-    "bool": types.boolean,
-    "bf16": types.float32,
-}
+_OF_BF16 = "f32"  # the type of values that memory keeps as bf16
 _HALF = 16  # bits: a bf16 number is the upper half of an f32
+
+
+_marks: WeakKeyDictionary[ir.Module, list[tuple[Any, Any]]] = WeakKeyDictionary()
 
 
 def mark(builder: Any, instruction: Any, scope: int) -> None:
     """Attaches the metadata of an alias scope to a load or store."""
     module = builder.module
-    domain = module.add_metadata([ir.MetaDataString(module, "netc")])
-    scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
-    instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
-    instruction.set_metadata("noalias", module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]]))
+    if module not in _marks:
+        _marks[module] = [(None, None)] * SCOPES
+    if _marks[module][scope][0] is None:
+        domain = module.add_metadata([ir.MetaDataString(module, "netc")])
+        scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
+        others = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
+        _marks[module][scope] = module.add_metadata([scopes[scope]]), others
+    own, others = _marks[module][scope]
+    instruction.set_metadata("alias.scope", own)
+    instruction.set_metadata("noalias", others)
 
 
 def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
@@ -70,59 +71,57 @@ def _stored(builder: Any, dtype: str, value: Any) -> Any:
     return value
 
 
-@cache
-def load(dtype: str, scope: int) -> Any:
-    """Returns the intrinsic `load(address, i)`: element i of the buffer at an address."""
-
-    @intrinsic
-    def get(typing, base, offset):
-        def codegen(context, builder, signature, arguments):
-            value = builder.load(_element(builder, dtype, *arguments))
-            value.align = DTYPES[dtype].bytes
-            mark(builder, value, scope)
-            return _loaded(builder, dtype, value)
-
-        return _NUMBA[dtype](types.int64, types.int64), codegen
-
-    return get
+def _kind(dtype: str) -> str:
+    return _OF_BF16 if dtype == "bf16" else dtype
 
 
 @cache
-def store(dtype: str, scope: int) -> Any:
-    """Returns the intrinsic `store(address, i, value)`."""
+def load(dtype: str, scope: int) -> Word:
+    """Returns the word `load(address, i)`: element i of the buffer at an address."""
 
-    @intrinsic
-    def put(typing, base, offset, value):
-        def codegen(context, builder, signature, arguments):
-            element = _stored(builder, dtype, arguments[2])
-            instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
-            instruction.align = DTYPES[dtype].bytes
-            mark(builder, instruction, scope)
-            return context.get_dummy_value()
+    @word(("i64", "i64"), _kind(dtype))
+    def emit(builder: Any, base: Any, offset: Any) -> Any:
+        value = builder.load(_element(builder, dtype, base, offset))
+        value.align = DTYPES[dtype].bytes
+        mark(builder, value, scope)
+        return _loaded(builder, dtype, value)
 
-        return types.void(types.int64, types.int64, _NUMBA[dtype]), codegen
-
-    return put
+    return emit
 
 
 @cache
-def fetch(dtype: str) -> Any:
-    """Returns the intrinsic `fetch(address, i, count)`: prefetches the lines of `count` elements from element i on into
-    the second cache. They need not exist."""
+def store(dtype: str, scope: int) -> Word:
+    """Returns the word `store(address, i, value)`."""
 
-    @intrinsic
-    def prefetch(typing, base, offset, count):
-        def codegen(context, builder, signature, arguments):
-            base, offset, count = arguments
-            declared = builder.module.globals.get("llvm.prefetch.p0")
-            word = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")
-            with cgutils.for_range_slice(
-                builder, ir.Constant(_I64, 0), count, ir.Constant(_I64, LINE // DTYPES[dtype].bytes)
-            ) as (i, _):
-                place = _element(builder, dtype, base, builder.add(offset, i))
-                builder.call(word, [builder.bitcast(place, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
-            return context.get_dummy_value()
+    @word(("i64", "i64", _kind(dtype)), None)
+    def emit(builder: Any, base: Any, offset: Any, value: Any) -> None:
+        instruction = builder.store(_stored(builder, dtype, value), _element(builder, dtype, base, offset))
+        instruction.align = DTYPES[dtype].bytes
+        mark(builder, instruction, scope)
 
-        return types.void(types.int64, types.int64, types.int64), codegen
+    return emit
 
-    return prefetch
+
+@cache
+def fetch(dtype: str) -> Word:
+    """Returns the word `fetch(address, i, count)`: prefetches the lines of `count` elements from element i on into the
+    second cache. They need not exist."""
+
+    @word(("i64", "i64", "i64"), None)
+    def emit(builder: Any, base: Any, offset: Any, count: Any) -> None:
+        declared = builder.module.globals.get("llvm.prefetch.p0")
+        prefetch = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")
+        before, head, body, end = builder.block, *(builder.append_basic_block(f"fetch.{i}") for i in range(3))
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(_I64)
+        index.add_incoming(_I64(0), before)
+        builder.cbranch(builder.icmp_signed("<", index, count), body, end)
+        builder.position_at_end(body)
+        place = _element(builder, dtype, base, builder.add(offset, index))
+        builder.call(prefetch, [builder.bitcast(place, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
+        index.add_incoming(builder.add(index, _I64(LINE // DTYPES[dtype].bytes), flags=("nsw",)), body)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    return emit

@@ -1,9 +1,9 @@
-"""Vectors of neighbouring elements of a row, as a type of Numba's and the words of kernels that load and store them.
+"""Vectors of neighbouring elements of a row, and the words of kernels that load and store them.
 
 A text names no number of lanes, so that it serves every machine: `load_f32v_0` loads a whole vector, and
 `load_f32r19_0` the elements that are left of a row of 19 behind its whole vectors, in the narrowest vector that has
 room for them. Its other lanes are zero, and are neither read nor written. `LANES_f32` is the number of lanes, and what
-depends on it alone is decided before Numba sees the text. Words of math/ take these vectors too.
+depends on it alone is decided before the text is translated. Words of math/ take these vectors too.
 
 Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes.
@@ -16,14 +16,12 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import LANES
 from netc.compiler.targets.cpu.memory import mark
 from netc.compiler.targets.cpu.sums import sum_of_lanes
+from netc.compiler.targets.cpu.values import Vector, Word, type_of, word
 from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
@@ -31,32 +29,13 @@ _I1, _I32 = ir.IntType(1), ir.IntType(32)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 
 
-class Vector(types.Type):  # type: ignore[misc]
-    """The type of a vector of `lanes` elements in a kernel."""
-
-    def __init__(self, dtype: str, lanes: int) -> None:
-        self.dtype, self.lanes = dtype, lanes
-        super().__init__(f"{dtype} x {lanes}")
-
-    @property
-    def llvm(self) -> Any:
-        """The type in LLVM's terms."""
-        return ir.VectorType(_ELEMENTS[self.dtype], self.lanes)
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: Vector) -> None:
-        super().__init__(manager, kind, kind.llvm)
-
-
-def words(text: str, machine: Machine) -> Iterator[tuple[str, Any]]:
+def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
     """Yields the words of vectors that a kernel's text uses, with their names."""
-    for word, verb, dtype, part, row, scope in _WORD.findall(text):
+    for name, verb, dtype, part, row, scope in _WORD.findall(text):
         lanes = LANES[dtype] if part in "sm" else machine.lanes(dtype)
         count = int(row) % lanes if row else lanes
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
-        yield word, (_load if verb == "load" else _store)(kind, count, int(scope))
+        yield name, (_load if verb == "load" else _store)(kind, count, int(scope))
     for dtype, lanes in LANES.items():
         yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
@@ -90,13 +69,6 @@ def _statements(visited: ast.AST | list[ast.stmt]) -> list[Any]:
     return visited if isinstance(visited, list) else [visited]
 
 
-def splat(builder: Any, value: Any, lanes: int) -> Any:
-    """Emits a vector whose lanes are all one element."""
-    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
-
-
 def _vector_of(dtype: str, count: int) -> Vector:
     """The narrowest vector with room for so many elements: its lanes are a power of two."""
     return Vector(dtype, 1 << max(count - 1, 0).bit_length())
@@ -108,7 +80,7 @@ def _mask(kind: Vector, count: int) -> Any:
 
 def _place(builder: Any, kind: Vector, base: Any, offset: Any) -> Any:
     element = builder.gep(builder.inttoptr(base, _ELEMENTS[kind.dtype].as_pointer()), [offset])
-    return builder.bitcast(element, kind.llvm.as_pointer())
+    return builder.bitcast(element, type_of(kind).as_pointer())
 
 
 def _masked(builder: Any, verb: str, kind: Vector, result: Any, operands: list[Any]) -> Any:
@@ -120,78 +92,58 @@ def _masked(builder: Any, verb: str, kind: Vector, result: Any, operands: list[A
 
 
 @cache
-def _load(kind: Vector, count: int, scope: int) -> Any:
-    """Returns the intrinsic `load(address, i)` of `count` elements from element i on."""
+def _load(kind: Vector, count: int, scope: int) -> Word:
+    """Returns the word `load(address, i)` of `count` elements from element i on."""
     size = DTYPES[kind.dtype].bytes
 
-    @intrinsic
-    def get(typing, base, offset):
-        def codegen(context, builder, signature, arguments):
-            place = _place(builder, kind, *arguments)
-            if count == kind.lanes:
-                value = builder.load(place)
-                value.align = size
-            else:
-                zeros = ir.Constant(kind.llvm, [0.0] * kind.lanes)
-                align = ir.Constant(_I32, size)
-                value = _masked(builder, "load", kind, kind.llvm, [place, align, _mask(kind, count), zeros])
-            mark(builder, value, scope)
-            return value
+    @word(("i64", "i64"), kind)
+    def emit(builder: Any, base: Any, offset: Any) -> Any:
+        place = _place(builder, kind, base, offset)
+        if count == kind.lanes:
+            value = builder.load(place)
+            value.align = size
+        else:
+            zeros = ir.Constant(type_of(kind), [0.0] * kind.lanes)
+            align = ir.Constant(_I32, size)
+            value = _masked(builder, "load", kind, type_of(kind), [place, align, _mask(kind, count), zeros])
+        mark(builder, value, scope)
+        return value
 
-        return kind(types.int64, types.int64), codegen
-
-    return get
+    return emit
 
 
 @cache
-def _store(kind: Vector, count: int, scope: int) -> Any:
-    """Returns the intrinsic `store(address, i, vector)` of `count` elements."""
+def _store(kind: Vector, count: int, scope: int) -> Word:
+    """Returns the word `store(address, i, vector)` of `count` elements."""
     size = DTYPES[kind.dtype].bytes
 
-    @intrinsic
-    def put(typing, base, offset, value):
-        def codegen(context, builder, signature, arguments):
-            place, vector = _place(builder, kind, *arguments[:2]), arguments[2]
-            if count == kind.lanes:
-                stored = builder.store(vector, place)
-                stored.align = size
-            else:
-                align = ir.Constant(_I32, size)
-                stored = _masked(builder, "store", kind, ir.VoidType(), [vector, place, align, _mask(kind, count)])
-            mark(builder, stored, scope)
-            return context.get_dummy_value()
+    @word(("i64", "i64", kind), None)
+    def emit(builder: Any, base: Any, offset: Any, vector: Any) -> None:
+        place = _place(builder, kind, base, offset)
+        if count == kind.lanes:
+            stored = builder.store(vector, place)
+            stored.align = size
+        else:
+            align = ir.Constant(_I32, size)
+            stored = _masked(builder, "store", kind, ir.VoidType(), [vector, place, align, _mask(kind, count)])
+        mark(builder, stored, scope)
 
-        return types.void(types.int64, types.int64, kind), codegen
-
-    return put
+    return emit
 
 
 @cache
-def _zeros(kind: Vector) -> Any:
-    """Returns the intrinsic `zeros()`: a vector of zeros."""
-
-    @intrinsic
-    def zeros(typing):
-        def codegen(context, builder, signature, arguments):
-            return ir.Constant(kind.llvm, [0.0] * kind.lanes)
-
-        return kind(), codegen
-
-    return zeros
+def _zeros(kind: Vector) -> Word:
+    """Returns the word `zeros()`: a vector of zeros."""
+    return word((), kind)(lambda builder: ir.Constant(type_of(kind), [0.0] * kind.lanes))
 
 
 @cache
-def _added(kind: Vector) -> Any:
-    """Returns the intrinsic `added(vector, first)`: the sum of `first` and of the lanes, whose halves are added until
-    one lane is left."""
-    number = types.float32 if kind.dtype == "f32" else types.float64
+def _added(kind: Vector) -> Word:
+    """Returns the word `added(vector, first)`: the sum of `first` and of the lanes, whose halves are added until one
+    lane is left."""
 
-    @intrinsic
-    def added(typing, vector, first):
-        def codegen(context, builder, signature, arguments):
-            total, first = arguments
-            return builder.fadd(first, sum_of_lanes(builder, total, kind.lanes))
+    @word((kind, kind.dtype), kind.dtype)
+    def emit(builder: Any, total: Any, first: Any) -> Any:
+        return builder.fadd(first, sum_of_lanes(builder, total, kind.lanes))
 
-        return number(kind, number), codegen
-
-    return added
+    return emit

@@ -1,4 +1,4 @@
-"""Squares of SIDE x SIDE elements in a kernel's own memory, as Numba intrinsics.
+"""Squares of SIDE x SIDE elements in a kernel's own memory, as words of kernels.
 
 `transpose_f32(square, address, i, stride)` reads SIDE rows of SIDE neighbours, `stride` elements apart, from element i
 of a buffer on, and stores the columns as rows of the square. `load_square_f32(square, row, column)` reads an element of
@@ -11,6 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.nests import BLOCK
+from netc.compiler.targets.cpu.values import Word, word
 
 SIDE = 16
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
@@ -20,8 +21,8 @@ assert SIDE * SIDE == BLOCK, "a square is a block of memory"
 
 
 @cache
-def words(vector_bytes: int) -> dict[str, Any]:
-    """Returns the words `transpose_DTYPE` and `load_square_DTYPE` of a kernel's text. Imports Numba.
+def words(vector_bytes: int) -> dict[str, Word]:
+    """Returns the words `transpose_DTYPE` and `load_square_DTYPE` of a kernel's text.
 
     Stores are as wide as the vectors that a loop loads afterwards: a wider load would have to wait until several stores
     are done.
@@ -30,37 +31,29 @@ def words(vector_bytes: int) -> dict[str, Any]:
     return {**words, **{f"load_square_{dtype}": _load(dtype) for dtype in _ELEMENTS}}
 
 
-def _transpose(dtype: str, vector_bytes: int) -> Any:
-    from numba import types
-    from numba.extending import intrinsic
-
+def _transpose(dtype: str, vector_bytes: int) -> Word:
     lanes = vector_bytes // _BYTES[dtype]
     vector = ir.VectorType(_ELEMENTS[dtype], lanes)
 
-    @intrinsic
-    def transpose(typing, square, address, first, stride):
-        def codegen(context, builder, signature, arguments):
-            square, address, first, stride = arguments
-            target, source = (builder.inttoptr(place, _ELEMENTS[dtype].as_pointer()) for place in (square, address))
+    @word(("i64",) * 4, None)
+    def emit(builder: Any, square: Any, address: Any, first: Any, stride: Any) -> None:
+        target, source = (builder.inttoptr(place, _ELEMENTS[dtype].as_pointer()) for place in (square, address))
 
-            def pointer(base: Any, index: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
+        def pointer(base: Any, index: Any) -> Any:
+            return builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
 
-            for row in range(0, SIDE, lanes):
-                starts = [builder.add(first, builder.mul(stride, _I64(row + i))) for i in range(lanes)]
-                for column in range(0, SIDE, lanes):
-                    rows = [
-                        builder.load(pointer(source, builder.add(start, _I64(column))), align=_BYTES[dtype])
-                        for start in starts
-                    ]
-                    for i, result in enumerate(_transposed(builder, rows)):
-                        place = pointer(target, _I64((column + i) * SIDE + row))
-                        builder.store(result, place, align=vector_bytes)
-            return context.get_dummy_value()
+        for row in range(0, SIDE, lanes):
+            starts = [builder.add(first, builder.mul(stride, _I64(row + i))) for i in range(lanes)]
+            for column in range(0, SIDE, lanes):
+                rows = [
+                    builder.load(pointer(source, builder.add(start, _I64(column))), align=_BYTES[dtype])
+                    for start in starts
+                ]
+                for i, result in enumerate(_transposed(builder, rows)):
+                    place = pointer(target, _I64((column + i) * SIDE + row))
+                    builder.store(result, place, align=vector_bytes)
 
-        return types.void(*[types.int64] * 4), codegen
-
-    return transpose
+    return emit
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
@@ -77,17 +70,10 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-def _load(dtype: str) -> Any:
-    from numba import types
-    from numba.extending import intrinsic
+def _load(dtype: str) -> Word:
+    @word(("i64", "i64", "i64"), dtype)
+    def emit(builder: Any, square: Any, row: Any, column: Any) -> Any:
+        base = builder.inttoptr(square, _ELEMENTS[dtype].as_pointer())
+        return builder.load(builder.gep(base, [builder.add(builder.mul(row, _I64(SIDE)), column)]))
 
-    @intrinsic
-    def load_square(typing, square, row, column):
-        def codegen(context, builder, signature, arguments):
-            square, row, column = arguments
-            base = builder.inttoptr(square, _ELEMENTS[dtype].as_pointer())
-            return builder.load(builder.gep(base, [builder.add(builder.mul(row, _I64(SIDE)), column)]))
-
-        return (types.float32 if dtype == "f32" else types.float64)(*[types.int64] * 3), codegen
-
-    return load_square
+    return emit

@@ -1,4 +1,4 @@
-"""The sum of a block of floats in memory, in one fixed order, as Numba intrinsics.
+"""The sum of a block of floats in memory, in one fixed order, as words of kernels.
 
 Element i goes to lane i % LANES of chunk i // LANES. Chunk j is added to running sum j % 4; the four sums are added
 pairwise. Then the chunks that are left are added, the lanes are added pairwise, and last the elements that fill no
@@ -15,6 +15,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.nests import BLOCK
+from netc.compiler.targets.cpu.values import Word, word
 
 _CHUNK_BYTES = (
     32  # no wider than LLVM's stores on any CPU: a wider load would have to wait until several stores are done
@@ -32,61 +33,44 @@ def lanes_of(dtype: str) -> int:
 
 
 @cache
-def words() -> dict[str, Any]:
-    """Returns the words `block_DTYPE`, `sum_DTYPE` and `sum_of_DTYPE` of a kernel's text. Imports Numba."""
+def words() -> dict[str, Word]:
+    """Returns the words `block_DTYPE`, `sum_DTYPE` and `sum_of_DTYPE` of a kernel's text."""
     makers = (("block", _block), ("sum", _sum), ("sum_of", _sum_of))
-    return {f"{word}_{dtype}": make(dtype) for dtype in ("f32", "f64") for word, make in makers}
+    return {f"{name}_{dtype}": make(dtype) for dtype in ("f32", "f64") for name, make in makers}
 
 
-def _block(dtype: str) -> Any:
+def _block(dtype: str) -> Word:
     """block(): the address of BLOCK elements on the stack."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    @intrinsic
-    def block(typing):
-        def codegen(context, builder, signature, arguments):
-            with builder.goto_entry_block():  # not cgutils.alloca_once, which also writes zeros
-                memory = builder.alloca(ir.ArrayType(_ELEMENTS[dtype], BLOCK))
-            memory.align = _ALIGNMENT
-            return builder.ptrtoint(memory, _I64)
+    @word((), "i64")
+    def emit(builder: Any) -> Any:
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(_ELEMENTS[dtype], BLOCK))
+        memory.align = _ALIGNMENT
+        return builder.ptrtoint(memory, _I64)
 
-        return types.int64(), codegen
-
-    return block
+    return emit
 
 
-def _sum(dtype: str) -> Any:
+def _sum(dtype: str) -> Word:
     """sum(address, count): the sum of the first `count` elements of a block."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    @intrinsic
-    def sum_(typing, address, count):
-        def codegen(context, builder, signature, arguments):
-            address, count = arguments
-            return _emit(builder, dtype, builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), count)
+    @word(("i64", "i64"), dtype)
+    def emit(builder: Any, address: Any, count: Any) -> Any:
+        return _emit(builder, dtype, builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), count)
 
-        return (types.float32 if dtype == "f32" else types.float64)(types.int64, types.int64), codegen
-
-    return sum_
+    return emit
 
 
-def _sum_of(dtype: str) -> Any:
+def _sum_of(dtype: str) -> Word:
     """sum_of(address, i, count): the sum of `count` elements of the buffer at an address, from element i on."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    @intrinsic
-    def sum_of(typing, address, first, count):
-        def codegen(context, builder, signature, arguments):
-            address, first, count = arguments
-            base = builder.inttoptr(address, _ELEMENTS[dtype].as_pointer())
-            return _emit(builder, dtype, builder.gep(base, [first]), count)
+    @word(("i64", "i64", "i64"), dtype)
+    def emit(builder: Any, address: Any, first: Any, count: Any) -> Any:
+        base = builder.inttoptr(address, _ELEMENTS[dtype].as_pointer())
+        return _emit(builder, dtype, builder.gep(base, [first]), count)
 
-        return (types.float32 if dtype == "f32" else types.float64)(*[types.int64] * 3), codegen
-
-    return sum_of
+    return emit
 
 
 def _emit(builder: Any, dtype: str, base: Any, count: Any) -> Any:

@@ -6,8 +6,7 @@ product.py describes the arguments. The depth may be three loops: k runs within 
 holds), runs follow one another in registers (the rows of a window), and around both a loop adds to c in memory (the
 samples of a batch). So a convolution is this kernel on a view of its input, with nothing copied.
 
-The loops are written in LLVM's terms, without Numba, which would take seconds to infer their types. Their variables
-lie in one record, of which every function takes the address.
+The loops are written in LLVM's terms. Their variables lie in one record, of which every function takes the address.
 
 Operands are copied into the order in which tiles read them (packing.py) where that pays. A panel of b is copied if its
 columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
@@ -18,10 +17,11 @@ rows of a after another: the panel at work stays in the first cache, and what is
 panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
 
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
-its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Tiles do so line
-by line, one at each row of depth, because many at a time would delay their own loads. What a deep tile writes is
-prefetched too, and so are the buffers that will be written next at the offsets of c: another core may hold those lines,
-and the tile leaves the memory idle. `Machine.prefetches_by_line` says how.
+its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Rows of c below a
+tile are prefetched, and the buffers that will be written next at the offsets of c: another core may hold those lines,
+and the tile leaves the memory idle. Tiles do so line by line, one at each row of depth, because many at a time would
+delay their own loads. Other CPUs than Zen 4 prefetch panels, c and those buffers at once before a tile
+(`Machine.prefetches_by_line`), and c only if the tile is deep.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -69,8 +69,11 @@ _VARIABLES = (
     *("block_a", "block_c", "block_start", "rows", "share"),
     # of a panel: the address of the next one, or 0, addresses, and whether it is the first to read a where it lies
     *("ahead", "panel_c", "panel_start", "is_cold"),
+    # how many tiles have been multiplied
+    "tile",
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
+_FIRST_FETCHING, _SECOND_FETCHING = 2, 3  # tiles that prefetch the next panel, line by line
 _PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
 _FEW_PAGES = 128  # rows of depth, a page each, of which the second cache keeps a block of rows of a
 _NEXT = 768 << 10  # bytes of a strip that may be prefetched while another one is multiplied
@@ -100,6 +103,7 @@ class _Kernel(ProductKernel):
         words, run = self.words, self.run
         turns, runs, depth = self.counts()
         self.choose_sizes(runs, depth)
+        words["tile"] = 0
         together, most = words["together"], words["most"]
         with self.batches() as (a, b, c, start):
             words["is_first"] = 1
@@ -216,7 +220,7 @@ class _Kernel(ProductKernel):
             i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
             if not lanes.machine.prefetches_by_line:
                 self.fetch_touched(words, i.index, rows)
-            with panel.when(~words["ahead"].equals(0)):
+            with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
                 first = i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
                     vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
@@ -227,24 +231,46 @@ class _Kernel(ProductKernel):
             self.multiply_tile(tiles, words, i.index, a, step, rows)
         panel.end()
 
+    def fetches_panel_by_line(self, words: Record) -> Word:
+        """Whether two tiles of a panel prefetch the next one, each a line of every row: the block has many tiles."""
+        machine = self.lanes.machine
+        return words["rows"] > ((_SECOND_FETCHING + 1) * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+
     def choose_line(self, words: Record, i: Word) -> None:
-        """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth: those of a that
-        are taken next, or if these are not cold, of the next strip, if some are left."""
-        panel, size = self.multiply_panel, self.size
+        """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth.
+
+        That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some of it
+        are left; or what is written next.
+        """
+        panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
         words["fetched"], words["fetched_step"] = words["panel"], 0
         if self.lanes.machine.prefetches_by_line:
+            self.choose_written(words, i)
             self.choose_touched(words)
-        with panel.when(words["is_cold"].equals(1)):
-            words["fetched"] = words["block_a"] + (i + 2 * self.lanes.machine.tile_rows) * size
-            words["fetched_step"] = words["depth_a"] * size
-        with panel.when(words["is_cold"].equals(0) & ~words["next_a"].equals(0)):
-            line, size = words["lines"], self.size
+        with panel.when(~words["next_a"].equals(0) & words["is_cold"].equals(0)):
+            line = words["lines"]
             of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
             is_in_a, is_left = line < of_a, line < of_a + of_b
             at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
             step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
             words["fetched"], words["fetched_step"] = is_left.choose(at, words["panel"]), is_left.choose(step, 0)
             words["lines"] = line + 1
+        with panel.when(words["is_cold"].equals(1)):
+            words["fetched"] = words["block_a"] + (i + 2 * tall) * size
+            words["fetched_step"] = words["depth_a"] * size
+        begin, end = _FIRST_FETCHING * tall, _SECOND_FETCHING * tall
+        has_ahead = ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
+        with panel.when(has_ahead & (i >= begin) & (i < end + tall)):
+            words["fetched"] = words["ahead"] + (i < end).choose(0, LINE)
+            words["fetched_step"] = words["depth_b"] * size
+
+    def choose_written(self, words: Record, i: Word) -> None:
+        """Sets that the tile of the rows from row i on prefetches c under rows behind them, one of a panel's two lines
+        of each: a tile has more rows of depth than rows, so the next tile can take the other line."""
+        line, row = words["tile"], words["rows_c"] * self.size
+        words["tile"] = line + 1
+        at = words["panel_c"] + (i + self.lanes.machine.tile_rows) * row + (line - line // 2 * 2) * LINE
+        words["fetched"], words["fetched_step"] = at, row
 
     def choose_touched(self, words: Record) -> None:
         """Sets that the next tile prefetches lines that will be written next, if they follow one another."""

@@ -60,9 +60,9 @@ class _Winograd(WinogradWriter):
     def convolve(self) -> None:
         """Convolves images, block by block, and adds the start."""
         words, run = self.words, self.run
-        taken = self.over_tiles("tiles_taken", _take_tile)
-        given = self.over_tiles("results_given", lambda body: _give_results(body, has_start=False))
-        added = self.over_tiles("results_added", lambda body: _give_results(body, has_start=True))
+        taken = self.over_tiles("tiles_taken", ["image"], "channels", _take_tile)
+        given = self.over_tiles("results_given", ["result"], "outputs", _give_results)
+        added = self.over_tiles("results_added", ["result", "start"], "outputs", _give_results)
         multiply = self.product()
         self.begin(is_gradient=False)
         words["a_row"], words["a_step"], words["depth"] = words["room_channel_row"], 1, words["channels"]
@@ -82,7 +82,10 @@ class _Winograd(WinogradWriter):
     def gradient(self) -> None:
         """Adds up the gradients of transformed weights over all blocks, then transforms them back."""
         words, run = self.words, self.run
-        taken = self.over_tiles("tiles_taken", _take_tile), self.over_tiles("slopes_taken", _take_slopes)
+        taken = (
+            self.over_tiles("tiles_taken", ["image"], "channels", _take_tile),
+            self.over_tiles("slopes_taken", ["slopes"], "outputs", _take_slopes),
+        )
         multiply, give_sums = self.product(), self.sums_given()
         self.begin(is_gradient=True)
         row = words["room_output_row"]
@@ -123,37 +126,29 @@ class _Winograd(WinogradWriter):
 
 def _take_tile(body: Body) -> None:
     """Transforms a tile of the image."""
-    _take(body, "image", "channel", SIDE, transforms.of_tile)
+    _take(body, "image", "channels", SIDE, transforms.of_tile)
 
 
 def _take_slopes(body: Body) -> None:
     """Transforms the slopes of a tile's results."""
-    _take(body, "slopes", "output", STEP, transforms.of_slopes)
+    _take(body, "slopes", "outputs", STEP, transforms.of_slopes)
 
 
 def _take(body: Body, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
     """Transforms the square of a tile, for all vectors of its channels or outputs, the `axis`, and keeps the result."""
-    at, row, column = body.in_image(image)
-    to = body.in_room(f"{axis}s", f"{axis}_row")
-    position = body.words[f"room_{axis}_position"] * body.lanes.size
-    with body.each_vector(f"{axis}s") as first:
-        moved = first * body.lanes.size
-        square = Square(at + moved, row, column, side).load(body.vectors)
+    with body.each_vector(axis) as first:
+        square = body.square(image, first, side).load(body.vectors)
         result = transforms.transformed(body.builder, square, transform)
-        transforms.store(body.vectors, result, Square.of_positions(to + moved, position))
+        transforms.store(body.vectors, result, body.square(axis, first, SIDE))
 
 
-def _give_results(body: Body, has_start: bool) -> None:
-    """Transforms products back to the results of a tile, and adds the start."""
-    at, row, column = body.in_image("result")
-    products, position = body.in_room("outputs", "output_row"), body.words["room_output_position"] * body.lanes.size
+def _give_results(body: Body) -> None:
+    """Transforms products back to the results of a tile, and adds the start if there is one."""
     with body.each_vector("outputs") as first:
-        moved = first * body.lanes.size
-        square = Square.of_positions(products + moved, position).load(body.vectors)
+        square = body.square("outputs", first, SIDE).load(body.vectors)
         result = transforms.transformed(body.builder, square, transforms.of_products)
-        if has_start:
-            start_at, down, across = body.in_image("start")
-            start = Square(start_at + moved, down, across, STEP).load(body.vectors)
+        if "start" in body.lines:
+            start = body.square("start", first, STEP).load(body.vectors)
             result = transforms.added(body.builder, start, result)
-        left = body.words["outputs"] - first
-        transforms.store(body.vectors, result, Square(at + moved, row, column, STEP), left)
+        to = body.square("result", first, STEP)
+        transforms.store(body.vectors, result, to, body.counts["outputs"] - first)

@@ -1,17 +1,18 @@
 """What the kernels of Winograd's convolution have in common: their record, loops over tiles, and the products of a
 block, one for each position in a tile (program/winograd.py)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.program import winograd as program
-from netc.compiler.program.winograd import POSITIONS, STEP, Part
+from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Function, Record, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile import heights, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.cpu.winograd_transforms import Square
 
 # Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, where operands
 # and result of the first position lie, and how far positions, and panels of b, are apart.
@@ -33,38 +34,40 @@ _ROOM = tuple(f"room_{part}" for part in program.Room._fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a tile lies: its number in the block, its sample, and its row and column among the tiles of the image."""
+class Line:
+    """Tiles that follow one another: the address of the first one, how far they are apart, and rows and columns of
+    their elements, all in bytes."""
 
-    number: Word
-    sample: Word
+    at: Word
+    apart: Word
     row: Word
     column: Word
 
+    def square(self, number: Word, moved: Word, side: int) -> Square:
+        """The square of `side` x `side` elements of a tile, `moved` bytes behind its first element."""
+        return Square(self.at + number * self.apart + moved, self.row, self.column, side)
+
 
 class Body:
-    """The body of a loop over tiles in a function under construction, which has the kernel's record."""
+    """The body of a loop over tiles of a row in a function under construction, which has the kernel's record.
 
-    def __init__(self, function: Function, words: Record, lanes: Lanes, place: Place) -> None:
-        self.function, self.words, self.lanes, self.place = function, words, lanes, place
+    `lines` are the tiles in images, by name, and in the kernel's memory, by axis, and `number` counts the tiles. What
+    the loop needs of the record is read before it, because the compiler cannot know that stores leave it as it is.
+    """
+
+    def __init__(self, function: Function, counts: Mapping[str, Word], lanes: Lanes, lines: Mapping[str, Line]) -> None:
+        self.function, self.counts, self.lanes, self.lines = function, counts, lanes, lines
         self.vectors, self.builder = Vectors(function, lanes), function.builder
+        self.number = function.number(0)
 
-    def in_image(self, name: str) -> tuple[Word, Word, Word]:
-        """The address of the tile's first element in an image, and how far its rows and columns are apart, in bytes."""
-        words, place, size = self.words, self.place, self.lanes.size
-        row, column = words[f"{name}_row"] * size, words[f"{name}_column"] * size
-        sample = words[name] + place.sample * words[f"{name}_sample"] * size
-        return sample + row * place.row * STEP + column * place.column * STEP, row, column
-
-    def in_room(self, at: str, row: str) -> Word:
-        """The address of the tile's row in a part of the kernel's memory, at its first position."""
-        words = self.words
-        return words["scratch"] + (words[f"room_{at}"] + self.place.number * words[f"room_{row}"]) * self.lanes.size
+    def square(self, line: str, first: Word, side: int) -> Square:
+        """The elements of this tile in an image or in the kernel's memory, from a channel or output on."""
+        return self.lines[line].square(self.number, first * self.lanes.size, side)
 
     @contextmanager
     def each_vector(self, count: str) -> Iterator[Word]:
         """Loops over vectors of channels or outputs. Yields the first element of each."""
-        with self.function.loop(0, self.words[count], self.lanes.count) as first:
+        with self.function.loop(0, self.counts[count], self.lanes.count) as first:
             yield first.index
 
 
@@ -105,20 +108,33 @@ class WinogradWriter:
             words["count"] = at_most(total - first.index, words["block"])
             yield words["count"]
 
-    def over_tiles(self, name: str, write: Callable[[Body], None]) -> Function:
-        """Returns a function `name(record)` which does for each tile of a block what `write` writes."""
+    def over_tiles(self, name: str, images: Sequence[str], axis: str, write: Callable[[Body], None]) -> Function:
+        """Returns a function `name(record)` which does for each tile of a block what `write` writes.
+
+        It uses the tiles of some `images`, and the rows of channels or outputs, the `axis`, in the kernel's memory.
+        """
         function = Function(self.module, name, 1)
-        words = function.record(function.parameters[0], self.names)
-        count, across = words["count"], words["tiles_across"]
+        words, size = function.record(function.parameters[0], self.names), self.size
+        count, across, down = words["count"], words["tiles_across"], words["tiles_down"]
+        counts = {axis: words[axis]}
+        sides = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
+        ats, first = {image: words[image] for image in images}, words["first"]
+        room = words["scratch"] + words[f"room_{axis}"] * size
+        apart, position = (words[f"room_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
         with function.loop(0, count) as begin:  # of a row of tiles, as far as it is in the block
-            row = (words["first"] + begin.index) // across
-            column = words["first"] + begin.index - row * across
-            sample = row // words["tiles_down"]
+            row = (first + begin.index) // across
+            column = first + begin.index - row * across
+            sample = row // down
             begin.step = at_most(across - column, count - begin.index)
+            lines = {axis: Line(room + begin.index * apart, apart, position * SIDE, position)}
+            for image, (of_sample, of_row, of_column) in sides.items():
+                step = of_column * STEP
+                at = ats[image] + sample * of_sample + (row - sample * down) * of_row * STEP + column * step
+                lines[image] = Line(at, step, of_row, of_column)
+            body = Body(function, counts, self.lanes, lines)
             with function.loop(0, begin.step) as k:
-                row_of_sample = row - sample * words["tiles_down"]
-                place = Place(begin.index + k.index, sample, row_of_sample, column + k.index)
-                write(Body(function, words, self.lanes, place))
+                body.number = k.index
+                write(body)
         function.end()
         return function
 

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.winograd import SIDE
-from netc.compiler.targets.cpu.function import Word
+from netc.compiler.targets.cpu.function import Word, pinned
 from netc.compiler.targets.cpu.vectors import Vectors
 
 Line = Sequence[Any]
@@ -61,7 +61,8 @@ class Square:
     """The elements of a square in memory: where the first lies, and how far rows and columns are apart, in bytes."""
 
     def __init__(self, at: Word, row: Word, column: Word, side: int) -> None:
-        self.places = [[at + row * i + column * j for j in range(side)] for i in range(side)]
+        rows = [pinned(at + row * i) for i in range(side)]  # so that an address is one of a few registers and another
+        self.places = [[of_row + column * j for j in range(side)] for of_row in rows]
 
     @classmethod
     def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":

@@ -1,7 +1,7 @@
 """The words of a kernel's text (targets/cpu/math/) in NumPy, for numbers and for arrays alike.
 
 They return what the compiled words return: exactly where a result is defined bit by bit (keys, random bits,
-rounding), and up to a few units in the last place where the compiled word is a polynomial. They do without Numba, so
+rounding), and up to a few units in the last place where the compiled word is a polynomial. They do without LLVM, so
 that a plan can be run where nothing is compiled.
 """
 

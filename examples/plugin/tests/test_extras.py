@@ -9,7 +9,7 @@ from netc_extras.mish import mish
 
 import netc
 from netc.compiler.ir.supplied import SuppliedKind
-from netc.runtime.training.schedule import factors
+from netc.runtime.training.schedule import scheduled
 from netc.testing import check
 
 ARFF = """% two kinds of points
@@ -56,7 +56,8 @@ def test_winsorize_metric_and_schedule(tmp_path: Path) -> None:
     (fitted, _) = run.states["x"]
     assert 90 < fitted["high"] < 200
     assert run.evaluate("train")["close"] > 0.9
-    rates = factors(run.model.train, np.arange(13), 1)[str(SuppliedKind.RATE_FACTOR.named())]  # one step an epoch
+    train = run.model.train
+    rates = scheduled(train, np.arange(13), 1)[str(SuppliedKind.RATE.named())] / train.number("lr")  # one step an epoch
     np.testing.assert_allclose(rates, 0.1 + 0.9 * np.array([1, 0.8, 0.6, 0.4, 0.2, 0, 0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6]))
     (tmp_path / "wrong.net").write_text(TAILS.replace("0.02", "0.7"), encoding="utf-8")
     with pytest.raises(netc.Fault, match=r"0\.7 is not a share of a tail"):

@@ -3,7 +3,7 @@
 A word is a Python function over terms. Operators and the functions here emit one instruction each, for one element or
 for a vector of elements alike. There is no branch: `select` chooses between values that are both computed, so that
 LLVM can vectorise every loop that contains a word. No instruction has a fast-math flag: an element has the same bits
-in a vector and alone. Knows no Numba and no function of libm.
+in a vector and alone. Knows no function of libm.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ import numpy as np
 from llvmlite import ir
 
 Operand = Union["Term", float, int]
-_TYPES: dict[str, Any] = {
+TYPES: dict[str, Any] = {
     "f32": ir.FloatType(),
     "f64": ir.DoubleType(),
     "i32": ir.IntType(32),
     "i64": ir.IntType(64),
     "i128": ir.IntType(128),
+    "u8": ir.IntType(8),
     "bool": ir.IntType(1),
 }
 
@@ -61,10 +62,10 @@ class Scope:
 
     def type_of(self, dtype: str) -> Any:
         """The LLVM type of a term."""
-        return ir.VectorType(_TYPES[dtype], self.lanes) if self.lanes else _TYPES[dtype]
+        return ir.VectorType(TYPES[dtype], self.lanes) if self.lanes else TYPES[dtype]
 
     def constant(self, dtype: str, number: float) -> "Term":
-        element = ir.Constant(_TYPES[dtype], number)
+        element = ir.Constant(TYPES[dtype], number)
         return Term(self, dtype, ir.Constant(self.type_of(dtype), [element] * self.lanes) if self.lanes else element)
 
 
@@ -192,7 +193,7 @@ class Term:
 
     def to(self, dtype: str) -> "Term":
         """Converts to a wider or narrower float or integer, or an integer to a float. Integers have a sign."""
-        wider = _TYPES[dtype].width > _TYPES[self.dtype].width if dtype[0] == "i" and self.dtype[0] == "i" else False
+        wider = TYPES[dtype].width > TYPES[self.dtype].width if dtype[0] == "i" and self.dtype[0] == "i" else False
         match self.dtype[0], dtype[0]:
             case "f", "f":
                 return self if self.dtype == dtype else self._cast("fpext" if dtype == "f64" else "fptrunc", dtype)

@@ -1,16 +1,17 @@
 """The words of scalar expressions (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
-Each word is a Python function over terms (terms.py), in a file of its family. `words_for` turns them into functions
-that kernels call in Numba's code: most write their instructions into the loop itself, and those of calls.py call a
-function for an element that has versions for vectors.
+Each word is a Python function over terms (terms.py), in a file of its family. `words_for` turns them into words of a
+kernel's text (values.py): most write their instructions into the loop itself, and those of calls.py call a function for
+an element that has versions for vectors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from netc.compiler.program.scalars import WORD_NAMES
+from netc.compiler.targets.cpu import values
 from netc.compiler.targets.cpu.math import (
     calls,
     exponential,
@@ -22,6 +23,7 @@ from netc.compiler.targets.cpu.math import (
     rounding,
 )
 from netc.compiler.targets.cpu.math.terms import Scope, Term, fma
+from netc.compiler.targets.cpu.values import Value, Vector, converted, splat
 from netc.compiler.targets.machine import Machine
 
 
@@ -68,47 +70,30 @@ WORDS: dict[str, Word] = {
 assert WORDS.keys() == WORD_NAMES
 
 
-def words_for(machine: Machine) -> dict[str, Any]:
+def words_for(machine: Machine) -> dict[str, values.Word]:
     """Returns the words by name, ready to be called from kernels for a machine."""
     return _words_for(machine.has_fma)
 
 
 @cache
-def _words_for(has_fma: bool) -> dict[str, Any]:
-    return {name: _in_numba(word, has_fma) for name, word in WORDS.items()}
+def _words_for(has_fma: bool) -> dict[str, values.Word]:
+    return {name: _in_kernels(function, has_fma) for name, function in WORDS.items()}
 
 
-def _in_numba(word: Word, has_fma: bool) -> Any:
-    """Returns a word as an intrinsic of Numba: of numbers, or of vectors (row_vectors.py) and numbers."""
-    from numba import types
-    from numba.extending import intrinsic
+def _in_kernels(function: Word, has_fma: bool) -> values.Word:
+    """Returns a function as a word of a kernel's text: of numbers, or of vectors (row_vectors.py) and numbers."""
 
-    from netc.compiler.targets.cpu.row_vectors import Vector, splat
+    def call(builder: Any, operands: Sequence[Value]) -> Value:
+        lanes = next((operand.kind.lanes for operand in operands if isinstance(operand.kind, Vector)), 0)
+        scope, terms = Scope(builder, has_fma, lanes), list[Term]()
+        for dtype, operand in zip(function.operands, operands, strict=True):
+            if isinstance(operand.kind, Vector):
+                value = operand.value
+            else:
+                value = converted(builder, operand, dtype)
+                value = splat(builder, value, lanes) if lanes else value
+            terms.append(Term(scope, dtype, value))
+        kind = Vector(function.result, lanes) if lanes else function.result
+        return Value(kind, function.write(*terms).value)
 
-    kinds = {"f32": types.float32, "f64": types.float64, "i32": types.int32, "i64": types.int64}
-
-    def codegen(context, builder, signature, arguments):
-        lanes = next((kind.lanes for kind in signature.args if isinstance(kind, Vector)), 0)
-        scope = Scope(builder, has_fma, lanes)
-        terms = []
-        for dtype, kind, value in zip(word.operands, signature.args, arguments, strict=True):
-            is_number = lanes and not isinstance(kind, Vector)
-            terms.append(Term(scope, dtype, splat(builder, value, lanes) if is_number else value))
-        return word.write(*terms).value
-
-    def typed(*operands):
-        lanes = next((kind.lanes for kind in operands if isinstance(kind, Vector)), 0)
-        result = Vector(word.result, lanes) if lanes else kinds[word.result]
-        pairs = zip(word.operands, operands, strict=True)
-        return result(*(kind if isinstance(kind, Vector) else kinds[dtype] for dtype, kind in pairs)), codegen
-
-    def of_one(typing, x):
-        return typed(x)
-
-    def of_two(typing, x, y):
-        return typed(x, y)
-
-    def of_three(typing, x, y, z):
-        return typed(x, y, z)
-
-    return intrinsic((of_one, of_two, of_three)[len(word.operands) - 1])
+    return call

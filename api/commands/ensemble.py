@@ -1,0 +1,45 @@
+"""`netc ensemble`: makes one run of several, whose predictions are the means of theirs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netc.commands import options
+from netc.commands.terminal import say
+from netc.commands.train_folds import is_folds
+
+
+def ensemble(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="The folders of the runs, or that of a cross-validation.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="The new run's folder.")] = None,
+    plugins: options.Plugins = None,
+) -> None:
+    """Make one run of several, which predicts the mean of what they predict: folds, or the same model with other seeds.
+
+    Example: netc ensemble runs/iris -o runs/iris-ensemble
+    """
+    from netc.runtime.runs.ensembles import start_ensemble
+
+    path = out or runs[0].with_name(f"{runs[0].resolve().name}-ensemble")
+    run = start_ensemble([*_folders(runs)], path)
+    count = sum(type_.size(1) for type_ in run.model.parameters.values())
+    assert run.info is not None
+    say(f"{len(run.info.members)} members, {count:,} parameters -> {run.folder}")
+    if run.spec.split.way == "folds":
+        rest = "the test part is new to all" if run.spec.split.test else "no rows are new to all"
+        say(f"note: the validation rows of each member are training rows of others; {rest}")
+
+
+def _folders(runs: Sequence[Path]) -> Iterator[Path]:
+    """The folders of the members: those of all folds in place of a cross-validation."""
+    from netc.runtime.studies.folds import open_folds
+
+    for folder in runs:
+        if is_folds(folder):
+            yield from (folder / f"fold-{number}" for number in open_folds(folder).numbers)
+        else:
+            yield folder

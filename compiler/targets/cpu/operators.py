@@ -1,0 +1,202 @@
+"""The operators and functions of Python that a kernel's text may use, as LLVM instructions.
+
+Numbers meet in the type of `arithmetic` (values.py). No instruction has a fast-math flag, so that an element has the
+same bits in a vector and alone. Whole numbers are divided as in Python: quotients are rounded down. Knows no syntax.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu.math.terms import TYPES
+from netc.compiler.targets.cpu.values import Value, Word, arithmetic, constant, converted, in_common, is_float, truth
+
+_ARITHMETIC = {"+": ("fadd", "add"), "-": ("fsub", "sub"), "*": ("fmul", "mul")}
+_BITS = {"&": "and_", "|": "or_", "^": "xor"}
+_SHIFTS = {"<<": "shl", ">>": "ashr"}
+_NO_OVERFLOW = ("nsw",)  # offsets never wrap around: LLVM finds vectors only if it knows that
+
+
+def binary(builder: Any, operator: str, left: Value, right: Value) -> Value:
+    """Emits an operator between two numbers."""
+    if operator in _BITS:
+        kind = "bool" if left.kind == right.kind == "bool" else "i64"
+        x, y = _both(builder, left, right, _of_integers(operator, arithmetic(left.kind, right.kind), kind))
+        return Value(kind, getattr(builder, _BITS[operator])(x, y))
+    kind = arithmetic(left.kind, right.kind)
+    if operator in _SHIFTS:
+        x, y = _both(builder, left, right, _of_integers(operator, kind, "i64"))
+        return Value("i64", getattr(builder, _SHIFTS[operator])(x, y))
+    if operator == "/" and not is_float(kind):
+        kind = "f64"
+    if operator == "**" and isinstance(right.value, ir.Constant) and not is_float(right.kind):
+        return _static_power(builder, left, int(right.value.constant))
+    x, y = _both(builder, left, right, kind)
+    if operator in _ARITHMETIC:
+        of_floats, of_integers = (getattr(builder, name) for name in _ARITHMETIC[operator])
+        return Value(kind, of_floats(x, y) if is_float(kind) else of_integers(x, y, flags=_NO_OVERFLOW))
+    if operator == "/":
+        return Value(kind, builder.fdiv(x, y))
+    if operator == "**" and is_float(kind):
+        return Value(kind, _called(builder, f"llvm.pow.{kind}", x, y))
+    if operator not in ("//", "%"):
+        raise ValueError(f"a kernel has no `{operator}` of {kind}, except by a whole number in its text")
+    divide = _divided_floats if is_float(kind) else _divided_integers
+    quotient, rest = divide(builder, kind, x, y)
+    return Value(kind, quotient if operator == "//" else rest)
+
+
+def unary(builder: Any, operator: str, operand: Value) -> Value:
+    """Emits an operator before a number."""
+    if operator == "not":
+        return Value("bool", builder.not_(truth(builder, operand)))
+    if operator == "~" and operand.kind == "bool":
+        return Value("bool", builder.not_(operand.value))
+    kind = arithmetic(operand.kind)
+    value = converted(builder, operand, kind)
+    if operator == "+":
+        return Value(kind, value)
+    if operator == "~":
+        _of_integers(operator, kind, kind)
+        return Value(kind, builder.not_(value))
+    if isinstance(value, ir.Constant):
+        return constant(kind, -value.constant)
+    return Value(kind, builder.fneg(value) if is_float(kind) else builder.neg(value))
+
+
+def compared(builder: Any, sign: str, left: Value, right: Value) -> Value:
+    """Emits a comparison. A NaN differs from everything, and every other comparison with it is false."""
+    if left.kind == right.kind == "bool" and sign in ("==", "!="):
+        return Value("bool", builder.icmp_unsigned(sign, left.value, right.value))
+    kind = arithmetic(left.kind, right.kind)
+    x, y = _both(builder, left, right, kind)
+    if not is_float(kind):
+        return Value("bool", builder.icmp_signed(sign, x, y))
+    compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
+    return Value("bool", compare(sign, x, y))
+
+
+# ------------------------------------------------------------------ functions
+
+
+def functions() -> dict[str, Word]:
+    """Returns Python's functions of numbers, and the conversions to element types, by their names in a text."""
+    conversions = {"F32": "f32", "F64": "f64", "I32": "i32", "U8": "u8", "int": "i64", "bool": "bool"}
+    extremes = {"max": _extreme(">"), "min": _extreme("<")}
+    return {"abs": _absolute, "float": _as_float, **extremes, **{name: _to(kind) for name, kind in conversions.items()}}
+
+
+def _to(kind: str) -> Word:
+    def convert(builder: Any, values: Sequence[Value]) -> Value:
+        (value,) = values
+        return Value(kind, converted(builder, value, kind))
+
+    return convert
+
+
+def _as_float(builder: Any, values: Sequence[Value]) -> Value:
+    """`float` keeps the type of a float."""
+    (value,) = values
+    return value if is_float(value.kind) else Value("f64", converted(builder, value, "f64"))
+
+
+def _absolute(builder: Any, values: Sequence[Value]) -> Value:
+    (value,) = values
+    kind = arithmetic(value.kind)
+    number = converted(builder, value, kind)
+    if is_float(kind):
+        return Value(kind, _called(builder, f"llvm.fabs.{kind}", number))
+    is_negative = builder.icmp_signed("<", number, ir.Constant(number.type, 0))
+    return Value(kind, builder.select(is_negative, builder.neg(number), number))
+
+
+def _extreme(sign: str) -> Word:
+    """max and min as in Python: an operand replaces those before it only if it is beyond them."""
+
+    def beyond(builder: Any, first: Value, second: Value) -> Value:
+        kind, x, y = in_common(builder, first, second)
+        is_beyond = compared(builder, sign, Value(kind, y), Value(kind, x)).value
+        return Value(kind, builder.select(is_beyond, y, x))
+
+    return lambda builder, values: reduce(lambda x, y: beyond(builder, x, y), values)
+
+
+# ------------------------------------------------------------------ details
+
+
+def _both(builder: Any, left: Value, right: Value, kind: Any) -> tuple[Any, Any]:
+    return converted(builder, left, kind), converted(builder, right, kind)
+
+
+def _of_integers(operator: str, kind: str, result: Any) -> Any:
+    """`result`, if a type is that of whole numbers."""
+    if is_float(kind):
+        raise ValueError(f"a kernel has no `{operator}` of {kind}")
+    return result
+
+
+def _called(builder: Any, name: str, *operands: Any) -> Any:
+    """Calls an intrinsic of LLVM that has one type for its operands and its result."""
+    type_ = operands[0].type
+    kind = ir.FunctionType(type_, [type_] * len(operands))
+    return builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), operands)
+
+
+def _divided_integers(builder: Any, kind: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """The quotient, rounded down, and the remainder, which has the sign of the divisor; 0 and 0 for a divisor of 0."""
+    zero, one = ir.Constant(x.type, 0), ir.Constant(x.type, 1)
+    if isinstance(y, ir.Constant) and y.constant > 0:
+        quotient, rest = builder.sdiv(x, y), builder.srem(x, y)
+        is_above = builder.icmp_signed("<", rest, zero)
+        below = builder.select(is_above, builder.sub(quotient, one), quotient)
+        return below, builder.select(is_above, builder.add(rest, y), rest)
+    # dividing the smallest number by -1 is undefined, and so is dividing by 0
+    is_zero, is_minus_one = (builder.icmp_signed("==", y, ir.Constant(x.type, number)) for number in (0, -1))
+    divisor = builder.select(builder.or_(is_zero, is_minus_one), one, y)
+    quotient, rest = builder.sdiv(x, divisor), builder.srem(x, divisor)
+    differs = builder.icmp_signed("<", builder.xor(rest, divisor), zero)
+    is_above = builder.and_(differs, builder.icmp_signed("!=", rest, zero))
+    quotient = builder.select(is_above, builder.sub(quotient, one), quotient)
+    rest = builder.select(is_above, builder.add(rest, divisor), rest)
+    quotient = builder.select(is_minus_one, builder.neg(x), quotient)
+    return builder.select(is_zero, zero, quotient), builder.select(is_zero, zero, rest)
+
+
+def _divided_floats(builder: Any, kind: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """The quotient, rounded down, and the remainder, as in Python. Division by 0 gives infinity or NaN, and NaN."""
+    zero, one = ir.Constant(x.type, 0.0), ir.Constant(x.type, 1.0)
+    rest = builder.frem(x, y)
+    is_rest = builder.fcmp_unordered("!=", rest, zero)
+    differs = builder.xor(builder.fcmp_ordered("<", y, zero), builder.fcmp_ordered("<", rest, zero))
+    is_above = builder.and_(is_rest, differs)
+    exact = builder.fdiv(builder.fsub(x, rest), y)
+    exact = builder.select(is_above, builder.fsub(exact, one), exact)
+    whole = _called(builder, f"llvm.floor.{kind}", exact)
+    is_short = builder.fcmp_ordered(">", builder.fsub(exact, whole), ir.Constant(x.type, 0.5))
+    whole = builder.select(is_short, builder.fadd(whole, one), whole)
+    plain = builder.fdiv(x, y)
+    whole = builder.select(builder.fcmp_unordered("!=", exact, zero), whole, _with_sign(builder, kind, zero, plain))
+    quotient = builder.select(builder.fcmp_ordered("==", y, zero), plain, whole)
+    signed = builder.select(is_rest, rest, _with_sign(builder, kind, zero, y))
+    return quotient, builder.select(is_above, builder.fadd(rest, y), signed)
+
+
+def _with_sign(builder: Any, kind: str, magnitude: Any, sign: Any) -> Any:
+    return _called(builder, f"llvm.copysign.{kind}", magnitude, sign)
+
+
+def _static_power(builder: Any, base: Value, exponent: int) -> Value:
+    """base ** exponent for a whole number in the text, as products of squares. Its type is that of the base, or f64
+    for 1 over a product of whole numbers."""
+    kind = arithmetic(base.kind)
+    if exponent < 0 and not is_float(kind):
+        kind = "f64"
+    multiply: Callable[[Any, Any], Any] = builder.fmul if is_float(kind) else builder.mul
+    result, square, rest = ir.Constant(TYPES[kind], 1), converted(builder, base, kind), abs(exponent)
+    while rest:
+        result = multiply(result, square) if rest & 1 else result
+        rest >>= 1
+        square = multiply(square, square) if rest else square
+    return Value(kind, builder.fdiv(ir.Constant(TYPES[kind], 1.0), result) if exponent < 0 else result)

@@ -1,0 +1,80 @@
+"""Compiles the text of a kernel to an LLVM module that is optimised for a machine.
+
+`words` has the vocabulary of texts: loads, stores and vectors (memory.py, row_vectors.py), sums, searches and squares
+of elements, the functions of math/, and the operators and functions of Python (operators.py).
+"""
+
+import math
+import re
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
+from netc.compiler.targets.cpu.linked import LIBM
+from netc.compiler.targets.cpu.math import calls
+from netc.compiler.targets.cpu.math.words import words_for
+from netc.compiler.targets.cpu.operators import functions
+from netc.compiler.targets.cpu.translate import translate
+from netc.compiler.targets.cpu.values import Word
+from netc.compiler.targets.machine import Machine
+
+_NUMBERS = {"INF": math.inf, "NAN": math.nan}  # names of numbers in a text
+_MEMORY = re.compile(r"\b((load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b")
+_FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
+
+
+def words(text: str, machine: Machine) -> dict[str, Word]:
+    """Returns the words that a kernel's text may call on a machine; of loads and stores those that it calls."""
+    result: dict[str, Word] = {
+        **functions(),
+        **words_for(machine),
+        **sums.words(),
+        **extremes.words(machine.vector_bytes),
+        **squares.words(machine.vector_bytes),
+    }
+    for name, verb, dtype, scope in _MEMORY.findall(text):
+        result[name] = (memory.load if verb == "load" else memory.store)(dtype, int(scope))
+    result |= row_vectors.words(text, machine)
+    return result | {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
+
+
+def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[Any, int]:
+    """Returns a kernel's module, and the lanes of its widest vectors. `target` is LLVM's target machine.
+
+    No instruction has a fast-math flag: depending on how rows are shared out, an element is computed in a vector or
+    alone, and LLVM would form other instructions for the one than for the other. Kernels say themselves where a sum may
+    be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
+    """
+    module = translate(row_vectors.settled(text, machine), symbol, words(text, machine), _NUMBERS)
+    module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
+    compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
+    compiled.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(compiled, builder)
+    result = str(compiled)
+    if called := calls.definitions(result, machine.has_fma):
+        compiled = llvm.parse_assembly(calls.without_declarations(result))
+        compiled.link_in(llvm.parse_assembly(called))
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.run(compiled, llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options()))
+    _make_internal(compiled, symbol, text)
+    return compiled, max((int(lanes) for lanes in _FLOATS.findall(result)), default=1)
+
+
+def _make_internal(module: Any, symbol: str, text: str) -> None:
+    """Makes everything in a module internal but the kernel itself. Asserts that the kernel calls nothing but LLVM's
+    intrinsics and libm."""
+    for number, function in enumerate(module.functions):
+        name = function.name
+        if function.is_declaration:
+            is_available = name.startswith(("llvm.", "mem")) or name in LIBM
+            assert is_available, f"a kernel calls {name}, which no process has:\n{text}"
+        elif name != symbol:
+            function.linkage, function.name = "internal", f"part{number}"
+    for number, variable in enumerate(module.global_variables):
+        if not variable.is_declaration:
+            variable.linkage, variable.name = "internal", f"held{number}"

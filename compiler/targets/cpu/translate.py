@@ -1,0 +1,234 @@
+"""Translates a kernel's text into a function of LLVM.
+
+The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
+of operators.py, and calls of words. Each variable has a type, which follows from what is assigned to it. Numbers and
+addresses that the function takes are 64-bit integers. Knows no word.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
+from netc.compiler.targets.cpu.operators import binary
+from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
+from netc.compiler.targets.cpu.values import Kind, Value, Word, constant
+from netc.compiler.targets.cpu.variables import State, Variables
+
+
+def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers: Mapping[str, float]) -> ir.Module:
+    """Returns a module with the function `kernel` of a text under the name `symbol`.
+
+    `words` are the functions that the text calls, `numbers` its names of constants. Raises ValueError if the text has
+    anything else.
+    """
+    (function,) = tree.body
+    assert isinstance(function, ast.FunctionDef), "a kernel's text is one function"
+    wider: dict[tuple[int, str], Kind] = {}
+    while True:
+        writer = _Writer(function, symbol, words, numbers, wider)
+        if not writer.variables.found:
+            return writer.module
+        wider |= writer.variables.found
+
+
+@dataclass(slots=True)
+class _Loop:
+    """Where `continue` and `break` go, and the ways from there."""
+
+    again: Any
+    end: Any
+    continued: list[tuple[Any, State]] = field(default_factory=list)
+    broken: list[tuple[Any, State]] = field(default_factory=list)
+
+
+class _Writer:
+    """Writes one function. `wider` is as in `Variables`."""
+
+    def __init__(
+        self,
+        function: ast.FunctionDef,
+        symbol: str,
+        words: Mapping[str, Word],
+        numbers: Mapping[str, float],
+        wider: Mapping[tuple[int, str], Kind],
+    ) -> None:
+        self.numbers = numbers
+        self.module = ir.Module("kernel")
+        names = [argument.arg for argument in function.args.args]
+        emitted = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64] * len(names)), symbol)
+        set.add(emitted.attributes, ALIGNED_STACK)  # llvmlite knows few attributes by name
+        emitted.attributes.add("nounwind")
+        self.builder = ir.IRBuilder(emitted.append_basic_block("entry"))
+        self.variables = Variables(self.builder, wider)
+        self.expressions = Expressions(self.builder, words, self.read)
+        self.loops: list[_Loop] = []  # around the statement
+        for name, argument in zip(names, emitted.args, strict=True):
+            self.assign(name, Value("i64", argument))
+        self.statements(function.body)
+        self.builder.ret_void()
+
+    # -------------------------------------------------------------- statements
+
+    def statements(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            self.statement(statement)
+
+    def statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+                self.assignment(node)
+            case ast.Expr(value=ast.Call() as call):
+                self.expressions.call(call)
+            case ast.Pass():
+                pass
+            case ast.For(orelse=[]):
+                self.loop_over_range(node)
+            case ast.While(orelse=[]):
+                self.loop_while(node)
+            case ast.If():
+                self.branch(node)
+            case ast.Break() if self.loops:
+                self.leave(self.loops[-1].end, self.loops[-1].broken)
+            case ast.Continue() if self.loops:
+                self.leave(self.loops[-1].again, self.loops[-1].continued)
+            case _:
+                raise refused(node)
+
+    def assignment(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> None:
+        match node:
+            case ast.AugAssign(target=ast.Name(id=name), op=operator, value=value):
+                left = self.read(name)
+                self.assign(name, binary(self.builder, BINARY[type(operator)], left, self.expressions.value(value)))
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                self.assign(name, self.expressions.value(value))
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=elements)):
+                values = [self.expressions.value(element) for element in elements]
+                if len(targets) != len(values):
+                    raise refused(node)
+                for target, result in zip(targets, values, strict=True):
+                    self.assign(_name_of(target, node), result)
+            case ast.Assign(targets=targets, value=value):
+                result = self.expressions.value(value)
+                for target in targets:
+                    self.assign(_name_of(target, node), result)
+            case _:
+                raise refused(node)
+
+    def leave(self, block: Any, ways: list[tuple[Any, State]]) -> None:
+        """Goes to a block. What follows in the text is never reached."""
+        ways.append(self.variables.here())
+        self.builder.branch(block)
+        self.enter(self.variables.state(self.block("unreachable"), self.variables.here()))
+
+    def enter(self, state: State) -> None:
+        """Continues at the start of a block."""
+        self.builder.position_at_end(state.block)
+        self.variables.now = state
+
+    def branch(self, node: ast.If) -> None:
+        """Writes two ways that meet again."""
+        variables = self.variables
+        blocks, end = [self.block("yes"), self.block("no")], self.block("end")
+        self.builder.cbranch(self.expressions.test(node.test), *blocks)
+        before, ways = variables.here(), []
+        for block, body in zip(blocks, (node.body, node.orelse), strict=True):
+            self.enter(variables.state(block, before))
+            self.statements(body)
+            ways.append(variables.here())
+            self.builder.branch(end)
+        self.enter(variables.state(end, *ways, changed=_assigned([*node.body, *node.orelse])))
+
+    def loop_over_range(self, node: ast.For) -> None:
+        match node.iter:
+            case ast.Call(func=ast.Name(id="range"), args=[_, *_] as arguments, keywords=[]) if len(arguments) <= 3:
+                numbers = [self.expressions.whole(argument) for argument in arguments]
+            case _:
+                raise refused(node.iter)
+        start = numbers[0] if len(numbers) > 1 else I64(0)
+        stop, step = numbers[min(1, len(numbers) - 1)], numbers[2] if len(numbers) == 3 else I64(1)
+        builder, body, loop = self.builder, self.block("body"), _Loop(self.block("again"), self.block("end"))
+        before = builder.block
+        head = self.head([node.target, *node.body])
+        index = builder.phi(I64)
+        index.add_incoming(start, before)
+        builder.cbranch(self.is_left(index, stop, step), body, loop.end)
+        self.enter(self.variables.state(body, (head.block, head)))
+        self.assign(_name_of(node.target, node), Value("i64", index))
+        self.body(node.body, loop)
+        builder.branch(loop.again)
+        self.enter(self.variables.state(loop.again, *loop.continued, changed=head.changed))
+        index.add_incoming(builder.add(index, step, flags=("nsw",)), loop.again)
+        builder.branch(head.block)
+        head.ways.append(self.variables.here())
+        self.close(head, loop, (head.block, head))
+
+    def loop_while(self, node: ast.While) -> None:
+        body = self.block("body")
+        head = self.head(node.body)
+        loop = _Loop(head.block, self.block("end"))
+        self.builder.cbranch(self.expressions.test(node.test), body, loop.end)
+        tested = self.variables.here()
+        self.enter(self.variables.state(body, tested))
+        self.body(node.body, loop)
+        self.builder.branch(head.block)
+        head.ways += loop.continued
+        self.close(head, loop, tested)
+
+    def head(self, assigning: Sequence[ast.AST]) -> State:
+        """Begins a loop: enters the block that every turn starts with."""
+        variables, before, block = self.variables, self.variables.here(), self.block("head")
+        self.builder.branch(block)
+        head = variables.state(block, before, changed=_assigned(assigning))
+        head.is_head = head.is_open = True
+        self.enter(head)
+        return head
+
+    def body(self, body: Sequence[ast.stmt], loop: _Loop) -> None:
+        """Writes the body of a loop; its end continues the loop."""
+        self.loops.append(loop)
+        self.statements(body)
+        self.loops.pop()
+        loop.continued.append(self.variables.here())
+
+    def close(self, head: State, loop: _Loop, tested: tuple[Any, State]) -> None:
+        """Ends a loop, and continues behind it."""
+        self.variables.close(head)
+        changed = head.changed if loop.broken else ()
+        self.enter(self.variables.state(loop.end, tested, *loop.broken, changed=changed))
+
+    def is_left(self, index: Any, stop: Any, step: Any) -> Any:
+        """Whether an index has not reached the end of a range."""
+        if isinstance(step, ir.Constant):
+            return self.builder.icmp_signed("<" if step.constant > 0 else ">", index, stop)
+        rises, falls = (self.builder.icmp_signed(sign, index, stop) for sign in "<>")
+        return self.builder.select(self.builder.icmp_signed(">", step, I64(0)), rises, falls)
+
+    def block(self, name: str) -> Any:
+        return self.builder.append_basic_block(name)
+
+    def assign(self, name: str, value: Value) -> None:
+        self.variables.now.values[name] = value
+
+    def read(self, name: str) -> Value:
+        value = self.variables.read(name)
+        if value is None and name in self.numbers:
+            return constant("f64", self.numbers[name])
+        if value is None:
+            raise ValueError(f"a kernel does not know `{name}`")
+        return value
+
+
+def _assigned(nodes: Sequence[ast.AST]) -> set[str]:
+    """The names of the variables that some statements assign."""
+    parts = (part for node in nodes for part in ast.walk(node))
+    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+
+
+def _name_of(target: ast.expr, statement: ast.stmt) -> str:
+    if not isinstance(target, ast.Name):
+        raise refused(statement)
+    return target.id

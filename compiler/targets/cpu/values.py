@@ -1,0 +1,150 @@
+"""The values of a kernel's text while it becomes LLVM instructions: their types, and how one type becomes another.
+
+A type is an element type ("f32", "i32", "bool", ...), "i64" for Python's whole numbers, or a `Vector`. A word of a
+text, such as `load_f32_0`, is a function that emits its instructions (`word`). Knows no syntax and no kernel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from netc.compiler.targets.cpu.math.terms import TYPES
+
+_FLOATS = ("f32", "f64")
+_NO_SIGN = ("u8", "bool")  # types whose bits become other integers without a sign
+_NUMPY = {"f32": np.float32, "f64": np.float64}
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The type of a vector of `lanes` elements."""
+
+    dtype: str
+    lanes: int
+
+    def __str__(self) -> str:
+        return f"{self.dtype} x {self.lanes}"
+
+
+Kind = str | Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of a kernel: its type, and what it is to LLVM."""
+
+    kind: Kind
+    value: Any
+
+
+Word = Callable[[Any, Sequence[Value]], Value | None]  # emits a call with a builder; None if it has no result
+
+
+def type_of(kind: Kind) -> Any:
+    """Returns LLVM's type of values."""
+    return ir.VectorType(TYPES[kind.dtype], kind.lanes) if isinstance(kind, Vector) else TYPES[kind]
+
+
+def constant(kind: str, number: float) -> Value:
+    """Returns a number of an element type, rounded to it."""
+    with np.errstate(over="ignore"):
+        exact = np.array(number, _NUMPY[kind]).item() if kind in _FLOATS else int(number)
+    return Value(kind, ir.Constant(TYPES[kind], exact))
+
+
+def is_float(kind: Kind) -> bool:
+    return kind in _FLOATS
+
+
+def word(operands: Sequence[Kind], result: Kind | None) -> Callable[[Callable[..., Any]], Word]:
+    """Makes a word of a function that emits instructions for a builder and operands of these types."""
+
+    def decorate(emit: Callable[..., Any]) -> Word:
+        def call(builder: Any, values: Sequence[Value]) -> Value | None:
+            pairs = zip(values, operands, strict=True)
+            emitted = emit(builder, *(converted(builder, value, kind) for value, kind in pairs))
+            return None if result is None else Value(result, emitted)
+
+        return call
+
+    return decorate
+
+
+def arithmetic(*kinds: Kind) -> str:
+    """Returns the type in which numbers of some types are added: as in NumPy, and whole numbers as in Python.
+
+    f32 with a whole number of 32 or 64 bits is f64, because f32 does not hold them.
+    """
+    for kind in kinds:
+        if isinstance(kind, Vector):
+            raise ValueError(f"a kernel has no arithmetic of {kind}")
+    if "f64" in kinds:
+        return "f64"
+    if "f32" in kinds:
+        return "f64" if "i32" in kinds or "i64" in kinds else "f32"
+    return "i64"
+
+
+def common(first: Kind, second: Kind) -> Kind | None:
+    """Returns the type of a value that is of one of two types; None if there is no such type."""
+    if first == second:
+        return first
+    vectors = [kind for kind in (first, second) if isinstance(kind, Vector)]
+    if not vectors:
+        return arithmetic(first, second)
+    return vectors[0] if vectors[0].dtype in (first, second) else None
+
+
+def converted(builder: Any, value: Value, kind: Kind) -> Any:
+    """Emits a value as one of another type. Floats become whole numbers by cutting off their fraction."""
+    source, emitted = value.kind, value.value
+    if source == kind:
+        return emitted
+    if isinstance(kind, Vector) and source == kind.dtype:
+        return splat(builder, emitted, kind.lanes)
+    if isinstance(source, Vector) or isinstance(kind, Vector):
+        raise ValueError(f"a kernel cannot turn {source} into {kind}")
+    if isinstance(emitted, ir.Constant) and kind in _FLOATS:
+        return constant(kind, emitted.constant).value
+    target = TYPES[kind]
+    if kind == "bool":
+        return truth(builder, value)
+    if source in _FLOATS and kind in _FLOATS:
+        return builder.fpext(emitted, target) if kind == "f64" else builder.fptrunc(emitted, target)
+    if source in _FLOATS:
+        return builder.fptoui(emitted, target) if kind in _NO_SIGN else builder.fptosi(emitted, target)
+    if kind in _FLOATS:
+        return builder.uitofp(emitted, target) if source in _NO_SIGN else builder.sitofp(emitted, target)
+    if target.width < TYPES[source].width:
+        return builder.trunc(emitted, target)
+    return builder.zext(emitted, target) if source in _NO_SIGN else builder.sext(emitted, target)
+
+
+def in_common(builder: Any, first: Value, second: Value) -> tuple[Kind, Any, Any]:
+    """Emits two values as ones of their common type, and returns it too."""
+    kind = common(first.kind, second.kind)
+    if kind is None:
+        raise ValueError(f"{first.kind} and {second.kind} have no common type")
+    return kind, converted(builder, first, kind), converted(builder, second, kind)
+
+
+def truth(builder: Any, value: Value) -> Any:
+    """Emits whether a value is true in Python: not zero."""
+    if isinstance(value.kind, Vector):
+        raise ValueError(f"a kernel cannot test {value.kind}")
+    if value.kind == "bool":
+        return value.value
+    zero = ir.Constant(TYPES[value.kind], 0)
+    if value.kind in _FLOATS:
+        return builder.fcmp_unordered("!=", value.value, zero)
+    return builder.icmp_unsigned("!=", value.value, zero)
+
+
+def splat(builder: Any, value: Any, lanes: int) -> Any:
+    """Emits a vector whose lanes are all one element."""
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(TYPES["i32"], 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(TYPES["i32"], lanes), [0] * lanes))

@@ -1,0 +1,130 @@
+"""The values of a kernel's variables in each block of its function: single static assignment.
+
+A variable has a value for each place of the text. Where several ways meet, as at the head of a loop, an instruction of
+LLVM (`phi`) chooses by the way that control came. It is written when the variable is first read there (Braun et al.,
+"Simple and efficient construction of static single assignment form", 2013). Knows no syntax.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu.values import Kind, Value, common, converted, type_of
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """What is known of variables in a block, and on from there.
+
+    `ways` are the blocks that control comes from, each with its state; variables that are not `changed` have the same
+    value on each. A loop's head is open until its body is written, because the way back is not known before.
+    """
+
+    block: Any
+    number: int
+    values: dict[str, Value]
+    ways: list[tuple[Any, "State"]] = field(default_factory=list)
+    changed: Collection[str] = ()
+    is_head: bool = False
+    is_open: bool = False
+    chosen: dict[str, Any] = field(default_factory=dict)  # instructions that lack the ways back
+
+
+class Variables:
+    """The variables of a function. `wider` are types of those that are chosen between values of several types, by the
+    number of a state and the name: the first value of a loop does not tell."""
+
+    def __init__(self, builder: Any, wider: Mapping[tuple[int, str], Kind]) -> None:
+        self.builder, self.wider = builder, wider
+        self.found: dict[tuple[int, str], Kind] = {}  # types that `wider` lacks
+        self.count = 0
+        self.now = self.state(builder.block)
+
+    def here(self) -> tuple[Any, State]:
+        """The way from here to another block."""
+        return self.builder.block, self.now
+
+    def state(self, block: Any, *ways: tuple[Any, State], changed: Collection[str] = ()) -> State:
+        """Returns the state at the start of a block, on whose ways some variables may have changed."""
+        self.count += 1
+        values = ways[0][1].values if ways else {}
+        unchanged = {name: value for name, value in values.items() if name not in changed}
+        return State(block, self.count, unchanged, list(ways), changed)
+
+    def close(self, head: State) -> None:
+        """Completes the head of a loop, all of whose ways are known now."""
+        head.is_open = False
+        for name, chosen in list(head.chosen.items()):
+            self._complete(head, name, chosen)
+
+    def read(self, name: str, state: State | None = None) -> Value | None:
+        """Returns the value of a variable, here or at the end of a state; None if nothing was assigned to it."""
+        state = state or self.now
+        if name in state.values:
+            return state.values[name]
+        if not state.ways:
+            return None
+        if name not in state.changed:
+            result = self.read(name, state.ways[0][1])
+        elif state.is_head:
+            return self._chosen_at_head(state, name)
+        else:
+            result = self._chosen(state, name)
+        if result is not None:
+            state.values[name] = result
+        return result
+
+    def _chosen(self, state: State, name: str) -> Value | None:
+        values = [self.read(name, before) for _, before in state.ways]
+        if all(value is values[0] for value in values):
+            return values[0]
+        kind = _common([value for value in values if value], name)
+        result = Value(kind, self._choice(state, kind))
+        self._complete(state, name, result.value)
+        return result
+
+    def _chosen_at_head(self, head: State, name: str) -> Value | None:
+        _, before = head.ways[0]
+        first = self.read(name, before)
+        kind = self.wider.get((head.number, name)) or (first.kind if first else "i64")
+        chosen = self._choice(head, kind)
+        head.values[name] = Value(kind, chosen)
+        if head.is_open:
+            head.chosen[name] = chosen
+        else:
+            self._complete(head, name, chosen)
+        return head.values[name]
+
+    def _choice(self, state: State, kind: Kind) -> Any:
+        with self.builder.goto_block(state.block):
+            self.builder.position_at_start(state.block)
+            return self.builder.phi(type_of(kind))
+
+    def _complete(self, state: State, name: str, chosen: Any) -> None:
+        """Adds to a choice the value of each way. A variable that has none there is 0."""
+        values = [self.read(name, before) for _, before in state.ways]
+        kind = _common([value for value in values if value], name)
+        if type_of(kind) != chosen.type:  # the function will be written again with this type
+            self.found[state.number, name] = kind
+            state.values[name] = Value(kind, ir.Constant(type_of(kind), ir.Undefined))
+            return
+        for (block, _), value in zip(state.ways, values, strict=True):
+            with self.builder.goto_block(block):
+                zero = ir.Constant(type_of(kind), None)
+                chosen.add_incoming(zero if value is None else converted(self.builder, value, kind), block)
+
+
+def _common(values: Collection[Value], name: str) -> Kind:
+    """The type of one of some values."""
+    kinds = [value.kind for value in values]
+
+    def both(first: Kind, second: Kind) -> Kind:
+        kind = common(first, second)
+        if kind is None:
+            raise ValueError(f"values of `{name}` have no common type in a kernel: {first} and {second}")
+        return kind
+
+    return reduce(both, kinds) if kinds else "i64"

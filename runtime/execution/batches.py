@@ -1,0 +1,129 @@
+"""The calls of an executable that run many samples: all full steps in one call, then the smaller last one.
+
+Epochs of a small model take less time than it takes to prepare these calls, so they are kept: the next epoch writes its
+order and its numbers into the same arrays.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netc.compiler.ir.types import DTYPES, Type
+from netc.compiler.program.plan import SLACK
+from netc.compiler.program.schedule import NAN_BYTE
+from netc.compiler.targets.target import Call, Interface
+from netc.runtime.available import require
+from netc.runtime.data.stored import Array
+from netc.runtime.execution.memory import Memory, is_debugging
+
+if TYPE_CHECKING:  # saved machine code runs without a graph
+    from netc.compiler.ir.rows import Rows
+    from netc.dsl.source import Span
+
+Arrays = Mapping[str, Array]
+# the most bytes of fields that are kept from being freed, and of results, which are copied
+_MOST_FIELDS, _MOST_RESULTS = 4_000_000, 200_000
+
+
+class Batches:
+    """The calls that run the samples of `order` in steps of `batch` samples, and the arrays that they fill.
+
+    `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of a
+    number of samples, for programs with varying dimensions.
+    """
+
+    def __init__(
+        self,
+        interface: Interface,
+        fields: Arrays,
+        order: Array,
+        batch: int,
+        spans: "Mapping[str, Span]",
+        rows_of: "Callable[[int], tuple[Arrays, Mapping[str, Rows]]] | None" = None,
+    ) -> None:
+        count, steps = len(order), -(-len(order) // batch)
+        self._order, self.batch = np.array(order, np.int32), batch
+        self.results: dict[str, Array] = {}
+        for name, type_ in interface.results.items():
+            shape = result_shape(type_, count, steps)
+            require(_result_bytes(type_, shape), f"`{name}` of {count:,} samples", spans.get(name))
+            self.results[name] = result_of(type_, shape)
+        self.calls: list[Call] = []
+        self._given: dict[str, Array] = {}  # copies of what has no row for each sample
+        self._fields: dict[str, Array] = {}  # arrays that are read where they lie
+        full_steps, self.is_kept = count // batch, True
+        for first, turns, size in ((0, full_steps, batch), (full_steps, 1, count % batch)):
+            if not turns or not size:
+                continue
+            index, rows = rows_of(size) if rows_of is not None else ({}, {})
+            inputs, remaining = self._inputs(interface, fields, index), self.results
+            if first:
+                inputs |= {name: inputs[name][first:] for name in interface.per_step}
+                types = interface.results
+                remaining = {
+                    name: array[first * batch if types[name].is_batched else first :]
+                    for name, array in self.results.items()
+                }
+            self.calls.append(Call(inputs, remaining, self._order[first * batch :], turns, size, rows))
+        sizes = [sum(array.nbytes for array in arrays.values()) for arrays in (self._fields, self.results)]
+        self.is_kept = self.is_kept and sizes[0] <= _MOST_FIELDS and sizes[1] <= _MOST_RESULTS
+
+    def _inputs(self, interface: Interface, fields: Arrays, index: Arrays) -> dict[str, Array]:
+        """The arrays that a call reads: the tables `index` of its own, and those of `fields`."""
+        given = {name: type_ for name, type_ in interface.inputs.items() if name not in index}
+        for name, type_ in given.items():
+            if name in self._given or name in self._fields:
+                continue
+            array = input_of(type_, fields[name])
+            if type_.is_batched:
+                self._fields[name] = array
+                self.is_kept = self.is_kept and array is fields[name]  # a copy would not show later changes
+            else:
+                self._given[name] = array
+        tables = {name: input_of(interface.inputs[name], table) for name, table in index.items()}
+        return {**{name: self._given[name] if name in self._given else self._fields[name] for name in given}, **tables}
+
+    def takes(self, fields: Arrays, order: Array, batch: int) -> bool:
+        """Whether the calls can run another order of so many samples of the same fields. Then it is written into
+        them, with all that is no row of a sample."""
+        if batch != self.batch or len(order) != len(self._order):
+            return False
+        if not all(fields[name] is array for name, array in self._fields.items()):
+            return False
+        given = {name: np.asarray(fields[name]) for name in self._given}
+        if not all(array.shape == self._given[name].shape for name, array in given.items()):
+            return False
+        self._order[...] = order
+        for name, array in given.items():
+            self._given[name][...] = array
+        if is_debugging():
+            for array in self.results.values():
+                array.reshape(-1).view(np.uint8).fill(NAN_BYTE)
+        return True
+
+
+def input_of(type_: Type, field: Array) -> Array:
+    """An array that is contiguous and of a type's elements; without a row for each sample it is a copy, with slack."""
+    array = np.asarray(field, DTYPES[type_.dtype].numpy, order="C")  # a number keeps its rank 0
+    if type_.is_batched:
+        return array
+    copy = Memory(array.nbytes + SLACK).array(0, type_.dtype, array.shape)
+    copy[...] = array
+    return copy
+
+
+def result_shape(type_: Type, count: int, steps: int) -> tuple[int, ...]:
+    """The shape of a result of `count` samples in so many steps: without a row for each sample, it has one a step."""
+    return (count, *type_.shape(1)[1:]) if type_.is_batched else (steps, *type_.shape(1))
+
+
+def _result_bytes(type_: Type, shape: tuple[int, ...]) -> int:
+    """The bytes of a result."""
+    return DTYPES[type_.dtype].bytes * math.prod(shape)
+
+
+def result_of(type_: Type, shape: tuple[int, ...]) -> Array:
+    """Memory for a result, with slack behind it, because tiles read past the end."""
+    return Memory(_result_bytes(type_, shape) + SLACK, unwritten=True).array(0, type_.dtype, shape)

@@ -1,0 +1,146 @@
+"""The facts about a run's folder that a table of runs shows, from its small files alone: no model is compiled for it.
+
+A folder that is damaged, or that is no run, has a message in place of its facts.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from netc.dsl.diagnostics import Fault
+from netc.dsl.files import content_of, opened, reason
+from netc.dsl.quoting import with_nan
+from netc.dsl.temporary import is_temporary
+from netc.runtime.metric_names import watched
+from netc.runtime.metric_values import Row
+from netc.runtime.runs.checkpoint import BEST, Progress
+from netc.runtime.runs.claim import is_claimed
+from netc.runtime.runs.metrics import Metrics, whole_rows
+from netc.runtime.runs.opening import model_as_written
+from netc.runtime.runs.outcome import read_outcome
+from netc.runtime.runs.run_files import INFO, METRICS, MODEL
+from netc.runtime.runs.run_info import RunInfo, decoded
+from netc.runtime.training.decisions import Decisions
+from netc.runtime.typed_json import converted, parsed
+
+
+@dataclass(slots=True)
+class Listed:
+    """A row of the table of runs.
+
+    `metrics` are those of the epoch whose parameters the run is used with, `test.NAME` among them if training
+    evaluated the test part; `last` those of the last epoch. `state` is "finished", "interrupted", "running",
+    "ensemble", or else "damaged" or "other": `message` says why. `parts` are the folds of a cross-validation, whose own
+    metrics are the means of theirs.
+    """
+
+    folder: Path
+    kind: str
+    model: str = ""
+    epochs: int = 0
+    of: int = 0
+    kept: int | None = None
+    state: str = ""
+    message: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    nbytes: int = 0
+    parts: list["Listed"] = field(default_factory=list)
+
+
+def folders_in(folder: Path) -> Iterator[Path]:
+    """The folders in a folder, by name, without hidden ones and those of writers at work."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except (OSError, ValueError):
+        return
+    yield from (folder / name for name in names if not name.startswith(".") and not is_temporary(name))
+
+
+def listed_run(folder: Path) -> Listed:
+    """The row of a run, or of a folder that is none."""
+    nbytes = size_of(folder)
+    if not os.path.lexists(folder / INFO):
+        return Listed(folder, "other", state="other", message="no run", nbytes=nbytes)
+    try:
+        info = decoded(content_of(folder / INFO))
+        rows = [*whole_rows(folder / METRICS)] if os.path.exists(folder / METRICS) else []
+    except (OSError, ValueError) as error:
+        return Listed(folder, "run", state="damaged", message=reason(error), nbytes=nbytes)
+    row = Listed(folder, "run", info.name, len(rows), info.epochs, settings=dict(info.set), nbytes=nbytes)
+    if info.members:
+        row.kind, row.state, row.of = "ensemble", "ensemble", 0
+        row.message = f"{len(info.members)} members"
+        return row
+    row.seconds = sum(float(each["seconds"]) for each in rows if isinstance(each["seconds"], float))
+    row.kept = _kept_epoch(folder, len(rows))
+    if rows:
+        row.last = numbers_of(rows[-1])
+        row.metrics = numbers_of(rows[(row.kept or len(rows)) - 1])
+    outcome = read_outcome(folder)
+    if outcome is not None and (outcome.epoch, outcome.of) == (len(rows), info.epochs):
+        row.metrics |= {f"test.{name}": math.nan if value is None else value for name, value in outcome.test.items()}
+    else:
+        outcome = None
+    is_over = outcome is not None or len(rows) >= info.epochs
+    if is_claimed(folder):
+        row.state = "running"
+    else:
+        row.state = "finished" if is_over or _has_stopped(folder, info, rows) else "interrupted"
+    row.message = (outcome.stopped or "") if outcome is not None else ""
+    return row
+
+
+def numbers_of(row: Row) -> dict[str, float]:
+    """The metrics of an epoch that are numbers, without those of watched values."""
+    named = {name: value for name, value in row.items() if "." in name and watched(name) is None}
+    return {name: value for name, value in named.items() if isinstance(value, float)}
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files in a folder and below."""
+    total, waiting = 0, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        except (OSError, ValueError):
+            continue  # it vanished, or may not be read
+    return total
+
+
+def _kept_epoch(folder: Path, epochs: int) -> int | None:
+    """The epoch whose parameters `keep` has kept, from the header of their file."""
+    path = folder / BEST
+    if not os.path.exists(path):
+        return None
+    try:
+        opened(path).close()  # the library would wait for a pipe
+        with safe_open(str(path), framework="numpy") as stored:
+            content = (stored.metadata() or {})["netc"]
+        header = with_nan(parsed(content.partition(" ")[2].encode(), dict[str, Any]))
+        progress: Progress = converted(header["progress"], Progress)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        return None
+    return progress.epoch if 1 <= progress.epoch <= epochs else None
+
+
+def _has_stopped(folder: Path, info: RunInfo, rows: list[Row]) -> bool:
+    """Whether `early_stop` has ended training before its last epoch."""
+    try:
+        text = content_of(folder / MODEL).decode()
+        return "early_stop" in text and Decisions(model_as_written(folder, info, text).train, Metrics(rows)).is_over
+    except (OSError, ValueError, Fault):
+        return False

@@ -1,0 +1,45 @@
+"""outcome.json: how the training of a run ended, and its metrics on the test part, for tables of runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from netc.dsl.files import content_of
+from netc.dsl.quoting import json_text
+from netc.runtime.metric_names import watched
+from netc.runtime.metric_values import MetricValue
+from netc.runtime.runs.checkpoint import write_whole
+from netc.runtime.runs.run import Run
+from netc.runtime.typed_json import parsed
+
+OUTCOME = "outcome.json"
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """The epochs that were done when training was over, and those `of` its settings; the `stopped` sentence if it ended
+    before the last one; and the metrics of the test part, None where one was no number.
+    """
+
+    epoch: int
+    of: int
+    stopped: str | None = None
+    test: dict[str, float | None] = {}
+
+
+def save_outcome(run: Run, stopped: str | None, tested: Mapping[str, MetricValue] | None) -> None:
+    """Writes outcome.json of a run whose training is over. Faults E1001 if it cannot be written."""
+    numbers = {
+        name: value for name, value in (tested or {}).items() if isinstance(value, float) and watched(name) is None
+    }
+    outcome = Outcome(epoch=run.progress.epoch, of=run.model.train.epochs, stopped=stopped, test=dict(numbers))
+    write_whole(run.folder / OUTCOME, json_text(msgspec.to_builtins(outcome), indent=2).encode())
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """How training ended; None if it has not, or if the file is damaged."""
+    try:
+        outcome: Outcome = parsed(content_of(folder / OUTCOME), Outcome)
+    except (OSError, ValueError):
+        return None
+    return outcome

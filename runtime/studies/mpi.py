@@ -1,0 +1,106 @@
+"""A study over MPI: rank 0 chooses the trials, and all ranks train their segments, by mpi4py.futures.
+
+The results are those of one machine, as only the order in which segments are done differs.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.parser import parse
+from netc.dsl.source import NOWHERE, Source
+from netc.runtime import plugins
+from netc.runtime.distributed.launch import launched_ranks
+from netc.runtime.runs.run_info import Constant
+from netc.runtime.studies.rounds import TrainAll
+from netc.runtime.studies.segments import Segment, SegmentResult, Segments
+from netc.runtime.studies.study import Study
+
+Job = tuple[str, str, str | None, tuple[tuple[str, Constant], ...], tuple[str, ...]]  # what a rank knows of a study
+
+
+@contextmanager
+def pool() -> Iterator[Any]:
+    """Yields the executor of the other ranks on rank 0, and None on these, where it returns once rank 0 is done.
+
+    Faults E1011 if mpi4py is not installed.
+    """
+    try:
+        from mpi4py import MPI
+        from mpi4py.futures import MPICommExecutor
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no library of MPI
+        title = "a study over MPI needs the package `mpi4py`"
+        fault("E1011", title, NOWHERE, str(error), hint='pip install "netc[mpi]"')
+    try:
+        with MPICommExecutor() as executor:
+            yield executor
+    finally:
+        MPI.Finalize()  # a command ends without what Python does at its exit
+
+
+def on_all_ranks(study: Study, executor: Executor) -> TrainAll:
+    """Trains segments on all ranks, one at a time on each: the other ranks have theirs from `executor`."""
+    source = study.folder.source
+    path = str(source.path) if source.path is not None else None
+    job: Job = (source.name, source.text, path, tuple(study.constants.items()), tuple(plugins.loaded()))
+
+    def train_all(segments: Sequence[Segment], on_done: Callable[[int, SegmentResult], object]) -> None:
+        waiting = queue.SimpleQueue[int]()
+        for number in range(len(segments)):
+            waiting.put(number)
+        done = queue.SimpleQueue[tuple[int, SegmentResult | BaseException]]()
+        threads = [
+            threading.Thread(target=_serve, args=(waiting, done, train), daemon=True)
+            for train in _trainers(job, segments, executor)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in segments:
+            number, result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            on_done(number, result)
+
+    return train_all
+
+
+def _trainers(job: Job, segments: Sequence[Segment], executor: Executor) -> list[Callable[[int], SegmentResult]]:
+    """A function for each rank that trains the segment of a number there."""
+    here: Callable[[int], SegmentResult] = lambda number: train(job, segments[number])  # noqa: E731
+    there: Callable[[int], SegmentResult] = lambda number: executor.submit(train, job, segments[number]).result()  # noqa: E731
+    return [here, *[there] * (launched_ranks() - 1)]
+
+
+def _serve(
+    waiting: "queue.SimpleQueue[int]",
+    done: "queue.SimpleQueue[tuple[int, SegmentResult | BaseException]]",
+    train: Callable[[int], SegmentResult],
+) -> None:
+    """Trains segments with one rank as long as there are any."""
+    while True:
+        try:
+            number = waiting.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            done.put((number, train(number)))
+        except BaseException as error:
+            done.put((number, error))
+
+
+def train(job: Job, segment: Segment) -> SegmentResult:
+    """Trains a segment of a study on this rank."""
+    return _segments(job).train(segment)
+
+
+@cache
+def _segments(job: Job) -> Segments:
+    name, text, path, constants, names = job
+    plugins.load(names)
+    return Segments(parse(Source(name, text, Path(path) if path is not None else None)), dict(constants))

@@ -1,0 +1,252 @@
+"""The trials of a study, round by round: all of a round are chosen, trained, given up and told in the order of numbers.
+
+So the sequence of trials depends neither on how many are trained at a time, nor on which of them is done first. A study
+that goes on repeats its rounds from the first one, and takes from its folder what was trained before.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from netc.compiler.model import Model
+from netc.runtime.studies.declarations import StudySpec
+from netc.runtime.studies.results import Mean, mean_of
+from netc.runtime.studies.search import Outcome, Search, rungs
+from netc.runtime.studies.segments import Segment, SegmentResult
+from netc.runtime.studies.space import Values, grid_size
+from netc.runtime.studies.store import Clock, Reached, StudyFolder, Training
+
+TrainAll = Callable[[Sequence[Segment], Callable[[int, SegmentResult], object]], object]
+_MOST_COUNTED = 10_000  # combinations of a grid
+_ALL = 1 << 40  # more epochs than any training has
+
+
+@dataclass(slots=True)
+class Trial:
+    """A trial: its values, a training for each fold and seed, and its `outcome` once it has one.
+
+    `values` are the means of the compared metrics over its trainings, as far as they were done.
+    """
+
+    number: int
+    settings: Values
+    trainings: list[Training]
+    done: int = 0  # epochs at which trials may be given up, or their end
+    outcome: Outcome | None = None
+
+    @property
+    def reached(self) -> list[Reached]:
+        """Where each training stood when it was last looked at."""
+        return [training.reached[min(self.done, len(training.reached)) - 1] for training in self.trainings]
+
+    def means(self, spec: StudySpec) -> list[Mean]:
+        """The mean of each compared metric over the trainings, with its standard error."""
+        return [mean_of([reached.metrics[better.metric] for reached in self.reached]) for better in spec.compare]
+
+    def error(self, spec: StudySpec) -> str | None:
+        """Why the trial has no values."""
+        for reached in self.reached:
+            if reached.error is not None:
+                return reached.error
+            for better in spec.compare:
+                if not math.isfinite(reached.metrics.get(better.metric, math.nan)):
+                    return f"{better.metric} is not a number"
+        return None
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that a training was trained for."""
+        return max(reached.epoch for reached in self.reached)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a study is: how many trials have ended, were given up and are running, how many there will be, and the
+    number of the best one with its value."""
+
+    finished: int
+    pruned: int
+    running: int
+    total: int | None
+    best: int | None
+    best_value: float
+
+
+@dataclass(slots=True)
+class Rounds:
+    """The rounds of a study. `train_all` trains segments and says when each is done."""
+
+    spec: StudySpec
+    model: Model
+    folder: StudyFolder
+    search: Search
+    train_all: TrainAll
+    on_change: Callable[[Standing], object]
+    finished: list[Trial] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+
+    def run(self) -> bool:
+        """Trains all trials of the study. Returns whether it ended because of its time."""
+        before = self.folder.clock()
+        while (count := self._next_count()) > 0:
+            if self._seconds(before) >= (self.spec.seconds or math.inf) and len(self.finished) >= before.trials:
+                return True
+            settings = self.search.ask(count)
+            if not settings:
+                break
+            self._round([self._trial(len(self.finished) + i, values) for i, values in enumerate(settings)])
+            self.folder.write_table(table(self.spec, self.finished))
+            if len(self.finished) > before.trials:
+                self.folder.set_clock(Clock(len(self.finished), self._seconds(before)))
+        return False
+
+    @property
+    def total(self) -> int | None:
+        """How many trials there will be, if that is known."""
+        if self.spec.search.name != "grid":
+            return self.spec.trials
+        return grid_size(self.spec.space, self.spec.trials or _MOST_COUNTED)
+
+    def _next_count(self) -> int:
+        return min(self.spec.round, (self.spec.trials or _ALL) - len(self.finished))
+
+    def _seconds(self, before: Clock) -> float:
+        return before.seconds + time.monotonic() - self._started
+
+    def _trial(self, number: int, values: Values) -> Trial:
+        first = self.model.train.seed
+        folds: Sequence[int | None] = range(1, self.spec.folds + 1) if self.spec.folds is not None else (None,)
+        seeds: Sequence[int | None] = range(first, first + self.spec.seeds) if self.spec.seeds > 1 else (None,)
+        new = [Training(dict(values), fold, seed) for fold in folds for seed in seeds]
+        return Trial(number, values, [self.folder.read(number, run, each) for run, each in enumerate(new)])
+
+    def _round(self, trials: Sequence[Trial]) -> None:
+        """Trains the trials of a round to each epoch at which some may be given up, and then those that are left."""
+        running = list(trials)
+        for epoch in chain(rungs(self.spec.prune, self.model.train.epochs), [_ALL]):
+            self._train(running, epoch)
+            for trial in running:
+                trial.done += 1
+                trial.outcome = self._outcome(trial, epoch)
+            running = [trial for trial in running if trial.outcome is None]
+            if not running:
+                break
+        for trial in trials:
+            assert trial.outcome is not None
+            values = [mean.value for mean in trial.means(self.spec)] if trial.outcome is Outcome.COMPLETE else ()
+            self.search.tell(trial.number, trial.outcome, values)
+            self._forget_states(trial)
+        self.finished += trials
+        self._tell(0)
+
+    def _outcome(self, trial: Trial, epoch: int) -> Outcome | None:
+        if trial.error(self.spec) is not None:
+            return Outcome.FAILED
+        if all(reached.is_over for reached in trial.reached):
+            return Outcome.COMPLETE
+        is_worse = self.search.gives_up(trial.number, epoch, trial.means(self.spec)[0].value)
+        return Outcome.PRUNED if is_worse else None
+
+    def _train(self, trials: Sequence[Trial], epoch: int) -> None:
+        """Trains what is left of the trials up to an epoch."""
+        left = [(trial, run) for trial in trials for run in _left(trial)]
+        running = {trial.number: 0 for trial, _ in left}
+        for trial, _ in left:
+            running[trial.number] += 1
+        segments = [_segment(trial.trainings[run], epoch) for trial, run in left]
+
+        def take(number: int, result: SegmentResult) -> None:
+            trial, run = left[number]
+            training = trial.trainings[run]
+            error = result.error.title if result.error is not None else None
+            training.reached.append(Reached(result.epoch, dict(result.metrics), result.is_over, error))
+            training.state = None if result.is_over else result.state
+            self.folder.write(trial.number, run, training)
+            running[trial.number] -= 1
+            self._tell(sum(count > 0 for count in running.values()))
+
+        if segments:
+            self._tell(len(running))
+            self.train_all(segments, take)
+
+    def _forget_states(self, trial: Trial) -> None:
+        """Removes what the trainings of a trial that was given up could go on from."""
+        for run, training in enumerate(trial.trainings):
+            if training.state is not None and trial.outcome is not None:
+                training.state = None
+                self.folder.write(trial.number, run, training)
+
+    def _tell(self, running: int) -> None:
+        best = best_of(self.spec, self.finished)
+        pruned = sum(trial.outcome is Outcome.PRUNED for trial in self.finished)
+        number, value = (best.number, best.means(self.spec)[0].value) if best is not None else (None, math.nan)
+        self.on_change(Standing(len(self.finished), pruned, running, self.total, number, value))
+
+
+def _left(trial: Trial) -> Iterator[int]:
+    """The trainings that have to be trained before a trial can be looked at again."""
+    for run, training in enumerate(trial.trainings):
+        is_over = bool(training.reached) and training.reached[-1].is_over
+        if len(training.reached) <= trial.done and not is_over:
+            yield run
+
+
+def _segment(training: Training, epoch: int) -> Segment:
+    return Segment(training.settings, epoch, training.fold, training.seed, training.state)
+
+
+def best_of(spec: StudySpec, trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial that is best by the first compared metric; of equal ones by the next, and then the first."""
+    return next(iter(ranked(spec, trials)), None)
+
+
+def ranked(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials, the best one first."""
+
+    def key(trial: Trial) -> tuple[list[float], int]:
+        means = zip(spec.compare, trial.means(spec), strict=True)
+        return [-mean.value if better.is_higher else mean.value for better, mean in means], trial.number
+
+    return sorted((trial for trial in trials if trial.outcome is Outcome.COMPLETE), key=key)
+
+
+def table(spec: StudySpec, trials: Sequence[Trial]) -> list[list[object]]:
+    """trials.csv: each trial with its values, and the compared metrics with their standard errors and of each training.
+
+    A metric of a trial that was given up is the one that it had then.
+    """
+    names = [varying.name for varying in spec.space]
+    metrics = [better.metric for better in spec.compare]
+    several = (spec.folds or 1) * spec.seeds > 1
+    heads: list[object] = ["trial", "state", *names]
+    for metric in metrics:
+        heads += [metric, f"{metric} error"] if several else [metric]
+    heads += ["epochs", "message"]
+    if several and trials:
+        heads += [f"{metric} {_place(training)}" for metric in metrics for training in trials[0].trainings]
+    return [heads, *(_row(spec, trial, names, several) for trial in trials)]
+
+
+def _row(spec: StudySpec, trial: Trial, names: Sequence[str], several: bool) -> list[object]:
+    assert trial.outcome is not None
+    row: list[object] = [trial.number, trial.outcome.value, *(_cell(trial.settings.get(name)) for name in names)]
+    error = trial.error(spec)
+    for mean in trial.means(spec) if error is None else [Mean(math.nan, math.nan)] * len(spec.compare):
+        row += map(_cell, (mean.value, mean.error) if several else (mean.value,))
+    row += [trial.epochs, error]
+    if several:
+        row += [_cell(reached.metrics.get(better.metric)) for better in spec.compare for reached in trial.reached]
+    return row
+
+
+def _cell(value: object) -> object:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
+
+
+def _place(training: Training) -> str:
+    parts = {"fold": training.fold, "seed": training.seed}
+    return " ".join(f"{name} {number}" for name, number in parts.items() if number is not None)

@@ -1,0 +1,164 @@
+"""What the trials of a file have in common, made once: tables, data by fold, models by settings, compiled programs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.model import Model
+from netc.dsl import syntax
+from netc.dsl.source import Span
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import Dataset, load, undone
+from netc.runtime.data.declarations import SourceSpec
+from netc.runtime.data.request import Uses
+from netc.runtime.data.sources import read_source
+from netc.runtime.data.spec import parse_data
+from netc.runtime.data.split_spec import with_fold
+from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table
+from netc.runtime.locks import Mutex
+from netc.runtime.plugins import load_installed
+from netc.runtime.program import Program
+from netc.runtime.runs.run_info import Constant
+from netc.runtime.training.checks import check_training
+from netc.runtime.training.programs import programs_of
+
+_MOST_MODELS = 64  # that are remembered
+_MOST_IDLE = 16  # programs that wait for a trial
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The model of some settings with its data. Models with the same `programs` take programs from each other.
+
+    `undone` brings targets back to the units of the data, as Run.undone does.
+    """
+
+    model: Model
+    programs: str
+    dataset: Dataset
+    undone: Mapping[str, Callable[[Array], Array]]
+
+
+@dataclass(slots=True)
+class Shared:
+    """The common parts of the trials of a file, for any number of threads."""
+
+    file: syntax.File
+    _tables: dict[tuple[SourceSpec, Path], Table] = field(default_factory=dict)
+    _counts: dict[object, int] = field(default_factory=dict)
+    _models: dict[object, tuple[Model, str]] = field(default_factory=dict)
+    _datasets: dict[object, Dataset] = field(default_factory=dict)
+    _prepared: dict[object, Prepared] = field(default_factory=dict)
+    _idle: list[tuple[str, Program]] = field(default_factory=list)
+    _lock: Mutex = field(default_factory=Mutex)
+
+    def prepared(self, settings: Mapping[str, Constant], fold: int | None) -> Prepared:
+        """The model of some settings, which replace those of the file, and its data with a fold as validation part.
+
+        Raises Fault like `load_model`, `load` and `check_training`.
+        """
+        key = _key_of(settings)
+        with self._lock:
+            if (ready := self._prepared.get((key, fold))) is None:
+                model, programs = self._model(key, settings, fold)
+                dataset = self._dataset(model, programs, fold)
+                check_training(model, dataset)
+                ready = Prepared(model, programs, dataset, undone(dataset.spec, dataset.states, model.targets))
+                _remember(self._prepared, (key, fold), ready)
+            return ready
+
+    def take(self, ready: Prepared, seed: int) -> Program:
+        """A program with the initial parameters of a seed, for one trial at a time."""
+        program: Program | None = None
+        with self._lock:
+            place = next((i for i, (key, _) in enumerate(self._idle) if key == ready.programs), None)
+            if place is not None:
+                program = self._idle.pop(place)[1]
+        if program is None:
+            return Program(ready.model, seed, threads=1)
+        program.restart(ready.model, seed)
+        return program
+
+    def give_back(self, ready: Prepared, program: Program) -> None:
+        """Keeps a program for another trial."""
+        with self._lock:
+            self._idle.append((ready.programs, program))
+            del self._idle[:-_MOST_IDLE]
+
+    def _model(self, key: object, settings: Mapping[str, Constant], fold: int | None) -> tuple[Model, str]:
+        """The model of some settings, and what its programs depend on. A fold changes the data block alone, and with
+        it the numbers of classes that are counted in the data."""
+        found = self._models.get((key, None)) or self._models.get((key, fold))
+        if found is None:
+            file = self._file_of(fold)
+            load_installed()
+            model = elaborate(file, dict(settings), self._class_counter(file, fold))
+            found = model, programs_of(model)
+            _remember(self._models, (key, fold if model.counted else None), found)
+        data = next((item for item in self._file_of(fold).items if isinstance(item, syntax.Data)), None)
+        return replace(found[0], data=data), found[1]
+
+    def _file_of(self, fold: int | None) -> syntax.File:
+        return self.file if fold is None else with_fold(self.file, fold)
+
+    def _class_counter(self, file: syntax.File, fold: int | None) -> Callable[[str, Mapping[str, Any], Span], int]:
+        """Counts the classes of a field once for the data of a fold."""
+        counted = class_counter(file)
+
+        def count(name: str, lets: Mapping[str, Any], asked: Span) -> int:
+            key = (name, fold, self._constants_of_data(lets))
+            if key not in self._counts:
+                self._counts[key] = counted(name, lets, asked)
+            return self._counts[key]
+
+        return count
+
+    def _constants_of_data(self, lets: Mapping[str, Any]) -> tuple[object, ...]:
+        """The values of the constants that the data block may read."""
+        names = {node.text for node in _nodes_of_data(self.file) if isinstance(node, syntax.Name)}
+        return tuple((name, repr(value)) for name, value in lets.items() if name in names)
+
+    def _dataset(self, model: Model, programs: str, fold: int | None) -> Dataset:
+        """The data of a model, without the test part: the same for all models that read the same fields of the same
+        types.
+
+        Only a model of sequences asks for more: that they are long enough for what it does.
+        """
+        types = {**model.inputs, **model.targets}
+        is_varying = any(type_.is_varying for type_ in types.values())
+        fields = tuple((name, name in model.targets, str(type_)) for name, type_ in types.items())
+        key = (fold, fields, self._constants_of_data(model.constants), programs if is_varying else "")
+        if key not in self._datasets:
+            self._datasets[key] = load(model, parse_data(model), read=self._read, without=("test",))
+        return self._datasets[key]
+
+    def _read(self, source: SourceSpec, folder: Path, uses: Uses) -> Table:
+        """A source of the data, read once: every fold needs the same columns of it."""
+        key = (source, folder)
+        if key not in self._tables:
+            self._tables[key] = read_source(source, folder, uses)
+        return self._tables[key]
+
+
+def _key_of(settings: Mapping[str, Constant]) -> object:
+    """Settings by value and type: `true` is not 1."""
+    return tuple(sorted((name, type(value).__name__, value) for name, value in settings.items()))
+
+
+def _remember(entries: dict[Any, Any], key: object, value: object) -> None:
+    """Adds an entry, and forgets the oldest of too many."""
+    entries[key] = value
+    while len(entries) > _MOST_MODELS:
+        entries.pop(next(iter(entries)))
+
+
+def _nodes_of_data(file: syntax.File) -> Iterator[syntax.Node]:
+    """All nodes of the data block."""
+    pending: list[syntax.Node] = [item for item in file.items if isinstance(item, syntax.Data)]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += syntax.children(node)

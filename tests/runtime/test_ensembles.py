@@ -1,0 +1,390 @@
+"""`netc ensemble`: one run whose predictions are the means of those of its members, bit for bit."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import command
+
+import netc
+from netc.dsl.diagnostics import Fault
+from netc.runtime.export.exported import exported
+from netc.runtime.predictions import predictions_of
+from netc.runtime.runs.ensembles import start_ensemble
+from netc.runtime.runs.run import Run
+
+TEXT = """
+let s = 0
+let width = 4
+data {
+  source = csv("t.csv")
+  DATA
+}
+model {
+  MODEL
+}
+train {
+  optimizer = adam(lr = 0.05)
+  batch = 8
+  epochs = 3
+  seed = s
+}
+"""
+INPUT = 'x = columns("a", "b") -> standardize\n  '
+FOLDS = "split = folds(3, test = 0.2)"
+SPLIT = "split = (train = 0.6, valid = 0.2, test = 0.2)"
+KIND = 'y = column("kind") -> classes\n  '
+NUMBER = 'y = column("v") -> log -> standardize\n  '
+HIDDEN = "input x: float[2]\n  target y: TYPE\n  h = x -> dense(width) -> tanh\n  "
+CLASSES = (
+    HIDDEN.replace("TYPE", "class(3)") + "z = h -> dense(3)\n  output p = softmax(z)\n  output y_hat = argmax(z)\n  "
+    "loss cross_entropy(z, y)\n  metric accuracy(z, y)\n  metric confusion(z, y)"
+)
+REGRESSION = HIDDEN.replace("TYPE", "float") + "output guess = h -> dense(1) -> squeeze\n  loss mse(guess, y)\n  "
+REGRESSION += "metric mae(guess, y)\n  metric r2(guess, y)"
+
+
+def write_table(folder: Path) -> None:
+    """60 rows: numbers that are shifted and scaled, with a few missing ones, classes, and a positive number."""
+    draw = np.random.default_rng(1)
+    a, b = draw.normal(size=(2, 60)) * [[3], [0.1]] + [[5], [100]]
+    rows = []
+    for i in range(60):
+        kind = "abc"[int(a[i] > 4) + int(b[i] > 100)]
+        missing = "" if i % 7 == 0 else f"{a[i]:.3f}"
+        rows.append(f"{a[i]:.4f},{b[i]:.5f},{missing},{kind},{int(kind == 'a')},{np.exp(a[i] / 4):.4f},{'pqrs'[i % 4]}")
+    text = "\n".join(["a,b,c,kind,is_a,v,rare", *rows]) + "\n"
+    (folder / "t.csv").write_text(text, encoding="utf-8")
+
+
+def write_model(folder: Path, data: str, model: str) -> Path:
+    """A model beside its table."""
+    write_table(folder)
+    path = folder / "m.net"
+    path.write_text(TEXT.replace("DATA", data).replace("MODEL", model), encoding="utf-8")
+    return path
+
+
+def trained(path: Path, **constants: Any) -> Path:
+    """The folder of a run."""
+    model = netc.load(path, **constants)
+    return netc.train(model, out=path.parent / "runs" / "m", overrides=constants, threads=1).folder
+
+
+def folds(path: Path, count: int = 3) -> list[Path]:
+    """The folders of the folds of a cross-validation."""
+    from netc.dsl.parser import parse_file
+    from netc.runtime.studies.folds import start_folds
+    from netc.runtime.trainer import train
+
+    whole = start_folds(parse_file(path), path.parent / "runs" / "folds", {}, None, 1)
+    for number in range(1, count + 1):
+        run = whole.run(number, lambda *_: None)
+        train(run, run.model.train.epochs, lambda report: None, lambda row: None)
+    return [whole.folder / f"fold-{number}" for number in range(1, count + 1)]
+
+
+def mean(arrays: list[np.ndarray]) -> np.ndarray:
+    """The sum in order, divided by the count, in the type of the arrays."""
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return total / total.dtype.type(len(arrays))
+
+
+def raw_outputs(folder: Path, table: Path) -> Mapping[str, np.ndarray]:
+    """The outputs of a run for a table, as it predicts them."""
+    run = netc.open(folder, threads=1)
+    from netc.runtime.data.raw_data import raw_table
+
+    new = run.read(raw_table(run.fitted, str(table), [*run.model.inputs], ()))
+    return run.predict_prepared(new.fields)
+
+
+def same_means(members: list[Path], whole: Run, table: Path) -> None:
+    """Float outputs are the means of the members', to the last bit."""
+    mine, theirs = raw_outputs(whole.folder, table), [raw_outputs(folder, table) for folder in members]
+    for name, value in mine.items():
+        if value.dtype.kind == "f":
+            expected = mean([each[name] for each in theirs])
+            assert value.dtype == expected.dtype
+            assert np.array_equal(value, expected), name
+
+
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [(INPUT + KIND + FOLDS, CLASSES), (INPUT + NUMBER + FOLDS, REGRESSION)],
+    ids=["class", "number"],
+)
+def test_folds_become_one_run(data: str, model: str, tmp_path: Path) -> None:
+    members = folds(write_model(tmp_path, data, model))
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    states = [json.loads((folder / "data.json").read_text(encoding="utf-8"))["x"] for folder in members]
+    assert states[0] != states[1], "each member has its own steps"
+    same_means(members, whole, tmp_path / "t.csv")
+    whole = netc.open(tmp_path / "runs" / "e", threads=1)
+    own = [netc.open(folder, threads=1).evaluate("test") for folder in members]
+    metrics = whole.evaluate("test")
+    assert metrics.keys() == own[0].keys()
+    assert metrics["loss"] <= np.mean([each["loss"] for each in own]) * 1.05, "the mean predicts no worse than one"
+    with pytest.raises(Fault) as refused:
+        whole.evaluate("valid")
+    assert "training rows of some member" in str(refused.value)
+    assert set(whole.load_data().parts) == {"train", "test"}
+    rows = set(whole.load_data().rows["test"].tolist())
+    for folder in members:
+        dataset = netc.open(folder).load_data()
+        assert rows == set(dataset.rows["test"].tolist())
+        assert rows.isdisjoint(dataset.rows["train"].tolist())
+
+
+def test_the_metrics_are_those_of_the_mean(tmp_path: Path) -> None:
+    members = folds(write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES))
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    parts = whole.load_data().parts["test"]
+    outputs, true = whole.predict_prepared(parts), np.asarray(parts["y"])
+    metrics = whole.evaluate("test")
+    chances = outputs["p"].astype(np.float64)
+    assert metrics["loss"] == pytest.approx(-np.log(chances[np.arange(len(true)), true]).mean(), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx((chances.argmax(1) == true).mean())
+    assert np.array_equal(outputs["y_hat"], chances.argmax(1))
+    assert np.sum(metrics["confusion"]) == len(true)
+
+
+def test_numbers_are_evaluated_in_the_units_of_the_data(tmp_path: Path) -> None:
+    members = folds(write_model(tmp_path, INPUT + NUMBER + FOLDS, REGRESSION))
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    parts = whole.load_data().parts["test"]
+    guess, true = whole.predict_prepared(parts)["guess"], np.asarray(parts["y"])
+    assert true.min() > 1, "raw"
+    metrics = whole.evaluate("test")
+    assert metrics["mae"] == pytest.approx(np.abs(guess - true).mean(), rel=1e-5)
+    first = netc.open(members[0])
+    state = first.states["y"][1]
+    in_units = [(np.log(values.astype(np.float64)) - state["mean"]) / state["std"] for values in (guess, true)]
+    assert metrics["loss"] == pytest.approx(((in_units[0] - in_units[1]) ** 2).mean(), rel=1e-4), "as the first has it"
+    (prediction,) = predictions_of(whole, "test")
+    assert np.array_equal(prediction.true, true)
+
+
+HEADS = {
+    "truths": (
+        'y = column("is_a")\n  ',
+        HIDDEN.replace("TYPE", "float") + "z = h -> dense(1) -> squeeze\n  output p = sigmoid(z)\n  "
+        "loss binary_cross_entropy(z, y)",
+        lambda own, true: -np.mean(true * np.log(own["p"]) + (1 - true) * np.log(1 - own["p"])),
+    ),
+    "logits": (
+        KIND,
+        HIDDEN.replace("TYPE", "class(3)") + "output z = h -> dense(3)\n  loss cross_entropy(z, y)",
+        lambda own, true: -np.mean(np.log(np.exp(own["z"])[np.arange(len(true)), true])),
+    ),
+    "logarithm": (
+        KIND,
+        HIDDEN.replace("TYPE", "class(3)") + "output p = h -> dense(3) -> softmax\n  loss nll(log(p), y)",
+        lambda own, true: -np.mean(np.log(own["p"][np.arange(len(true)), true])),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+def test_losses_are_those_of_mean_probabilities(case: str, tmp_path: Path) -> None:
+    data, model, loss = HEADS[case]
+    path = write_model(tmp_path, INPUT + data + SPLIT, model)
+    members = [trained(path, s=seed) for seed in range(3)]
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    if case != "logits":
+        same_means(members, whole, tmp_path / "t.csv")
+    parts = whole.load_data().parts["valid"]
+    own = {name: value.astype(np.float64) for name, value in whole.predict_prepared(parts).items()}
+    assert whole.evaluate("valid")["loss"] == pytest.approx(loss(own, np.asarray(parts["y"])), rel=1e-5)
+    if case == "logits":
+        each = [raw_outputs(folder, tmp_path / "t.csv")["z"].astype(np.float64) for folder in members]
+        chances = [np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in each]
+        assert np.allclose(np.exp(raw_outputs(whole.folder, tmp_path / "t.csv")["z"]), np.mean(chances, 0), rtol=1e-5)
+    assert whole.facts_of([*own]) == netc.open(members[0]).facts_of([*own]), "outputs stand for what the members' do"
+
+
+def test_a_loss_of_parameters_is_the_mean_of_the_members(tmp_path: Path) -> None:
+    model = REGRESSION + '\n  loss penalty_of = 0.1 * l2(weights("*.W"))\n  '
+    model += 'loss both = mse(guess, y) + l1(weights("*.b"))'
+    path = write_model(tmp_path, INPUT + NUMBER + SPLIT, model)
+    members = [trained(path, s=seed) for seed in range(2)]
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1).evaluate("test")
+    own = [netc.open(folder).evaluate("test") for folder in members]
+    for name in ("penalty_of", "both"):
+        assert whole[name] == pytest.approx(np.mean([each[name] for each in own]), rel=1e-5)
+
+
+def test_members_may_have_other_widths(tmp_path: Path) -> None:
+    """Such as the best trials of a study."""
+    path = write_model(tmp_path, INPUT + KIND + SPLIT, CLASSES)
+    members = [trained(path, width=width, s=1) for width in (2, 5, 8)]
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, whole, tmp_path / "t.csv")
+    assert [whole.program.parameters[f"member{i}.h.dense.W"].shape[1] for i in (1, 2, 3)] == [2, 5, 8]
+
+
+def test_missing_numbers_are_filled_by_each_member(tmp_path: Path) -> None:
+    data = INPUT.replace('"b"', '"c"').replace("standardize", "impute(mean) -> standardize")
+    path = write_model(tmp_path, data + KIND + FOLDS, CLASSES)
+    members = folds(path)
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, whole, tmp_path / "t.csv")
+    asked = exported(whole)
+    assert asked.notes["x"].endswith("NaN where a value is missing; numbers of 64 bits")
+    done = command("export", "runs/e", "-o", "e.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "checked on 17" in done.stdout
+
+
+def test_it_reports_exports_and_predicts_as_any_run(tmp_path: Path) -> None:
+    path = write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES)
+    folds(path)
+    made = command("ensemble", "runs/folds", "-o", "runs/e", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.splitlines() == [
+        "3 members, 81 parameters -> runs/e",
+        "note: the validation rows of each member are training rows of others; the test part is new to all",
+    ]
+    for name in ("e.onnx", "e.py"):
+        done = command("export", "runs/e", "-o", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "checked on 17" in done.stdout
+    first = command("predict", "runs/e", "t.csv", cwd=tmp_path)
+    again = command("predict", "runs/e", "t.csv", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == again.stdout, "the second one is a saved prediction"
+    assert first.stdout.splitlines()[0] == "y,p[a],p[b],p[c],y_hat"
+    report = command("report", "runs/e", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    page = (tmp_path / "runs/e/report.html").read_text(encoding="utf-8")
+    assert "Members" in page
+    assert "fold-2" in page
+    for arguments in (["eval", "runs/e"], ["diagnose", "runs/e"]):
+        assert command(*arguments, cwd=tmp_path).returncode == 0
+    refused = command("train", "--resume", "runs/e", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "E1004" in refused.stderr
+
+
+SEQUENCES = """
+let s = 0
+data {
+  source = csv("w.csv")
+  word = column("word") -> characters -> vocabulary
+  kind = column("kind") -> classes
+}
+model {
+  input word: class(auto)[t <= 8]
+  target kind: class(2)
+  h = word -> embed(3) -> gru(5) -> last
+  z = h -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, kind)
+}
+train {
+  epochs = 2
+  seed = s
+}
+"""
+
+
+def test_sequences_of_varying_length(tmp_path: Path) -> None:
+    rows = [f"{'ab' * (i % 3 + 1)}{'c' * (i % 2)},{i % 2}" for i in range(40)]
+    (tmp_path / "w.csv").write_text("\n".join(["word,kind", *rows]) + "\n", encoding="utf-8")
+    path = tmp_path / "m.net"
+    path.write_text(SEQUENCES, encoding="utf-8")
+    members = [trained(path, s=seed) for seed in range(2)]
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, whole, tmp_path / "w.csv")
+    for name in ("e.onnx", "e.py"):
+        done = command("export", "runs/e", "-o", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def refusal(members: list[Path], folder: Path) -> str:
+    with pytest.raises(Fault) as refused:
+        start_ensemble(members, folder)
+    assert refused.value.diagnostics[0].code == "E1009"
+    assert not folder.exists()
+    diagnostic = refused.value.diagnostics[0]
+    return f"{diagnostic.title}: {diagnostic.primary.text} ({diagnostic.hint})".replace(f"{folder.parent}/", "")
+
+
+def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = write_model(tmp_path, INPUT + KIND + SPLIT, CLASSES)
+    first = trained(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("valid = 0.2", "valid = 0.1"), encoding="utf-8")
+    second = trained(path)
+    text = path.read_text(encoding="utf-8").replace("output y_hat = argmax(z)", "output y_hat = z")
+    path.write_text(text, encoding="utf-8")
+    third, folder = trained(path), tmp_path / "runs" / "e"
+    assert refusal([first], folder).startswith("an ensemble has at least two members")
+    assert "the `split` of its data block is another" in refusal([first, second], folder)
+    assert "its output `y_hat` is float[3], and class(3) in `m`" in refusal([first, third], folder)
+    (folder.parent / "e1").mkdir()
+    whole = start_ensemble([first, first], folder.parent / "e1")
+    assert "it is an ensemble itself" in refusal([first, whole.folder], folder)
+
+
+def test_categories_that_differ_are_named(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    rows = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()
+    data = INPUT + 'k = column("rare") -> one_hot\n  ' + KIND + "split = folds(3, ordered = true)"
+    path = write_model(tmp_path, data, CLASSES.replace("input x: float[2]", "input x: float[2]\n  input k: float[6]"))
+    rows[18] = rows[18][:-1] + "z"
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    message = refusal(folds(path), tmp_path / "runs" / "e")
+    assert message.startswith("`one_hot` of `rare` differs between `folds/fold-1` and `folds/fold-2`")
+    assert "only `folds/fold-2` has z" in message
+
+
+TWO = """z = h -> dense(3)
+  again = argmax(z) -> embed(2) -> dense(3)
+  output p = softmax(z)
+  output sure = max(p, over = 0) > 0.4
+  loss cross_entropy(z, y)
+  """
+
+
+def test_truths_are_what_most_members_say(tmp_path: Path) -> None:
+    path = write_model(
+        tmp_path,
+        INPUT + KIND + SPLIT,
+        HIDDEN.replace("TYPE", "class(3)") + TWO.replace("(z)\n  output", "(again)\n  output"),
+    )
+    members = [trained(path, s=seed) for seed in range(3)]
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    own = [raw_outputs(folder, tmp_path / "t.csv")["sure"] for folder in members]
+    assert np.array_equal(raw_outputs(whole.folder, tmp_path / "t.csv")["sure"], np.sum(own, 0) > 1.5)
+
+
+def test_labels_that_each_member_chooses_have_no_mean(tmp_path: Path) -> None:
+    model = HIDDEN.replace("TYPE", "class(3)") + TWO + "output two = argmax(again)"
+    path = write_model(tmp_path, INPUT + KIND + SPLIT, model)
+    message = refusal([trained(path, s=seed) for seed in range(2)], tmp_path / "runs" / "e")
+    assert message.startswith("the output `two` has no mean")
+
+
+@pytest.mark.parametrize("what", ["text", "states", "members"])
+def test_a_damaged_ensemble_is_a_message(what: str, tmp_path: Path) -> None:
+    from netc.runtime.runs.run_info import decoded, encoded
+
+    path = write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES)
+    whole = start_ensemble(folds(path), tmp_path / "runs" / "e", 1)
+    file = whole.folder / "run.json"
+    info = decoded(file.read_bytes())
+    if what == "text":
+        info.members[1].text = info.members[1].text.replace("dense(width)", "dense(width + 1)")
+    elif what == "states":
+        info.members[1].states["x"][0]["mean"] = "no number"
+    else:
+        info.members = info.members * 2
+    file.write_bytes(encoded(info))
+    with pytest.raises(Fault) as refused:
+        netc.open(whole.folder)
+    assert refused.value.diagnostics[0].code == "E1001"
