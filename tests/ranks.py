@@ -106,7 +106,7 @@ def launcher() -> str:
 def launched(ranks: int, *arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """Starts `netc` on several ranks."""
     own = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    words = [launcher(), "--oversubscribe"] if _is_open_mpi() else [launcher()]
+    words = [launcher(), "--oversubscribe", "--bind-to", "none"] if _is_open_mpi() else [launcher()]
     return subprocess.Popen(
         [*words, "-n", str(ranks), *netc_command(*arguments)],
         cwd=cwd,

@@ -58,6 +58,7 @@ def start() -> "MpiRanks | None":
         title = f"{count} ranks cannot share the {MOST_RANKS} shards of a batch"
         label = "each rank does as many shards as any other"
         fault("E1012", title, place_of_launch(), label, hint="start 2, 4, 8 or 16")
+    os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # Open MPI: a rank that waits gives its core to others
     try:
         from netc.runtime.distributed.mpi import MpiRanks
 
