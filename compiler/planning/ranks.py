@@ -8,7 +8,7 @@ A group is repeated by every rank if it cannot be shared out (kind "one"), if th
 its pointers (a scatter), or if it is so small that a message would take longer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
@@ -121,12 +121,17 @@ def _gathers(phases: Sequence[Sequence[tuple[Group, Sequence[_Access]]]]) -> Gat
         if steps.divided == before:
             break
         before = dict(steps.divided)
-    messages = [Message(*span, tuple(gathers)) for span, gathers in sorted(steps.gathers.items())]
+    messages = [Message(*span, _in_order(gathers)) for span, gathers in sorted(steps.gathers.items())]
     whole_later = {
         buffer for (_, end), gathers in steps.gathers.items() if end >= len(phases) for buffer in gathers.values()
     }
-    at_end = tuple(steps.gather(buffer, rows) for buffer, rows in steps.divided.items() if buffer not in whole_later)
-    return Gathers(tuple(messages), at_end)
+    at_end = [steps.gather(buffer, rows) for buffer, rows in steps.divided.items() if buffer not in whole_later]
+    return Gathers(tuple(messages), _in_order(at_end))
+
+
+def _in_order(gathers: Iterable[Gather]) -> tuple[Gather, ...]:
+    """The gathers of a message by their addresses: all ranks must have them in the same order."""
+    return tuple(sorted(gathers, key=lambda gather: (gather.memory, gather.offset)))
 
 
 def _is_shared_out(accesses: Sequence[_Access]) -> bool:
