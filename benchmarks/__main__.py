@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     attention,
     compare,
+    coverage,
     editor,
     epoch,
     first_step,
@@ -69,9 +70,9 @@ TABLES = {
     **{"steps": steps.table, "epoch": epoch.table, "growth": growth.table, "first": first},
     **{"generate": generation.table, "attention": attention.table},
     **{"editor": answers, "plugin": plugins, "lookups": tables, "products": products},
-    **{"operations": operations, "studies": studies.table},
+    **{"operations": operations, "studies": studies.table, "coverage": coverage.show},
 }
-_LONG = ("operations", "studies")  # tables that take minutes: only if they are named
+_LONG = ("operations", "studies", "coverage")  # tables that take minutes: only if they are named
 
 
 def main() -> None:
@@ -85,6 +86,7 @@ def main() -> None:
         arguments.limit,
         arguments.save,
         arguments.filter,
+        arguments.configurations,
     )
     if settings.save is not None and {"steps", "operations"} <= set(arguments.only):
         parser.error("--save takes one of the tables steps and operations")
@@ -128,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", type=float, default=LIMIT, help="seconds in which a peer must have compiled a model")
     add("--save", type=Path, metavar="FILE", help="write the table of steps (all rounds) or of operations to a file")
     add("--filter", default="", metavar="TEXT", help="only operations whose name, shape and type contain this")
+    add("--configurations", type=_count, default=100, help="how many a study tries; 100 by default")
     add("--compare", type=Path, metavar="FILE", help="say what is slower or faster than in a file of --save")
     return parser
 

@@ -13,7 +13,7 @@ from benchmarks.models import MODELS
 class Settings:
     """The options of `python -m benchmarks`. `models` are parts of the names of models; none selects all.
 
-    `filter` is a part of the name, the shape and the type of operations.
+    `filter` is a part of the name, the shape and the type of operations, `configurations` the trials of a study.
     """
 
     rounds: int = 12
@@ -23,6 +23,7 @@ class Settings:
     limit: float = LIMIT
     save: Path | None = None
     filter: str = ""
+    configurations: int = 100
 
     def selected(self) -> list[Model]:
         """The models of the table of steps that were asked for."""

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.printing import Rows
 from benchmarks.settings import Settings
 
-_CONFIGURATIONS, _FOLDS, _EPOCHS, _BATCH, _WIDTH = 100, 5, 20, 32, 32
+_FOLDS, _EPOCHS, _BATCH, _WIDTH = 5, 20, 32, 32
 _TEXT = f"""
 data {{
   source = csv("data/digits8x8/digits8x8.csv")
@@ -49,12 +49,12 @@ Configurations = list[tuple[float, float]]  # rates and decays
 
 def table(settings: Settings) -> None:
     """Prints the seconds of each contender by the clock, over netc's too, and those of processors."""
-    label = f"{_CONFIGURATIONS} configurations x {_FOLDS} folds, {_EPOCHS} epochs"
+    label = f"{settings.configurations} configurations x {_FOLDS} folds, {_EPOCHS} epochs"
     head = [label, "workers", "seconds", "processor s", "/ netc", "best accuracy"]
     rows = Rows(head, max(map(len, CONTENDERS)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.npz"
-        np.savez(path, **_data())
+        np.savez(path, **_data(settings.configurations))
         for workers in settings.threads:
             first = 0.0
             for name in CONTENDERS:
@@ -64,14 +64,14 @@ def table(settings: Settings) -> None:
                 rows.add([name, str(workers), *cells])
 
 
-def _data() -> dict[str, Any]:
+def _data(count: int) -> dict[str, Any]:
     """All rows, fold by fold, with the number of the fold whose validation part they are; and the configurations."""
     from netc.runtime.studies.segments import Segments
 
     segments = Segments(_file())
     parts = [segments.shared.prepared({}, fold).dataset.parts["valid"] for fold in range(1, _FOLDS + 1)]
     draw = np.random.default_rng(0)
-    configurations = 10.0 ** draw.uniform([-3.5, -6], [-1.5, -3], (_CONFIGURATIONS, 2))
+    configurations = 10.0 ** draw.uniform([-3.5, -6], [-1.5, -3], (count, 2))
     return {
         "x": np.concatenate([np.asarray(part["image"]) for part in parts]).astype(np.float32),
         "y": np.concatenate([np.asarray(part["digit"]) for part in parts]).astype(np.int64),
@@ -135,10 +135,7 @@ def with_torch(data: dict[str, Any], workers: int) -> list[float]:
         is_valid = torch.from_numpy(data["fold"] == fold)
         x_valid, y_valid, x, y = x[is_valid], y[is_valid], x[~is_valid], y[~is_valid]
         network = torch.nn.Sequential(torch.nn.Linear(64, _WIDTH), torch.nn.ReLU(), torch.nn.Linear(_WIDTH, 10))
-        weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-        biases = [parameter for parameter in network.parameters() if parameter.ndim == 1]
-        groups = [{"params": weights, "weight_decay": decay}, {"params": biases}]
-        optimizer = torch.optim.Adam(groups, lr=lr, fused=True)
+        optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=decay, fused=True)
         accuracy = 0.0
         for _ in range(_EPOCHS):
             for chosen in torch.randperm(len(x)).split(_BATCH):
@@ -176,7 +173,7 @@ def with_sklearn(data: dict[str, Any], workers: int) -> list[float]:
     search = RandomizedSearchCV(
         network,
         distributions,
-        n_iter=_CONFIGURATIONS,
+        n_iter=len(distributions),
         cv=PredefinedSplit(data["fold"]),
         n_jobs=workers,
         refit=False,

@@ -24,10 +24,12 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.resolved import resolved_text
+from netc.runtime.studies.check import check_study
 
 FILES = [
     *sorted((ROOT / "examples").glob("*.net")),
     *sorted((ROOT / "tests" / "gallery").glob("*/case.net")),
+    *sorted((ROOT / "tests" / "gallery").glob("study_*/right.net")),
 ]
 SEED = 20261125
 
@@ -67,6 +69,8 @@ def everything(text: str, path: Path) -> None:
     model = elaborate(file, {}, class_counter(file))
     for warning in model.warnings:
         warning.render()
+    if model.study is not None:
+        check_study(model)
     if model.graph.has(ResultKind.LOSS):
         pipeline.run_passes(pipeline.training_graph(model))
         derive(model)

@@ -62,7 +62,7 @@ def refuse_ranks(command: str) -> None:
         raise SystemExit(frame.WRONG)
     title = f"`netc {command}` runs in one process"
     fault(
-        "E1012",
+        "E1013",
         title,
         place_of_launch(),
         "`netc train` and `netc study` share their work out",

@@ -1,7 +1,7 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +35,7 @@ class _Request:
     fold: int | None
     strict: bool
     threads: int | None
+    trackers: Sequence[str]
     launched: Launched
 
     def ready(self) -> "_Request":
@@ -45,7 +46,7 @@ class _Request:
         if ranks is None:
             return self
         request = self if self.threads is not None else replace(self, threads=threads_of_rank(ranks))
-        return request if ranks.rank == 0 else replace(request, out=self.launched.temporary / "run")
+        return request if ranks.rank == 0 else replace(request, out=self.launched.temporary / "run", trackers=[])
 
 
 def train(
@@ -76,6 +77,10 @@ def train(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
     ] = False,
+    trackers: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="KIND", help="Write metrics for tensorboard, mlflow or as csv. May be repeated."),
+    ] = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
@@ -83,6 +88,7 @@ def train(
 
     Example: netc train examples/iris.net --epochs 20
     """
+    _require_trackers(trackers or [])
     if finds_rate:
         refuse_ranks("train --find-lr")
         if file is None or folds or resume is not None or fold is not None:
@@ -93,14 +99,14 @@ def train(
         refuse_ranks("train --folds")
         if fold is not None or changed_data:
             raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
-        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads))
+        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads, trackers or []))
         return
     if fold is not None and resume is not None:
         raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
     if changed_data and resume is None:
         raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
     with together() as launched:
-        request = _Request(file, settings or [], epochs, out, fold, strict, threads, launched)
+        request = _Request(file, settings or [], epochs, out, fold, strict, threads, trackers or [], launched)
         _train(request.ready(), resume, changed_data)
 
 
@@ -110,39 +116,41 @@ def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
 
     if resume is not None:
         with _claimed(resume, request.launched) as folder:
-            _trained(_resumed(folder, request, may_change))
+            _trained(_resumed(folder, request, may_change), request.trackers)
         return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     run = _started(request.file, request)
     with claimed(run.folder):
-        _trained(run)
+        _trained(run, request.trackers)
 
 
-def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]":
-    """The lock of a run's folder, which rank 0 takes: gives the folder that this rank uses."""
-    from netc.runtime.runs.claim import claimed
+def _require_trackers(names: Sequence[str]) -> None:
+    """Raises BadParameter for a name that is none of a tracker. Faults E1012 if its package is not installed."""
+    if names:
+        from netc.runtime.trackers.tracker import require_trackers
 
-    if launched.ranks is None:
-        return claimed(folder)
-    from netc.runtime.distributed.folders import claimed_together
+        try:
+            require_trackers(names)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--log") from None
 
-    return claimed_together(folder, launched.ranks, launched.temporary)
 
-
-def _trained(run: "Run") -> None:
+def _trained(run: "Run", trackers: Sequence[str]) -> None:
     """Trains a run to its end, and shows its metrics on the test part."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
     from netc.runtime.runs.outcome import save_outcome
+    from netc.runtime.trackers.tracker import tracked
     from netc.runtime.trainer import train_claimed
 
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
-    with Ticker(is_launched=run.ranks is not None) as ticker:
+    with Ticker(is_launched=run.ranks is not None) as ticker, tracked(run, trackers) as log:
 
         def epoch(row: "Row") -> None:
+            log(row)
             metrics = metrics_text(row, _NO_METRICS)
             ticker.line(f"epoch {row['epoch']}/{total}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
             if row["epoch"] in (1, total) and longest(run) <= _LONG:

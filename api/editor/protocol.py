@@ -27,6 +27,8 @@ _KINDS = {
     "data step": types.CompletionItemKind.Function,
     "reader": types.CompletionItemKind.Function,
     "optimizer": types.CompletionItemKind.Function,
+    "distribution": types.CompletionItemKind.Function,
+    "method": types.CompletionItemKind.Function,
     "schedule": types.CompletionItemKind.Function,
 }
 SYMBOL_KINDS = {

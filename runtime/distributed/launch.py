@@ -48,7 +48,7 @@ def place_of_launch() -> Span:
 def start() -> "MpiRanks | None":
     """The ranks that a launcher started; None in a process by itself.
 
-    Faults E1012 if mpi4py is not installed, for a number of ranks that cannot share a batch, and if the ranks run
+    Faults E1013 if mpi4py is not installed, for a number of ranks that cannot share a batch, and if the ranks run
     different versions of netc or on different kinds of processors: their bits would differ.
     """
     count = launched_ranks()
@@ -57,7 +57,7 @@ def start() -> "MpiRanks | None":
     if count > MOST_RANKS or count & (count - 1):
         title = f"{count} ranks cannot share the {MOST_RANKS} shards of a batch"
         label = "each rank does as many shards as any other"
-        fault("E1012", title, place_of_launch(), label, hint="start 2, 4, 8 or 16")
+        fault("E1013", title, place_of_launch(), label, hint="start 2, 4, 8 or 16")
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # Open MPI: a rank that waits gives its core to others
     try:
         from netc.runtime.distributed.mpi import MpiRanks
@@ -65,17 +65,17 @@ def start() -> "MpiRanks | None":
         ranks = MpiRanks.of_world()
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no library of MPI
         label, hint = str(error).partition("\n")[0], 'pip install "netc[mpi]"'
-        fault("E1012", f"MPI started {count} ranks, and netc cannot use it", place_of_launch(), label, hint=hint)
+        fault("E1013", f"MPI started {count} ranks, and netc cannot use it", place_of_launch(), label, hint=hint)
     if ranks.count != count:
         label = f"the library of MPI knows {ranks.count}: it belongs to another launcher"
         hint = "use the mpiexec that was installed with it"
-        fault("E1012", f"the launcher started {count} ranks", place_of_launch(), label, hint=hint)
+        fault("E1013", f"the launcher started {count} ranks", place_of_launch(), label, hint=hint)
     _require_same(ranks)
     return ranks
 
 
 def _require_same(ranks: "MpiRanks") -> None:
-    """Faults E1012 unless all ranks would compute the same bits."""
+    """Faults E1013 unless all ranks would compute the same bits."""
     packages = {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")}
     own = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
     every = [json.loads(text) for text in ranks.texts(json.dumps(own))]
@@ -86,7 +86,7 @@ def _require_same(ranks: "MpiRanks") -> None:
                 what = "kind of processor" if is_processor else f"version of {name}"
                 hint = "NETC_TARGET=avx2, or another that all have" if is_processor else "install the same packages"
                 title = f"rank {number} has another {what} than rank 0"
-                fault("E1012", title, place_of_launch(), "they would compute different bits", hint=hint)
+                fault("E1013", title, place_of_launch(), "they would compute different bits", hint=hint)
 
 
 def threads_of_rank(ranks: "MpiRanks") -> int:

@@ -25,7 +25,7 @@ from netc.runtime.runs.run_info import Constant
 from netc.runtime.training.checks import check_training
 from netc.runtime.training.programs import programs_of
 
-_MOST_MODELS = 64  # that are remembered
+_MOST_MODELS = 64  # that are remembered, and as many data sets of folds
 _MOST_IDLE = 16  # programs that wait for a trial
 
 
@@ -132,7 +132,7 @@ class Shared:
         fields = tuple((name, name in model.targets, str(type_)) for name, type_ in types.items())
         key = (fold, fields, self._constants_of_data(model.constants), programs if is_varying else "")
         if key not in self._datasets:
-            self._datasets[key] = load(model, parse_data(model), read=self._read, without=("test",))
+            _remember(self._datasets, key, load(model, parse_data(model), read=self._read, without=("test",)))
         return self._datasets[key]
 
     def _read(self, source: SourceSpec, folder: Path, uses: Uses) -> Table:

@@ -20,6 +20,7 @@ from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
 from netc.editor.completion import completions
 from netc.editor.fixes import actions
+from netc.editor.meaning import hover
 from netc.editor.protocol import offset_at, position
 
 TEXT = """# two layers; the ☃ and the 🦉 are in UTF-16
@@ -272,6 +273,10 @@ def test_faults_are_sent_while_one_types(tmp_path: Path) -> None:
         ("train {\n  |\n}", {"optimizer", "epochs", "schedule"}, {"dense"}),
         ("train {\n  optimizer = |\n}", {"adam", "sgd"}, {"dense"}),
         ("train {\n  schedule = |\n}", {"cosine"}, {"adam"}),
+        ("let width = 3\nstudy {\n  |\n}", {"search", "trials", "width", "batch"}, {"dense"}),
+        ("study {\n  batch = |\n}", {"choice", "log"}, {"dense", "tpe"}),
+        ("study {\n  search = |\n}", {"tpe", "grid"}, {"choice", "asha"}),
+        ("study {\n  prune = |\n}", {"median", "asha"}, {"tpe"}),
         ("model {\n  # a comment |\n}", set(), {"dense"}),
         ("block mine(x, units, gain = 1) { return x }\nmodel {\n  h = mine(x, |)\n}", {"units", "gain"}, set()),
     ],
@@ -285,6 +290,20 @@ def test_completions_at_each_kind_of_place(text: str, offered: set[str], absent:
     labels_there = {completion.label for completion in completions(source, offset, analysis)}
     assert offered <= labels_there
     assert not absent & labels_there
+
+
+def test_a_study_is_part_of_the_names_and_descriptions() -> None:
+    text = "let width = 3\nmodel {\n  input x: float[2]\n  output y = x -> dense(width)\n}\n"
+    text += "study {\n  width = int(1, 6)\n  search = tpe\n}\n"
+    analysis = Analysis(text, None, Counts())
+    symbol, _ = analysis.names.at(text.index("width = int")) or (None, None)
+    assert symbol is not None
+    assert [place.line for place in symbol.places] == [1, 4, 7]
+    shown = {words: hover(analysis, text.index(words) + 1) for words in ("int(", "tpe", "width = int")}
+    texts = {words: description[0] for words, description in shown.items() if description is not None}
+    assert "int(1, 6)" in texts["int("]
+    assert "tpe(startup = 10)" in texts["tpe"]
+    assert "let width = 3" in texts["width = int"]
 
 
 def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:

@@ -183,11 +183,11 @@ def test_a_fault_of_all_ranks_is_printed_once(folder: Path) -> None:
 def test_commands_of_one_process_refuse_ranks(folder: Path) -> None:
     done = on_mpi(2, "check", "mlp.net", cwd=folder)
     assert done.returncode != 0
-    assert done.stderr.count("error[E1012]: `netc check` runs in one process") == 1
+    assert done.stderr.count("error[E1013]: `netc check` runs in one process") == 1
 
 
 def test_three_ranks_are_refused(folder: Path) -> None:
     done = on_mpi(3, "train", "mlp.net", "--out", "of-three", cwd=folder)
     assert done.returncode != 0
-    assert done.stderr.count("error[E1012]: 3 ranks cannot share the 16 shards of a batch") == 1
+    assert done.stderr.count("error[E1013]: 3 ranks cannot share the 16 shards of a batch") == 1
     assert not (folder / "of-three").exists()
