@@ -1,6 +1,7 @@
 """`mpiexec -n 4 netc train M.net`: a command that all processes run together, of which one speaks.
 
-Rank 0 prints. Others are silent, unless one of them fails alone: it names itself in its message, and ends all.
+Rank 0 prints. Others are silent, unless one of them fails alone: it names itself in its message, and ends all. A silent
+rank ends with the status 0: a launcher ends all ranks at once when it sees another one, before they have printed.
 """
 
 import contextlib
@@ -49,7 +50,7 @@ def together() -> Iterator[Launched]:
         if ranks is not None:
             _end(ranks, failure, loud)
         elif failure is not None:
-            raise failure if launched_rank() == 0 else SystemExit(frame.WRONG)
+            raise failure if launched_rank() == 0 else SystemExit(frame.DONE)
 
 
 def refuse_ranks(command: str) -> None:
@@ -59,7 +60,7 @@ def refuse_ranks(command: str) -> None:
     if launched_ranks() == 1 or command in TOGETHER:
         return
     if launched_rank() > 0:
-        raise SystemExit(frame.WRONG)
+        raise SystemExit(frame.DONE)
     title = f"`netc {command}` runs in one process"
     fault(
         "E1013",
@@ -87,7 +88,7 @@ def _end(ranks: "MpiRanks", failure: BaseException | None, loud: "_Streams") -> 
     ranks.finish()
     if failure is not None:
         if number != failed.index(True):
-            raise SystemExit(frame.WRONG)
+            raise SystemExit(frame.DONE)
         if not all(failed):
             loud.restore()
             say(f"{name} failed:", is_error=True)

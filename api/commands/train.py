@@ -1,7 +1,7 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -134,6 +134,17 @@ def _require_trackers(names: Sequence[str]) -> None:
             require_trackers(names)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--log") from None
+
+
+def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]":
+    """The lock of a run's folder, which rank 0 takes: gives the folder that this rank uses."""
+    from netc.runtime.runs.claim import claimed
+
+    if launched.ranks is None:
+        return claimed(folder)
+    from netc.runtime.distributed.folders import claimed_together
+
+    return claimed_together(folder, launched.ranks, launched.temporary)
 
 
 def _trained(run: "Run", trackers: Sequence[str]) -> None:
