@@ -107,19 +107,23 @@ def train(
     epochs: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     threads: int | None = None,
+    log: Sequence[str] = (),
 ) -> "Run":
     """Trains a model on its data block, or on arrays by field name (on all samples: no part is held out).
 
     `overrides` are the constants that the model was loaded with; the run needs them to be opened again. If this is
     called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
-    KeyboardInterrupt, the end of the process, or your own handler. Raises ValueError for less than 1 epoch.
+    KeyboardInterrupt, the end of the process, or your own handler. `log` names the trackers that get the metrics of
+    each epoch: "tensorboard", "mlflow", "csv". Raises ValueError for less than 1 epoch, and for another tracker.
     """
     from dataclasses import replace
 
     from netc.runtime.runs.starting import data_of_new_run, start_run
+    from netc.runtime.trackers.tracker import require_trackers, tracked
     from netc.runtime.trainer import train as train_run
     from netc.runtime.training.checks import check_training
 
+    require_trackers(log)
     if epochs is not None:
         if epochs < 1:
             raise ValueError(f"epochs is at least 1, not {epochs}")
@@ -129,7 +133,8 @@ def train(
     dataset = data_of_new_run(model, Path(out), data)
     check_training(model, dataset)
     run = start_run(model, Path(out), overrides or {}, dataset, threads)
-    train_run(run, model.train.epochs, lambda report: None, lambda row: None)
+    with tracked(run, log) as note:
+        train_run(run, model.train.epochs, lambda report: None, note)
     return run
 
 

@@ -29,6 +29,7 @@ class FoldsRequest:
     resume: Path | None
     strict: bool
     threads: int | None
+    trackers: Sequence[str] = ()
 
 
 def is_folds(folder: Path) -> bool:
@@ -81,12 +82,13 @@ def _folds(request: FoldsRequest) -> "Folds":
 def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[str]) -> "FoldResult":
     """Trains what is left of a fold, and shows its metrics in a line."""
     from netc.runtime.studies.results import fold_result
+    from netc.runtime.trackers.tracker import tracked
     from netc.runtime.trainer import train
 
     run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
-    with Ticker() as ticker:
+    with Ticker() as ticker, tracked(run, request.trackers) as log:
         try:
-            ending = train(run, run.model.train.epochs, ticker.update, lambda row: None)
+            ending = train(run, run.model.train.epochs, ticker.update, log)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)

@@ -1,0 +1,1 @@
+"""Trackers: the metrics of a run in the formats of other tools, while it is trained."""
