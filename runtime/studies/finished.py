@@ -29,7 +29,7 @@ def spec_of(folder: StudyFolder) -> StudySpec:
     return parse_study(model)
 
 
-def finished_trials(folder: StudyFolder) -> list[Trial]:
+def finished_trials(folder: StudyFolder, spec: StudySpec) -> list[Trial]:
     """The trials of all rounds that are done, in the order of their numbers.
 
     A trial whose files are gone, or were changed, is left out. Faults E1001 if the table of trials was changed.
@@ -38,10 +38,10 @@ def finished_trials(folder: StudyFolder) -> list[Trial]:
         text = content_of(folder.path / TABLE).decode()
     except (OSError, ValueError):  # no round is done yet
         return []
-    trials = list[Trial]()
+    trials, count = list[Trial](), (spec.folds or 1) * spec.seeds
     for number, outcome in _outcomes(folder, text):
-        trainings = folder.trainings(number)
-        if trainings and all(training.reached for training in trainings):
+        trainings = folder.trainings(number, count)
+        if len(trainings) == count and all(training.reached for training in trainings):
             done = max(len(training.reached) for training in trainings)
             trials.append(Trial(number, trainings[0].settings, trainings, done, outcome))
     return trials

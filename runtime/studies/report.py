@@ -35,7 +35,8 @@ WORDS = {Outcome.PRUNED: "given up", Outcome.FAILED: "failed"}
 
 def page(folder: StudyFolder) -> str:
     """The whole page. Faults like `parse_study`, if the text of the study needs what is not installed."""
-    view = View(spec_of(folder), finished_trials(folder))
+    spec = spec_of(folder)
+    view = View(spec, finished_trials(folder, spec))
     title = folder.source.file_name
     return page_html(title, _subtitle(folder, view), list(_sections(folder, view)))
 

@@ -8,6 +8,7 @@ be given up, or its end. So whatever ends a study, what was done stays done.
 import csv
 import io
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
+from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.opening import require_plugins
@@ -31,13 +33,14 @@ from netc.runtime.typed_json import parsed
 
 STUDY, TABLE, RESULTS, JOURNAL = "study.json", "trials.csv", "results.json", "journal.log"
 _TRIALS, _CLOCK = "trials", "clock.json"
+_CHECKSUM = 4  # bytes before what was done of a training: a system that fails may leave half of a file
 
 
 class StudyInfo(msgspec.Struct, kw_only=True):
     """study.json: the file as a text, with the values that replace its own and the lines that its study has besides.
 
-    `path` is the file that the text was read from, `counted` the numbers of classes that were counted in the data.
-    `hash` is that of all else.
+    `path` is the file that the text was read from, `counted` the numbers of classes that were counted in the data, and
+    `sources` are the data as it was then. `hash` is that of all else.
     """
 
     name: str
@@ -46,6 +49,7 @@ class StudyInfo(msgspec.Struct, kw_only=True):
     set: dict[str, Constant]
     lines: list[str]
     counted: dict[str, int]
+    sources: tuple[SourceRecord, ...]
     plugins: list[str] = []
     hash: str = ""
 
@@ -107,26 +111,34 @@ class StudyFolder:
     def read(self, number: int, run: int, new: Training) -> Training:
         """What was done of a training of a trial; `new` if that is nothing, or was done with other settings."""
         try:
-            stored = msgspec.msgpack.decode(content_of(self._training(number, run)), type=Training)
-        except (OSError, msgspec.MsgspecError, ValueError):
+            stored = self._read(number, run)
+        except (OSError, ValueError):
             return new
         is_same = (stored.settings, stored.fold, stored.seed) == (new.settings, new.fold, new.seed)
         return stored if is_same else new
 
-    def trainings(self, number: int) -> list[Training]:
-        """All that was done of the trainings of a trial. What cannot be read is left out."""
+    def trainings(self, number: int, count: int) -> list[Training]:
+        """What was done of the first `count` trainings of a trial; what cannot be read is left out."""
         trainings = list[Training]()
-        for path in sorted((self.path / _TRIALS).glob(f"{number:05}-*.msgpack"), key=_number_of_training):
-            with suppress(OSError, msgspec.MsgspecError, ValueError):
-                trainings.append(msgspec.msgpack.decode(content_of(path), type=Training))
+        for run in range(count):
+            with suppress(OSError, ValueError):
+                trainings.append(self._read(number, run))
         return trainings
+
+    def _read(self, number: int, run: int) -> Training:
+        """Raises OSError or ValueError if there is no such file, or it is damaged."""
+        content = content_of(self._training(number, run))
+        if zlib.crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM) != content[:_CHECKSUM]:
+            raise ValueError("wrong checksum")
+        return msgspec.msgpack.decode(content[_CHECKSUM:], type=Training)  # its errors are ValueErrors
 
     def write(self, number: int, run: int, training: Training) -> None:
         """Stores what was done of a training. Faults E1001 if it cannot be written."""
         path = self._training(number, run)
         try:
             path.parent.mkdir(exist_ok=True)
-            temporary.write(path, msgspec.msgpack.encode(training))
+            content = msgspec.msgpack.encode(training)
+            temporary.write(path, zlib.crc32(content).to_bytes(_CHECKSUM) + content)
         except OSError as error:
             fault("E1001", f"cannot write `{path}`", place_of(path), str(error.strerror))
 
@@ -164,10 +176,6 @@ class StudyFolder:
         write_whole(self.path / RESULTS, json_text(dict(results), indent=2).encode())
 
 
-def _number_of_training(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
-
-
 def is_study(folder: Path) -> bool:
     """Whether a folder is that of a study."""
     with suppress(ValueError):
@@ -176,7 +184,12 @@ def is_study(folder: Path) -> bool:
 
 
 def new_study(
-    file: syntax.File, path: Path, constants: Mapping[str, Any], lines: Sequence[str], counted: Mapping[str, int]
+    file: syntax.File,
+    path: Path,
+    constants: Mapping[str, Any],
+    lines: Sequence[str],
+    counted: Mapping[str, int],
+    sources: tuple[SourceRecord, ...],
 ) -> StudyFolder:
     """A new study in a new folder: `path`, or `path` with a number if that exists. Faults like `new_folder`."""
     source = file.source
@@ -187,6 +200,7 @@ def new_study(
         set=dict(constants),
         lines=list(lines),
         counted=dict(counted),
+        sources=sources,
         plugins=list(plugins.loaded()),
     )
     with new_folder(path) as folder:

@@ -53,7 +53,7 @@ Row = tuple[Outcome, dict[str, object], list[list[dict[str, float]]]]  # the met
 def study_of(folder: Path, rows: list[Row], lines: str = "", space: str = _SPACE, name: str = "m.net") -> StudyFolder:
     """The folder of a study with these trials, whose data is gone."""
     text = f"{_MODEL}study {{\n{space}{lines}}}\n"
-    study = new_study(parse(Source(name, text)), folder / "study", {}, [], {"y": 7})
+    study = new_study(parse(Source(name, text)), folder / "study", {}, [], {"y": 7}, ())
     trials = list[Trial]()
     for number, (outcome, settings, stages) in enumerate(rows):
         trainings = list[Training]()
@@ -93,7 +93,7 @@ def test_a_page_of_all_kinds_of_trials(tmp_path: Path) -> None:
     pruned = (Outcome.PRUNED, settings(3), losses(2.5))
     study = study_of(tmp_path, [*complete(20), pruned, lost])
     page = report.page(study)
-    assert finished_trials(study)[20].outcome is Outcome.PRUNED
+    assert finished_trials(study, spec_of(study))[20].outcome is Outcome.PRUNED
     assert "study: 22 trials by tpe, 1 given up, 1 failed, 1.5 s" in page
     assert page.index("Trial 0 is best: lr = 0.001, width = 2, optimizer = sgd(0.1), momentum = 0.75.") > 0
     assert "the loss is &lt;b&gt;lost&lt;/b&gt;</td><td>1</td>" in page
@@ -136,7 +136,7 @@ def test_a_front_and_its_importance_for_each_metric(tmp_path: Path) -> None:
         for n, (loss, right) in enumerate(points)
     ]
     study = study_of(tmp_path, rows, "  compare = (valid.loss, valid.accuracy)\n")
-    front = front_of(spec_of(study), finished_trials(study))
+    front = front_of(spec_of(study), finished_trials(study, spec_of(study)))
     assert [trial.number for trial in front] == [0, 1, 3, 4]
     page = report.page(study)
     assert "Pareto front" in page
@@ -162,7 +162,7 @@ def test_many_trials_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     study = study_of(tmp_path, complete(40))
     page = report.page(study)
     assert "28 more trials, the worst ones, are left out." in page
-    drawn = View(spec_of(study), finished_trials(study)).drawn
+    drawn = View(spec_of(study), finished_trials(study, spec_of(study))).drawn
     assert {str(trial.number) for trial in drawn} == keys_of(page, "complete") | keys_of(page, "winner")
 
 
@@ -181,7 +181,7 @@ def test_a_trial_whose_files_are_gone_is_left_out(tmp_path: Path) -> None:
     study = study_of(tmp_path, complete(3))
     (study.path / "trials" / "00000-1.msgpack").unlink()
     (study.path / "trials" / "00001-1.msgpack").write_bytes(b"\x81\xff")
-    assert [trial.number for trial in finished_trials(study)] == [2]
+    assert [trial.number for trial in finished_trials(study, spec_of(study))] == [2], "the others are gone or damaged"
     assert "Trial 2 is best" in report.page(study)
     (study.path / "trials.csv").write_text("trial,state\n0,lost\n", encoding="utf-8")
     with pytest.raises(Fault, match="is no table of trials"):
