@@ -111,6 +111,16 @@ class StudyFolder:
         is_same = (stored.settings, stored.fold, stored.seed) == (new.settings, new.fold, new.seed)
         return stored if is_same else new
 
+    def trainings(self) -> dict[int, list[Training]]:
+        """What was done of the trainings of each trial, by its number. Files that are damaged are left out."""
+        trainings: dict[int, list[Training]] = {}
+        for path in sorted((self.path / _TRIALS).glob("*.msgpack")):
+            number = path.name.partition("-")[0]
+            with suppress(OSError, msgspec.MsgspecError, ValueError):
+                training = msgspec.msgpack.decode(content_of(path), type=Training)
+                trainings.setdefault(int(number), []).append(training)
+        return {number: each for number, each in trainings.items() if all(training.reached for training in each)}
+
     def write(self, number: int, run: int, training: Training) -> None:
         """Stores what was done of a training. Faults E1001 if it cannot be written."""
         path = self._training(number, run)
