@@ -92,7 +92,7 @@ CODES = {
     "W0505": "a ReLU at the output of a regression",
     "W0506": "dropout after the last layer",
     "W0507": "a bias that the normalisation after it cancels",
-    "W0508": "a loss that reads what is fitted on the validation part",
+    "W0508": "a loss that reads what is fitted on another part than `train`",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",

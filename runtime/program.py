@@ -150,10 +150,15 @@ class Program:
         """Set the states that come from the training split before the first step: class weights."""
         self._training.fit(fields)
 
-    def refit(self, fields: RawFields, valid: RawFields | None = None) -> None:
-        """Compute the `fitted` states by the current parameters, from the training split or the validation split, as
-        the model says: done after each epoch. Without `valid`, those of the validation split stay as they are."""
-        self._training.refit(self.evaluator, {"train": fields} | ({} if valid is None else {"valid": valid}))
+    def refit(self, fields: RawFields, valid: RawFields | None = None, calibration: RawFields | None = None) -> None:
+        """Compute the `fitted` states by the current parameters, each from its part of the data: done after each epoch.
+
+        `fields` are the training split. States of a part that is missing stay as they are; what is fitted for
+        calibration takes `valid` if there is no other.
+        """
+        others = {"valid": valid, "calibration": calibration}
+        present = {part: samples for part, samples in others.items() if samples is not None}
+        self._training.refit(self.evaluator, {"train": fields, **present})
 
     def training(self, fields: Fields) -> Step:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""

@@ -133,7 +133,8 @@ def _end_epoch(run: Trainee, decisions: Decisions) -> Row:
     has_average = averages is not None and averages.end_epoch(run.progress.epoch + 1)
     with averages.in_use() if averages is not None and has_average else nullcontext():
         assert run.dataset is not None
-        run.program.refit(run.dataset.parts["train"], run.dataset.parts.get("valid"))
+        parts = run.dataset.parts
+        run.program.refit(parts["train"], parts.get("valid"), parts.get("calibration"))
         row = _row(run)
         run.metrics.append(row)
         run.progress = Progress(epoch=run.progress.epoch + 1)
