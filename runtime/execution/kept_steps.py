@@ -102,7 +102,7 @@ class KeptSteps:
     def of(cls, graph: Graph, offsets: dict[str, int], target: Target, batch: int) -> "KeptSteps | None":
         """The records of a graph, or None if nothing is kept of it."""
         machine = target.machine
-        if _ENVIRONMENT is None or is_debugging() or _has_plugins() or target != target_of("numba", machine):
+        if _ENVIRONMENT is None or is_debugging() or _has_plugins() or target != target_of("cpu", machine):
             return None
         return cls(
             records.key_of(_ENVIRONMENT, repr(machine), str(batch), repr([*offsets.items()]), print_graph(graph))

@@ -22,10 +22,10 @@ from netc.compiler.targets.target import Array, Call, Code, Interface, Request, 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The target of the backend "numba": the instruction set of `machine`."""
+    """The target of the backend "cpu": the instruction set of `machine`."""
 
     machine: Machine
-    name = "numba"
+    name = "cpu"
 
     def build(self, request: Request) -> "MachineCode":
         """Compiles the plan's kernels, unless the cache holds them, and links them."""
