@@ -40,6 +40,13 @@ def interpreted_by(interpreter: "Evaluate", machine: Machine | None = None) -> T
     return Reference(machine_for(machine), interpreter)
 
 
+def emulated_ranks(ranks: int, machine: Machine | None = None) -> Target:
+    """Returns the target that emulates a plan as several ranks, each with memory of its own, in one thread."""
+    from netc.compiler.targets.emulator.ranks import EmulatedRanks
+
+    return EmulatedRanks(machine_for(machine), ranks)
+
+
 def _machine_code(machine: Machine) -> Target:
     from netc.compiler.targets.cpu.target import Cpu
 

@@ -20,7 +20,7 @@ class ParameterInfo:
 
     `decay` says whether weight decay applies to it. `weights_of` is set for a state that holds class weights, which are
     fitted on the training split before the first step: the field whose classes they belong to. `part` is the part of
-    the data that a `fitted` state is computed from after each epoch.
+    the data that a `fitted` state is computed from after each epoch: "calibration" is "valid" where there is none.
     """
 
     name: str

@@ -241,6 +241,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "val validation dev eval validationset": "valid",
             "training fit trainset": "train",
             "testing holdout testset": "test",
+            "calib cal calibrate calibrationset": "calibration",
         }
     ),
 }

@@ -141,16 +141,16 @@ def _weights_that_cancel(context: Context, train: TrainSettings) -> Iterator[Dia
 
 
 def _loss_on_validation_part(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    """Warns about a loss that reads a state which is fitted on the validation part: training would see that part."""
+    """Warns about a loss that reads a state which is not fitted on the training part: training would see another."""
     for loss in context.graph.results_of(ResultKind.LOSS).values():
         states = [leaf for leaf in needed_by([loss]) if leaf.role is Role.STATE]
-        fitted = [leaf for leaf in states if context.states[leaf.name].part == "valid"]
+        fitted = [leaf for leaf in states if context.states[leaf.name].part != "train"]
         for leaf in sorted(fitted, key=lambda leaf: leaf.number)[:1]:
             yield Diagnostic(
                 "W0508",
-                "training sees the validation part: a loss reads what is fitted on it",
+                "training sees a part that it should not: a loss reads what is fitted on it",
                 Label(loss.span),
-                (Label(leaf.span, "this is fitted on the part `valid`"),),
+                (Label(leaf.span, f"this is fitted on the part `{context.states[leaf.name].part}`"),),
                 "give the loss the logits that are not calibrated" if leaf.name.endswith("calibrated.fitted") else None,
             )
 

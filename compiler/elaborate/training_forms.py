@@ -21,7 +21,7 @@ from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
 
-_PARTS = ("train", "valid")  # that values are fitted on
+_PARTS = ("train", "valid", "calibration")  # that values are fitted on
 
 
 def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -95,7 +95,8 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
 def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """A metric of the training split, computed after each epoch and kept in the run: fitted(quantile(error, 0.99)).
 
-    With `part = valid` it is computed from the validation split.
+    With `part = valid` it is computed from the validation split, with `part = calibration` from the part of that name,
+    or else also from the validation split.
     """
     bound = bind(context, ("x", "part"), arguments, "fitted", span)
     if "x" not in bound:
@@ -122,7 +123,7 @@ def _part(argument: syntax.Argument | None) -> str:
     name = argument.value.text if isinstance(argument.value, syntax.Name) else ""
     if name not in _PARTS:
         hint = nearest(name, _PARTS, Kind.PART) or "part = valid"
-        fault("E0303", "a value is fitted on the part `train` or `valid`", argument.span, hint=hint)
+        fault("E0303", "a value is fitted on the part `train`, `valid` or `calibration`", argument.span, hint=hint)
     return name
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from netc.dsl.source import NOWHERE, Span
 
 DIVISION = 2  # the version of the rules that split.py, series.py and windows.py follow
-PARTS = ("train", "valid", "test")
+PARTS = ("train", "valid", "test", "calibration")
 Constants = Mapping[str, object]  # the values of the file's `let`s
 
 

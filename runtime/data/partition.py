@@ -1,4 +1,4 @@
-"""Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
+"""Reads the tables of a `data` block and divides their rows into parts: train, valid, test, calibration."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

@@ -68,7 +68,7 @@ def _shares(split: SplitSpec) -> dict[str, float]:
 def _by_hash(table: Table, rows: Array, split: SplitSpec) -> dict[str, Array]:
     """The rows of each part: the text of a cell alone decides where its row goes.
 
-    Its hash is a number from 0 to 1, and the parts are intervals in the order train, valid, test.
+    Its hash is a number from 0 to 1, and the parts are intervals in the order of PARTS.
     """
     assert split.column is not None
     column = table.column(split.column, split.span)
@@ -147,7 +147,7 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
         for name in sorted(set(cells)):
             if name not in PARTS:
                 place = f"{table.place(chunk[cells == name][0])}, column `{spec.split.column}`"
-                hint = nearest(name, PARTS) or "train, valid and test"
+                hint = nearest(name, PARTS) or "train, valid, test and calibration"
                 fault("E0803", f'"{cell(name)}" is no part', spec.split.span, place, hint=hint)
             parts.setdefault(name, []).append(chunk[cells == name])
     if "train" not in parts:

@@ -26,7 +26,7 @@ _FOLDS_EXAMPLE = 'folds(5) or folds(5, by = "patient")'
 def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     """A split.
 
-    Faults E0602 if its parts are not train, valid and test, or their fractions are not right; E0301 and E0303 without a
+    Faults E0602 if its parts are not among PARTS, or their fractions are not right; E0301 and E0303 without a
     column or a number that it needs.
     """
     way, arguments = call_of(node)
@@ -156,7 +156,7 @@ def _parts(entries: Sequence[syntax.Argument], constants: Constants, takes_seed:
         if name == "seed" and takes_seed and parts.seed is None:
             parts.seed = _seed(entry.value, constants)
             continue
-        hint = nearest(name, PARTS, Kind.PART) or "train, valid and test"
+        hint = nearest(name, PARTS, Kind.PART) or "train, valid, test and calibration"
         if name not in PARTS:
             fault("E0602", f"there is no part `{name or entry.span.text}`", entry.span, hint=hint)
         if name in parts.fractions or name in parts.sources:

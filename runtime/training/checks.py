@@ -20,6 +20,7 @@ from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.random import permutation
 from netc.runtime.settings import place_of_setting
+from netc.runtime.training.fitting import fitting_part
 from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
 _MOST_STEPS = 20_000  # steps at which a schedule is computed; of a longer training, as many are picked evenly
@@ -45,9 +46,10 @@ def _check_conformal(model: Model, dataset: Dataset) -> None:
     """Faults E0602 if a part has too few samples for the level of conformal prediction: bounds would be infinite."""
     for margin in margins_of(model.graph).values():
         info = model.states[margin.state]
-        samples, least = len(dataset.parts[info.part][margin.target]), least_samples(margin.level)
+        part = fitting_part(info, dataset.parts)
+        samples, least = len(dataset.parts[part][margin.target]), least_samples(margin.level)
         if samples < least:
-            title = f"the level {margin.level:g} needs at least {least:,} samples in the part `{info.part}`"
+            title = f"the level {margin.level:g} needs at least {least:,} samples in the part `{part}`"
             hint = f"a level of at most {samples / (samples + 1):.2g}, or a larger part"
             fault("E0602", title, info.span, f"it has {samples:,}", hint=hint)
 
@@ -64,8 +66,8 @@ def _check_full_batch(model: Model, samples: int) -> None:
 def check_parts(model: Model, parts: Collection[str]) -> None:
     """Faults E0602 if a setting reads a metric of a part that the split does not have, or a state is fitted on it."""
     for info in model.states.values():
-        if info.part not in parts:
-            title = f"this is fitted on the part `{info.part}`, which the data does not have"
+        if (part := fitting_part(info, parts)) not in parts:
+            title = f"this is fitted on the part `{part}`, which the data does not have"
             hint = "split = (train = 0.7, valid = 0.1, test = 0.2)"
             fault("E0602", title, info.span, f"the parts are {', '.join(parts)}", hint=hint)
     for better in model.train.watched_metrics:

@@ -1,12 +1,13 @@
 """States that are computed from a part of the data rather than learned step by step: class weights and `fitted`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import numpy as np
 
 from netc.compiler.evaluation import fitting_graphs
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.model import ParameterInfo
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.execution.fields import Fields, RawFields
@@ -24,13 +25,19 @@ def fit_class_weights(compiled: CompiledModel, fields: Fields) -> None:
                 array[...] = len(labels) / (len(counts) * np.maximum(counts, 1))
 
 
+def fitting_part(info: ParameterInfo, parts: Collection[str]) -> str:
+    """The part among `parts` that a state is fitted on: where there is no part `calibration`, it is `valid`."""
+    return "valid" if info.part == "calibration" and info.part not in parts else info.part
+
+
 def refit(compiled: CompiledModel, evaluator: Evaluator, parts: Mapping[str, RawFields]) -> None:
     """Compute each `fitted` state from its part of the data by the current parameters, after an epoch.
 
     They are computed in the order of the file, because one may read another. A state whose part is not among `parts`
     stays as it is.
     """
-    part_of = {name: compiled.model.states[name].part for name in compiled.model.graph.results_of(ResultKind.FITTED)}
+    names = compiled.model.graph.results_of(ResultKind.FITTED)
+    part_of = {name: fitting_part(compiled.model.states[name], parts) for name in names}
     fields = {part: compiled.fields.ready(parts[part]) for part in {*part_of.values()} & {*parts}}
     with compiled.guard.writing:
         for name, part in part_of.items():

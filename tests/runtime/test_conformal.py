@@ -208,6 +208,24 @@ def test_probabilities_and_sets_follow_from_the_validation_part(iris: Path) -> N
     assert columns[-3:] == ["likely[setosa]", "likely[versicolor]", "likely[virginica]"]
 
 
+def test_a_calibration_part_takes_the_place_of_the_validation_part(iris: Path) -> None:
+    """Metrics of the validation part still choose the epoch."""
+    text = IRIS.replace("EPOCHS", "6\n  keep = best(valid.loss)")
+    parts_text = "split = (train = 0.5, valid = 0.1, calibration = 0.2, test = 0.2)"
+    text = text.replace("split = (train = 0.6, valid = 0.2, test = 0.2)", parts_text)
+    (iris / "parts.net").write_text(text, encoding="utf-8")
+    run = netc.train(netc.load(iris / "parts.net"), out=iris / "run")
+    parts = run.load_data().parts
+    assert {name: len(fields["species"]) for name, fields in parts.items()} == {
+        **{"train": 75, "valid": 15},
+        **{"calibration": 30, "test": 30},
+    }
+    labels, raw = np.asarray(parts["calibration"]["species"]), run.predict_prepared(parts["calibration"])["raw"]
+    fitted = math.exp(run.program.persistent["p.calibrated.fitted"])
+    assert fitted == pytest.approx(temperature(raw.astype(np.float64), labels), rel=1e-4)
+    assert run.evaluate("calibration")["coverage"] == pytest.approx(28 / 30)  # rank 28 of 30
+
+
 def test_an_interrupted_run_ends_with_the_same_calibration(iris: Path) -> None:
     whole = netc.train(netc.load(iris / "iris.net"), out=iris / "whole")
     netc.train(netc.load(iris / "iris.net"), out=iris / "half", epochs=3)
