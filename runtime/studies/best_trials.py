@@ -35,9 +35,11 @@ def runs_of_best(folder: Path, count: int, on_progress: Callable[[Report], None]
 
 def _complete_trials(study: Study) -> Sequence[Trial]:
     """The trials whose trainings all came to their end, as the study's folder has them."""
+    count = (study.spec.folds or 1) * study.spec.seeds
     trials = [
         Trial(number, dict(trainings[0].settings), trainings, max(len(each.reached) for each in trainings))
         for number, trainings in study.folder.trainings().items()
+        if len(trainings) == count
     ]
     complete = [
         trial
