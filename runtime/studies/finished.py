@@ -38,10 +38,11 @@ def finished_trials(folder: StudyFolder, spec: StudySpec) -> list[Trial]:
         text = content_of(folder.path / TABLE).decode()
     except (OSError, ValueError):  # no round is done yet
         return []
-    trials, count = list[Trial](), (spec.folds or 1) * spec.seeds
+    trials, count, all_trainings = list[Trial](), (spec.folds or 1) * spec.seeds, folder.trainings()
     for number, outcome in _outcomes(folder, text):
-        trainings = folder.trainings(number, count)
-        if len(trainings) == count and all(training.reached for training in trainings):
+        trainings = all_trainings.get(number, [])
+        if len(trainings) == count:
+            trainings.sort(key=lambda training: (training.fold or 0, training.seed or 0))
             done = max(len(training.reached) for training in trainings)
             trials.append(Trial(number, trainings[0].settings, trainings, done, outcome))
     return trials

@@ -110,27 +110,20 @@ class StudyFolder:
 
     def read(self, number: int, run: int, new: Training) -> Training:
         """What was done of a training of a trial; `new` if that is nothing, or was done with other settings."""
-        try:
-            stored = self._read(number, run)
-        except (OSError, ValueError):
+        stored = _stored(self._training(number, run))
+        if stored is None:
             return new
         is_same = (stored.settings, stored.fold, stored.seed) == (new.settings, new.fold, new.seed)
         return stored if is_same else new
 
-    def trainings(self, number: int, count: int) -> list[Training]:
-        """What was done of the first `count` trainings of a trial; what cannot be read is left out."""
-        trainings = list[Training]()
-        for run in range(count):
-            with suppress(OSError, ValueError):
-                trainings.append(self._read(number, run))
+    def trainings(self) -> dict[int, list[Training]]:
+        """What was done of the trainings of each trial, by its number. Files that are damaged are left out."""
+        trainings: dict[int, list[Training]] = {}
+        for path in sorted((self.path / _TRIALS).glob("*.msgpack")):
+            number, training = path.name.partition("-")[0], _stored(path)
+            if number.isdecimal() and training is not None and training.reached:
+                trainings.setdefault(int(number), []).append(training)
         return trainings
-
-    def _read(self, number: int, run: int) -> Training:
-        """Raises OSError or ValueError if there is no such file, or it is damaged."""
-        content = content_of(self._training(number, run))
-        if zlib.crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM) != content[:_CHECKSUM]:
-            raise ValueError("wrong checksum")
-        return msgspec.msgpack.decode(content[_CHECKSUM:], type=Training)  # its errors are ValueErrors
 
     def write(self, number: int, run: int, training: Training) -> None:
         """Stores what was done of a training. Faults E1001 if it cannot be written."""
@@ -174,6 +167,18 @@ class StudyFolder:
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         write_whole(self.path / RESULTS, json_text(dict(results), indent=2).encode())
+
+
+def _stored(path: Path) -> Training | None:
+    """A training as its file has it; None if there is none, or if it is damaged."""
+    try:
+        content = content_of(path)
+        if zlib.crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM) != content[:_CHECKSUM]:
+            return None
+        stored: Training = msgspec.msgpack.decode(content[_CHECKSUM:], type=Training)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None
+    return stored
 
 
 def is_study(folder: Path) -> bool:
