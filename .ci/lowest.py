@@ -1,7 +1,7 @@
 """Prints the lowest versions that pyproject.toml declares, as constraints for pip.
 
-Takes the dependencies, those of the extras `onnx`, `xlsx` and `duckdb`, and those that the tests need to run. Linters,
-type checkers and the site's builder are left out, because CI uses their newest versions only:
+Takes the dependencies, those of the extras `onnx`, `xlsx`, `duckdb` and `mpi`, and those that the tests need to run.
+Linters, type checkers and the site's builder are left out, because CI uses their newest versions only:
 `python .ci/lowest.py >constraints.txt`.
 """
 
@@ -20,7 +20,7 @@ def lowest(pyproject: Path) -> Iterator[str]:
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     for text in dict.fromkeys(
-        [*project["dependencies"], *extras["onnx"], *extras["xlsx"], *extras["duckdb"], *extras["test"]]
+        [*project["dependencies"], *extras["onnx"], *extras["xlsx"], *extras["duckdb"], *extras["mpi"], *extras["test"]]
     ):
         match = _REQUIREMENT.fullmatch(text)
         if match is None:

@@ -77,6 +77,7 @@ CODES = {
     "E1009": "runs that make no ensemble",
     "E1011": "a study that needs a package which is not installed",
     "E1012": "a package that `--log` needs and that is not installed",
+    "E1013": "ranks of MPI that cannot train together",
     "E1101": "a plug-in that cannot be loaded",
     "E1102": "a plug-in that defines a name that is already taken",
     "E1103": "a plug-in's pass that breaks the graph",

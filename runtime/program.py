@@ -11,7 +11,7 @@ from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Target
+from netc.compiler.targets.target import Ranks, Target
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields
@@ -39,7 +39,8 @@ class Program:
     program (compiler/backends.py), or is a target itself. `machine` is what the program is compiled for: a target
     description or its text (targets/named.py), by default what NETC_TARGET says, else the host. Raises ValueError for
     less than 1 thread, for a backend that does not exist, for a machine beside a target, which has its own, and for a
-    machine whose code this one cannot run.
+    machine whose code this one cannot run. `ranks` are processes that run all steps of the program together, each with
+    a copy of its memory: all of them must make the same calls in the same order.
 
     `inspect` is called with the fields of each `predict` and `evaluate`, before they are used; a run warns there of raw
     data. `predictor` and `evaluator` take fields that need no inspection.
@@ -49,16 +50,17 @@ class Program:
         self,
         model: Model,
         seed: int | None = None,
-        backend: Backend | Target = "numba",
+        backend: Backend | Target = "cpu",
         batch: int | None = None,
         threads: int | None = None,
         machine: Machine | str | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         from netc.runtime.training.training import Training
 
         target = target_of(backend, machine)
         options = Options(batch or model.train.batch, model.train.seed if seed is None else seed, target)
-        workers = Workers(target.machine.cores if threads is None else threads)
+        workers = Workers(target.machine.cores if threads is None else threads, ranks)
         training = Training.of(model, options, workers)
         self._share(training.compiled, training, None)
 

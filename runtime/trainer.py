@@ -17,6 +17,7 @@ import numpy as np
 
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model
+from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.dataset import Dataset
@@ -107,7 +108,7 @@ def train_claimed(
 ) -> Ending:
     """Does the same as `train`, for a trial, or for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
-    with _signals_between_steps() as pause:
+    with _signals_between_steps(run.program.workers.ranks) as pause:
         while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:
                 _epoch(run, epochs, decisions.rate, on_progress, pause)
@@ -151,22 +152,27 @@ def _why_stopped(run: Trainee, decisions: Decisions) -> str | None:
 
 
 @contextmanager
-def _signals_between_steps() -> Iterator[Callable[[], None]]:
+def _signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]:
     """Hold back the signals that ask to end, so that a checkpoint is always of a complete step.
 
-    The function that is yielded raises KeyboardInterrupt if a signal has come; at the end the signal is handled as it
-    would have been. A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
+    The function that is yielded takes the number of steps that are due, and returns how many all ranks take: rank 0
+    has measured how long they last. It raises KeyboardInterrupt if a signal has come to one of them; at the end the
+    signal is handled as it would have been. A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
     received: list[int] = []
     before: dict[int, Any] = {}
 
-    def pause() -> None:
-        if received:
+    def pause(steps: int) -> int:
+        asking = len(received)
+        if ranks is not None:
+            asking, steps = ranks.largest([asking, steps if ranks.rank == 0 else 0])
+        if asking:
             raise KeyboardInterrupt
+        return steps
 
+    if threading.current_thread() is not threading.main_thread():
+        yield pause
+        return
     try:
         for number in _ENDING:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: its handler is not Python's
@@ -189,7 +195,7 @@ def _handle(number: int) -> None:
 
 
 def _epoch(
-    run: Trainee, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[], None]
+    run: Trainee, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[int], int]
 ) -> None:
     """The remaining steps of the current epoch; `plateau` is a factor of the rate.
 
@@ -207,9 +213,9 @@ def _epoch(
     assert progress.step * size < count or progress.samples == count, "an epoch without steps: the data changed"
     reported, steps_an_epoch = started, steps_of_epoch(settings, count)
     while progress.step * size < count:
-        pause()
+        due = pause(pace.steps)
         begin = time.perf_counter()
-        chosen = order[progress.step * size : (progress.step + pace.steps) * size]
+        chosen = order[progress.step * size : (progress.step + due) * size]
         steps = -(-len(chosen) // size)
         first = progress.epoch * steps_an_epoch + progress.step
         moving = scheduled(settings, first + np.arange(steps), steps_an_epoch, plateau)

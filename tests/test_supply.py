@@ -20,6 +20,7 @@ from support import ROOT, command
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+FOR_DEVELOPERS = {"test", "docs", "oracle", "bench"}  # extras
 TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses the newest versions of these
 
 
@@ -36,12 +37,12 @@ def test_ci_installs_the_lowest_versions_that_are_declared() -> None:
     ).stdout
     installed = dict(line.split("==") for line in printed.splitlines())
     extras = PROJECT["optional-dependencies"]
-    declared = bounds([*PROJECT["dependencies"], *extras["onnx"], *extras["xlsx"], *extras["duckdb"]])
+    declared = bounds([*PROJECT["dependencies"], *extras["onnx"], *extras["xlsx"], *extras["duckdb"], *extras["mpi"]])
     assert declared.items() <= installed.items()
     for_tests = {name: bound for name, bound in bounds(extras["test"]).items() if name.lower() not in TOOLS}
     assert installed == declared | for_tests
     assert '.ci/lowest.py >"$work/lowest.txt"' in CI
-    assert '-c "$work/lowest.txt" "$wheel[onnx,xlsx,duckdb,study]"' in CI
+    assert '-c "$work/lowest.txt" "$wheel[onnx,xlsx,duckdb,study,mpi]"' in CI
 
 
 def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     for text in ("numpy", "numpy==2.0", "numpy>=2.0,<3", "numpy>2"):
-        extras = "onnx = []\nxlsx = []\nduckdb = []\ntest = []\n"
+        extras = "onnx = []\nxlsx = []\nduckdb = []\nmpi = []\ntest = []\n"
         project = f'[project]\ndependencies = ["{text}"]\n[project.optional-dependencies]\n{extras}'
         (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
         with pytest.raises(ValueError, match="has no lower bound"):
@@ -85,8 +86,9 @@ def test_every_folder_of_code_is_part_of_the_wheel() -> None:
 def test_imported_packages_are_declared(folder: str) -> None:
     """A package that another dependency installs today may be missing tomorrow."""
     names = packages_distributions()
-    extras = [text for name in ("onnx", "study", "mpi") for text in PROJECT["optional-dependencies"][name]]
-    declared = {name.lower() for name in bounds(PROJECT["dependencies"] + extras)}
+    for_users = {name: texts for name, texts in PROJECT["optional-dependencies"].items() if name not in FOR_DEVELOPERS}
+    extras = {text for texts in for_users.values() for text in texts}
+    declared = {name.lower() for name in bounds([*PROJECT["dependencies"], *extras])}
     undeclared = {
         module for module in imported(folder) if not declared & {name.lower() for name in names.get(module, ())}
     }

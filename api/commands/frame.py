@@ -88,13 +88,13 @@ def _status_of(app: Callable[[], object]) -> int:
             return NO_READER
         return end.code if isinstance(end.code, int) else WRONG if end.code else DONE
     except Passed as passed:
-        return _of(passed.error)
+        return status_of(passed.error)
     except BaseException as error:
-        return _of(error)
+        return status_of(error)
     return DONE
 
 
-def _of(error: BaseException) -> int:
+def status_of(error: BaseException) -> int:
     """Shows the message for an exception that ended a command, and returns the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED

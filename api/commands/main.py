@@ -33,6 +33,10 @@ def main() -> NoReturn:
 
 def _run_command() -> object:
     """Runs the command that the process was started with."""
+    if sys.argv[1:] and _is_launched():
+        from netc.commands.launched import refuse_ranks
+
+        refuse_ranks(sys.argv[1])
     match sys.argv[1:]:
         case ["predict", run, data] if _are_plain(run, data):
             from netc.commands.predicting import write_predictions
@@ -42,6 +46,11 @@ def _run_command() -> object:
     from netc.commands.table import app_for
 
     return app_for(sys.argv[1:])()
+
+
+def _is_launched() -> bool:
+    """Whether a launcher may have started several processes: a look at the environment that imports nothing."""
+    return any(name.startswith(("OMPI_", "PMI_", "MV2_", "SLURM_STEP")) for name in os.environ)
 
 
 def _are_plain(*arguments: str) -> bool:

@@ -60,6 +60,7 @@ def study(
 
     Example: netc study examples/iris.net --vary "width = int(4, 32)" --trials 8
     """
+    from netc.runtime.distributed.launch import launched_ranks
     from netc.runtime.studies import mpi
 
     if (file is None) == (resume is None):
@@ -67,7 +68,7 @@ def study(
     if resume is not None and (settings or vary or out is not None):
         raise typer.BadParameter("a study goes on as it began: without --set, --vary and --out", param_hint="--resume")
     limit = [f"trials = {trials}"] if trials is not None else []
-    if mpi.ranks() == 1:
+    if launched_ranks() == 1:
         chosen = _opened(resume, limit) if resume is not None else _started(file, settings, vary, limit, out, strict)
         _run(chosen, chosen.on_this_machine(workers))
         return

@@ -184,12 +184,12 @@ def compilation_shown() -> Iterator[None]:
 
 class Ticker:
     """Shows the running epoch as a progress bar on a terminal, and nothing elsewhere. While kernels are compiled, the
-    bar shows these."""
+    bar shows these. Under a launcher of ranks there is none: it gives its processes a terminal even if it has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_launched: bool = False) -> None:
         self._bar: Any = None
         self._listening = ExitStack()
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not is_launched:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(

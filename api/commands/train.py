@@ -1,7 +1,7 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.find_lr import find_lr
+from netc.commands.launched import Launched, refuse_ranks, together
 from netc.commands.terminal import Ticker, matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
@@ -35,6 +36,17 @@ class _Request:
     strict: bool
     threads: int | None
     trackers: Sequence[str]
+    launched: Launched
+
+    def ready(self) -> "_Request":
+        """The request with the number of threads and the folder of this rank."""
+        from netc.runtime.distributed.launch import threads_of_rank
+
+        ranks = self.launched.ranks
+        if ranks is None:
+            return self
+        request = self if self.threads is not None else replace(self, threads=threads_of_rank(ranks))
+        return request if ranks.rank == 0 else replace(request, out=self.launched.temporary / "run", trackers=[])
 
 
 def train(
@@ -78,11 +90,13 @@ def train(
     """
     _require_trackers(trackers or [])
     if finds_rate:
+        refuse_ranks("train --find-lr")
         if file is None or folds or resume is not None or fold is not None:
             raise typer.BadParameter("it takes M.net, and neither folds nor --resume", param_hint="--find-lr")
         find_lr(file, settings, out, strict, threads)
         return
     if folds or (resume is not None and is_folds(resume)):
+        refuse_ranks("train --folds")
         if fold is not None or changed_data:
             raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
         train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads, trackers or []))
@@ -91,8 +105,9 @@ def train(
         raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
     if changed_data and resume is None:
         raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
-    request = _Request(file, settings or [], epochs, out, fold, strict, threads, trackers or [])
-    _train(request, resume, changed_data)
+    with together() as launched:
+        request = _Request(file, settings or [], epochs, out, fold, strict, threads, trackers or [], launched)
+        _train(request.ready(), resume, changed_data)
 
 
 def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
@@ -100,8 +115,8 @@ def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
     from netc.runtime.runs.claim import claimed
 
     if resume is not None:
-        with claimed(resume):
-            _trained(_resumed(resume, request, may_change), request.trackers)
+        with _claimed(resume, request.launched) as folder:
+            _trained(_resumed(folder, request, may_change), request.trackers)
         return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
@@ -121,6 +136,17 @@ def _require_trackers(names: Sequence[str]) -> None:
             raise typer.BadParameter(str(error), param_hint="--log") from None
 
 
+def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]":
+    """The lock of a run's folder, which rank 0 takes: gives the folder that this rank uses."""
+    from netc.runtime.runs.claim import claimed
+
+    if launched.ranks is None:
+        return claimed(folder)
+    from netc.runtime.distributed.folders import claimed_together
+
+    return claimed_together(folder, launched.ranks, launched.temporary)
+
+
 def _trained(run: "Run", trackers: Sequence[str]) -> None:
     """Trains a run to its end, and shows its metrics on the test part."""
     from netc.runtime.insight.curves import draw
@@ -132,7 +158,7 @@ def _trained(run: "Run", trackers: Sequence[str]) -> None:
 
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
-    with Ticker() as ticker, tracked(run, trackers) as log:
+    with Ticker(is_launched=run.ranks is not None) as ticker, tracked(run, trackers) as log:
 
         def epoch(row: "Row") -> None:
             log(row)
@@ -187,7 +213,7 @@ def _started(file: Path, request: _Request) -> "Run":
         for remark in remarks:
             say(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
-    run = start_run(model, folder, constants, dataset, request.threads)
+    run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
@@ -206,7 +232,8 @@ def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
     from netc.runtime.runs.standing import moved_rate, standing
     from netc.runtime.training.checks import check_training
 
-    opened = open_run(resume, request.threads, to_train=True)
+    ranks = request.launched.ranks
+    opened = open_run(resume, request.threads, to_train=True, ranks=ranks)
     before, fold = opened.model.train, opened.info.fold if opened.info is not None else None
     file = None if request.file is None else parse_file(request.file)
     constants = {**kept_constants(resume, file), **options.constants(request.settings)}
@@ -221,7 +248,7 @@ def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
             say(f"{changed} has changed since; {hint}")
     for change in adopt(opened, model, constants, request.epochs):
         say(f"changed: {change.what}")
-    run = open_run(resume, request.threads, to_train=True)
+    run = open_run(resume, request.threads, to_train=True, ranks=ranks)
     hand_on_data(opened, run)
     dataset, changes = run.load_data(), run.data_changes
     epoch = take_data(run, may_change)

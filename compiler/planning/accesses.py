@@ -63,8 +63,8 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
             if reads_result_first(kernel.function):
                 needs.add(result.pointer)
             return Touched(frozenset(needs), frozenset({result.pointer}), frozenset(needs))
-        case Nest(lines=lines, outputs=outputs):
-            loaded = _pointers(line.value for line in lines if isinstance(line.value, Access))
+        case Nest(outputs=outputs):
+            loaded = _pointers(kernel.loads())
             stored = _pointers(output.target for output in outputs)
             if kernel.combine is not None:
                 loaded |= stored

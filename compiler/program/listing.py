@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Dim
+from netc.compiler.program.gathers import Division, Gather, Gathers
 from netc.compiler.program.kernel_listing import count_text, kernel_lines
 from netc.compiler.program.kernels import Contraction, form_of
 from netc.compiler.program.names import quoted
@@ -215,10 +216,46 @@ def plan_lines(program: Tasks, plan: Plan) -> Iterator[str]:
             for call, task in zip(group.calls, tasks, strict=False):
                 yield f"    task {next(number)}: {title(task)}{_source_lines(task)}"
                 yield from (f"      {line}" for line in _TaskListing(task, names, walks, call, tables).lines())
+    if plan.schedule.gathers is not None:
+        yield ""
+        yield from _gather_lines(plan.schedule.gathers, len(plan.schedule.phases), tables)
+
+
+def _gather_lines(gathers: Gathers, phases: int, tables: tuple[str, ...]) -> Iterator[str]:
+    """Yields what ranks gather from one another, message by message."""
+
+    def line(gather: Gather) -> str:
+        address = address_text(Address(gather.memory, gather.offset), tables)
+        return f"  {_division_text(gather.division)} of {gather.row_bytes} bytes at {address}"
+
+    for message in gathers.messages:
+        step = " of the next step" if message.before >= phases else ""
+        yield f"ranks gather from the end of phase {message.after} to phase {message.before % phases}{step}"
+        yield from map(line, message.gathers)
+    if gathers.at_end:
+        yield "ranks gather after the last step"
+        yield from map(line, gathers.at_end)
+
+
+def _division_text(division: Division) -> str:
+    match division.kind:
+        case "batch":
+            return "rows of the batch"
+        case "rows" | "steps":
+            return f"rows of {quoted(division.dim)}{' at each step' if division.kind == 'steps' else ''}"
+        case "ranked":
+            return f"samples by their length along {quoted(division.dim)}"
+        case "shards":
+            return f"{division.extent} shards"
+    return f"{division.extent} rows in multiples of {division.grain}"
 
 
 def group_title(group: Group) -> str:
     """Returns how a group is shared out."""
+    return f"{_group_title(group)}{', on every rank' if group.is_repeated else ''}"
+
+
+def _group_title(group: Group) -> str:
     grain = f", in multiples of {group.grain}" if group.grain > 1 else ""
     at_once = f", {group.row_block} at a time{grain}"
     match group.kind:

@@ -8,6 +8,7 @@ from netc.compiler.ir.types import Sizes, Type
 from netc.compiler.program.schedule import Schedule
 
 if TYPE_CHECKING:
+    from netc.compiler.program.gathers import Gathers
     from netc.compiler.program.tasks import Task
 
 ALIGNMENT = 64
@@ -27,7 +28,8 @@ class CallLayout:
     """Everything about a plan that a caller of its code must know.
 
     `step_bytes` are the bytes by which each table moves on in a step (see Schedule.tables); `dims` are the varying
-    dimensions. The other fields are those of the plan.
+    dimensions, `gathers` those of the schedule, and `phases` is the number of its phases. The other fields are those of
+    the plan.
     """
 
     sizes: Sizes
@@ -37,6 +39,8 @@ class CallLayout:
     dims: tuple[str, ...]
     inputs: dict[str, Table]
     results: dict[str, Table]
+    gathers: "Gathers | None" = None
+    phases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,10 @@ class Plan:
     @property
     def call_layout(self) -> CallLayout:
         """Returns the part of the plan that a caller needs."""
-        tables, dims = self.schedule.tables, self.schedule.dims
-        return CallLayout(self.sizes, self.shared, self.private, tables, dims, self.inputs, self.results)
+        tables, dims, gathers = self.schedule.tables, self.schedule.dims, self.schedule.gathers
+        phases = len(self.schedule.phases) if gathers is not None else 0
+        arenas = self.shared, self.private
+        return CallLayout(self.sizes, *arenas, tables, dims, self.inputs, self.results, gathers, phases)
 
 
 def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:

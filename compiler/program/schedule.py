@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # a plan whose code is linked already has none
+    from netc.compiler.program.gathers import Gathers
     from netc.compiler.program.kernels import Kernel
 
 # The memories of a program: parameters and states, the arena that workers share, each worker's own arena, the numbers
@@ -60,7 +61,8 @@ class Group:
 
     `row_block` is the number of rows that a worker takes through the calls at once, or of the samples of a shard.
     `extent` is the number of rows of pieces, or of shards. `grain` rows are never cut. `dim` is the dimension whose
-    rows are shared out, or whose steps are walked, from the last one if `is_reversed`.
+    rows are shared out, or whose steps are walked, from the last one if `is_reversed`. A group that `is_repeated` is
+    done by every rank of a distributed program, and shared out among the rank's workers alone.
     """
 
     kind: Literal["samples", "pieces", "shards", "one", "steps"]
@@ -70,6 +72,7 @@ class Group:
     grain: int = 1
     dim: str = "batch"
     is_reversed: bool = False
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,14 @@ class Schedule:
     """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each
     sample.
 
-    `dims` are the varying dimensions. If there are any, a run is one step.
+    `dims` are the varying dimensions. If there are any, a run is one step. `gathers` is what ranks gather from one
+    another; None if the program runs in one process.
     """
 
     phases: tuple[tuple[Group, ...], ...]
     tables: tuple[tuple[int, int], ...]
     dims: tuple[str, ...] = ()
+    gathers: "Gathers | None" = None
 
     @property
     def walked(self) -> frozenset[str]:

@@ -103,6 +103,29 @@ class Team(Protocol):
         """
 
 
+class Ranks(Protocol):
+    """The processes that run the steps of a program together, each with a copy of its memory. They are numbered from
+    0; this process is `rank`, one of `count`."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+
+    def gather(self, own: Array, sizes: Sequence[int], everything: Array, is_due: bool) -> Callable[[], None]:
+        """Begins to gather the bytes of all ranks, which all call this in the same order.
+
+        `own` are those of this rank, and `sizes` the number of every rank's. The function that is returned waits until
+        `everything` holds them, one rank behind another; that may be over at once if the caller says that it `is_due`.
+        """
+
+    def largest(self, numbers: Sequence[int]) -> list[int]:
+        """Returns the largest number of all ranks at each position."""
+
+    def copy_from_first(self, array: Array) -> None:
+        """Fills an array, which all ranks have with the same shape, with the elements that rank 0 has."""
+
+
 class Workspace(Protocol):
     """The memory and the threads of a program. Several calls may ask for teams and arenas at the same time."""
 
@@ -113,6 +136,10 @@ class Workspace(Protocol):
     @property
     def state(self) -> Mapping[str, Array]:
         """Parameters and states by name: views of the persistent memory."""
+
+    @property
+    def ranks(self) -> Ranks | None:
+        """The ranks that run the program together; None in a process by itself."""
 
     def team(self, most: int) -> AbstractContextManager[Team]:
         """Idle workers, `most` at most; the thread that calls is one of them."""

@@ -19,6 +19,7 @@ from netc.compiler.ir.index_tables import dims_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, parse_type
 from netc.compiler.passes.scans import first_dim
+from netc.compiler.program.gathers import Gathers
 from netc.compiler.program.plan import CallLayout, Table
 from netc.compiler.targets.target import Code, Target
 from netc.dsl import records
@@ -82,6 +83,8 @@ class _Layout(msgspec.Struct, frozen=True):
     dims: tuple[str, ...]
     inputs: dict[str, _Table]
     results: dict[str, _Table]
+    gathers: Gathers | None = None
+    phases: int = 0
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -99,14 +102,15 @@ class KeptSteps:
     key: str
 
     @classmethod
-    def of(cls, graph: Graph, offsets: dict[str, int], target: Target, batch: int) -> "KeptSteps | None":
+    def of(
+        cls, graph: Graph, offsets: dict[str, int], target: Target, batch: int, has_ranks: bool = False
+    ) -> "KeptSteps | None":
         """The records of a graph, or None if nothing is kept of it."""
         machine = target.machine
-        if _ENVIRONMENT is None or is_debugging() or _has_plugins() or target != target_of("numba", machine):
+        if _ENVIRONMENT is None or is_debugging() or _has_plugins() or target != target_of("cpu", machine):
             return None
-        return cls(
-            records.key_of(_ENVIRONMENT, repr(machine), str(batch), repr([*offsets.items()]), print_graph(graph))
-        )
+        sizes = f"{batch}{' among ranks' if has_ranks else ''}"
+        return cls(records.key_of(_ENVIRONMENT, repr(machine), sizes, repr([*offsets.items()]), print_graph(graph)))
 
     def facts(self) -> Facts | None:
         """The facts about the graph, if the cache has them."""
@@ -157,7 +161,7 @@ def _layout_record(layout: CallLayout) -> _Layout:
         {name: (table.index, str(table.type)) for name, table in tables.items()}
         for tables in (layout.inputs, layout.results)
     )
-    return _Layout(sizes, layout.step_bytes, layout.dims, inputs, results)
+    return _Layout(sizes, layout.step_bytes, layout.dims, inputs, results, layout.gathers, layout.phases)
 
 
 def _call_layout(record: _Record) -> CallLayout:
@@ -168,7 +172,10 @@ def _call_layout(record: _Record) -> CallLayout:
         {name: Table(index, parse_type(text)) for name, (index, text) in tables.items()}
         for tables in (layout.inputs, layout.results)
     )
-    return CallLayout(layout.sizes, facts.shared, facts.private, layout.step_bytes, layout.dims, inputs, results)
+    arenas = facts.shared, facts.private
+    return CallLayout(
+        layout.sizes, *arenas, layout.step_bytes, layout.dims, inputs, results, layout.gathers, layout.phases
+    )
 
 
 def _has_plugins() -> bool:

@@ -21,16 +21,23 @@ from netc.runtime.locks import building
 if TYPE_CHECKING:
     from netc.compiler.program.plan import Plan
 
+_WORTH_A_MESSAGE = 2_000_000  # FLOPs that take about as long as the ranks need to gather rows
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
 
 
 def plan_step(
-    graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None
+    graph: Graph,
+    offsets: dict[str, int],
+    sizes: Sizes,
+    machine: Machine,
+    room: Sizes | None = None,
+    has_ranks: bool = False,
 ) -> "Plan":
     """The plan for a machine of a graph that went through the passes; verified in the debugging mode.
 
     `sizes` decide how each value is computed, and so its bits; `room` is for how many samples and rows there is
-    memory, if fewer than `sizes`.
+    memory, if fewer than `sizes`. With `has_ranks`, ranks share its groups out, unless they would wait for messages
+    longer than they compute; in the debugging mode they always do.
     """
     from netc.compiler.lowering.lower import lower
     from netc.compiler.planning.plan import plan
@@ -41,21 +48,39 @@ def plan_step(
         from netc.compiler.planning.verify_plan import verify_plan
 
         verify_plan(tasks, planned)
+    if has_ranks:
+        from netc.compiler.planning.ranks import among_ranks, on_every_rank
+
+        divided = among_ranks(planned, machine)
+        assert divided.schedule.gathers is not None
+        least = _WORTH_A_MESSAGE * len(divided.schedule.gathers.messages)
+        is_worth = is_debugging() or flops(graph, sizes) >= least
+        planned = divided if is_worth else on_every_rank(planned)
     return planned
 
 
 class Prepared:
     """A graph before the passes, for a target and steps of `batch` samples, over arrays at these offsets.
 
-    `is_kept` says whether its plans may come from the cache: then there is code and no `Plan`.
+    `is_kept` says whether its plans may come from the cache: then there is code and no `Plan`. With `has_ranks`, ranks
+    run its steps together.
     """
 
-    def __init__(self, source: Graph, offsets: dict[str, int], target: Target, batch: int, is_kept: bool = True):
+    def __init__(
+        self,
+        source: Graph,
+        offsets: dict[str, int],
+        target: Target,
+        batch: int,
+        is_kept: bool = True,
+        has_ranks: bool = False,
+    ) -> None:
         self.source, self._offsets, self._target, self.batch = source, offsets, target, batch
+        self._has_ranks = has_ranks
         self.results: dict[str, Value] = source.printed_results()
         self.is_update = source.has(ResultKind.UPDATE)  # of parameters or states
         self._graph: Graph | None = None
-        self._kept = KeptSteps.of(source, offsets, target, batch) if is_kept else None
+        self._kept = KeptSteps.of(source, offsets, target, batch, has_ranks) if is_kept else None
         facts = self._kept.facts() if self._kept is not None else None
         if facts is None:
             facts = Facts.of(self.graph)
@@ -79,7 +104,7 @@ class Prepared:
     def plan(self, room: Sizes) -> "Plan":
         """The plan for these sizes: see `plan_step`. The batch of a step is `batch`, however small the room is."""
         sizes: Sizes = self.batch if isinstance(room, int) else {**room, BATCH: self.batch}
-        return plan_step(self.graph, self._offsets, sizes, self._target.machine, room)
+        return plan_step(self.graph, self._offsets, sizes, self._target.machine, room, self._has_ranks)
 
     def facts_of(self, plan: "Plan") -> PlanFacts:
         """The facts of a plan of this graph."""

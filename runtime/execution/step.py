@@ -37,7 +37,8 @@ class Step:
     def __init__(
         self, graph: Graph, resources: Resources, batch: int, profiled: bool = False, rows: int | None = None
     ) -> None:
-        self.prepared = Prepared(graph, resources.state.offsets, resources.target, batch, is_kept=not profiled)
+        has_ranks = resources.workers.ranks is not None
+        self.prepared = Prepared(graph, resources.state.offsets, resources.target, batch, not profiled, has_ranks)
         self.resources, self.batch, self.profiled = resources, batch, profiled
         self.given, self.results = self.prepared.facts.given, self.prepared.results
         self.is_update = self.prepared.is_update

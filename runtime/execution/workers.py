@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
+from netc.compiler.targets.target import Ranks
 from netc.runtime.locks import renew_after_fork
 
 _Done = queue.SimpleQueue[BaseException | None]
@@ -60,13 +61,14 @@ class Team:
 class Workers:
     """`count` workers: the thread that calls, and helpers that wait between calls.
 
-    A helper is started when it is first needed. Raises ValueError for less than 1 worker.
+    A helper is started when it is first needed. `ranks` are the processes that share the work with this one; None in a
+    process by itself. Raises ValueError for less than 1 worker.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, ranks: Ranks | None = None) -> None:
         if count < 1:
             raise ValueError(f"{count} threads: at least 1 is needed")
-        self.count = count
+        self.count, self.ranks = count, ranks
         self.shares_small_steps = False  # for tests: all take part in small steps too
         self._helpers: list[_Jobs] = []  # all of them, to be dismissed in the end
         self.after_fork()

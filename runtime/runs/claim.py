@@ -15,8 +15,8 @@ _TRIES, _PAUSE = 5, 0.02  # `is_claimed` locks a folder for a moment, and pauses
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Lock the folder of a run for this process, and remove what killed processes left in it.
+def claimed(folder: Path) -> Iterator[Path]:
+    """Lock the folder of a run for this process, and remove what killed processes left in it. Yields the folder.
 
     Faults E1001 if there is no folder, or another process has locked it. The lock ends with its process, however that
     ends.
@@ -28,7 +28,7 @@ def claimed(folder: Path) -> Iterator[None]:
         refuse(folder, error)
     try:
         _lock(handle, folder)
-        yield
+        yield folder
     finally:
         os.close(handle)
 

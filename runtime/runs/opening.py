@@ -6,6 +6,7 @@ from pathlib import Path
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
+from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
@@ -39,8 +40,9 @@ def require_plugins(folder: Path, names: Sequence[str]) -> None:
         fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), label, hint=hint)
 
 
-def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
-    """A run as it was left: with its best parameters if `keep` kept them, or `to_train` with the last ones.
+def open_run(folder: Path, threads: int | None = None, to_train: bool = False, ranks: Ranks | None = None) -> Run:
+    """A run as it was left: with its best parameters if `keep` kept them, or `to_train` with the last ones, by `ranks`
+    as in Program.
 
     Faults E1001 if the folder is no run, or damaged.
     """
@@ -53,7 +55,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     model, spec = _ensemble_as_written(folder, info) if info.members else _run_as_written(folder, info, text)
     model = replace(model, train=replace(model.train, epochs=info.epochs))
     if to_train:
-        program = Program(model, seed=info.seed, threads=threads)
+        program = Program(model, seed=info.seed, threads=threads, ranks=ranks)
         progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
     else:
         program, progress = _program_to_use(folder, model, info.seed, threads)

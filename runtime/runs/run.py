@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
+from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load, undone
@@ -195,8 +196,20 @@ class Run:
         named = (in_words_of(entry, fields[entry.target], states[entry.target]) for entry in facts.distributions)
         return replace(facts, distributions=[entry for entry in named if entry is not None])
 
+    @property
+    def ranks(self) -> Ranks | None:
+        """The processes that train this run together; None in a process by itself. Rank 0 writes its files."""
+        return self.program.workers.ranks
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.ranks is None or self.ranks.rank == 0
+
     def save_best(self) -> None:
         """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""
+        if not self.is_writer:
+            return
         with self.program.guard.reading:
             save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
 
@@ -209,13 +222,23 @@ class Run:
 
     def load_best(self) -> None:
         """Load the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
-        if keeps_best(self.model, self.folder):
+        ranks, is_kept = self.ranks, keeps_best(self.model, self.folder)
+        if ranks is not None:
+            is_kept = ranks.largest([self.is_writer and is_kept]) == [1]
+        if is_kept:
             with self.program.guard.writing:
-                load_checkpoint(self.folder / BEST, self.program.persistent)
+                arrays = self.program.persistent
+                if self.is_writer:
+                    load_checkpoint(self.folder / BEST, arrays)
+                if ranks is not None:
+                    for array in arrays.values():
+                        ranks.copy_from_first(array)
 
     def save(self) -> None:
         """Save the metrics, then the checkpoint that counts them: no checkpoint is without the rows of its epochs."""
         assert len(self.metrics) == self.progress.epoch
+        if not self.is_writer:
+            return
         self._metrics_file.save(self.folder / METRICS, self.metrics)
         self.progress.metrics = self._metrics_file.checksum
         with self.program.guard.reading:

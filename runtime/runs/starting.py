@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.compiler.model import Model
+from netc.compiler.targets.target import Ranks
 from netc.runtime.data.dataset import Dataset, from_arrays, load
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.spec import array_spec, parse_data
@@ -30,12 +31,17 @@ def data_of_new_run(
 
 
 def start_run(
-    model: Model, folder: Path, overrides: Mapping[str, Any], dataset: Dataset, threads: int | None = None
+    model: Model,
+    folder: Path,
+    overrides: Mapping[str, Any],
+    dataset: Dataset,
+    threads: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Run:
     """A new run in `folder`, or in a folder with a number behind that name. `overrides` are the constants of the model.
 
-    The program is compiled first, so that a model that cannot be trained leaves no folder.
+    The program is compiled first, so that a model that cannot be trained leaves no folder. `ranks` are as in Program.
     """
-    program = Program(model, threads=threads)
+    program = Program(model, threads=threads, ranks=ranks)
     program.training(dataset.parts["train"])
     return start(model, folder, overrides, dataset, program)

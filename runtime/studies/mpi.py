@@ -3,7 +3,6 @@
 The results are those of one machine, as only the order in which segments are done differs.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,25 +16,13 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
 from netc.runtime import plugins
+from netc.runtime.distributed.launch import launched_ranks
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.rounds import TrainAll
 from netc.runtime.studies.segments import Segment, SegmentResult, Segments
 from netc.runtime.studies.study import Study
 
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
-
 Job = tuple[str, str, str | None, tuple[tuple[str, Constant], ...], tuple[str, ...]]  # what a rank knows of a study
-
-
-def ranks() -> int:
-    """The number of processes that `mpiexec` or `srun` has started together; 1 without them."""
-    return next((int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit()), 1)
-
-
-def rank() -> int:
-    """The number of this process among them."""
-    return next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
 
 
 @contextmanager
@@ -87,7 +74,7 @@ def _trainers(job: Job, segments: Sequence[Segment], executor: Executor) -> list
     """A function for each rank that trains the segment of a number there."""
     here: Callable[[int], SegmentResult] = lambda number: train(job, segments[number])  # noqa: E731
     there: Callable[[int], SegmentResult] = lambda number: executor.submit(train, job, segments[number]).result()  # noqa: E731
-    return [here, *[there] * (ranks() - 1)]
+    return [here, *[there] * (launched_ranks() - 1)]
 
 
 def _serve(

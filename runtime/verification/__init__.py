@@ -33,6 +33,7 @@ CHECKS: dict[str, Check] = {
             backends.check_plan,
         ),
         Check("compiled", "machine code computes what the interpreter does", True, backends.check),
+        Check("ranks", "2, 4 and 16 ranks that share an emulated plan give the same bits", False, invariance.ranks),
         Check("threads", "1, 2, 3 and 5 threads give the same bits", True, invariance.threads),
         Check(
             "alone_compiled",

@@ -67,7 +67,7 @@ def check(subject: Subject) -> Iterator[Difference]:
     An odd seed runs a plan that cuts even small programs into shards and row blocks.
     """
     machine = machine_for()
-    pair = Pair(subject, "numba", 1, _with_small_limits(machine) if subject.seed % 2 else machine)
+    pair = Pair(subject, "cpu", 1, with_small_limits(machine) if subject.seed % 2 else machine)
     for part in _PARTS:
         yield from part(pair, "compiled", subject)
 
@@ -78,10 +78,10 @@ def check_plan(subject: Subject) -> Iterator[Difference]:
     One member runs the plan for this machine; three and five run that for small limits. Each part of the comparison
     has one of these settings; another seed exchanges them.
     """
-    if _is_too_large(subject):
+    if is_too_large(subject):
         return
     machine = machine_for()
-    small = _with_small_limits(machine)
+    small = with_small_limits(machine)
     settings = ((1, machine), (3, small), (5, small))
     for number, part in enumerate(_PARTS):
         members, machine = settings[(number + subject.seed) % len(settings)]
@@ -90,7 +90,7 @@ def check_plan(subject: Subject) -> Iterator[Difference]:
                 yield replace(wrong, where=f"{wrong.where}, by {members} members")
 
 
-def _with_small_limits(machine: Machine) -> Machine:
+def with_small_limits(machine: Machine) -> Machine:
     """Returns a machine with the same kernels, for which a plan cuts whatever can be cut."""
     return replace(
         machine, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
@@ -212,7 +212,7 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
         pair.level()
 
 
-def _is_too_large(subject: Subject) -> bool:
+def is_too_large(subject: Subject) -> bool:
     """Whether a step has so many operations that emulating them would take minutes."""
     count = min(subject.count, subject.model.train.batch)
     longest = {dim: min(length, 10) for dim, length in longest_of(subject.model).items()}

@@ -1,5 +1,5 @@
-"""Checks of what must not change a result: threads, the other samples of a batch, how a batch is cut, the number of
-steps in a call, a limit on memory.
+"""Checks of what must not change a result: threads, ranks, the other samples of a batch, how a batch is cut, the number
+of steps in a call, a limit on memory.
 
 All compare bits but `accumulate`, whose sums run in another order, and `alone`, which uses NumPy's sums.
 """
@@ -11,17 +11,25 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.backends import Backend
+from netc.compiler.backends import Backend, emulated_ranks
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import TRAINED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
+from netc.compiler.targets.named import machine_for
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.step_cost import in_a_step, step_memory
 from netc.runtime.program import Program
 from netc.runtime.training import schedule
-from netc.runtime.verification.backends import NoisyProgram, batches_of, dtype_of, span_of
+from netc.runtime.verification.backends import (
+    NoisyProgram,
+    batches_of,
+    dtype_of,
+    is_too_large,
+    span_of,
+    with_small_limits,
+)
 from netc.runtime.verification.comparison import Rounding, differences, different_bits
 from netc.runtime.verification.interpreter import Noise
 from netc.runtime.verification.mixing import is_random, mixes_samples
@@ -35,6 +43,7 @@ from netc.runtime.verification.subject import (
     ready_fields,
 )
 
+_RANKS = (4, 2, 16)
 _THREADS = (2, 3, 5)
 _ALONE = 5  # samples that are computed alone
 Compare = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[tuple[str, str]]]
@@ -44,7 +53,7 @@ def threads(subject: Subject) -> Iterator[Difference]:
     """The same bits on 1, 2, 3 and 5 threads: gradients, states after two steps, predictions."""
     expected: dict[str, Any] = {}
     for count in (1, *_THREADS):
-        program = program_of(subject, "numba", count)
+        program = program_of(subject, "cpu", count)
         actual = _all_of(program, subject)
         expected = expected or actual
         wrong = list(different_bits(actual, expected))
@@ -52,6 +61,21 @@ def threads(subject: Subject) -> Iterator[Difference]:
             yield Difference("threads", f"on {count} threads: {name}", span_of(program, name), f"{detail}, as on 1")
         if wrong:
             return
+
+
+def ranks(subject: Subject) -> Iterator[Difference]:
+    """The same bits on one rank and on several: gradients, states after two steps, predictions.
+
+    The plan for small limits is emulated, and each rank has memory of its own. Another seed takes another number of
+    ranks.
+    """
+    if is_too_large(subject):
+        return
+    machine, count = with_small_limits(machine_for()), _RANKS[subject.seed % len(_RANKS)]
+    expected = _all_of(program_of(subject, "plan", machine=machine), subject)
+    program = program_of(subject, emulated_ranks(count, machine))
+    for name, detail in different_bits(_all_of(program, subject), expected):
+        yield Difference("ranks", f"on {count} ranks: {name}", span_of(program, name), f"{detail}, as on 1")
 
 
 def _all_of(program: Program, subject: Subject) -> dict[str, Any]:
@@ -87,7 +111,7 @@ def alone(subject: Subject) -> Iterator[Difference]:
 
 def alone_compiled(subject: Subject) -> Iterator[Difference]:
     """Each sample alone is predicted as in the batch: the same bits."""
-    yield from _alone(subject, "alone_compiled", "numba", different_bits)
+    yield from _alone(subject, "alone_compiled", "cpu", different_bits)
 
 
 def _alone(subject: Subject, name: str, backend: Backend, compare: Compare) -> Iterator[Difference]:
@@ -188,7 +212,7 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
         order = np.concatenate([np.resize(order, size), order[::-1]])
     steps = -(-len(order) // size)
     moving = schedule.scheduled(model.train, np.arange(steps), steps)
-    together, single = (program_of(subject, "numba", 2) for _ in range(2))
+    together, single = (program_of(subject, "cpu", 2) for _ in range(2))
     losses = together.steps(fields, order, 1, moving)
     pieces = []
     for i in range(steps):
@@ -222,7 +246,7 @@ def memory(subject: Subject) -> Iterator[Difference]:
         return
     limit = Limit(least, Span(model.source, 0, 0))
     limited_model = replace(plain_model, train=replace(plain_model.train, memory=limit))
-    limited, plain = (program_of(subject, "numba", 1, variant) for variant in (limited_model, plain_model))
+    limited, plain = (program_of(subject, "cpu", 1, variant) for variant in (limited_model, plain_model))
     part = chosen(fields, np.arange(min(subject.count, model.train.samples_per_step)))
 
     def two_steps(program: Program) -> dict[str, Any]:

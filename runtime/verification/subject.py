@@ -17,6 +17,7 @@ from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model, Optimizer
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.target import Target
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program
@@ -133,7 +134,7 @@ def move_parameters(model: Model, arrays: Mapping[str, Array], seed: int) -> Non
 
 def program_of(
     subject: Subject,
-    backend: Backend,
+    backend: Backend | Target,
     threads: int = 1,
     model: Model | None = None,
     machine: Machine | None = None,

@@ -1,7 +1,10 @@
 """The context: the words of 64 bits that machine code gets for a call, one context for each worker.
 
-The words are addresses of memories, numbers of the run, the addresses of inputs and results, and behind them five words
-for each varying dimension. emit.py writes code that reads them; `contexts` fills them.
+The words are addresses of memories, numbers of the run, the addresses of inputs and results, and behind them seven
+words for each varying dimension. emit.py writes code that reads them; `contexts` fills them.
+
+The code of a program for several ranks (runtime/distributed) knows two numbers of each worker: that among the workers
+of its rank, and that among the workers of all ranks.
 """
 
 import ctypes
@@ -22,10 +25,14 @@ if TYPE_CHECKING:  # saved machine code runs without a graph
 
 # The words of the first four memories have the memories' numbers (schedule.py); then come numbers of the run.
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(ORDER + 1, ORDER + 9)
-FIRST_TABLE = PROFILE + 1
+# Among the workers of all ranks: the worker's number, and their count. GATHER is the address of a function of the phase
+# that is done and the step; it gathers what the next phase needs, and returns 0 unless it failed.
+MEMBER_OF_ALL, MEMBERS_OF_ALL, GATHER = range(PROFILE + 1, PROFILE + 4)
+FIRST_TABLE = GATHER + 1
 # The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the
-# end), and the worker's samples: the first, and the one behind the last.
-DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
+# end), and the worker's samples: the first, and the one behind the last. The samples are shared out among the workers
+# of all ranks, and, for groups that every rank repeats, among those of the rank.
+DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST_OF_ALL, END_OF_ALL, FIRST, END = tuple(range(7))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
 # A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
 MOST_SPINS = 4000
@@ -44,7 +51,8 @@ def yield_address() -> int:
 class CallResources:
     """The memories that a call of `members` workers runs in.
 
-    `barrier` is the state of their barrier, which begins as zeros. `ticks` has a row of counters for each worker.
+    `barrier` is the state of their barrier, which begins as zeros. `ticks` has a row of counters for each worker. The
+    process is the rank `rank` of `ranks`, which gather their rows by the function at the address `gather`.
     """
 
     members: int
@@ -52,13 +60,16 @@ class CallResources:
     arena: Arena
     barrier: Array
     ticks: Array
+    rank: int = 0
+    ranks: int = 1
+    gather: int = 0
 
 
 def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     """Returns the contexts of a call, a row for each worker. They hold addresses, so the call and the
     resources must outlive them."""
     begins = _begins(layout, call)
-    dims = _words_of_dims(layout, call.rows, resources.members)
+    dims = _words_of_dims(layout, call.rows, resources)
     behind = FIRST_TABLE + len(begins)
     rows = np.zeros((resources.members, behind + dims.shape[1]), np.int64)
     head = [0] * FIRST_TABLE
@@ -67,9 +78,11 @@ def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     head[BARRIER], head[YIELD] = resources.barrier.ctypes.data, yield_address()
     is_fast = resources.members == 1 or resources.members <= cores()
     head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if is_fast else 0
+    head[MEMBERS_OF_ALL], head[GATHER] = resources.members * resources.ranks, resources.gather
     rows[:, :behind] = head + begins
     rows[:, behind:] = dims
     rows[:, MEMBER] = range(resources.members)
+    rows[:, MEMBER_OF_ALL] = resources.rank * resources.members + np.arange(resources.members)
     rows[:, PRIVATE] = [memory.address for memory in resources.arena.private[: resources.members]]
     rows[:, PROFILE] = resources.ticks.ctypes.data + np.arange(resources.members) * resources.ticks.strides[0]
     return rows
@@ -84,8 +97,9 @@ def _begins(layout: CallLayout, call: Call) -> list[int]:
     return begins
 
 
-def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", members: int) -> Array:
+def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", resources: CallResources) -> Array:
     """The words for the varying dimensions, a row for each worker."""
+    members = resources.members
     words = np.zeros((members, len(layout.dims), len(DIMENSION)), np.int64)
     for number, dim in enumerate(layout.dims):
         own = rows[dim]
@@ -93,4 +107,7 @@ def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", members: int)
         words[:, number, OFFSETS] = own.offsets.ctypes.data
         ends = own.shares(members)
         words[:, number, FIRST], words[:, number, END] = ends[:-1], ends[1:]
+        if resources.ranks > 1:
+            ends = own.shares(members * resources.ranks)[resources.rank * members :][: members + 1]
+        words[:, number, FIRST_OF_ALL], words[:, number, END_OF_ALL] = ends[:-1], ends[1:]
     return words.reshape(members, -1)

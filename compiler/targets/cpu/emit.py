@@ -26,14 +26,20 @@ from netc.compiler.program.schedule import (
 )
 from netc.compiler.targets.cpu.barrier import emit_barrier
 from netc.compiler.targets.cpu.context import (
+    ABORT,
     BARRIER,
     BATCH,
     DIMENSION,
     END,
+    END_OF_ALL,
     FIRST,
+    FIRST_OF_ALL,
     FIRST_TABLE,
+    GATHER,
     MEMBER,
+    MEMBER_OF_ALL,
     MEMBERS,
+    MEMBERS_OF_ALL,
     OFFSETS,
     PROFILE,
     ROWS,
@@ -43,6 +49,7 @@ from netc.compiler.targets.cpu.context import (
     YIELD,
 )
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
+from netc.compiler.targets.gathering import borders
 
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
@@ -134,18 +141,22 @@ class _Emitter:
         builder = self.builder
         self.memories = [self.word(index) for index in range(ORDER + 1)]
         self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
+        gathers = self.schedule.gathers
+        self.of_all = self.member, self.members
+        if gathers is not None:
+            self.of_all = self.word(MEMBER_OF_ALL), self.word(MEMBERS_OF_ALL)
+        meeting = borders(gathers, len(self.schedule.phases)) if gathers is not None else ()
         steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
         first = [self.word(FIRST_TABLE + index) for index in range(len(self.schedule.tables))]
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
-        restore = self.flush_subnormals()
+        restore = self.restore = self.flush_subnormals()
         behind = FIRST_TABLE + len(self.schedule.tables)
         self.words = {
             dim: [self.word(behind + len(DIMENSION) * n + word) for word in DIMENSION]
             for n, dim in enumerate(self.schedule.dims)
         }
         self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
-        self.samples = self.share(self.batch)
         call = 0
         with self.loop(self.number(0), steps, 1) as step:
             done = builder.mul(step, self.batch)
@@ -164,21 +175,37 @@ class _Emitter:
             if self.spoiled is not None:
                 self.spoil(self.spoiled)
                 meet()
-            for phase in self.schedule.phases:
+            for number, phase in enumerate(self.schedule.phases):
                 alone = 0
                 for group in phase:
                     self.emit_group(group, call, alone)
                     call += len(group.calls)
                     alone += group.kind == "one"
                 meet()
+                if number in meeting:
+                    self.gather(number, step, state)
+                    meet()
         if entered is not None:
             self.add_ticks(entered, call)
         restore()
         builder.ret(self.number(0))
 
+    def gather(self, phase: int, step: Any, state: Any) -> None:
+        """The rank's first worker gathers what the ranks need after a phase. If that fails, all workers leave at the
+        next barrier, and this one, which may be the only one, at once."""
+        builder = self.builder
+        with builder.if_then(builder.icmp_signed("==", self.member, self.number(0))):
+            function = builder.inttoptr(self.word(GATHER), ir.FunctionType(_I64, [_I64, _I64]).as_pointer())
+            failed = builder.call(function, [self.number(phase), step])
+            with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
+                words = builder.inttoptr(state, _I64.as_pointer())
+                builder.store_atomic(self.number(1), builder.gep(words, [self.number(ABORT)]), "release", 8)
+                self.restore()
+                builder.ret(self.number(1))
+
     def spoil(self, arenas: Arenas) -> None:
         """Fills this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""
-        low, high = self.share(self.number(arenas.shared))
+        low, high = self.share(self.number(arenas.shared), (self.member, self.members))
         builder, pointer = self.builder, _BYTE.as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, _BYTE, _I64, ir.IntType(1)])
         fill, byte, plain = self.intrinsic("llvm.memset.p0.i64", kind), ir.Constant(_BYTE, NAN_BYTE), ir.IntType(1)(0)
@@ -188,12 +215,16 @@ class _Emitter:
         ):
             builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
 
-    def share(self, units: Any) -> tuple[Any, Any]:
-        """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) /
-        members)."""
-        builder = self.builder
-        low = builder.sdiv(builder.mul(units, self.member), self.members)
-        high = builder.sdiv(builder.mul(units, builder.add(self.member, self.number(1))), self.members)
+    def workers_of(self, group: Group) -> tuple[Any, Any]:
+        """The worker's number among the workers that share a group out, and their count."""
+        return (self.member, self.members) if group.is_repeated else self.of_all
+
+    def share(self, units: Any, workers: tuple[Any, Any]) -> tuple[Any, Any]:
+        """This worker's part of a number of units, as member of some members: from (units * member / members) to
+        (units * (member + 1) / members)."""
+        builder, (member, members) = self.builder, workers
+        low = builder.sdiv(builder.mul(units, member), members)
+        high = builder.sdiv(builder.mul(units, builder.add(member, self.number(1))), members)
         return low, high
 
     def emit_group(self, group: Group, call: int, alone: int) -> None:
@@ -208,7 +239,7 @@ class _Emitter:
             self.emit_steps(group, call)
         elif group.kind == "shards":
             count = self.number(group.extent)
-            low, high = self.share(count)
+            low, high = self.share(count, self.workers_of(group))
             with self.loop(low, high, 1) as shard:
                 row = builder.sdiv(builder.mul(self.batch, shard), count)
                 end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
@@ -217,10 +248,10 @@ class _Emitter:
             self.emit_rows(group, call)
         else:
             if group.kind == "samples":
-                low, high = self.samples if group.dim == "batch" else self.share(self.counts[group.dim])
+                low, high = self.share(self.counts[group.dim], self.workers_of(group))
             else:
                 pieces = self.number(-(-group.extent // group.grain))
-                low, high = (self.times(end, group.grain) for end in self.share(pieces))
+                low, high = (self.times(end, group.grain) for end in self.share(pieces, self.workers_of(group)))
                 high = self.smaller(high, self.number(group.extent))
             with self.loop(low, high, group.row_block) as row:
                 rows = self.smaller(builder.sub(high, row), self.number(group.row_block))
@@ -233,7 +264,7 @@ class _Emitter:
         core to core.
         """
         builder = self.builder
-        is_alone = builder.icmp_signed("==", self.members, self.number(1))
+        is_alone = builder.icmp_signed("==", self.workers_of(group)[1], self.number(1))
         with builder.if_else(is_alone) as (alone, together):
             with alone, self.loop(self.number(0), self.counts[group.dim], group.row_block) as row:
                 rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.row_block))
@@ -253,14 +284,15 @@ class _Emitter:
         Yields the first row of the step, the first sample, and the number of samples.
         """
         builder, words = self.builder, self.words[group.dim]
+        first, end = (words[FIRST], words[END]) if group.is_repeated else (words[FIRST_OF_ALL], words[END_OF_ALL])
         offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
         with self.loop(self.number(0), words[STEPS_OF], 1) as turn:
             step = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), turn) if group.is_reversed else turn
             begin = builder.load(builder.gep(offsets, [step]))
             after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
-            rows = builder.sub(self.smaller(builder.sub(after, begin), words[END]), words[FIRST])
+            rows = builder.sub(self.smaller(builder.sub(after, begin), end), first)
             with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
-                yield begin, words[FIRST], rows
+                yield begin, first, rows
 
     def emit_calls(
         self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None

@@ -12,11 +12,12 @@ from llvmlite import ir
 
 from netc.compiler.program.nests import BLOCK
 from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.vectors import transposed
 
 SIDE = 16
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
-_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_I64 = ir.IntType(64)
 assert SIDE * SIDE == BLOCK, "a square is a block of memory"
 
 
@@ -49,25 +50,11 @@ def _transpose(dtype: str, vector_bytes: int) -> Word:
                     builder.load(pointer(source, builder.add(start, _I64(column))), align=_BYTES[dtype])
                     for start in starts
                 ]
-                for i, result in enumerate(_transposed(builder, rows)):
+                for i, result in enumerate(transposed(builder, rows, _BYTES[dtype])):
                     place = pointer(target, _I64((column + i) * SIDE + row))
                     builder.store(result, place, align=vector_bytes)
 
     return emit
-
-
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Emits the columns of as many rows as a vector has lanes: each round interleaves row i with row i + half."""
-    count = len(rows)
-    half = count // 2
-    low, high = (
-        ir.Constant(ir.VectorType(_I32, count), [start + i // 2 + count * (i % 2) for i in range(count)])
-        for start in (0, half)
-    )
-    for _ in range(count.bit_length() - 1):
-        pairs = [(rows[i], rows[i + half]) for i in range(half)]
-        rows = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (low, high)]
-    return rows
 
 
 def _load(dtype: str) -> Word:

@@ -3,29 +3,35 @@
 Saved machine code is opened without LLVM, so whatever compiles is imported where it is used.
 """
 
+import ctypes
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from netc.compiler.program.gathers import Gather
 from netc.compiler.program.plan import CallLayout
-from netc.compiler.program.schedule import Arenas
+from netc.compiler.program.schedule import PERSISTENT, SHARED, TABLES, Arenas
 from netc.compiler.targets import amx
 from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
+from netc.compiler.targets.gathering import Gathering, StepSizes
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Array, Call, Code, Interface, Request, Workspace
+from netc.compiler.targets.target import Array, Call, Code, Interface, Ranks, Request, Workspace
+
+_GATHER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The target of the backend "numba": the instruction set of `machine`."""
+    """The target of the backend "cpu": the instruction set of `machine`."""
 
     machine: Machine
-    name = "numba"
+    name = "cpu"
 
     def build(self, request: Request) -> "MachineCode":
         """Compiles the plan's kernels, unless the cache holds them, and links them."""
@@ -62,11 +68,20 @@ class _Ready:
     words: Array
     begin: int
     linked: Linked
+    gathering: Gathering | None = None
+    gather: Any = None  # the function at the address in the contexts, which must outlive them
 
     @classmethod
-    def of(cls, code: "MachineCode", call: Call, resources: CallResources) -> "_Ready":
+    def of(cls, code: "MachineCode", call: Call, resources: CallResources, ranks: Ranks | None) -> "_Ready":
+        gathering, gather = None, None
+        if code.layout.gathers is not None:
+            assert ranks is not None, "code for several ranks in a process by itself"
+            gathering = _gathering(code.layout, call, resources, ranks)
+            gather = _GATHER(gathering.border)
+            address = ctypes.cast(gather, ctypes.c_void_p).value or 0
+            resources = replace(resources, rank=ranks.rank, ranks=ranks.count, gather=address)
         words = contexts(code.layout, call, resources)
-        return cls(resources, words, words.ctypes.data, code.linked)
+        return cls(resources, words, words.ctypes.data, code.linked, gathering, gather)
 
     def run(self, member: int) -> bool:
         """Runs the share of a worker."""
@@ -75,6 +90,21 @@ class _Ready:
     def abort(self) -> None:
         """Makes the workers that wait at a barrier leave."""
         self.resources.barrier[ABORT] = 1
+
+
+def _gathering(layout: CallLayout, call: Call, resources: CallResources, ranks: Ranks) -> Gathering:
+    """The messages of a call, over its memories."""
+    begins = {PERSISTENT: resources.persistent.address, SHARED: resources.arena.shared.address}
+    moves = {TABLES + index: (fixed, each) for index, (fixed, each) in enumerate(layout.step_bytes)}
+    begins |= {TABLES + table.index: call.results[name].ctypes.data for name, table in layout.results.items()}
+
+    def bytes_at(gather: Gather, step: int, size: int) -> Array:
+        fixed, each = moves.get(gather.memory, (0, 0))
+        address = begins[gather.memory] + gather.offset + step * (fixed + each * call.batch)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+
+    assert layout.gathers is not None
+    return Gathering(layout.gathers, layout.phases, ranks, StepSizes(call.batch, call.rows), bytes_at)
 
 
 class MachineCode:
@@ -91,12 +121,13 @@ class MachineCode:
             ready = call.kept.get("ready")
             if ready is None or ready.resources.arena is not arena or ready.resources.members != team.count:
                 barrier = np.zeros(BARRIER_WORDS, np.int64)
-                ready = _Ready.of(
-                    self, call, CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
-                )
+                resources = CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
+                ready = _Ready.of(self, call, resources, workspace.ranks)
                 call.kept["ready"] = ready
             ready.resources.barrier.fill(0)
             team.run(ready.run, ready.abort)
+            if ready.gathering is not None:
+                ready.gathering.finish(call.steps)
 
     @property
     def code(self) -> Code | None:

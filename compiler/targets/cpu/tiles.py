@@ -12,9 +12,11 @@ Operands are copied into the order in which tiles read them (packing.py) where t
 columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
 they would share a few sets of the first cache and take a page for every two; `Machine.packing_rows` says from how many
 rows on. Rows of a are copied if they are neighbours (a weight's gradient) and a is large, because each step of depth
-would take another page. A strip of the depth is multiplied at a time, and in it a group of panels of b, by one block of
-rows of a after another: the panel at work stays in the first cache, and what is copied in the second. With a few rows,
-panels are as wide as low tiles allow, because such a product takes as long as it takes to read b.
+would take another page: on CPUs that do not read them in time (`Machine.packs_rows`), and on all if they share a few
+sets of the caches. A strip of the depth is multiplied at a time, and in it a group of panels of b, by one block of rows
+of a after another: the panel at work stays in the first cache, and what is copied in the second. If there is one block,
+each panel is copied to the same place. With a few rows, panels are as wide as low tiles allow, because such a product
+takes as long as it takes to read b.
 
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
 its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Rows of c below a
@@ -60,15 +62,17 @@ _VARIABLES = (
     *("packs_a", "packs_b", "most", "together", "is_first"),
     # of a strip, some rows of depth of some runs: addresses
     *("strip_a", "strip_b", "strip_c", "strip_start"),
-    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far
-    *("next_a", "next_b", "lines"),
+    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far;
+    # and whether those of a of this strip were prefetched
+    *("next_a", "next_b", "lines", "is_near"),
     # how many of the buffers that will be written next are prefetched, in the last strip alone, and by how many tiles
     # each of them is
     *("touching", "touching_tiles"),
     # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
     *("block_a", "block_c", "block_start", "rows", "share"),
-    # of a panel: the address of the next one, or 0, addresses, and whether it is the first to read a where it lies
-    *("ahead", "panel_c", "panel_start", "is_cold"),
+    # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a where it lies, and the
+    # address of the next rows of b', or 0, if panels are copied from these
+    *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
     # how many tiles have been multiplied
     "tile",
 )
@@ -106,7 +110,7 @@ class _Kernel(ProductKernel):
         words["tile"] = 0
         together, most = words["together"], words["most"]
         with self.batches() as (a, b, c, start):
-            words["is_first"] = 1
+            words["is_first"], words["next_a"], words["lines"] = 1, 0, 0
             with (
                 run.loop(0, turns) as turn,
                 run.loop(0, runs, together) as r,
@@ -130,12 +134,13 @@ class _Kernel(ProductKernel):
         may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
-        packs_a = may_copy & is_slow & (words["columns_count"] > MANY_PANELS * self.width)
+        has_many_panels = words["columns_count"] > MANY_PANELS * self.width
+        packs_a = may_copy & is_slow & has_many_panels
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         has_many = words["rows_count"] >= self.lanes.machine.packing_rows
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
-        limit = (packs_a | packs_b | is_spread).choose(PACKED, STRIP)
+        limit = (packs_a | packs_b | (is_spread & has_many_panels)).choose(PACKED, STRIP)
         words["most"], words["together"] = at_least(depth, 1), 1
         with run.when(depth > limit):  # about equal: a short strip reads and writes c as a long one does
             strips = (depth + limit - 1) // limit
@@ -158,6 +163,8 @@ class _Kernel(ProductKernel):
         words, size = self.words, self.size
         is_inside = k < words["depth_count"]
         is_last = ~is_inside & (turn + 1 >= words["turns_count"])
+        of_a = words["rows_count"] * size // LINE
+        words["is_near"] = (~words["next_a"].equals(0) & (words["lines"] > of_a)).choose(1, 0)
         words["next_a"], words["touching"], words["lines"] = 0, is_last.choose(words["touches"], 0), 0
         is_whole = words["rows_c"].equals(words["columns_count"])  # so that c's rows follow one another
         with self.run.when(is_last & is_whole & (words["touches"] > 0)):
@@ -198,18 +205,31 @@ class _Kernel(ProductKernel):
         left = words["columns_count"] - j
         panel = words["strip_b"] + j * words["columns_b"] * size
         behind = words["packs_a"] * (BLOCK * PACKED + ROOM)  # the copy of a block of rows
-        copy = words["pack"] + (in_group * words["most"] + behind) * size
+        # copies that are used once lie in the same place, so that they do not leave the first cache
+        apart = (rows > BLOCK).choose(in_group, 0)
+        copy = words["pack"] + (apart * words["most"] + behind) * size
         with run.when(packs_b & is_first_block):
             strides = (words["depth_b"], words["columns_b"])
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
         words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
+        self.find_next_rows(panel, j, is_first_block & ~is_along & (left > self.width))
         words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
-        words["is_cold"] = (is_spread & j.equals(0)).choose(1, 0)
+        words["is_cold"] = (is_spread & j.equals(0) & words["is_near"].equals(0)).choose(1, 0)
         self.multiply_panel(run, self.address)
+
+    def find_next_rows(self, panel: Word, j: Word, has_next: Word) -> None:
+        """Sets the address of the rows of b' behind a panel that is copied from its rows, or 0 without any. A tile
+        prefetches a line of as many rows as there are steps of depth: some panels, behind which the next ones follow.
+        """
+        words, width = self.words, self.width
+        words["next_rows"] = has_next.choose(panel + words["columns_b"] * (width * self.size), 0)
+        panels = at_least(words["depth"] // width, 1)
+        with self.run.when(has_next & (j // width // panels * panels * width).equals(j)):
+            words["lines"] = 0
 
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
@@ -239,8 +259,8 @@ class _Kernel(ProductKernel):
     def choose_line(self, words: Record, i: Word) -> None:
         """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth.
 
-        That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some of it
-        are left; or what is written next.
+        That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some lines
+        of it are left; or what is written next.
         """
         panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
         words["fetched"], words["fetched_step"] = words["panel"], 0
@@ -263,6 +283,10 @@ class _Kernel(ProductKernel):
         with panel.when(has_ahead & (i >= begin) & (i < end + tall)):
             words["fetched"] = words["ahead"] + (i < end).choose(0, LINE)
             words["fetched_step"] = words["depth_b"] * size
+        line = words["lines"]
+        with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
+            words["fetched"], words["fetched_step"] = words["next_rows"] + line * LINE, words["columns_b"] * size
+            words["lines"] = line + 1
 
     def choose_written(self, words: Record, i: Word) -> None:
         """Sets that the tile of the rows from row i on prefetches c under rows behind them, one of a panel's two lines

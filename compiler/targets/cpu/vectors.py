@@ -14,6 +14,8 @@ from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
 from netc.compiler.targets.machine import LINE, Machine
 
+_PIECE = 16  # bytes of a vector inside of which, and as a whole, its elements are moved by simple instructions
+
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
@@ -134,16 +136,36 @@ class Vectors:
 
     def transposed(self, rows: Sequence[Any]) -> list[Any]:
         """The columns of a square of as many rows as a vector has lanes."""
-        builder, count = self.function.builder, self.lanes.count
-        half = count // 2
-        low, high = (
-            ir.Constant(ir.VectorType(I32, count), [start + i // 2 + count * (i % 2) for i in range(count)])
-            for start in (0, half)
-        )
-        for _ in range(count.bit_length() - 1):  # each round interleaves row i with row i + half
-            pairs = [(rows[i], rows[i + half]) for i in range(half)]
-            rows = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (low, high)]
-        return list(rows)
+        return transposed(self.function.builder, rows, self.lanes.size)
+
+
+def transposed(builder: Any, rows: Sequence[Any], size: int) -> list[Any]:
+    """The columns of a square of as many rows as a vector has lanes, elements of `size` bytes.
+
+    Small squares, inside of pieces of the vectors, are transposed first, and then the square of these pieces: CPUs move
+    elements inside of such a piece, and whole pieces, by simpler instructions than others.
+    """
+    count = len(rows)
+    piece = min(count, _PIECE // size)
+    groups = [_of_squares(builder, rows[i : i + piece], 1, piece) for i in range(0, count, piece)]
+    columns = [_of_squares(builder, same, piece, count) for same in zip(*groups, strict=True)]
+    return [column for same in zip(*columns, strict=True) for column in same]
+
+
+def _of_squares(builder: Any, rows: Sequence[Any], unit: int, scope: int) -> list[Any]:
+    """The columns of squares that lie side by side in some rows: each has `scope` lanes of a row, `unit` for a number.
+
+    Each round takes the even numbers of two neighbours as one row, and the odd ones as another.
+    """
+    rows = list(rows)
+    for _ in range((scope // unit).bit_length() - 1):
+        count = rows[0].type.count
+        kept = [lane for lane in range(2 * count) if not lane // unit & 1]  # of one neighbour and then of the other
+        kept.sort(key=lambda lane: (lane % count // scope, lane // count))
+        even, odd = (ir.Constant(ir.VectorType(I32, count), [lane + shift for lane in kept]) for shift in (0, unit))
+        pairs = list(zip(rows[::2], rows[1::2], strict=True))
+        rows = [builder.shuffle_vector(x, y, lanes) for lanes in (even, odd) for x, y in pairs]
+    return rows
 
 
 def lower_half(builder: Any, vector: Any) -> Any:

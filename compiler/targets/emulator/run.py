@@ -98,16 +98,24 @@ class Emulator:
     def run(self, call: target.Call, workspace: target.Workspace) -> None:
         """Runs the steps of a call in this thread. Raises BrokenPlan."""
         with workspace.arena(self.members) as arena, np.errstate(all="ignore"):
-            _Run(self, call, workspace.persistent, arena).run()
+            Run(self, call, workspace.persistent, arena).run()
 
 
-class _Run:
-    """One run of an emulator: its regions and sizes."""
+class Run:
+    """One run of an emulator: its regions and sizes, as the rank `rank` of `ranks`."""
 
-    def __init__(self, emulator: Emulator, call: target.Call, persistent: target.Memory, arena: target.Arena) -> None:
+    def __init__(
+        self,
+        emulator: Emulator,
+        call: target.Call,
+        persistent: target.Memory,
+        arena: target.Arena,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         self.emulator, self.plan, self.steps, self.batch = emulator, emulator.plan, call.steps, call.batch
         self.members, self.rows = emulator.members, {dim: call.rows[dim] for dim in emulator.plan.schedule.dims}
-        self.shares = {dim: rows.shares(self.members) for dim, rows in self.rows.items()}
+        self.rank, self.ranks = rank, ranks
         self.sizes = {BATCH: call.batch, **{dim: rows.count for dim, rows in self.rows.items()}}
         self.lengths = {buffer: buffer.type.nbytes(self.sizes) for buffer in emulator.spots}
         self.private = [Region(f"member {i}", memory.bytes) for i, memory in enumerate(arena.private)]
@@ -123,15 +131,15 @@ class _Run:
         self.random = _random.get()
 
     def run(self) -> None:
-        """Runs all steps. Raises BrokenPlan if a task breaks a rule, or if bytes of a result are never written."""
+        """Runs all steps. Raises BrokenPlan if a task breaks a rule, or as `check_results`."""
         for step in range(self.steps):
-            self.moved[ORDER] = 4 * step * self.batch
-            for i, (fixed, per_sample) in enumerate(self.plan.schedule.tables):
-                self.moved[TABLES + i] = step * (fixed + self.batch * per_sample)
-            self.regions[SHARED].tags[:] = 0
-            self.fill_tags()
+            self.begin(step)
             for phase in self.emulator.phases:
                 self.phase(phase)
+        self.check_results()
+
+    def check_results(self) -> None:
+        """Raises BrokenPlan if bytes of a result were never written."""
         for name, table in self.plan.results.items():
             tags = self.regions[TABLES + table.index].tags
             fixed, per_sample = self.plan.schedule.tables[table.index]
@@ -141,10 +149,19 @@ class _Run:
                     f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that no task has written"
                 )
 
-    def fill_tags(self) -> None:
-        """Marks parameters, states and inputs as written when a step begins."""
+    def begin(self, step: int) -> None:
+        """Begins a step: tables move on, and temporary memory is empty."""
+        self.moved[ORDER] = 4 * step * self.batch
+        for i, (fixed, per_sample) in enumerate(self.plan.schedule.tables):
+            self.moved[TABLES + i] = step * (fixed + self.batch * per_sample)
+        self.regions[SHARED].tags[:] = 0
+        self.fill_tags(step == 0 or self.ranks == 1)
+
+    def fill_tags(self, has_all: bool) -> None:
+        """Marks inputs as written when a step begins; parameters and states too if this rank `has_all` of them."""
+        kinds = ("persistent", "table", "order") if has_all else ("table", "order")
         for buffer, spot in self.emulator.spots.items():
-            if buffer.kind in ("persistent", "table", "order"):
+            if buffer.kind in kinds:
                 pointer = self.reference(spot, Frame(0, 0))
                 pointer.region.tags[pointer.low : pointer.high] = pointer.tag
 
@@ -155,7 +172,8 @@ class _Run:
         units = list(self.units([group for group, _ in phase]))
         units_of: list[list[tuple[int, WorkUnit]]] = [[] for _ in range(self.members)]
         for number, unit in enumerate(units):
-            units_of[unit.member].append((number % MOST_TAGS + 1 if len(units) > 1 else 0, unit))
+            is_noted = len(units) > 1 or self.ranks > 1
+            units_of[unit.member].append((number % MOST_TAGS + 1 if is_noted else 0, unit))
         for region in self.shared:
             region.forget_units()
         if self.random is not None:
@@ -201,33 +219,42 @@ class _Run:
     def frames(self, group: Group, member: int) -> Iterator[Frame]:
         """Yields the frames of a member in a group of samples, pieces or shards."""
         if group.kind == "shards":
-            low, high = self.share(group.extent, member)
+            low, high = self.share(group, group.extent, member)
             for shard in range(low, high):
                 row, end = (self.batch * number // group.extent for number in (shard, shard + 1))
                 yield Frame(row, end - row, shard)
             return
         if group.kind == "samples" and group.dim in self.plan.schedule.walked:
-            if self.members > 1:
+            if self.workers_of(group, member)[1] > 1:
                 for frame in self.steps_of(group, member):
                     yield Frame(frame.begin + frame.row, frame.rows)
                 return
             low, high = 0, self.sizes[group.dim]
         elif group.kind == "samples":
-            low, high = self.share(self.sizes[group.dim], member)
+            low, high = self.share(group, self.sizes[group.dim], member)
         else:
-            first, last = self.share(-(-group.extent // group.grain), member)
+            first, last = self.share(group, -(-group.extent // group.grain), member)
             low, high = first * group.grain, min(last * group.grain, group.extent)
         for row in range(low, high, group.row_block):
             yield Frame(row, min(high - row, group.row_block))
 
-    def share(self, units: int, member: int) -> tuple[int, int]:
+    def workers_of(self, group: Group, member: int) -> tuple[int, int]:
+        """A member's number among the workers that share a group out, and their count: those of all ranks, or of this
+        one."""
+        if group.is_repeated:
+            return member, self.members
+        return self.rank * self.members + member, self.ranks * self.members
+
+    def share(self, group: Group, units: int, member: int) -> tuple[int, int]:
         """A member's part of a number of units: the first, and the one behind the last."""
-        return units * member // self.members, units * (member + 1) // self.members
+        number, count = self.workers_of(group, member)
+        return units * number // count, units * (number + 1) // count
 
     def steps_of(self, group: Group, member: int) -> Iterator[Frame]:
         """Yields a frame for each step of a scan with a member's samples that still run."""
         offsets, steps = self.rows[group.dim].offsets, self.rows[group.dim].steps
-        first, end = (int(sample) for sample in self.shares[group.dim][member : member + 2])
+        number, count = self.workers_of(group, member)
+        first, end = (int(sample) for sample in self.rows[group.dim].shares(count)[number : number + 2])
         for turn in range(steps):
             step = steps - 1 - turn if group.is_reversed else turn
             begin, after = int(offsets[step]), int(offsets[step + 1])
@@ -272,4 +299,4 @@ def array_at(address: int, size: int) -> Array:
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)) if size else np.empty(0, np.uint8)
 
 
-__all__ = ["BrokenPlan", "Emulator", "array_at", "random_order"]
+__all__ = ["BrokenPlan", "Emulator", "Run", "array_at", "random_order"]

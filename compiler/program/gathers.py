@@ -1,0 +1,57 @@
+"""What the ranks of a distributed step gather from one another, as plain data.
+
+A rank is a process with its own memory that does its share of the groups of a schedule. Rows that a rank has written
+and that another one reads are gathered between the phases, the rows of several values in one message. Knows no graph.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+MOST_RANKS = 16  # the shards of a batch: a rank does whole ones
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How the rows of a value are divided among ranks. Each rank has a range of them, or several.
+
+    batch   the samples of the batch in its order
+    rows    the rows of the varying dimension `dim`
+    ranked  the samples ordered by their lengths along `dim`, so that each rank has about as many steps
+    steps   the rows of the dimension `dim`: at each step, those of the rank's samples of "ranked"
+    shards  `extent` shards of the batch
+    pieces  `extent` rows of a parameter, which are never cut between multiples of `grain`
+    """
+
+    kind: Literal["batch", "rows", "ranked", "steps", "shards", "pieces"]
+    dim: str = "batch"
+    extent: int = 1
+    grain: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Rows that each rank gets from the others: `row_bytes` bytes each, from `offset` in a memory on."""
+
+    memory: int
+    offset: int
+    row_bytes: int
+    division: Division
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Values that are gathered together. Every rank has its rows when phase `after` is done, and all rows are needed
+    when phase `before` begins. Phases of the next step are counted on, so the end of a step is its number of phases."""
+
+    after: int
+    before: int
+    gathers: tuple[Gather, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathers:
+    """The messages of a step, and the parameters and states of which a rank knows only its rows until the last step of
+    a run is done."""
+
+    messages: tuple[Message, ...]
+    at_end: tuple[Gather, ...]

@@ -1,0 +1,60 @@
+"""The folder of a run that several ranks train: rank 0 writes it, and the others have a copy of what they read.
+
+So ranks on several machines need no common disk for it.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netc.dsl.diagnostics import Fault, fault
+from netc.runtime.distributed.mpi import MpiRanks
+from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, place_of
+from netc.runtime.runs.claim import claimed
+from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES
+
+_FILES = (INFO, MODEL, STATES, METRICS, CHECKPOINT, BEST)
+
+
+@contextmanager
+def claimed_together(folder: Path, ranks: MpiRanks | None, temporary: Path) -> Iterator[Path]:
+    """Locks the folder of a run for rank 0. Yields it there, and a copy in the folder `temporary` to the other ranks.
+
+    Faults E1001 on all ranks if rank 0 cannot lock it.
+    """
+    if ranks is None:
+        with claimed(folder):
+            yield folder
+    elif ranks.rank == 0:
+        try:
+            lock = claimed(folder)
+            lock.__enter__()
+        except Fault:
+            ranks.from_first(b"")
+            raise
+        try:
+            ranks.from_first(_packed(folder))
+            yield folder
+        finally:
+            lock.__exit__(None, None, None)
+    else:
+        content = ranks.from_first(b"")
+        if not content:
+            fault("E1001", f"rank 0 cannot use `{folder}`", place_of(folder))
+        _unpack(content, temporary)
+        yield temporary
+
+
+def _packed(folder: Path) -> bytes:
+    """The files of a run that are there, behind a line with their names and sizes."""
+    contents = {name: path.read_bytes() for name in _FILES if (path := folder / name).is_file()}
+    sizes = {name: len(content) for name, content in contents.items()}
+    return json.dumps(sizes).encode() + b"\n" + b"".join(contents.values())
+
+
+def _unpack(content: bytes, folder: Path) -> None:
+    head, _, rest = content.partition(b"\n")
+    for name, size in json.loads(head).items():
+        (folder / name).write_bytes(rest[:size])
+        rest = rest[size:]

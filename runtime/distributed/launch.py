@@ -1,0 +1,101 @@
+"""Whether a launcher of MPI started this process, and the start of MPI if it did.
+
+Nothing of MPI is imported in a process that was started by itself. The package mpi4py knows launchers and libraries;
+this file knows the variables of the environment by which launchers say how many processes they started.
+"""
+
+import json
+import os
+import socket
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from netc.compiler.program.gathers import MOST_RANKS
+from netc.compiler.targets.machine import cores
+from netc.compiler.targets.named import machine_for
+from netc.dsl.diagnostics import fault
+from netc.dsl.source import Source, Span
+
+if TYPE_CHECKING:
+    from netc.runtime.distributed.mpi import MpiRanks
+
+# The number of processes that were started together: Open MPI; MPICH, Intel MPI and MVAPICH; srun.
+_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+
+
+def launched_ranks() -> int:
+    """The number of processes that a launcher started together with this one, or 1."""
+    return _number(_COUNTS, 1)
+
+
+def launched_rank() -> int:
+    """The number of this process among those that a launcher started, from 0 on."""
+    return _number(_RANKS, 0)
+
+
+def _number(names: tuple[str, ...], default: int) -> int:
+    texts = (os.environ.get(name, "") for name in names)
+    return next((int(text) for text in texts if text.isascii() and text.isdigit()), default)
+
+
+def place_of_launch() -> Span:
+    """The place of a message about the ranks, which no text declares."""
+    return Span(Source(f"{launched_ranks()} ranks", ""), 0, 0)
+
+
+def start() -> "MpiRanks | None":
+    """The ranks that a launcher started; None in a process by itself.
+
+    Faults E1013 if mpi4py is not installed, for a number of ranks that cannot share a batch, and if the ranks run
+    different versions of netc or on different kinds of processors: their bits would differ.
+    """
+    count = launched_ranks()
+    if count == 1:
+        return None
+    if count > MOST_RANKS or count & (count - 1):
+        title = f"{count} ranks cannot share the {MOST_RANKS} shards of a batch"
+        label = "each rank does as many shards as any other"
+        fault("E1013", title, place_of_launch(), label, hint="start 2, 4, 8 or 16")
+    os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # Open MPI: a rank that waits gives its core to others
+    try:
+        from netc.runtime.distributed.mpi import MpiRanks
+
+        ranks = MpiRanks.of_world()
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no library of MPI
+        label, hint = str(error).partition("\n")[0], 'pip install "netc[mpi]"'
+        fault("E1013", f"MPI started {count} ranks, and netc cannot use it", place_of_launch(), label, hint=hint)
+    if ranks.count != count:
+        label = f"the library of MPI knows {ranks.count}: it belongs to another launcher"
+        hint = "use the mpiexec that was installed with it"
+        fault("E1013", f"the launcher started {count} ranks", place_of_launch(), label, hint=hint)
+    _require_same(ranks)
+    return ranks
+
+
+def _require_same(ranks: "MpiRanks") -> None:
+    """Faults E1013 unless all ranks would compute the same bits."""
+    packages = {name: version(name) for name in ("netc", "numpy", "llvmlite")}
+    own = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
+    every = [json.loads(text) for text in ranks.texts(json.dumps(own))]
+    for number, other in enumerate(every):
+        for name, value in other.items():
+            if value != every[0][name]:
+                is_processor = name == "processor"
+                what = "kind of processor" if is_processor else f"version of {name}"
+                hint = "NETC_TARGET=avx2, or another that all have" if is_processor else "install the same packages"
+                title = f"rank {number} has another {what} than rank 0"
+                fault("E1013", title, place_of_launch(), "they would compute different bits", hint=hint)
+
+
+def threads_of_rank(ranks: "MpiRanks") -> int:
+    """The default number of threads of a rank: the cores of a host over its ranks, and the same number on all hosts."""
+    own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
+    every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), own]))]
+    return min(_threads_on_host(host, every) for host, _ in every)
+
+
+def _threads_on_host(host: str, every: list[tuple[str, list[int]]]) -> int:
+    usable = [set(affinity) for name, affinity in every if name == host]
+    return max(1, min(len(set().union(*usable)) // len(usable), *map(len, usable)))

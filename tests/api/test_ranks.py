@@ -1,0 +1,193 @@
+"""`mpiexec -n 4 netc train M.net`: the files of one process, whatever happens to a rank. Skipped without MPI."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ranks import launched, on_mpi
+from safetensors.numpy import load_file
+from support import command, has_epochs
+
+DATA = """data {
+  x = field("x")
+  y = field("y") -> classes
+  source = npz("table.npz")
+  split = (train = 0.7, valid = 0.2, test = 0.1)
+}
+"""
+SETTINGS = "optimizer = adam(lr = 0.01)\n  epochs = 3\n"
+MLP = f"""{DATA}model {{
+  input x: float[12, 12, 1]
+  target y: class(3)
+  z = x -> flatten -> dense(40) -> relu -> dense(3)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+  metric accuracy(z, y)
+}}
+train {{ {SETTINGS}  batch = 50\n keep = best(valid.loss) }}
+"""
+LENET = f"""{DATA}model {{
+  input x: float[12, 12, 1]
+  target y: class(3)
+  z = x -> conv(8, 3) -> relu -> maxpool(2) -> conv(8, 3) -> relu -> flatten -> dense(20) -> relu -> dense(3)
+  loss cross_entropy(z, y)
+  metric accuracy(z, y)
+}}
+train {{ {SETTINGS}  batch = 32\n schedule = cosine() }}
+"""
+NORMALISED = f"""{DATA}model {{
+  input x: float[12, 12, 1]
+  target y: class(3)
+  h = x -> conv(8, 3) -> batchnorm -> relu -> maxpool(2) -> flatten
+  z = h -> dropout(0.3) -> dense(20) -> relu -> dense(3)
+  watch size = mean(h)
+  loss cross_entropy(z, y)
+  metric accuracy(z, y)
+}}
+train {{ {SETTINGS}  batch = 20\n accumulate = 3\n clip_norm = 1\n keep = average(0.9) }}
+"""
+LSTM = f"""data {{
+  x = field("x")
+  y = field("y") -> classes
+  source = jsonl("sequences.jsonl")
+  split = (train = 0.8, valid = 0.2)
+}}
+model {{
+  input x: float[time, 2]
+  target y: class(3)
+  z = x -> lstm(12) -> last -> dense(3)
+  loss cross_entropy(z, y)
+  metric accuracy(z, y)
+}}
+train {{ {SETTINGS}  batch = 16 }}
+"""
+MODELS = {"mlp": MLP, "lenet": LENET, "normalised": NORMALISED, "lstm": LSTM}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models and their data."""
+    folder = tmp_path_factory.mktemp("ranks")
+    rng = np.random.default_rng(0)
+    np.savez(folder / "table.npz", x=rng.standard_normal((300, 12, 12, 1), np.float32), y=rng.integers(0, 3, 300))
+    lines = (
+        f'{{"x": {rng.standard_normal((rng.integers(1, 12), 2)).round(3).tolist()}, "y": {rng.integers(0, 3)}}}\n'
+        for _ in range(120)
+    )
+    (folder / "sequences.jsonl").write_text("".join(lines), encoding="utf-8")
+    for name, text in MODELS.items():
+        (folder / f"{name}.net").write_text(text, encoding="utf-8")
+    return folder
+
+
+def contents(run: Path) -> dict[str, object]:
+    """What training leaves: the bytes of all arrays, and the rows of metrics without their times."""
+    times = re.compile(rb'"(seconds|samples_per_second)": [^,}]+')
+    metrics = times.sub(b"", (run / "metrics.jsonl").read_bytes())
+    files = sorted(path for path in run.glob("*.safetensors"))
+    arrays = {path.name: {name: array.tobytes() for name, array in load_file(path).items()} for path in files}
+    return {"metrics": metrics, **arrays}
+
+
+def alone(folder: Path, name: str) -> dict[str, object]:
+    """The contents of a run that one process trained."""
+    run = folder / f"alone-{name}"
+    if not run.exists():
+        done = command("train", f"{name}.net", "--out", run.name, "--threads", 1, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return contents(run)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_leave_the_files_of_one_process(folder: Path, name: str, ranks: int) -> None:
+    run = f"{name}-on-{ranks}"
+    done = on_mpi(ranks, "train", f"{name}.net", "--out", run, "--threads", 1, cwd=folder, NETC_DEBUG="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 3/3") == 1, "rank 0 alone prints"
+    assert contents(folder / run) == alone(folder, name)
+    assert not [path for path in folder.iterdir() if path.name.startswith(run) and path.name != run]
+
+
+def interrupted(folder: Path, name: str, run: str, ranks: int, number: int) -> subprocess.CompletedProcess[str]:
+    """Starts a long training, and sends a signal to the launcher, or kills a rank with SIGKILL, after an epoch."""
+    process = launched(
+        ranks, "train", f"{name}.net", "--epochs", 100_000, "--out", run, "--threads", 1, cwd=folder, NETC_DEBUG="1"
+    )
+    end = time.monotonic() + 100
+    while not has_epochs(folder / run, 1) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    children = [int(child) for child in descendants(process.pid) if b"console" in words_of(child)]
+    assert len(children) == ranks
+    killed = process.pid if number != signal.SIGKILL else children[-1]
+    os.kill(killed, number)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    while any(words_of(str(child)) for child in children) and time.monotonic() < began + 60:
+        time.sleep(0.05)
+    assert not any(words_of(str(child)) for child in children), "a rank goes on"
+    return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+def descendants(process: int) -> list[str]:
+    """The processes that a process started, and those that they started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
+    return children + [other for child in children for other in descendants(int(child))]
+
+
+def words_of(process: str) -> bytes:
+    """The command line of a process; empty when it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def finish(folder: Path, run: str, ranks: int) -> None:
+    """Resumes a run on other ranks for three more epochs, and compares it with one process."""
+    begun = (folder / run / "metrics.jsonl").read_bytes().count(b"\n")
+    epochs = begun + 3
+    copy = folder / f"{run}-copy"
+    subprocess.run(["cp", "-r", folder / run, copy], check=True)
+    done = on_mpi(ranks, "train", "--resume", run, "--epochs", epochs, "--threads", 1, cwd=folder, NETC_DEBUG="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"epoch {epochs}/{epochs}") == 1
+    done = command("train", "--resume", copy.name, "--epochs", epochs, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert contents(folder / run) == contents(copy)
+
+
+def test_an_interrupted_run_goes_on_with_another_number_of_ranks(folder: Path) -> None:
+    interrupted(folder, "normalised", "interrupted", 4, signal.SIGINT)
+    finish(folder, "interrupted", 2)
+
+
+def test_a_killed_rank_ends_all_others(folder: Path) -> None:
+    done = interrupted(folder, "mlp", "killed", 2, signal.SIGKILL)
+    assert done.returncode != 0
+    assert "rank 1" in done.stdout + done.stderr
+    finish(folder, "killed", 4)
+
+
+def test_a_fault_of_all_ranks_is_printed_once(folder: Path) -> None:
+    done = on_mpi(2, "train", "missing.net", cwd=folder)
+    assert done.returncode != 0
+    assert done.stderr.count("error[E0104]: cannot read `missing.net`") == 1
+
+
+def test_commands_of_one_process_refuse_ranks(folder: Path) -> None:
+    done = on_mpi(2, "check", "mlp.net", cwd=folder)
+    assert done.returncode != 0
+    assert done.stderr.count("error[E1013]: `netc check` runs in one process") == 1
+
+
+def test_three_ranks_are_refused(folder: Path) -> None:
+    done = on_mpi(3, "train", "mlp.net", "--out", "of-three", cwd=folder)
+    assert done.returncode != 0
+    assert done.stderr.count("error[E1013]: 3 ranks cannot share the 16 shards of a batch") == 1
+    assert not (folder / "of-three").exists()
