@@ -40,8 +40,11 @@ def records_of(dataset: Dataset, folder: Path, before: Iterable[SourceRecord] = 
     )
 
 
-def changes_of(dataset: Dataset, folder: Path, before: tuple[SourceRecord, ...]) -> tuple[Diagnostic, ...]:
-    """The warnings W0841 for each source of a dataset that has changed since the records `before` were made."""
+def changes_of(
+    dataset: Dataset, folder: Path, before: tuple[SourceRecord, ...], since: str = "the run was trained"
+) -> tuple[Diagnostic, ...]:
+    """The warnings W0841 for each source of a dataset that has changed since the records `before` were made, when what
+    `since` says happened."""
     if not before:
         return ()
     split = dataset.spec.split
@@ -50,7 +53,7 @@ def changes_of(dataset: Dataset, folder: Path, before: tuple[SourceRecord, ...])
     current = {record.path: record for record in records_of(dataset, folder, before)}
     warnings = [
         Diagnostic("W0841", change, Label(sources[path].span), hint=_KEEPING if moves_rows else None)
-        for path, change in _changes(before, current, "the run was trained")
+        for path, change in _changes(before, current, since)
     ]
     return tuple(warning for warning in warnings if not warning.is_silenced)
 

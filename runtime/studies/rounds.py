@@ -7,7 +7,7 @@ that goes on repeats its rounds from the first one, and takes from its folder wh
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from netc.compiler.model import Model
@@ -66,12 +66,12 @@ class Standing:
     """How far a study is: how many trials have ended, were given up and are running, how many there will be, and the
     number of the best one with its value."""
 
-    finished: int
-    pruned: int
-    running: int
-    total: int | None
-    best: int | None
-    best_value: float
+    finished: int = 0
+    pruned: int = 0
+    running: int = 0
+    total: int | None = None
+    best: int | None = None
+    best_value: float = math.nan
 
 
 @dataclass(slots=True)
@@ -85,19 +85,24 @@ class Rounds:
     train_all: TrainAll
     on_change: Callable[[Standing], object]
     finished: list[Trial] = field(default_factory=list)
+    _rows: list[list[object]] = field(default_factory=list)  # of trials.csv
+    _standing: Standing = field(default_factory=Standing)
     _started: float = field(default_factory=time.monotonic)
 
     def run(self) -> bool:
         """Trains all trials of the study. Returns whether it ended because of its time."""
         before = self.folder.clock()
+        self._stand()
         while (count := self._next_count()) > 0:
-            if self._seconds(before) >= (self.spec.seconds or math.inf) and len(self.finished) >= before.trials:
+            is_late = self._seconds(before) >= (self.spec.seconds or math.inf)
+            if is_late and len(self.finished) >= max(before.trials, 1):
                 return True
             settings = self.search.ask(count)
             if not settings:
                 break
             self._round([self._trial(len(self.finished) + i, values) for i, values in enumerate(settings)])
-            self.folder.write_table(table(self.spec, self.finished))
+            self._rows += table(self.spec, self.finished[len(self.finished) - len(settings) :])[bool(self._rows) :]
+            self.folder.write_table(self._rows)
             if len(self.finished) > before.trials:
                 self.folder.set_clock(Clock(len(self.finished), self._seconds(before)))
         return False
@@ -139,7 +144,7 @@ class Rounds:
             self.search.tell(trial.number, trial.outcome, values)
             self._forget_states(trial)
         self.finished += trials
-        self._tell(0)
+        self._stand()
 
     def _outcome(self, trial: Trial, epoch: int) -> Outcome | None:
         if trial.error(self.spec) is not None:
@@ -179,10 +184,15 @@ class Rounds:
                 self.folder.write(trial.number, run, training)
 
     def _tell(self, running: int) -> None:
+        self.on_change(replace(self._standing, running=running))
+
+    def _stand(self) -> None:
+        """Takes stock at the end of a round."""
         best = best_of(self.spec, self.finished)
         pruned = sum(trial.outcome is Outcome.PRUNED for trial in self.finished)
         number, value = (best.number, best.means(self.spec)[0].value) if best is not None else (None, math.nan)
-        self.on_change(Standing(len(self.finished), pruned, running, self.total, number, value))
+        self._standing = Standing(len(self.finished), pruned, 0, self.total, number, value)
+        self._tell(0)
 
 
 def _left(trial: Trial) -> Iterator[int]:

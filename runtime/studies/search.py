@@ -6,6 +6,7 @@ optuna-dashboard, and netc does not read it.
 """
 
 import contextlib
+import copy
 import importlib
 import itertools
 import math
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.declarations import Chosen, StudySpec
@@ -111,21 +113,24 @@ def _quiet() -> Iterator[None]:
 
 
 def _storage(journal: Path) -> Any:
+    """Optuna's journal storage with a file that is written, but neither read again nor waited for: its own backend
+    waits several times a trial until the disk has what it wrote."""
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import BaseJournalBackend
 
-    lock: Any = _NoLock()
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+    class Journal(BaseJournalBackend):  # type: ignore[misc]  # a class of an untyped package
+        def __init__(self) -> None:
+            self.logs = list[dict[str, Any]]()
 
+        def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+            return self.logs[log_number_from:]
 
-class _NoLock:
-    """A lock that does nothing: the study's folder is claimed, and a killed process would leave Optuna's own behind."""
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            self.logs += copy.deepcopy(logs)
+            with open(journal, "a", encoding="utf-8") as file:
+                file.writelines(f"{json_text(log)}\n" for log in logs)
 
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
+    return JournalStorage(Journal())
 
 
 def _sampler(spec: StudySpec, first: int) -> Any:

@@ -8,6 +8,7 @@ be given up, or its end. So whatever ends a study, what was done stays done.
 import csv
 import io
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
+from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.opening import require_plugins
@@ -31,12 +33,14 @@ from netc.runtime.typed_json import parsed
 
 STUDY, TABLE, RESULTS, JOURNAL = "study.json", "trials.csv", "results.json", "journal.log"
 _TRIALS, _CLOCK = "trials", "clock.json"
+_CHECKSUM = 4  # bytes before what was done of a training: a system that fails may leave half of a file
 
 
 class StudyInfo(msgspec.Struct, kw_only=True):
     """study.json: the file as a text, with the values that replace its own and the lines that its study has besides.
 
-    `path` is the file that the text was read from. `hash` is that of all else.
+    `path` is the file that the text was read from, and `sources` are the data as it was then. `hash` is that of all
+    else.
     """
 
     name: str
@@ -44,6 +48,7 @@ class StudyInfo(msgspec.Struct, kw_only=True):
     text: str
     set: dict[str, Constant]
     lines: list[str]
+    sources: tuple[SourceRecord, ...]
     plugins: list[str] = []
     hash: str = ""
 
@@ -105,7 +110,10 @@ class StudyFolder:
     def read(self, number: int, run: int, new: Training) -> Training:
         """What was done of a training of a trial; `new` if that is nothing, or was done with other settings."""
         try:
-            stored = msgspec.msgpack.decode(content_of(self._training(number, run)), type=Training)
+            content = content_of(self._training(number, run))
+            if zlib.crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM) != content[:_CHECKSUM]:
+                return new
+            stored = msgspec.msgpack.decode(content[_CHECKSUM:], type=Training)
         except (OSError, msgspec.MsgspecError, ValueError):
             return new
         is_same = (stored.settings, stored.fold, stored.seed) == (new.settings, new.fold, new.seed)
@@ -116,7 +124,8 @@ class StudyFolder:
         path = self._training(number, run)
         try:
             path.parent.mkdir(exist_ok=True)
-            temporary.write(path, msgspec.msgpack.encode(training))
+            content = msgspec.msgpack.encode(training)
+            temporary.write(path, zlib.crc32(content).to_bytes(_CHECKSUM) + content)
         except OSError as error:
             fault("E1001", f"cannot write `{path}`", place_of(path), str(error.strerror))
 
@@ -158,7 +167,13 @@ def is_study(folder: Path) -> bool:
     return False
 
 
-def new_study(file: syntax.File, path: Path, constants: Mapping[str, Any], lines: Sequence[str]) -> StudyFolder:
+def new_study(
+    file: syntax.File,
+    path: Path,
+    constants: Mapping[str, Any],
+    lines: Sequence[str],
+    sources: tuple[SourceRecord, ...],
+) -> StudyFolder:
     """A new study in a new folder: `path`, or `path` with a number if that exists. Faults like `new_folder`."""
     source = file.source
     info = StudyInfo(
@@ -167,6 +182,7 @@ def new_study(file: syntax.File, path: Path, constants: Mapping[str, Any], lines
         text=source.text,
         set=dict(constants),
         lines=list(lines),
+        sources=sources,
         plugins=list(plugins.loaded()),
     )
     with new_folder(path) as folder:

@@ -1,17 +1,18 @@
 """A study as a whole: started, or opened to go on; checked, and ready to be run on one machine or over MPI."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.source import Span
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.loading import load_model
+from netc.runtime.runs.data_changes import changes_of, records_of
 from netc.runtime.runs.folder import require_place
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.check import check_study
@@ -66,19 +67,33 @@ def start_study(
     full = with_lines(file, lines) if lines else file
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)
-    tell(model, load(model, parse_data(model), without=("test",)))
-    return Study(new_study(file, path, constants, lines), spec, model)
+    dataset = _data_of(model)
+    tell(model, dataset)
+    sources = records_of(dataset, model.source.folder)
+    return Study(new_study(file, path, constants, lines, sources), spec, model)
 
 
 def open_study(path: Path, lines: Sequence[str] = ()) -> Study:
-    """The study in a folder, with further lines of its `study` block. Faults E1001 if it is none."""
+    """The study in a folder, with further lines of its `study` block.
+
+    Faults E1001 if it is none, and E0843 if its data has changed: its trials could not be compared.
+    """
     folder = open_folder(path)
     file = with_lines(folder.file, lines)
     model = load_model(file, dict(folder.info.set))
     spec = _spec(file, model, folder.info.set)
+    changes = changes_of(_data_of(model), model.source.folder, folder.info.sources, "the study was started")
+    if changes:
+        hint = "a new study: its trials have the data as it is now"
+        raise Fault([replace(change, code="E0843", hint=hint) for change in changes])
     if lines:
         folder.add_lines(lines)
     return Study(folder, spec, model)
+
+
+def _data_of(model: Model) -> Dataset:
+    """The data of the trials."""
+    return load(model, parse_data(model), without=("test",))
 
 
 def _spec(file: syntax.File, model: Model, constants: Mapping[str, Any]) -> StudySpec:

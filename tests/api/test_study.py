@@ -231,6 +231,46 @@ def test_selection_never_reads_the_test_part(folder: Path) -> None:
     assert (studies[0] / "best" / CHECKPOINT).read_bytes() == (studies[1] / "best" / CHECKPOINT).read_bytes()
 
 
+def test_changed_data_and_damaged_files_are_noticed(folder: Path) -> None:
+    _write(folder, "study {\n  lr = log(1e-2, 1)\n  trials = 3\n}\n")
+    _study(folder, "m.net")
+    study = folder / "studies" / "m"
+    before = _bytes(study)
+    for number, change in enumerate((lambda content: content[:40], lambda content: content[:-1] + b"?", lambda _: b"")):
+        path = study / "trials" / f"{number:05}-1.msgpack"
+        path.write_bytes(change(path.read_bytes()))
+    _study(folder, "--resume", "studies/m")  # these trainings are done again
+    assert _bytes(study) == before
+    (folder / "d.csv").write_text((folder / "d.csv").read_text(encoding="utf-8") + "\n0,0,in\n", encoding="utf-8")
+    result = command("study", "--resume", "studies/m", cwd=folder)
+    assert result.returncode == 1
+    assert "1 row more than when the study was started" in result.stderr
+    text = (study / "study.json").read_text(encoding="utf-8")
+    (study / "study.json").write_text(text.replace("1e-2", "1e-3"), encoding="utf-8")
+    result = command("study", "--resume", "studies/m", cwd=folder)
+    assert "is no folder of a study" in result.stderr
+
+
+def test_time_ends_a_study_at_the_end_of_a_round(folder: Path) -> None:
+    _write(folder, 'study {\n  lr = log(1e-2, 1)\n  time = "0.001 s"\n  round = 2\n}\n')
+    output = _study(folder, "m.net")
+    assert len(_table(folder / "studies" / "m")) == 2
+    assert "ended by `time`" in output
+    again = _study(folder, "--resume", "studies/m")
+    assert again.splitlines()[-1] == output.splitlines()[-1]
+
+
+def test_without_optuna_a_message_says_how_to_install_it(folder: Path) -> None:
+    _write(folder)
+    (folder / "packages").mkdir()
+    (folder / "packages" / "optuna.py").write_text("raise ImportError('not here', name='optuna')\n", encoding="utf-8")
+    result = command("study", "m.net", cwd=folder, path=folder / "packages")
+    assert result.returncode == 1
+    assert "error[E1011]: a study needs the package `optuna`" in result.stderr
+    assert 'pip install "netc[study]"' in result.stderr
+    assert command("check", "m.net", cwd=folder, path=folder / "packages").returncode == 0
+
+
 def test_what_cannot_be_a_study_is_refused(folder: Path) -> None:
     _write(folder, "")
     for arguments, status, message in (

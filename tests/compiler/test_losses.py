@@ -7,7 +7,7 @@ import pytest
 
 import netc
 from netc.runtime.data.stored import Array
-from netc.runtime.training.schedule import factors
+from netc.runtime.training.schedule import scheduled
 
 SEVERAL = """model {
   input x: float[6]
@@ -238,7 +238,7 @@ def test_a_schedule_scales_a_loss(backend: str, batch: int, times: int) -> None:
             losses[name], gradients = alone[name].gradients(fields)
             for key, gradient in gradients.items():
                 parameters[key] -= 0.1 * scale * gradient
-        moved = factors(program.model.train, np.array([round(2 * epoch)]), 2)
+        moved = scheduled(program.model.train, np.array([round(2 * epoch)]), 2)
         result = program.steps(fields, np.arange(12), 0, moved)
         for name, value in losses.items():
             assert result.values[name][0] == pytest.approx(value, rel=1e-12)

@@ -24,6 +24,14 @@ for i in range(n0):
         total = total + load_f64_1(p1, i) * j
 store_f64_0(p0, 0, total)
 """,
+    "a variable that a loop widens, in expressions behind it": """
+total = 0
+for i in range(n0):
+    total += load_f64_1(p1, i)
+store_f64_0(p0, 0, -total)
+store_f64_0(p0, 1, int(total * 8) // 3 + 7 // int(total * 100))
+store_f64_0(p0, 2, abs(min(total, 3)) % total)
+""",
     "a variable from the turn before": """
 last = 0.0
 for i in range(n0):

@@ -62,8 +62,9 @@ _VARIABLES = (
     *("packs_a", "packs_b", "most", "together", "is_first"),
     # of a strip, some rows of depth of some runs: addresses
     *("strip_a", "strip_b", "strip_c", "strip_start"),
-    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far
-    *("next_a", "next_b", "lines"),
+    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far;
+    # and whether those of a of this strip were prefetched
+    *("next_a", "next_b", "lines", "is_near"),
     # how many of the buffers that will be written next are prefetched, in the last strip alone, and by how many tiles
     # each of them is
     *("touching", "touching_tiles"),
@@ -109,7 +110,7 @@ class _Kernel(ProductKernel):
         words["tile"] = 0
         together, most = words["together"], words["most"]
         with self.batches() as (a, b, c, start):
-            words["is_first"] = 1
+            words["is_first"], words["next_a"], words["lines"] = 1, 0, 0
             with (
                 run.loop(0, turns) as turn,
                 run.loop(0, runs, together) as r,
@@ -133,12 +134,13 @@ class _Kernel(ProductKernel):
         may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
-        packs_a = may_copy & is_slow & (words["columns_count"] > MANY_PANELS * self.width)
+        has_many_panels = words["columns_count"] > MANY_PANELS * self.width
+        packs_a = may_copy & is_slow & has_many_panels
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         has_many = words["rows_count"] >= self.lanes.machine.packing_rows
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
-        limit = (packs_a | packs_b | is_spread).choose(PACKED, STRIP)
+        limit = (packs_a | packs_b | (is_spread & has_many_panels)).choose(PACKED, STRIP)
         words["most"], words["together"] = at_least(depth, 1), 1
         with run.when(depth > limit):  # about equal: a short strip reads and writes c as a long one does
             strips = (depth + limit - 1) // limit
@@ -161,6 +163,8 @@ class _Kernel(ProductKernel):
         words, size = self.words, self.size
         is_inside = k < words["depth_count"]
         is_last = ~is_inside & (turn + 1 >= words["turns_count"])
+        of_a = words["rows_count"] * size // LINE
+        words["is_near"] = (~words["next_a"].equals(0) & (words["lines"] > of_a)).choose(1, 0)
         words["next_a"], words["touching"], words["lines"] = 0, is_last.choose(words["touches"], 0), 0
         is_whole = words["rows_c"].equals(words["columns_count"])  # so that c's rows follow one another
         with self.run.when(is_last & is_whole & (words["touches"] > 0)):
@@ -214,7 +218,7 @@ class _Kernel(ProductKernel):
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
-        words["is_cold"] = (is_spread & j.equals(0)).choose(1, 0)
+        words["is_cold"] = (is_spread & j.equals(0) & words["is_near"].equals(0)).choose(1, 0)
         self.multiply_panel(run, self.address)
 
     def find_next_rows(self, panel: Word, j: Word, has_next: Word) -> None:

@@ -109,7 +109,7 @@ class Variables:
         kind = _common([value for value in values if value], name)
         if type_of(kind) != chosen.type:  # the function will be written again with this type
             self.found[state.number, name] = kind
-            state.values[name] = Value(kind, ir.Constant(type_of(kind), ir.Undefined))
+            state.values[name] = Value(kind, self._choice(state, kind))
             return
         for (block, _), value in zip(state.ways, values, strict=True):
             with self.builder.goto_block(block):
