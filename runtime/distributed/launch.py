@@ -76,7 +76,7 @@ def start() -> "MpiRanks | None":
 
 def _require_same(ranks: "MpiRanks") -> None:
     """Faults E1013 unless all ranks would compute the same bits."""
-    packages = {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")}
+    packages = {name: version(name) for name in ("netc", "numpy", "llvmlite")}
     own = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
     every = [json.loads(text) for text in ranks.texts(json.dumps(own))]
     for number, other in enumerate(every):
