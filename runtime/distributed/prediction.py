@@ -11,9 +11,8 @@ import numpy as np
 
 from netc.compiler.ir.types import BATCH
 from netc.compiler.planning.ranks import among_ranks
-from netc.compiler.program.gathers import Division, Gather
+from netc.compiler.program.gathers import Division, Gather, StepSizes, spans_of
 from netc.compiler.program.schedule import Group, Schedule
-from netc.compiler.targets.gathering import StepSizes, spans_of
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.sequences import Batch, SequenceStep
 from netc.runtime.execution.step import Step
