@@ -82,7 +82,7 @@ def parse(text: str, name: str = "model.net", **constants: Any) -> "Model":
 def compile(
     model: "Model",
     seed: int | None = None,
-    backend: "Backend | Target" = "numba",
+    backend: "Backend | Target" = "cpu",
     batch: int | None = None,
     threads: int | None = None,
     machine: "Machine | str | None" = None,

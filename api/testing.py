@@ -40,7 +40,7 @@ _SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
 Arrays = Mapping[str, Array]
 
 
-def check(subject: Operation | Pass, backend: Backend = "numba") -> None:
+def check(subject: Operation | Pass, backend: Backend = "cpu") -> None:
     """Raises an AssertionError with all findings about an operation or a pass. For tests.
 
     Kernels are compiled. The backend "plan" emulates them instead, which is faster than compiling them.
@@ -50,7 +50,7 @@ def check(subject: Operation | Pass, backend: Backend = "numba") -> None:
         raise AssertionError("\n".join(map(str, problems)))
 
 
-def findings(operation: Operation, backend: Backend = "numba") -> Iterator[Finding]:
+def findings(operation: Operation, backend: Backend = "cpu") -> Iterator[Finding]:
     """Yields at most one finding for each case; none if the definition is correct."""
     if not operation.name.isidentifier():
         yield Finding("name", repr(operation.name), "this is not a name")
@@ -357,7 +357,7 @@ def compiled(
     batch: int = BATCH,
     machine: Any = None,
     threads: int = 1,
-    backend: Backend = "numba",
+    backend: Backend = "cpu",
 ) -> dict[str, Array]:
     """Runs the passes, verifying the graph after each, and computes every result of the graph with kernels."""
     verify(graph)

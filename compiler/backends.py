@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from netc.compiler.reference import Evaluate
 
 # machine code; one operation at a time in NumPy; the plan of the machine code, emulated
-Backend = Literal["numba", "reference", "plan"]
+Backend = Literal["cpu", "reference", "plan"]
 
 
-def target_of(backend: Backend | Target = "numba", machine: Machine | str | None = None) -> Target:
+def target_of(backend: Backend | Target = "cpu", machine: Machine | str | None = None) -> Target:
     """Returns the target of a backend's name for a machine, which is described as in `machine_for`; or a target itself.
 
     Raises ValueError if no backend has the name, and for a machine beside a target, which has its own. Raises
@@ -66,7 +66,7 @@ def _emulated(machine: Machine) -> Target:
 
 
 _TARGETS: dict[str, Callable[[Machine], Target]] = {
-    "numba": _machine_code,
+    "cpu": _machine_code,
     "reference": _interpreted,
     "plan": _emulated,
 }

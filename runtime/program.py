@@ -50,7 +50,7 @@ class Program:
         self,
         model: Model,
         seed: int | None = None,
-        backend: Backend | Target = "numba",
+        backend: Backend | Target = "cpu",
         batch: int | None = None,
         threads: int | None = None,
         machine: Machine | str | None = None,

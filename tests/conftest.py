@@ -91,7 +91,7 @@ def backend(request: pytest.FixtureRequest, is_long: bool) -> str:
     The other cases run the plan in the emulator, which saves the time of compilation.
     """
     number = sum(request.node.callspec.indices.values())
-    return "numba" if is_long or number % 4 == 0 else "plan"
+    return "cpu" if is_long or number % 4 == 0 else "plan"
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from netc.runtime.training.checks import check_schedules, check_training
 ROOT = Path(__file__).parent.parent
 
 
-def run(text: str, backend: Backend = "numba", threads: int = 1) -> netc.Program:
+def run(text: str, backend: Backend = "cpu", threads: int = 1) -> netc.Program:
     """The program of a model's text, with initial parameters."""
     return netc.compile(netc.parse(text), backend=backend, threads=threads)
 

@@ -20,6 +20,7 @@ from support import ROOT, command
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+FOR_DEVELOPERS = {"test", "docs", "oracle", "bench"}  # extras
 TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses the newest versions of these
 
 
@@ -85,8 +86,9 @@ def test_every_folder_of_code_is_part_of_the_wheel() -> None:
 def test_imported_packages_are_declared(folder: str) -> None:
     """A package that another dependency installs today may be missing tomorrow."""
     names = packages_distributions()
-    extras = [text for name in ("onnx", "study", "mpi") for text in PROJECT["optional-dependencies"][name]]
-    declared = {name.lower() for name in bounds(PROJECT["dependencies"] + extras)}
+    for_users = {name: texts for name, texts in PROJECT["optional-dependencies"].items() if name not in FOR_DEVELOPERS}
+    extras = {text for texts in for_users.values() for text in texts}
+    declared = {name.lower() for name in bounds([*PROJECT["dependencies"], *extras])}
     undeclared = {
         module for module in imported(folder) if not declared & {name.lower() for name in names.get(module, ())}
     }

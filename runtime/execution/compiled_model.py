@@ -33,6 +33,7 @@ from netc.runtime.settings import place_of_setting
 
 Scheduled = Mapping[str, Array]  # by name of the leaf: the rate, and the factor of each scheduled loss, at each step
 Fill = Callable[[Mapping[str, Array]], object]  # gives arrays their values, by name
+_FEW = 1_000_000  # samples whose numbers are kept
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -186,7 +187,8 @@ class CompiledModel:
         assert supplied is not None, name
         match supplied.kind:
             case SuppliedKind.SAMPLES:
-                return {name: _numbers_to(len(next(iter(fields.values()))))}
+                count = len(next(iter(fields.values())))
+                return {name: _numbers_to(count) if count <= _FEW else np.arange(count, dtype=np.int32)}
             case SuppliedKind.NUMBER:
                 return {name: np.array(self.model.train.number(supplied.name))}
             case SuppliedKind.RATE | SuppliedKind.LOSS_FACTOR:
@@ -218,9 +220,9 @@ class CompiledModel:
         }
 
 
-@lru_cache(8)
+@lru_cache(4)
 def _numbers_to(count: int) -> Array:
-    """The numbers of samples. The same array every time: calls that read it are kept (batches.py)."""
+    """The numbers of samples. The same array every time, because calls that read it are kept (batches.py)."""
     numbers = np.arange(count, dtype=np.int32)
     numbers.flags.writeable = False
     return numbers

@@ -107,7 +107,7 @@ class KeptSteps:
     ) -> "KeptSteps | None":
         """The records of a graph, or None if nothing is kept of it."""
         machine = target.machine
-        if _ENVIRONMENT is None or is_debugging() or _has_plugins() or target != target_of("numba", machine):
+        if _ENVIRONMENT is None or is_debugging() or _has_plugins() or target != target_of("cpu", machine):
             return None
         sizes = f"{batch}{' among ranks' if has_ranks else ''}"
         return cls(records.key_of(_ENVIRONMENT, repr(machine), sizes, repr([*offsets.items()]), print_graph(graph)))

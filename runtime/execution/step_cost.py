@@ -100,7 +100,7 @@ def _cost(
     _, offsets, kept = state_layout(model, graphs[0])
     arenas, counts = 0, list[int]()
     for graph in (at_assumed_bound(graph, lengths_in(batch, longest)) for graph in graphs):
-        prepared = Prepared(graph, offsets, target_of("numba", machine), batch)
+        prepared = Prepared(graph, offsets, target_of("cpu", machine), batch)
         sizes = _sizes(prepared.facts.dims, batch, longest)
         plan = prepared.cost(sizes)
         arenas += footprint(plan.shared) + prepared.members(plan, sizes, workers) * footprint(plan.private)

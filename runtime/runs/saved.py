@@ -130,7 +130,7 @@ def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | No
     program = record.program
     workers = Workers(program.machine.cores if threads is None else threads)
     members = workers.count if program.is_shared else 1
-    target = target_of("numba", program.machine)
+    target = target_of("cpu", program.machine)
     assert isinstance(target, Reopening), "only machine code is saved"
     executable = target.reopen(Code(step, program.kernels, layout_of(program)), members)
     if executable is None:

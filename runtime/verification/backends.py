@@ -67,7 +67,7 @@ def check(subject: Subject) -> Iterator[Difference]:
     An odd seed runs a plan that cuts even small programs into shards and row blocks.
     """
     machine = machine_for()
-    pair = Pair(subject, "numba", 1, with_small_limits(machine) if subject.seed % 2 else machine)
+    pair = Pair(subject, "cpu", 1, with_small_limits(machine) if subject.seed % 2 else machine)
     for part in _PARTS:
         yield from part(pair, "compiled", subject)
 

@@ -53,7 +53,7 @@ def threads(subject: Subject) -> Iterator[Difference]:
     """The same bits on 1, 2, 3 and 5 threads: gradients, states after two steps, predictions."""
     expected: dict[str, Any] = {}
     for count in (1, *_THREADS):
-        program = program_of(subject, "numba", count)
+        program = program_of(subject, "cpu", count)
         actual = _all_of(program, subject)
         expected = expected or actual
         wrong = list(different_bits(actual, expected))
@@ -111,7 +111,7 @@ def alone(subject: Subject) -> Iterator[Difference]:
 
 def alone_compiled(subject: Subject) -> Iterator[Difference]:
     """Each sample alone is predicted as in the batch: the same bits."""
-    yield from _alone(subject, "alone_compiled", "numba", different_bits)
+    yield from _alone(subject, "alone_compiled", "cpu", different_bits)
 
 
 def _alone(subject: Subject, name: str, backend: Backend, compare: Compare) -> Iterator[Difference]:
@@ -212,7 +212,7 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
         order = np.concatenate([np.resize(order, size), order[::-1]])
     steps = -(-len(order) // size)
     moving = schedule.scheduled(model.train, np.arange(steps), steps)
-    together, single = (program_of(subject, "numba", 2) for _ in range(2))
+    together, single = (program_of(subject, "cpu", 2) for _ in range(2))
     losses = together.steps(fields, order, 1, moving)
     pieces = []
     for i in range(steps):
@@ -246,7 +246,7 @@ def memory(subject: Subject) -> Iterator[Difference]:
         return
     limit = Limit(least, Span(model.source, 0, 0))
     limited_model = replace(plain_model, train=replace(plain_model.train, memory=limit))
-    limited, plain = (program_of(subject, "numba", 1, variant) for variant in (limited_model, plain_model))
+    limited, plain = (program_of(subject, "cpu", 1, variant) for variant in (limited_model, plain_model))
     part = chosen(fields, np.arange(min(subject.count, model.train.samples_per_step)))
 
     def two_steps(program: Program) -> dict[str, Any]:

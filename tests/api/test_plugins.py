@@ -211,7 +211,7 @@ train { batch = 7 }
         "y": rng.standard_normal((7, 2)).astype(np.float32),
     }
     reference, *others = (
-        netc.compile(netc.parse(text), backend=b, threads=n) for b, n in (("reference", 1), ("numba", 1), ("numba", 3))
+        netc.compile(netc.parse(text), backend=b, threads=n) for b, n in (("reference", 1), ("cpu", 1), ("cpu", 3))
     )
     for program in others:
         np.testing.assert_allclose(program.predict(fields)["z"], reference.predict(fields)["z"], rtol=1e-4, atol=1e-6)

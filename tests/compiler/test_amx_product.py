@@ -208,7 +208,7 @@ def test_large_products_of_pairs_are_in_tiles() -> None:
     assert not any(kernel.in_tiles for kernel in _products(_WIDE.replace("bf16", "f32"), NAMED["amx"]))
 
 
-@pytest.mark.parametrize("backend", ["numba", "plan"])
+@pytest.mark.parametrize("backend", ["cpu", "plan"])
 def test_a_network_in_tiles_has_the_gradients_of_the_interpreter(backend: Any) -> None:
     model, batch = netc.parse(_WIDE), fields()
     tested = netc.Program(model, backend=backend, threads=2, machine=with_tiles(TARGETS[-1]))

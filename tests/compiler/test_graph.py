@@ -159,7 +159,7 @@ def test_a_probability_of_zero_has_a_logarithm() -> None:
         "  p = softmax(scale * x)\n  output q = log(p)\n  loss cross_entropy(log(p), y)\n}"
     )
     fields = {"x": np.array([[1000, 0, -1000]], np.float32), "y": np.array([2], np.int32)}
-    for backend in ("numba", "reference"):
+    for backend in ("cpu", "reference"):
         program = netc.compile(model, backend=backend)
         assert program.evaluate(fields)["loss"] == 2000
         np.testing.assert_allclose(program.gradients(fields, wrt=("x",))[1]["x"], [[1, 0, -1]])

@@ -29,7 +29,7 @@ train {
 )
 def test_a_number_starts_from_its_constant_and_is_trained(value: str, number: float) -> None:
     """The gradient of (x + a - y) ** 2 by a is 2 (x + a - y): here half of it is subtracted."""
-    for backend in ("reference", "plan", "numba"):
+    for backend in ("reference", "plan", "cpu"):
         program = run(TEXT.replace("VALUE", value), backend)
         assert program.persistent["a"] == number
         assert program.predict({"x": np.array([[1.0, 2.0]])})["p"] == [3.0 + number]

@@ -46,14 +46,14 @@ def fields_of(count: int) -> dict[str, Array]:
     }
 
 
-def program_of(batch: int, times: int, backend: str = "numba") -> netc.Program:
+def program_of(batch: int, times: int, backend: str = "cpu") -> netc.Program:
     text = SEVERAL.replace("BATCH", str(batch)).replace("TIMES", str(times))
     program = netc.compile(netc.parse(text), backend=backend)
     program.fit(fields_of(50))
     return program
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_accumulation_equals_one_large_batch(backend: str) -> None:
     """With a short last batch, different weights and a penalty, every loss and every parameter agrees to 1e-12."""
     fields, order = fields_of(50), np.random.default_rng(1).permutation(50)
@@ -68,9 +68,9 @@ def test_accumulation_equals_one_large_batch(backend: str) -> None:
         np.testing.assert_allclose(small.parameters[name], big.parameters[name], atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_accumulation_of_batch_statistics_and_penalties(
-    backend: Literal["numba", "reference"],
+    backend: Literal["cpu", "reference"],
 ) -> None:
     """A variance over the batch is weighted by the batch's samples.
 
@@ -103,7 +103,7 @@ train {
     np.testing.assert_allclose(before - program.parameters["w"], (large["w"] * 4 + small["w"] * 2) / 6, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_losses_and_metrics_agree_with_their_formulas(backend: str) -> None:
     program, fields = program_of(50, 1, backend), fields_of(50)
     metrics = program.evaluate(fields)
@@ -128,7 +128,7 @@ def test_losses_and_metrics_agree_with_their_formulas(backend: str) -> None:
     np.testing.assert_allclose(watched, [hidden.mean(), hidden.std(), hidden.min(), hidden.max()], atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("beside", ["o", "dropout(o, 0.5)", "batchnorm(o)", "(o if training else 2 * o)"])
 @pytest.mark.parametrize("loss", ["weighted(square(a - y), exp(b))", "square(a * exp(stop_gradient(b)) - y)"])
 def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, backend: str) -> None:
@@ -216,7 +216,7 @@ train {
 
 
 @pytest.mark.parametrize(("batch", "times"), [(12, 1), (4, 3)])
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_a_schedule_scales_a_loss(backend: str, batch: int, times: int) -> None:
     """A step follows the gradient of each loss times its factor. The printed loss is without the factor."""
     text = MOVED.replace("BATCH", str(batch)).replace("TIMES", str(times))

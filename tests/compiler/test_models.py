@@ -85,7 +85,7 @@ def test_both_backends_agree(name: str, count: int) -> None:
     assert all(abs(metrics[key] - meant[key]) < 1e-12 for key in meant)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("name", MODELS)
 def test_models_agree_with_pytorch(name: str, backend: str) -> None:
     torch = pytest.importorskip("torch")
@@ -364,7 +364,7 @@ def test_states_change_in_training_and_not_in_prediction() -> None:
     assert list(model.states) == ["h.centre.mean_so_far"]
     rng = np.random.default_rng(0)
     fields = {"x": rng.standard_normal((8, 3)) + 5, "y": rng.standard_normal((8, 2))}
-    for backend in ("numba", "reference"):
+    for backend in ("cpu", "reference"):
         program = netc.compile(model, backend=backend)
         state = program.persistent["h.centre.mean_so_far"]
         program.gradients(fields)

@@ -17,7 +17,7 @@ from netc.testing import check
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
 def test_an_operation_agrees_with_its_reference(name: str, is_long: bool) -> None:
     """Its type rule, kernel, and first and second gradients, as for an operation of a plug-in."""
-    check(OPERATIONS[name], "numba" if is_long else "plan")
+    check(OPERATIONS[name], "cpu" if is_long else "plan")
 
 
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
@@ -113,7 +113,7 @@ def gradient_at(text: str, x: list[float]) -> np.ndarray:
     )
     results = [
         netc.compile(model, backend=backend).gradients({"x": np.array([x])}, wrt=("x",))[1]["x"][0]
-        for backend in ("numba", "reference")
+        for backend in ("cpu", "reference")
     ]
     np.testing.assert_array_equal(*results)
     return results[0]
@@ -168,6 +168,6 @@ def test_slopes_at_the_edges(text: str, x: list[float], expected: list[float]) -
 )
 def test_values_at_the_edges(text: str, x: list[float], expected: list[float]) -> None:
     model = netc.parse(f"model {{\n  input x: float[2]\n  output z = {text}\n}}\ntrain {{ precision = f64 }}")
-    for backend in ("numba", "reference"):
+    for backend in ("cpu", "reference"):
         predicted = netc.compile(model, backend=backend).predict({"x": np.array([x], float)})["z"][0]
         np.testing.assert_allclose(predicted, expected, atol=1e-12, err_msg=backend)

@@ -90,7 +90,7 @@ def test_products_of_rounded_operands_are_those_of_pairs() -> None:
     assert not any(getattr(task.kernel, "of_pairs", False) for task in lower(graph, 8, NAMED["avx512bf16"]).tasks)
 
 
-@pytest.mark.parametrize("backend", ["numba", "plan"])
+@pytest.mark.parametrize("backend", ["cpu", "plan"])
 def test_a_network_of_pairs_has_the_gradients_of_the_interpreter(backend: Any) -> None:
     model, batch = netc.parse(TEXT.replace("PRECISION", "bf16")), fields()
     machine = replace(machine_for(), has_pairs=True)

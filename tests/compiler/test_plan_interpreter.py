@@ -308,7 +308,7 @@ def test_a_custom_kernel_runs_as_its_text() -> None:
 
 
 def test_an_unknown_backend_is_an_error() -> None:
-    with pytest.raises(ValueError, match="`compiled`: there are numba, reference, plan"):
+    with pytest.raises(ValueError, match="`compiled`: there are cpu, reference, plan"):
         netc.compile(netc.parse(MODELS["dense"]), backend="compiled")  # type: ignore[arg-type]
 
 

@@ -20,7 +20,7 @@ train { optimizer = sgd(lr = 1)
 """
 
 
-def drawn(text: str, samples: int = 2000, backend: str = "numba", seed: int = 0, batch: int = 2000) -> dict:
+def drawn(text: str, samples: int = 2000, backend: str = "cpu", seed: int = 0, batch: int = 2000) -> dict:
     program = netc.Program(netc.parse(text), seed=seed, backend=backend, batch=batch)
     (type_,) = program.model.inputs.values()
     return program.predict({"x": np.zeros((samples, *type_.shape(1)[1:]), np.float32)})

@@ -144,5 +144,5 @@ def test_the_door_takes_a_target_or_a_name(target: Counting) -> None:
     assert (program.backend, program.machine) == ("counting", NAMED["avx2"])
     with pytest.raises(ValueError, match="the target `counting` has a machine of its own"):
         netc.compile(model, backend=target, machine="avx2")
-    with pytest.raises(ValueError, match="no backend is called `fpga`: there are numba, reference, plan"):
+    with pytest.raises(ValueError, match="no backend is called `fpga`: there are cpu, reference, plan"):
         netc.compile(model, backend="fpga")

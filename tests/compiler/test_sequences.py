@@ -257,7 +257,7 @@ def test_check_prints_the_memory_that_is_allocated(threads: int) -> None:
         program.step({**long, "x": [rng.standard_normal((10, 3))] * 7, "k": [np.zeros(10, np.int32)] * 7})
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference", "plan"])
+@pytest.mark.parametrize("backend", ["cpu", "reference", "plan"])
 def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
     """The passes leave nothing that varies in the step, though the model has a sequence."""
     model = netc.parse(
@@ -274,7 +274,7 @@ def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
     assert gradients["h.dense.W"].any()
 
 
-@pytest.mark.parametrize("backend", ["numba", "plan"])
+@pytest.mark.parametrize("backend", ["cpu", "plan"])
 def test_a_sample_may_occur_several_times_in_a_batch(backend: Backend) -> None:
     """A batch may have more rows than the longest samples of the data together (generated program 400804).
 
@@ -306,5 +306,5 @@ model {
 train { precision = f64 }
 """
     x = [np.zeros(n, np.int32) for n in (2, 5, 3)]
-    losses = [run(text, backend).gradients({"x": x})[0] for backend in ("numba", "reference")]
+    losses = [run(text, backend).gradients({"x": x})[0] for backend in ("cpu", "reference")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)

@@ -124,7 +124,7 @@ def test_the_instruction_for_pairs_has_the_bits_of_two_multiply_adds(scale: floa
 
 def test_the_emulated_plan_reads_16_bits() -> None:
     """Every access to memory is checked; the numbers are those of machine code up to the order of sums."""
-    programs = [netc.Program(netc.parse(NET), machine=PAIRS, backend=name, threads=2) for name in ("plan", "numba")]
+    programs = [netc.Program(netc.parse(NET), machine=PAIRS, backend=name, threads=2) for name in ("plan", "cpu")]
     if "avx512bf16" not in TARGETS:
         programs.pop()
     programs.append(netc.Program(netc.parse(NET), backend="reference"))

@@ -41,7 +41,7 @@ train {{
     return {**{name: program.persistent[f"h.remember.{name}"].tolist() for name in OLD}, "old W": weights}
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("reads", ["a + b + c", "x"])
 @pytest.mark.parametrize(
     ("updates", "after"),
@@ -68,7 +68,7 @@ def test_updates_are_simultaneous(updates: list[str], after: dict[str, object], 
         assert states[name] == (old[expected] if isinstance(expected, str) else expected), name
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_accumulated_sums_are_reset_if_everything_is_frozen(backend: str) -> None:
     text = (
         "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n"
@@ -81,7 +81,7 @@ def test_accumulated_sums_are_reset_if_everything_is_frozen(backend: str) -> Non
     assert counts == [0.0]
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_carries_are_swapped_delayed_and_set_to_constants(backend: str) -> None:
     """Nothing reads the old value of the carry that is set to a constant."""
     text = """model {

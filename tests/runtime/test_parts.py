@@ -77,7 +77,7 @@ def test_wrong_inputs_and_outputs_are_messages() -> None:
         program.predict({"other": code}, outputs=["mean_of_code"])
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_parts_of_sequences(backend: str) -> None:
     rng = np.random.default_rng(3)
     program = netc.compile(netc.parse(SEQUENCES), backend=backend, batch=3)
@@ -110,7 +110,7 @@ def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
     assert "has no column `code`" in wrong.stderr
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference", "plan"])
+@pytest.mark.parametrize("backend", ["cpu", "reference", "plan"])
 def test_an_output_that_reads_no_field(backend: str) -> None:
     """It is the same for every sample."""
     model = netc.parse(

@@ -106,13 +106,13 @@ ATTENDING = (
 )
 
 
-@pytest.mark.parametrize("backend", ["reference", "plan", "numba"])
+@pytest.mark.parametrize("backend", ["reference", "plan", "cpu"])
 @pytest.mark.parametrize("name", ATTENDING)
 def test_attention_as_one_operation_is_stepped(monkeypatch: pytest.MonkeyPatch, name: str, backend: str) -> None:
     """Histories grow on the way."""
     monkeypatch.setattr(stepper, "_LEAST_CAPACITY", 5)
     monkeypatch.setattr(stepper, "_ROOM", 1)
-    program, count = long_program(STEPPED[name], backend), 14 if backend == "numba" else 7
+    program, count = long_program(STEPPED[name], backend), 14 if backend == "cpu" else 7
     assert program.model.bounds["time"] == LONG
     (tokens,) = tokens_of(1, count)
     expected = long_program(STEPPED[name]).predict({"token": [tokens]})["z"][0]
@@ -148,7 +148,7 @@ def test_attention_as_one_operation_that_would_read_later_steps_is_refused(name:
 def test_steps_in_bf16_keep_rounded_rows(most: int) -> None:
     """Compiled steps compute what the whole sequence gives, and histories contain numbers of bf16 alone."""
     source = source_of(STEPPED["learned positions"], most, "bf16")
-    program = netc.compile(netc.parse(source), seed=3, backend="numba", threads=1)
+    program = netc.compile(netc.parse(source), seed=3, backend="cpu", threads=1)
     (tokens,) = tokens_of(1, MOST)
     expected = np.array(program.predict({"token": [tokens]})["z"][0])
     model = stepper_of(program)
@@ -177,7 +177,7 @@ def test_a_model_that_would_read_later_steps_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["learned positions", "attention between recurrent layers"])
 def test_samples_are_stepped_together_and_reordered(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(stepper, "_LEAST_CAPACITY", 3)
-    program = program_of(STEPPED[name], "numba", threads=2)
+    program = program_of(STEPPED[name], "cpu", threads=2)
     program.compiled.workers.shares_small_steps = True
     tokens, sources = tokens_of(3, MOST), np.array([2, 2, 0])
     model = stepper_of(program, 3)
@@ -189,7 +189,7 @@ def test_samples_are_stepped_together_and_reordered(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(np.array(first)[:, sources].swapaxes(0, 1), expected[:, :5], 1e-10, 1e-12)
     np.testing.assert_allclose(np.array(second).swapaxes(0, 1), expected[:, 5:], 1e-10, 1e-12)
 
-    on_one = stepper_of(program_of(STEPPED[name], "numba", threads=1), 3)
+    on_one = stepper_of(program_of(STEPPED[name], "cpu", threads=1), 3)
     assert all((step == on_one.step(row)).all() for step, row in zip(first, tokens.T[:5], strict=True))
 
 

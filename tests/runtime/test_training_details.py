@@ -72,7 +72,7 @@ def test_a_small_batch_moves_running_statistics_in_proportion(samples: int, more
     x, y = RNG.standard_normal((samples, 3)), RNG.standard_normal(samples)
     parts = np.split(x, np.cumsum(sizes)[:-1])
     mean, var = running([(part, len(part)) for part in parts], min(8, samples))
-    for backend in ("reference", "plan", "numba"):
+    for backend in ("reference", "plan", "cpu"):
         program = run(NORMALISED.replace("MORE", more), backend)
         program.steps({"x": x, "y": y}, np.arange(samples), 0)
         np.testing.assert_allclose(program.persistent["h.batchnorm.mean"], mean, rtol=1e-12)
@@ -137,7 +137,7 @@ MORE}
 
 
 @pytest.mark.parametrize("more", ["", "  accumulate = 2\n", "  accumulate = 3\n"])
-@pytest.mark.parametrize("backend", ["reference", "plan", "numba"])
+@pytest.mark.parametrize("backend", ["reference", "plan", "cpu"])
 def test_a_batch_whose_weights_are_0_contributes_nothing(backend: str, more: str) -> None:
     """Training gives the bits of a training without these samples, in steps of the others."""
     x, y = RNG.standard_normal((12, 3)), RNG.standard_normal(12)

@@ -28,10 +28,10 @@ _GATHER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The target of the backend "numba": the instruction set of `machine`."""
+    """The target of the backend "cpu": the instruction set of `machine`."""
 
     machine: Machine
-    name = "numba"
+    name = "cpu"
 
     def build(self, request: Request) -> "MachineCode":
         """Compiles the plan's kernels, unless the cache holds them, and links them."""
