@@ -26,19 +26,25 @@ from netc.compiler.targets.cpu.compile import compile_kernel
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
 
+STARTS_MPI = "netc.runtime.distributed.mpi"
+
 
 def preload() -> None:
     """Imports netc's modules, which commands import when they need them, and fills what they keep in memory.
 
-    Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed.
+    Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed, and the
+    one that starts MPI always: what forks from this process would share its connections.
     """
     for module in pkgutil.walk_packages(netc.__path__, "netc."):
-        if "__main__" in module.name:  # it would run a command
+        if "__main__" in module.name or module.name == STARTS_MPI:  # the first would run a command
             continue
         try:
             import_module(module.name)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] == "netc":
+                raise
+        except RuntimeError as error:  # mpi4py is there, and no library of MPI
+            if "MPI" not in str(error):
                 raise
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for

@@ -97,7 +97,7 @@ def _members(run: Run) -> Iterator[Section]:
     if not members:
         return
     yield Heading("Members")
-    if run.spec.split.way == "folds":
+    if run.spec.split.way == "folds" and not run.spec.split.fold:
         yield Note("The validation rows of each member are training rows of others.")
     rows = [
         (

@@ -77,7 +77,8 @@ def joined(members: Sequence[Trained]) -> Joined:
     parts = [_member(number, trained, own, arrays) for number, trained in enumerate(members, 1)]
     model = ensemble(parts, {name: _raw_type(first, name) for name in own})
     joined_fields = {**first.spec.fields, **{name: field.field for name, field in by_name.items()}}
-    split = replace(first.spec.split, fold=0) if first.spec.split.way == "folds" else first.spec.split
+    folds = {trained.spec.split.fold for trained in members}
+    split = replace(first.spec.split, fold=0) if len(folds) > 1 else first.spec.split
     spec = replace(first.spec, fields=joined_fields, split=split)
     return Joined(model, spec, {name: field.states for name, field in by_name.items()}, arrays)
 

@@ -109,15 +109,20 @@ class StudyFolder:
 
     def read(self, number: int, run: int, new: Training) -> Training:
         """What was done of a training of a trial; `new` if that is nothing, or was done with other settings."""
-        try:
-            content = content_of(self._training(number, run))
-            if zlib.crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM) != content[:_CHECKSUM]:
-                return new
-            stored = msgspec.msgpack.decode(content[_CHECKSUM:], type=Training)
-        except (OSError, msgspec.MsgspecError, ValueError):
+        stored = _stored(self._training(number, run))
+        if stored is None:
             return new
         is_same = (stored.settings, stored.fold, stored.seed) == (new.settings, new.fold, new.seed)
         return stored if is_same else new
+
+    def trainings(self) -> dict[int, list[Training]]:
+        """What was done of the trainings of each trial, by its number. Files that are damaged are left out."""
+        trainings: dict[int, list[Training]] = {}
+        for path in sorted((self.path / _TRIALS).glob("*.msgpack")):
+            number, training = path.name.partition("-")[0], _stored(path)
+            if number.isdecimal() and training is not None and training.reached:
+                trainings.setdefault(int(number), []).append(training)
+        return trainings
 
     def write(self, number: int, run: int, training: Training) -> None:
         """Stores what was done of a training. Faults E1001 if it cannot be written."""
@@ -158,6 +163,18 @@ class StudyFolder:
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         write_whole(self.path / RESULTS, json_text(dict(results), indent=2).encode())
+
+
+def _stored(path: Path) -> Training | None:
+    """A training as its file has it; None if there is none, or if it is damaged."""
+    try:
+        content = content_of(path)
+        if zlib.crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM) != content[:_CHECKSUM]:
+            return None
+        stored: Training = msgspec.msgpack.decode(content[_CHECKSUM:], type=Training)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None
+    return stored
 
 
 def is_study(folder: Path) -> bool:

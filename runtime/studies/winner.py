@@ -57,7 +57,7 @@ def metrics_of(rounds: Rounds, trial: Trial) -> dict[str, dict[str, float | None
 
 def _train(study: Study, trial: Trial, on_progress: Callable[[Report], None]) -> dict[str, Any]:
     """Trains the run of a trial, and evaluates it on the test part if there is one."""
-    run = _run_of(study, trial)
+    run = run_of(study, trial)
     tested: MetricValues | None = None
     with claimed(run.folder):
         ending = train_claimed(run, run.model.train.epochs, on_progress, lambda row: None)
@@ -69,7 +69,7 @@ def _train(study: Study, trial: Trial, on_progress: Callable[[Report], None]) ->
     return {"run": run.folder.name, **({"test": tested} if tested is not None else {})}
 
 
-def _run_of(study: Study, trial: Trial) -> Run:
+def run_of(study: Study, trial: Trial) -> Run:
     """The run of a trial in the study's folder: opened where its training stands, or else started."""
     folder, values = study.folder, {**study.constants, **trial.settings}
     for path in sorted(folder.path.glob(f"{_BEST}*")):

@@ -1,5 +1,6 @@
 """`netc ensemble`: one run whose predictions are the means of those of its members, bit for bit."""
 
+import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -388,3 +389,28 @@ def test_a_damaged_ensemble_is_a_message(what: str, tmp_path: Path) -> None:
     with pytest.raises(Fault) as refused:
         netc.open(whole.folder)
     assert refused.value.diagnostics[0].code == "E1001"
+
+
+def test_the_best_trials_of_a_study(tmp_path: Path) -> None:
+    write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES)
+    searched = command("study", "m.net", "--vary", "width=2,3,4,5", cwd=tmp_path)
+    assert searched.returncode == 0, searched.stderr
+    made = command("ensemble", "studies/m", "--best", 3, "-o", "runs/e", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "training rows of others" not in made.stdout, "all were trained on the same fold"
+    info = netc.open(tmp_path / "runs" / "e").info
+    assert info is not None
+    with (tmp_path / "studies/m/trials.csv").open(encoding="utf-8", newline="") as file:
+        trials = sorted(csv.DictReader(file), key=lambda row: float(row["valid.loss"]))
+    assert [str(member.set["width"]) for member in info.members] == [row["width"] for row in trials[:3]]
+    assert info.members[0].run == "studies/m/best"
+    members = [tmp_path / member.run for member in info.members]
+    same_means(members, netc.open(tmp_path / "runs" / "e"), tmp_path / "t.csv")
+    for folder, row in zip(members, trials, strict=False):
+        assert netc.open(folder).evaluate("valid")["loss"] == pytest.approx(float(row["valid.loss"]), rel=1e-5)
+    assert "valid" in netc.open(tmp_path / "runs" / "e").load_data().parts
+    few = command("ensemble", "studies/m", "--best", 9, cwd=tmp_path)
+    assert few.returncode == 1
+    assert "too few trials" in few.stderr
+    (tmp_path / "studies/m/results.json").unlink()
+    assert "has not ended" in command("ensemble", "studies/m", cwd=tmp_path).stderr
