@@ -202,8 +202,7 @@ predictions. Its members take the same inputs, have the same outputs, and read t
 says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
 same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
 chooses by itself, such as the labels of a decoder, has no mean.""",
-    "E1011": """`netc study M.net` searches with Optuna, and over MPI with mpi4py: `pip install "netc[study]"` or
-`pip install "netc[mpi]"`.""",
+    "E1011": """`netc study M.net` searches with Optuna: `pip install "netc[study]"`.""",
     "E1012": """`netc train M.net --log tensorboard` needs the package tensorboardX, `--log mlflow` the packages
 mlflow-skinny, SQLAlchemy and alembic. They come with extras of netc: `pip install "netc[tensorboard,mlflow]"`.""",
     "E1013": """`mpiexec -n 4 netc train M.net` started processes that cannot share one training: mpi4py is not

@@ -172,3 +172,12 @@ def test_only_one_file_chooses_a_target_by_its_name() -> None:
                 )
                 is_text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
                 assert not (is_name and is_text), f"{path}: line {node.lineno} compares a backend with a name"
+
+
+def test_training_imports_nothing_of_mpi() -> None:
+    """A process that was started by itself needs no package for it: only imports inside of functions reach mpi.py."""
+    folder = ROOT / "runtime" / "distributed"
+    for path in [*folder.glob("*.py"), ROOT / "api" / "commands" / "train.py"]:
+        if path.name != "mpi.py":
+            names = imports_of(path, at_module_level=True)
+            assert not any("mpi4py" in name or ".distributed.mpi." in f"{name}." for name in names), path

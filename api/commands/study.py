@@ -76,7 +76,8 @@ def study(
 
     Example: netc study examples/iris.net --vary "width = int(4, 32)" --trials 8
     """
-    from netc.runtime.distributed.launch import launched_ranks
+    from netc.dsl.diagnostics import Fault
+    from netc.runtime.distributed.launch import launched_rank, launched_ranks
     from netc.runtime.studies import mpi
 
     if report is not None:
@@ -89,16 +90,23 @@ def study(
     if resume is not None and (settings or vary or out is not None):
         raise typer.BadParameter("a study goes on as it began: without --set, --vary and --out", param_hint="--resume")
     limit = [f"trials = {trials}"] if trials is not None else []
+
+    def ready() -> "Study":
+        return _opened(resume, limit) if resume is not None else _started(file, settings, vary, limit, out, strict)
+
     if launched_ranks() == 1:
-        chosen = _opened(resume, limit) if resume is not None else _started(file, settings, vary, limit, out, strict)
+        chosen = ready()
         _run(chosen, chosen.on_this_machine(workers))
         return
-    with mpi.pool() as executor:
-        if executor is not None:
-            chosen = (
-                _opened(resume, limit) if resume is not None else _started(file, settings, vary, limit, out, strict)
-            )
-            _run(chosen, mpi.on_all_ranks(chosen, executor))
+    try:
+        with mpi.pool() as executor:
+            if executor is not None:
+                chosen = ready()
+                _run(chosen, mpi.on_all_ranks(chosen, executor))
+    except Fault:
+        if launched_rank() == 0:
+            raise
+        raise typer.Exit(1) from None  # rank 0 says the same
 
 
 def _report(study: Path, out: Path | None) -> None:

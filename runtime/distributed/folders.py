@@ -7,18 +7,21 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netc.dsl.diagnostics import Fault, fault
-from netc.runtime.distributed.mpi import MpiRanks
 from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, place_of
 from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES
+
+if TYPE_CHECKING:  # a process that was started by itself imports nothing of MPI
+    from netc.runtime.distributed.mpi import MpiRanks
 
 _FILES = (INFO, MODEL, STATES, METRICS, CHECKPOINT, BEST)
 
 
 @contextmanager
-def claimed_together(folder: Path, ranks: MpiRanks | None, temporary: Path) -> Iterator[Path]:
+def claimed_together(folder: Path, ranks: "MpiRanks | None", temporary: Path) -> Iterator[Path]:
     """Locks the folder of a run for rank 0. Yields it there, and a copy in the folder `temporary` to the other ranks.
 
     Faults E1001 on all ranks if rank 0 cannot lock it.

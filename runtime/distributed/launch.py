@@ -46,10 +46,9 @@ def place_of_launch() -> Span:
 
 
 def start() -> "MpiRanks | None":
-    """The ranks that a launcher started; None in a process by itself.
+    """The ranks that a launcher started to share batches; None in a process by itself.
 
-    Faults E1013 if mpi4py is not installed, for a number of ranks that cannot share a batch, and if the ranks run
-    different versions of netc or on different kinds of processors: their bits would differ.
+    Faults E1013 for a number of ranks that cannot share a batch, and like `ranks_of_launch`.
     """
     count = launched_ranks()
     if count == 1:
@@ -58,6 +57,16 @@ def start() -> "MpiRanks | None":
         title = f"{count} ranks cannot share the {MOST_RANKS} shards of a batch"
         label = "each rank does as many shards as any other"
         fault("E1013", title, place_of_launch(), label, hint="start 2, 4, 8 or 16")
+    return ranks_of_launch()
+
+
+def ranks_of_launch() -> "MpiRanks":
+    """The ranks that a launcher started, for any number of them.
+
+    Faults E1013 if mpi4py is not installed, and if the ranks run different versions of netc or on different kinds of
+    processors: their bits would differ.
+    """
+    count = launched_ranks()
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # Open MPI: a rank that waits gives its core to others
     try:
         from netc.runtime.distributed.mpi import MpiRanks

@@ -1,6 +1,7 @@
 """Ranks over MPI: what one rank sends to all others while a step runs, and between steps.
 
-Only this file imports mpi4py. `gather` serves compiled steps (compiler/targets/target.py), the other methods training.
+Only this file and studies/mpi.py import mpi4py. `gather` serves compiled steps (compiler/targets/target.py), the other
+methods training.
 """
 
 import time

@@ -12,11 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
-from netc.dsl.source import NOWHERE, Source
+from netc.dsl.source import Source
 from netc.runtime import plugins
-from netc.runtime.distributed.launch import launched_ranks
+from netc.runtime.distributed.launch import launched_ranks, ranks_of_launch
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.rounds import TrainAll
 from netc.runtime.studies.segments import Segment, SegmentResult, Segments
@@ -29,19 +28,16 @@ Job = tuple[str, str, str | None, tuple[tuple[str, Constant], ...], tuple[str, .
 def pool() -> Iterator[Any]:
     """Yields the executor of the other ranks on rank 0, and None on these, where it returns once rank 0 is done.
 
-    Faults E1011 if mpi4py is not installed.
+    Faults E1013 like `ranks_of_launch`.
     """
-    try:
-        from mpi4py import MPI
-        from mpi4py.futures import MPICommExecutor
-    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no library of MPI
-        title = "a study over MPI needs the package `mpi4py`"
-        fault("E1011", title, NOWHERE, str(error), hint='pip install "netc[mpi]"')
+    ranks = ranks_of_launch()
+    from mpi4py.futures import MPICommExecutor
+
     try:
         with MPICommExecutor() as executor:
             yield executor
     finally:
-        MPI.Finalize()  # a command ends without what Python does at its exit
+        ranks.finish()  # a command ends without what Python does at its exit
 
 
 def on_all_ranks(study: Study, executor: Executor) -> TrainAll:

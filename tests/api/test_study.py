@@ -2,15 +2,13 @@
 
 import csv
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import command, killed_once, netc_command
+from ranks import on_mpi
+from support import command, killed_once
 
 import netc
 from netc.runtime.runs.checkpoint import CHECKPOINT
@@ -288,32 +286,15 @@ def test_what_cannot_be_a_study_is_refused(folder: Path) -> None:
     assert not (folder / "studies").exists()
 
 
-def _mpiexec() -> str | None:
-    """The launcher of the environment of this Python, if it works."""
-    path = Path(sys.executable).with_name("mpiexec")
-    if not path.exists():
-        return None
-    done = subprocess.run([path, "--version"], capture_output=True, check=False)
-    return str(path) if done.returncode == 0 else None
-
-
-@pytest.mark.skipif(_mpiexec() is None, reason="no MPI in this environment")
 def test_two_ranks_write_the_same_table(folder: Path) -> None:
     _write(folder)
-    _study(folder, "m.net")
-    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    launcher = [str(_mpiexec()), "--oversubscribe", "-n", "2"]
-    done = subprocess.run(
-        [*launcher, *netc_command("study", "m.net", "--out", "ranks")],
-        cwd=folder,
-        env={**os.environ, **allowed},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = on_mpi(2, "study", "m.net", "--out", "ranks", cwd=folder)
     assert done.returncode == 0, done.stderr
+    _study(folder, "m.net")
     assert _bytes(folder / "ranks") == _bytes(folder / "studies" / "m")
+    wrong = on_mpi(3, "study", "none.net", cwd=folder)
+    assert wrong.returncode == 1
+    assert (wrong.stderr + wrong.stdout).count("cannot read `none.net`") == 1
 
 
 def test_a_report_and_a_table_of_studies(folder: Path) -> None:

@@ -30,6 +30,12 @@ def _floats(g: Growth) -> list[Operands]:
     ]
 
 
+def _fixed_floats(g: Growth) -> list[Operands]:
+    """A value and a target of its type, without steps."""
+    fixed = [value.name for value in g.values.values() if value.type.is_fixed]
+    return [operands for operands in _floats(g) if operands[0] in fixed]
+
+
 def _logits(g: Growth) -> list[Operands]:
     """A score for each class, and the label."""
     return [
@@ -72,6 +78,13 @@ METRICS = (
     Metric("quantile", "quantile({0}, 0.4)", _number, is_named=True),
     Metric("mean over batch as a metric", "mean({0}, over = batch)", _number, is_named=True),
     Metric("edit_distance", "edit_distance({0}, {1})", _tokens),
+    Metric("pinball", "levels(0.5, 1) * pinball({0}, {1}, 0.3)", _floats, is_named=True),
+    Metric("calibration_error", "calibration_error(softmax({0}), {1})", _logits),
+    Metric("temperature", "temperature({0}, {1})", _logits),
+    Metric("calibrated", "accuracy(calibrated({0}, {1}), {1})", _logits, is_named=True),
+    Metric("conformal_quantile", "conformal_quantile({0}, 0.5)", _number, is_named=True),
+    Metric("coverage of an interval", "coverage(conformal({0}, {1}, 0.5), {1})", _fixed_floats, is_named=True),
+    Metric("sharpness of a set", "sharpness(conformal(softmax({0}), {1}, 0.5), {1})", _logits, is_named=True),
 )
 
 
