@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netc.commands import options
+from netc.commands.check_ranks import BANDWIDTH, LATENCY, facts_of_ranks, print_ranks
 from netc.commands.terminal import number, say, say_lines, table
 from netc.commands.verification import verify_model
 from netc.compiler.ir.roles import Role
@@ -42,6 +43,16 @@ def check(
     data: Annotated[
         bool, typer.Option("--data", help="With `--verify`: use the first training samples of the file's data.")
     ] = False,
+    ranks: Annotated[
+        int | None,
+        typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to so many ranks of MPI."),
+    ] = None,
+    latency: Annotated[
+        float, typer.Option(min=0, metavar="US", help="With `--ranks`: microseconds until a message arrives.")
+    ] = LATENCY,
+    bandwidth: Annotated[
+        float, typer.Option(min=0.001, metavar="GB", help="With `--ranks`: gigabytes per second that a rank receives.")
+    ] = BANDWIDTH,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
@@ -77,6 +88,8 @@ def check(
     facts = _facts(model, threads, dataset, program)
     if try_it:
         facts["tried"] = tried
+    if ranks is not None:
+        facts["ranks"] = facts_of_ranks(model, ranks, latency, bandwidth)
     if as_json:
         facts["warnings"] = [
             {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings
@@ -85,6 +98,8 @@ def check(
         say_lines(json_text(facts, indent=2))
         return
     _print(model, facts)
+    if ranks is not None:
+        print_ranks(facts["ranks"])
 
 
 def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagnostic], Dataset | None]":

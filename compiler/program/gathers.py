@@ -4,8 +4,14 @@ A rank is a process with its own memory that does its share of the groups of a s
 and that another one reads are gathered between the phases, the rows of several values in one message. Knows no graph.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from netc.compiler.ir.rows import Rows
+
+Span = tuple[int, int]  # the first row, and the one behind the last
 
 MOST_RANKS = 16  # the shards of a batch: a rank does whole ones
 
@@ -55,3 +61,36 @@ class Gathers:
 
     messages: tuple[Message, ...]
     at_end: tuple[Gather, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSizes:
+    """The sizes that decide which rows a rank has: the samples of the batch, and the rows of varying dimensions."""
+
+    batch: int
+    rows: "Mapping[str, Rows]"
+
+
+def spans_of(division: Division, rank: int, ranks: int, sizes: StepSizes) -> list[Span]:
+    """Returns the ranges of rows that a rank has."""
+
+    def share(units: int) -> Span:
+        return units * rank // ranks, units * (rank + 1) // ranks
+
+    match division.kind:
+        case "batch":
+            return [share(sizes.batch)]
+        case "rows":
+            return [share(sizes.rows[division.dim].count)]
+        case "shards":
+            return [share(division.extent)]
+        case "pieces":
+            low, high = (end * division.grain for end in share(-(-division.extent // division.grain)))
+            return [(low, min(high, division.extent))]
+    rows = sizes.rows[division.dim]
+    first, end = (int(sample) for sample in rows.shares(ranks)[rank : rank + 2])
+    if division.kind == "ranked":
+        return [(first, end)]
+    steps = zip(rows.offsets[:-1].tolist(), rows.offsets[1:].tolist(), strict=True)
+    spans = ((begin + first, min(after, begin + end)) for begin, after in steps)
+    return [(low, high) for low, high in spans if low < high]

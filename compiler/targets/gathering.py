@@ -3,58 +3,22 @@
 The rows follow from the sizes of the step alone, so no rank tells another one how many bytes it sends.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from netc.compiler.program.gathers import Division, Gather, Gathers, Message
+from netc.compiler.program.gathers import Gather, Gathers, Message, StepSizes, spans_of
 
 if TYPE_CHECKING:
-    from netc.compiler.ir.rows import Rows
     from netc.compiler.targets.target import Array, Ranks
-
-Span = tuple[int, int]  # the first row, and the one behind the last
 
 
 class Layout(Protocol):
     """Where the bytes of a gather are: from its first row on, at least `size` bytes, in a step of the run."""
 
     def __call__(self, gather: Gather, step: int, size: int) -> "Array": ...
-
-
-@dataclass(frozen=True, slots=True)
-class StepSizes:
-    """The sizes that decide which rows a rank has: the samples of the batch, and the rows of varying dimensions."""
-
-    batch: int
-    rows: "Mapping[str, Rows]"
-
-
-def spans_of(division: Division, rank: int, ranks: int, sizes: StepSizes) -> list[Span]:
-    """Returns the ranges of rows that a rank has."""
-
-    def share(units: int) -> Span:
-        return units * rank // ranks, units * (rank + 1) // ranks
-
-    match division.kind:
-        case "batch":
-            return [share(sizes.batch)]
-        case "rows":
-            return [share(sizes.rows[division.dim].count)]
-        case "shards":
-            return [share(division.extent)]
-        case "pieces":
-            low, high = (end * division.grain for end in share(-(-division.extent // division.grain)))
-            return [(low, min(high, division.extent))]
-    rows = sizes.rows[division.dim]
-    first, end = (int(sample) for sample in rows.shares(ranks)[rank : rank + 2])
-    if division.kind == "ranked":
-        return [(first, end)]
-    steps = zip(rows.offsets[:-1].tolist(), rows.offsets[1:].tolist(), strict=True)
-    spans = ((begin + first, min(after, begin + end)) for begin, after in steps)
-    return [(low, high) for low, high in spans if low < high]
 
 
 @dataclass(frozen=True, slots=True)

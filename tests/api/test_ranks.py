@@ -1,5 +1,7 @@
 """`mpiexec -n 4 netc train M.net`: the files of one process, whatever happens to a rank. Skipped without MPI."""
 
+import itertools
+import json
 import os
 import re
 import signal
@@ -184,6 +186,22 @@ def test_commands_of_one_process_refuse_ranks(folder: Path) -> None:
     done = on_mpi(2, "check", "mlp.net", cwd=folder)
     assert done.returncode != 0
     assert done.stderr.count("error[E1013]: `netc check` runs in one process") == 1
+
+
+def test_check_predicts_a_step_on_ranks(folder: Path) -> None:
+    done = command("check", "mlp.net", "--ranks", 32, "--latency", 0, "--bandwidth", 1e6, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)["ranks"]
+    assert (facts["latency_us"], facts["bandwidth_gb_per_second"]) == (0, 1e6)
+    steps = facts["steps"]
+    assert [step["ranks"] for step in steps] == [1, 2, 4, 8, 16, 32]
+    assert steps[0]["received_bytes"] == steps[0]["gathering"] == 0
+    assert all(half["computing"] >= whole["computing"] for half, whole in itertools.pairwise(steps))
+    assert all(half["received_bytes"] < whole["received_bytes"] for half, whole in itertools.pairwise(steps[:5]))
+    text = command("check", "lstm.net", "--ranks", 32, "--latency", 1e6, cwd=folder).stdout
+    assert "predicted for a network of 1e+06 us, 5 GB/s" in text
+    assert "32 (*)" in text
+    assert "several ranks do not pay: the step is too small" in text
 
 
 def test_three_ranks_are_refused(folder: Path) -> None:

@@ -16,13 +16,12 @@ from netc.compiler.ir.rows import Rows
 from netc.compiler.model import Model
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.ranks import among_ranks, on_every_rank
-from netc.compiler.program.gathers import Division, Gathers
+from netc.compiler.program.gathers import Division, Gathers, StepSizes, spans_of
 from netc.compiler.program.listing import plan_lines
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.emulator import ranks as emulated
 from netc.compiler.targets.emulator.memory import BrokenPlan
-from netc.compiler.targets.gathering import StepSizes, spans_of
 from netc.compiler.targets.named import machine_for
 from netc.dsl.parser import parse
 from netc.dsl.source import Source

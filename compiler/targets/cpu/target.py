@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.program.gathers import Gather
+from netc.compiler.program.gathers import Gather, StepSizes
 from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import PERSISTENT, SHARED, TABLES, Arenas
 from netc.compiler.targets import amx
@@ -19,7 +19,7 @@ from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
-from netc.compiler.targets.gathering import Gathering, StepSizes
+from netc.compiler.targets.gathering import Gathering
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Call, Code, Interface, Ranks, Request, Workspace
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from netc.compiler.planning.ranks import among_ranks
-from netc.compiler.program.gathers import Gather, Message
+from netc.compiler.program.gathers import Gather, Message, StepSizes, spans_of
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import NAN_BYTE, TABLES
 from netc.compiler.targets import target
 from netc.compiler.targets.emulator.memory import BrokenPlan
 from netc.compiler.targets.emulator.run import Emulator, Run
-from netc.compiler.targets.gathering import StepSizes, spans_of
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Request
 
