@@ -10,6 +10,7 @@ from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.rounds import Trial
 from netc.runtime.studies.search import Outcome, distribution_of
 
+_MOST_TRIALS = 500  # that a forest is fitted to: its time grows faster than their number
 LEAST_TRIALS = 8  # complete ones: the share of a setting among fewer says nothing
 
 
@@ -18,13 +19,14 @@ class Importance:
     """How much each setting matters for a metric, as shares of 1, by `method`: `fANOVA` or `PED-ANOVA`.
 
     A setting with a condition stands in `conditional` with its share among the settings that vary in the trials that
-    have it, and with the number of these trials.
+    have it, and with the number of these trials. One of every `step` complete trials was looked at.
     """
 
     metric: str
     method: str
     shares: Mapping[str, float]
     conditional: Mapping[str, tuple[float, int]]
+    step: int
 
 
 def importances(spec: StudySpec, trials: Sequence[Trial]) -> list[Importance]:
@@ -44,7 +46,9 @@ def importances(spec: StudySpec, trials: Sequence[Trial]) -> list[Importance]:
         return [_importance(spec, complete, place, method) for place in range(len(spec.compare))]
 
 
-def _importance(spec: StudySpec, trials: Sequence[Trial], place: int, method: str) -> Importance:
+def _importance(spec: StudySpec, complete: Sequence[Trial], place: int, method: str) -> Importance:
+    step = -(-len(complete) // _MOST_TRIALS)
+    trials = complete[::step]
     always = [varying.name for varying in spec.space if all(varying.name in trial.settings for trial in trials)]
     shares = _shares(spec, trials, always, place, method)
     conditional = dict[str, tuple[float, int]]()
@@ -53,7 +57,7 @@ def _importance(spec: StudySpec, trials: Sequence[Trial], place: int, method: st
         if varying.name not in always and len(having) >= LEAST_TRIALS:
             share = _shares(spec, having, [*always, varying.name], place, method)[varying.name]
             conditional[varying.name] = share, len(having)
-    return Importance(spec.compare[place].metric, method, shares, conditional)
+    return Importance(spec.compare[place].metric, method, shares, conditional, step)
 
 
 def _shares(

@@ -19,6 +19,7 @@ from netc.runtime.insight.sections import (
     Table,
     file_sections,
     left_out,
+    one_of_every,
     page_html,
 )
 from netc.runtime.metric_names import watched
@@ -166,5 +167,6 @@ def _importance(view: View) -> Iterator[Section]:
             "PED-ANOVA: how much a setting tells the best tenth of the trials from the others. "
             'For fANOVA: pip install "netc[study]"'
         )
+    yield from one_of_every(found[0].step, "trials")
     if found[0].conditional:
         yield Note("A setting that has a condition is judged among the trials in which it varies.")

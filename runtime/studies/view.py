@@ -49,8 +49,9 @@ class View:
 
     @cached_property
     def _qualities(self) -> dict[int, int]:
-        last = max(1, len(self.ranked) - 1)
-        return {trial.number: round(100 * (1 - place / last)) for place, trial in enumerate(self.ranked)}
+        drawn = self.ranked[:MOST_DRAWN]
+        last = max(1, len(drawn) - 1)
+        return {trial.number: round(100 * (1 - place / last)) for place, trial in enumerate(drawn)}
 
     def mark(self, trial: Trial, is_long: bool = False) -> Mark:
         """How the marks of a trial look. `is_long` gives it a tooltip with all settings."""

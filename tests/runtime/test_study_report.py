@@ -159,9 +159,12 @@ def test_folds_are_strips_with_the_mean_and_its_error(tmp_path: Path) -> None:
 def test_many_trials_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netc.runtime.studies.view.MOST_DRAWN", 12)
     monkeypatch.setattr(report, "MOST_DRAWN", 12)
+    monkeypatch.setattr(importance, "_MOST_TRIALS", 20)
     study = study_of(tmp_path, complete(40))
     page = report.page(study)
     assert "28 more trials, the worst ones, are left out." in page
+    assert "One of every 2 trials is shown." in page[page.index("fANOVA") :]
+    assert {"--q:100%", "--q:0%"} <= set(re.findall(r"--q:\d+%", page[page.index("given up</text>") :]))
     drawn = View(spec_of(study), finished_trials(study, spec_of(study))).drawn
     assert {str(trial.number) for trial in drawn} == keys_of(page, "complete") | keys_of(page, "winner")
 
