@@ -43,9 +43,6 @@ def preload() -> None:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] == "netc":
                 raise
-        except RuntimeError as error:  # mpi4py is there, and no library of MPI
-            if "MPI" not in str(error):
-                raise
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
     library_places()

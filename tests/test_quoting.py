@@ -379,6 +379,7 @@ def sections_of(name: str) -> list[sections.Section]:
         sections.Paragraph(name),
         sections.Note(name),
         sections.Cards([sections.Card("data:,", f"below {name}", name)]),
+        sections.Plots([sections.Plot("<svg></svg>", f"below {name}")]),
         sections.Table((name,), [(name,)]),
         sections.Summary([(name, "1", "0 to 2")]),
         sections.Matrix((name,), [[sections.Cell(1, 75, True)]]),

@@ -1,6 +1,5 @@
 """`netc runs`: compares the runs of a folder."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netc.commands import conditions
-from netc.commands.terminal import number, say, say_lines, table
+from netc.commands.terminal import duration, number, say, say_lines, size, table
 from netc.dsl.quoting import cell, json_text
 
 if TYPE_CHECKING:
     from netc.runtime.runs.listing import Listed
-
-_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
 def runs(
@@ -117,8 +114,8 @@ def _print(rows: "Sequence[Listed]", chosen: Sequence[str]) -> None:
     cells = [("run", "model", "epochs", "state", *map(cell, names), "time", "size", "")]
     for name, row in lines:
         metrics = [number(value) if (value := row.metrics.get(each)) is not None else "" for each in names]
-        time = _duration(row.seconds) if row.seconds else ""
-        facts = (name, cell(row.model), _epochs(row), row.state, *metrics, time, _size(row.nbytes), cell(row.message))
+        time = duration(row.seconds) if row.seconds else ""
+        facts = (name, cell(row.model), _epochs(row), row.state, *metrics, time, size(row.nbytes), cell(row.message))
         cells.append(facts)
     used = [any(line[column] for line in cells[1:]) for column in range(len(cells[0]))]
     shown = [[text for text, is_used in zip(line, used, strict=True) if is_used] for line in cells]
@@ -146,17 +143,3 @@ def _epochs(row: "Listed") -> str:
         return f"{row.epochs}/{row.of} folds"
     kept = f", {row.kept} kept" if row.kept is not None else ""
     return f"{row.epochs}/{row.of}{kept}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100 or math.isnan(seconds):
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _size(nbytes: int) -> str:
-    for unit, name in _UNITS:
-        if nbytes >= unit:
-            return f"{nbytes / unit:.1f} {name}"
-    return f"{nbytes} B"

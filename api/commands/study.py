@@ -40,9 +40,25 @@ def study(
     trials: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of trials, instead of the file's.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder (default: studies/NAME).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="PATH",
+            help="The study's folder (default: studies/NAME); with --report, the page's file.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="STUDY", help="Go on with a study that was interrupted.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Write a page about a study, also a running one: its trials, the importance of its settings "
+            "(default: report.html in the study). Trains nothing.",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -64,8 +80,13 @@ def study(
     from netc.runtime.distributed.launch import launched_rank, launched_ranks
     from netc.runtime.studies import mpi
 
+    if report is not None:
+        if file is not None or resume is not None or settings or vary or trials is not None:
+            raise typer.BadParameter("a report takes no other option than --out", param_hint="--report")
+        _report(report, out)
+        return
     if (file is None) == (resume is None):
-        raise typer.BadParameter("give a file, or --resume STUDY")
+        raise typer.BadParameter("give a file, or --resume STUDY, or --report STUDY")
     if resume is not None and (settings or vary or out is not None):
         raise typer.BadParameter("a study goes on as it began: without --set, --vary and --out", param_hint="--resume")
     limit = [f"trials = {trials}"] if trials is not None else []
@@ -86,6 +107,17 @@ def study(
         if launched_rank() == 0:
             raise
         raise typer.Exit(1) from None  # rank 0 says the same
+
+
+def _report(study: Path, out: Path | None) -> None:
+    """Writes the page of a study."""
+    from netc.runtime.runs.checkpoint import write_whole
+    from netc.runtime.studies.report import page
+    from netc.runtime.studies.store import open_folder
+
+    path = out or study / "report.html"
+    write_whole(path, page(open_folder(study)).encode())
+    say(str(path))
 
 
 def _opened(resume: Path, limit: Sequence[str]) -> "Study":
@@ -183,7 +215,11 @@ def _show(chosen: "Study", rounds: "Rounds", results: dict[str, Any]) -> None:
         say("without a validation part trials are compared by what they were trained on: `valid = 0.1` in the split")
     if "test" in results:
         say(f"test  {metrics_text(results['test'])}")
-    say(f"next: netc report {run}; netc study --resume {chosen.folder.path} --trials {2 * results['trials']}")
+    path = chosen.folder.path
+    say(
+        f"next: netc study --report {path}; netc report {run}; "
+        f"netc study --resume {path} --trials {2 * results['trials']}"
+    )
 
 
 _OUTCOMES = {"pruned": "given up", "failed": "failed"}

@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "export",
     "ensemble": "ensemble",
     "runs": "runs",
+    "studies": "studies",
     "new": "new",
     "fmt": "fmt",
     "ops": "ops",

@@ -3,6 +3,7 @@
 All output goes through `say`, `say_lines` or `table`, which escape the control characters of names, paths and data.
 """
 
+import math
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MOST_CLASSES = 40  # a matrix with more classes is not printed
 _COLOURS = {"error": "red", "warning": "yellow"}  # on a terminal, unless NO_COLOR is set
 
+_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 _UNLIMITED = 1_000_000  # columns of an output that is not a terminal
 _GAP = 2  # columns between those of a table
 _MOST = 50  # the most messages that are shown at a time
@@ -83,6 +85,22 @@ def show_warning(
 def number(value: float) -> str:
     """A float with four significant digits, or an int with all of its digits."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """A time in seconds, minutes or hours."""
+    if seconds < 100 or math.isnan(seconds):
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def size(nbytes: int) -> str:
+    """A size in bytes, or in the unit that suits it."""
+    for unit, name in _UNITS:
+        if nbytes >= unit:
+            return f"{nbytes / unit:.1f} {name}"
+    return f"{nbytes} B"
 
 
 def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = (), intervals: "Intervals | None" = None) -> str:

@@ -158,7 +158,8 @@ def _trained(run: "Run", trackers: Sequence[str]) -> None:
 
     total = run.model.train.epochs
     warned: set[str] = set()  # warnings about gradients that were shown
-    with Ticker(is_launched=run.ranks is not None) as ticker, tracked(run, trackers) as log:
+    names = trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
+    with Ticker(is_launched=run.ranks is not None) as ticker, tracked(run, names) as log:
 
         def epoch(row: "Row") -> None:
             log(row)

@@ -14,12 +14,12 @@ from netc.runtime.insight.pictures import svg_element
 from netc.runtime.insight.reconstructions import reconstruction_sections
 from netc.runtime.insight.sections import (
     Heading,
-    Listing,
     Note,
     Section,
     Summary,
     Svg,
     Table,
+    file_sections,
     left_out,
     page_html,
 )
@@ -28,7 +28,6 @@ from netc.runtime.metric_values import Interval, Intervals, MetricValues
 from netc.runtime.runs.run import Run
 
 _MOST_METRICS, _MOST_PARAMETERS, _MOST_MEMBERS = 60, 300, 100
-_MOST_TEXT = 200_000  # characters of the file
 
 
 def page(run: Run) -> str:
@@ -62,11 +61,7 @@ def _sections(run: Run) -> Iterator[Section]:
         yield from code_sections(run, part)
         yield from convolution_sections(run, part)
     yield from _parameters(run)
-    text = run.model.source.text
-    yield Heading("The file")
-    yield Listing(text[:_MOST_TEXT])
-    if len(text) > _MOST_TEXT:
-        yield Note(f"{len(text) - _MOST_TEXT:,} more characters are in the run's folder.")
+    yield from file_sections(run.model.source.text, "run's")
 
 
 def _part(run: Run) -> str | None:

@@ -1,7 +1,7 @@
 """The parts that a report's page is made of, and how they become HTML (Jinja templates in `templates/`).
 
 A part is plain data. Every text in it is escaped while the page is written, by the template engine, so that no name,
-label or path becomes markup: only `Svg` holds markup, which matplotlib has written.
+label or path becomes markup: only `Svg` and `Plot` hold markup, which matplotlib and drawing/plots.py have written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netc.dsl.quoting import escaped, html_lines
+
+_MOST_TEXT = 200_000  # characters of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,22 @@ class Svg:
 
 
 @dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot by its markup, an `<svg>` element that follows the colours of the page, and the text below it."""
+
+    markup: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """Plots side by side, as many in a row as the page has room for."""
+
+    kind: ClassVar[str] = "plots"
+    plots: Sequence[Plot]
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A picture by its `source` (a data URL), with the text below it and the one that stands for it."""
 
@@ -71,11 +89,12 @@ class Cards:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells below their headings."""
+    """Rows of cells below their headings. `keys` names each row as the marks of plots are named (drawing/plots.py)."""
 
     kind: ClassVar[str] = "table"
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +131,7 @@ class Listing:
     text: str
 
 
-Section = Heading | Paragraph | Note | Svg | Cards | Table | Summary | Matrix | Listing
+Section = Heading | Paragraph | Note | Svg | Plots | Cards | Table | Summary | Matrix | Listing
 
 
 def one_of_every(step: int, things: str) -> Iterator[Note]:
@@ -127,9 +146,20 @@ def left_out(count: int, shown: int, things: str) -> Iterator[Note]:
         yield Note(f"{count - shown:,} more {things} are left out.")
 
 
+def file_sections(text: str, owner: str) -> Iterator[Section]:
+    """The text of a file, cut if it is long; `owner` says in whose folder the rest is."""
+    yield Heading("The file")
+    yield Listing(text[:_MOST_TEXT])
+    if len(text) > _MOST_TEXT:
+        yield Note(f"{len(text) - _MOST_TEXT:,} more characters are in the {owner} folder.")
+
+
 def page_html(title: str, subtitle: str, sections: Iterable[Section]) -> str:
     """A whole page that needs no other file."""
-    return _environment().get_template("report.html").render(title=title, subtitle=subtitle, sections=sections)
+    parts = list(sections)
+    has_keys = any(isinstance(part, Plots) for part in parts)
+    template = _environment().get_template("report.html")
+    return template.render(title=title, subtitle=subtitle, sections=parts, has_keys=has_keys)
 
 
 def section_html(section: Section) -> str:

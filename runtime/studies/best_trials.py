@@ -1,6 +1,6 @@
 """Runs of the best trials of a study that has ended, for an ensemble of them. The test part is not read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from netc.dsl.diagnostics import fault
@@ -8,8 +8,8 @@ from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.outcome import read_outcome, save_outcome
 from netc.runtime.runs.run import Run
+from netc.runtime.studies.finished import finished_trials
 from netc.runtime.studies.rounds import Trial, ranked
-from netc.runtime.studies.search import Outcome
 from netc.runtime.studies.study import Study, open_study
 from netc.runtime.studies.winner import run_of
 from netc.runtime.trainer import Report, train_claimed
@@ -27,28 +27,10 @@ def runs_of_best(folder: Path, count: int, on_progress: Callable[[Report], None]
         fault(
             "E1009", f"the study `{folder}` has not ended", place_of(folder), "its best trials are not known", hint=hint
         )
-    best = ranked(study.spec, _complete_trials(study))[:count]
+    best = ranked(study.spec, finished_trials(study.folder, study.spec))[:count]
     if len(best) < count:
         fault("E1009", f"the study `{folder}` has too few trials", place_of(folder), f"{len(best)} are complete")
     return [_trained(study, trial, on_progress) for trial in best]
-
-
-def _complete_trials(study: Study) -> Sequence[Trial]:
-    """The trials whose trainings all came to their end, as the study's folder has them."""
-    count = (study.spec.folds or 1) * study.spec.seeds
-    trials = [
-        Trial(number, dict(trainings[0].settings), trainings, max(len(each.reached) for each in trainings))
-        for number, trainings in study.folder.trainings().items()
-        if len(trainings) == count
-    ]
-    complete = [
-        trial
-        for trial in trials
-        if all(reached.is_over for reached in trial.reached) and trial.error(study.spec) is None
-    ]
-    for trial in complete:
-        trial.outcome = Outcome.COMPLETE
-    return complete
 
 
 def _trained(study: Study, trial: Trial, on_progress: Callable[[Report], None]) -> Run:

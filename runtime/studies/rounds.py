@@ -5,6 +5,7 @@ that goes on repeats its rounds from the first one, and takes from its folder wh
 """
 
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -214,12 +215,24 @@ def best_of(spec: StudySpec, trials: Sequence[Trial]) -> Trial | None:
 
 def ranked(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     """The complete trials, the best one first."""
+    complete = [trial for trial in trials if trial.outcome is Outcome.COMPLETE]
+    return sorted(complete, key=lambda trial: (_costs(spec, trial), trial.number))
 
-    def key(trial: Trial) -> tuple[list[float], int]:
-        means = zip(spec.compare, trial.means(spec), strict=True)
-        return [-mean.value if better.is_higher else mean.value for better, mean in means], trial.number
 
-    return sorted((trial for trial in trials if trial.outcome is Outcome.COMPLETE), key=key)
+def front_of(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials that no other one beats: none is at least as good in all metrics and better in one."""
+    front = list[tuple[list[float], Trial]]()
+    for trial in ranked(spec, trials):  # one that beats another comes before it
+        costs = _costs(spec, trial)
+        if not any(other != costs and all(map(operator.le, other, costs)) for other, _ in front):
+            front.append((costs, trial))
+    return sorted((trial for _, trial in front), key=lambda trial: trial.number)
+
+
+def _costs(spec: StudySpec, trial: Trial) -> list[float]:
+    """The compared metrics of a complete trial, lower ones better."""
+    means = zip(spec.compare, trial.means(spec), strict=True)
+    return [-mean.value if better.is_higher else mean.value for better, mean in means]
 
 
 def table(spec: StudySpec, trials: Sequence[Trial]) -> list[list[object]]:

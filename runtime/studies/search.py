@@ -1,7 +1,7 @@
 """The search of a study by Optuna: which values each trial has, and which trials are given up.
 
-The only file that knows Optuna. The same calls give the same answers: a search begins anew in a journal of its own, and
-whoever goes on with a study repeats the calls up to there. The journal is for the tools of Optuna, such as
+Only this file and importance.py know Optuna. The same calls give the same answers: a search begins anew in a journal of
+its own, and whoever goes on with a study repeats the calls up to there. The journal is for the tools of Optuna, such as
 optuna-dashboard, and netc does not read it.
 """
 
@@ -99,10 +99,6 @@ class Search:
         with _quiet():
             self._study.tell(self.trials[number], list(values) if outcome is Outcome.COMPLETE else None, state)
 
-    def front(self) -> list[int]:
-        """The numbers of the trials that no other one beats in all metrics."""
-        return sorted(trial.number for trial in self._study.best_trials)
-
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
@@ -173,6 +169,18 @@ def _suggest(trial: Any, name: str, domain: Domain) -> Constant:
         step = int(domain.step or 1)
         return int(trial.suggest_int(name, int(domain.low), int(domain.high), step=step, log=domain.is_log))
     return float(trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.is_log))
+
+
+def distribution_of(domain: Domain) -> Any:
+    """The values of a setting, as Optuna stores them with a trial."""
+    from optuna import distributions
+
+    if isinstance(domain, Choice):
+        return distributions.CategoricalDistribution(domain.values)
+    if domain.is_whole:
+        low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
+        return distributions.IntDistribution(low, high, log=domain.is_log, step=step)
+    return distributions.FloatDistribution(domain.low, domain.high, log=domain.is_log, step=domain.step)
 
 
 def rungs(prune: Chosen | None, epochs: int) -> Iterator[int]:

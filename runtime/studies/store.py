@@ -39,8 +39,8 @@ _CHECKSUM = 4  # bytes before what was done of a training: a system that fails m
 class StudyInfo(msgspec.Struct, kw_only=True):
     """study.json: the file as a text, with the values that replace its own and the lines that its study has besides.
 
-    `path` is the file that the text was read from, and `sources` are the data as it was then. `hash` is that of all
-    else.
+    `path` is the file that the text was read from, `counted` the numbers of classes that were counted in the data, and
+    `sources` are the data as it was then. `hash` is that of all else.
     """
 
     name: str
@@ -48,6 +48,7 @@ class StudyInfo(msgspec.Struct, kw_only=True):
     text: str
     set: dict[str, Constant]
     lines: list[str]
+    counted: dict[str, int]
     sources: tuple[SourceRecord, ...]
     plugins: list[str] = []
     hash: str = ""
@@ -150,7 +151,10 @@ class StudyFolder:
     def write_table(self, rows: Sequence[Sequence[Any]]) -> None:
         """Writes trials.csv. Floats are written so that they are read back as the same bits."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        writer = csv.writer(text, lineterminator="\n")
+        for row in rows:  # Python quotes no carriage return unless lines end with one
+            has_return = any("\r" in str(cell) for cell in row)
+            (csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL) if has_return else writer).writerow(row)
         write_whole(self.path / TABLE, text.getvalue().encode())
 
     def results(self) -> dict[str, Any]:
@@ -189,6 +193,7 @@ def new_study(
     path: Path,
     constants: Mapping[str, Any],
     lines: Sequence[str],
+    counted: Mapping[str, int],
     sources: tuple[SourceRecord, ...],
 ) -> StudyFolder:
     """A new study in a new folder: `path`, or `path` with a number if that exists. Faults like `new_folder`."""
@@ -199,6 +204,7 @@ def new_study(
         text=source.text,
         set=dict(constants),
         lines=list(lines),
+        counted=dict(counted),
         sources=sources,
         plugins=list(plugins.loaded()),
     )

@@ -70,7 +70,7 @@ def start_study(
     dataset = _data_of(model)
     tell(model, dataset)
     sources = records_of(dataset, model.source.folder)
-    return Study(new_study(file, path, constants, lines, sources), spec, model)
+    return Study(new_study(file, path, constants, lines, model.counted, sources), spec, model)
 
 
 def open_study(path: Path, lines: Sequence[str] = ()) -> Study:

@@ -16,7 +16,7 @@ from netc.runtime.runs.opening import open_run
 from netc.runtime.runs.outcome import save_outcome
 from netc.runtime.runs.run import Run
 from netc.runtime.runs.starting import data_of_new_run, start_run
-from netc.runtime.studies.rounds import Rounds, Trial, best_of
+from netc.runtime.studies.rounds import Rounds, Trial, best_of, front_of
 from netc.runtime.studies.search import Outcome
 from netc.runtime.studies.study import Study
 from netc.runtime.trainer import Report, refuse_lost_loss, train_claimed
@@ -37,7 +37,7 @@ def finish(study: Study, rounds: Rounds, has_timed_out: bool, on_progress: Calla
     if best is not None:
         results["best"] = {"trial": best.number, "settings": dict(best.settings), "metrics": metrics_of(rounds, best)}
         if len(spec.compare) > 1:
-            results["front"] = rounds.search.front()
+            results["front"] = [trial.number for trial in front_of(spec, trials)]
         is_same = before.get("best") == results["best"] and "run" in before
         results |= {key: before[key] for key in ("run", "test") if key in before} if is_same else {}
         if not is_same:

@@ -295,3 +295,45 @@ def test_two_ranks_write_the_same_table(folder: Path) -> None:
     wrong = on_mpi(3, "study", "none.net", cwd=folder)
     assert wrong.returncode == 1
     assert (wrong.stderr + wrong.stdout).count("cannot read `none.net`") == 1
+
+
+def test_a_report_and_a_table_of_studies(folder: Path) -> None:
+    _write(folder)
+    _study(folder, "m.net")
+    (folder / "d.csv").unlink()  # a report is made from the study's folder alone
+    (folder / "m.net").unlink()
+    assert _study(folder, "--report", "studies/m").strip() == "studies/m/report.html"
+    page = (folder / "studies" / "m" / "report.html").read_text(encoding="utf-8")
+    results = json.loads((folder / "studies" / "m" / "results.json").read_text(encoding="utf-8"))
+    assert "m: 7 trials by tpe, " in page
+    assert f"Trial {results['best']['trial']} is best: " in page
+    assert f"{results['test']['loss']:.4g}<small>test loss" in page
+    _study(folder, "--report", "studies/m", "-o", "page.html")
+    assert (folder / "page.html").read_text(encoding="utf-8") == page
+    for arguments, status, message in (
+        (("--report", "d", "--trials", "3"), 2, "takes no other option"),
+        (("--report", "d"), 1, "is no folder of a study"),
+    ):
+        result = command("study", *arguments, cwd=folder)
+        assert result.returncode == status
+        assert message in result.stderr
+
+    shutil.copytree(folder / "studies" / "m", folder / "studies" / "cut")
+    (folder / "studies" / "cut" / "results.json").unlink()
+    shutil.copytree(folder / "studies" / "m", folder / "studies" / "damaged")
+    (folder / "studies" / "damaged" / "study.json").write_text("{}", encoding="utf-8")
+    (folder / "studies" / "other").mkdir()
+    cut, damaged, whole = json.loads(command("studies", "--json", cwd=folder).stdout)
+    assert (whole["trials"], whole["state"], whole["best"]) == (7, "finished", results["best"]["trial"])
+    assert whole["given_up"] == results["pruned"]
+    assert whole["set"] == results["best"]["settings"]
+    assert whole["metrics"]["valid.loss"] == results["best"]["metrics"]["valid.loss"]
+    assert whole["metrics"]["test.loss"]["value"] == results["test"]["loss"]
+    assert (cut["state"], cut["best"], cut["trials"]) == ("interrupted", None, 7)
+    assert damaged["state"] == "damaged"
+    assert damaged["message"]
+    shown = command("studies", cwd=folder).stdout.splitlines()
+    assert shown[0].split()[:4] == ["study", "model", "trials", "given"]
+    assert [line.split()[0] for line in shown[1:]] == ["studies/cut", "studies/damaged", "studies/m"]
+    assert " +- " in shown[3]
+    assert command("studies", "none", cwd=folder).stdout == "no studies in none\n"

@@ -92,6 +92,14 @@ def test_every_row_is_predicted_by_the_model_that_has_not_seen_it(
     assert math.isclose(results["mean"]["loss"]["value"], np.mean(losses), rel_tol=1e-12)
     assert math.isclose(results["mean"]["loss"]["error"], np.std(losses, ddof=1) / 2, rel_tol=1e-12)
     assert "standard error" in done.stdout
+    assert command("report", "runs/m", cwd=tmp_path).returncode == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    mean, error = results["mean"]["loss"]["value"], results["mean"]["loss"]["error"]
+    assert f"<td>{mean:.4g}<small>valid.loss<br>± {error:.2g}</small></td>" in page
+    for entry in results["folds"]:
+        assert f'data-key="fold-{entry["fold"]}"><td>fold-{entry["fold"]}</td><td>{entry["epochs"]}</td>' in page
+        assert f"<td>{entry['loss']:.4g}</td>" in page
+    assert f"<td>standard error</td><td></td><td>{error:.2g}</td>" in page
 
 
 def test_mean_of_one_number_has_no_error() -> None:

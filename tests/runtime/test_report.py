@@ -16,7 +16,7 @@ from netc.dsl.source import Source
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.insight import mistakes, report
+from netc.runtime.insight import mistakes, report, sections
 from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
@@ -114,7 +114,7 @@ model {
 
 
 def test_a_page_of_many_targets_parameters_and_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_MOST_TEXT", 3_000)
+    monkeypatch.setattr(sections, "_MOST_TEXT", 3_000)
     monkeypatch.setattr(mistakes, "_MOST_POINTS", 10)
     rows = [{f"y{i}": i + n * 0.5 for i in range(20)} | {"a": n * 0.1} for n in range(40)]
     names = [f"y{i}" for i in range(20)]
