@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ranks import launched, on_mpi
 from safetensors.numpy import load_file
-from support import command, has_epochs
+from support import command, has_epochs, netc_command
 
 DATA = """data {
   x = field("x")
@@ -180,6 +180,15 @@ def test_a_fault_of_all_ranks_is_printed_once(folder: Path) -> None:
     done = on_mpi(2, "train", "missing.net", cwd=folder)
     assert done.returncode != 0
     assert done.stderr.count("error[E0104]: cannot read `missing.net`") == 1
+
+
+def test_a_rank_that_fails_alone_names_itself_and_ends_all(folder: Path) -> None:
+    """Rank 1 is told to train a file that does not exist, while rank 0 waits for its rows."""
+    long = ("train", "mlp.net", "--epochs", 100_000, "--out", "one-fails", "--threads", 1)
+    done = on_mpi(1, *long, ":", "-n", 1, *netc_command("train", "missing.net", "--threads", 1), cwd=folder)
+    assert done.returncode != 0
+    assert re.search(r"rank 1 of 2 on .* failed, which ends all ranks:\nerror\[E0104\]", done.stderr)
+    assert done.stderr.count("error[") == 1
 
 
 def test_commands_of_one_process_refuse_ranks(folder: Path) -> None:
