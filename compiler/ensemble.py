@@ -227,7 +227,7 @@ class _Joined:
 
 
 class _Tail:
-    """What follows from known values, computed once: copies of the first member's values, with other operands.
+    """The values that follow from known ones, computed once: copies of the first member's values, with other operands.
 
     `known` are values of the ensemble by that member's, `leaves` what stands for its leaves.
     """

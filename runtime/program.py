@@ -124,7 +124,7 @@ class Program:
     def evaluate_with_intervals(
         self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None
     ) -> tuple[MetricValues, Intervals]:
-        """What `evaluate` returns, and a 95 % bootstrap interval of each loss and metric that is a number and depends
+        """The result of `evaluate`, and a 95 % bootstrap interval of each loss and metric that is a number and depends
         on samples (inference/bootstrap.py). The resamples depend on the seed alone."""
         self.inspect(fields)
         return self.evaluator.evaluate_with_intervals(fields, undo)

@@ -27,7 +27,7 @@ _MOST_ROUNDS = 4  # steps until what is divided at the end of a step is the same
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What each rank has of a buffer: its rows of a division, since a phase."""
+    """The part of a buffer that each rank has: its rows of a division, since a phase."""
 
     division: Division
     row_bytes: int
@@ -69,8 +69,8 @@ class _Steps:
         """Takes an access into account, in the order of the tasks."""
         buffer, rows = access.buffer, None if is_repeated else access.rows
         self.bases[buffer] = access.base
-        held = self.divided.get(buffer)
-        if held is not None and (rows is None or rows != (held.division, held.row_bytes)):
+        present = self.divided.get(buffer)
+        if present is not None and (rows is None or rows != (present.division, present.row_bytes)):
             self.need_all(buffer, phase)
         if access.is_write and rows is not None:
             self.divided[buffer] = _Rows(*rows, phase)

@@ -1,4 +1,4 @@
-"""What the ranks of a distributed step gather from one another, as plain data.
+"""The parts of buffers that the ranks of a distributed step gather from one another, as plain data.
 
 A rank is a process with its own memory that does its share of the groups of a schedule. Rows that a rank has written
 and that another one reads are gathered between the phases, the rows of several values in one message. Knows no graph.

@@ -83,7 +83,7 @@ def _write(folder: Path, whole: Joined, runs: Sequence[Run]) -> None:
 
 
 def _member_of(run: Run) -> MemberInfo:
-    """What run.json of an ensemble has of a member."""
+    """The facts about a member that run.json of an ensemble has."""
     info = run.info
     assert info is not None
     return MemberInfo(

@@ -86,7 +86,7 @@ class Run:
         return self.program.evaluator.evaluate(self._fields_of(part), self.undone())
 
     def evaluate_with_intervals(self, part: str = "test") -> tuple[MetricValues, Intervals]:
-        """What `evaluate` returns, and a 95 % bootstrap interval of each loss and metric that is a number.
+        """The result of `evaluate`, and a 95 % bootstrap interval of each loss and metric that is a number.
 
         It says how much the metric would vary with other samples of the same kind, for the parameters as they are.
         """

@@ -136,7 +136,7 @@ def is_folds(folder: Path) -> bool:
 
 
 def read_folds(folder: Path) -> FoldsInfo:
-    """What all folds of a cross-validation have in common. Faults E1001 if it is none, or was changed by hand."""
+    """The facts about all folds of a cross-validation. Faults E1001 if the folder is none, or was changed by hand."""
     try:
         return decoded_as(content_of(folder / FOLDS), FoldsInfo, FOLDS)
     except (OSError, ValueError) as error:

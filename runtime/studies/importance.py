@@ -79,5 +79,5 @@ def _shares(
         study.add_trial(optuna.trial.create_trial(params=settings, distributions=distributions, value=value))
     fanova = method == "fANOVA"
     evaluator = importance.FanovaImportanceEvaluator(seed=0) if fanova else importance.PedAnovaImportanceEvaluator()
-    found = importance.get_param_importances(study, evaluator=evaluator, params=list(distributions))
-    return {name: float(share) for name, share in found.items()}
+    shares = importance.get_param_importances(study, evaluator=evaluator, params=list(distributions))
+    return {name: float(share) for name, share in shares.items()}

@@ -1,4 +1,4 @@
-"""What the trials of a file have in common, made once: tables, data by fold, models by settings, compiled programs."""
+"""The parts that the trials of a file share: tables, data by fold, models by settings, compiled programs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -91,15 +91,15 @@ class Shared:
     def _model(self, key: object, settings: Mapping[str, Constant], fold: int | None) -> tuple[Model, str]:
         """The model of some settings, and what its programs depend on. A fold changes the data block alone, and with
         it the numbers of classes that are counted in the data."""
-        found = self._models.get((key, None)) or self._models.get((key, fold))
-        if found is None:
+        shared = self._models.get((key, None)) or self._models.get((key, fold))
+        if shared is None:
             file = self._file_of(fold)
             load_installed()
             model = elaborate(file, dict(settings), self._class_counter(file, fold))
-            found = model, programs_of(model)
-            _remember(self._models, (key, fold if model.counted else None), found)
+            shared = model, programs_of(model)
+            _remember(self._models, (key, fold if model.counted else None), shared)
         data = next((item for item in self._file_of(fold).items if isinstance(item, syntax.Data)), None)
-        return replace(found[0], data=data), found[1]
+        return replace(shared[0], data=data), shared[1]
 
     def _file_of(self, fold: int | None) -> syntax.File:
         return self.file if fold is None else with_fold(self.file, fold)

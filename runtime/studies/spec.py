@@ -36,7 +36,7 @@ def parse_study(model: Model) -> StudySpec:
 
 @dataclass(slots=True)
 class _Reader:
-    """What was read of a study so far."""
+    """The lines of a study that were read so far."""
 
     model: Model
     study: syntax.Study

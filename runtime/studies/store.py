@@ -109,7 +109,7 @@ class StudyFolder:
         return self.path / _TRIALS / f"{number:05}-{run + 1}.msgpack"
 
     def read(self, number: int, run: int, new: Training) -> Training:
-        """What was done of a training of a trial; `new` if that is nothing, or was done with other settings."""
+        """The stored part of a training of a trial; `new` if there is none, or if it had other settings."""
         stored = _stored(self._training(number, run))
         if stored is None:
             return new
@@ -117,7 +117,7 @@ class StudyFolder:
         return stored if is_same else new
 
     def trainings(self) -> dict[int, list[Training]]:
-        """What was done of the trainings of each trial, by its number. Files that are damaged are left out."""
+        """The stored parts of the trainings of each trial, by its number. Damaged files are left out."""
         trainings: dict[int, list[Training]] = {}
         for path in sorted((self.path / _TRIALS).glob("*.msgpack")):
             number, training = path.name.partition("-")[0], _stored(path)

@@ -30,9 +30,9 @@ def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers:
     wider: dict[tuple[int, str], Kind] = {}
     while True:
         writer = _Writer(function, symbol, words, numbers, wider)
-        if not writer.variables.found:
+        if not writer.variables.widened:
             return writer.module
-        wider |= writer.variables.found
+        wider |= writer.variables.widened
 
 
 @dataclass(slots=True)

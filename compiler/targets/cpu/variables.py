@@ -17,7 +17,7 @@ from netc.compiler.targets.cpu.values import Kind, Value, common, converted, typ
 
 @dataclass(slots=True, eq=False)
 class State:
-    """What is known of variables in a block, and on from there.
+    """The values and types of variables in a block, and on from there.
 
     `ways` are the blocks that control comes from, each with its state; variables that are not `changed` have the same
     value on each. A loop's head is open until its body is written, because the way back is not known before.
@@ -39,7 +39,7 @@ class Variables:
 
     def __init__(self, builder: Any, wider: Mapping[tuple[int, str], Kind]) -> None:
         self.builder, self.wider = builder, wider
-        self.found: dict[tuple[int, str], Kind] = {}  # types that `wider` lacks
+        self.widened: dict[tuple[int, str], Kind] = {}  # types that `wider` lacks
         self.count = 0
         self.now = self.state(builder.block)
 
@@ -108,7 +108,7 @@ class Variables:
         values = [self.read(name, before) for _, before in state.ways]
         kind = _common([value for value in values if value], name)
         if type_of(kind) != chosen.type:  # the function will be written again with this type
-            self.found[state.number, name] = kind
+            self.widened[state.number, name] = kind
             state.values[name] = Value(kind, self._choice(state, kind))
             return
         for (block, _), value in zip(state.ways, values, strict=True):
