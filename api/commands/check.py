@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netc.commands import options
-from netc.commands.check_ranks import BANDWIDTH, LATENCY, facts_of_ranks, print_ranks
+from netc.commands.check_ranks import facts_of_ranks, network_of, print_ranks
+from netc.commands.launched import refuse_ranks
 from netc.commands.terminal import number, say, say_lines, table
 from netc.commands.verification import verify_model
 from netc.compiler.ir.roles import Role
 from netc.dsl.quoting import json_text
+from netc.runtime.distributed.launch import launched_rank
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -48,11 +50,12 @@ def check(
         typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to so many ranks of MPI."),
     ] = None,
     latency: Annotated[
-        float, typer.Option(min=0, metavar="US", help="With `--ranks`: microseconds until a message arrives.")
-    ] = LATENCY,
+        float | None, typer.Option(min=0, metavar="US", help="With `--ranks`: microseconds until a message arrives.")
+    ] = None,
     bandwidth: Annotated[
-        float, typer.Option(min=0.001, metavar="GB", help="With `--ranks`: gigabytes per second that a rank receives.")
-    ] = BANDWIDTH,
+        float | None,
+        typer.Option(min=0.001, metavar="GB", help="With `--ranks`: gigabytes per second that a rank receives."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
@@ -64,6 +67,11 @@ def check(
     from netc.commands.outside import OutsideData
     from netc.runtime.resolved import resolved_text
 
+    if ranks is None:
+        refuse_ranks("check without --ranks")
+    network = network_of(latency, bandwidth)
+    if launched_rank() > 0:  # it has helped to measure the network
+        return
     outside = OutsideData(file)
     with outside.named():
         model, constants = options.load(file, settings, strict)
@@ -89,7 +97,7 @@ def check(
     if try_it:
         facts["tried"] = tried
     if ranks is not None:
-        facts["ranks"] = facts_of_ranks(model, ranks, latency, bandwidth)
+        facts["ranks"] = facts_of_ranks(model, ranks, *network)
     if as_json:
         facts["warnings"] = [
             {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings

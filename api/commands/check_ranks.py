@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from netc.commands.launched import together
 from netc.commands.terminal import say, table
 from netc.compiler.program.gathers import MOST_RANKS
 
@@ -10,8 +11,19 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
     from netc.runtime.distributed.prediction import Prediction
 
-LATENCY, BANDWIDTH = 20.0, 5.0  # microseconds and gigabytes per second: two ranks on one machine, over Open MPI
+_LATENCY, _BANDWIDTH = 20.0, 5.0  # microseconds and gigabytes per second: two ranks on one machine, over Open MPI
 _PAYS = 1.2  # the least factor by which twice as many ranks are faster, if they are worth it
+
+
+def network_of(latency: float | None, bandwidth: float | None) -> tuple[float, float]:
+    """The latency in microseconds and the bandwidth in gigabytes per second of a network: as they are given, or else as
+    the ranks measure them that this command was started on, or else those of ranks on one machine."""
+    measured = _LATENCY, _BANDWIDTH
+    with together() as launched:
+        if launched.ranks is not None:
+            seconds, bytes_per_second = launched.ranks.network()
+            measured = seconds * 1e6, bytes_per_second / 1e9
+    return measured[0] if latency is None else latency, measured[1] if bandwidth is None else bandwidth
 
 
 def facts_of_ranks(model: "Model", ranks: int, latency: float, bandwidth: float) -> dict[str, Any]:
@@ -55,7 +67,7 @@ def _last_that_pays(predicted: "list[Prediction]") -> int:
 def print_ranks(facts: dict[str, Any]) -> None:
     """Prints the predictions as a table."""
     say()
-    network = f"{facts['latency_us']:g} us, {facts['bandwidth_gb_per_second']:g} GB/s"
+    network = f"{facts['latency_us']:.4g} us, {facts['bandwidth_gb_per_second']:.4g} GB/s"
     say(f"a step on several ranks of one thread, predicted for a network of {network}:")
     rows = [["ranks", "ms", "of them gathering", "MB received", "faster"]]
     for step in facts["steps"]:

@@ -22,7 +22,7 @@ from netc.runtime.distributed.launch import launched_rank, launched_ranks, place
 if TYPE_CHECKING:
     from netc.runtime.distributed.mpi import MpiRanks
 
-TOGETHER = ("train", "study")  # the commands that ranks run together
+TOGETHER = ("train", "study", "check")  # the commands that ranks run together
 
 
 @dataclass(frozen=True, slots=True)

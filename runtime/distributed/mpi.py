@@ -4,6 +4,7 @@ Only this file and studies/mpi.py import mpi4py. `gather` serves compiled steps 
 methods training.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from mpi4py import MPI
 from netc.runtime.data.stored import Array
 
 _PATIENCE = 2.0  # seconds in which the other ranks of a failed one fail too, if they have the same reason
+_SHORT, _LONG = 64, 1 << 20  # bytes of messages that measure a network
+_TRIALS = 101  # of each length
 _PAUSE = 0.01  # seconds between two looks at a message
 
 
@@ -78,6 +81,22 @@ class MpiRanks:
         copy = np.ascontiguousarray(array)
         self.world.Bcast([copy.reshape(-1).view(np.uint8), MPI.BYTE])
         array[...] = copy
+
+    def network(self) -> tuple[float, float]:
+        """Measures the seconds that a short message of all ranks to all others takes for each doubling of their number,
+        and the bytes per second that a rank receives in long ones: the medians of this rank. All ranks must call it."""
+        short, long = (self._seconds_of_gather(nbytes) for nbytes in (_SHORT, _LONG))
+        received = (self.count - 1) * (_LONG - _SHORT)
+        return short / math.log2(self.count), received / max(long - short, 1e-9)
+
+    def _seconds_of_gather(self, nbytes: int) -> float:
+        own, everything = np.zeros(nbytes, np.uint8), np.empty(nbytes * self.count, np.uint8)
+        seconds = []
+        for _ in range(_TRIALS):
+            begin = time.perf_counter()
+            self.gather(own, [nbytes] * self.count, everything, True)()
+            seconds.append(time.perf_counter() - begin)
+        return float(np.median(seconds))
 
     def failed_together(self, has_failed: bool, patience: float | None = None) -> list[bool] | None:
         """Waits for the end of all ranks, and returns which of them have failed.

@@ -194,7 +194,7 @@ def test_a_rank_that_fails_alone_names_itself_and_ends_all(folder: Path) -> None
 def test_commands_of_one_process_refuse_ranks(folder: Path) -> None:
     done = on_mpi(2, "check", "mlp.net", cwd=folder)
     assert done.returncode != 0
-    assert done.stderr.count("error[E1013]: `netc check` runs in one process") == 1
+    assert done.stderr.count("error[E1013]: `netc check without --ranks` runs in one process") == 1
 
 
 def test_check_predicts_a_step_on_ranks(folder: Path) -> None:
@@ -211,6 +211,16 @@ def test_check_predicts_a_step_on_ranks(folder: Path) -> None:
     assert "predicted for a network of 1e+06 us, 5 GB/s" in text
     assert "32 (*)" in text
     assert "several ranks do not pay: the step is too small" in text
+
+
+def test_check_on_ranks_measures_their_network(folder: Path) -> None:
+    done = on_mpi(2, "check", "mlp.net", "--ranks", 4, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)["ranks"]
+    assert 0 < facts["latency_us"] != 20
+    assert 0 < facts["bandwidth_gb_per_second"] != 5
+    given = on_mpi(2, "check", "mlp.net", "--ranks", 4, "--latency", 7, "--json", cwd=folder)
+    assert json.loads(given.stdout)["ranks"]["latency_us"] == 7
 
 
 def test_three_ranks_are_refused(folder: Path) -> None:
