@@ -18,6 +18,7 @@ from watching import nothing_else_runs
 
 import netc
 from netc.compiler.backends import target_of
+from netc.compiler.targets.target import Ranks
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.insight import report
 from netc.runtime.program import Program
@@ -40,8 +41,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Interpreted(Program):
-    def __init__(self, model: netc.Model, seed: int, threads: int | None) -> None:
-        super().__init__(model, seed, "reference", threads=threads)
+    def __init__(self, model: netc.Model, seed: int, threads: int | None, ranks: Ranks | None = None) -> None:
+        super().__init__(model, seed, "reference", threads=threads, ranks=ranks)
 
 
 def use(folder: Path) -> None:

@@ -29,6 +29,7 @@ class Parameter:
     number 0. `state` returns a value that is kept from step to step (0 at first), `keep` sets its next value, which
     `kept` collects. `rate` is a scalar of f64, and so is `step`, which counts from 1. By the optimizer's `numbers` a
     rule decides what is computed; it computes with `number`, so that other numbers do not make another program.
+    `inputs` has those that other parameters use as well.
     """
 
     graph: Graph
@@ -40,6 +41,7 @@ class Parameter:
     step: Value
     touched: Touched | None = None
     kept: dict[str, Value] = field(default_factory=dict)
+    inputs: dict[str, Value] = field(default_factory=dict)
 
     @property
     def value(self) -> Value:
@@ -60,7 +62,9 @@ class Parameter:
 
     def number(self, name: str) -> Value:
         """A number of the optimizer as a scalar of f64."""
-        return number_of(self.graph, name)
+        if name not in self.inputs:
+            self.inputs[name] = number_of(self.graph, name)
+        return self.inputs[name]
 
     def rounded(self, scalar: Value) -> Value:
         """A scalar of f64 in the parameter's element type."""
@@ -217,7 +221,7 @@ def update(
     graph.results[ResultKind.UPDATE.named(STEP)] = step
     optimizer, numbers = OPTIMIZERS[train.optimizer.name], train.optimizer.numbers
     rate = graph.leaf(Role.GIVEN, str(SuppliedKind.RATE.named()), Type("f64"), per="step")
-    by_rows = {}
+    by_rows, inputs = {}, dict[str, Value]()
     for parameter, gradient in gradients.items():
         with graph.at(parameter.span):
             if optimizer.searches:
@@ -238,6 +242,7 @@ def update(
                 decay,
                 step,
                 gradient_by_rows.touched,
+                inputs=inputs,
             )
             for changed, value in _next_values(optimizer, seen).items():
                 graph.results[ResultKind.UPDATE.named(changed)] = value
@@ -253,12 +258,12 @@ def number_of(graph: Graph, name: str) -> Value:
 def _average(graph: Graph, names: Sequence[str]) -> None:
     """Adds a running mean of the next values of some parameters and states. It starts from 0 (see runtime/training/
     averaging.py, which corrects that)."""
+    decay = number_of(graph, "average")
     for name in names:
         following = graph.results[ResultKind.UPDATE.named(name)]
         if following.type.is_float:
             with graph.at(following.span):
                 mean = graph.leaf(Role.STATE, AVERAGE + name, following.type)
-                decay = number_of(graph, "average")
                 weights = [apply("cast", weight, dtype=mean.type.dtype) for weight in (decay, 1.0 - decay)]
                 graph.results[ResultKind.UPDATE.named(AVERAGE + name)] = mean * weights[0] + following * weights[1]
 

@@ -4,13 +4,14 @@ So ranks on several machines need no common disk for it.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netc.dsl.diagnostics import Fault, fault
-from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, place_of
+from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, place_of, write_whole
 from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES
 
@@ -51,7 +52,7 @@ def claimed_together(folder: Path, ranks: "MpiRanks | None", temporary: Path) ->
 
 def _packed(folder: Path) -> bytes:
     """The files of a run that are there, behind a line with their names and sizes."""
-    contents = {name: path.read_bytes() for name in _FILES if (path := folder / name).is_file()}
+    contents = {name: path.read_bytes() for name in _FILES if os.path.isfile(path := folder / name)}
     sizes = {name: len(content) for name, content in contents.items()}
     return json.dumps(sizes).encode() + b"\n" + b"".join(contents.values())
 
@@ -59,5 +60,5 @@ def _packed(folder: Path) -> bytes:
 def _unpack(content: bytes, folder: Path) -> None:
     head, _, rest = content.partition(b"\n")
     for name, size in json.loads(head).items():
-        (folder / name).write_bytes(rest[:size])
+        write_whole(folder / name, rest[:size])
         rest = rest[size:]

@@ -6,6 +6,7 @@ A folder that is damaged, or that is no run, has a message in place of its facts
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def folders_in(folder: Path) -> Iterator[Path]:
     """The folders in a folder, by name, without hidden ones and those of writers at work."""
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
+            names = sorted(entry.name for entry in entries if os.path.isdir(entry))
     except (OSError, ValueError):
         return
     yield from (folder / name for name in names if not name.startswith(".") and not is_temporary(name))
@@ -107,17 +108,11 @@ def numbers_of(row: Row) -> dict[str, float]:
 
 def size_of(folder: Path) -> int:
     """The bytes of all files in a folder and below."""
-    total, waiting = 0, [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-        except (OSError, ValueError):
-            continue  # it vanished, or may not be read
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # it vanished
+                total += os.lstat(os.path.join(path, name)).st_size
     return total
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def _listed(folder: Path) -> ListedStudy:
 def _outcomes(folder: Path) -> Counter[str]:
     """How the trials of all rounds that are done ended."""
     path = folder / TABLE
-    text = content_of(path).decode() if path.exists() else ""
+    text = content_of(path).decode() if os.path.exists(path) else ""
     return Counter(line["state"] for line in csv.DictReader(io.StringIO(text, newline="")))
 
 

@@ -1,6 +1,7 @@
 """Rows for the tables of runs: a cross-validation with its folds and their mean, and any other folder."""
 
 import math
+import os
 from pathlib import Path
 
 from netc.dsl.diagnostics import Fault
@@ -35,7 +36,7 @@ def _listed_folds(folder: Path) -> Listed:
         message = error.diagnostics[0].primary.text or error.diagnostics[0].title
         return Listed(folder, "folds", state="damaged", message=message, nbytes=nbytes)
     paths = [folder / f"fold-{number}" for number in range(1, info.folds + 1)]
-    parts = [listed_run(path) for path in paths if path.is_dir()]
+    parts = [listed_run(path) for path in paths if os.path.isdir(path)]
     row = Listed(folder, "folds", info.name, of=info.folds, settings=dict(info.set), nbytes=nbytes, parts=parts)
     for part in parts:
         part.kind = "fold" if part.kind == "run" else part.kind

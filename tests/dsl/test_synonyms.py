@@ -75,7 +75,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.STEP: set(STEPS),
         Kind.COLUMNS: {"column", "columns"},
         Kind.SPLIT: {*WAYS, "split"},
-        Kind.PART: {"train", "valid", "test"},
+        Kind.PART: {"train", "valid", "test", "calibration"},
     }
     for kind, allowed in names.items():
         for name, entry in synonyms._TABLES[kind].items():

@@ -10,6 +10,7 @@ import pytest
 import netc
 from netc.compiler import pipeline
 from netc.compiler.backends import target_of
+from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Fault
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.program import Program
@@ -32,8 +33,10 @@ train {
 
 
 class Interpreted(Program):
-    def __init__(self, model: netc.Model, seed: int | None = None, threads: int | None = None) -> None:
-        super().__init__(model, seed, "reference", threads=threads)
+    def __init__(
+        self, model: netc.Model, seed: int | None = None, threads: int | None = None, ranks: Ranks | None = None
+    ) -> None:
+        super().__init__(model, seed, "reference", threads=threads, ranks=ranks)
 
 
 @pytest.fixture
