@@ -34,6 +34,18 @@ class Entry:
     is_folder: bool
 
 
+@dataclass(slots=True)
+class _Room:
+    """The bytes that this process may still write before it measures a cache with this limit again."""
+
+    limit: int
+    left: int
+
+
+_ROOMS: dict[Path, _Room] = {}  # by the folder of a cache
+_PARTS = 8
+
+
 def use(path: Path) -> None:
     """Records that an entry is used now. Writes at most once an hour."""
     with suppress(OSError):  # the cache is read-only
@@ -46,18 +58,27 @@ def _now() -> int:
     return time.time_ns()
 
 
-def enforce() -> None:
-    """Removes entries until the cache keeps to its limit. Called after writing.
+def enforce(written: int | None = None) -> None:
+    """Removes entries until the cache keeps to its limit. Called after writing an entry of so many bytes.
 
-    Entries larger than the limit go first, then those used least recently. Another process may do the same at the same
-    time, or use an entry that is removed: files that it has open stay usable, and what it misses it makes again.
+    The cache is measured when this process begins to write, and again when it has written an eighth of the room that
+    was left: to look at thousands of files takes longer than to compile a kernel. Without `written` it is measured in
+    any case. Entries larger than the limit go first, then those used least recently. Another process may do the same at
+    the same time, or use an entry that is removed: files that it has open stay usable, and what it misses it makes again.
     """
     folder = home.usable_folder()
     if folder is None:
         return
     limit = home.limit()
-    if _size_of(folder) <= limit:
+    room = _ROOMS.get(folder)
+    if written is not None and room is not None and room.limit == limit and room.left >= written:
+        room.left -= written
         return
+    size = _size_of(folder)
+    if size <= limit:
+        _ROOMS[folder] = _Room(limit, (limit - size) // _PARTS)
+        return
+    _ROOMS.pop(folder, None)
     candidates = sorted(entries(folder), key=lambda entry: (entry.used, entry.path))
     total = 0
     for entry in candidates:

@@ -44,4 +44,4 @@ def write(name: str, content: bytes) -> None:
         temporary.write(folder / name, hashlib.sha256(content).digest() + content)
     except OSError as error:
         home.warn_cannot_write(error)
-    eviction.enforce()
+    eviction.enforce(len(content))

@@ -104,6 +104,23 @@ def test_the_least_recently_used_entries_are_evicted(folder: Path, seed: int, mo
     assert not [path for path in folder.rglob("*") if temporary.is_temporary(path.name)]
 
 
+def test_a_cache_with_room_is_measured_seldom(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that knows how much room is left looks at all entries again when it has written an eighth of that."""
+    monkeypatch.setenv("NETC_CACHE_LIMIT", "9000")
+    measured: list[Path] = []
+    size_of = eviction._size_of
+    monkeypatch.setattr(eviction, "_size_of", lambda place: measured.append(place) or size_of(place))
+    for number in range(24):
+        put(folder, 4 * number, 400)
+        eviction.enforce(400)
+        assert sum(entry.size for entry in eviction.entries(folder)) <= 9000
+    assert 5 < len(measured) < 24
+    eviction.enforce()
+    monkeypatch.setenv("NETC_CACHE_LIMIT", "2000")
+    eviction.enforce(1)
+    assert sum(entry.size for entry in eviction.entries(folder)) <= 2000, "another limit is another room"
+
+
 def test_a_use_is_recorded_once_an_hour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(folder, 0, 10)
     touched: list[Path] = []

@@ -39,7 +39,7 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
         objects[kernel] = compiled.code
         report(done, len(missing))
     if missing:
-        eviction.enforce()
+        eviction.enforce(sum(len(objects[kernel]) for kernel in missing))
     symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}
     module = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
     # The schedule only computes addresses and calls kernels. Code for it that is made with more effort saves less than
