@@ -63,8 +63,9 @@ def enforce(written: int | None = None) -> None:
 
     The cache is measured when this process begins to write, and again when it has written an eighth of the room that
     was left: to look at thousands of files takes longer than to compile a kernel. Without `written` it is measured in
-    any case. Entries larger than the limit go first, then those used least recently. Another process may do the same at
-    the same time, or use an entry that is removed: files that it has open stay usable, and what it misses it makes again.
+    any case. Entries larger than the limit go first, then those used least recently. Another process may do the same
+    at the same time, or use an entry that is removed: files that it has open stay usable, and what it misses it makes
+    again.
     """
     folder = home.usable_folder()
     if folder is None:
