@@ -57,7 +57,7 @@ def folder() -> Path | None:
 def copies() -> list[Copy]:
     """All copies, sorted by their paths."""
     cache = home.usable_folder()
-    entries = [entry for entry in eviction.entries(cache) if entry.is_folder] if cache is not None else []
+    entries = eviction.folders(cache) if cache is not None else ()
     return [Copy(entry, _origin(entry.path)) for entry in sorted(entries, key=lambda entry: entry.path)]
 
 
@@ -76,12 +76,13 @@ def publish(temporary_folder: Path, final: Path, origin: Origin) -> None:
     """
     try:
         (temporary_folder / _ORIGIN).write_text(json_text(asdict(origin)), encoding="utf-8")
+        written = sum(file.stat().st_size for file in temporary_folder.iterdir())
         temporary.name_folder(temporary_folder, final)
     except OSError as error:
         home.warn_cannot_write(error)
         return
     forget_old(final, origin)
-    eviction.enforce()
+    eviction.enforce(written)
     if not final.is_dir():
         limit = f"{home.limit():,} bytes (NETC_CACHE_LIMIT)"
         home.warn_once(f"the cache may hold {limit}, too little for a copy of {origin.path}; it is made anew each time")
