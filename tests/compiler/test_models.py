@@ -208,7 +208,7 @@ def test_schedules_agree_with_pytorch(more: str, scheduler) -> None:
             OPTIMIZERS[setting],
             more,
             scheduler=scheduler,
-            factors=lambda model, step: schedule.factors(model.train, np.array([step]), 1),
+            factors=lambda model, step: schedule.scheduled(model.train, np.array([step]), 1),
         )
 
 
