@@ -11,7 +11,7 @@ from enum import Enum, auto
 from netc.compiler.analysis.conformal import covered
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.attributes import Over
-from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH
@@ -253,10 +253,10 @@ def _comparisons(graph: Graph, field: str) -> dict[Value, list[Value]]:
     fields, parameters = [*graph.values(Role.TARGET), *graph.values(Role.INPUT)], graph.values(Role.PARAMETER)
     leaves = [leaf for leaf in fields if leaf.name == field]
     others = [*(leaf for leaf in fields if leaf.name != field), *parameters, *graph.values(Role.STATE)]
-    alone = _dependents(graph, leaves) - _dependents(graph, others)
+    alone = dependents(graph, leaves) - dependents(graph, others)
     if not is_target and leaves[0].type.is_float:
         alone = {value for value in alone if _logits(value) in leaves}  # the input itself, in another shape say
-    computed = _dependents(graph, graph.values(Role.INPUT) if is_target else parameters)
+    computed = dependents(graph, graph.values(Role.INPUT) if is_target else parameters)
     for kind in (ResultKind.LOSS, ResultKind.METRIC):
         live = needed_by(graph.results_of(kind).values())
         compared: dict[Value, list[Value]] = {}
@@ -291,12 +291,3 @@ def _ends_in_comparison(graph: Graph, value: Value, operand: Value, live: set[Va
                 return False
             waiting.append(user)
     return True
-
-
-def _dependents(graph: Graph, leaves: Sequence[Value]) -> set[Value]:
-    """These leaves and all values that are computed from one of them."""
-    dependents = set(leaves)
-    for value in graph.values():
-        if not dependents.isdisjoint(value.operands):
-            dependents.add(value)
-    return dependents

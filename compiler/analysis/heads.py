@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from netc.compiler.ir.attributes import Over
-from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph import Graph, dependents
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
@@ -54,7 +54,7 @@ def heads_of(graph: Graph, weights: Collection[str], own_inputs: Collection[str]
     inputs and targets that each member prepares by itself.
     """
     leaves = [leaf for leaf in graph.values() if not leaf.operands]
-    own = _dependents(
+    own = dependents(
         graph,
         [
             leaf
@@ -64,18 +64,9 @@ def heads_of(graph: Graph, weights: Collection[str], own_inputs: Collection[str]
             or (leaf.role is Role.INPUT and leaf.name in own_inputs)
         ],
     )
-    of_samples = _dependents(graph, [leaf for leaf in leaves if leaf.role is Role.INPUT])
+    of_samples = dependents(graph, [leaf for leaf in leaves if leaf.role is Role.INPUT])
     reached = _reached(graph.results_of(ResultKind.LOSS).values(), own, of_samples)
     return Heads(frozenset(own), dict(_logits(graph, reached)))
-
-
-def _dependents(graph: Graph, leaves: Iterable[Value]) -> set[Value]:
-    """These leaves and all values that are computed from one of them."""
-    dependents = set(leaves)
-    for value in graph.values():
-        if not dependents.isdisjoint(value.operands):
-            dependents.add(value)
-    return dependents
 
 
 def _reached(losses: Iterable[Value], own: Collection[Value], of_samples: Collection[Value]) -> set[Value]:

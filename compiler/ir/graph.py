@@ -246,6 +246,15 @@ def needed_by(values: Iterable[Value]) -> set[Value]:
     return seen
 
 
+def dependents(graph: Graph, sources: Iterable[Value]) -> set[Value]:
+    """The sources and all values of the graph that are computed from one of them."""
+    reached = set(sources)
+    for value in graph.values():
+        if not reached.isdisjoint(value.operands):
+            reached.add(value)
+    return reached
+
+
 def print_graph(graph: Graph) -> str:
     """Prints one line per value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results.
 

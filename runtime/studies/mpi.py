@@ -68,8 +68,14 @@ def on_all_ranks(study: Study, executor: Executor) -> TrainAll:
 
 def _trainers(job: Job, segments: Sequence[Segment], executor: Executor) -> list[Callable[[int], SegmentResult]]:
     """A function for each rank that trains the segment of a number there."""
-    here: Callable[[int], SegmentResult] = lambda number: train(job, segments[number])  # noqa: E731
-    there: Callable[[int], SegmentResult] = lambda number: executor.submit(train, job, segments[number]).result()  # noqa: E731
+
+    def here(number: int) -> SegmentResult:
+        return train(job, segments[number])
+
+    def there(number: int) -> SegmentResult:
+        result: SegmentResult = executor.submit(train, job, segments[number]).result()
+        return result
+
     return [here, *[there] * (launched_ranks() - 1)]
 
 
