@@ -35,7 +35,7 @@ def ensemble(
 
     path = out or runs[0].with_name(f"{runs[0].resolve().name}-ensemble")
     run = start_ensemble([*_folders(runs, best)], path)
-    count = sum(type_.size(1) for type_ in run.model.parameters.values())
+    count = run.model.parameter_count
     assert run.info is not None
     say(f"{len(run.info.members)} members, {count:,} parameters -> {run.folder}")
     if run.spec.split.way == "folds" and not run.spec.split.fold:

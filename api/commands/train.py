@@ -216,7 +216,7 @@ def _started(file: Path, request: _Request) -> "Run":
             say(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
     run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
-    count = sum(type_.size(1) for type_ in model.parameters.values())
+    count = model.parameter_count
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
     if run.loaded is not None:
