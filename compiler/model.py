@@ -7,7 +7,7 @@ from typing import Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import Precision, Type
+from netc.compiler.ir.types import Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
@@ -207,7 +207,7 @@ class Application:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Model:
     """A checked model.
 
@@ -242,6 +242,11 @@ class Model:
     warnings: tuple[Diagnostic, ...]
     member: "Model | None" = None
 
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.inputs.items())
+        outputs = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.outputs.items())
+        return f"<Model {self.source.name!r}: {_cut(fields)} -> {_cut(outputs)}, {self.parameter_count:,} parameters>"
+
     @property
     def described(self) -> "Model":
         """The model whose graph says what the outputs stand for: an ensemble's outputs stand for those of its members.
@@ -249,6 +254,11 @@ class Model:
         The names of its outputs, inputs and targets are those of this model.
         """
         return self if self.member is None else self.member
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of trainable numbers."""
+        return sum(info.type.size(1) for info in self.trainables.values())
 
     @property
     def parameters(self) -> dict[str, Type]:
@@ -265,3 +275,8 @@ class Model:
     def outputs(self) -> dict[str, Type]:
         """The types of the outputs, by name, with the batch in front."""
         return {name: value.type for name, value in self.graph.results_of(ResultKind.OUTPUT).items()}
+
+
+def _cut(text: str, most: int = 100) -> str:
+    """A text that ends in dots if it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}..."
