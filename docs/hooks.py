@@ -17,6 +17,11 @@ from mkdocs.structure.pages import Page
 HERE = Path(__file__).parent
 COURSE = "The course"
 IMAGE = re.compile(r'<p><img alt="([^"]*)" src="[^"]*pictures/(\w+)\.svg" ?/?></p>')
+# Names of functions need a blank beside what is no bracket.
+NAME = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh|max|min)</mi>"
+BLANKS = re.compile(rf"{NAME}(?!<mo stretchy|<mo>&#x00028;|</)|</(?:mi|mn|msub|msup)>(?={NAME})")
+# A minus behind an operator other than a closing bracket is a sign: without `form`, browsers put blanks around it.
+SIGN = re.compile(r"(<mo(?: [^>]*)?>(?!&#x00029;|&#x0005D;|\||&#x0007C;)[^<]*</mo>|<mspace[^>]*/>)<mo>&#x02212;</mo>")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -55,4 +60,6 @@ def _figure(caption: str, name: str, number: int) -> str:
 
 def _formula(tex: str, is_display: bool) -> str:
     math = convert(tex.strip(), display="block" if is_display else "inline")
+    math = BLANKS.sub(r'\g<0><mspace width="0.17em"/>', math)
+    math = SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', math)
     return f'<div class="formula">{math}</div>' if is_display else math

@@ -1,4 +1,4 @@
-"""Writes the real output of commands into the pages of the course: `python docs/outputs.py 01-neuron [...]`.
+"""Writes the real output of commands into pages of the docs: `python docs/outputs.py course/01-neuron [...]`.
 
 A fence ```` ```{.text .output} ```` right after a fence of commands holds what these commands print. All commands of a
 page run in order, in a copy of `examples/`. Classes of the fence bound long outputs: with `.first-4` and `.last-3` a
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COURSE = ROOT / "docs" / "course"
+DOCS = ROOT / "docs"
 FENCES = re.compile(
     r"^```(sh|\{\.sh \.long\})\n(.*?)^```\n(\n```\{(\.text \.output[^}]*)\}\n(.*?)^```\n)?", re.M | re.S
 )
@@ -38,6 +38,12 @@ class Fence:
     warns: bool  # a warning is the subject of the page: `{.sh .warns}`
     options: str | None
     output: str
+
+
+def pages_with_outputs() -> dict[str, Path]:
+    """The pages that show outputs, by their name without suffix, relative to `docs/`: `course/01-neuron`."""
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix(): path for path in sorted(DOCS.rglob("*.md"))}
+    return {name: path for name, path in pages.items() if "{.text .output" in path.read_text(encoding="utf-8")}
 
 
 def fences_of(text: str) -> list[Fence]:
@@ -112,8 +118,8 @@ def printed_by(line: str, folder: Path) -> str:
 
 
 def main() -> None:
-    for name in sys.argv[1:] or sorted(path.stem for path in COURSE.glob("*.md")):
-        path = COURSE / f"{name}.md"
+    for name in sys.argv[1:] or pages_with_outputs():
+        path = DOCS / f"{name}.md"
         with tempfile.TemporaryDirectory() as folder:
             copy_examples(Path(folder))
             text = updated(path.read_text(encoding="utf-8"), partial(printed_by, folder=Path(folder)))

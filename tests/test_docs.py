@@ -42,7 +42,8 @@ MODELS = [
     for number, (kind, body) in enumerate(fences(path))
     if kind in ("net", "{.net .fragment}")
 ]
-# The commands of a page, in order. Those of `.long` take minutes: .ci/run runs them. test_course.py runs the course.
+# The commands of a page, in order. Those of `.long` take minutes: .ci/run runs them.
+# Pages that show outputs are left to test_course.py.
 COMMANDS = {
     path.stem: [
         (line, kind != "sh")
@@ -52,7 +53,7 @@ COMMANDS = {
         if line.startswith("netc ")
     ]
     for path in TEXTS
-    if path.parent.name != "course"
+    if path.parent.name != "course" and "{.text .output" not in path.read_text(encoding="utf-8")
 }
 
 
