@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, say
+from netc.commands.progress import Ticker
+from netc.commands.terminal import say
 from netc.commands.train_folds import is_folds
 
 _BEST = 5  # trials of a study

@@ -11,7 +11,8 @@ import typer
 from netc.commands import options
 from netc.commands.find_lr import find_lr
 from netc.commands.launched import Launched, refuse_ranks, together
-from netc.commands.terminal import Ticker, matrices, metrics_text, say
+from netc.commands.progress import Ticker
+from netc.commands.terminal import matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
 if TYPE_CHECKING:
