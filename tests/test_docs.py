@@ -88,6 +88,23 @@ def test_python_in_the_docs_runs(tmp_path: Path) -> None:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
+def test_python_in_the_page_about_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, in one namespace and one folder, as a reader would run it."""
+    _copy_examples(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    bodies = [body for kind, body in fences(ROOT / "docs" / "python.md") if kind == "python"]
+    assert len(bodies) >= 6
+    names: dict[str, object] = {}
+    for body in bodies:
+        exec(compile(body, "docs/python.md", "exec"), names)
+
+
+def _copy_examples(folder: Path) -> None:
+    """Copies the examples to a folder, where commands may write beside them, and links their data."""
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("runs", "data"))
+    (folder / "examples" / "data").symlink_to(ROOT / "examples" / "data")
+
+
 def test_the_docs_have_files_and_commands() -> None:
     assert len(MODELS) >= 24
     assert sum(map(len, COMMANDS.values())) >= 6
@@ -112,8 +129,7 @@ def test_the_docs_have_files_and_commands() -> None:
 @pytest.mark.parametrize("page", [page for page, commands in COMMANDS.items() if commands])
 def test_commands_in_the_docs_run(page: str, tmp_path: Path, is_long: bool) -> None:
     """In order and in one folder, as a reader would run them."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("runs", "data"))
-    (tmp_path / "examples" / "data").symlink_to(ROOT / "examples" / "data")
+    _copy_examples(tmp_path)
     for line, takes_long in COMMANDS[page]:
         if takes_long and not is_long:
             continue
