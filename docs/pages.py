@@ -186,8 +186,8 @@ z = x -> dense(1000000000)
 
 The message says how many bytes are needed and how many are free, on the machine, in its control group (a
 container's limit) or under `ulimit -v`. It points at the line that needs them. Often a shape is not what you meant:
-`netc check` prints all shapes and the memory of a step. Nothing has been allocated yet, so a program can go on with
-a smaller batch, a smaller layer or less data.""",
+`netc check` prints the shape of each layer and the memory of a step. Nothing has been allocated yet, so a program can
+go on with a smaller batch, a smaller layer or less data.""",
     "E1006": """`NETC_TARGET=avx512 netc check M.net` on a machine without AVX-512, or a target or setting that does
 not exist. The message says what is missing; [commands](commands.md#environment-variables) lists the targets and
 settings. Without the variable netc compiles for the machine that it runs on.""",

@@ -32,7 +32,7 @@ _MOST_METRICS, _MOST_PARAMETERS, _MOST_MEMBERS = 60, 300, 100
 
 def page(run: Run) -> str:
     """The whole page. Runs the model once over the test part, or over the last part that the data has."""
-    count = sum(type_.size(1) for type_ in run.model.parameters.values())
+    count = run.model.parameter_count
     seconds = sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float))
     members = len(run.info.members) if run.info is not None else 0
     training = f"{members} members" if members else f"{len(run.metrics)} epochs, {seconds:.1f} s of training"
