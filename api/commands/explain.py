@@ -19,7 +19,27 @@ if TYPE_CHECKING:
 
 
 def explain(
-    file: options.ModelFile,
+    file: Annotated[Path, typer.Argument(metavar="M.net|RUN", help="The model's file, or with DATA a run's folder.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Explain a run's predictions for the first rows of this file: `netc explain RUN DATA`.",
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, metavar="N", help="The number of rows of DATA.")] = 3,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            metavar="NAME",
+            help="The output that is explained (default: that of the first target).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE.html", help="Write the explanations of DATA as a page."),
+    ] = None,
     after: Annotated[
         str | None,
         typer.Option(
@@ -50,10 +70,17 @@ def explain(
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Print the training step after a pass, how it has changed, which values share a loop, or the kernels.
+    """Print the training step after a pass, how it has changed, which values share a loop, or the kernels. With a run
+    and DATA, what of each prediction is due to which column, word or pixel, by integrated gradients.
 
-    Example: netc explain examples/iris.net --after simplify --diff expand
+    Example: netc explain examples/iris.net --after simplify --diff expand, and for the predictions of a run:
+    netc explain runs/iris examples/data/iris/iris.csv
     """
+    if data is not None:
+        from netc.commands.explain_rows import explain_rows
+
+        explain_rows(file, data, output, rows, out, None)
+        return
     from netc.compiler import pipeline
     from netc.compiler.ir.graph import print_graph
     from netc.compiler.passes.storage import as_bytes
