@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from netc.compiler.targets.machine import Machine
     from netc.compiler.targets.target import Target
     from netc.dsl.diagnostics import Diagnostic, Fault
+    from netc.estimators import Classifier as Classifier
+    from netc.estimators import Regressor as Regressor
     from netc.runtime.plugins import register
     from netc.runtime.program import Program
     from netc.runtime.runs.run import Run
@@ -39,19 +41,28 @@ __all__ = [
 # Where each name that is no function of this file comes from: imported when it is first used, because a command such as
 # `netc predict` or `netc fmt` needs few of them, and all together take a second.
 _PLACES = {
+    "Classifier": "netc.estimators",
     "Diagnostic": "netc.dsl.diagnostics",
     "Fault": "netc.dsl.diagnostics",
     "Model": "netc.compiler.model",
     "Operation": "netc.compiler.ir.value",
     "Program": "netc.runtime.program",
+    "Regressor": "netc.estimators",
     "Run": "netc.runtime.runs.run",
     "register": "netc.runtime.plugins",
 }
+_ESTIMATORS = ("Classifier", "Regressor")  # need scikit-learn, and so are not in `__all__`
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("netc")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ESTIMATORS and not _has_sklearn():
+        raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
     from importlib import import_module
 
     value = globals()[name] = getattr(import_module(_PLACES[name]), name)
@@ -59,7 +70,13 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__]
+    return sorted([*__all__, *(_ESTIMATORS if _has_sklearn() else ()), "__version__"])
+
+
+def _has_sklearn() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("sklearn") is not None
 
 
 def load(path: str | Path, **constants: Any) -> "Model":

@@ -7,9 +7,10 @@ from typing import Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import Precision, Type
+from netc.compiler.ir.types import Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.quoting import bounded
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data, Setting, Study
 
@@ -207,7 +208,7 @@ class Application:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Model:
     """A checked model.
 
@@ -242,6 +243,12 @@ class Model:
     warnings: tuple[Diagnostic, ...]
     member: "Model | None" = None
 
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.inputs.items())
+        outputs = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.outputs.items())
+        types = f"{bounded(fields, 100)} -> {bounded(outputs, 100)}"
+        return f"<Model {self.source.name!r}: {types}, {self.parameter_count:,} parameters>"
+
     @property
     def described(self) -> "Model":
         """The model whose graph says what the outputs stand for: an ensemble's outputs stand for those of its members.
@@ -249,6 +256,11 @@ class Model:
         The names of its outputs, inputs and targets are those of this model.
         """
         return self if self.member is None else self.member
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of trainable numbers."""
+        return sum(info.type.size(1) for info in self.trainables.values())
 
     @property
     def parameters(self) -> dict[str, Type]:

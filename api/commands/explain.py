@@ -190,7 +190,7 @@ def _costs(before: "Model", now: "Model") -> list[tuple[str, str, str]]:
     costs = []
     for model in (before, now):
         cost = cost_of_step(model, workers=1)
-        count = sum(type_.size(1) for type_ in model.parameters.values())
+        count = model.parameter_count
         costs.append((count, cost.flops, cost.kept + cost.arenas))
     names = ("parameters", "FLOPs of a step", "bytes of a step")
     rows = [(name, f"{first:,}", f"{second:,}") for name, first, second in zip(names, *costs, strict=True)]

@@ -10,7 +10,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
 from netc.compiler.targets.target import Target
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Arrays
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class State:
     """The arrays that stay between steps, parameters and states, in one memory: offsets and arrays by name."""
 
-    memory: Memory
-    offsets: dict[str, int]
-    arrays: dict[str, Array]
+    memory: Memory = field(repr=False)
+    offsets: dict[str, int] = field(repr=False)
+    arrays: Arrays
 
     @classmethod
     def of(cls, model: "Model | None", graph: "Graph | None") -> "State":
@@ -36,7 +36,8 @@ class State:
     def laid_out(cls, types: Mapping[str, Type], offsets: dict[str, int], size: int) -> "State":
         """Memory of zeros for arrays of these types at these offsets."""
         memory = Memory(size)
-        return cls(memory, offsets, {name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
+        arrays = Arrays({name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
+        return cls(memory, offsets, arrays)
 
 
 def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str, Type], dict[str, int], int]:

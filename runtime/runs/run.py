@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Run:
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
@@ -73,6 +73,9 @@ class Run:
 
     def __post_init__(self) -> None:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.folder)!r} of {self.model.source.name!r}: {self.metrics.summary()}>"
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, the function that brings it back to the data's units."""
