@@ -44,6 +44,7 @@ from netc.runtime.insight.curves import draw
 from netc.runtime.insight.drawing import page as drawing
 from netc.runtime.insight.drawing.figure import picture
 from netc.runtime.insight.drawing.flame import Flame, flame_svg
+from netc.runtime.insight.pages import page_html
 from netc.runtime.program import Program
 
 SEED = 20261128
@@ -388,9 +389,9 @@ def sections_of(name: str) -> list[sections.Section]:
 
 
 def test_names_in_a_report(names: list[str]) -> None:
-    calm = Parsed.of(sections.page_html("model.net", "model.net", sections_of("model.net")))
+    calm = Parsed.of(page_html("model.net", "model.net", sections_of("model.net")))
     for name in names:
-        parsed = Parsed.of(sections.page_html(name, name, sections_of(name)))
+        parsed = Parsed.of(page_html(name, name, sections_of(name)))
         assert parsed.tags == calm.tags
         assert parsed.others == calm.others
         shown = quoting.escaped(name)
