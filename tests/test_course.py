@@ -23,7 +23,7 @@ STILL_SHORT = {
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-PAGES = outputs.pages_with_outputs() | {f"course/{name}": COURSE / f"{name}.md" for name in STILL_SHORT}
+PAGES = outputs.pages_with_outputs() | {f"course/{name}": COURSE / f"{name}.md" for name in sorted(STILL_SHORT)}
 
 
 @pytest.mark.every(6)
