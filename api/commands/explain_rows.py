@@ -1,5 +1,6 @@
 """`netc explain RUN DATA`: what of a run's prediction for a row is due to each of its columns, words or pixels."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,40 +12,45 @@ if TYPE_CHECKING:
     from netc.runtime.insight.explained import Explained, Pixels, Steps, Words
     from netc.runtime.runs.run import Run
 
+_ROWS = 3  # that are explained unless one is asked for
 _LISTED = 20  # columns, words or steps of a row
 _BAR = 20  # characters of the longest bar
 _GRID = 8  # rows and columns of a picture that is printed
 
 
-def explain_rows(run: Path, data: Path, output: str | None, rows: int, out: Path | None, threads: int | None) -> None:
-    """Prints the explanations of the first `rows` rows of a data file, or writes them as a page to `out`."""
+def explain_rows(run: Path, data: Path, output: str | None, row: int | None, out: Path | None) -> None:
+    """Prints the explanations of the first rows of a data file, or of one row, or writes them as a page to `out`."""
     import netc
     from netc.runtime.insight.cells import cells_of
     from netc.runtime.insight.explained import explained
 
-    opened = netc.open(run, threads)
+    opened = netc.open(run)
     explainer = _explainer(opened, output)
     new = new_data(opened, data, Selection())
-    count = min(rows, len(new.used))
-    cells = cells_of(opened, new.table, new.rows[new.used[:count]])
-    numbers = new.table.numbers(new.rows[new.used[:count]]).tolist()
-    explanations = [
-        explained(
-            opened,
-            explainer.explain(new.fields, sample),
-            new.fields,
-            sample,
-            dict(zip(cells.columns, cells.texts[sample], strict=True)),
-        )
-        for sample in range(count)
-    ]
+    numbers = new.table.numbers(new.rows[new.used]).tolist()
+    samples = [*range(len(numbers))][:_ROWS] if row is None else [_sample_of(row, numbers)]
+    cells = cells_of(opened, new.table, new.rows[new.used[samples]])
+    explanations = {}
+    for sample, texts in zip(samples, cells.texts, strict=True):
+        named = dict(zip(cells.columns, texts, strict=True))
+        attributed = explainer.explain(new.fields, sample)
+        explanations[numbers[sample]] = explained(opened, attributed, new.fields, sample, named)
     if out is not None:
-        _write_page(opened, data, numbers, explanations, out)
+        _write_page(opened, data, explanations, out)
         say(str(out))
     else:
-        for number, explanation in zip(numbers, explanations, strict=True):
+        for number, explanation in explanations.items():
             _show(number, explanation)
     say_problems(new)
+
+
+def _sample_of(row: int, numbers: Sequence[int]) -> int:
+    """The place of a row of the file among the usable ones. Raises BadParameter (exit status 2) if it is none."""
+    if row not in numbers:
+        import typer
+
+        raise typer.BadParameter(f"the rows of the data are {numbers[0]} to {numbers[-1]}", param_hint="--row")
+    return numbers.index(row)
 
 
 def _explainer(run: "Run", output: str | None) -> "Explainer":
@@ -122,13 +128,13 @@ def _show_grid(part: "Pixels") -> None:
     table([[f"{value:+.3f}" for value in row] for row in grid.tolist()], right=range(grid.shape[1]))
 
 
-def _write_page(run: "Run", data: Path, numbers: list[int], explanations: "list[Explained]", out: Path) -> None:
+def _write_page(run: "Run", data: Path, explanations: "Mapping[int, Explained]", out: Path) -> None:
     from netc.runtime.insight.explanations import METHOD, explained_sections
     from netc.runtime.insight.pages import page_html
     from netc.runtime.insight.sections import Heading, Paragraph, Section
     from netc.runtime.runs.checkpoint import write_whole
 
     sections: list[Section] = [Paragraph(METHOD)]
-    for number, explanation in zip(numbers, explanations, strict=True):
+    for number, explanation in explanations.items():
         sections += [Heading(f"Row {number}: {explanation.predicted}"), *explained_sections(explanation)]
     write_whole(out, page_html(run.model.source.file_name, f"{data.name}, explained", sections).encode())

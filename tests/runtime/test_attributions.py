@@ -250,14 +250,15 @@ def test_rows_are_explained(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert command("train", "m.net", "--out", "run", cwd=tmp_path).returncode == 0
-    done = command("explain", "run", "t.csv", "--rows", 2, cwd=tmp_path)
+    done = command("explain", "run", "t.csv", "--row", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("; p 0.") == 2
-    assert done.stdout.startswith("row 2: ")
+    assert done.stdout.count("; p 0.") == 1
+    assert done.stdout.startswith("row 3: ")
     assert "b <i>" in done.stdout
     done = command("explain", "run", "t.csv", "-o", "e.html", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "e.html\n")
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
     assert "b &lt;i&gt; = 0" in page
     assert "b <i>" not in page
-    assert command("explain", "run", "t.csv", "--output", "q", cwd=tmp_path).returncode == 2
+    for words in (("run", "t.csv", "--output", "q"), ("run", "t.csv", "--row", 99), ("m.net", "--output", "p")):
+        assert command("explain", *words, cwd=tmp_path).returncode == 2
