@@ -98,3 +98,13 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_a_run_is_opened_with_the_constants_of_its_model(tmp_path: Path) -> None:
+    """And with the settings of `train` that were replaced."""
+    model = netc.load(ROOT / "examples" / "rings.net", bent=False, batch=16)
+    run = netc.train(model, out=tmp_path / "run", epochs=1, threads=1)
+    opened, points = netc.open(run.folder), [{"x": 0.3, "y": 0.5}]
+    assert (opened.predict(points)["probability"] == run.predict(points)["probability"]).all()
+    assert opened.model.constants["bent"] is False
+    assert opened.model.train.batch == 16
