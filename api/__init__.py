@@ -54,22 +54,25 @@ _PLACES = {
     "Run": "netc.runtime.runs.run",
     "register": "netc.runtime.plugins",
 }
+__version__: str
 _ESTIMATORS = ("Classifier", "Regressor")  # need scikit-learn, and so are not in `__all__`
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # or type checkers would accept every name
 
-        return version("netc")
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _ESTIMATORS and not _has_sklearn():
-        raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
 
-    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
-    return value
+            return version("netc")
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _ESTIMATORS and not _has_sklearn():
+            raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:
