@@ -10,6 +10,8 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.displayed import Displayed
+from netc.dsl.quoting import bounded
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data, Setting, Study
 
@@ -208,7 +210,7 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Model:
+class Model(Displayed):
     """A checked model.
 
     Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the
@@ -245,7 +247,8 @@ class Model:
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.inputs.items())
         outputs = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.outputs.items())
-        return f"<Model {self.source.name!r}: {_cut(fields)} -> {_cut(outputs)}, {self.parameter_count:,} parameters>"
+        types = f"{bounded(fields, 100)} -> {bounded(outputs, 100)}"
+        return f"<Model {self.source.name!r}: {types}, {self.parameter_count:,} parameters>"
 
     @property
     def described(self) -> "Model":
@@ -275,8 +278,3 @@ class Model:
     def outputs(self) -> dict[str, Type]:
         """The types of the outputs, by name, with the batch in front."""
         return {name: value.type for name, value in self.graph.results_of(ResultKind.OUTPUT).items()}
-
-
-def _cut(text: str, most: int = 100) -> str:
-    """A text that ends in dots if it is longer than `most` characters."""
-    return text if len(text) <= most else f"{text[:most]}..."

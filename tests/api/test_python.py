@@ -21,7 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> netc.Run:
 
 
 def test_the_module_has_public_names_alone() -> None:
-    assert {*netc.__all__, "__version__"} == {*dir(netc)}
+    assert {*netc.__all__, "Classifier", "Regressor", "__version__"} == {*dir(netc)}
     assert not [name for name in dir(netc) if name.startswith("_") and name != "__version__"]
     assert all(getattr(netc, name) is not None for name in dir(netc))
     with pytest.raises(AttributeError, match="nothing"):
@@ -89,5 +89,12 @@ import netc
 model = netc.parse("model {\\n  input x: float\\n  output y = 2 * x\\n}\\n")
 assert netc.compile(model).predict({"x": [1.0]})["y"] == 2
 assert "numpy" not in dir(netc)
+assert "Classifier" not in dir(netc)
+try:
+    netc.Classifier
+except ImportError as error:
+    assert 'pip install "netc[sklearn]"' in str(error)
+else:
+    raise AssertionError
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
