@@ -7,7 +7,7 @@ from typing import Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import Precision, Type
+from netc.compiler.ir.types import SHARD_COUNT, Precision, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
@@ -126,7 +126,7 @@ class TrainSettings:
 
     `schedule` computes `factor`, by which the learning rate is multiplied, from the inputs `step`, `epoch`, `progress`
     and `epochs`; `loss_scale` has such a graph for each loss that it names. `freeze` and `lr_scale` have patterns of
-    parameter names. A step of the optimizer adds up `accumulate` batches.
+    parameter names. A step of the optimizer adds up `accumulate` batches, each of which is cut into `shards`.
     """
 
     optimizer: Optimizer
@@ -136,6 +136,7 @@ class TrainSettings:
     precision: Precision = "f32"
     shuffle: bool = True
     accumulate: int = 1
+    shards: int = SHARD_COUNT
     schedule: Graph | None = None
     plateau: Plateau | None = None
     clip_norm: float | None = None

@@ -47,6 +47,12 @@ def explain(
         typer.Option("--gradient", help="Print the chain rule as equations, from the loss back to each parameter."),
     ] = False,
     cache: Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")] = False,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=4096, metavar="N", help="With `--after plan`: what so many ranks of MPI share out and gather."
+        ),
+    ] = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
@@ -60,6 +66,7 @@ def explain(
 
     model, _ = options.load(file, settings)
     _check_stages(after, diff, line)
+    _check_ranks(ranks, after, model)
     if diff is not None:
         _show_difference(model, after or pipeline.stages()[-1], diff, line, settings)
         return
@@ -72,7 +79,7 @@ def explain(
         return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
     if after is not None:
-        show_program(model, graph, after, line)
+        show_program(model, graph, after, line, ranks)
         return
     if fusion:
         _show_fusion(graph, line)
@@ -97,6 +104,17 @@ def _check_stages(after: str | None, diff: str | None, line: int | None) -> None
         raise typer.BadParameter("it cannot be used with --after plan", param_hint="--line")
     if diff is not None and not os.path.exists(diff) and diff not in stages:
         raise typer.BadParameter(f"`{diff}` is neither a pass nor a file: {', '.join(stages)}", param_hint="--diff")
+
+
+def _check_ranks(ranks: int | None, after: str | None, model: "Model") -> None:
+    """Raises BadParameter (wrong usage) unless so many ranks can share the shards of a batch, and a plan is printed."""
+    if ranks is None:
+        return
+    if after != "plan":
+        raise typer.BadParameter("it only applies with --after plan", param_hint="--ranks")
+    if ranks & (ranks - 1) or ranks > model.train.shards:
+        message = f"{ranks} ranks cannot share the {model.train.shards} shards of a batch"
+        raise typer.BadParameter(message, param_hint="--ranks")
 
 
 def _show_kernels(tasks: "list[Task]") -> None:
