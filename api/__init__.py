@@ -6,9 +6,11 @@ run = netc.train(model, out="runs/iris")
 run.evaluate("test")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from netc.dsl.displayed import render_with as _render_with
 
 if TYPE_CHECKING:
     from netc.compiler.backends import Backend
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from netc.compiler.targets.machine import Machine
     from netc.compiler.targets.target import Target
     from netc.dsl.diagnostics import Diagnostic, Fault
+    from netc.estimators import Classifier as Classifier
+    from netc.estimators import Regressor as Regressor
+    from netc.runtime.metric_values import Row
     from netc.runtime.plugins import register
     from netc.runtime.program import Program
     from netc.runtime.runs.run import Run
@@ -39,19 +44,28 @@ __all__ = [
 # Where each name that is no function of this file comes from: imported when it is first used, because a command such as
 # `netc predict` or `netc fmt` needs few of them, and all together take a second.
 _PLACES = {
+    "Classifier": "netc.estimators",
     "Diagnostic": "netc.dsl.diagnostics",
     "Fault": "netc.dsl.diagnostics",
     "Model": "netc.compiler.model",
     "Operation": "netc.compiler.ir.value",
     "Program": "netc.runtime.program",
+    "Regressor": "netc.estimators",
     "Run": "netc.runtime.runs.run",
     "register": "netc.runtime.plugins",
 }
+_ESTIMATORS = ("Classifier", "Regressor")  # need scikit-learn, and so are not in `__all__`
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("netc")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ESTIMATORS and not _has_sklearn():
+        raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
     from importlib import import_module
 
     value = globals()[name] = getattr(import_module(_PLACES[name]), name)
@@ -59,7 +73,13 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__]
+    return sorted([*__all__, *(_ESTIMATORS if _has_sklearn() else ()), "__version__"])
+
+
+def _has_sklearn() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("sklearn") is not None
 
 
 def load(path: str | Path, **constants: Any) -> "Model":
@@ -108,6 +128,8 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     threads: int | None = None,
     log: Sequence[str] = (),
+    on_epoch: "Callable[[Row], object] | None" = None,
+    progress: bool | None = None,
 ) -> "Run":
     """Trains a model on its data block, or on arrays by field name (on all samples: no part is held out).
 
@@ -115,9 +137,14 @@ def train(
     called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
     KeyboardInterrupt, the end of the process, or your own handler. `log` names the trackers that get the metrics of
     each epoch: "tensorboard", "mlflow", "csv". Raises ValueError for less than 1 epoch, and for another tracker.
+
+    `on_epoch` is called after each epoch, once its checkpoint is saved, with the epoch's row of `run.metrics`. If it
+    raises an exception, training ends with that, and the run can be opened or resumed. `progress` shows where training
+    is: as curves in a notebook, as a bar in a terminal. By default that is so in interactive sessions, not in scripts.
     """
     from dataclasses import replace
 
+    from netc.notebook.live import progress_in
     from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.trackers.tracker import require_trackers, tracked
     from netc.runtime.trainer import train as train_run
@@ -132,9 +159,18 @@ def train(
         model = replace(model, data=None)
     dataset = data_of_new_run(model, Path(out), data)
     check_training(model, dataset)
-    run = start_run(model, Path(out), overrides or {}, dataset, threads)
-    with tracked(run, log) as note:
-        train_run(run, model.train.epochs, lambda report: None, note)
+    with progress_in(model, progress) as display:
+        run = start_run(model, Path(out), overrides or {}, dataset, threads)
+        display.started(run)
+        with tracked(run, log) as note:
+
+            def epoch(row: "Row") -> None:
+                note(row)
+                display.epoch()
+                if on_epoch is not None:
+                    on_epoch(row)
+
+            train_run(run, model.train.epochs, display.update, epoch)
     return run
 
 
@@ -147,3 +183,20 @@ def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] 
 
     load_plugins(plugins)
     return open_run(Path(folder), threads)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext netc` in IPython or a notebook: defines `%%net`."""
+    from netc.notebook.magic import define
+
+    define(ipython)
+
+
+def _html_of(value: object) -> str | None:
+    """The HTML of a model, a run or predictions."""
+    from netc.notebook.html import html_of
+
+    return html_of(value)
+
+
+_render_with(_html_of)

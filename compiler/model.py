@@ -7,9 +7,11 @@ from typing import Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import SHARD_COUNT, Precision, Type
+from netc.compiler.ir.types import SHARD_COUNT, Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.displayed import Displayed
+from netc.dsl.quoting import bounded
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data, Setting, Study
 
@@ -208,8 +210,8 @@ class Application:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+@dataclass(frozen=True, slots=True, repr=False)
+class Model(Displayed):
     """A checked model.
 
     Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the
@@ -243,6 +245,12 @@ class Model:
     warnings: tuple[Diagnostic, ...]
     member: "Model | None" = None
 
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.inputs.items())
+        outputs = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.outputs.items())
+        types = f"{bounded(fields, 100)} -> {bounded(outputs, 100)}"
+        return f"<Model {self.source.name!r}: {types}, {self.parameter_count:,} parameters>"
+
     @property
     def described(self) -> "Model":
         """The model whose graph says what the outputs stand for: an ensemble's outputs stand for those of its members.
@@ -250,6 +258,11 @@ class Model:
         The names of its outputs, inputs and targets are those of this model.
         """
         return self if self.member is None else self.member
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of trainable numbers."""
+        return sum(info.type.size(1) for info in self.trainables.values())
 
     @property
     def parameters(self) -> dict[str, Type]:

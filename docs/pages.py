@@ -186,8 +186,8 @@ z = x -> dense(1000000000)
 
 The message says how many bytes are needed and how many are free, on the machine, in its control group (a
 container's limit) or under `ulimit -v`. It points at the line that needs them. Often a shape is not what you meant:
-`netc check` prints all shapes and the memory of a step. Nothing has been allocated yet, so a program can go on with
-a smaller batch, a smaller layer or less data.""",
+`netc check` prints the shape of each layer and the memory of a step. Nothing has been allocated yet, so a program can
+go on with a smaller batch, a smaller layer or less data.""",
     "E1006": """`NETC_TARGET=avx512 netc check M.net` on a machine without AVX-512, or a target or setting that does
 not exist. The message says what is missing; [commands](commands.md#environment-variables) lists the targets and
 settings. Without the variable netc compiles for the machine that it runs on.""",
@@ -302,10 +302,35 @@ def _commands() -> Iterator[str]:
             for option in options:
                 help_text = " ".join((getattr(option, "help", "") or "").split()).replace("|", "\\|")
                 yield f"| {_option(option)} | {help_text} |"
+    yield EQUATIONS
     yield CACHE
     yield ENVIRONMENT
 
 
+EQUATIONS = """
+## The equations of a model
+
+`netc explain M.net --gradient` prints every value up to the loss, then every derivative from the loss back to the
+parameters, each with its line of the file:
+
+    14  ∂logits           = (softmax(logits) - onehot(species)) / batch
+    14  ∂logits.dense_2.b = sum(∂logits, over = batch)
+    14  ∂logits.dense_2.W = transpose(h1) @ ∂logits
+    14  ∂h1               = ∂logits @ transpose(logits.dense_2.W)
+    14  ∂z1               = ∂h1 * (1 - h1 ** 2)
+
+`∂h` is the derivative of the loss with respect to h. Names are those of the file; netc calls other values that an
+equation needs `z1`, `z2`, ... (sums before a function), `h1`, `h2`, ... (results of functions) and `t1`, `t2`, ... A
+list of the notation follows the equations. A recurrent layer has the equations of one step, with `h[t-1]` for the step
+before; its derivatives go from the last step to the first, and read `∂z[t+1]`. The equations are read from the graph
+that netc compiles, after the algebra of sums and products: no loss or layer is known by its name.
+
+- `--values` adds the number of each value and of each derivative, for the first row of the data as a batch of one and
+  the parameters that training begins with. The reference interpreter computes them in double precision. Of more than
+  48 numbers only the shape and the range are printed. `--row 5` takes row 5 of the data file.
+- `--latex` prints the equations as one `align*` environment of LaTeX, with the lines of the file in a second column.
+- `--line 14` prints only the equations of line 14.
+"""
 CACHE = """
 ## The cache
 
@@ -573,7 +598,8 @@ disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
-vector (`targets/cpu/vector_rows.py`). LLVM finds the vectors of all other loops.
+vector (`targets/cpu/vector_rows.py`). LLVM finds the vectors of all other loops; it is told not to write out short rows
+of known length before it has looked for them (`targets/cpu/loop_hints.py`).
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time

@@ -11,7 +11,7 @@ class Source:
     """A `.net` text. Messages call it `name`; `path` is its file (None for a text in memory)."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
     path: Path | None = None
     is_library: bool = False
     _line_starts: list[int] = field(init=False, repr=False)
@@ -76,6 +76,9 @@ class Span:
 
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}:{self.column}"
+
+    def __repr__(self) -> str:
+        return f"Span({str(self)!r})"
 
 
 NOWHERE = Span(Source("<netc>", "", is_library=True), 0, 0)

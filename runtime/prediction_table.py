@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from netc.dsl.displayed import Displayed
 from netc.runtime.columns import Labels, OutputFacts, blanked, columns_of, labels_predicted
 from netc.runtime.data.cells import RowProblem
 from netc.runtime.data.new_data import NewData
 from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.stored import Array
 
+_FEW, _WIDEST = 3, 40  # labels in a summary, and the characters of one
 
-class Predictions(Mapping[str, Any]):
+
+class Predictions(Displayed, Mapping[str, Any]):
     """The predicted label of each target, then the outputs, by name; each has an entry for every sample of the data.
 
     An output is an array with the samples first, or a list of arrays if samples have lengths of their own. Labels are
@@ -53,7 +56,8 @@ class Predictions(Mapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"Predictions({self._values!r})"
+        values = "; ".join(f"{name} {_summary(value)}" for name, value in self._values.items())
+        return f"<Predictions of {self._data.count:,} samples: {values}>"
 
     def _placed(self, value: Any) -> Any:
         """Values of the samples that were predicted, each at the place of its sample among all."""
@@ -75,3 +79,13 @@ def _texts(cells: list[Any]) -> Array:
     array = np.empty(len(cells), object)
     array[:] = cells
     return array
+
+
+def _summary(value: Any) -> str:
+    """An output in a few words: the first of its labels, or the type and shape of its numbers."""
+    if isinstance(value, list):
+        return f"{len(value)} sequences"
+    if value.dtype != object:
+        return f"{value.dtype}{list(value.shape)}"
+    shown = [repr(cell) if len(repr(cell)) <= _WIDEST else f"{repr(cell)[:_WIDEST]}..." for cell in value[:_FEW]]
+    return ", ".join([*shown, *["..."] * (len(value) > _FEW)])

@@ -23,8 +23,8 @@ class TargetPrediction:
     `predicted` and `true` have an entry for each sample, in the units of the data, or the number of a class whose label
     is in `labels`. `error` is the absolute error, or for a class 1 minus the probability of the true class.
     `confidence` is the largest probability of each sample, and `is_right` whether it is that of the true class; where
-    one probability stands for two classes, that of the second, and whether this is the true one. Both are empty for
-    numbers.
+    one probability stands for two classes, that of the second, and whether this is the true one. `chances` are the
+    probabilities [sample, class]. These three are empty for numbers.
     """
 
     target: str
@@ -35,6 +35,7 @@ class TargetPrediction:
     error: Array
     confidence: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
     is_right: Array = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    chances: Array = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def _of_class(
     classes, predicted = true.astype(np.int64), chances.argmax(axis=1)
     error = 1 - chances[np.arange(len(classes)), classes]
     confidence, is_right = (chances[:, 1], classes == 1) if is_binary else (chances.max(axis=1), predicted == classes)
-    return TargetPrediction(name, output, labels, predicted, classes, error, confidence, is_right)
+    return TargetPrediction(name, output, labels, predicted, classes, error, confidence, is_right, chances)
 
 
 def _marks(sequences: Ragged, classes: int) -> Array:

@@ -12,7 +12,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
-from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.data.stored import Array, Arrays, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields
 from netc.runtime.execution.resources import State
@@ -63,6 +63,11 @@ class Program:
         workers = Workers(target.machine.cores if threads is None else threads, ranks)
         training = Training.of(model, options, workers)
         self._share(training.compiled, training, None)
+
+    def __repr__(self) -> str:
+        threads = self.workers.count
+        facts = f"{self.model.parameter_count:,} parameters, {threads} thread{'s' * (threads != 1)}"
+        return f"<Program of {self.model.source.name!r}: {self.backend}, batch {self.batch}, {facts}>"
 
     @classmethod
     def of_run(cls, compiled: CompiledModel, fill: Fill) -> "Program":
@@ -240,7 +245,7 @@ class Program:
     @property
     def persistent(self) -> dict[str, Array]:
         """Views of all that stays between steps, by name: parameters, states and the optimizer's states."""
-        return {**self.state.arrays, **self._training.kept}
+        return Arrays({**self.state.arrays, **self._training.kept})
 
     @property
     def is_trained(self) -> bool:
@@ -255,4 +260,5 @@ class Program:
     @property
     def parameters(self) -> dict[str, Array]:
         """Views of the parameters, by name: whoever writes to them changes the model."""
-        return {name: self.persistent[name] for name in self.model.parameters}
+        persistent = self.persistent
+        return Arrays({name: persistent[name] for name in self.model.parameters})

@@ -1,13 +1,14 @@
-"""`netc check M.net`: values with shapes, parameters, and the FLOPs and memory of a training step."""
+"""`netc check M.net`: checks a file and its data, and computes what a training step costs."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from netc.commands import options
+from netc.commands.check_facts import print_facts
 from netc.commands.check_ranks import facts_of_ranks, network_of, print_ranks
 from netc.commands.launched import refuse_ranks
-from netc.commands.terminal import number, say, say_lines, table
+from netc.commands.terminal import say, say_lines
 from netc.commands.verification import verify_model
 from netc.compiler.ir.roles import Role
 from netc.dsl.quoting import json_text
@@ -45,6 +46,9 @@ def check(
     data: Annotated[
         bool, typer.Option("--data", help="With `--verify`: use the first training samples of the file's data.")
     ] = False,
+    values: Annotated[
+        bool, typer.Option("--values", help="Print every value of the graph and every parameter too, with its shape.")
+    ] = False,
     ranks: Annotated[
         int | None,
         typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to so many ranks of MPI."),
@@ -59,8 +63,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Check a file and its data, and print its values with their shapes, its parameters, and the FLOPs and memory of a
-    training step. Files that are read outside of its folder are named.
+    """Check a file and its data, and print a row for each layer: its shape, its parameters and its FLOPs; then the
+    FLOPs and the memory of a training step. Files that are read outside of its folder are named.
 
     Example: netc check examples/mnist.net
     """
@@ -105,7 +109,7 @@ def check(
         facts["outside"] = list(outside.paths)
         say_lines(json_text(facts, indent=2))
         return
-    _print(model, facts)
+    print_facts(model, facts, values)
     if ranks is not None:
         print_ranks(facts["ranks"])
 
@@ -138,72 +142,13 @@ def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagno
     return check_schedules(model), None
 
 
-def _print(model: "Model", facts: dict[str, Any]) -> None:
-    _print_values(facts)
-    _print_parameters(facts)
-    _print_windows(facts)
-    for name, type_ in facts["results"].items():
-        say(f"{name.replace('.', ' ', 1)}: {type_} a sample")
-    _print_training(model, facts)
-    if "tried" in facts:
-        losses = " then ".join(number(loss) for loss in facts["tried"])
-        say(f"two steps on synthetic data: loss {losses}")
-
-
-def _print_values(facts: dict[str, Any]) -> None:
-    rows = [(str(value["line"]), value["value"], value["type"]) for value in facts["values"]]
-    table([("line", "value", "type"), *rows], right=(0,))
-    say()
-
-
-def _print_parameters(facts: dict[str, Any]) -> None:
-    parameters = facts["parameters"]
-    rows = [(parameter["name"], parameter["type"], f"{parameter['count']:,}") for parameter in parameters]
-    count = sum(parameter["count"] for parameter in parameters)
-    table([("parameter", "shape", "count"), *rows, ("all", "", f"{count:,}")], right=(2,))
-    say()
-
-
-def _print_windows(facts: dict[str, Any]) -> None:
-    """Prints the convolutions and pools: kernel, stride, padding, receptive field, and parameters."""
-    if not facts["windows"]:
-        return
-    heads = ("line", "window", "kernel", "stride", "pad", "gives", "sees", "weights", "a dense layer's")
-    rows = [
-        (
-            str(window["line"]),
-            window["operation"],
-            *(" x ".join(map(str, window[name])) for name in ("kernel", "stride")),
-            " ".join(map(str, window["pad"])),
-            window["type"],
-            window["sees"],
-            f"{window['weights']:,}" if window["weights"] else "",
-            f"{window['dense_weights']:,}" if window["weights"] else "",
-        )
-        for window in facts["windows"]
-    ]
-    table([heads, *rows], right=(0, 7, 8))
-    say()
-
-
-def _print_training(model: "Model", facts: dict[str, Any]) -> None:
-    """Prints the settings of training, and what a step costs."""
-    train, step = model.train, facts["step"]
-    optimizer = train.optimizer.text(number)
-    say(f"train: {optimizer}, batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
-    if step:
-        lengths = ", ".join(f"{dim} = {length}" for dim, length in step["lengths"].items())
-        samples = f"{train.batch} samples" + (f" ({lengths})" if lengths else "")
-        memory = f"{step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas"
-        say(f"a step of {samples}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({memory})")
-
-
 def _facts(model: "Model", threads: int | None, dataset: "Dataset | None", program: "Program | None") -> dict[str, Any]:
-    """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step with
-    the longest samples of the data.
+    """The facts about a model that `--json` prints: layers, values, parameters, results, windows, and the cost of a
+    step with the longest samples of the data.
 
     `program` is the model's, if there is one.
     """
+    from netc.compiler.analysis.layers import layers_of
     from netc.compiler.analysis.receptive import windowed
     from netc.compiler.ir.results import ResultKind
     from netc.compiler.ir.types import Type
@@ -212,8 +157,8 @@ def _facts(model: "Model", threads: int | None, dataset: "Dataset | None", progr
 
     inner = (ResultKind.LENGTH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT, ResultKind.FITTED)
     step: dict[str, Any] = {}
+    longest = longest_of(model, dataset.parts["train"] if dataset is not None else None)
     if model.graph.has(ResultKind.LOSS):
-        longest = longest_of(model, dataset.parts["train"] if dataset is not None else None)
         graph = program.training_graph() if program is not None else None
         cost = cost_of_step(model, threads or machine_for().cores, longest=longest, training_graph=graph)
         step = {
@@ -224,6 +169,18 @@ def _facts(model: "Model", threads: int | None, dataset: "Dataset | None", progr
             "arena_bytes": cost.arenas,
         }
     return {
+        "layers": [
+            {
+                "line": layer.line,
+                "layer": layer.title,
+                "type": layer.type,
+                "parameters": layer.parameters,
+                "is_shared": layer.is_shared,
+                "flops": layer.flops,
+            }
+            for layer in layers_of(model, longest)
+        ],
+        "lengths": longest,
         "values": [
             {
                 "line": value.span.line,

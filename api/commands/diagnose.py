@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from netc.commands import options
-from netc.commands.terminal import number, say, show_diagnostics, table
+from netc.commands.quantities import number
+from netc.commands.terminal import say, show_diagnostics, table
 
 if TYPE_CHECKING:
     from netc.runtime.insight.diagnose import Diagnosed

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, say
+from netc.commands.progress import Ticker
+from netc.commands.terminal import say
 from netc.commands.train_folds import is_folds
 
 _BEST = 5  # trials of a study
@@ -34,7 +35,7 @@ def ensemble(
 
     path = out or runs[0].with_name(f"{runs[0].resolve().name}-ensemble")
     run = start_ensemble([*_folders(runs, best)], path)
-    count = sum(type_.size(1) for type_ in run.model.parameters.values())
+    count = run.model.parameter_count
     assert run.info is not None
     say(f"{len(run.info.members)} members, {count:,} parameters -> {run.folder}")
     if run.spec.split.way == "folds" and not run.spec.split.fold:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.explain_gradient import show_gradient
 from netc.commands.explain_program import STAGES, lowered, show_program, tasks_of_line
 from netc.commands.terminal import say, say_lines, table
 
@@ -44,8 +45,25 @@ def explain(
     ] = False,
     gradient: Annotated[
         bool,
-        typer.Option("--gradient", help="Print the chain rule as equations, from the loss back to each parameter."),
+        typer.Option(
+            "--gradient",
+            help="Print the equations of the model: from its inputs to the loss, and from the loss back to each "
+            "parameter.",
+        ),
     ] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="With `--gradient`: print the equations as LaTeX.")] = False,
+    values: Annotated[
+        bool,
+        typer.Option(
+            "--values",
+            help="With `--gradient`: print the numbers of each equation, for one row of the data and the parameters "
+            "that training begins with.",
+        ),
+    ] = False,
+    row: Annotated[
+        int | None,
+        typer.Option("--row", metavar="N", help="With `--values`: the row of the data (default: the first)."),
+    ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")] = False,
     ranks: Annotated[
         int | None,
@@ -64,6 +82,8 @@ def explain(
     from netc.compiler.ir.graph import print_graph
     from netc.compiler.passes.storage import as_bytes
 
+    if not gradient and (latex or values or row is not None):
+        raise typer.BadParameter("it only applies with --gradient", param_hint="--latex" if latex else "--values")
     model, _ = options.load(file, settings)
     _check_stages(after, diff, line)
     _check_ranks(ranks, after, model)
@@ -75,7 +95,7 @@ def explain(
         say_lines("\n".join(_values_of_line(graph, line)) if line is not None else print_graph(graph).rstrip("\n"))
         return
     if gradient:
-        _show_gradient(model)
+        show_gradient(model, line, latex, values or row is not None, row)
         return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
     if after is not None:
@@ -188,7 +208,7 @@ def _costs(before: "Model", now: "Model") -> list[tuple[str, str, str]]:
     costs = []
     for model in (before, now):
         cost = cost_of_step(model, workers=1)
-        count = sum(type_.size(1) for type_ in model.parameters.values())
+        count = model.parameter_count
         costs.append((count, cost.flops, cost.kept + cost.arenas))
     names = ("parameters", "FLOPs of a step", "bytes of a step")
     rows = [(name, f"{first:,}", f"{second:,}") for name, first, second in zip(names, *costs, strict=True)]
@@ -249,18 +269,6 @@ def _vectors(task: "Task") -> str:
     if entry.lanes == 1:
         return "one element at a time"
     return f"vectors of {entry.lanes} elements"
-
-
-def _show_gradient(model: "Model") -> None:
-    """Prints the equations of the forward and the backward pass, each with its line."""
-    from netc.compiler.analysis.equations import derive, lines
-
-    derivation = derive(model)
-    say("forward, over a batch of samples:")
-    say_lines("\n".join(f"  {line}" for line in lines(derivation.forward)))
-    say()
-    say("backward; `∂h` is the derivative of the loss by h:")
-    say_lines("\n".join(f"  {line}" for line in lines(derivation.backward)))
 
 
 def _kept_as_bytes(model: "Model") -> frozenset[str]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netc.commands import options
-from netc.commands.terminal import number, say, table
+from netc.commands.quantities import number
+from netc.commands.terminal import say, table
 
 if TYPE_CHECKING:
     from netc.runtime.studies.rate_test import RateTest

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netc.commands.terminal import duration, number, say, say_lines, size, table
+from netc.commands.quantities import duration, number, size
+from netc.commands.terminal import say, say_lines, table
 from netc.dsl.quoting import cell, json_text
 
 if TYPE_CHECKING:

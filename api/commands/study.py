@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import StudyTicker, metrics_text, number, say, table
+from netc.commands.progress import StudyTicker
+from netc.commands.quantities import number
+from netc.commands.terminal import metrics_text, say, table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model

@@ -1,31 +1,25 @@
-"""Prints messages, tables and the progress of training. Without a terminal the output is plain lines.
+"""Prints messages, metrics and tables. Without a terminal the output is plain lines.
 
 All output goes through `say`, `say_lines` or `table`, which escape the control characters of names, paths and data.
 """
 
-import math
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from netc.compiler.targets.compilation import listened_to
+from netc.commands.quantities import number
 from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
 if TYPE_CHECKING:
     from netc.runtime.metric_values import Interval, Intervals
-    from netc.runtime.studies.rounds import Standing
-    from netc.runtime.trainer import Report
 
 _MOST_CLASSES = 40  # a matrix with more classes is not printed
 _COLOURS = {"error": "red", "warning": "yellow"}  # on a terminal, unless NO_COLOR is set
-
-_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 _UNLIMITED = 1_000_000  # columns of an output that is not a terminal
 _GAP = 2  # columns between those of a table
 _MOST = 50  # the most messages that are shown at a time
@@ -80,27 +74,6 @@ def show_warning(
         say(f"warning: {message}", is_error=True)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
-
-
-def number(value: float) -> str:
-    """A float with four significant digits, or an int with all of its digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    """A time in seconds, minutes or hours."""
-    if seconds < 100 or math.isnan(seconds):
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def size(nbytes: int) -> str:
-    """A size in bytes, or in the unit that suits it."""
-    for unit, name in _UNITS:
-        if nbytes >= unit:
-            return f"{nbytes / unit:.1f} {name}"
-    return f"{nbytes} B"
 
 
 def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = (), intervals: "Intervals | None" = None) -> str:
@@ -175,108 +148,3 @@ def _laid_out_by_rich(cells: Sequence[Sequence[str]], right: Sequence[int], is_t
         console.print(grid)
     for line in capture.get().splitlines():
         say(line.rstrip())
-
-
-@contextmanager
-def compilation_shown() -> Iterator[None]:
-    """Shows on a terminal how many kernels are compiled, in a line of the error stream that goes away at the end."""
-    is_shown = False
-
-    def show(compiled: int, count: int) -> None:
-        nonlocal is_shown
-        is_shown = compiled < count
-        text = f"compiling: {compiled} of {count} kernels" if is_shown else ""
-        with suppress(OSError):  # the terminal is gone
-            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    if not sys.stderr.isatty():
-        yield
-        return
-    with listened_to(show):
-        try:
-            yield
-        finally:
-            if is_shown:
-                show(0, 0)
-
-
-class Ticker:
-    """Shows the running epoch as a progress bar on a terminal, and nothing elsewhere. While kernels are compiled, the
-    bar shows these. Under a launcher of ranks there is none: it gives its processes a terminal even if it has none."""
-
-    def __init__(self, is_launched: bool = False) -> None:
-        self._bar: Any = None
-        self._listening = ExitStack()
-        if sys.stdout.isatty() and not is_launched:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[facts]}"),
-                TimeRemainingColumn(),
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=None, facts="")
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._listening.enter_context(listened_to(self.compiling))
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.close()
-        if self._bar is not None:
-            with suppress(OSError):  # the terminal is gone
-                self._bar.stop()
-
-    def update(self, report: "Report") -> None:
-        """Shows the progress in an epoch."""
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                description=f"epoch {report.epoch}/{report.epochs}",
-                completed=(report.epoch - 1) * report.samples + report.done,
-                total=report.epochs * report.samples,
-                facts=f"loss {report.loss:.4f} {report.samples_per_second:,.0f} samples/s",
-            )
-
-    def compiling(self, compiled: int, count: int) -> None:
-        """Shows how many kernels are compiled."""
-        description = "compiling kernels" if compiled < count else ""
-        self._bar.update(self._task, description=description, completed=compiled, total=count)
-
-    def line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(escaped(text), highlight=False, markup=False)
-        else:
-            say(text)
-
-
-class StudyTicker(Ticker):
-    """Shows on a terminal how far a study is, as a bar with the best value of its metric so far. Elsewhere a line is
-    printed after each round."""
-
-    def __init__(self, metric: str) -> None:
-        super().__init__()
-        self._metric, self._finished = metric, 0
-
-    def study(self, standing: "Standing") -> None:
-        """Shows where a study stands."""
-        facts = [f"{standing.running} running"] if standing.running else []
-        facts += [f"{standing.pruned} given up"] if standing.pruned else []
-        if standing.best is not None:
-            facts.append(f"best {self._metric} {number(standing.best_value)} (trial {standing.best})")
-        total = f"/{standing.total}" if standing.total is not None else ""
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                description=f"{standing.finished}{total} trials",
-                completed=standing.finished,
-                total=standing.total,
-                facts=", ".join(facts),
-            )
-        elif standing.finished > self._finished:
-            self._finished = standing.finished
-            self.line("  ".join([f"{standing.finished}{total} trials", *facts]))

@@ -11,7 +11,8 @@ import typer
 from netc.commands import options
 from netc.commands.find_lr import find_lr
 from netc.commands.launched import Launched, refuse_ranks, together
-from netc.commands.terminal import Ticker, matrices, metrics_text, say
+from netc.commands.progress import Ticker
+from netc.commands.terminal import matrices, metrics_text, say
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _started(file: Path, request: _Request) -> "Run":
             say(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
     run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
-    count = sum(type_.size(1) for type_ in model.parameters.values())
+    count = model.parameter_count
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
     if run.loaded is not None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from netc.commands import options, prediction_files
-from netc.commands.terminal import Ticker, metrics_text, number, say, table
+from netc.commands.progress import Ticker
+from netc.commands.quantities import number
+from netc.commands.terminal import metrics_text, say, table
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:

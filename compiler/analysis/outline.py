@@ -7,6 +7,8 @@ and changes of form.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph, needed_by
@@ -48,7 +50,7 @@ class Box:
 
     `kind` is "input", "target", "operation", "block", "scan", "carry", "state" (a next value), or one of RESULTS.
     `type` is the type of a sample, as the language writes it; `reads` names the parameters and states that the box
-    reads; `flops` is the work of a sample, None if that depends on the sample's length.
+    reads; `flops` is the work of a sample, None if that depends on the sample's length and the length is not given.
     """
 
     key: int
@@ -81,9 +83,13 @@ class Outline:
             yield from box.all()
 
 
-def outline_of(model: Model) -> Outline:
-    """The outline of the values that the model's results need, in the order of its text."""
-    builder, graph = _Builder({value: name for name, value in reversed(model.names.items())}), model.graph
+def outline_of(model: Model, steps: Mapping[str, int] | None = None) -> Outline:
+    """The outline of the values that the model's results need, in the order of its text.
+
+    `steps` is the length of the sample whose FLOPs are counted, by declared varying dimension.
+    """
+    lengths = None if steps is None else {dim: np.array([count]) for dim, count in steps.items()}
+    builder, graph = _Builder({value: name for name, value in reversed(model.names.items())}, lengths), model.graph
     results = {result: [value] for result, value in graph.results.items() if result.kind in _RESULT_KINDS}
     for result, values in results.items():
         weight = graph.weight_of(result)
@@ -123,12 +129,13 @@ def _without_dead_ends(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -
 class _Builder:
     """Makes boxes and edges.
 
-    `names` are the model's names of values. For each value, `sources` has the boxes that it comes from, and `owned` the
-    parameters and states that it is made of without a box between. `ends` are the boxes of carries at the end of a
-    step.
+    `names` are the model's names of values, and `lengths` those of the sample whose FLOPs are counted. For each value,
+    `sources` has the boxes that it comes from, and `owned` the parameters and states that it is made of without a box
+    between. `ends` are the boxes of carries at the end of a step.
     """
 
     names: Mapping[Value, str]
+    lengths: Mapping[str, np.ndarray] | None
     sources: dict[Value, tuple[int, ...]] = field(default_factory=dict)
     owned: dict[Value, tuple[str, ...]] = field(default_factory=dict)
     ends: dict[tuple[Value, Result], int] = field(default_factory=dict)
@@ -190,7 +197,25 @@ class _Builder:
             name = value.name
             return Box(key, value.operation, name, describe_sample(value.type), value.span)
         title, name = _written(value), self.names.get(value, "")
-        return Box(key, "operation", title, describe_sample(value.type), value.span, name, owned, _work(value))
+        return Box(key, "operation", title, describe_sample(value.type), value.span, name, owned, self._work(value))
+
+    def _steps(self, dim: str) -> int | None:
+        """The steps of a sample along a varying dimension; None if that depends on the sample and it is not given."""
+        if self.lengths is None and names_in(dim):
+            return None
+        return int(lengths_of(dim, self.lengths or {}, 1)[0])
+
+    def _work(self, value: Value) -> int | None:
+        """The FLOPs of a sample; None if they depend on its length, which is not given."""
+        types = [each.type for each in (value, *value.operands)]
+        steps = {str(type_.rows): self._steps(str(type_.rows)) for type_ in types if type_.is_varying}
+        known = {dim: count for dim, count in steps.items() if count is not None}
+        if len(known) < len(steps):
+            return None
+        alone = Graph()
+        leaves = [alone.leaf(Role.INPUT, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
+        alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)
+        return flops(expand(alone), {BATCH: 1, **known})
 
     def _scan(self, value: Value) -> Box:
         """A box with the body inside; each carry has a box where a step begins, and one where it ends."""
@@ -214,7 +239,7 @@ class _Builder:
         self.sources[value] = ()
         title = f"scan over {scan.dim}, backwards" if scan.is_reversed else f"scan over {scan.dim}"
         box = _block(key, "scan", title, value.span, inside)
-        steps = None if names_in(scan.dim) else int(lengths_of(scan.dim, {}, 1)[0])
+        steps = self._steps(scan.dim)
         users = value.graph.users(value) if isinstance(value.graph, Graph) else []
         type_ = describe_sample(users[0].type) if users else ""
         work = None if steps is None or box.flops is None else steps * box.flops
@@ -269,13 +294,3 @@ def _written(value: Value) -> str:
         left, right = value.attributes_as(Subscripts).subscripts.split("->")[0].split(",")
         return "@" if len(right) <= 2 and len({*left} & {*right}) == 1 else "einsum"
     return _SYMBOLS.get(value.operation, value.operation)
-
-
-def _work(value: Value) -> int | None:
-    """The FLOPs of a sample; None if they depend on its length."""
-    if any(each.type.is_varying for each in (value, *value.operands)):
-        return None
-    alone = Graph()
-    leaves = [alone.leaf(Role.INPUT, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
-    alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)
-    return flops(expand(alone), {BATCH: 1})

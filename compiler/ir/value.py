@@ -284,6 +284,9 @@ class Operation:
     role: Role | None = None
     takes_sizes: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Operation {self.name}({', '.join(self.arguments)})>"
+
     def __call__(self, *operands: "Value | float", **attributes: Any) -> Value:
         """Applies the operation to values of one graph; numbers among the operands become constants."""
         if isinstance(self.lower, Expansion) and self.gradient is None:

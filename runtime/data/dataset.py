@@ -30,7 +30,7 @@ from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import FilesOfRows, Table
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Dataset:
     """Arrays by part and field, and the fitted states of each field's steps, as a run saves them.
 
@@ -50,6 +50,10 @@ class Dataset:
     augmentations: dict[str, tuple[AugmentationSpec, ...]] = dataclasses.field(default_factory=dict)
     rows_by_source: dict[str, int] = dataclasses.field(default_factory=dict)
     files: dict[str, FilesOfRows] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{len(next(iter(fields.values()))):,} {name}" for name, fields in self.parts.items())
+        return f"<Dataset: {parts} samples of {', '.join(next(iter(self.parts.values())))}>"
 
     def training(self, seed: int, epoch: int) -> dict[str, Field]:
         """The training part with the augmentations of an epoch."""

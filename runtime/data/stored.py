@@ -7,6 +7,15 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+_MOST_SHOWN = 24  # arrays in the printed form of a dictionary
+
+
+class Arrays(dict[str, Array]):
+    """Arrays by name. They print as their types and shapes: all numbers of a model fill many screens."""
+
+    def __repr__(self) -> str:
+        shown = [f"{name!r}: {array.dtype}{[*array.shape]}" for name, array in self.items()]
+        return "{" + ", ".join([*shown[:_MOST_SHOWN], *["..."] * (len(shown) > _MOST_SHOWN)]) + "}"
 
 
 @dataclass(frozen=True, slots=True)

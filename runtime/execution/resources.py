@@ -10,7 +10,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
 from netc.compiler.targets.target import Divided, Target
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Arrays
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers
 
@@ -24,10 +24,10 @@ class State:
     """The arrays that stay between steps, parameters and states, in one memory: offsets and arrays by name. `divided`
     says of which of them a rank has only its rows."""
 
-    memory: Memory
-    offsets: dict[str, int]
-    arrays: dict[str, Array]
-    divided: Divided = field(default_factory=Divided)
+    memory: Memory = field(repr=False)
+    offsets: dict[str, int] = field(repr=False)
+    arrays: Arrays
+    divided: Divided = field(default_factory=Divided, repr=False)
 
     @classmethod
     def of(cls, model: "Model | None", graph: "Graph | None") -> "State":
@@ -38,7 +38,8 @@ class State:
     def laid_out(cls, types: Mapping[str, Type], offsets: dict[str, int], size: int) -> "State":
         """Memory of zeros for arrays of these types at these offsets."""
         memory = Memory(size)
-        return cls(memory, offsets, {name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
+        arrays = Arrays({name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
+        return cls(memory, offsets, arrays)
 
 
 def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str, Type], dict[str, int], int]:

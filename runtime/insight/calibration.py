@@ -10,14 +10,16 @@ from netc.compiler.analysis.conformal import Covered, covered
 from netc.compiler.operations.calibration import Reliability, reliability
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.fields import Fields
-from netc.runtime.insight.mistakes import shortened
-from netc.runtime.insight.pictures import svg_bytes, svg_element
-from netc.runtime.insight.sections import Heading, Paragraph, Section, Svg, Table, left_out
+from netc.runtime.insight.drawing.plots import Frame, Mark, legend
+from netc.runtime.insight.drawing.scales import Numbers, numbers_axis
+from netc.runtime.insight.sections import Heading, Paragraph, Plot, Plots, Section, Table, left_out
+from netc.runtime.insight.words import shortened
 from netc.runtime.predictions import TargetPrediction, predictions_of_classes
 from netc.runtime.runs.run import Run
 
 _BINS = 15  # as in Guo et al. 2017
 _MOST_DIAGRAMS, _MOST_OUTPUTS = 8, 60
+_SIDE = 360.0  # of a plot, in pixels
 
 
 def calibration_sections(run: Run, part: str) -> Iterator[Section]:
@@ -41,7 +43,7 @@ def _reliability(prediction: TargetPrediction, part: str) -> Iterator[Section]:
     curve = reliability(prediction.confidence, prediction.is_right, _BINS)
     output, target = shortened(prediction.output), shortened(prediction.target)
     yield Heading(f"{output}: how often {target} is right, by confidence, {part}")
-    yield Svg(svg_element(_diagram(curve), "32rem"))
+    yield Plots([*_diagram(curve)])
     confidence, accuracy = float(prediction.confidence.mean()), float(prediction.is_right.mean())
     yield Paragraph(
         f"The mean confidence is {confidence:.3g}, and a share of {accuracy:.3g} is right. "
@@ -49,23 +51,25 @@ def _reliability(prediction: TargetPrediction, part: str) -> Iterator[Section]:
     )
 
 
-def _diagram(curve: Reliability) -> bytes:
-    """A bar for each bin, with its share that is right beside its mean confidence, and below it how many samples it
-    has."""
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(5, 5), layout="constrained")
-    upper, lower = picture.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    used = curve.counts > 0
-    middles = ((np.arange(_BINS) + 0.5) / _BINS)[used]
-    upper.bar(middles, curve.accuracy[used], 1 / _BINS, color="C0", edgecolor="white", label="right")
-    upper.plot(curve.confidence[used], curve.confidence[used], "o", color="C3", label="mean confidence")
-    upper.plot((0, 1), (0, 1), color="0.6", linewidth=1)
-    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right")
-    upper.legend(loc="upper left")
-    lower.bar(middles, curve.counts[used], 1 / _BINS, color="0.6", edgecolor="white")
-    lower.set(xlabel="confidence", ylabel="samples")
-    return svg_bytes(picture)
+def _diagram(curve: Reliability) -> Iterator[Plot]:
+    """A bar for each bin, with its share that is right beside its mean confidence, and how many samples it has."""
+    used = np.flatnonzero(curve.counts > 0)
+    confidences = numbers_axis((0, 1), False)
+    frame = Frame(_SIDE, _SIDE, confidences, Numbers(0, 1), "confidence", "share that is right", top=28)
+    parts, _ = legend([("s0", "right"), ("s1", "mean confidence")], _SIDE)
+    parts.append(frame.trace("guide", [(0, 0), (1, 1)]))
+    counts = Frame(
+        _SIDE, _SIDE, confidences, numbers_axis((0, *curve.counts.tolist()), False, True), "confidence", "samples"
+    )
+    lower = list[str]()
+    for i in used.tolist():
+        ends, accuracy, confidence = (i / _BINS, (i + 1) / _BINS), float(curve.accuracy[i]), float(curve.confidence[i])
+        title = f"confidence {confidence:.3g}: {accuracy:.3g} of {curve.counts[i]:,} samples are right"
+        parts.append(frame.bar(Mark("s0", title=title), ends, (0, accuracy)))
+        parts.append(frame.dot(Mark("s1", title=title), confidence, min(max(confidence, 0), 1)))
+        lower.append(counts.bar(Mark("s8", title=title), ends, (0, float(curve.counts[i]))))
+    yield Plot(frame.svg(parts, "reliability diagram"))
+    yield Plot(counts.svg(lower, "samples by confidence"))
 
 
 def _coverage(run: Run, part: str, fields: Fields, predicted: Mapping[str, Any]) -> Iterator[Section]:

@@ -6,16 +6,17 @@ A code is an output float[n] from which alone another output is computed that a 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.types import describe_sample
-from netc.dsl.quoting import plot_text
 from netc.runtime.data.stored import Array
 from netc.runtime.inference.parts import inputs_of, part_of
-from netc.runtime.insight.pictures import as_image, first_of, png, svg_bytes, svg_element, thinned, tiled
-from netc.runtime.insight.sections import Cards, Heading, Note, Paragraph, Section, Svg, one_of_every
+from netc.runtime.insight.drawing.plots import Frame, legend, series
+from netc.runtime.insight.drawing.scales import numbers_axis
+from netc.runtime.insight.pictures import as_image, first_of, png, thinned, tiled
+from netc.runtime.insight.sections import Cards, Heading, Note, Paragraph, Plot, Plots, Section, one_of_every
+from netc.runtime.insight.words import shortened
 from netc.runtime.predictions import Classes, classes_of
 from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import reconstructions
@@ -28,6 +29,7 @@ _RANDOM_CODES, _ASKED, _NEAREST = 24, 8, 9
 _MOST_CLASSES = 20
 _PIXELS = 40  # the width of a picture in a grid
 _MOST_CODES = 4
+_WIDTH = 520.0  # of a plot, in pixels
 _LONGEST_CODE = 1_000  # numbers: a covariance has the square of that
 
 
@@ -119,7 +121,7 @@ def code_sections(run: Run, part: str) -> Iterator[Section]:
         plane = _Plane.of(values)
         type_ = describe_sample(run.model.outputs[code.name])
         yield Heading(f"{code.name}, {type_}: where the samples of {part} lie")
-        yield Svg(_scatter(plane, values, classes))
+        yield Plots([_scatter(plane, values, classes)])
         yield Paragraph(plane.description)
         yield from _decoded(run, code, values, plane)
         images = None if run.model.inputs[code.like].is_varying else as_image(inputs[code.like])
@@ -128,32 +130,19 @@ def code_sections(run: Run, part: str) -> Iterator[Section]:
             yield from _neighbours(images, values)
 
 
-def _scatter(plane: _Plane, codes: Array, classes: Classes | None) -> str:
-    """The projected codes as dots, in the colours of their classes, as an `<svg>` element."""
-    from matplotlib.figure import Figure
-
-    picture = Figure(figsize=(6, 5), layout="constrained")
-    axes, (x, y) = picture.add_subplot(), plane.project(codes).T
-    style: dict[str, Any] = {"s": 9, "alpha": 0.6, "linewidths": 0, "rasterized": len(codes) > 1000}
-    if classes is None:
-        axes.scatter(x, y, **style)
-    else:
-        for i, label in enumerate(classes.labels):
-            members = classes.numbers[: len(codes)] == i
-            colour = _colour(i, len(classes.labels))
-            axes.scatter(x[members], y[members], label=plot_text(label), color=colour, **style)
-        axes.legend(
-            title=plot_text(classes.field), loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2.5, frameon=False
-        )
-    axes.set(xlabel="first", ylabel="second")
-    return svg_element(svg_bytes(picture), "40rem")
-
-
-def _colour(i: int, count: int) -> tuple[float, ...]:
-    from matplotlib import colormaps
-
-    colour: tuple[float, ...] = colormaps["tab10" if count <= 10 else "tab20"](i)
-    return colour
+def _scatter(plane: _Plane, codes: Array, classes: Classes | None) -> Plot:
+    """The projected codes as dots, in the colours of their classes."""
+    x, y = plane.project(codes).T
+    labels = [shortened(label) for label in classes.labels] if classes is not None else []
+    parts, top = legend([(series(i), label) for i, label in enumerate(labels)], _WIDTH)
+    axes = numbers_axis(x.tolist(), False), numbers_axis(y.tolist(), False)
+    frame = Frame(_WIDTH, 400 + top, *axes, "first", "second", top=top)
+    numbers = classes.numbers[: len(codes)] if classes is not None else np.zeros(len(codes), int)
+    for i in range(max(len(labels), 1)):
+        points = zip(x[numbers == i].tolist(), y[numbers == i].tolist(), strict=True)
+        parts.append(frame.cloud(series(i), points, str(i) if labels else ""))
+    caption = f"Colours: {shortened(classes.field)}." if classes is not None else ""
+    return Plot(frame.svg(parts, "codes of the samples"), caption)
 
 
 def _decoded(run: Run, code: Code, values: Array, plane: _Plane) -> Iterator[Section]:

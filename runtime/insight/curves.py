@@ -1,53 +1,92 @@
-"""The curves of a run as a picture: the losses, each metric and each watched value, by epoch."""
+"""The curves of runs by epoch: losses, metrics and watched values, for a page, and as an SVG file."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from netc.dsl.quoting import plot_text
 from netc.runtime.data.stored import Array
-from netc.runtime.insight.pictures import svg_bytes
+from netc.runtime.insight.drawing.plots import (
+    BOTTOM,
+    LEFT,
+    Frame,
+    Point,
+    evenly,
+    legend,
+    moved,
+    series,
+    svg_file,
+    words,
+)
+from netc.runtime.insight.drawing.scales import Numbers, numbers_axis
+from netc.runtime.insight.sections import Curve, Curves, Heading, Note, Section, left_out
 from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import MetricValue
 
-_MOST_EPOCHS = 2_000
+Rows = Sequence[Mapping[str, MetricValue]]  # a row for each epoch, as in metrics.jsonl
+_MOST_EPOCHS = 500  # of a curve
+_MOST_POINTS = 24_000  # of all curves of a page
 _MOST_PANELS = 24
-_MOST_MARKED_EPOCHS = 40  # with fewer epochs than this, a curve has a dot for each
-_PANEL = (4.5, 3.2)  # width and height, in inches
-# around the axes of a panel, in inches: room for the labels of the ticks and for the title. matplotlib's layouts
-# measure these instead, which takes longer than drawing
-_MARGINS = {"left": 0.75, "right": 0.15, "bottom": 0.5, "top": 0.35}
-_STEPS = (1, 2, 5, 10)  # ticks are so far apart, times a power of ten
-_FOOTER = 0.3  # height of the line below all panels, in inches
+_WIDTH, _HEIGHT, _COLUMNS = 460.0, 260.0, 3
+_TITLE = 22.0  # the height of a title in a file, in pixels
+_LEAST_RATIO = 3.0  # of the largest and the least number, for which a logarithmic axis is worth showing
+_PARTS = ("train", "valid", "test")  # in the order of their colours
+_STATISTICS = ("mean", "std", "min", "max")  # of a watched value
+_WATCHED = (("mean", "s0", 1), ("least", "s8", 3), ("largest", "s8", 4))  # a line: name, colour, place of its numbers
 
 
-def draw(metrics: Sequence[Mapping[str, MetricValue]]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A curve of a panel: its name, its class in the style sheet, and its points, NaN where an epoch lacks it."""
+
+    name: str
+    kind: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """Curves with the same axes, and the bands around the mean of a watched value: x, lower and upper end."""
+
+    title: str
+    lines: Sequence[_Line]
+    bands: Sequence[Sequence[tuple[float, float, float]]] = ()
+
+
+def curve_sections(runs: Mapping[str, Rows], kept: int | None = None) -> Iterator[Section]:
+    """The curves of one run, or of several in the same plots by name; `kept` is the epoch whose parameters are used."""
+    panels, step = _panels(runs)
+    if not panels:
+        return
+    yield Heading("Curves")
+    yield Curves([_curve(panel, kept) for panel in panels[:_MOST_PANELS]])
+    yield from left_out(len(panels), _MOST_PANELS, "metrics")
+    if step > 1:
+        yield Note(f"One of every {step:,} epochs is drawn.")
+    if kept is not None:
+        yield Note(f"The vertical line is epoch {kept}, whose parameters are used.")
+
+
+def draw(metrics: Rows) -> bytes:
     """An SVG file with a panel for the losses, one for each metric and one for each watched value.
 
     `metrics` has a row for each epoch. Of many epochs evenly spaced ones are drawn, of many panels the first ones.
     """
-    from matplotlib.figure import Figure as Picture
-
-    step = -(-len(metrics) // _MOST_EPOCHS)
-    epoch_rows = [metrics[i] for i in range(0, len(metrics) - 1, step)] + [metrics[-1]]
-    panels = _panels(epoch_rows)
-    shown = dict(list(panels.items())[:_MOST_PANELS])
-    columns = min(len(shown), 4)
-    rows = -(-len(shown) // columns)
-    footer = _FOOTER if len(panels) > len(shown) else 0.0
-    width, height = _PANEL[0] * columns, _PANEL[1] * rows + footer
-    picture = Picture(figsize=(width, height))
+    panels, step = _panels({"": metrics})
+    shown = panels[:_MOST_PANELS]
+    columns = max(1, min(len(shown), _COLUMNS))
     xlabel = f"epoch, one of every {step}" if step > 1 else "epoch"
-    for i, (title, names) in enumerate(shown.items()):
-        left, bottom = _PANEL[0] * (i % columns), height - _PANEL[1] * (i // columns + 1)
-        axes = _add_axes(picture, left, bottom)
-        axes.set_title(plot_text(title), y=1.0)  # a position that is stated is not searched for
-        axes.set_xlabel(xlabel)
-        _draw_panel(axes, epoch_rows, names)
-    if footer:
-        text = f"{len(panels) - len(shown):,} more metrics are in metrics.jsonl"
-        picture.text(0.5, footer / 2 / height, text, ha="center", va="center")
-    return svg_bytes(picture)
+    parts = list[str]()
+    for i, panel in enumerate(shown):
+        title, markup = words(panel.title, LEFT, 15, "start", 50), _drawn(panel, False, None, xlabel)
+        x, y = _WIDTH * (i % columns), (_HEIGHT + _TITLE) * (i // columns)
+        parts.append(moved(title + moved(markup, 0, _TITLE), x, y))
+    height = (_HEIGHT + _TITLE) * -(-len(shown) // columns)
+    if len(panels) > len(shown):
+        parts.append(
+            words(f"{len(panels) - len(shown):,} more metrics are in metrics.jsonl", LEFT, height + 15, "start", 80)
+        )
+        height += _TITLE
+    return svg_file(_WIDTH * columns, height, parts)
 
 
 def draw_rates(rates: Array, losses: Array, means: Array, steepest: float) -> bytes:
@@ -55,45 +94,34 @@ def draw_rates(rates: Array, losses: Array, means: Array, steepest: float) -> by
 
     A line marks the rate at which the loss falls fastest.
     """
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(6, 4), layout="constrained")
-    axes = picture.add_subplot()
-    axes.plot(rates, losses, color="0.75", linewidth=1, label="loss of a step")
-    axes.plot(rates, means, color="C0", label="running mean")
-    axes.axvline(steepest, color="C3", linewidth=1, linestyle="--", label=f"falls fastest: {steepest:.1g}")
-    low, high = means.min(), means.max()
+    entries = (("s8", "loss of a step"), ("s0", "running mean"), ("s3 dashed", f"falls fastest: {steepest:.1g}"))
+    parts, top = legend(entries, 560)
+    low, high = float(means.min()), float(means.max())
     room = 0.1 * (high - low) or 1.0
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - room, high + room))
-    axes.legend()
-    return svg_bytes(picture)
+    axis = Numbers(low - room, high + room)
+    frame = Frame(560, 360, numbers_axis(rates.tolist(), True), axis, "learning rate", "loss", top=top)
+    inside = [loss if axis.low <= loss <= axis.high else math.nan for loss in losses.tolist()]
+    parts.append(frame.trace("s8", zip(rates.tolist(), inside, strict=True)))
+    parts.append(frame.trace("s0", zip(rates.tolist(), means.tolist(), strict=True)))
+    parts.append(frame.trace("s3 dashed", [(steepest, axis.low), (steepest, axis.high)]))
+    return svg_file(560, 360, [frame.svg(parts)])
 
 
-def _add_axes(picture: Any, left: float, bottom: float) -> Any:
-    """Adds the axes of a panel whose lower left corner is at this place, in inches. It has few ticks, because most of
-    the time of drawing goes into them."""
-    from matplotlib.ticker import MaxNLocator
-
-    width, height = picture.get_size_inches()
-    inner_width = _PANEL[0] - _MARGINS["left"] - _MARGINS["right"]
-    inner_height = _PANEL[1] - _MARGINS["bottom"] - _MARGINS["top"]
-    x, y = (left + _MARGINS["left"]) / width, (bottom + _MARGINS["bottom"]) / height
-    axes = picture.add_axes((x, y, inner_width / width, inner_height / height))
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
-    axes.ticklabel_format(axis="y", scilimits=(-3, 4))  # longer labels would not fit beside the axis
-    return axes
-
-
-def _panels(epoch_rows: Sequence[Mapping[str, MetricValue]]) -> dict[str, list[str]]:
-    """The names of metrics that share a panel, by the panel's title."""
-    names = dict.fromkeys(
-        name for row in epoch_rows for name, value in row.items() if "." in name and not isinstance(value, list)
+def _panels(runs: Mapping[str, Rows]) -> tuple[list[_Panel], int]:
+    """The panels of runs, and one of how many epochs they show."""
+    titles = dict.fromkeys(
+        _title(name) for rows in runs.values() for row in rows for name in row if _is_drawn(name, row)
     )
-    panels: dict[str, list[str]] = {}
-    for name in names:
-        panels.setdefault(_title(name), []).append(name)
-    return panels
+    longest = max(map(len, runs.values()), default=0)
+    curves = max(1, 2 * len(runs) * min(len(titles), _MOST_PANELS))
+    most = max(2, min(_MOST_EPOCHS, _MOST_POINTS // curves))
+    chosen = {run: [rows[i] for i in evenly(len(rows), most)] for run, rows in runs.items()}
+    panels = [panel for title in titles for panel in _panels_of(title, chosen)]
+    return panels, max(1, -(-longest // most))
+
+
+def _is_drawn(name: str, row: Mapping[str, MetricValue]) -> bool:
+    return "." in name and isinstance(row[name], int | float)
 
 
 def _title(name: str) -> str:
@@ -101,28 +129,81 @@ def _title(name: str) -> str:
     return watched(name) or name.partition(".")[2]
 
 
-def _draw_panel(axes: Any, epoch_rows: Sequence[Mapping[str, MetricValue]], names: Sequence[str]) -> None:
-    """A curve for each metric, with a gap where a row does not have it, or the range of a watched value."""
-    epochs = [row["epoch"] for row in epoch_rows]
-    curves = {name: [_point(row.get(name)) for row in epoch_rows] for name in names}
-    if watched(names[0]) is not None:
-        _draw_range(axes, epochs, {name.rpartition(".")[2]: values for name, values in curves.items()})
-    else:
-        for name, values in curves.items():
-            marker = "." if len(epochs) < _MOST_MARKED_EPOCHS else ""
-            axes.plot(epochs, values, label=plot_text(name.partition(".")[0]), marker=marker)
-    axes.legend()
+def _panels_of(title: str, runs: Mapping[str, Rows]) -> Iterator[_Panel]:
+    """The panel of a metric; of a watched value one for each run and part of the data."""
+    names = dict.fromkeys(
+        name for rows in runs.values() for row in rows for name in row if _is_drawn(name, row) and _title(name) == title
+    )
+    if watched(next(iter(names))) is not None:
+        for run, rows in runs.items():
+            for start in dict.fromkeys(name.rpartition(".")[0] for name in names):
+                yield _watched(f"{title} {run}".strip(), start, rows)
+        return
+    lines = []
+    for number, (run, rows) in enumerate(runs.items()):
+        for name in names:
+            points = [(_number(row.get("epoch")), _number(row.get(name))) for row in rows]
+            if any(math.isfinite(y) for _, y in points):
+                part = name.partition(".")[0]
+                order = _PARTS.index(part) if part in _PARTS else len(_PARTS)
+                kind = series(number) + (" dashed" if part == "train" else "") if len(runs) > 1 else series(order)
+                lines.append(_Line(f"{run} {part}".strip(), kind, points))
+    yield _Panel(title, lines)
 
 
-def _point(metric: MetricValue | None) -> float:
-    """A metric as a point of a curve; NaN if it is missing or a matrix."""
-    return metric if isinstance(metric, int | float) else math.nan
-
-
-def _draw_range(axes: Any, epochs: Sequence[Any], values: Mapping[str, Sequence[Any]]) -> None:
+def _watched(title: str, start: str, rows: Rows) -> _Panel:
     """A watched value: its mean, one standard deviation around it, its range."""
-    pairs = list(zip(values["mean"], values["std"], strict=True))
-    axes.fill_between(epochs, values["min"], values["max"], alpha=0.12, color="C0", label="range")
-    below, above = [mean - std for mean, std in pairs], [mean + std for mean, std in pairs]
-    axes.fill_between(epochs, below, above, alpha=0.3, color="C0", label="spread")
-    axes.plot(epochs, values["mean"], color="C0", label="mean")
+    points = [
+        (_number(row.get("epoch")), *(_number(row.get(f"{start}.{name}")) for name in _STATISTICS)) for row in rows
+    ]
+    lines = [_Line(name, kind, [(point[0], point[i]) for point in points]) for name, kind, i in _WATCHED]
+    spread = [(x, mean - std, mean + std) for x, mean, std, _, _ in points]
+    return _Panel(title, lines, [[(x, low, high) for x, _, _, low, high in points], spread])
+
+
+def _curve(panel: _Panel, kept: int | None) -> Curve:
+    """A panel as a page shows it: with both axes, and the numbers that are shown under the mouse."""
+    values = _values(panel)
+    has_log = bool(values) and min(values) > 0 and max(values) > _LEAST_RATIO * min(values)
+    epochs = [point[0] for point in panel.lines[0].points] if panel.lines else []
+    frame = _frame(panel, False, "epoch")
+    ends = [frame.at(epoch, frame.y.low)[0] for epoch in (epochs[0], epochs[-1])] if epochs else [0.0, 0.0]
+    numbers = {
+        "x": epochs,
+        "names": [line.name for line in panel.lines],
+        "numbers": [[None if math.isnan(y) else float(f"{y:.5g}") for _, y in line.points] for line in panel.lines],
+        "pixels": [*ends, frame.top, frame.height - BOTTOM],
+    }
+    return Curve(panel.title, _drawn(panel, False, kept), _drawn(panel, True, kept) if has_log else "", numbers)
+
+
+def _values(panel: _Panel) -> list[float]:
+    """All finite numbers of a panel."""
+    numbers = [y for line in panel.lines for _, y in line.points]
+    numbers += [y for band in panel.bands for _, *ends in band for y in ends]
+    return [number for number in numbers if math.isfinite(number)]
+
+
+def _legend(panel: _Panel) -> tuple[list[str], float]:
+    return legend([(line.kind, line.name) for line in panel.lines], _WIDTH)
+
+
+def _frame(panel: _Panel, is_log: bool, xlabel: str) -> Frame[Numbers, Numbers]:
+    """The axes of a panel."""
+    epochs = numbers_axis([x for line in panel.lines for x, _ in line.points], False, is_whole=True)
+    return Frame(_WIDTH, _HEIGHT, epochs, numbers_axis(_values(panel), is_log), xlabel, "", top=_legend(panel)[1])
+
+
+def _drawn(panel: _Panel, is_log: bool, kept: int | None, xlabel: str = "epoch") -> str:
+    """A panel as an `<svg>` element."""
+    frame, parts = _frame(panel, is_log, xlabel), _legend(panel)[0]
+    if kept is not None and frame.x.low <= kept <= frame.x.high:
+        parts.append(frame.trace("guide", [(kept, frame.y.low), (kept, frame.y.high)]))
+    parts += [frame.band("s0", band) for band in panel.bands]
+    parts += [frame.trace(line.kind, line.points) for line in panel.lines]
+    return frame.svg(parts, panel.title)
+
+
+def _number(metric: MetricValue | None) -> float:
+    """A metric as a point of a curve; NaN if it is missing or a matrix."""
+    return float(metric) if isinstance(metric, int | float) else math.nan

@@ -3,21 +3,21 @@ or saturated, and what the file could do about it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from netc.dsl.diagnostics import Diagnostic, fault
-from netc.dsl.quoting import plot_text
 from netc.runtime.data.stored import Ragged
+from netc.runtime.insight.drawing.plots import LEFT, LETTER, Frame, Mark, legend, moved, series, svg_file, words
+from netc.runtime.insight.drawing.scales import Categories, numbers_axis
 from netc.runtime.insight.findings import FAINT, findings_of
 from netc.runtime.insight.gradients import Layer, Reach, Units, measure
-from netc.runtime.insight.pictures import svg_bytes
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run import Run
 
 _SAMPLES = 64
-_MOST_MARKED_STEPS = 40  # with fewer steps than this, a curve has a dot for each
+_WIDTH, _HEIGHT = 520.0, 320.0  # of a plot, in pixels
+_LEAST = 1e-30  # a gradient of 0 on a logarithmic axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +51,40 @@ def longest(run: Run) -> int:
 
 def draw(diagnosed: Diagnosed, name: str) -> bytes:
     """An SVG file: the gradients of states by steps back in time, and those of weights by layer."""
-    from matplotlib.figure import Figure as Picture
-
-    panels = sum((bool(diagnosed.reaches), bool(diagnosed.layers)))
-    height = max(3.4, 0.28 * len(diagnosed.layers) + 1)
-    picture = Picture(figsize=(5.5 * max(panels, 1), height), layout="constrained")
-    picture.suptitle(plot_text(name))
-    if diagnosed.reaches:
-        _draw_reaches(picture.add_subplot(1, panels, 1), diagnosed.reaches)
-    if diagnosed.layers:
-        _draw_layers(picture.add_subplot(1, panels, panels), diagnosed.layers)
-    return svg_bytes(picture)
+    panels = [_drawn_reaches(diagnosed.reaches)] if diagnosed.reaches else []
+    panels += [_drawn_layers(diagnosed.layers)] if diagnosed.layers else []
+    height = max((height for _, height in panels), default=0.0)
+    parts = [words(name, LEFT, 18, "start", 80, "strong")]
+    parts += [moved(markup, i * _WIDTH, 26) for i, (markup, _) in enumerate(panels)]
+    return svg_file(_WIDTH * max(len(panels), 1), height + 26, parts)
 
 
-def _draw_reaches(axes: Any, reaches: tuple[Reach, ...]) -> None:
-    """A curve for each state: the gradient relative to that at the last step."""
-    for reach in reaches:
-        axes.plot(
-            np.where(reach.sizes > 0, reach.sizes, np.nan) / reach.sizes[0],
-            label=plot_text(f"line {reach.span.line}: {reach.name}"),
-            marker="." if len(reach.sizes) < _MOST_MARKED_STEPS else "",
-        )
-    axes.axhline(FAINT, color="grey", linestyle=":", linewidth=1)
-    axes.set(title="gradient of a state, of that at the last step", xlabel="steps back", yscale="log")
-    axes.legend()
+def _drawn_reaches(reaches: tuple[Reach, ...]) -> tuple[str, float]:
+    """A curve for each state, the gradient relative to that at the last step, and the height of the plot."""
+    named = [(series(i), f"line {reach.span.line}: {reach.name}", reach) for i, reach in enumerate(reaches)]
+    parts, top = legend([(kind, text) for kind, text, _ in named], _WIDTH)
+    lines = [(kind, np.where(reach.sizes > 0, reach.sizes, np.nan) / reach.sizes[0]) for kind, _, reach in named]
+    steps = numbers_axis((0, max(len(reach.sizes) for reach in reaches) - 1), False, is_whole=True)
+    axis = numbers_axis([FAINT, *(value for _, line in lines for value in line.tolist())], True)
+    label = "gradient, of the last step's"
+    frame = Frame(_WIDTH, _HEIGHT, steps, axis, "steps back", label, top=top)
+    parts.append(frame.trace("guide", [(steps.low, FAINT), (steps.high, FAINT)]))
+    return frame.svg([*parts, *(frame.trace(kind, enumerate(line.tolist())) for kind, line in lines)]), _HEIGHT
 
 
-def _draw_layers(axes: Any, layers: tuple[Layer, ...]) -> None:
-    """A bar for each weight: the gradient relative to the weight itself, the first layer on top."""
-    names = [plot_text(f"{layer.name} (line {layer.span.line})") for layer in layers]
-    axes.barh(names[::-1], [max(layer.relative, 1e-30) for layer in layers][::-1])
-    axes.set(title="gradient of a weight, of its own size", xscale="log")
+def _drawn_layers(layers: tuple[Layer, ...]) -> tuple[str, float]:
+    """A bar for each weight, its gradient relative to itself, the first layer on top; and the height of the plot."""
+    names = [f"{layer.name} (line {layer.span.line})" for layer in layers]
+    sizes = [max(layer.relative, _LEAST) for layer in layers]
+    axis = numbers_axis([*sizes, min(sizes) / 10], True)
+    height = max(_HEIGHT, 18.0 * len(layers) + 60)
+    rows = Categories(names[::-1])
+    left = 20 + LETTER * min(30, max(map(len, names)))
+    frame = Frame(_WIDTH, height, axis, rows, "gradient of a weight, of its own size", "", left=left)
+    parts = list[str]()
+    for name, size in zip(names, sizes, strict=True):
+        (start, y), (end, _) = frame.at(axis.low, name), frame.at(size, name)
+        title = f"{name}: {size:.3g}"
+        bar = f'<rect x="{start:.1f}" y="{y - 5:.1f}" width="{end - start:.1f}" height="10"/>'
+        parts.append(Mark("s0", title=title).around(bar))
+    return frame.svg(parts), height

@@ -1,107 +1,56 @@
-"""What a network gets wrong, for a run's page: a confusion matrix or a plot for each target, and the worst mistakes."""
+"""What a network gets wrong, for a page: what it knows of each target, and the samples with the largest errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from netc.dsl.quoting import bounded, plot_text
 from netc.runtime.data.stored import Array, Bytes, Field
-from netc.runtime.insight.pictures import as_image, png, svg_bytes, svg_element, thinned
+from netc.runtime.insight.cells import input_cells
+from netc.runtime.insight.classes import class_sections
+from netc.runtime.insight.confusion import confusion
+from netc.runtime.insight.pictures import as_image, png, thinned
+from netc.runtime.insight.residuals import residual_sections
 from netc.runtime.insight.sections import (
     Card,
     Cards,
-    Cell,
     Heading,
-    Matrix,
-    Note,
     Paragraph,
     Section,
-    Svg,
     Table,
     left_out,
     one_of_every,
 )
+from netc.runtime.insight.words import shortened
 from netc.runtime.predictions import TargetPrediction, predictions_of
 from netc.runtime.runs.run import Run
 
 _WORST = 24
 _MOST_TARGETS = 8
-_MOST_CLASSES = 30  # of a confusion matrix: those with the most mistakes, and all others as one more
-_MOST_POINTS = 20_000
-LONGEST_LABEL = 200
+_MOST_COLUMNS = 12
+_PIXELS = 96  # of a picture, along each side
 
 
-def shortened(label: str) -> str:
-    """A label or name as a page shows it."""
-    return bounded(label, LONGEST_LABEL)
+def mistake_sections(run: Run, part: str, columns: Sequence[str] = ()) -> Iterator[Section]:
+    """For each of the first targets its predictions on a part of the data, then the samples with the largest errors.
 
-
-def mistake_sections(run: Run, part: str) -> Iterator[Section]:
-    """For each of the first targets its predictions on a part of the data, then the samples with the largest errors."""
+    `columns` are those of the inputs that are shown first.
+    """
     predictions = predictions_of(run, part)
     for prediction in predictions[:_MOST_TARGETS]:
+        name = shortened(prediction.target)
         if prediction.labels:
-            yield Heading(f"{prediction.target}: true (rows) and predicted (columns), {part}")
+            yield Heading(f"{name}: true (rows) and predicted (columns), {part}")
             yield from confusion(prediction)
+            yield from class_sections(prediction, part)
         else:
-            yield Heading(f"{prediction.target}: predicted against true, {part}")
-            yield from _scatter(prediction)
-        yield Heading(f"The worst mistakes, {prediction.target}")
-        yield from _worst(run, part, prediction)
+            yield Heading(f"{name}: predicted against true, {part}")
+            yield from residual_sections(prediction)
+        yield Heading(f"The worst mistakes, {name}")
+        yield from _worst(run, part, prediction, columns)
     yield from left_out(len(predictions), _MOST_TARGETS, "targets")
 
 
-def confusion(prediction: TargetPrediction) -> Iterator[Section]:
-    """The confusion matrix of all classes, or of the most mistaken ones and all others together."""
-    labels, true, predicted = list(prediction.labels), prediction.true, prediction.predicted
-    count = len(labels)
-    if count > _MOST_CLASSES:
-        kept = _most_mistaken(prediction)
-        index = np.full(count, _MOST_CLASSES)
-        index[kept] = np.arange(_MOST_CLASSES)
-        labels, true, predicted = [*(labels[i] for i in kept), "others"], index[true], index[predicted]
-    table = np.zeros((len(labels), len(labels)), int)
-    np.add.at(table, (true, predicted), 1)
-    rows = [
-        [Cell(count, _shade(count, row.sum()), i == j) for j, count in enumerate(row.tolist())]
-        for i, row in enumerate(table)
-    ]
-    yield Matrix([shortened(label) for label in labels], rows)
-    if count > _MOST_CLASSES:
-        yield Note(
-            f"{_MOST_CLASSES} of {count:,} classes are shown, those that are in most mistakes; all others are one."
-        )
-
-
-def _most_mistaken(prediction: TargetPrediction) -> Array:
-    """The classes that are the true or the predicted one in the most mistakes, in their order."""
-    wrong, count = prediction.true != prediction.predicted, len(prediction.labels)
-    mistakes = sum(np.bincount(side[wrong], minlength=count) for side in (prediction.true, prediction.predicted))
-    return np.sort(np.argsort(-mistakes, kind="stable")[:_MOST_CLASSES])
-
-
-def _shade(count: int, total: int) -> int:
-    """How dark a cell is, in percent: the square root of its share of the row, so that rare mistakes show."""
-    return round(75 * (count / total) ** 0.5) if count else 0
-
-
-def _scatter(prediction: TargetPrediction) -> Iterator[Section]:
-    """A dot for each sample, its prediction above its true number."""
-    from matplotlib.figure import Figure as Picture
-
-    true, predicted = prediction.true, prediction.predicted
-    picture = Picture(figsize=(5, 4.5), layout="constrained")
-    axes = picture.add_subplot()
-    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-    axes.plot(ends, ends, color="0.7", linewidth=1)
-    step = -(-len(true) // _MOST_POINTS)
-    axes.scatter(true[::step], predicted[::step], s=14, alpha=0.6, rasterized=len(true) > 5000)
-    axes.set(xlabel=plot_text(f"true {prediction.target}"), ylabel=plot_text(f"predicted ({prediction.output})"))
-    yield Svg(svg_element(svg_bytes(picture), "32rem"))
-    yield from one_of_every(step, "samples")
-
-
-def _worst(run: Run, part: str, prediction: TargetPrediction) -> Iterator[Section]:
+def _worst(run: Run, part: str, prediction: TargetPrediction, columns: Sequence[str]) -> Iterator[Section]:
     """The samples with the largest errors, as images if an input is one, or else as rows of a table."""
     dataset = run.load_data()
     order = np.argsort(-prediction.error, kind="stable")[:_WORST]
@@ -122,17 +71,31 @@ def _worst(run: Run, part: str, prediction: TargetPrediction) -> Iterator[Sectio
     if images is not None:
         yield Cards(
             [
-                Card(png(image), f"{true[i]}, taken for {predicted[i]}", f"row {rows[i]}")
+                Card(
+                    png(image, most=_PIXELS),
+                    f"{true[i]}, taken for {predicted[i]}",
+                    f"row {rows[i]}: {true[i]}, taken for {predicted[i]}",
+                )
                 for i, image in zip(order, images, strict=True)
             ]
         )
-        yield from one_of_every(thinned(images)[1], "pixels, along each side,")
+        yield from one_of_every(thinned(images, _PIXELS)[1], "pixels, along each side,")
         return
     errors = {i: 1 - prediction.error[i] if is_class else prediction.error[i] for i in order}
+    cells = input_cells(run, part, order.tolist())
+    places = [cells.columns.index(name) for name in columns if name in cells.columns]
+    places = [*dict.fromkeys([*places, *range(len(cells.columns))])][:_MOST_COLUMNS]
     yield Table(
-        ("row", "true", "predicted", "chance of the true one" if is_class else "off by"),
-        [(str(rows[i]), true[i], predicted[i], f"{errors[i]:.3g}") for i in order],
+        (
+            *("row", "true", "predicted", "chance of the true one" if is_class else "off by"),
+            *(shortened(cells.columns[place]) for place in places),
+        ),
+        [
+            (str(rows[i]), true[i], predicted[i], f"{errors[i]:.3g}", *(texts[place] for place in places))
+            for i, texts in zip(order, cells.texts, strict=True)
+        ],
     )
+    yield from left_out(len(cells.columns), len(places), "columns")
 
 
 def _images(field: Field, rows: Array) -> Array | None:

@@ -1,4 +1,4 @@
-"""Arrays as pictures: samples of a field as images, arrays as PNG, matplotlib figures as SVG."""
+"""Arrays as pictures: samples of a field as images, arrays as PNG."""
 
 import base64
 import io
@@ -73,20 +73,3 @@ def tiled(images: Array, columns: int) -> Array:
         y, x = i // columns * (height + 1), i % columns * (width + 1)
         canvas[y : y + height, x : x + width] = image
     return canvas
-
-
-def svg_bytes(figure: Any) -> bytes:
-    """A matplotlib figure as an SVG file, without its date."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    FigureCanvasSVG(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def svg_element(file: bytes, width: str | None = None) -> str:
-    """The `<svg>` element of an SVG file, for a page; `width` is the largest one, in the units of CSS."""
-    text = file.decode()
-    text = text[text.index("<svg") :]
-    return text if width is None else text.replace("<svg ", f'<svg style="max-width: {width}" ', 1)

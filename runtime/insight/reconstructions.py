@@ -6,15 +6,18 @@ from typing import Any
 import numpy as np
 
 from netc.runtime.data.stored import Array
-from netc.runtime.insight.pictures import MOST_PIXELS, as_image, first_of, png, svg_bytes, svg_element, thinned
-from netc.runtime.insight.sections import Cards, Heading, Paragraph, Section, Svg, left_out, one_of_every
+from netc.runtime.insight.drawing.plots import Frame, series
+from netc.runtime.insight.drawing.scales import numbers_axis
+from netc.runtime.insight.pictures import MOST_PIXELS, as_image, first_of, png, thinned
+from netc.runtime.insight.sections import Cards, Heading, Paragraph, Plot, Plots, Section, left_out, one_of_every
 from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import reconstructions
 
 _MOST_PAIRS = 8  # of an input and an output
 _SAMPLES = 16
 _DRAWN_SEQUENCES, _CHANNELS = 6, 4
-_MOST_STEPS = 2_000  # of a sequence that is drawn
+_MOST_STEPS = 1_000  # of a sequence that is drawn
+_WIDTH = 320.0  # of a plot, in pixels
 
 
 def reconstruction_sections(run: Run, part: str) -> Iterator[Section]:
@@ -48,17 +51,21 @@ def _side_by_side(images: Array, outputs: Any) -> Iterator[Section]:
 
 def _curves(inputs: Sequence[Array], outputs: Sequence[Array]) -> Iterator[Section]:
     """The first samples [step] or [step, channel] as thin lines, one a channel, and the outputs as thick ones."""
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(9, 4.2), layout="constrained")
     step = -(-max(map(len, inputs[:_DRAWN_SEQUENCES])) // _MOST_STEPS)
     pairs = zip(inputs[:_DRAWN_SEQUENCES], outputs[:_DRAWN_SEQUENCES], strict=True)
-    for i, (sample, output) in enumerate(pairs, 1):
-        axes = picture.add_subplot(2, _DRAWN_SEQUENCES // 2, i)
-        for channel in range(min(_CHANNELS, sample.reshape(len(sample), -1).shape[1])):
-            for values, width, alpha in ((sample, 0.8, 1.0), (output, 2.2, 0.5)):
-                line = values.reshape(len(values), -1)[::step, channel]
-                axes.plot(range(0, len(values), step), line, color=f"C{channel}", linewidth=width, alpha=alpha)
-    yield Svg(svg_element(svg_bytes(picture), "60rem"))
+    yield Plots([_sequence(sample, output, step) for sample, output in pairs])
     yield from one_of_every(step, "steps")
-    yield Paragraph("Thin: the input. Thick: the output. Each channel has a colour of its own.")
+    yield Paragraph("Faint: the input. Strong: the output. Each channel has a colour of its own.")
+
+
+def _sequence(sample: Array, output: Array, step: int) -> Plot:
+    """An input and the output that is to be like it, channel by channel; one of every `step` steps."""
+    lines = [
+        (f"{series(channel)}{kind}", values.reshape(len(values), -1)[::step, channel].tolist())
+        for channel in range(min(_CHANNELS, sample.reshape(len(sample), -1).shape[1]))
+        for values, kind in ((sample, " faint"), (output, ""))
+    ]
+    steps = numbers_axis((0, max(len(sample), len(output)) - 1), False, is_whole=True)
+    frame = Frame(_WIDTH, 190, steps, numbers_axis([y for _, line in lines for y in line], False), "step", "")
+    traces = [frame.trace(kind, zip(range(0, len(line) * step, step), line, strict=True)) for kind, line in lines]
+    return Plot(frame.svg(traces, "an input and its reconstruction"))

@@ -7,22 +7,21 @@ from collections.abc import Iterator
 
 from netc.runtime.insight.calibration import calibration_sections
 from netc.runtime.insight.codes import code_sections
-from netc.runtime.insight.curves import draw
+from netc.runtime.insight.curves import curve_sections
 from netc.runtime.insight.first_convolution import convolution_sections
-from netc.runtime.insight.mistakes import mistake_sections, shortened
-from netc.runtime.insight.pictures import svg_element
+from netc.runtime.insight.mistakes import mistake_sections
+from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.reconstructions import reconstruction_sections
 from netc.runtime.insight.sections import (
     Heading,
     Note,
     Section,
     Summary,
-    Svg,
     Table,
     file_sections,
     left_out,
-    page_html,
 )
+from netc.runtime.insight.words import shortened
 from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import Interval, Intervals, MetricValues
 from netc.runtime.runs.run import Run
@@ -32,7 +31,7 @@ _MOST_METRICS, _MOST_PARAMETERS, _MOST_MEMBERS = 60, 300, 100
 
 def page(run: Run) -> str:
     """The whole page. Runs the model once over the test part, or over the last part that the data has."""
-    count = sum(type_.size(1) for type_ in run.model.parameters.values())
+    count = run.model.parameter_count
     seconds = sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float))
     members = len(run.info.members) if run.info is not None else 0
     training = f"{members} members" if members else f"{len(run.metrics)} epochs, {seconds:.1f} s of training"
@@ -51,9 +50,7 @@ def _sections(run: Run) -> Iterator[Section]:
         if intervals:
             yield Note("Below each metric is its 95 % bootstrap interval, over the samples of this part.")
     yield from _members(run)
-    if run.metrics:
-        yield Heading("Curves")
-        yield Svg(svg_element(draw(run.metrics)))
+    yield from curve_sections({"": run.metrics}, run.kept_epoch())
     if part is not None:
         yield from mistake_sections(run, part)
         yield from calibration_sections(run, part)

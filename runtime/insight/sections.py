@@ -1,27 +1,23 @@
-"""The parts that a report's page is made of, and how they become HTML (Jinja templates in `templates/`).
+"""The parts that a report's page is made of, as plain data; pages.py writes them.
 
-A part is plain data. Every text in it is escaped while the page is written, by the template engine, so that no name,
-label or path becomes markup: only `Svg` and `Plot` hold markup, which matplotlib and drawing/plots.py have written.
+Every text in a part is escaped while the page is written, so that no name, label or path becomes markup: only `Plot`
+and `Curve` hold markup, which drawing/plots.py has written.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from netc.dsl.quoting import escaped, html_lines
 
 _MOST_TEXT = 200_000  # characters of a file
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The title of what follows."""
+    """The title of what follows: `level` 2 is that of a section, 3 that of a part of one."""
 
     kind: ClassVar[str] = "heading"
     text: str
+    level: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +37,6 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Svg:
-    """A plot: an `<svg>` element."""
-
-    kind: ClassVar[str] = "svg"
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plot:
     """A plot by its markup, an `<svg>` element that follows the colours of the page, and the text below it."""
 
@@ -62,6 +50,27 @@ class Plots:
 
     kind: ClassVar[str] = "plots"
     plots: Sequence[Plot]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Lines by epoch: a plot, the same one with a logarithmic axis, empty if that shows nothing, and the `numbers`.
+
+    These are `x`, the epochs, `names`, those of the lines, and `numbers`, a list for each line, None where it breaks.
+    """
+
+    title: str
+    markup: str
+    logarithmic: str
+    numbers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Curves side by side, whose scale and smoothing a reader chooses."""
+
+    kind: ClassVar[str] = "curves"
+    curves: Sequence[Curve]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +116,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A count of a confusion matrix and how dark it is shown, from 0 to 75 percent."""
+    """A count of a confusion matrix, how dark it is shown, from 0 to 75 percent, and the text of its share."""
 
     count: int
     shade: int
     is_right: bool
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,7 @@ class Listing:
     text: str
 
 
-Section = Heading | Paragraph | Note | Svg | Plots | Cards | Table | Summary | Matrix | Listing
+Section = Heading | Paragraph | Note | Plots | Curves | Cards | Table | Summary | Matrix | Listing
 
 
 def one_of_every(step: int, things: str) -> Iterator[Note]:
@@ -152,39 +162,3 @@ def file_sections(text: str, owner: str) -> Iterator[Section]:
     yield Listing(text[:_MOST_TEXT])
     if len(text) > _MOST_TEXT:
         yield Note(f"{len(text) - _MOST_TEXT:,} more characters are in the {owner} folder.")
-
-
-def page_html(title: str, subtitle: str, sections: Iterable[Section]) -> str:
-    """A whole page that needs no other file."""
-    parts = list(sections)
-    has_keys = any(isinstance(part, Plots) for part in parts)
-    template = _environment().get_template("report.html")
-    return template.render(title=title, subtitle=subtitle, sections=parts, has_keys=has_keys)
-
-
-def section_html(section: Section) -> str:
-    """One part of a page."""
-    return _environment().get_template("section.html").render(section=section)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("netc.runtime.insight"),
-        autoescape=True,
-        finalize=_on_one_line,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["html_lines"] = html_lines
-    return environment
-
-
-def _on_one_line(value: Any) -> Any:
-    """The text of an expression with escapes for its control characters and line ends; Jinja then quotes it.
-
-    Markup stays as it is: what a macro or the filter `safe` gives.
-    """
-    return value if hasattr(value, "__html__") else escaped(str(value))

@@ -17,12 +17,14 @@ import msgspec
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
+from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
 _Line = dict[str, float | list[list[float | None]] | None]
+_FEW = 6  # metrics in a summary
 _ALWAYS = ("epoch", "seconds")  # in the row of every epoch
 _TIMES = re.compile(rb', "(?:seconds|samples_per_second)": [-+.0-9eE]+')
 
@@ -36,6 +38,21 @@ class Metrics(Sequence[Row]):
         self._names: list[tuple[str, ...]] = []
         for row in rows:
             self.append(row)
+
+    def __repr__(self) -> str:
+        return f"<Metrics: {self.summary()}>"
+
+    def summary(self) -> str:
+        """The number of epochs, and the losses and metrics of the last one, in a few words."""
+        if not self:
+            return "no epoch yet"
+        numbers = [
+            f"{name} {value:.4g}"
+            for name, value in self[-1].items()
+            if "." in name and not isinstance(value, list) and watched(name) is None
+        ]
+        epochs = f"{len(self):,} epoch{'s' * (len(self) != 1)}"
+        return ", ".join([epochs, *numbers[:_FEW], *["..."] * (len(numbers) > _FEW)])
 
     def append(self, row: Row) -> None:
         names = tuple(row)

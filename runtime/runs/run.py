@@ -14,6 +14,7 @@ from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault
+from netc.dsl.displayed import Displayed
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import DataSpec
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
 
 
-@dataclass(slots=True)
-class Run:
+@dataclass(slots=True, repr=False)
+class Run(Displayed):
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
     `data_changes` are warnings about data that has changed since training; `load_data` finds them.
@@ -73,6 +74,9 @@ class Run:
 
     def __post_init__(self) -> None:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.folder)!r} of {self.model.source.name!r}: {self.metrics.summary()}>"
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, the function that brings it back to the data's units."""

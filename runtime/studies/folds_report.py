@@ -6,7 +6,8 @@ from pathlib import Path
 
 from netc.runtime.insight.drawing.plots import Frame, Mark
 from netc.runtime.insight.drawing.scales import numbers_axis
-from netc.runtime.insight.sections import Heading, Note, Plot, Plots, Section, Summary, Table, file_sections, page_html
+from netc.runtime.insight.pages import page_html
+from netc.runtime.insight.sections import Heading, Note, Plot, Plots, Section, Summary, Table, file_sections
 from netc.runtime.runs.listing import Listed
 from netc.runtime.runs.metrics import whole_rows
 from netc.runtime.studies.folds import read_folds

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from netc.runtime.insight.drawing.plots import BOTTOM, Frame, Mark, dot, line, svg, words
-from netc.runtime.insight.drawing.scales import Categories, Scale, numbers_axis
+from netc.runtime.insight.drawing.scales import Categories, Numbers, Scale, numbers_axis
 from netc.runtime.insight.sections import Plot
 from netc.runtime.studies.finished import path_of
 from netc.runtime.studies.importance import Importance
@@ -208,7 +208,9 @@ def curves(view: View) -> Plot | None:
     return Plot(frame.svg(_curves(frame, view, paths)), "Given up trials end in a cross.")
 
 
-def _curves(frame: Frame, view: View, paths: Sequence[tuple[Trial, list[tuple[int, float]]]]) -> Iterator[str]:
+def _curves(
+    frame: Frame[Numbers, Numbers], view: View, paths: Sequence[tuple[Trial, list[tuple[int, float]]]]
+) -> Iterator[str]:
     for trial, path in paths:
         if path:
             mark = view.mark(trial)

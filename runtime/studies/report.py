@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from netc.dsl.quoting import bounded
+from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.sections import (
     Heading,
     Listing,
@@ -20,7 +21,6 @@ from netc.runtime.insight.sections import (
     file_sections,
     left_out,
     one_of_every,
-    page_html,
 )
 from netc.runtime.metric_names import watched
 from netc.runtime.studies import plots

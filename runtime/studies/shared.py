@@ -21,12 +21,12 @@ from netc.runtime.data.table import Table
 from netc.runtime.locks import Mutex
 from netc.runtime.plugins import load_installed
 from netc.runtime.program import Program
+from netc.runtime.program_pool import ProgramPool
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.training.checks import check_training
 from netc.runtime.training.programs import programs_of
 
 _MOST_MODELS = 64  # that are remembered, and as many data sets of folds
-_MOST_IDLE = 16  # programs that wait for a trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Shared:
     _models: dict[object, tuple[Model, str]] = field(default_factory=dict)
     _datasets: dict[object, Dataset] = field(default_factory=dict)
     _prepared: dict[object, Prepared] = field(default_factory=dict)
-    _idle: list[tuple[str, Program]] = field(default_factory=list)
+    _pool: ProgramPool = field(default_factory=ProgramPool)
     _lock: Mutex = field(default_factory=Mutex)
 
     def prepared(self, settings: Mapping[str, Constant], fold: int | None) -> Prepared:
@@ -72,21 +72,11 @@ class Shared:
 
     def take(self, ready: Prepared, seed: int) -> Program:
         """A program with the initial parameters of a seed, for one trial at a time."""
-        program: Program | None = None
-        with self._lock:
-            place = next((i for i, (key, _) in enumerate(self._idle) if key == ready.programs), None)
-            if place is not None:
-                program = self._idle.pop(place)[1]
-        if program is None:
-            return Program(ready.model, seed, threads=1)
-        program.restart(ready.model, seed)
-        return program
+        return self._pool.take(ready.model, ready.programs, seed)
 
     def give_back(self, ready: Prepared, program: Program) -> None:
         """Keeps a program for another trial."""
-        with self._lock:
-            self._idle.append((ready.programs, program))
-            del self._idle[:-_MOST_IDLE]
+        self._pool.give_back(ready.programs, program)
 
     def _model(self, key: object, settings: Mapping[str, Constant], fold: int | None) -> tuple[Model, str]:
         """The model of some settings, and what its programs depend on. A fold changes the data block alone, and with

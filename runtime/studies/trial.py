@@ -81,14 +81,22 @@ class Trial:
     def resume(self, state: bytes) -> None:
         """Goes on from the state of a trial with the same settings."""
         stored = msgspec.msgpack.decode(state, type=_State)
-        arrays, start = self.program.persistent, 0
-        for name in sorted(arrays):
-            array = arrays[name]
-            array[...] = np.frombuffer(stored.now.arrays, array.dtype, array.size, start).reshape(array.shape)
-            start += array.nbytes
+        self._load(stored.now)
         self.best, self.progress = stored.best, Progress(epoch=stored.now.epoch)
         for number, row in enumerate(stored.rows, 1):
             self.metrics.append({**row, "epoch": number})  # a whole number, as before
+
+    def use_best(self) -> None:
+        """Loads the parameters that `keep` has kept, if it has any: the trial is over."""
+        if self.best is not None:
+            self._load(self.best)
+
+    def _load(self, kept: _Kept) -> None:
+        arrays, start = self.program.persistent, 0
+        for name in sorted(arrays):
+            array = arrays[name]
+            array[...] = np.frombuffer(kept.arrays, array.dtype, array.size, start).reshape(array.shape)
+            start += array.nbytes
 
     def _kept(self) -> _Kept:
         arrays = self.program.persistent

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from netc.commands import terminal
+from netc.commands.quantities import rounded, share
 from netc.commands.terminal import table
 from netc.dsl.quoting import escaped
 
@@ -94,3 +95,17 @@ def test_a_command_shows_how_many_kernels_are_compiled(tmp_path: Path, is_termin
     assert count > 2
     assert steps == [(str(number), str(count)) for number in range(count)], "each kernel counts once"
     assert shown.endswith("\r\x1b[K"), "the line goes away"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (1000, "1.00 k"), (12_544, "12.5 k"), (999_499, "999 k"), (999_500, "1.00 M"),
+     (142_809_600, "143 M"), (10**18, "1.00 E"), (10**22, "10000 E")],
+)  # fmt: skip
+def test_counts_have_three_digits(count: int, text: str) -> None:
+    assert rounded(count) == text
+
+
+def test_shares_of_nothing_are_blank() -> None:
+    assert [share(part, 1000) for part in (0, 0.5, 1, 123)] == ["", "< 0.1 %", "0.1 %", "12.3 %"]
+    assert share(0, 0) == ""

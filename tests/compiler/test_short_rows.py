@@ -1,13 +1,27 @@
 """Loops over short rows, whose body computes several rows: the element-wise operations are exact, so is the result."""
 
+import re
+
 import pytest
+from native import TARGETS, Kernel
 from test_rows_of_sums import agree, leaf
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import apply
+from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.targets.cpu.source import generic_of
+from netc.compiler.targets.named import machine_for
 
-LENGTHS = (7, 8, 10, 16, 19, 24, 33, 48)
+LENGTHS = (3, 4, 7, 8, 10, 16, 19, 24, 33, 48)
+ROWS = """\
+for i0 < n0 = rows
+for i1 < 3
+for i2 < {row}
+t0 = f32 p0[i0 * 96 + i1 * {stride} + i2]
+t1 = f32 p1[i2]
+t2 = t0 * t1
+f32 p{out}[i0 * 96 + i1 * {row} + i2] = t2"""
 
 
 @pytest.mark.parametrize("batch", [1, 5, 70])
@@ -31,3 +45,20 @@ def test_rows(dtype: str, batch: int) -> None:
         graph.results[parse_result(f"value.padded{length}")] = padded
         graph.results[parse_result(f"value.first{length}")] = apply("slice", stored, axis=1, start=1, stop=4) + c
     agree(graph, leaves, batch, dtype)
+
+
+@pytest.mark.parametrize("row", [4, 8, 24])
+@pytest.mark.parametrize("target", TARGETS)
+def test_short_rows_are_vectors(target: str, row: int) -> None:
+    """Rows that whole vectors fill have no instruction of a single element."""
+    lines = ROWS.format(row=row, stride=row + 8, out=2).splitlines()
+    source = generic_of(parse_kernel(lines, (0, 1, 2))[0]).source
+    assert f"in row({row})" in source.text
+    assert not re.search(r"\bv?(mulss|movss)\b", Kernel(source, machine_for(target)).assembly)
+
+
+def test_rows_that_may_overlap_are_loops() -> None:
+    """A result in the place of an operand whose elements lie elsewhere: the order of the elements counts."""
+    for stride, hint in ((24, True), (32, False)):
+        lines = ROWS.format(row=24, stride=stride, out=0).splitlines()
+        assert ("in row(24)" in generic_of(parse_kernel(lines, (0, 1))[0]).source.text) == hint

@@ -109,6 +109,12 @@ for i in range(n0):
     x = load_f64_1(p1, i)
     store_f64_0(p0, i, max(x, abs(x) - 1, 0) + min(i, 3) + int(x * 10) + float(i) + abs(i - 4))
 """,
+    "a row": """
+for i in row(n0):
+    store_f64_0(p0, i, load_f64_1(p1, i) * 2)
+for i in row(1, 5):
+    store_f64_0(p0, i, load_f64_1(p1, i) - 1)
+""",
     "an index behind its loop": """
 i = 3
 for i in range(1, n0, 3):
@@ -130,6 +136,7 @@ def _both(text: str, count: int = 12) -> tuple[np.ndarray, np.ndarray]:
     compiled, expected = np.zeros((2, count))
     _run(text, compiled.ctypes.data, x.ctypes.data, count)
     names = {"load_f64_1": lambda array, i: float(array[i]), "store_f64_0": lambda array, i, x: array.__setitem__(i, x)}
+    names["row"] = range
     exec(text, names)
     names["kernel"](expected, x, count)
     return compiled, expected

@@ -125,11 +125,11 @@ def test_the_report_shows_latent_codes(size: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(classes.numbers, table[rows, -1])
     html = page(run)
     assert f"code, float[{size}]: where the samples of test lie" in html
-    assert ("principal components" in html.partition("seen, float[16]")[0]) == (size > 2)
+    assert ("principal components" in html.partition("<h2>seen, float[16]")[0]) == (size > 2)
     assert "again, decoded from a grid of code" in html
     assert "again, decoded from codes drawn at random" in html
     assert "image: the nearest in code, test" in html
-    assert html.count("<!-- digit -->") == 2, "no legend by class"
+    assert html.count("Colours: digit.") == 2, "no legend by class"
 
 
 def test_the_nearest_codes_are_found() -> None:

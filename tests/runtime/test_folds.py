@@ -95,7 +95,7 @@ def test_every_row_is_predicted_by_the_model_that_has_not_seen_it(
     assert command("report", "runs/m", cwd=tmp_path).returncode == 0
     page = (folder / "report.html").read_text(encoding="utf-8")
     mean, error = results["mean"]["loss"]["value"], results["mean"]["loss"]["error"]
-    assert f"<td>{mean:.4g}<small>valid.loss<br>± {error:.2g}</small></td>" in page
+    assert f"<div>{mean:.4g}<small>valid.loss<br>± {error:.2g}</small></div>" in page
     for entry in results["folds"]:
         assert f'data-key="fold-{entry["fold"]}"><td>fold-{entry["fold"]}</td><td>{entry["epochs"]}</td>' in page
         assert f"<td>{entry['loss']:.4g}</td>" in page

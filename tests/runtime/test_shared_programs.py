@@ -10,8 +10,8 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import print_graph
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime import program_pool
 from netc.runtime.program import Program
-from netc.runtime.studies import shared
 from netc.runtime.studies.segments import Segment, Segments
 from netc.runtime.training.programs import programs_of
 
@@ -86,7 +86,7 @@ def test_trials_of_one_shape_are_built_once(tmp_path: Path, monkeypatch: pytest.
         built.append(1)
         return Program(*arguments, **options)
 
-    monkeypatch.setattr(shared, "Program", build)
+    monkeypatch.setattr(program_pool, "Program", build)
     segments = Segments(parse(Source("m.net", TEXT, tmp_path / "m.net")))
     trials = [Segment({"lr": lr, "width": 3}, 2, fold, seed) for lr in (0.1, 0.2) for fold in (1, 2) for seed in (0, 1)]
     results = segments.train_all(trials, workers=1)

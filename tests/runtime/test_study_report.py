@@ -150,6 +150,7 @@ def test_folds_are_strips_with_the_mean_and_its_error(tmp_path: Path) -> None:
     page = report.page(study_of(tmp_path, rows, "  folds = 3\n"))
     assert "0.2 ± 0.058" in page
     assert "90 trainings" in page
+    page = page.partition("</nav>")[2]
     strips = page[page.index("Folds and seeds") : page.index("10 more trials are left out", page.index("Folds and s"))]
     assert strips.count("<circle") == 3 * 20
     assert ">trial 19</text>" in strips
@@ -216,7 +217,8 @@ def test_a_strip_plot_is_these_elements() -> None:
     plot = strip_plot([("trial 7", [1.0, 2.0, 3.0], Mean(2.0, 0.5), mark)], "loss", "below")
     assert plot.caption == "below"
     assert plot.markup.splitlines() == [
-        '<svg class="plot" role="img" aria-label="loss" width="640" height="72" viewBox="0 0 640 72">',
+        '<svg class="plot" role="img" aria-label="loss" width="640" height="72" viewBox="0 0 640 72" '
+        'style="min-width: 448px">',
         '<path class="grid" d="M100.3 10V32"/>',
         '<text x="100.3" y="47.0" text-anchor="middle">1</text>',
         '<path class="grid" d="M227.1 10V32"/>',

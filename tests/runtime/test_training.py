@@ -1,6 +1,7 @@
 """The real command on the real examples, end to end."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -177,7 +178,9 @@ def test_usage_and_explain(tmp_path: Path) -> None:
     assert command("train", ROOT / "examples" / "iris.net", "--threads", 0, cwd=tmp_path).returncode == 2
     checked = command("check", ROOT / "examples" / "mnist.net", cwd=tmp_path)
     assert "101,770" in checked.stdout
-    assert "bytes" in checked.stdout
+    assert re.search(r"a step of 64 samples: [\d.]+ [kMG]FLOPs, [\d.]+ MB \(", checked.stdout)
+    assert "einsum" not in checked.stdout
+    assert "einsum" in command("check", ROOT / "examples" / "mnist.net", "--values", cwd=tmp_path).stdout
     explained = command("explain", ROOT / "examples" / "mnist.net", "--after", "simplify", cwd=tmp_path)
     assert "einsum" in explained.stdout
     assert explained.returncode == 0

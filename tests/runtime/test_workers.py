@@ -1,5 +1,7 @@
 """Workers: the same bits on any number of threads, subnormals flushed in each, and one failure ends all."""
 
+import json
+
 import numpy as np
 import pytest
 from support import ROOT
@@ -149,9 +151,10 @@ def test_check_prints_the_memory_of_a_step(capsys: pytest.CaptureFixture) -> Non
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     for threads in (1, 3):
-        app_of()(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
+        words = ["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads), "--json"]
+        app_of()(words, standalone_mode=False)
         kept, arenas = step_memory(model, threads, {})
-        assert f"{kept + arenas:,} bytes" in capsys.readouterr().out
+        assert json.loads(capsys.readouterr().out)["step"]["bytes"] == kept + arenas
 
 
 def test_bytes_are_scaled_while_they_are_gathered() -> None:

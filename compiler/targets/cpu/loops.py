@@ -26,7 +26,7 @@ def write(nest: Nest) -> str:
 
     The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
-    return _text(nest, None, in_vectors=False)
+    return _text(NestWriter(nest, None))
 
 
 def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
@@ -37,12 +37,13 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        return _text(nest, None, nest.sums == "in lanes" or has_vector_rows(nest) or copies_odd_rows(nest)), ()
-    return _text(nest, shape, in_vectors=False), tuple(shape.numbers.values())
+        in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or copies_odd_rows(nest)
+        return _text(NestWriter(nest, None, in_vectors, has_hints=True)), ()
+    return _text(NestWriter(nest, shape)), tuple(shape.numbers.values())
 
 
-def _text(nest: Nest, shape: ShapeNumbers | None, in_vectors: bool) -> str:
-    body = _body(NestWriter(nest, shape, in_vectors))
+def _text(writer: NestWriter) -> str:
+    body, nest, shape = _body(writer), writer.nest, writer.shape
     counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
     arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts, *(shape.numbers if shape is not None else ())]
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"

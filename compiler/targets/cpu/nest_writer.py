@@ -10,6 +10,7 @@ from netc.compiler.program.nests import Access, Nest, Output, Reduction
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
+from netc.compiler.targets.cpu.short_rows import has_free_rows
 from netc.compiler.targets.cpu.vector_rows import LEAST_LANES, MOST_LANES
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
@@ -19,10 +20,13 @@ _NONE: Mapping[str, str] = {}
 
 class NestWriter:
     """Writes the statements of one nest; with `shape`, those of its generic form. `in_vectors` says whether rows are
-    computed in vectors."""
+    computed in vectors that the text names, `has_hints` whether LLVM is told which loops shall have vectors."""
 
-    def __init__(self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False) -> None:
+    def __init__(
+        self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False, has_hints: bool = False
+    ) -> None:
         self.nest, self.shape, self.in_vectors = nest, shape, in_vectors
+        self.row_axis = len(nest.extents) - 1 if has_hints and not in_vectors and has_free_rows(nest) else None
         # the part of a row, in the names of words (row_vectors.py): "v" and "r19", or "s" and "m19" for sums in lanes
         self.part = ""
         self.ranges = [
@@ -39,8 +43,10 @@ class NestWriter:
     def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
         """Loops over axes, with the lines `inside` of the innermost one."""
         lines, indent = [], ""
+        is_innermost = not any(line.lstrip().startswith(("for ", "while ")) for line in inside)
         for axis in axes:
-            lines.append(f"{indent}for i{axis} in range({self.ranges[axis]}):")
+            kind = "row" if axis == self.row_axis and axis == axes[-1] and is_innermost else "range"
+            lines.append(f"{indent}for i{axis} in {kind}({self.ranges[axis]}):")
             indent += "    "
         return lines + [indent + line for line in inside]
 

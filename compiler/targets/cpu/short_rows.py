@@ -1,20 +1,45 @@
-"""Chooses how many rows of a nest without sums the body of its innermost loop computes side by side.
+"""Chooses how a nest walks its short rows: which LLVM shall compute in vectors, and how many rows of a nest without
+sums the body of the innermost loop computes side by side.
 
-LLVM unrolls a short loop of known length completely and then finds no vectors in it, and it makes a call of `memcpy` of
-a loop that copies one row. A body that computes several rows is too long for the one and too rich for the other.
-What is the same in all rows is then loaded once. Knows the nest alone, no text and no machine.
+LLVM unrolls a short loop of known length completely and then finds no vectors in it, unless it is told not to, and it
+makes a call of `memcpy` of a loop that copies one row. A body that computes several rows is too rich for that. What is
+the same in all rows is then loaded once. Knows the nest alone, no text and no machine.
 """
 
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.scalars import names_of, words_of
 from netc.compiler.targets.cpu.jam import Jam
 
+_FEWEST = 3  # elements of a row that LLVM shall compute in vectors
 _SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of several rows by itself
 _UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
 _AROUND = 3  # instructions of a loop besides those of its lines
 _WORD = 24  # instructions of a function such as exp
 _STEPS = (1, 2, 4, 8, 16, 32)
 _COPIES = 4  # copies of one row that are written side by side
+
+
+def has_free_rows(nest: Nest) -> bool:
+    """Whether the elements of a row lie side by side, and are computed in any order: each store is of another element
+    than each load, or of the same one at the same point."""
+    last = len(nest.extents) - 1
+    extent = nest.extents[last] if nest.extents else None
+    if extent is None or extent < _FEWEST or nest.folded[last] or nest.combine is not None or nest.argmax:
+        return False
+    loads, stores = nest.loads(), [output.target for output in nest.outputs]
+    walks = {line.name: line.value for line in nest.lines}
+    for access in (*loads, *stores):
+        if access.strides[last] not in (0, 1):
+            return False
+        if access.indirect is not None:
+            index = walks[access.indirect[0]]
+            if not isinstance(index, Access) or index.strides[last]:
+                return False
+    written = {nest.buffers[store.pointer]: store for store in stores if store.pointer is not None}
+    return all(store.strides[last] for store in stores) and all(
+        load.pointer is None or nest.buffers[load.pointer] not in written or load == written[nest.buffers[load.pointer]]
+        for load in loads
+    )
 
 
 def rows_side_by_side(nest: Nest) -> Jam:

@@ -1,8 +1,9 @@
 """Translates a kernel's text into a function of LLVM.
 
 The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
-of operators.py, and calls of words. Each variable has a type, which follows from what is assigned to it. Numbers and
-addresses that the function takes are 64-bit integers. Knows no word.
+of operators.py, and calls of words. `for` over `row` is the same loop, whose turns LLVM shall compute in vectors. Each
+variable has a type, which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit
+integers. Knows no word.
 """
 
 import ast
@@ -13,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
+from netc.compiler.targets.cpu.loop_hints import keep_for_vectors
 from netc.compiler.targets.cpu.operators import binary
 from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
 from netc.compiler.targets.cpu.values import Kind, Value, Word, constant
@@ -144,7 +146,9 @@ class _Writer:
 
     def loop_over_range(self, node: ast.For) -> None:
         match node.iter:
-            case ast.Call(func=ast.Name(id="range"), args=[_, *_] as arguments, keywords=[]) if len(arguments) <= 3:
+            case ast.Call(func=ast.Name(id="range" | "row" as kind), args=[_, *_] as arguments, keywords=[]) if (
+                len(arguments) <= 3
+            ):
                 numbers = [self.expressions.whole(argument) for argument in arguments]
             case _:
                 raise refused(node.iter)
@@ -162,7 +166,9 @@ class _Writer:
         builder.branch(loop.again)
         self.enter(self.variables.state(loop.again, *loop.continued, changed=head.changed))
         index.add_incoming(builder.add(index, step, flags=("nsw",)), loop.again)
-        builder.branch(head.block)
+        back = builder.branch(head.block)
+        if kind == "row":
+            keep_for_vectors(self.module, back)
         head.ways.append(self.variables.here())
         self.close(head, loop, (head.block, head))
 

@@ -8,8 +8,8 @@ from importlib import resources
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
 from netc.dsl.quoting import html_text, json_in_html
-from netc.runtime.insight.drawing.figure import COLOURS
 from netc.runtime.insight.drawing.grids import TOP, Grid, box_item, grids_of, is_lane
+from netc.runtime.insight.drawing.layout import COLOURS
 from netc.runtime.insight.drawing.words import details_of, lines_of
 
 _HEAD = (  # of an arrow
@@ -25,7 +25,7 @@ def page(outline: Outline, model: Model, unfold: int = 0) -> str:
     details = {box_item(box.key): details_of(box, model).as_dict() for box in outline.all()}
     facts = json_in_html({"links": links, "details": details})
     style, script = (resources.files(__package__).joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    count = sum(type_.size(1) for type_ in model.parameters.values())
+    count = model.parameter_count
     boxes = "".join(_grid(grids, outline.boxes, TOP, model, unfold))
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title>

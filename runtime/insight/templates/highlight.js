@@ -1,4 +1,5 @@
 // Highlights what has the same key in all plots and tables, while the mouse is over it, or until the next click.
+{
 const style = document.head.appendChild(document.createElement("style"));
 const line = document.body.appendChild(document.createElement("output"));
 let pinned = null;
@@ -14,3 +15,4 @@ function highlight(key) {
 const keyOf = (event) => event.target.closest?.("[data-key]")?.dataset.key ?? null;
 document.addEventListener("pointerover", (event) => highlight(keyOf(event) ?? pinned));
 document.addEventListener("click", (event) => highlight((pinned = keyOf(event))));
+}

@@ -1,0 +1,43 @@
+"""Numbers as texts for people: significant digits, times, counts and sizes in units that suit them."""
+
+import math
+
+_BYTES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+_THOUSANDS = "kMGTPE"
+
+
+def number(value: float) -> str:
+    """A float with four significant digits, or an int with all of its digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def rounded(count: int, unit: str = "") -> str:
+    """A count with three significant digits: 432, 12.5 k, 1.81 M, 142 G; with a unit 432 FLOPs, 12.5 kFLOPs."""
+    digits, power = f"{count:.2e}".split("e")
+    thousands = min(int(power) // 3, len(_THOUSANDS))
+    if not thousands:
+        return f"{count} {unit}".rstrip()
+    scale = int(power) - 3 * thousands
+    return f"{float(digits) * 10**scale:.{max(2 - scale, 0)}f} {_THOUSANDS[thousands - 1]}{unit}"
+
+
+def share(part: float, whole: float) -> str:
+    """A part of the whole in percent: < 0.1 %, 78.3 %. Nothing for nothing."""
+    percent = 100 * part / whole if part else 0.0
+    return "" if not percent else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
+
+
+def duration(seconds: float) -> str:
+    """A time in seconds, minutes or hours."""
+    if seconds < 100 or math.isnan(seconds):
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def size(nbytes: int) -> str:
+    """A size in bytes, or in the unit that suits it."""
+    for unit, name in _BYTES:
+        if nbytes >= unit:
+            return f"{nbytes / unit:.1f} {name}"
+    return f"{nbytes} B"

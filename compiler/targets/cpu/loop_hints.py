@@ -1,0 +1,31 @@
+"""What LLVM is told about a loop, as metadata of the branch that goes back to its head.
+
+LLVM writes out a short loop of known length before it looks for vectors, and finds none in what is left. Knows no text.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+_VECTORS = ("llvm.loop.vectorize.followup_vectorized", "llvm.loop.vectorize.followup_epilogue")
+
+
+def keep_for_vectors(module: Any, back: Any) -> None:
+    """Marks a loop, by the branch back to its head, so that LLVM does not write it out before it has vectors.
+
+    What becomes of it, the loop over vectors and that over the rest, may be written out again.
+    """
+
+    def node(*operands: Any) -> Any:
+        return module.add_metadata([_string(module, part) if isinstance(part, str) else part for part in operands])
+
+    done = node("llvm.loop.isvectorized", ir.Constant(ir.IntType(32), 1))
+    hints = [node("llvm.loop.unroll.disable"), *(node(name, done) for name in _VECTORS)]
+    number = len(module.metadata)
+    identity = node(f"netc.loop.{number}", *hints)
+    identity.operands = (identity, *hints)  # LLVM tells loops apart by a node that names itself
+    back.set_metadata("llvm.loop", identity)
+
+
+def _string(module: Any, text: str) -> Any:
+    return ir.MetaDataString(module, text)

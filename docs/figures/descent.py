@@ -1,0 +1,32 @@
+"""The figures of the chapter on gradient descent."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .scheme import BLUE, GREEN, GREY, ORANGE
+from .style import figure, picture, trained
+
+
+@picture
+def line() -> Figure:
+    """The bowl of the error, and the paths down it with three learning rates."""
+    data = trained("line", 1).load_data().parts["train"]
+    weight, mpg = np.asarray(data["weight"]), np.asarray(data["mpg"])
+    canvas, ((bowl, curves),) = figure(7, 3.2, 1, 2)
+    slopes, offsets = np.meshgrid(np.linspace(-2.2, 0.7, 80), np.linspace(-1.3, 1.3, 80))
+    error = ((slopes[..., None] * weight + offsets[..., None] - mpg) ** 2).mean(-1)
+    bowl.contour(slopes, offsets, error, 16, colors=GREY, linewidths=0.7)
+    for step, colour in ((0.02, GREEN), (0.4, BLUE), (1.05, ORANGE)):
+        path, point = [], np.array([0.0, 0.6])
+        for _ in range(60):
+            path.append(point.copy())
+            miss = point[0] * weight + point[1] - mpg
+            point -= step * 2 * np.array([(miss * weight).mean(), miss.mean()])
+        losses = [((a * weight + b - mpg) ** 2).mean() for a, b in path]
+        shown = np.array(path[:12] if step > 1 else path)
+        bowl.plot(*shown.T, ".-", color=colour, linewidth=1, label=f"step {step}")
+        curves.semilogy(losses, color=colour, label=f"step {step}")
+    bowl.set(xlabel="slope", ylabel="offset", title="the bowl, from above", xlim=(-2.2, 0.7), ylim=(-1.3, 1.3))
+    curves.set(xlabel="epoch", ylabel="loss", title="the loss by epoch")
+    curves.legend()
+    return canvas

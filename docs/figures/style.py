@@ -1,0 +1,106 @@
+"""How figures of the course look: colours that follow the reader's colour scheme, real text, small files.
+
+A figure is a function without arguments that returns a matplotlib figure or an SVG as bytes. `picture` registers it
+under its name, and `write` saves it. In the saved file each colour of `SCHEME` is a CSS variable: a `<style>` element
+gives it a light and a dark value, and the site replaces that element by its own colours (`docs/hooks.py`).
+"""
+
+import re
+import tempfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rcParams
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+import netc
+from netc.compiler.analysis.outline import outline_of
+from netc.runtime.insight.drawing.figure import picture as drawn_model
+
+from .scheme import COLOURS, GREY, INK, SCHEME, style_element
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PICTURES = Path(__file__).parents[1] / "pictures"
+
+rcParams.update(
+    {
+        "svg.hashsalt": "netc",
+        "svg.fonttype": "none",  # text stays text, in the reader's font
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "axes.facecolor": "none",
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.titlesize": 10,
+        "axes.prop_cycle": f"cycler('color', {[*COLOURS]})",
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+        "legend.frameon": False,
+        "legend.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": GREY,
+        "xtick.labelcolor": INK,
+        "ytick.color": GREY,
+        "ytick.labelcolor": INK,
+    }
+)
+
+Drawing = Callable[[], Figure | bytes]
+DRAWINGS: dict[str, Drawing] = {}
+
+
+def picture(function: Drawing) -> Drawing:
+    """Registers a figure of the course under the name of its function."""
+    assert function.__name__ not in DRAWINGS, f"two figures are named {function.__name__}"
+    DRAWINGS[function.__name__] = function
+    return function
+
+
+def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+    """An empty figure of `width` by `height` inches and its panels, as an array of [rows, columns]."""
+    canvas = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(canvas)
+    return canvas, canvas.subplots(rows, columns, squeeze=False)
+
+
+def trained(name: str, epochs: int | None = None, **constants: Any) -> netc.Run:
+    """Trains an example (`"iris"`, `"course/xor"`), in a temporary folder."""
+    folder = Path(tempfile.mkdtemp()) / Path(name).name
+    return netc.train(netc.load(EXAMPLES / f"{name}.net", **constants), out=folder, epochs=epochs, overrides=constants)
+
+
+def model_picture(path: Path, unfold: int = 0) -> bytes:
+    """The picture that `netc show` draws of a file, with so many levels of its blocks unfolded."""
+    model = netc.load(path)
+    return drawn_model(outline_of(model), model, "svg", unfold)
+
+
+def write(name: str) -> Path:
+    """Draws a figure and saves it; returns the file."""
+    drawing = DRAWINGS[name]()
+    if isinstance(drawing, Figure):
+        stream = BytesIO()
+        drawing.savefig(stream, format="svg", metadata={"Date": None})
+        drawing = stream.getvalue()
+    path = PICTURES / f"{name}.svg"
+    path.write_text(_in_scheme(drawing.decode("utf-8")), encoding="utf-8")
+    return path
+
+
+def _in_scheme(svg: str) -> str:
+    """An SVG of matplotlib with CSS variables for colours, without prologue, metadata and superfluous digits."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<style type="text/css">.*?</style>', "", svg, flags=re.DOTALL)  # for all of a page, if inlined
+    head, body = svg.split(">", 1)
+    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # hundredths of a point
+    used = {colour for colour in SCHEME if colour in body}
+    for colour in used:
+        body = body.replace(colour, f"var(--{SCHEME[colour][0]})")
+    return f'{head} stroke-linejoin="round">{style_element(used)}{body}'

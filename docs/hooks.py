@@ -1,0 +1,65 @@
+"""What the site adds to MkDocs: the list of chapters, figures in the page's colours, and formulas as MathML.
+
+Figures are inlined, because only then do they follow the reader's choice of a colour scheme. Formulas are LaTeX between
+dollars in the texts (as GitHub shows them too) and MathML in the pages, so that no page needs a script or a network.
+"""
+
+import re
+from html import escape, unescape
+from pathlib import Path
+
+from figures.scheme import site_colours
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+HERE = Path(__file__).parent
+COURSE = "The course"
+IMAGE = re.compile(r'<p><img alt="([^"]*)" src="[^"]*pictures/(\w+)\.svg" ?/?></p>')
+# Names of functions need a blank beside what is no bracket.
+NAME = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh|max|min)</mi>"
+BLANKS = re.compile(rf"{NAME}(?!<mo stretchy|<mo>&#x00028;|</)|</(?:mi|mn|msub|msup)>(?={NAME})")
+# A minus behind an operator other than a closing bracket is a sign: without `form`, browsers put blanks around it.
+SIGN = re.compile(r"(<mo(?: [^>]*)?>(?!&#x00029;|&#x0005D;|\||&#x0007C;)[^<]*</mo>|<mspace[^>]*/>)<mo>&#x02212;</mo>")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Lists the chapters of the course in the order of their file names."""
+    chapters = [f"course/{path.name}" for path in sorted((HERE / "course").glob("*.md"))]
+    assert config.nav is not None
+    config.nav = [{COURSE: chapters} if entry == COURSE else entry for entry in config.nav]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Adds the style sheet of the figures' colours."""
+    files.append(File.generated(config, "figures.css", content=site_colours()))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """A page's HTML with its figures inlined and its formulas as MathML."""
+    figures = iter(range(len(html)))
+    html = IMAGE.sub(lambda match: _figure(unescape(match[1]), match[2], next(figures)), html)
+    return FORMULA.sub(lambda match: _formula(unescape(match[2]), match[1] == "div"), html)
+
+
+def _figure(caption: str, name: str, number: int) -> str:
+    svg = (HERE / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
+    svg = re.sub(r'<style id="scheme">.*?</style>', "", svg)
+    # The figures of one page share its names: clip paths would be found in the wrong figure.
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>f{number}-", svg)
+    svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
+    width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    assert width is not None, f"{name}.svg has no viewBox"
+    svg = svg.replace(
+        "<svg", f'<svg role="img" aria-label="{escape(caption)}" style="width:{float(width[1]) * 4 / 3:.0f}px"', 1
+    )
+    return f'<figure class="figure">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _formula(tex: str, is_display: bool) -> str:
+    math = convert(tex.strip(), display="block" if is_display else "inline")
+    math = BLANKS.sub(r'\g<0><mspace width="0.17em"/>', math)
+    math = SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', math)
+    return f'<div class="formula">{math}</div>' if is_display else math

@@ -1,0 +1,131 @@
+"""Writes the real output of commands into pages of the docs: `python docs/outputs.py course/01-neuron [...]`.
+
+A fence ```` ```{.text .output} ```` right after a fence of commands holds what these commands print. All commands of a
+page run in order, in a copy of `examples/`. Classes of the fence bound long outputs: with `.first-4` and `.last-3` a
+line `...` stands for what lies between the first four and the last three lines. `tests/test_course.py` runs the same
+commands and compares.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+FENCES = re.compile(
+    r"^```(sh|\{\.sh \.long\})\n(.*?)^```\n(\n```\{(\.text \.output[^}]*)\}\n(.*?)^```\n)?", re.M | re.S
+)
+# A time or a rate, with its unit: it differs from run to run. Then any other number.
+TIME = re.compile(r"(?<![\w.])[\d,.]+ ?(?:us|ms|s|min|h|GFLOP/s|MB/s|GB/s|samples/s|KiB|MiB|KB|MB)\b")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w])")
+RULES = re.compile(r"[-=─━╌┄]{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Commands of a page and the output that the page shows of them; `options` is None if it shows none."""
+
+    commands: list[str]
+    is_long: bool  # takes more than half a minute: `{.sh .long}`
+    warns: bool  # a warning is the subject of the page: `{.sh .warns}`
+    options: str | None
+    output: str
+
+
+def pages_with_outputs() -> dict[str, Path]:
+    """The pages that show outputs, by their name without suffix, relative to `docs/`: `course/01-neuron`."""
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix(): path for path in sorted(DOCS.rglob("*.md"))}
+    return {name: path for name, path in pages.items() if "{.text .output" in path.read_text(encoding="utf-8")}
+
+
+def fences_of(text: str) -> list[Fence]:
+    """The fences with commands of a page, in order."""
+    fences = []
+    for kind, body, _, options, output in FENCES.findall(text):
+        commands = [line for line in body.splitlines() if line.startswith("netc ")]
+        fences.append(Fence(commands, ".long" in kind, ".warns" in kind, options or None, output))
+    return fences
+
+
+def copy_examples(folder: Path) -> None:
+    """Makes `folder/examples`, where commands may write; the data is linked."""
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("runs", "data"))
+    (folder / "examples" / "data").symlink_to(ROOT / "examples" / "data")
+
+
+def shortened(output: str, options: str) -> str:
+    """The first and the last lines of an output, as many as the classes of its fence say."""
+    lines = [line.rstrip() for line in output.strip("\n").splitlines()]
+    bounds = {name: int(count) for name, count in re.findall(r"\.(first|last)-(\d+)", options)}
+    first, last = bounds.get("first", 0), bounds.get("last", 0)
+    if bounds and len(lines) > first + last + 1:
+        lines = [*lines[:first], "...", *lines[len(lines) - last :]]
+    return "\n".join(lines) + "\n"
+
+
+def differences(shown: str, printed: str) -> list[str]:
+    """Lines that differ in their words, or in a number by more than a quarter and 0.03; times are not compared.
+
+    Numbers may differ a little, because the last bits of a training depend on the CPU's instructions.
+    """
+    pairs = zip(shown.splitlines(), printed.splitlines(), strict=False)
+    wrong = [f"- {old}\n+ {new}" for old, new in pairs if not _alike(old, new)]
+    if len(shown.splitlines()) != len(printed.splitlines()):
+        wrong.append(f"{len(shown.splitlines())} lines on the page, {len(printed.splitlines())} printed:\n{printed}")
+    return wrong
+
+
+def _alike(old: str, new: str) -> bool:
+    (old_words, old_numbers), (new_words, new_numbers) = _words(old), _words(new)
+    return old_words == new_words and all(
+        abs(a - b) <= max(0.03, 0.25 * max(abs(a), abs(b))) for a, b in zip(old_numbers, new_numbers, strict=True)
+    )
+
+
+def _words(line: str) -> tuple[list[str], list[float]]:
+    line = RULES.sub("---", TIME.sub("TIME", line))
+    numbers = [float(number.replace(",", "")) for number in NUMBER.findall(line)]
+    return NUMBER.sub("#", line).split(), numbers
+
+
+def updated(text: str, run: Callable[[str], str]) -> str:
+    """A page with the outputs that its commands print now."""
+    parts, end = [], 0
+    for match in FENCES.finditer(text):
+        printed = "".join(run(line) for line in match[2].splitlines() if line.startswith("netc "))
+        if match[4] is not None:
+            parts += [text[end : match.start(5)], shortened(printed, match[4])]
+            end = match.end(5)
+    return "".join([*parts, text[end:]])
+
+
+def printed_by(line: str, folder: Path) -> str:
+    """What a command prints in a folder."""
+    program = [str(Path(sys.executable).with_name("netc")), *shlex.split(line)[1:]]
+    environment = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{line}\n{done.stderr}")
+    return done.stdout
+
+
+def main() -> None:
+    for name in sys.argv[1:] or pages_with_outputs():
+        path = DOCS / f"{name}.md"
+        with tempfile.TemporaryDirectory() as folder:
+            copy_examples(Path(folder))
+            text = updated(path.read_text(encoding="utf-8"), partial(printed_by, folder=Path(folder)))
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

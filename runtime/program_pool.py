@@ -1,0 +1,45 @@
+"""Programs that wait for another training of a model that compiles to the same code.
+
+Building a program takes longer than many trainings of a small model do.
+"""
+
+from dataclasses import dataclass, field
+
+from netc.compiler.model import Model
+from netc.runtime.locks import Mutex
+from netc.runtime.program import Program
+
+_MOST_IDLE = 16  # programs that are kept
+
+
+@dataclass(slots=True)
+class ProgramPool:
+    """Idle programs by what they depend on: `programs` is `programs_of(model)` (training/programs.py).
+
+    Whoever takes a program has it alone until it is given back, so any number of threads may use one pool.
+    """
+
+    _idle: list[tuple[str, int, Program]] = field(default_factory=list)
+    _lock: Mutex = field(default_factory=Mutex)
+
+    def take(self, model: Model, programs: str, seed: int, threads: int = 1) -> Program:
+        """A program with the initial parameters of a seed."""
+        program = self._taken(programs, threads)
+        if program is None:
+            return Program(model, seed, threads=threads)
+        program.restart(model, seed)
+        return program
+
+    def give_back(self, programs: str, program: Program) -> None:
+        """Keeps a program for others, and forgets the oldest of too many."""
+        with self._lock:
+            self._idle.append((programs, program.workers.count, program))
+            del self._idle[:-_MOST_IDLE]
+
+    def _taken(self, programs: str, threads: int) -> Program | None:
+        with self._lock:
+            for place, (key, count, program) in enumerate(self._idle):
+                if (key, count) == (programs, threads):
+                    del self._idle[place]
+                    return program
+        return None

@@ -1,0 +1,77 @@
+"""The course is true and complete: outputs in the pages are what commands print, and each chapter has its parts."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from support import ROOT, command
+
+SPEC = importlib.util.spec_from_file_location("outputs", ROOT / "docs" / "outputs.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+outputs = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(outputs)
+COURSE = ROOT / "docs" / "course"
+CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURSE.glob("*.md"))}
+STILL_SHORT = {
+    "03-layers", "05-regression", "06-classification", "07-descent", "09-back-propagation", "12-generalisation",
+    "14-convolution", "16-residual", "18-recurrence", "19-vanishing", "20-lstm", "21-language", "22-attention",
+    "23-autoencoders", "25-derivatives",
+}  # fmt: skip
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+PAGES = outputs.pages_with_outputs() | {f"course/{name}": COURSE / f"{name}.md" for name in sorted(STILL_SHORT)}
+
+
+@pytest.mark.every(6)
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_print_what_the_page_shows(page: str, tmp_path: Path, is_long: bool) -> None:
+    """In order and in one folder, as a reader would run them. Warnings are allowed where they are the subject."""
+    outputs.copy_examples(tmp_path)
+    for fence in outputs.fences_of(PAGES[page].read_text(encoding="utf-8")):
+        if fence.is_long and not is_long:
+            continue
+        printed = ""
+        for line in fence.commands:
+            done = command(*shlex.split(line)[1:], cwd=tmp_path)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            assert fence.warns or page.removeprefix("course/") in STILL_SHORT or "warning" not in done.stderr, (
+                f"{line}\n{done.stderr}"
+            )
+            printed += done.stdout
+        if fence.options is not None:
+            wrong = outputs.differences(fence.output, outputs.shortened(printed, fence.options))
+            assert not wrong, "\n".join([*fence.commands, *wrong])
+
+
+@pytest.mark.parametrize("chapter", sorted({*CHAPTERS} - STILL_SHORT))
+def test_each_chapter_has_its_parts(chapter: str) -> None:
+    """A figure, a command with its output, exercises with folded solutions, and sources."""
+    text = CHAPTERS[chapter]
+    words = len(re.sub(r"<[^>]*>", "", FENCE.sub("", text)).split())
+    assert 900 <= words <= 2600, f"{words} words"
+    assert re.search(r"^!\[.+\]\(\.\./pictures/\w+\.svg\)$", text, re.MULTILINE), "no figure"
+    assert any(fence.options is not None for fence in outputs.fences_of(text)), "no output"
+    assert "\n## Exercises\n" in text
+    assert "\n## Sources\n" in text
+    exercises = text.partition("\n## Exercises\n")[2].partition("\n## Sources\n")[0]
+    assert len(re.findall(r"^\*\*\d\.\*\* ", exercises, re.MULTILINE)) >= 3, "fewer than three exercises"
+    assert exercises.count("<details") == exercises.count("</details>") >= 3, "an exercise without a solution"
+
+
+def test_outputs_are_compared_by_their_words_and_numbers() -> None:
+    """Times may differ, numbers a little; other words, other numbers and missing lines are reported."""
+    shown = "epoch 3/5  loss 0.521  12,000 samples/s\nsaved to runs/a\n"
+    assert not outputs.differences(shown, "epoch 3/5  loss 0.530  9,100 samples/s\nsaved to runs/a\n")
+    for printed in (shown.replace("0.521", "0.9"), shown.replace("saved", "wrote"), shown.partition("\n")[0]):
+        assert outputs.differences(shown, printed)
+    assert outputs.shortened("a\nb\nc\nd\ne\n", ".first-1 .last-2") == "a\n...\nd\ne\n"
+
+
+def test_the_course_has_commands_and_outputs() -> None:
+    fences = [fence for text in CHAPTERS.values() for fence in outputs.fences_of(text)]
+    assert sum(len(fence.commands) for fence in fences) >= 40
+    assert sum(fence.options is not None for fence in fences) >= 6
