@@ -83,14 +83,11 @@ class ThreadRank:
 
     shared: _Shared
     rank: int
+    must_share: bool = True
 
     @property
     def count(self) -> int:
         return self.shared.count
-
-    @property
-    def must_share(self) -> bool:
-        return True
 
     def exchange(self, parts: Sequence[Part]) -> ThreadExchange:
         """See Ranks.exchange."""

@@ -257,6 +257,18 @@ def test_compiled_ranks_compute_the_bits_of_one(name: str, ranks: int, threads: 
     assert on_ranks(ranks, work) == [alone] * ranks
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_calls_that_try_both_ways_compute_the_bits_of_one(name: str) -> None:
+    model = model_of(name)
+    count = model.train.batch * model.train.accumulate * 2 - 5
+    alone = trained(Program(model, threads=1), count)
+
+    def work(rank: ThreadRank) -> object:
+        return trained(Program(model, threads=1, ranks=replace(rank, must_share=False)), count)
+
+    assert on_ranks(2, work) == [alone] * 2
+
+
 def test_an_error_of_a_message_ends_the_step() -> None:
     class Broken(ThreadRank):
         def exchange(self, parts: Sequence[Part]) -> ThreadExchange:
