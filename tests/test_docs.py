@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 from support import ROOT, command, warnings_of
 
@@ -17,11 +18,6 @@ from netc.compiler import pipeline
 from netc.compiler.ir.results import ResultKind
 from netc.dsl.diagnostics import CODES
 
-SPEC = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-pages = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pages)
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 
@@ -119,6 +115,7 @@ def test_the_docs_have_files_and_commands() -> None:
         "sh",
         "{.sh .long}",
         "{.sh .warns}",
+        "{.sh .fails}",
         "{.sh .long .warns}",
         "{.text .output}",
     }

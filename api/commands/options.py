@@ -18,7 +18,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Replace a `let` value or a setting of `train`. May be repeated. `train` takes several: a=1,2,3.",
+        help="Replace a `let` value or a setting of `train`. May be repeated.",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
