@@ -422,8 +422,8 @@ The text reads back to equal data (`compiler/program/listing_parser.py`), and `v
 program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
 """
 BELOW = """
-Some words of it stand for loops of vectors: `sum_of_f32(p0, i, n)` adds up n elements where they lie, in the fixed
-order of `targets/cpu/sums.py`, `place_of_largest_f32(p0, i, n)` is the place of their largest, and
+Some words of it stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
+`targets/cpu/sums.py`, `place_of_largest_f32(p0, i, n)` is the place of the largest of n elements, and
 `transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
@@ -464,8 +464,9 @@ disk under a hash of everything that decides it.
 Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
-vector (`targets/cpu/vector_rows.py`). LLVM finds the vectors of all other loops; it is told not to write out short rows
-of known length before it has looked for them (`targets/cpu/loop_hints.py`).
+vector (`targets/cpu/vector_rows.py`). Sums along rows are compiled from a text that adds vectors as it computes them,
+in the same order (`targets/cpu/sums_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to write
+out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
