@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def explain(
-    file: options.ModelFile,
+    file: Annotated[Path, typer.Argument(metavar="M.net", help="The model's file; with DATA, a run's folder.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="A file with rows: explain the predictions of a run for them."),
+    ] = None,
     after: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +66,18 @@ def explain(
     ] = False,
     row: Annotated[
         int | None,
-        typer.Option("--row", metavar="N", help="With `--values`: the row of the data (default: the first)."),
+        typer.Option(
+            "--row",
+            metavar="N",
+            help="With `--values` or DATA: the row of the data (default: the first; three of DATA).",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="NAME", help="With DATA: the output (default: that of the first target)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="With DATA: write a page (.html).")
     ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")] = False,
     ranks: Annotated[
@@ -74,10 +89,18 @@ def explain(
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Print the training step after a pass, how it has changed, which values share a loop, or the kernels.
+    """Print the training step after a pass, how it has changed, which values share a loop, or the kernels. `netc
+    explain RUN DATA` prints what of each prediction is due to which column, word or pixel.
 
     Example: netc explain examples/iris.net --after simplify --diff expand
     """
+    if data is not None:
+        from netc.commands.explain_rows import explain_rows
+
+        explain_rows(file, data, output, row, out)
+        return
+    if output is not None or out is not None:
+        raise typer.BadParameter("it only applies with DATA", param_hint="--output" if output is not None else "--out")
     from netc.compiler import pipeline
     from netc.compiler.ir.graph import print_graph
     from netc.compiler.passes.storage import as_bytes

@@ -127,10 +127,10 @@ class CompiledModel:
         """A graph made ready to run. With `profiled` it counts the ticks of each call."""
         graph = at_assumed_bound(graph, self._lengths(fields))
         rows = max(map(len, fields.values()), default=None)
-        batch, varying = self.options.batch, self.fields.varying
+        batch = self.options.batch
         with self._memory_faults():
             if has_rows(graph):
-                return SequenceStep(graph, self.resources, batch, varying, profiled, rows)
+                return SequenceStep(graph, self.resources, batch, self._varying(graph), profiled, rows)
             return Step(graph, self.resources, batch, profiled, rows)
 
     def _lengths(self, fields: Fields) -> dict[str, Array]:
@@ -149,9 +149,12 @@ class CompiledModel:
     def _new_interpreted(self, graph: Graph, count: int) -> Step:
         if not has_rows(graph):
             return Step(graph, self._interpreting, count)
+        return SequenceStep(graph, self._interpreting, count, self._varying(graph))
+
+    def _varying(self, graph: Graph) -> dict[str, str]:
+        """The varying dimension of each field and each input of a graph that has one."""
         inputs = [leaf for leaf in graph.values(Role.INPUT) if leaf.type.is_varying]
-        varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
-        return SequenceStep(graph, self._interpreting, count, {**self.fields.varying, **varying})
+        return {**self.fields.varying, **{leaf.name: str(leaf.type.rows) for leaf in inputs}}
 
     @contextmanager
     def _memory_faults(self) -> Iterator[None]:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from netc.runtime.insight.calibration import calibration_sections
 from netc.runtime.insight.codes import code_sections
 from netc.runtime.insight.curves import curve_sections
+from netc.runtime.insight.explanations import explanation_sections
 from netc.runtime.insight.first_convolution import convolution_sections
 from netc.runtime.insight.mistakes import mistake_sections
 from netc.runtime.insight.pages import page_html
+from netc.runtime.insight.permutation import importance_sections, permutation_importance
 from netc.runtime.insight.reconstructions import reconstruction_sections
 from netc.runtime.insight.sections import (
     Heading,
@@ -52,7 +54,10 @@ def _sections(run: Run) -> Iterator[Section]:
     yield from _members(run)
     yield from curve_sections({"": run.metrics}, run.kept_epoch())
     if part is not None:
-        yield from mistake_sections(run, part)
+        importances = permutation_importance(run, part)
+        yield from mistake_sections(run, part, [importance.unit.name for importance in importances])
+        yield from importance_sections(importances, part)
+        yield from explanation_sections(run, part)
         yield from calibration_sections(run, part)
         yield from reconstruction_sections(run, part)
         yield from code_sections(run, part)

@@ -115,6 +115,18 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """The words of a text: each with its strength in percent, negative if it speaks against something, and its number.
+
+    `between` separates them.
+    """
+
+    kind: ClassVar[str] = "text"
+    words: Sequence[tuple[str, int, str]]
+    between: str = " "
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A count of a confusion matrix, how dark it is shown, from 0 to 75 percent, and the text of its share."""
 
@@ -141,7 +153,7 @@ class Listing:
     text: str
 
 
-Section = Heading | Paragraph | Note | Plots | Curves | Cards | Table | Summary | Matrix | Listing
+Section = Heading | Paragraph | Note | Plots | Curves | Cards | Table | Summary | Text | Matrix | Listing
 
 
 def one_of_every(step: int, things: str) -> Iterator[Note]:
