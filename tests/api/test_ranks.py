@@ -179,7 +179,7 @@ def test_a_killed_rank_ends_all_others(folder: Path) -> None:
 def test_a_fault_of_all_ranks_is_printed_once(folder: Path) -> None:
     done = on_mpi(2, "train", "missing.net", cwd=folder)
     assert done.returncode != 0
-    assert done.stderr.count("error[E0104]: cannot read `missing.net`") == 1
+    assert done.stderr.count("error[E0104]: there is no file `missing.net`") == 1
 
 
 def test_a_rank_that_fails_alone_names_itself_and_ends_all(folder: Path) -> None:
