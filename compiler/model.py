@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
@@ -217,7 +217,8 @@ class Model(Displayed):
     batch in front; `weight.loss.NAME`, by which the sum of a loss is divided; `update.NAME`, a state's next value; and
     `fitted.NAME`, a state's value over its part of the data.
 
-    `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
+    `settings` are those of the `train` block as written, or as `overrides` replaced them: these are the values by which
+    the file's constants and settings were replaced (`--set`), and a run keeps them. `declared` has the places of
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
     values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
     which ones are equally long. `applications` are in the order in which they ended. `member` is set for an ensemble
@@ -243,6 +244,7 @@ class Model(Displayed):
     applications: tuple[Application, ...]
     warnings: tuple[Diagnostic, ...]
     member: "Model | None" = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.inputs.items())
