@@ -12,7 +12,7 @@ from support import ROOT, problem_of
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.analysis.equations import derive
+from netc.compiler.analysis.equations.derivation import derive
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.lowering.lower import lower

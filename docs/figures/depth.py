@@ -14,7 +14,7 @@ def _fold(x: np.ndarray) -> np.ndarray:
 
 
 @picture
-def folding() -> Figure:
+def zigzag_folds() -> Figure:
     """The function that folds a line, applied one to four times; the pieces have alternating colours."""
     canvas, axes = figure(7, 2, 1, 4)
     for times, panel in enumerate(axes[0], 1):

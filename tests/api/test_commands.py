@@ -171,6 +171,51 @@ def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:
     golden(Path(__file__).parent / "gradient.txt", printed.stdout)
 
 
+NEURONS = """data {
+  x = columns("a", "b")
+  y = column("y")
+  split = (train = csv("rows.csv"), valid = csv("rows.csv"))
+}
+
+model {
+  input x: float[2]
+  target y: float
+
+  param w1: float[2] = constant(0.5, -0.4)
+  param w2: float[2] = constant(0.3, 0.8)
+  param v: float[2] = constant(1.2, -0.7)
+  h1 = tanh(sum(w1 * x))
+  h2 = tanh(sum(w2 * x))
+  output p = v[0] * h1 + v[1] * h2
+  loss mse(p, y)
+}
+"""
+
+
+def test_the_numbers_of_equations_for_a_row(golden, tmp_path: Path) -> None:
+    """Three neurons, whose numbers can be computed by hand."""
+    (tmp_path / "m.net").write_text(NEURONS, encoding="utf-8")
+    (tmp_path / "rows.csv").write_text("a,b,y\n1,2,0.5\n-1,0.5,1\n", encoding="utf-8")
+    printed = command("explain", "m.net", "--gradient", "--values", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    golden(Path(__file__).parent / "gradient_values.txt", printed.stdout)
+    other = command("explain", "m.net", "--gradient", "--row", "3", cwd=tmp_path).stdout
+    assert "row 3 of the file" in other
+    assert command("explain", "m.net", "--gradient", "--line", "16", cwd=tmp_path).stdout.count("=") == 2
+    missing = command("explain", "m.net", "--gradient", "--row", "9", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "its rows go up to 3" in " ".join(missing.stderr.split())
+    for options in (["--values"], ["--latex"], ["--gradient", "--latex", "--values"]):
+        assert command("explain", "m.net", *options, cwd=tmp_path).returncode == 2, options
+
+
+def test_the_equations_as_latex(tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(NEURONS, encoding="utf-8")
+    printed = command("explain", "m.net", "--gradient", "--latex", cwd=tmp_path)
+    assert printed.stdout.startswith("\\begin{align*}")
+    assert printed.stdout.endswith("\\end{align*}\n")
+
+
 def test_synthetic_sequences_have_the_types_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
         """model {
