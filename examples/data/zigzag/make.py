@@ -1,4 +1,4 @@
-"""Makes zigzag.csv: a point of a line, and the height of a zigzag there, which goes up and down 2, 4, 8 and 16 times."""
+"""Makes zigzag.csv: points of a line, and the height of a zigzag there, which has 2, 4, 8 and 16 pieces."""
 
 import csv
 from pathlib import Path
