@@ -6,9 +6,11 @@ run = netc.train(model, out="runs/iris")
 run.evaluate("test")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from netc.dsl.displayed import render_with as _render_with
 
 if TYPE_CHECKING:
     from netc.compiler.backends import Backend
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from netc.dsl.diagnostics import Diagnostic, Fault
     from netc.estimators import Classifier as Classifier
     from netc.estimators import Regressor as Regressor
+    from netc.runtime.metric_values import Row
     from netc.runtime.plugins import register
     from netc.runtime.program import Program
     from netc.runtime.runs.run import Run
@@ -125,6 +128,8 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     threads: int | None = None,
     log: Sequence[str] = (),
+    on_epoch: "Callable[[Row], object] | None" = None,
+    progress: bool | None = None,
 ) -> "Run":
     """Trains a model on its data block, or on arrays by field name (on all samples: no part is held out).
 
@@ -132,9 +137,14 @@ def train(
     called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
     KeyboardInterrupt, the end of the process, or your own handler. `log` names the trackers that get the metrics of
     each epoch: "tensorboard", "mlflow", "csv". Raises ValueError for less than 1 epoch, and for another tracker.
+
+    `on_epoch` is called after each epoch, once its checkpoint is saved, with the epoch's row of `run.metrics`. If it
+    raises an exception, training ends with that, and the run can be opened or resumed. `progress` shows where training
+    is: as curves in a notebook, as a bar in a terminal. By default that is so in interactive sessions, not in scripts.
     """
     from dataclasses import replace
 
+    from netc.notebook.live import progress_in
     from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.trackers.tracker import require_trackers, tracked
     from netc.runtime.trainer import train as train_run
@@ -149,9 +159,18 @@ def train(
         model = replace(model, data=None)
     dataset = data_of_new_run(model, Path(out), data)
     check_training(model, dataset)
-    run = start_run(model, Path(out), overrides or {}, dataset, threads)
-    with tracked(run, log) as note:
-        train_run(run, model.train.epochs, lambda report: None, note)
+    with progress_in(model, progress) as display:
+        run = start_run(model, Path(out), overrides or {}, dataset, threads)
+        display.started(run)
+        with tracked(run, log) as note:
+
+            def epoch(row: "Row") -> None:
+                note(row)
+                display.epoch()
+                if on_epoch is not None:
+                    on_epoch(row)
+
+            train_run(run, model.train.epochs, display.update, epoch)
     return run
 
 
@@ -164,3 +183,20 @@ def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] 
 
     load_plugins(plugins)
     return open_run(Path(folder), threads)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext netc` in IPython or a notebook: defines `%%net`."""
+    from netc.notebook.magic import define
+
+    define(ipython)
+
+
+def _html_of(value: object) -> str | None:
+    """The HTML of a model, a run or predictions."""
+    from netc.notebook.html import html_of
+
+    return html_of(value)
+
+
+_render_with(_html_of)

@@ -10,6 +10,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.displayed import Displayed
 from netc.dsl.quoting import bounded
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data, Setting, Study
@@ -209,7 +210,7 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Model:
+class Model(Displayed):
     """A checked model.
 
     Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the

@@ -235,6 +235,10 @@ class Fault(Exception):
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n\n".join(diagnostic.render() for diagnostic in self.diagnostics))
 
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows: the message. A traceback would tell where netc found a mistake of the file."""
+        return str(self).split("\n")
+
     def __reduce__(self) -> tuple[type["Fault"], tuple[tuple[Diagnostic, ...]]]:
         """Pickles the diagnostics.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.dsl.displayed import Displayed
 from netc.runtime.columns import Labels, OutputFacts, blanked, columns_of, labels_predicted
 from netc.runtime.data.cells import RowProblem
 from netc.runtime.data.new_data import NewData
@@ -17,7 +18,7 @@ from netc.runtime.data.stored import Array
 _FEW, _WIDEST = 3, 40  # labels in a summary, and the characters of one
 
 
-class Predictions(Mapping[str, Any]):
+class Predictions(Displayed, Mapping[str, Any]):
     """The predicted label of each target, then the outputs, by name; each has an entry for every sample of the data.
 
     An output is an array with the samples first, or a list of arrays if samples have lengths of their own. Labels are

@@ -10,6 +10,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import Analysis, Counts
 from netc.editor.meaning import hover
+from netc.notebook import html as notebook_html
+from netc.notebook.curves import curves
+from netc.notebook.magic import highlighted
 from netc.runtime.inference.parts import fields_of
 from netc.runtime.insight import sections
 from netc.runtime.insight.curves import draw
@@ -399,6 +403,38 @@ def test_names_in_a_report(names: list[str]) -> None:
         assert not shown or parsed.texts.count(shown) >= calm.texts.count("model.net")
         assert f"below {shown}" in parsed.texts
         assert f"first\n{quoting.escaped_lines(name)}" in parsed.texts
+
+
+class StrangePredictions:
+    """Predictions whose columns, labels and problems have a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.problems = (SimpleNamespace(row=1, column=name, reason=name),)
+
+    def columns(self) -> dict[str, list[Any]]:
+        return {self.name: [self.name, None], f"p[{self.name}]": [np.float32(0.5), None]}
+
+
+def shown_in_notebooks(name: str) -> str:
+    model = model_called(name, name)
+    rows = [{"epoch": epoch, f"train.{name}": 1.0 / epoch} for epoch in (1, 2)]
+    parts = [notebook_html.model_html(model), notebook_html.predictions_html(StrangePredictions(name))]  # type: ignore[arg-type]
+    return "".join([*parts, notebook_html.table((name,), [(name,)], (), [name]), curves(rows)])
+
+
+def test_names_in_notebooks(names: list[str]) -> None:
+    calm = Parsed.of(shown_in_notebooks("calm"))
+    keys = [key for key, _ in calm.attributes]
+    for name in names:
+        parsed = Parsed.of(shown_in_notebooks(f"a {name}"))
+        assert parsed.tags == calm.tags
+        assert [key for key, _ in parsed.attributes] == keys
+        assert not parsed.others
+        assert parsed.texts.count(quoting.escaped(f"a {name}")) >= 3, "the head of a table, a cell, the line below"
+        code = Parsed.of(highlighted(f"{name}\nlet a = 1"))
+        assert {*code.tags} <= {"pre", "/pre", "span", "/span"}
+        assert {key for key, _ in code.attributes} == {"style"}
 
 
 def test_names_in_a_flame_graph(names: list[str]) -> None:

@@ -14,6 +14,7 @@ from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault
+from netc.dsl.displayed import Displayed
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import DataSpec
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, repr=False)
-class Run:
+class Run(Displayed):
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
     `data_changes` are warnings about data that has changed since training; `load_data` finds them.

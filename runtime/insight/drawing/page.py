@@ -8,8 +8,8 @@ from importlib import resources
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
 from netc.dsl.quoting import html_text, json_in_html
-from netc.runtime.insight.drawing.figure import COLOURS
 from netc.runtime.insight.drawing.grids import TOP, Grid, box_item, grids_of, is_lane
+from netc.runtime.insight.drawing.layout import COLOURS
 from netc.runtime.insight.drawing.words import details_of, lines_of
 
 _HEAD = (  # of an arrow

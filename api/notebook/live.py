@@ -1,0 +1,181 @@
+"""Where a training is, shown in the place that Python runs in: curves in a notebook, a bar in a terminal, or nothing.
+
+A display is asked often and draws seldom, so that training does not wait for it.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from netc.compiler.model import Model
+from netc.compiler.targets.compilation import listened_to
+from netc.dsl.quoting import html_text
+from netc.notebook.curves import curves
+from netc.notebook.html import metrics_table, run_html
+from netc.runtime.runs.run import Run
+from netc.runtime.trainer import Report
+
+_EVERY = 0.5  # seconds between two drawings in a notebook, which sends each as a message
+
+
+class Display(Protocol):
+    """Shows a training."""
+
+    def started(self, run: Run) -> None:
+        """The run is compiled, and its training begins."""
+
+    def compiling(self, compiled: int, count: int) -> None:
+        """So many kernels are compiled."""
+
+    def update(self, report: Report) -> None:
+        """Training goes on within an epoch."""
+
+    def epoch(self) -> None:
+        """The run has the metrics of one more epoch."""
+
+
+class Nothing:
+    """The display of a script."""
+
+    def started(self, run: Run) -> None: ...
+
+    def compiling(self, compiled: int, count: int) -> None: ...
+
+    def update(self, report: Report) -> None: ...
+
+    def epoch(self) -> None: ...
+
+
+@contextmanager
+def progress_in(model: Model, is_wanted: bool | None) -> Iterator[Display]:
+    """The display that fits the place that this process runs in. None as `is_wanted`: in interactive sessions."""
+    kernel = _kernel()
+    if is_wanted is False or (is_wanted is None and kernel is None and not _is_interactive()):
+        yield Nothing()
+    elif kernel is not None:
+        notebook = NotebookDisplay(model)
+        with listened_to(notebook.compiling):
+            try:
+                yield notebook
+            finally:
+                notebook.close()
+    else:
+        with terminal_display(model) as terminal, listened_to(terminal.compiling):
+            yield terminal
+
+
+def _kernel() -> Any:
+    """The kernel of the notebook that this process runs for; None without one."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None)
+
+
+def _is_interactive() -> bool:
+    """Whether a person types into this process in a terminal."""
+    return (hasattr(sys, "ps1") or "IPython" in sys.modules) and sys.stderr.isatty()
+
+
+class NotebookDisplay:
+    """An output of the cell that is written again and again: a bar, the curves so far, and the last metrics."""
+
+    def __init__(self, model: Model) -> None:
+        from IPython.display import display
+
+        self._model, self._run = model, None  # type: tuple[Model, Run | None]
+        self._report: Report | None = None
+        self._drawn = time.monotonic()
+        self._handle = display(self._bundle(self._bar("starting", None)), raw=True, display_id=True)
+
+    def started(self, run: Run) -> None:
+        self._run = run
+
+    def compiling(self, compiled: int, count: int) -> None:
+        if self._is_due():
+            self._draw(self._bar(f"compiling: {compiled} of {count} kernels", compiled / count))
+
+    def update(self, report: Report) -> None:
+        self._report = report
+        if self._is_due():
+            self._draw(self._training())
+
+    def epoch(self) -> None:
+        self._report = None
+        if self._is_due():
+            self._draw(self._training())
+
+    def close(self) -> None:
+        """Draws the run as it is now for good; removes the output of one that has not begun."""
+        self._draw(run_html(self._run) if self._run is not None else "")
+
+    def _training(self) -> str:
+        """The bar, and what the epochs so far show."""
+        run, report, epochs = self._run, self._report, self._model.train.epochs
+        assert run is not None
+        done = len(run.metrics)
+        share = done + (report.done / report.samples if report is not None else 0.0)
+        facts = f", {report.samples_per_second:,.0f} samples/s" if report is not None else ""
+        bar = self._bar(f"epoch {min(done + 1, epochs)} of {epochs}{facts}", share / epochs)
+        if not done:
+            return bar
+        inner = f"{curves(run.metrics, epochs=epochs)}{metrics_table(run.metrics)}"
+        return f"{bar}<div style='display:flex;flex-wrap:wrap;gap:12px 28px;margin-top:6px'>{inner}</div>"
+
+    def _bar(self, text: str, share: float | None) -> str:
+        value = f" value='{share:.4f}'" if share is not None else ""
+        style = "font-family:system-ui,sans-serif;font-size:13px"
+        return f"<div style='{style}'><progress style='width:16em'{value}></progress> {html_text(text)}</div>"
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._drawn >= _EVERY
+
+    def _draw(self, html: str) -> None:
+        self._drawn = time.monotonic()
+        self._handle.update(self._bundle(html), raw=True)
+
+    def _bundle(self, html: str) -> dict[str, str]:
+        return {"text/html": html, "text/plain": repr(self._run) if self._run is not None else "training"}
+
+
+class TerminalDisplay:
+    """A bar of rich."""
+
+    def __init__(self, bar: Any, model: Model) -> None:
+        self._bar, self._epochs = bar, model.train.epochs
+        self._task = bar.add_task("starting", total=None, facts="")
+        self._run: Run | None = None
+
+    def started(self, run: Run) -> None:
+        self._run = run
+        self._bar.update(self._task, description=f"epoch 1 of {self._epochs}", completed=0, total=self._epochs)
+
+    def compiling(self, compiled: int, count: int) -> None:
+        self._bar.update(self._task, description="compiling kernels", completed=compiled, total=count)
+
+    def update(self, report: Report) -> None:
+        facts = f"loss {report.loss:.4g}, {report.samples_per_second:,.0f} samples/s"
+        done = report.epoch - 1 + report.done / report.samples
+        description = f"epoch {report.epoch} of {report.epochs}"
+        self._bar.update(self._task, description=description, completed=done, total=report.epochs, facts=facts)
+
+    def epoch(self) -> None:
+        assert self._run is not None
+        done = len(self._run.metrics)
+        facts = self._run.metrics.summary().partition(", ")[2]
+        description = f"epoch {min(done + 1, self._epochs)} of {self._epochs}"
+        self._bar.update(self._task, description=description, completed=done, total=self._epochs, facts=facts)
+
+
+@contextmanager
+def terminal_display(model: Model) -> Iterator[TerminalDisplay]:
+    """A bar on the error stream that goes away at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    facts = TextColumn("{task.fields[facts]}", markup=False)
+    columns = (text, BarColumn(bar_width=20), TimeRemainingColumn(), facts)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield TerminalDisplay(bar, model)

@@ -1,0 +1,91 @@
+"""`%%net` of IPython: a cell with the text of a model, which becomes a variable.
+
+%load_ext netc
+
+%%net model width=8
+let width = 16
+model { ... }
+"""
+
+import shlex
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, magics_class
+from IPython.display import display
+
+import netc
+from netc.commands.options import constant
+from netc.compiler.model import Model
+from netc.dsl.lexer import NetLexer
+from netc.dsl.quoting import html_lines, html_text
+from netc.notebook.html import model_html
+
+_COLOURS = {  # of words, seen on white and on black
+    "Keyword": "#3b82c4",
+    "Comment": "#7d8590",
+    "Literal.Number": "#c2662c",
+    "Literal.String": "#2e9e5b",
+    "Name.Function": "#8b6fd6",
+    "Operator": "#d0453e",
+}
+
+
+@magics_class
+class NetMagics(Magics):  # type: ignore[misc]  # IPython has no types here
+    """The magic of this extension."""
+
+    @cell_magic  # type: ignore[untyped-decorator]
+    def net(self, line: str, cell: str) -> None:
+        """%%net [NAME] [CONSTANT=VALUE ...]: checks the text of the cell, and assigns its model to NAME (`model`).
+
+        Shows the picture of the model and its layers, warnings, and the text in colours with the numbers of its lines.
+        A mistake raises Fault, which IPython shows as the message alone.
+        """
+        name, constants = _arguments(line)
+        model = netc.parse(cell, f"{name}.net", **constants)
+        self.shell.push({name: model})
+        for warning in model.warnings:
+            print(warning.render())
+        display({"text/html": _cell_html(model, cell), "text/plain": repr(model)}, raw=True)
+
+
+def define(ipython: Any) -> None:
+    """Defines `%%net` in a shell."""
+    ipython.register_magics(NetMagics)
+
+
+def _arguments(line: str) -> tuple[str, dict[str, Any]]:
+    """The name of the variable and the constants. Raises UsageError."""
+    words = shlex.split(line)
+    names = [word for word in words if "=" not in word] or ["model"]
+    if len(names) > 1 or not names[0].isidentifier():
+        raise UsageError(f"%%net takes a name and constants: %%net model width=8, not `{line}`")
+    pairs = (word.partition("=") for word in words if "=" in word)
+    return names[0], {key.strip(): constant(text.strip()) for key, _, text in pairs}
+
+
+def _cell_html(model: Model, text: str) -> str:
+    """The model, and below it the text in colours, folded."""
+    summary = f"<summary style='font-size:13px'>{html_text(model.source.name)}</summary>"
+    return f"{model_html(model)}<details>{summary}{highlighted(text)}</details>"
+
+
+def highlighted(text: str) -> str:
+    """A `.net` text as HTML in colours that are seen in light and dark, with the numbers of its lines."""
+    number, parts = 1, ["<pre style='line-height:1.35;background:none;margin:4px 0'>", _line_number(1)]
+    for kind, piece in NetLexer().get_tokens(text.strip("\n")):
+        name = str(kind).removeprefix("Token.")
+        colour = next((colour for prefix, colour in _COLOURS.items() if name.startswith(prefix)), None)
+        for i, line in enumerate(piece.split("\n")):
+            if i:
+                number += 1
+                parts += ["\n", _line_number(number)]
+            shown = html_lines(line)
+            parts.append(f"<span style='color:{colour}'>{shown}</span>" if colour and line else shown)
+    del parts[-2:]  # the lexer ends a text with a new line
+    return "".join([*parts, "</pre>"])
+
+
+def _line_number(number: int) -> str:
+    return f"<span style='opacity:0.5;user-select:none'>{number:3}  </span>"
