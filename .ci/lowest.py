@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-TOOLS = {"mypy", "ruff", "types-Pygments", "mkdocs-material"}
+TOOLS = {"mypy", "ruff", "types-Pygments", "mkdocs-material", "mkdocstrings-python", "latex2mathml"}
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)>=([0-9]+(?:\.[0-9]+)*)")
 
 

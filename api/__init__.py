@@ -54,22 +54,25 @@ _PLACES = {
     "Run": "netc.runtime.runs.run",
     "register": "netc.runtime.plugins",
 }
+__version__: str
 _ESTIMATORS = ("Classifier", "Regressor")  # need scikit-learn, and so are not in `__all__`
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # or type checkers would accept every name
 
-        return version("netc")
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _ESTIMATORS and not _has_sklearn():
-        raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
 
-    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
-    return value
+            return version("netc")
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _ESTIMATORS and not _has_sklearn():
+            raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:
@@ -125,7 +128,6 @@ def train(
     data: Mapping[str, Any] | None = None,
     out: str | Path = "runs/model",
     epochs: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
     threads: int | None = None,
     log: Sequence[str] = (),
     on_epoch: "Callable[[Row], object] | None" = None,
@@ -133,10 +135,10 @@ def train(
 ) -> "Run":
     """Trains a model on its data block, or on arrays by field name (on all samples: no part is held out).
 
-    `overrides` are the constants that the model was loaded with; the run needs them to be opened again. If this is
-    called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
-    KeyboardInterrupt, the end of the process, or your own handler. `log` names the trackers that get the metrics of
-    each epoch: "tensorboard", "mlflow", "csv". Raises ValueError for less than 1 epoch, and for another tracker.
+    The run keeps the constants that the model was loaded with. If this is called in the main thread, SIGINT (Ctrl-C),
+    SIGTERM and SIGHUP save a checkpoint and then have their usual effect: KeyboardInterrupt, the end of the process, or
+    your own handler. `log` names the trackers that get the metrics of each epoch: "tensorboard", "mlflow", "csv".
+    Raises ValueError for less than 1 epoch, and for another tracker.
 
     `on_epoch` is called after each epoch, once its checkpoint is saved, with the epoch's row of `run.metrics`. If it
     raises an exception, training ends with that, and the run can be opened or resumed. `progress` shows where training
@@ -160,7 +162,7 @@ def train(
     dataset = data_of_new_run(model, Path(out), data)
     check_training(model, dataset)
     with progress_in(model, progress) as display:
-        run = start_run(model, Path(out), overrides or {}, dataset, threads)
+        run = start_run(model, Path(out), model.overrides, dataset, threads)
         display.started(run)
         with tracked(run, log) as note:
 

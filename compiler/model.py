@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import Precision, Type, describe_sample
+from netc.compiler.ir.types import SHARD_COUNT, Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.displayed import Displayed
@@ -128,7 +128,7 @@ class TrainSettings:
 
     `schedule` computes `factor`, by which the learning rate is multiplied, from the inputs `step`, `epoch`, `progress`
     and `epochs`; `loss_scale` has such a graph for each loss that it names. `freeze` and `lr_scale` have patterns of
-    parameter names. A step of the optimizer adds up `accumulate` batches.
+    parameter names. A step of the optimizer adds up `accumulate` batches, each of which is cut into `shards`.
     """
 
     optimizer: Optimizer
@@ -138,6 +138,7 @@ class TrainSettings:
     precision: Precision = "f32"
     shuffle: bool = True
     accumulate: int = 1
+    shards: int = SHARD_COUNT
     schedule: Graph | None = None
     plateau: Plateau | None = None
     clip_norm: float | None = None
@@ -217,7 +218,8 @@ class Model(Displayed):
     batch in front; `weight.loss.NAME`, by which the sum of a loss is divided; `update.NAME`, a state's next value; and
     `fitted.NAME`, a state's value over its part of the data.
 
-    `settings` are those of the `train` block as written, or as `--set` replaced them. `declared` has the places of
+    `settings` are those of the `train` block as written, or as `overrides` replaced them: these are the values by which
+    the file's constants and settings were replaced (`--set`), and a run keeps them. `declared` has the places of
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
     values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
     which ones are equally long. `applications` are in the order in which they ended. `member` is set for an ensemble
@@ -243,6 +245,7 @@ class Model(Displayed):
     applications: tuple[Application, ...]
     warnings: tuple[Diagnostic, ...]
     member: "Model | None" = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}: {describe_sample(type_)}" for name, type_ in self.inputs.items())

@@ -1,4 +1,4 @@
-"""What the site adds to MkDocs: the list of chapters, figures in the page's colours, and formulas as MathML.
+"""What the site adds to MkDocs: lists of chapters and commands, figures in the page's colours, and formulas as MathML.
 
 Figures are inlined, because only then do they follow the reader's choice of a colour scheme. Formulas are LaTeX between
 dollars in the texts (as GitHub shows them too) and MathML in the pages, so that no page needs a script or a network.
@@ -7,6 +7,7 @@ dollars in the texts (as GitHub shows them too) and MathML in the pages, so that
 import re
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 from figures.scheme import site_colours
 from latex2mathml.converter import convert
@@ -15,7 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 HERE = Path(__file__).parent
-COURSE = "The course"
+FOLDERS = {"The course": "course", "Each command": "commands"}  # entries of the site's list that stand for a folder
 IMAGE = re.compile(r'<p><img alt="([^"]*)" src="[^"]*pictures/(\w+)\.svg" ?/?></p>')
 # Names of functions need a blank beside what is no bracket.
 NAME = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh|max|min)</mi>"
@@ -26,10 +27,21 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Lists the chapters of the course in the order of their file names."""
-    chapters = [f"course/{path.name}" for path in sorted((HERE / "course").glob("*.md"))]
-    assert config.nav is not None
-    config.nav = [{COURSE: chapters} if entry == COURSE else entry for entry in config.nav]
+    """Lists the chapters of the course and the commands in the order of their file names."""
+    config.nav = _listed(config.nav)
+
+
+def _listed(entry: Any) -> Any:
+    """A part of the site's list, with the pages of the folders that it names."""
+    match entry:
+        case list():
+            return [_listed(child) for child in entry]
+        case dict():
+            return {title: _listed(child) for title, child in entry.items()}
+        case str() if entry in FOLDERS:
+            folder = FOLDERS[entry]
+            return {entry: [f"{folder}/{path.name}" for path in sorted((HERE / folder).glob("*.md"))]}
+    return entry
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:

@@ -13,16 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-FENCES = re.compile(
-    r"^```(sh|\{\.sh \.long\})\n(.*?)^```\n(\n```\{(\.text \.output[^}]*)\}\n(.*?)^```\n)?", re.M | re.S
-)
+FENCES = re.compile(r"^```(sh|\{\.sh[^}]*\})\n(.*?)^```\n(\n```\{(\.text \.output[^}]*)\}\n(.*?)^```\n)?", re.M | re.S)
 # A time or a rate, with its unit: it differs from run to run. Then any other number.
 TIME = re.compile(r"(?<![\w.])[\d,.]+ ?(?:us|ms|s|min|h|GFLOP/s|MB/s|GB/s|samples/s|KiB|MiB|KB|MB)\b")
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w])")
@@ -36,6 +32,7 @@ class Fence:
     commands: list[str]
     is_long: bool  # takes more than half a minute: `{.sh .long}`
     warns: bool  # a warning is the subject of the page: `{.sh .warns}`
+    fails: bool  # the message of an error is the subject, and is shown: `{.sh .fails}`
     options: str | None
     output: str
 
@@ -51,7 +48,7 @@ def fences_of(text: str) -> list[Fence]:
     fences = []
     for kind, body, _, options, output in FENCES.findall(text):
         commands = [line for line in body.splitlines() if line.startswith("netc ")]
-        fences.append(Fence(commands, ".long" in kind, ".warns" in kind, options or None, output))
+        fences.append(Fence(commands, ".long" in kind, ".warns" in kind, ".fails" in kind, options or None, output))
     return fences
 
 
@@ -96,25 +93,24 @@ def _words(line: str) -> tuple[list[str], list[float]]:
     return NUMBER.sub("#", line).split(), numbers
 
 
-def updated(text: str, run: Callable[[str], str]) -> str:
-    """A page with the outputs that its commands print now."""
+def updated(text: str, folder: Path) -> str:
+    """A page with the outputs that its commands print now, in a folder with the examples."""
     parts, end = [], 0
-    for match in FENCES.finditer(text):
-        printed = "".join(run(line) for line in match[2].splitlines() if line.startswith("netc "))
-        if match[4] is not None:
-            parts += [text[end : match.start(5)], shortened(printed, match[4])]
+    for match, fence in zip(FENCES.finditer(text), fences_of(text), strict=True):
+        printed = "".join(_printed(line, folder, fence.fails) for line in fence.commands)
+        if fence.options is not None:
+            parts += [text[end : match.start(5)], shortened(printed, fence.options)]
             end = match.end(5)
     return "".join([*parts, text[end:]])
 
 
-def printed_by(line: str, folder: Path) -> str:
-    """What a command prints in a folder."""
+def _printed(line: str, folder: Path, fails: bool) -> str:
     program = [str(Path(sys.executable).with_name("netc")), *shlex.split(line)[1:]]
     environment = {**os.environ, "COLUMNS": "100"}
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{line}\n{done.stderr}")
-    return done.stdout
+    if done.returncode != fails:
+        sys.exit(f"{line}: exit status {done.returncode}\n{done.stderr}")
+    return done.stdout + done.stderr if fails else done.stdout
 
 
 def main() -> None:
@@ -122,9 +118,9 @@ def main() -> None:
         path = DOCS / f"{name}.md"
         with tempfile.TemporaryDirectory() as folder:
             copy_examples(Path(folder))
-            text = updated(path.read_text(encoding="utf-8"), partial(printed_by, folder=Path(folder)))
+            text = updated(path.read_text(encoding="utf-8"), Path(folder))
         path.write_text(text, encoding="utf-8")
-        print(path)
+        print(path, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 from support import ROOT, command, warnings_of
 
@@ -17,11 +18,6 @@ from netc.compiler import pipeline
 from netc.compiler.ir.results import ResultKind
 from netc.dsl.diagnostics import CODES
 
-SPEC = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-pages = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pages)
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 
@@ -64,7 +60,8 @@ def test_generated_pages_are_up_to_date(name: str, golden) -> None:
 
 @pytest.mark.parametrize(("kind", "body"), MODELS)
 def test_files_in_the_docs_are_right(kind: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT / "examples")
+    # as its data's paths say, the text is a file of examples/ or of examples/course/
+    monkeypatch.chdir(ROOT / "examples" / ("course" if '"../data/' in body else ""))
     text = body if kind == "net" else f"model {{\n  input x: float[6]\n{body}}}\n"
     model = netc.parse(text)
     assert not model.warnings
@@ -119,6 +116,7 @@ def test_the_docs_have_files_and_commands() -> None:
         "sh",
         "{.sh .long}",
         "{.sh .warns}",
+        "{.sh .fails}",
         "{.sh .long .warns}",
         "{.text .output}",
     }

@@ -389,6 +389,8 @@ def sections_of(name: str) -> list[sections.Section]:
         sections.Summary([(name, "1", "0 to 2")]),
         sections.Matrix((name,), [[sections.Cell(1, 75, True)]]),
         sections.Listing(f"first\n{name}"),
+        sections.Text([(name, -50, "0.1")]),
+        sections.Curves([sections.Curve(name, "<svg></svg>", "<svg></svg>", {"x": [1], "names": [name]})]),
     ]
 
 

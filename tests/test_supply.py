@@ -21,7 +21,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 FOR_DEVELOPERS = {"test", "docs", "oracle", "bench"}  # extras
-TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses the newest versions of these
+# CI uses the newest versions of these.
+TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material", "mkdocstrings-python", "latex2mathml"}
 
 
 def bounds(requirements: list[str]) -> dict[str, str]:

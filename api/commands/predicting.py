@@ -64,7 +64,7 @@ def write_predictions(
     new = prediction.data
     answers = blanked(prediction.columns, new.used, new.count)
     prediction_files.write(_with_kept(answers, new, selection), out)
-    _say_problems(new)
+    say_problems(new)
 
 
 @contextmanager
@@ -147,6 +147,12 @@ def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: boo
     return source_of(spec, real(path), reader, place_of(Path("standard input") if is_stdin else path))
 
 
+def new_data(run: "Run", data: Path, selection: Selection) -> "NewData":
+    """Reads a file of new data, or standard input for `-`, as `netc predict` does."""
+    with _content(data) as path:
+        return _read(run, path, data, selection)
+
+
 def _read(run: "Run", path: Path, data: Path, selection: Selection) -> "NewData":
     """Reads the inputs and given values that the outputs need."""
     try:
@@ -183,7 +189,7 @@ def _kept(cell: Any) -> Any:
     return cell
 
 
-def _say_problems(new: "NewData") -> None:
+def say_problems(new: "NewData") -> None:
     """Says on the error stream which rows have no answer and why, and which cells training did not see the like of."""
     for remark in (*new.table.notes, *new.remarks.notes()):
         say(f"note: {remark}", is_error=True)

@@ -115,7 +115,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         if (weights < 0).any():
             raise ValueError("sample_weight has negative values")
         if not weights.any():
-            raise ValueError("sample_weight is 0 for all samples")
+            raise ValueError("sample_weight: the weights of all samples are zero")
         return weights
 
     def _fit_scale(self, X: Array, weights: Array | None) -> None:

@@ -5,6 +5,7 @@ Broken, and the next statement runs, so that one run reports all independent fau
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate.advice import advise
@@ -43,7 +44,7 @@ def elaborate(
     """
     context, train = examine(file, overrides, class_count)
     context.diagnostics.raise_errors()
-    return model_of(file, context, train)
+    return replace(model_of(file, context, train), overrides=dict(overrides or {}))
 
 
 def examine(

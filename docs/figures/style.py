@@ -72,7 +72,7 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
 def trained(name: str, epochs: int | None = None, **constants: Any) -> netc.Run:
     """Trains an example (`"iris"`, `"course/xor"`), in a temporary folder."""
     folder = Path(tempfile.mkdtemp()) / Path(name).name
-    return netc.train(netc.load(EXAMPLES / f"{name}.net", **constants), out=folder, epochs=epochs, overrides=constants)
+    return netc.train(netc.load(EXAMPLES / f"{name}.net", **constants), out=folder, epochs=epochs)
 
 
 def model_picture(path: Path, unfold: int = 0) -> bytes:

@@ -75,3 +75,10 @@ class Ragged:
 
 
 Field = Array | Bytes | Ragged
+
+
+def taken(field: Field, rows: Array) -> Field:
+    """The samples with the numbers `rows` of a field, in this order."""
+    if isinstance(field, Ragged):
+        return field.take(rows)
+    return Bytes(field.array[rows], field.scale) if isinstance(field, Bytes) else np.asarray(field)[rows]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from netc.runtime.data.stored import Array, Bytes, Field
+from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.insight.cells import input_cells
 from netc.runtime.insight.classes import class_sections
 from netc.runtime.insight.confusion import confusion
@@ -100,7 +100,4 @@ def _worst(run: Run, part: str, prediction: TargetPrediction, columns: Sequence[
 
 def _images(field: Field, rows: Array) -> Array | None:
     """Some samples of a field as images; None if it holds no images."""
-    if isinstance(field, Bytes):
-        return as_image(Bytes(field.array[rows], field.scale))
-    images = as_image(field)
-    return None if images is None else images[rows]
+    return None if isinstance(field, Ragged) else as_image(taken(field, rows))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+from netc.runtime.insight.drawing.bars import Bar, bar_chart
 from netc.runtime.insight.drawing.plots import BOTTOM, Frame, Mark, dot, line, svg, words
 from netc.runtime.insight.drawing.scales import Categories, Numbers, Scale, numbers_axis
 from netc.runtime.insight.sections import Plot
@@ -100,16 +101,9 @@ def importance_bars(importance: Importance) -> Plot:
     """A bar for each setting: its share."""
     rows = [(name, share, "") for name, share in importance.shares.items()]
     rows += [(name, share, f", among {count} trials") for name, (share, count) in importance.conditional.items()]
-    left, width = 130.0, _NARROW + 100
-    parts = list[str]()
-    for place, (name, share, among) in enumerate(rows):
-        y = 6 + place * _BAR
-        length = share * (width - left - 110)
-        parts.append(words(name, left - 8, y + 13, "end", 18))
-        parts.append(f'<rect x="{left:g}" y="{y:g}" width="{max(length, 1):.1f}" height="{_BAR - 6:g}" rx="2"/>')
-        parts.append(words(f"{share:.0%}{among}", left + max(length, 1) + 6, y + 13, "start", 24))
-    name = f"importance for {importance.metric}"
-    return Plot(svg(width, len(rows) * _BAR + 8, name, parts), f"{importance.metric}, by {importance.method}")
+    bars = [Bar(name, share, f"{share:.0%}{among}") for name, share, among in rows]
+    chart = bar_chart(bars, f"importance for {importance.metric}", _NARROW + 100)
+    return Plot(chart, f"{importance.metric}, by {importance.method}")
 
 
 def slices(view: View) -> list[Plot]:

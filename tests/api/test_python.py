@@ -1,5 +1,6 @@
 """`import netc`: its names, and how the objects that it gives print."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,84 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_a_run_is_opened_with_the_constants_of_its_model(tmp_path: Path) -> None:
+    """And with the settings of `train` that were replaced."""
+    model = netc.load(ROOT / "examples" / "rings.net", bent=False, batch=16)
+    run = netc.train(model, out=tmp_path / "run", epochs=1, threads=1)
+    opened, points = netc.open(run.folder), [{"x": 0.3, "y": 0.5}]
+    assert (opened.predict(points)["probability"] == run.predict(points)["probability"]).all()
+    assert opened.model.constants["bent"] is False
+    assert opened.model.train.batch == 16
+
+
+USER_SCRIPT = """
+import numpy as np
+
+import netc
+from netc.extend import apply, elementwise
+from netc.testing import check
+
+model: netc.Model = netc.load("examples/iris.net", width=8)
+losses: list[float] = []
+
+
+def note(row: dict[str, float | list[object]]) -> None:
+    loss = row["valid.loss"]
+    assert isinstance(loss, float)
+    losses.append(loss)
+
+
+run = netc.train(model, out="runs/iris", epochs=2, on_epoch=note, progress=False, log=["csv"])
+reveal_type(run)
+reveal_type(run.evaluate("test"))
+predictions = run.predict({"a": [1.0]}, strict=True)
+reveal_type(predictions)
+reveal_type(predictions.columns())
+program = netc.compile(model, seed=1, backend="reference", machine="avx2")
+reveal_type(program.parameters["W"])
+program.parameters["W"][...] = np.zeros(3)
+classifier = netc.Classifier(hidden_layer_sizes=(8,), random_state=0).fit(np.zeros((3, 2)), [0, 1, 1])
+reveal_type(classifier)
+reveal_type(classifier.predict_proba([[1.0, 2.0]]))
+reveal_type(netc.Regressor(loss="huber").fit([[1.0]], [2.0]).predict([[3.0]]))
+try:
+    netc.parse("")
+except netc.Fault as fault:
+    reveal_type(fault.diagnostics)
+reveal_type(netc.__version__)
+double = elementwise("double", "2 x", scalar="2 * x", reference=lambda x: 2 * x, gradient=lambda g, r, x: 2 * g)
+netc.register(double)
+check(double)
+netc.train(model, epochs="many")
+netc.Classifier(dropouts=0.1)
+netc.trian(model)
+"""
+
+
+def test_the_types_of_a_script_are_checked(tmp_path: Path) -> None:
+    """In strict mode: every name has its type, and three wrong calls at the end are found."""
+    (tmp_path / "script.py").write_text(USER_SCRIPT, encoding="utf-8")
+    cache = f"{os.environ['NETC_CACHE']}-mypy"  # that of earlier tests saves half a minute
+    options = ["--strict", "--no-error-summary", "--cache-dir", cache, "--follow-imports", "silent"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    lines = done.stdout.splitlines()
+    types = [line.partition('Revealed type is "')[2].rstrip('"') for line in lines if "Revealed type" in line]
+    errors = [line for line in lines if ": error: " in line]
+    assert [text.replace("builtins.", "") for text in types] == [
+        "netc.runtime.runs.run.Run",
+        "dict[str, float | list[Any]]",
+        "netc.runtime.prediction_table.Predictions",
+        "dict[str, list[Any]]",
+        "numpy.ndarray[Any, Any]",
+        "netc.estimators.estimators.Classifier",
+        "numpy.ndarray[Any, Any]",
+        "numpy.ndarray[Any, Any]",
+        "tuple[netc.dsl.diagnostics.Diagnostic, ...]",
+        "str",
+    ]
+    assert len(errors) == 3, errors
+    assert all(word in error for word, error in zip(("epochs", "dropouts", "trian"), errors, strict=True))

@@ -86,3 +86,37 @@ def test_the_maximum_equals_an_element(dtype: str) -> None:
     )
     graph.results[parse_result("s")] = apply("sum", p, over=(1,))
     assert (compiled(graph, {"x": x}, 9)["count"] >= 1).all()
+
+
+@pytest.mark.parametrize("size", [17, 24, 100, 256, 600])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size: int) -> None:
+    """Choices, comparisons of floats and of whole numbers, conversions, and operands of one number for each row."""
+    kind = {"f32": np.float32, "f64": np.float64}[dtype]
+    x, y = (RNG.standard_normal((5, size)).astype(kind) for _ in range(2))
+    x[0, 3] = np.nan
+    row, place = RNG.standard_normal((5, 1)).astype(kind), np.arange(5, dtype=np.int32)
+    graph, leaf = input_of(dtype, (size,))
+    other = graph.leaf(Role.INPUT, "y", leaf.type)
+    of_row = graph.leaf(Role.INPUT, "row", Type(dtype, ("batch", 1)))
+    of_place = graph.leaf(Role.INPUT, "place", Type("i32", ("batch",)))
+    is_place = apply("equal", apply("one_hot", of_place, n=size), 1)
+    larger = apply("greater", leaf, other)
+    either = apply("logical_or", larger, apply("less_equal", apply("abs", other), of_row))
+    chosen = {
+        "picked": (
+            apply("where", is_place, leaf * leaf, of_row - other),
+            np.where(np.arange(size) == place[:, None], x * x, row - y),
+        ),
+        "counted": (apply("cast", larger, dtype=dtype) / (leaf * leaf + 1), (x > y).astype(kind) / (x * x + 1)),
+        "largest": (apply("maximum", leaf, -other), np.maximum(x, -y)),
+        "tested": (
+            apply("where", either, other, 0 * of_row + 2),
+            np.where((x > y) | (np.abs(y) <= row), y, kind(2) + 0 * y),
+        ),
+    }
+    for name, (value, _) in chosen.items():
+        graph.results[parse_result(name)] = apply("sum", value, over=(1,))
+    results = compiled(graph, {"x": x, "y": y, "row": row, "place": place}, 5)
+    for name, (_, elements) in chosen.items():
+        np.testing.assert_array_equal(results[name], [in_blocks(line) for line in elements], err_msg=name)

@@ -72,7 +72,7 @@ def write_model(folder: Path, data: str, model: str) -> Path:
 def trained(path: Path, **constants: Any) -> Path:
     """The folder of a run."""
     model = netc.load(path, **constants)
-    return netc.train(model, out=path.parent / "runs" / "m", overrides=constants, threads=1).folder
+    return netc.train(model, out=path.parent / "runs" / "m", threads=1).folder
 
 
 def folds(path: Path, count: int = 3) -> list[Path]:

@@ -72,7 +72,7 @@ def run_of(path: Path, segment: Segment) -> Run:
     beside = path.with_name("plain.net")
     beside.write_text(text, encoding="utf-8")
     settings = {**segment.settings, "seed": segment.seed or 0}
-    return netc.train(netc.load(beside, **settings), out=path.parent / "runs" / "m", threads=1, overrides=settings)
+    return netc.train(netc.load(beside, **settings), out=path.parent / "runs" / "m", threads=1)
 
 
 def bits(segments: Segments, segment: Segment, result: SegmentResult) -> dict[str, bytes]:

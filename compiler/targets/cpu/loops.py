@@ -14,6 +14,7 @@ from netc.compiler.targets.cpu.prefetch import Gap, gaps
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import rows_side_by_side
+from netc.compiler.targets.cpu.sums_in_chunks import fold_in_chunks, has_sums_in_chunks
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
@@ -39,7 +40,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     if not shape.is_generic:
         in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or copies_odd_rows(nest)
         return _text(NestWriter(nest, None, in_vectors, has_hints=True)), ()
-    return _text(NestWriter(nest, shape)), tuple(shape.numbers.values())
+    return _text(NestWriter(nest, shape, has_hints=True)), tuple(shape.numbers.values())
 
 
 def _text(writer: NestWriter) -> str:
@@ -63,6 +64,8 @@ def _body(writer: NestWriter) -> list[str]:
         return fold_in_memory(writer)
     if writer.in_vectors:
         return fold_in_lanes(writer)
+    if writer.has_hints and has_sums_in_chunks(writer.nest):
+        return fold_in_chunks(writer)
     return fold_in_registers(writer)
 
 

@@ -20,14 +20,16 @@ _NONE: Mapping[str, str] = {}
 
 class NestWriter:
     """Writes the statements of one nest; with `shape`, those of its generic form. `in_vectors` says whether rows are
-    computed in vectors that the text names, `has_hints` whether LLVM is told which loops shall have vectors."""
+    computed in vectors that the text names, `has_hints` whether the text may say where it is compiled to vectors."""
 
     def __init__(
         self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False, has_hints: bool = False
     ) -> None:
-        self.nest, self.shape, self.in_vectors = nest, shape, in_vectors
-        self.row_axis = len(nest.extents) - 1 if has_hints and not in_vectors and has_free_rows(nest) else None
-        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", or "s" and "m19" for sums in lanes
+        self.nest, self.shape, self.in_vectors, self.has_hints = nest, shape, in_vectors, has_hints
+        has_rows = has_hints and shape is None and not in_vectors and has_free_rows(nest)
+        self.row_axis = len(nest.extents) - 1 if has_rows else None
+        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes, or
+        # "c32" and "c8" for sums in chunks
         self.part = ""
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
@@ -88,9 +90,9 @@ class NestWriter:
     def read(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
         """The load of an element, or the offset itself if there is no pointer."""
         offset = self.offset(access, point, names)
-        if access.pointer is None:
-            return f"{DTYPES[access.dtype].word}({offset})"
         part = self.part if self.part and access.strides[-1] else ""
+        if access.pointer is None:
+            return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].word}({offset})"
         return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
 
     def lines(self) -> list[str]:

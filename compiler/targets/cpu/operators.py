@@ -11,7 +11,20 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.math.terms import TYPES
-from netc.compiler.targets.cpu.values import Value, Word, arithmetic, constant, converted, in_common, is_float, truth
+from netc.compiler.targets.cpu.values import (
+    Kind,
+    Value,
+    Vector,
+    Word,
+    arithmetic,
+    constant,
+    converted,
+    element_of,
+    in_common,
+    is_float,
+    like,
+    truth,
+)
 
 _ARITHMETIC = {"+": ("fadd", "add"), "-": ("fsub", "sub"), "*": ("fmul", "mul")}
 _BITS = {"&": "and_", "|": "or_", "^": "xor"}
@@ -22,15 +35,18 @@ _NO_OVERFLOW = ("nsw",)  # offsets never wrap around: LLVM finds vectors only if
 def binary(builder: Any, operator: str, left: Value, right: Value) -> Value:
     """Emits an operator between two numbers."""
     if operator in _BITS:
-        kind = "bool" if left.kind == right.kind == "bool" else "i64"
-        x, y = _both(builder, left, right, _of_integers(operator, arithmetic(left.kind, right.kind), kind))
+        both = arithmetic(left.kind, right.kind)
+        kind = like(both, "bool" if element_of(left.kind) == element_of(right.kind) == "bool" else "i64")
+        x, y = _both(builder, left, right, _of_integers(operator, both, kind))
         return Value(kind, getattr(builder, _BITS[operator])(x, y))
     kind = arithmetic(left.kind, right.kind)
     if operator in _SHIFTS:
-        x, y = _both(builder, left, right, _of_integers(operator, kind, "i64"))
-        return Value("i64", getattr(builder, _SHIFTS[operator])(x, y))
+        x, y = _both(builder, left, right, _of_integers(operator, kind, like(kind, "i64")))
+        return Value(like(kind, "i64"), getattr(builder, _SHIFTS[operator])(x, y))
     if operator == "/" and not is_float(kind):
-        kind = "f64"
+        kind = like(kind, "f64")
+    if isinstance(kind, Vector) and operator not in (*_ARITHMETIC, "/"):
+        raise ValueError(f"a kernel has no `{operator}` of {kind}")
     if operator == "**" and isinstance(right.value, ir.Constant) and not is_float(right.kind):
         return _static_power(builder, left, int(right.value.constant))
     x, y = _both(builder, left, right, kind)
@@ -44,16 +60,16 @@ def binary(builder: Any, operator: str, left: Value, right: Value) -> Value:
     if operator not in ("//", "%"):
         raise ValueError(f"a kernel has no `{operator}` of {kind}, except by a whole number in its text")
     divide = _divided_floats if is_float(kind) else _divided_integers
-    quotient, rest = divide(builder, kind, x, y)
+    quotient, rest = divide(builder, element_of(kind), x, y)
     return Value(kind, quotient if operator == "//" else rest)
 
 
 def unary(builder: Any, operator: str, operand: Value) -> Value:
     """Emits an operator before a number."""
     if operator == "not":
-        return Value("bool", builder.not_(truth(builder, operand)))
-    if operator == "~" and operand.kind == "bool":
-        return Value("bool", builder.not_(operand.value))
+        return Value(like(operand.kind, "bool"), builder.not_(truth(builder, operand)))
+    if operator == "~" and element_of(operand.kind) == "bool":
+        return Value(operand.kind, builder.not_(operand.value))
     kind = arithmetic(operand.kind)
     value = converted(builder, operand, kind)
     if operator == "+":
@@ -61,21 +77,22 @@ def unary(builder: Any, operator: str, operand: Value) -> Value:
     if operator == "~":
         _of_integers(operator, kind, kind)
         return Value(kind, builder.not_(value))
-    if isinstance(value, ir.Constant):
-        return constant(kind, -value.constant)
+    if isinstance(value, ir.Constant) and not isinstance(kind, Vector):
+        return constant(element_of(kind), -value.constant)
     return Value(kind, builder.fneg(value) if is_float(kind) else builder.neg(value))
 
 
 def compared(builder: Any, sign: str, left: Value, right: Value) -> Value:
     """Emits a comparison. A NaN differs from everything, and every other comparison with it is false."""
-    if left.kind == right.kind == "bool" and sign in ("==", "!="):
-        return Value("bool", builder.icmp_unsigned(sign, left.value, right.value))
     kind = arithmetic(left.kind, right.kind)
+    kinds = {element_of(left.kind), element_of(right.kind)}
+    if kinds == {"i32"} or (kinds == {"bool"} and sign in ("==", "!=")):
+        kind = like(kind, kinds.pop())  # in 64 bits, half as many elements would be a vector
     x, y = _both(builder, left, right, kind)
     if not is_float(kind):
-        return Value("bool", builder.icmp_signed(sign, x, y))
+        return Value(like(kind, "bool"), builder.icmp_signed(sign, x, y))
     compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
-    return Value("bool", compare(sign, x, y))
+    return Value(like(kind, "bool"), compare(sign, x, y))
 
 
 # ------------------------------------------------------------------ functions
@@ -91,7 +108,8 @@ def functions() -> dict[str, Word]:
 def _to(kind: str) -> Word:
     def convert(builder: Any, values: Sequence[Value]) -> Value:
         (value,) = values
-        return Value(kind, converted(builder, value, kind))
+        to = like(value.kind, kind)
+        return Value(to, converted(builder, value, to))
 
     return convert
 
@@ -99,7 +117,8 @@ def _to(kind: str) -> Word:
 def _as_float(builder: Any, values: Sequence[Value]) -> Value:
     """`float` keeps the type of a float."""
     (value,) = values
-    return value if is_float(value.kind) else Value("f64", converted(builder, value, "f64"))
+    to = like(value.kind, "f64")
+    return value if is_float(value.kind) else Value(to, converted(builder, value, to))
 
 
 def _absolute(builder: Any, values: Sequence[Value]) -> Value:
@@ -107,8 +126,9 @@ def _absolute(builder: Any, values: Sequence[Value]) -> Value:
     kind = arithmetic(value.kind)
     number = converted(builder, value, kind)
     if is_float(kind):
-        return Value(kind, _called(builder, f"llvm.fabs.{kind}", number))
-    is_negative = builder.icmp_signed("<", number, ir.Constant(number.type, 0))
+        name = f"v{kind.lanes}{kind.dtype}" if isinstance(kind, Vector) else kind
+        return Value(kind, _called(builder, f"llvm.fabs.{name}", number))
+    is_negative = builder.icmp_signed("<", number, ir.Constant(number.type, None))
     return Value(kind, builder.select(is_negative, builder.neg(number), number))
 
 
@@ -130,7 +150,7 @@ def _both(builder: Any, left: Value, right: Value, kind: Any) -> tuple[Any, Any]
     return converted(builder, left, kind), converted(builder, right, kind)
 
 
-def _of_integers(operator: str, kind: str, result: Any) -> Any:
+def _of_integers(operator: str, kind: Kind, result: Any) -> Any:
     """`result`, if a type is that of whole numbers."""
     if is_float(kind):
         raise ValueError(f"a kernel has no `{operator}` of {kind}")
@@ -190,7 +210,7 @@ def _with_sign(builder: Any, kind: str, magnitude: Any, sign: Any) -> Any:
 def _static_power(builder: Any, base: Value, exponent: int) -> Value:
     """base ** exponent for a whole number in the text, as products of squares. Its type is that of the base, or f64
     for 1 over a product of whole numbers."""
-    kind = arithmetic(base.kind)
+    kind = element_of(arithmetic(base.kind))
     if exponent < 0 and not is_float(kind):
         kind = "f64"
     multiply: Callable[[Any, Any], Any] = builder.fmul if is_float(kind) else builder.mul

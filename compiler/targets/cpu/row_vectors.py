@@ -6,7 +6,8 @@ room for them. Its other lanes are zero, and are neither read nor written. `LANE
 depends on it alone is decided before the text is translated. Words of math/ take these vectors too.
 
 Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
-`load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes.
+`load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
+(sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, and `range_i32c32(i)` is i, i + 1, ..., i + 31.
 """
 
 import ast
@@ -21,12 +22,13 @@ from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import LANES
 from netc.compiler.targets.cpu.memory import mark
 from netc.compiler.targets.cpu.sums import sum_of_lanes
-from netc.compiler.targets.cpu.values import Vector, Word, type_of, word
+from netc.compiler.targets.cpu.values import Vector, Word, splat, type_of, word
 from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
-_I1, _I32 = ir.IntType(1), ir.IntType(32)
+_I1, _I32, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(8)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
+_CHUNKS = re.compile(r"\b(load|range|zeros|quarters|lanes)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
 
 
 def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
@@ -36,6 +38,10 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
         count = int(row) % lanes if row else lanes
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
         yield name, (_load if verb == "load" else _store)(kind, count, int(scope))
+    for match in _CHUNKS.finditer(text):
+        verb, dtype, elements, scope = match.groups()
+        kind = Vector(dtype, int(elements))
+        yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _WORDS_OF_CHUNKS[verb](kind)
     for dtype, lanes in LANES.items():
         yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
@@ -147,3 +153,57 @@ def _added(kind: Vector) -> Word:
         return builder.fadd(first, sum_of_lanes(builder, total, kind.lanes))
 
     return emit
+
+
+# ------------------------------------------------------------------ sums in chunks
+
+
+@cache
+def _load_chunks(kind: Vector, scope: int) -> Word:
+    """Returns the word `load(address, i)` of the elements from element i on, of any type but bf16."""
+    element = _BYTE if kind.dtype == "bool" else type_of(kind).element  # as memory has it
+
+    @word(("i64", "i64"), kind)
+    def emit(builder: Any, base: Any, offset: Any) -> Any:
+        place = builder.gep(builder.inttoptr(base, element.as_pointer()), [offset])
+        value = builder.load(builder.bitcast(place, ir.VectorType(element, kind.lanes).as_pointer()))
+        value.align = DTYPES[kind.dtype].bytes
+        mark(builder, value, scope)
+        return builder.icmp_signed("!=", value, ir.Constant(value.type, None)) if kind.dtype == "bool" else value
+
+    return emit
+
+
+@cache
+def _range(kind: Vector) -> Word:
+    """Returns the word `range(i)`: the numbers from i on."""
+
+    @word(("i32",), kind)
+    def emit(builder: Any, first: Any) -> Any:
+        steps = ir.Constant(type_of(kind), list(range(kind.lanes)))
+        return builder.add(splat(builder, first, kind.lanes), steps)
+
+    return emit
+
+
+@cache
+def _quarters(kind: Vector) -> Word:
+    """Returns the word `quarters(vector)`: the sum of its four quarters, (first + second) + (third + fourth)."""
+
+    @word((kind,), Vector(kind.dtype, kind.lanes // 4))
+    def emit(builder: Any, total: Any) -> Any:
+        size = kind.lanes // 4
+        lanes = [ir.Constant(ir.VectorType(_I32, size), list(range(i * size, (i + 1) * size))) for i in range(4)]
+        first, second, third, fourth = (builder.shuffle_vector(total, total, each) for each in lanes)
+        return builder.fadd(builder.fadd(first, second), builder.fadd(third, fourth))
+
+    return emit
+
+
+@cache
+def _lanes(kind: Vector) -> Word:
+    """Returns the word `lanes(vector)`: the sum of its lanes, whose halves are added until one is left."""
+    return word((kind,), kind.dtype)(lambda builder, total: sum_of_lanes(builder, total, kind.lanes))
+
+
+_WORDS_OF_CHUNKS = {"range": _range, "zeros": _zeros, "quarters": _quarters, "lanes": _lanes}

@@ -4,8 +4,7 @@ Element i goes to lane i % LANES of chunk i // LANES. Chunk j is added to runnin
 pairwise. Then the chunks that are left are added, the lanes are added pairwise, and last the elements that fill no
 chunk are added in order. The order is a function of the count alone, so a sum has the same bits in every kernel that
 computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and
-asks for their sum (`sum_f32(address, count)`), or for that of elements where they lie (`sum_of_f32(address, i,
-count)`).
+asks for their sum (`sum_f32(address, count)`), unless it adds them where it computes them (sums_in_chunks.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -34,8 +33,8 @@ def lanes_of(dtype: str) -> int:
 
 @cache
 def words() -> dict[str, Word]:
-    """Returns the words `block_DTYPE`, `sum_DTYPE` and `sum_of_DTYPE` of a kernel's text."""
-    makers = (("block", _block), ("sum", _sum), ("sum_of", _sum_of))
+    """Returns the words `block_DTYPE` and `sum_DTYPE` of a kernel's text."""
+    makers = (("block", _block), ("sum", _sum))
     return {f"{name}_{dtype}": make(dtype) for dtype in ("f32", "f64") for name, make in makers}
 
 
@@ -58,17 +57,6 @@ def _sum(dtype: str) -> Word:
     @word(("i64", "i64"), dtype)
     def emit(builder: Any, address: Any, count: Any) -> Any:
         return _emit(builder, dtype, builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), count)
-
-    return emit
-
-
-def _sum_of(dtype: str) -> Word:
-    """sum_of(address, i, count): the sum of `count` elements of the buffer at an address, from element i on."""
-
-    @word(("i64", "i64", "i64"), dtype)
-    def emit(builder: Any, address: Any, first: Any, count: Any) -> Any:
-        base = builder.inttoptr(address, _ELEMENTS[dtype].as_pointer())
-        return _emit(builder, dtype, builder.gep(base, [first]), count)
 
     return emit
 

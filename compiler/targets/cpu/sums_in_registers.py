@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import BLOCK, Access, Output
+from netc.compiler.program.nests import BLOCK, Output
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.nest_writer import SCOPES, NestWriter, indented
 
@@ -24,8 +24,6 @@ def fold_in_registers(writer: NestWriter) -> list[str]:
         writer.store(fold, f"of_key_{fold.target.dtype}({total})" if writer.keyed(fold) else total)
         for total, fold in pairs
     ]
-    if (sums := _sums_of_loads(writer)) is not None:
-        return writer.loops(writer.kept, [*start, *sums, *end])
     inside = [*writer.lines(), *writer.stores(), *combine]
     if not blocked:
         return writer.loops(writer.kept, [*start, *writer.loops(writer.folded, inside), *end])
@@ -37,37 +35,6 @@ def _is_blocked(writer: NestWriter, output: Output) -> bool:
     """Whether a fold is a sum of floats that is computed block by block."""
     is_sum = writer.reduction(output).combine == _ADDITION
     return writer.nest.sums != "in order" and is_sum and DTYPES[output.target.dtype].is_float
-
-
-def _sums_of_loads(writer: NestWriter) -> list[str] | None:
-    """Adds up blocks of elements where they lie, without a copy. None unless all folds are sums of elements that lie
-    side by side. The order is that of other sums in blocks."""
-    lines = {line.name: line.value for line in writer.nest.lines}
-    loads = [(fold, lines[fold.line]) for fold in writer.folds]
-    if writer.stored or len(writer.folded) > 1 or not all(_is_blocked(writer, fold) for fold, _ in loads):
-        return None
-    (axis,) = writer.folded
-    indices, sums = list[str](), list[tuple[str, str, Access]]()
-    for number, (fold, access) in enumerate(loads):
-        if not isinstance(access, Access) or access.pointer is None or access.strides[axis] != 1:
-            return None
-        if access.dtype != fold.target.dtype:
-            return None
-        if access.indirect is not None:
-            index = lines[access.indirect[0]]
-            if not isinstance(index, Access) or index.strides[axis]:
-                return None
-            indices.append(f"{access.indirect[0]} = {writer.read(index)}")
-        sums.append((f"total{number}", f"sum_of_{access.dtype}(p{access.pointer}", access))
-
-    def add(count: str) -> list[str]:
-        return [f"{total} = {total} + {word}, {writer.offset(access)}, {count})" for total, word, access in sums]
-
-    extent = writer.ranges[axis]
-    if writer.nest.sums == "in one block":
-        return [*indices, f"i{axis} = 0", *add(extent)]
-    whole = [f"for i{axis} in range(0, {extent} // {BLOCK} * {BLOCK}, {BLOCK}):", *indented(add(str(BLOCK)))]
-    return [*indices, *whole, f"i{axis} = {extent} // {BLOCK} * {BLOCK}", *add(f"{extent} % {BLOCK}")]
 
 
 def _fold_in_blocks(writer: NestWriter, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:

@@ -6,7 +6,18 @@ from functools import reduce
 from typing import Any
 
 from netc.compiler.targets.cpu.operators import binary, compared, unary
-from netc.compiler.targets.cpu.values import Value, Word, common, constant, converted, in_common, truth, type_of
+from netc.compiler.targets.cpu.values import (
+    Value,
+    Vector,
+    Word,
+    common,
+    constant,
+    converted,
+    in_common,
+    splat,
+    truth,
+    type_of,
+)
 
 BINARY = {
     **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**"},
@@ -79,9 +90,13 @@ class Expressions:
         return self.one_of(result.value, lambda: self.comparison(right, others[1:], signs[1:]), lambda: result)
 
     def choice(self, test: Any, yes: ast.expr, no: ast.expr) -> Value:
-        """One of two values: both are computed if that costs next to nothing, so that a loop keeps no branch."""
-        if _is_simple(yes) and _is_simple(no):
+        """One of two values: both are computed if that costs next to nothing, so that a loop keeps no branch, and for
+        each element of a vector."""
+        lanes = getattr(test.type, "count", 0)
+        if lanes or (_is_simple(yes) and _is_simple(no)):
             kind, first, second = in_common(self.builder, self.value(yes), self.value(no))
+            if lanes and not isinstance(kind, Vector):
+                kind, first, second = Vector(kind, lanes), *(splat(self.builder, x, lanes) for x in (first, second))
             return Value(kind, self.builder.select(test, first, second))
         return self.one_of(test, lambda: self.value(yes), lambda: self.value(no))
 

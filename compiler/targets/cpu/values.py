@@ -4,7 +4,7 @@ A type is an element type ("f32", "i32", "bool", ...), "i64" for Python's whole 
 text, such as `load_f32_0`, is a function that emits its instructions (`word`). Knows no syntax and no kernel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,16 @@ def type_of(kind: Kind) -> Any:
     return ir.VectorType(TYPES[kind.dtype], kind.lanes) if isinstance(kind, Vector) else TYPES[kind]
 
 
+def element_of(kind: Kind) -> str:
+    """Returns the type of a vector's elements, and any other type as it is."""
+    return kind.dtype if isinstance(kind, Vector) else kind
+
+
+def like(kind: Kind, dtype: str) -> Kind:
+    """Returns the type of values of another element type: a vector of them if `kind` is one."""
+    return Vector(dtype, kind.lanes) if isinstance(kind, Vector) else dtype
+
+
 def constant(kind: str, number: float) -> Value:
     """Returns a number of an element type, rounded to it."""
     with np.errstate(over="ignore"):
@@ -56,7 +66,7 @@ def constant(kind: str, number: float) -> Value:
 
 
 def is_float(kind: Kind) -> bool:
-    return kind in _FLOATS
+    return element_of(kind) in _FLOATS
 
 
 def word(operands: Sequence[Kind], result: Kind | None) -> Callable[[Callable[..., Any]], Word]:
@@ -73,14 +83,19 @@ def word(operands: Sequence[Kind], result: Kind | None) -> Callable[[Callable[..
     return decorate
 
 
-def arithmetic(*kinds: Kind) -> str:
+def arithmetic(*kinds: Kind) -> Kind:
     """Returns the type in which numbers of some types are added: as in NumPy, and whole numbers as in Python.
 
-    f32 with a whole number of 32 or 64 bits is f64, because f32 does not hold them.
+    f32 with a whole number of 32 or 64 bits is f64, because f32 does not hold them. A vector with a number is a vector.
     """
-    for kind in kinds:
-        if isinstance(kind, Vector):
-            raise ValueError(f"a kernel has no arithmetic of {kind}")
+    lanes = {kind.lanes for kind in kinds if isinstance(kind, Vector)}
+    if len(lanes) > 1:
+        raise ValueError(f"a kernel has no arithmetic of {' with '.join(map(str, kinds))}")
+    dtype = _arithmetic({element_of(kind) for kind in kinds})
+    return Vector(dtype, lanes.pop()) if lanes else dtype
+
+
+def _arithmetic(kinds: Set[str]) -> str:
     if "f64" in kinds:
         return "f64"
     if "f32" in kinds:
@@ -95,7 +110,7 @@ def common(first: Kind, second: Kind) -> Kind | None:
     vectors = [kind for kind in (first, second) if isinstance(kind, Vector)]
     if not vectors:
         return arithmetic(first, second)
-    return vectors[0] if vectors[0].dtype in (first, second) else None
+    return vectors[0] if len(vectors) == 1 and vectors[0].dtype in (first, second) else None
 
 
 def converted(builder: Any, value: Value, kind: Kind) -> Any:
@@ -103,22 +118,26 @@ def converted(builder: Any, value: Value, kind: Kind) -> Any:
     source, emitted = value.kind, value.value
     if source == kind:
         return emitted
-    if isinstance(kind, Vector) and source == kind.dtype:
-        return splat(builder, emitted, kind.lanes)
-    if isinstance(source, Vector) or isinstance(kind, Vector):
+    if isinstance(kind, Vector) and not isinstance(source, Vector):
+        return splat(builder, converted(builder, value, kind.dtype), kind.lanes)
+    if isinstance(source, Vector) and (not isinstance(kind, Vector) or source.lanes != kind.lanes):
         raise ValueError(f"a kernel cannot turn {source} into {kind}")
-    if isinstance(emitted, ir.Constant) and kind in _FLOATS:
+    if isinstance(emitted, ir.Constant) and not isinstance(kind, Vector) and kind in _FLOATS:
         return constant(kind, emitted.constant).value
-    target = TYPES[kind]
-    if kind == "bool":
+    if element_of(kind) == "bool":
         return truth(builder, value)
+    return _elements(builder, emitted, element_of(source), element_of(kind), type_of(kind))
+
+
+def _elements(builder: Any, emitted: Any, source: str, kind: str, target: Any) -> Any:
+    """Emits a number, or the elements of a vector, as one of another type."""
     if source in _FLOATS and kind in _FLOATS:
         return builder.fpext(emitted, target) if kind == "f64" else builder.fptrunc(emitted, target)
     if source in _FLOATS:
         return builder.fptoui(emitted, target) if kind in _NO_SIGN else builder.fptosi(emitted, target)
     if kind in _FLOATS:
         return builder.uitofp(emitted, target) if source in _NO_SIGN else builder.sitofp(emitted, target)
-    if target.width < TYPES[source].width:
+    if TYPES[kind].width < TYPES[source].width:
         return builder.trunc(emitted, target)
     return builder.zext(emitted, target) if source in _NO_SIGN else builder.sext(emitted, target)
 
@@ -132,13 +151,11 @@ def in_common(builder: Any, first: Value, second: Value) -> tuple[Kind, Any, Any
 
 
 def truth(builder: Any, value: Value) -> Any:
-    """Emits whether a value is true in Python: not zero."""
-    if isinstance(value.kind, Vector):
-        raise ValueError(f"a kernel cannot test {value.kind}")
-    if value.kind == "bool":
+    """Emits whether a value is true in Python: not zero. For a vector, that of each element."""
+    if element_of(value.kind) == "bool":
         return value.value
-    zero = ir.Constant(TYPES[value.kind], 0)
-    if value.kind in _FLOATS:
+    zero = ir.Constant(type_of(value.kind), None)
+    if is_float(value.kind):
         return builder.fcmp_unordered("!=", value.value, zero)
     return builder.icmp_unsigned("!=", value.value, zero)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-_BLOCK, _SUM_OF, _SQUARE = "block_of_", "sum_of_", "square0"
+_BLOCK, _SQUARE = "block_of_", "square0"
 _PLACE = "place_of_largest_"
 _SEARCH = """\
 best = max_key_{dtype}({word}(-INF))
@@ -43,7 +43,7 @@ def function_of(text: str) -> ast.FunctionDef:
         _PlainSearches().visit(function)
     if _SQUARE in text:
         _PlainLoads().visit(function)
-    return ast.fix_missing_locations(_PlainSums().visit(function)) if _BLOCK in text or _SUM_OF in text else function
+    return ast.fix_missing_locations(_PlainSums().visit(function)) if _BLOCK in text else function
 
 
 def parsed(text: str) -> ast.FunctionDef:
@@ -150,20 +150,9 @@ class _PlainLoads(ast.NodeTransformer):
 
 class _PlainSums(ast.NodeTransformer):
     """Undoes the sums in blocks of sums_in_registers.py: each element is added to its total where it was stored to a
-    block, or where it lies."""
+    block."""
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        match node:
-            case ast.Assign(
-                targets=[total],
-                value=ast.BinOp(right=ast.Call(func=ast.Name(id=word), args=[ast.Name(id=pointer), offset, count])),
-            ) if word.startswith(_SUM_OF):
-                extent = ast.Call(ast.Name("range", ast.Load()), [count], [])
-                element = ast.BinOp(offset, ast.Add(), ast.Name("k", ast.Load()))
-                load = ast.Name(f"load_{word.removeprefix(_SUM_OF)}_0", ast.Load())
-                loaded = ast.Call(load, [ast.Name(pointer, ast.Load()), element], [])
-                addition = ast.Assign([total], ast.BinOp(ast.Name(ast.unparse(total), ast.Load()), ast.Add(), loaded))
-                return ast.For(ast.Name("k", ast.Store()), extent, [addition], [])
         calls = (call for call in ast.walk(node.value) if isinstance(call, ast.Call))
         called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
         is_of_block = any(name.startswith(("block_f", "sum_f")) for name in called)
