@@ -314,11 +314,17 @@ def nearest(name: str, candidates: Iterable[str], kind: Kind | None = None) -> s
     names = sorted(set(candidates))
     if kind is not None and (hint := synonym(name, kind, names)):
         return hint
+    match = nearest_name(name, names)
+    return f"did you mean `{match}`?" if match is not None else None
+
+
+def nearest_name(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most similar to `name`, or None if none is similar."""
+    names = sorted(set(candidates))
     if len(names) > _MOST_NAMES:  # comparing takes long
         names = [candidate for candidate in names if candidate[:1] == name[:1]][:_MOST_NAMES]
     matches = [candidate for candidate in names if candidate.lower() == name.lower()]
-    matches = matches or get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean `{matches[0]}`?" if matches else None
+    return next(iter(matches or get_close_matches(name, names, n=1, cutoff=0.6)), None)
 
 
 def nearest_or_all(name: str, candidates: Iterable[str], kind: Kind | None = None) -> str:

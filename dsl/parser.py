@@ -20,6 +20,7 @@ from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
 from netc.dsl.literals import unquoted, wrong_escape
 from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
+from netc.dsl.near_files import near_file
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
 
@@ -69,6 +70,8 @@ def parse_file(path: Path, name: str | None = None) -> syntax.File:
     shown = name or str(path)
     try:
         text = content_of(path).decode()
+    except FileNotFoundError:
+        fault("E0104", f"there is no file `{shown}`", _start_of(shown), hint=near_file(str(path)))
     except OSError as error:
         fault("E0104", f"cannot read `{shown}`", _start_of(shown), reason(error))
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
+from netc.dsl.near_files import near_file
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run_info import RunInfo, States, decoded, decoded_states, digest
 
@@ -29,5 +30,6 @@ def read_info(folder: Path) -> tuple[RunInfo, str, States]:
 
 def refuse(folder: Path, error: Exception) -> NoReturn:
     """Faults E1001 for a folder that is no run."""
-    hint = "a run's folder is what `netc train` printed, such as runs/iris"
-    fault("E1001", f"`{folder}` is no run", place_of(folder), str(error), hint=hint)
+    hint = near_file(str(folder)) or "a run's folder is what `netc train` printed, such as runs/iris"
+    text = "there is no such folder" if isinstance(error, FileNotFoundError) and not folder.exists() else str(error)
+    fault("E1001", f"`{folder}` is no run", place_of(folder), text, hint=hint)

@@ -26,7 +26,8 @@ class NestWriter:
         self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False, has_hints: bool = False
     ) -> None:
         self.nest, self.shape, self.in_vectors, self.has_hints = nest, shape, in_vectors, has_hints
-        self.row_axis = len(nest.extents) - 1 if has_hints and not in_vectors and has_free_rows(nest) else None
+        has_rows = has_hints and shape is None and not in_vectors and has_free_rows(nest)
+        self.row_axis = len(nest.extents) - 1 if has_rows else None
         # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes, or
         # "c32" and "c8" for sums in chunks
         self.part = ""
