@@ -91,7 +91,7 @@ def run_of(folder: Path, rows: list[dict], text: str) -> Run:
     model = elaborate(file, {}, class_counter(file))
     spec = parse_data(model)
     data = load(model, spec)
-    return Run(folder / "run", model, spec, data.states, Program(model, backend="reference"), dataset=data)
+    return Run(folder / "run", model, data.spec, data.states, Program(model, backend="reference"), dataset=data)
 
 
 def test_a_page_of_two_thousand_classes(tmp_path: Path) -> None:
