@@ -4,6 +4,7 @@ A target is imported when it is chosen: a prediction by machine code imports nei
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from netc.compiler.targets.machine import Machine
@@ -38,6 +39,14 @@ def interpreted_by(interpreter: "Evaluate", machine: Machine | None = None) -> T
     from netc.compiler.targets.reference.target import Reference
 
     return Reference(machine_for(machine), interpreter)
+
+
+def with_shards(target: Target, shards: int) -> Target:
+    """Returns a target whose programs cut a batch into so many shards."""
+    if target.machine.shards == shards:
+        return target
+    changed: Target = replace(target, machine=replace(target.machine, shards=shards))  # type: ignore[type-var]
+    return changed
 
 
 def emulated_ranks(ranks: int, machine: Machine | None = None) -> Target:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import Precision, Type, describe_sample
+from netc.compiler.ir.types import SHARD_COUNT, Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.displayed import Displayed
@@ -128,7 +128,7 @@ class TrainSettings:
 
     `schedule` computes `factor`, by which the learning rate is multiplied, from the inputs `step`, `epoch`, `progress`
     and `epochs`; `loss_scale` has such a graph for each loss that it names. `freeze` and `lr_scale` have patterns of
-    parameter names. A step of the optimizer adds up `accumulate` batches.
+    parameter names. A step of the optimizer adds up `accumulate` batches, each of which is cut into `shards`.
     """
 
     optimizer: Optimizer
@@ -138,6 +138,7 @@ class TrainSettings:
     precision: Precision = "f32"
     shuffle: bool = True
     accumulate: int = 1
+    shards: int = SHARD_COUNT
     schedule: Graph | None = None
     plateau: Plateau | None = None
     clip_norm: float | None = None

@@ -88,6 +88,22 @@ def _parameter(parameter: Any) -> str:
     return ", ".join(f"`{word}{metavar}`" for word in parameter.opts).replace("|", "\\|")
 
 
+def _recorded(name: str, lines: int) -> str:
+    """The first lines of a recording of the tests, with examples of what varies in them."""
+    text = (HERE.parent / "tests" / "api" / "recordings" / f"{name}.txt").read_text(encoding="utf-8")
+    shown = "\n".join(text.splitlines()[:lines])
+    for mask, example in _EXAMPLES.items():
+        shown = shown.replace(mask, example)
+    return shown
+
+
+_EXAMPLES = {
+    " TIME RATE": "     1.57 s     34,310",
+    "BAR": "━━━━━━━━━╸─────────────",
+    "loss N": "loss 0.1266",
+    "CURVE": "█▆▅▄▄▃▃▂▂▂▂▁▁▁▁▁",
+    "TIME": " 1.08 s",
+}
 CACHE = """
 ## The cache
 
@@ -118,8 +134,26 @@ If netc itself fails, its message names a file (in `~/.cache/netc/failures`, or 
 the versions, the command and the traceback, but no data: please report it.
 
 `netc --version` prints the versions of netc, Python, llvmlite and NumPy, one per line: they belong in every
-bug report.
-"""
+bug report. `netc -h` and `netc COMMAND -h` print help. A mistyped command, option, file, run or name of `--set` gets
+the nearest one that there is as a hint.
+
+## On a terminal
+
+`netc train` and `netc study` show where they are in a line at the bottom, with the time that is left; below it stands
+the best epoch so far. Epochs that are done become rows of a table, and a `*` marks each one that is better than all
+before it: by the metric of `keep` or `early_stop`, or else by the loss of the validation part.
+
+```
+{terminal}
+```
+
+The table has the metrics that fit into the width, and a wider terminal shows more; `metrics.jsonl` in the run has all.
+Without a terminal (in a pipe, in a file, with `TERM=dumb`) the output is one plain line for each epoch. `NO_COLOR=1`
+leaves out colours.
+
+Ctrl-C is answered at once, says what is saved, and names the command that goes on. During training the step at hand is
+finished and saved first; a second Ctrl-C ends the process without that, and what was saved before stays whole.
+""".replace("{terminal}", _recorded("interrupted-80", 6))
 )
 ENVIRONMENT = """
 ## Environment variables

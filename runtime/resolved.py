@@ -78,6 +78,7 @@ def _train_block(model: Model) -> str:
         "precision": train.precision,
         "shuffle": str(train.shuffle).lower(),
         "accumulate": str(train.accumulate),
+        "shards": str(train.shards),
     }
     if train.early_stop is not None:
         stop = train.early_stop

@@ -108,6 +108,8 @@ def train_claimed(
 ) -> Ending:
     """Does the same as `train`, for a trial, or for a caller that has claimed the run's folder."""
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
+    if run.dataset is not None and before < epochs:
+        run.program.training(run.dataset.parts["train"])  # compiled while a signal still ends the process at once
     with _signals_between_steps(run.program.workers.ranks) as pause:
         while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:

@@ -1,5 +1,6 @@
 """Ranks for tests: threads of this process that wait for one another, and processes of a launcher of MPI."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 from support import netc_command
 
+from netc.compiler.targets.target import Part
 from netc.runtime.data.stored import Array
 
+_C_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _PATIENCE = 120.0  # seconds until a test with ranks that wait for one another fails
 
 
@@ -33,35 +36,77 @@ class _Shared:
     barrier: threading.Barrier = field(init=False)
 
 
+class ThreadExchange:
+    """A message between threads. The bytes arrive when they are waited for, so a value that is read too early is
+    missing."""
+
+    def __init__(self, ranks: "ThreadRank", parts: Sequence[Part]) -> None:
+        self._ranks, self._parts, self._received = ranks, parts, list[Array]()
+        self._functions = [_C_FUNCTION(self._start), _C_FUNCTION(self._wait)]
+        self.starts, self.waits = ([(_address(function), 0, 0, 0)] for function in self._functions)
+
+    def run(self) -> None:
+        """See Exchange.run."""
+        if self._start() or self._wait():
+            raise self._ranks.failure(1)
+
+    def _start(self, *_: int) -> int:
+        own = self._ranks.rank
+        sent = [_bytes(part)[part.ends[own] - part.ends[0] : part.ends[own + 1] - part.ends[0]] for part in self._parts]
+        try:
+            self._received = self._ranks.exchange_arrays(np.concatenate([*sent, np.empty(0, np.uint8)]))
+        except threading.BrokenBarrierError:
+            return 1
+        return 0
+
+    def _wait(self, *_: int) -> int:
+        for rank, received in enumerate(self._received):
+            for part in self._parts if rank != self._ranks.rank else ():
+                low, high = (end - part.ends[0] for end in part.ends[rank : rank + 2])
+                _bytes(part)[low:high], received = received[: high - low], received[high - low :]
+        return 0
+
+
+def _bytes(part: Part) -> Array:
+    """The bytes of all ranks."""
+    size = part.ends[-1] - part.ends[0]
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(part.address + part.ends[0]))
+
+
+def _address(function: object) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadRank:
     """One of several threads that share the steps of their programs out, as ranks of MPI do."""
 
     shared: _Shared
     rank: int
+    must_share: bool = True
 
     @property
     def count(self) -> int:
         return self.shared.count
 
-    def gather(self, own: Array, sizes: Sequence[int], everything: Array, is_due: bool) -> Callable[[], None]:
-        """See Ranks.gather. The bytes arrive when they are waited for, so a value that is read too early is missing."""
-        assert len(own) == sizes[self.rank]
-        received = np.concatenate(self._exchange(own.copy()))
-        if is_due:
-            everything[:] = received
-            return lambda: None
-        return lambda: everything.__setitem__(slice(None), received)
+    def exchange(self, parts: Sequence[Part]) -> ThreadExchange:
+        """See Ranks.exchange."""
+        return ThreadExchange(self, parts)
+
+    def failure(self, code: int) -> Exception:
+        """See Ranks.failure."""
+        return OSError(code, "a message between threads")
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """See Ranks.largest."""
-        return [int(number) for number in np.max(self._exchange(np.array(numbers)), axis=0)]
+        return [int(number) for number in np.max(self.exchange_arrays(np.array(numbers)), axis=0)]
 
     def copy_from_first(self, array: Array) -> None:
         """See Ranks.copy_from_first."""
-        array[...] = self._exchange(array.copy())[0]
+        array[...] = self.exchange_arrays(array.copy())[0]
 
-    def _exchange(self, own: Array) -> list[Array]:
+    def exchange_arrays(self, own: Array) -> list[Array]:
+        """The arrays of all ranks."""
         self.shared.parts[self.rank] = own
         self.shared.barrier.wait()
         parts = [*self.shared.parts]

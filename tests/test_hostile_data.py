@@ -104,6 +104,7 @@ def test_labels_in_a_report(labels: list[str], tmp_path: Path) -> None:
         assert {*parsed.tags} == {*calm.tags}
         new = {*parsed.attributes} - {*calm.attributes}  # the colour of a cell, places in a plot
         coloured = {(name, value) for name, value in new if name == "style" and "color-mix" in str(value)}
+        coloured.add(("aria-label", f"the graph of {quoting.escaped(run.model.source.file_name)}"))
         assert [value for _, value in new - coloured if not PLACE.fullmatch(str(value))] == []
         for label in part:
             shown = quoting.escaped(quoting.bounded(label, LONGEST_LABEL))

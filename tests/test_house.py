@@ -178,6 +178,6 @@ def test_training_imports_nothing_of_mpi() -> None:
     """A process that was started by itself needs no package for it: only imports inside of functions reach mpi.py."""
     folder = ROOT / "runtime" / "distributed"
     for path in [*folder.glob("*.py"), ROOT / "api" / "commands" / "train.py"]:
-        if path.name != "mpi.py":
+        if path.name not in ("mpi.py", "mpi_exchange.py"):
             names = imports_of(path, at_module_level=True)
-            assert not any("mpi4py" in name or ".distributed.mpi." in f"{name}." for name in names), path
+            assert not any("mpi4py" in name or ".distributed.mpi" in name for name in names), path

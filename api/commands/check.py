@@ -101,7 +101,7 @@ def check(
     if try_it:
         facts["tried"] = tried
     if ranks is not None:
-        facts["ranks"] = facts_of_ranks(model, ranks, *network)
+        facts["ranks"] = facts_of_ranks(model, ranks, network)
     if as_json:
         facts["warnings"] = [
             {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from netc.commands.quantities import number, rounded, share, size
-from netc.commands.terminal import say, table
+from netc.commands.terminal import say, say_wrapped, table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -89,9 +89,9 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
     train, step = model.train, facts["step"]
     optimizer = train.optimizer.text(number)
     say(f"train: batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
-    say(f"optimizer: {optimizer}")
+    say_wrapped(f"optimizer: {optimizer}")
     if step:
         lengths = ", ".join(f"{dim} = {length}" for dim, length in facts["lengths"].items())
         samples = f"{train.batch} samples" + (f" ({lengths})" if lengths else "")
         memory = f"{size(step['kept_bytes'])} parameters and states, {size(step['arena_bytes'])} intermediate values"
-        say(f"a step of {samples}: {rounded(step['flops'], 'FLOPs')}, {size(step['bytes'])} ({memory})")
+        say_wrapped(f"a step of {samples}: {rounded(step['flops'], 'FLOPs')}, {size(step['bytes'])} ({memory})")

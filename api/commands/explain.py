@@ -80,6 +80,12 @@ def explain(
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="With DATA: write a page (.html).")
     ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")] = False,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=4096, metavar="N", help="With `--after plan`: what so many ranks of MPI share out and gather."
+        ),
+    ] = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
@@ -103,6 +109,7 @@ def explain(
         raise typer.BadParameter("it only applies with --gradient", param_hint="--latex" if latex else "--values")
     model, _ = options.load(file, settings)
     _check_stages(after, diff, line)
+    _check_ranks(ranks, after, model)
     if diff is not None:
         _show_difference(model, after or pipeline.stages()[-1], diff, line, settings)
         return
@@ -115,7 +122,7 @@ def explain(
         return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
     if after is not None:
-        show_program(model, graph, after, line)
+        show_program(model, graph, after, line, ranks)
         return
     if fusion:
         _show_fusion(graph, line)
@@ -140,6 +147,17 @@ def _check_stages(after: str | None, diff: str | None, line: int | None) -> None
         raise typer.BadParameter("it cannot be used with --after plan", param_hint="--line")
     if diff is not None and not os.path.exists(diff) and diff not in stages:
         raise typer.BadParameter(f"`{diff}` is neither a pass nor a file: {', '.join(stages)}", param_hint="--diff")
+
+
+def _check_ranks(ranks: int | None, after: str | None, model: "Model") -> None:
+    """Raises BadParameter (wrong usage) unless so many ranks can share the shards of a batch, and a plan is printed."""
+    if ranks is None:
+        return
+    if after != "plan":
+        raise typer.BadParameter("it only applies with --after plan", param_hint="--ranks")
+    if ranks & (ranks - 1) or ranks > model.train.shards:
+        message = f"{ranks} ranks cannot share the {model.train.shards} shards of a batch"
+        raise typer.BadParameter(message, param_hint="--ranks")
 
 
 def _show_kernels(tasks: "list[Task]") -> None:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from netc.commands.progress import compilation_shown
+from netc.commands.compilation import compilation_shown
 from netc.commands.terminal import show_diagnostics, show_fault, show_warning
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.files import reason

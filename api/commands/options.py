@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from netc.compiler.model import Model
     from netc.dsl.diagnostics import Diagnostic
 
@@ -25,6 +27,13 @@ Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors
 Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Number of threads (default: all cores). Any number gives the same bits."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Print all metrics of each epoch in a line, and how long reading and compiling took."
+    ),
 ]
 Outputs = Annotated[
     list[str] | None,
@@ -53,6 +62,15 @@ Plugins = Annotated[
         "May be repeated.",
     ),
 ]
+
+
+def loudness(is_quiet: bool, is_verbose: bool) -> "AbstractContextManager[None]":
+    """The context in which a command prints as `--quiet` asks. Raises BadParameter for both options at once."""
+    from netc.commands.terminal import quiet
+
+    if is_quiet and is_verbose:
+        raise typer.BadParameter("it contradicts --verbose", param_hint="--quiet")
+    return quiet(is_quiet)
 
 
 def known_values(model: "Model", names: Iterable[str], others: Collection[str] = ()) -> None:

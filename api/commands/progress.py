@@ -1,104 +1,270 @@
-"""The progress of compilation, training and studies on a terminal. Without a terminal it is plain lines."""
+"""The progress of trainings and studies on a terminal. Without a terminal it is plain lines."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from netc.commands.quantities import number
-from netc.commands.terminal import say
+from netc.commands.compilation import compiling
+from netc.commands.display import Display, Line, is_suited
+from netc.commands.interrupts import NOTHING, Interrupts
+from netc.commands.metric_table import BEST, MetricTable, metrics_of
+from netc.commands.quantities import lasting, number, significant
+from netc.commands.status import Status
+from netc.commands.terminal import is_silent, metrics_text, say
 from netc.compiler.targets.compilation import listened_to
-from netc.dsl.quoting import escaped
 
 if TYPE_CHECKING:
+    from netc.compiler.model import Model
+    from netc.runtime.metric_values import Row
     from netc.runtime.studies.rounds import Standing
     from netc.runtime.trainer import Report
+    from netc.runtime.training.decisions import Best
 
-
-@contextmanager
-def compilation_shown() -> Iterator[None]:
-    """Shows on a terminal how many kernels are compiled, in a line of the error stream that goes away at the end."""
-    is_shown = False
-
-    def show(compiled: int, count: int) -> None:
-        nonlocal is_shown
-        is_shown = compiled < count
-        text = f"compiling: {compiled} of {count} kernels" if is_shown else ""
-        with suppress(OSError):  # the terminal is gone
-            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    if not sys.stderr.isatty():
-        yield
-        return
-    with listened_to(show):
-        try:
-            yield
-        finally:
-            if is_shown:
-                show(0, 0)
+_NO_METRICS = ("epoch", "seconds", "samples_per_second")  # fields of an epoch's row that are not metrics
+_RECENT = 5  # epochs whose time is that of those to come
+_MOST_LOSSES = 4096  # points of the curve of losses
+_LITTLE = 0.05  # of the first epoch, too little to tell its time from
+_NOTE = 40  # columns behind a row of a fold
 
 
 class Ticker:
-    """Shows the running epoch as a progress bar on a terminal, and nothing elsewhere. While kernels are compiled, the
-    bar shows these. Under a launcher of ranks there is none: it gives its processes a terminal even if it has none."""
+    """Shows where a training is: on a terminal as a line at the bottom, below a table of the epochs that are done.
 
-    def __init__(self, is_launched: bool = False) -> None:
-        self._bar: Any = None
-        self._listening = ExitStack()
-        if sys.stdout.isatty() and not is_launched:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    Elsewhere only the lines of epochs are printed. Under a launcher of ranks there is no region: it gives its processes
+    a terminal even if it has none.
+    """
 
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[facts]}"),
-                TimeRemainingColumn(),
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=None, facts="")
+    def __init__(self, is_launched: bool = False, is_verbose: bool = False) -> None:
+        is_live = is_suited() and not is_launched and not is_silent()
+        self._display = Display(self._lines) if is_live else None
+        self.interrupts = Interrupts()
+        self._is_launched = is_launched
+        self._is_verbose = is_verbose
+        self._stack = ExitStack()
+        self._status = Status("starting")
+        self._since: float | None = None  # when the task of the status began, if its time is of interest
+        self._compiling: Status | None = None
+        self._compiling_since = 0.0
+        self._epochs: _Epochs | None = None
+        self._table: MetricTable | None = None
+        self._rows = 0  # below the last heads of a table
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a region at the bottom of the terminal."""
+        return self._display is not None
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._listening.enter_context(listened_to(self.compiling))
-            self._bar.start()
+        if not self._is_launched:
+            self._stack.enter_context(self.interrupts)
+        if self._display is not None or self._is_verbose:
+            self._stack.enter_context(listened_to(self.compiling))
+        if self._display is not None:
+            self._stack.enter_context(self._display)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._listening.close()
-        if self._bar is not None:
-            with suppress(OSError):  # the terminal is gone
-                self._bar.stop()
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
-    def update(self, report: "Report") -> None:
-        """Shows the progress in an epoch."""
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                description=f"epoch {report.epoch}/{report.epochs}",
-                completed=(report.epoch - 1) * report.samples + report.done,
-                total=report.epochs * report.samples,
-                facts=f"loss {report.loss:.4f} {report.samples_per_second:,.0f} samples/s",
-            )
+    def doing(self, task: str, kept: str = NOTHING, command: str | None = None) -> None:
+        """Shows what is done from now on. With `--verbose`, prints how long the task before took.
+
+        `kept` and `command` are said if it is interrupted, as in `Interrupts.at`.
+        """
+        if task:
+            self.interrupts.at(f"while {task}", kept, command)
+        if self._is_verbose and self._since is not None:
+            say(f"{self._status.task}: {lasting(time.monotonic() - self._since)}")
+        self._status, self._since = Status(task), time.monotonic() if task else None
+        if self._display is not None:
+            self._display.refresh()
 
     def compiling(self, compiled: int, count: int) -> None:
-        """Shows how many kernels are compiled."""
-        description = "compiling kernels" if compiled < count else ""
-        self._bar.update(self._task, description=description, completed=compiled, total=count)
+        """Shows how many kernels are compiled. With `--verbose`, prints how long that took."""
+        if compiled == 0:
+            self._compiling_since = time.monotonic()
+        self._compiling = compiling(compiled, count) if compiled < count else None
+        if self._is_verbose and compiled == count:
+            say(f"compiling {count} kernels: {lasting(time.monotonic() - self._compiling_since)}")
 
-    def line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(escaped(text), highlight=False, markup=False)
-        else:
-            say(text)
+    def trains(self, model: "Model", rows: Sequence["Row"] = ()) -> None:
+        """Says which model is trained from now on; `rows` are its epochs that are done."""
+        self.doing("")
+        self._epochs = _Epochs(model, rows)
+        self._status = Status(f"epoch {len(rows) + 1}/{model.train.epochs}", len(rows) / model.train.epochs)
+
+    def took(self, row: "Row") -> bool:
+        """Takes the row of an epoch that is done. Returns whether it is the best one so far."""
+        return self._epochs is not None and self._epochs.take(row)
+
+    @property
+    def best(self) -> "Best | None":
+        """The best epoch of the training, and its metric."""
+        return self._epochs.best if self._epochs is not None else None
+
+    def update(self, report: "Report", prefix: str = "") -> None:
+        """Shows the progress in an epoch. The prefix stands before it."""
+        if self._display is not None:
+            epochs = self._epochs
+            done = (report.epoch - 1 + report.done / report.samples) / report.epochs
+            curve, left = epochs.report(report) if epochs is not None else ((), None)
+            facts = (f"loss {significant(report.loss)}", f"{report.samples_per_second:,.0f} samples/s")
+            self._status = Status(f"{prefix}epoch {report.epoch}/{report.epochs}", done, facts, curve, left)
+
+    def epoch(self, row: "Row", total: int) -> None:
+        """Prints the line of an epoch that is done."""
+        label = f"{row['epoch']}/{total}"
+        is_best = self.took(row)
+        if self._display is None or self._is_verbose:
+            metrics = metrics_text(row, _NO_METRICS)
+            say(f"epoch {label}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
+            return
+        assert self._epochs is not None
+        names = metrics_of(row, _NO_METRICS)
+        important = [self._epochs.metric, "train.loss", "valid.loss"]
+        self._row(("epoch", f"{total}/{total}"), label, row, (names, important), is_best=is_best)
+
+    def fold(self, number: int, count: int, metrics: Mapping[str, Any], facts: Sequence[str]) -> None:
+        """Prints the line of a fold that is done."""
+        if self._display is None or self._is_verbose:
+            say(f"fold {number}/{count}  {metrics_text(metrics)}  ({'; '.join(facts)})")
+            return
+        label, note = f"{number}/{count}", ", ".join(fact.partition(":")[0] for fact in facts)
+        self._row(("fold", f"{count}/{count}"), label, metrics, (metrics_of(metrics), []), note)
+
+    def _row(
+        self,
+        first: tuple[str, str],
+        label: str,
+        row: Mapping[str, Any],
+        metrics: tuple[list[str], list[str]],
+        note: str = "",
+        is_best: bool = False,
+    ) -> None:
+        """Prints a row of a table, below its heads if the table is new or the terminal has another width."""
+        assert self._display is not None
+        width = self._display.width
+        if self._table is None or self._table.width != width:
+            room = width - _NOTE if note else width
+            self._table, self._rows = MetricTable(first[0], len(first[1]), *metrics, room, has_time=not note), 0
+            self._table.width = width
+            for head in filter(None, self._table.heads()):
+                self._display.line((head, "head"))
+            if self._table.left_out:
+                rest = f"not shown, for want of room: {', '.join(self._table.left_out)}"
+                self._display.line((rest[: width - 1], "aside"))
+        line = self._table.line(label, row)
+        self._display.line((f"{line}  {note}" if note else line, ""), (f" {BEST}" * is_best, "best"))
+        self._rows += 1
+
+    def _lines(self, width: int, height: int) -> list[Line]:
+        """The lines of the region: the heads of the table once they have left the screen, and where the training is."""
+        lines = list[Line]()
+        if self._table is not None and self._rows > height - 5:
+            lines += [(head, "head") for head in self._table.heads()]
+        lines.append(((self._compiling or self._status).text(width), "status"))
+        if self._compiling is None and self._epochs is not None and (text := self._epochs.standing()):
+            lines.append((text[: width - 1], ""))
+        return lines
+
+
+class _Epochs:
+    """What is known of the epochs of a training: their losses and times, and the best of them."""
+
+    def __init__(self, model: "Model", rows: Sequence["Row"]) -> None:
+        from netc.runtime.training.decisions import Stopping
+
+        self._train, self._source = model.train, model.source
+        self._epoch, self._started = 0, time.monotonic()
+        self._losses, self._seconds = list[float](), list[float]()
+        self.best: Best | None = None
+        early = model.train.early_stop
+        self._stopping: Stopping | None = None if early is None else Stopping(early)
+        for row in rows:
+            self.take(row)
+        self._seconds.clear()
+
+    @property
+    def metric(self) -> str:
+        """The metric by which an epoch is the best one."""
+        return self.best.better.metric if self.best is not None else ""
+
+    def report(self, report: "Report") -> tuple[list[float], float | None]:
+        """The curve of losses and the seconds left, after a report."""
+        self._begin(report.epoch)
+        self._add(report.loss)
+        curve = [*self._losses]
+        done, elapsed = report.done / report.samples, time.monotonic() - self._started
+        recent = self._seconds[-_RECENT:]
+        if not recent and done < _LITTLE:
+            return curve, None
+        seconds = sum(recent) / len(recent) if recent else elapsed / done
+        return curve, max(seconds * (report.epochs - report.epoch + 1) - elapsed, 0.0)
+
+    def take(self, row: "Row") -> bool:
+        """Takes the row of an epoch. Returns whether it is the best one so far."""
+        epoch = row["epoch"]
+        assert isinstance(epoch, int)
+        self._begin(epoch + 1)
+        loss = row.get("train.loss", math.nan)
+        self._add(loss if isinstance(loss, float) else math.nan)
+        if self.best is None:
+            self.best = self._new_best(row)
+        if self._stopping is not None:
+            self._stopping.best.take(row, epoch)
+        return self.best.take(row, epoch)
+
+    def _add(self, loss: float) -> None:
+        """Adds a point to the curve. A long curve loses every other one."""
+        if len(self._losses) >= _MOST_LOSSES:
+            del self._losses[::2]
+        self._losses.append(loss)
+
+    def _begin(self, epoch: int) -> None:
+        """Notes the time of the epoch before, if this one has just begun."""
+        if epoch == self._epoch:
+            return
+        now = time.monotonic()
+        if self._epoch:
+            self._seconds.append(now - self._started)
+        self._epoch, self._started = epoch, now
+
+    def _new_best(self, row: "Row") -> "Best":
+        """By which metric epochs are compared: that of `keep`, of `early_stop`, or else the loss."""
+        from netc.compiler.model import Better
+        from netc.dsl.source import Span
+        from netc.runtime.training.decisions import Best
+
+        early = self._train.early_stop
+        named = self._train.keep or (early.better if early is not None else None)
+        loss = "valid.loss" if "valid.loss" in row else "train.loss"
+        return Best(named or Better(loss, False, Span(self._source, 0, 0)))
+
+    def standing(self) -> str:
+        """The best epoch, and when `early_stop` would end the training."""
+        if self.best is None or not self.best.epoch:
+            return ""
+        text = f"* best by {self.metric}: {significant(self.best.value)} in epoch {self.best.epoch}"
+        if self._stopping is None:
+            return text
+        left = self._stopping.setting.patience - self._stopping.best.epochs_ago
+        return f"{text}; early_stop after {left} more without a better one"
 
 
 class StudyTicker(Ticker):
-    """Shows on a terminal how far a study is, as a bar with the best value of its metric so far. Elsewhere a line is
-    printed after each round."""
+    """Shows how far a study is, with the best value of its metric so far, and prints a line after each round."""
 
-    def __init__(self, metric: str) -> None:
-        super().__init__()
-        self._metric, self._finished = metric, 0
+    def __init__(self, is_launched: bool = False) -> None:
+        super().__init__(is_launched)
+        self._metric, self._resume, self._finished, self._values = "", "", 0, list[float]()
+        self._most = 0  # trials of the round that is running
+        self._begin: tuple[float, int] | None = None  # when, and after how many trials that were finished before
+
+    def searches(self, metric: str, resume: str) -> None:
+        """Says by which metric the trials are compared, and which command goes on with the study."""
+        self._metric, self._resume = metric, resume
 
     def study(self, standing: "Standing") -> None:
         """Shows where a study stands."""
@@ -107,14 +273,28 @@ class StudyTicker(Ticker):
         if standing.best is not None:
             facts.append(f"best {self._metric} {number(standing.best_value)} (trial {standing.best})")
         total = f"/{standing.total}" if standing.total is not None else ""
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                description=f"{standing.finished}{total} trials",
-                completed=standing.finished,
-                total=standing.total,
-                facts=", ".join(facts),
-            )
-        elif standing.finished > self._finished:
+        task = f"{standing.finished}{total} trials"
+        kept, finishing = "every trial that is done is saved", "each training ends after its epoch"
+        self.interrupts.at(f"after {task}", kept, self._resume, finishing)
+        if standing.finished > self._finished:
             self._finished = standing.finished
-            self.line("  ".join([f"{standing.finished}{total} trials", *facts]))
+            self._values.append(standing.best_value)
+            say("  ".join([task, *facts]))
+        self._most = max(self._most, standing.running) if standing.running else 0
+        ended = standing.finished + max(self._most - standing.running, 0)
+        done = min(ended / standing.total, 1.0) if standing.total else None
+        self._status = Status(task, done, tuple(reversed(facts)), [*self._values], self._left(standing))
+
+    def _left(self, standing: "Standing") -> float | None:
+        """The seconds until the trials are done, None if that is not known yet."""
+        now = time.monotonic()
+        if self._begin is None:
+            self._begin = now, standing.finished
+        begin, before = self._begin
+        if standing.total is None or standing.finished == before:
+            return None
+        return (now - begin) / (standing.finished - before) * (standing.total - standing.finished)
+
+    def update(self, report: "Report", prefix: str = "") -> None:
+        """Shows the progress of the winner's training."""
+        super().update(report, prefix or "the winner: ")

@@ -11,6 +11,11 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
+def significant(value: float) -> str:
+    """A number with four significant digits, zeros at the end included, so that numbers below each other compare."""
+    return f"{value:#.4g}".rstrip(".") if math.isfinite(value) else f"{value:g}"
+
+
 def rounded(count: int, unit: str = "") -> str:
     """A count with three significant digits: 432, 12.5 k, 1.81 M, 142 G; with a unit 432 FLOPs, 12.5 kFLOPs."""
     digits, power = f"{count:.2e}".split("e")
@@ -33,6 +38,26 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def lasting(seconds: float) -> str:
+    """A time of any length in at most nine columns: 4.12 ms, 1.23 s, 12 s, 2 min 03 s, 1 h 02 min."""
+    if not seconds >= 0:
+        return ""
+    if seconds < 0.9995:
+        return f"{_three(seconds * 1e3)} ms"
+    if seconds < 99.5:
+        return f"{_three(seconds)} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 6000 else f"{minutes // 60:,} h"
+
+
+def _three(number: float) -> str:
+    """A number below 1000 with three significant digits."""
+    return f"{number:.{max(0, min(2, 2 - math.floor(math.log10(max(number, 0.01)))))}f}"
 
 
 def size(nbytes: int) -> str:

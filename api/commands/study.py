@@ -1,16 +1,17 @@
 """`netc study M.net`: searches for the best settings of a model, and trains and tests the winner."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netc.commands import options
+from netc.commands import options, terminal
+from netc.commands.next_steps import quoted, show_commands
 from netc.commands.progress import StudyTicker
 from netc.commands.quantities import number
-from netc.commands.terminal import metrics_text, say, table
+from netc.commands.terminal import metrics_text, say, say_wrapped, table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -71,17 +72,14 @@ def study(
         ),
     ] = None,
     strict: options.Strict = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Search for the settings with which a model is best, as its `study` block or `--vary` says, by a metric of the
     validation part. The winner is trained once more, and evaluated on the test part. Ctrl-C loses nothing; `--resume`
     goes on to the same bits. `mpiexec -n 64 netc study M.net` trains on all ranks.
 
-    Example: netc study examples/iris.net --vary "width = int(4, 32)" --trials 8
+    Example: netc study examples/iris.net --vary "lr = log(0.001, 0.1)" --trials 8
     """
-    from netc.dsl.diagnostics import Fault
-    from netc.runtime.distributed.launch import launched_rank, launched_ranks
-    from netc.runtime.studies import mpi
-
     if report is not None:
         if file is not None or resume is not None or settings or vary or trials is not None:
             raise typer.BadParameter("a report takes no other option than --out", param_hint="--report")
@@ -96,15 +94,28 @@ def study(
     def ready() -> "Study":
         return _opened(resume, limit) if resume is not None else _started(file, settings, vary, limit, out, strict)
 
+    with terminal.quiet(quiet):
+        _search(ready, workers)
+
+
+def _search(ready: "Callable[[], Study]", workers: int | None) -> None:
+    """Runs a study on this machine, or on all ranks if a launcher has started several."""
+    from netc.dsl.diagnostics import Fault
+    from netc.runtime.distributed.launch import launched_rank, launched_ranks
+    from netc.runtime.studies import mpi
+
     if launched_ranks() == 1:
-        chosen = ready()
-        _run(chosen, chosen.on_this_machine(workers))
+        with StudyTicker() as ticker:
+            ticker.doing("reading the data")
+            chosen = ready()
+            _run(chosen, chosen.on_this_machine(workers), ticker)
         return
     try:
         with mpi.pool() as executor:
             if executor is not None:
                 chosen = ready()
-                _run(chosen, mpi.on_all_ranks(chosen, executor))
+                with StudyTicker(is_launched=True) as ticker:
+                    _run(chosen, mpi.on_all_ranks(chosen, executor), ticker)
     except Fault:
         if launched_rank() == 0:
             raise
@@ -148,12 +159,12 @@ def _started(
     def tell(model: "Model", dataset: "Dataset") -> None:
         options.warn([*model.warnings, *dataset.warnings, *check_training(model, dataset)], strict)
         for note in dataset.notes:
-            say(note)
+            say_wrapped(note)
 
     lines = [*_lines(file, vary), *limit]
     chosen = start_study(file, out or Path("studies") / path.stem, options.constants(settings), lines, tell)
     names = ", ".join(varying.name for varying in chosen.spec.space)
-    say(f"{path}: {names} by {chosen.spec.search.name} -> {chosen.folder.path}")
+    say_wrapped(f"{path}: {names} by {chosen.spec.search.name} -> {chosen.folder.path}")
     return chosen
 
 
@@ -173,25 +184,29 @@ def _lines(file: "syntax.File", vary: list[str] | None) -> list[str]:
     return ["search = grid", *lines] if lines and are_values and not has_study else lines
 
 
-def _run(chosen: "Study", train_all: "TrainAll") -> None:
+def _run(chosen: "Study", train_all: "TrainAll", ticker: StudyTicker) -> None:
     """Runs the rounds of a study, then its winner, and shows the results."""
     from netc.runtime.runs.claim import claimed
     from netc.runtime.studies.winner import finish
 
-    with claimed(chosen.folder.path), StudyTicker(chosen.spec.compare[0].metric) as ticker:
+    path = chosen.folder.path
+    with claimed(path):
         try:
+            ticker.searches(chosen.spec.compare[0].metric, f"netc study --resume {quoted(path)}")
             rounds = chosen.rounds(train_all, ticker.study)
             has_timed_out = rounds.run()
+            ticker.trains(rounds.model)
             results = finish(chosen, rounds, has_timed_out, ticker.update)
         except KeyboardInterrupt:
-            with suppress(OSError):  # the terminal is gone
-                say(is_error=True)
-                say(f"interrupted; netc study --resume {chosen.folder.path} goes on", is_error=True)
+            if not ticker.interrupts.are_answered:
+                with suppress(OSError):  # the terminal is gone
+                    say(is_error=True)
+                    say(f"interrupted; netc study --resume {path} goes on", is_error=True)
             raise
-    _show(chosen, rounds, results)
+    _show(chosen, rounds, results, ticker.is_live)
 
 
-def _show(chosen: "Study", rounds: "Rounds", results: dict[str, Any]) -> None:
+def _show(chosen: "Study", rounds: "Rounds", results: dict[str, Any], is_live: bool) -> None:
     """Prints the best trials, the metrics of the winner on the test part, and what to do next."""
     from netc.runtime.studies.rounds import ranked
 
@@ -212,16 +227,25 @@ def _show(chosen: "Study", rounds: "Rounds", results: dict[str, Any]) -> None:
         raise typer.Exit(1)
     winner, run = results["best"], chosen.folder.path / results["run"]
     settings = ", ".join(f"{name} = {_cell(value)}" for name, value in winner["settings"].items())
-    say(f"best: trial {winner['trial']}, {settings} -> {run}")
+    say_wrapped(f"best: trial {winner['trial']}, {settings} -> {run}")
     if all(better.metric.startswith("train.") for better in chosen.spec.compare):
         say("without a validation part trials are compared by what they were trained on: `valid = 0.1` in the split")
     if "test" in results:
-        say(f"test  {metrics_text(results['test'])}")
-    path = chosen.folder.path
-    say(
-        f"next: netc study --report {path}; netc report {run}; "
-        f"netc study --resume {path} --trials {2 * results['trials']}"
-    )
+        say_wrapped(f"test  {metrics_text(results['test'])}")
+    _show_next(chosen.folder.path, run, 2 * results["trials"], is_live)
+
+
+def _show_next(path: Path, run: Path, trials: int, is_live: bool) -> None:
+    """Prints the commands that go on from a study; on a terminal one in a line."""
+    commands = [
+        (f"netc study --report {path}", "a page about the study"),
+        (f"netc report {run}", "a page about its winner"),
+        (f"netc study --resume {path} --trials {trials}", "more trials"),
+    ]
+    if is_live:
+        show_commands(commands)
+    else:
+        say(f"next: {'; '.join(command for command, _ in commands)}")
 
 
 _OUTCOMES = {"pruned": "given up", "failed": "failed"}

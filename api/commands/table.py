@@ -33,11 +33,14 @@ COMMANDS = {
     "selftest": "selftest",
 }
 
+_HELP = {"help_option_names": ["--help", "-h"]}
+
 
 def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """Returns the application with these commands. The module of every other one is not imported."""
     app = typer.Typer(
         cls=Commands,
+        context_settings=_HELP,
         name="netc",
         help="Neural networks as text, compiled to fast CPU code.",
         no_args_is_help=True,
@@ -46,7 +49,9 @@ def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(version.common)
     for name in names:
         function = COMMANDS[name]
-        app.command(name, cls=Command)(getattr(import_module(f"netc.commands.{function}"), function))
+        app.command(name, cls=Command, context_settings=_HELP)(
+            getattr(import_module(f"netc.commands.{function}"), function)
+        )
     return app
 
 

@@ -1,13 +1,17 @@
 """Prints messages, metrics and tables. Without a terminal the output is plain lines.
 
 All output goes through `say`, `say_lines` or `table`, which escape the control characters of names, paths and data.
+While a command draws a region at the bottom of the terminal (`display.py`), it goes above that.
 """
 
 import os
+import re
 import shutil
 import sys
+import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from netc.commands.quantities import number
@@ -22,17 +26,66 @@ _MOST_CLASSES = 40  # a matrix with more classes is not printed
 _COLOURS = {"error": "red", "warning": "yellow"}  # on a terminal, unless NO_COLOR is set
 _UNLIMITED = 1_000_000  # columns of an output that is not a terminal
 _GAP = 2  # columns between those of a table
+_LEAST_TEXT = 24  # columns for the text behind a mark
+# the title of a message, or what stands in its margin before a label, a hint or a note
+_MESSAGE = re.compile(r"(?P<margin> +(?:\| +(?:\^+|-+) |\| |= \w+: ))|(?:error|warning)\[")
 _MOST = 50  # the most messages that are shown at a time
+
+
+_region: Callable[[], AbstractContextManager[None]] | None = None  # takes the region away for a while
+_is_quiet = False
+
+
+def set_region(paused: Callable[[], AbstractContextManager[None]] | None) -> None:
+    """Names what takes a region of the terminal away while something is printed; None if there is no region."""
+    global _region
+    _region = paused
+
+
+@contextmanager
+def quiet(is_quiet: bool = True) -> Iterator[None]:
+    """Within this context only the error stream is written to."""
+    global _is_quiet
+    before, _is_quiet = _is_quiet, is_quiet
+    try:
+        yield
+    finally:
+        _is_quiet = before
+
+
+def is_silent() -> bool:
+    """Whether only the error stream is written to."""
+    return _is_quiet
+
+
+def _write(text: str, is_error: bool = False) -> None:
+    """Prints lines whose characters are safe."""
+    if _is_quiet and not is_error:
+        return
+    with nullcontext() if _region is None else _region():
+        print(text, file=sys.stderr if is_error else sys.stdout, flush=True)
 
 
 def say(text: str = "", is_error: bool = False) -> None:
     """Prints one line, on the error stream if `is_error`."""
-    print(escaped(text), file=sys.stderr if is_error else sys.stdout, flush=True)
+    _write(escaped(text), is_error)
+
+
+def say_wrapped(text: str) -> None:
+    """Prints a sentence: on a terminal in lines that end between words, elsewhere as one line."""
+    if not sys.stdout.isatty():
+        say(text)
+        return
+    width = shutil.get_terminal_size().columns - 1
+    for line in textwrap.wrap(
+        escaped(text), max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    ):
+        _write(line)
 
 
 def say_lines(text: str) -> None:
     """Prints a text of several lines, such as a graph or JSON."""
-    print(escaped_lines(text), flush=True)
+    _write(escaped_lines(text))
 
 
 def show_fault(fault: Fault) -> None:
@@ -48,17 +101,43 @@ def show_fault(fault: Fault) -> None:
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Prints messages on the error stream, at most _MOST of them, with their first lines in colour on a terminal."""
     diagnostics = [*diagnostics]
-    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    is_terminal = sys.stderr.isatty()
+    has_colours = is_terminal and not os.environ.get("NO_COLOR")
     for i, diagnostic in enumerate(diagnostics[:_MOST]):
-        head, _, rest = diagnostic.render().partition("\n")
+        lines = diagnostic.render().split("\n")
+        if is_terminal:
+            width = shutil.get_terminal_size().columns - 1
+            lines = [part for line in lines for part in _wrapped_message(line, width)]
+        head, _, rest = "\n".join(lines).partition("\n")
         if has_colours:
             import typer
 
             head = typer.style(head, fg=_COLOURS["error" if diagnostic.is_error else "warning"], bold=True)
-        print(f"{chr(10) * (i > 0)}{head}\n{rest}", file=sys.stderr, flush=True)
+        _write(f"{chr(10) * (i > 0)}{head}\n{rest}", is_error=True)
     if len(diagnostics) > _MOST:
         say(is_error=True)
         say(f"... and {len(diagnostics) - _MOST:,} more", is_error=True)
+
+
+def _wrapped_message(line: str, width: int) -> list[str]:
+    """A line of a message in lines that end between words and keep its margin; a line of the user's file as it is."""
+    match = _MESSAGE.match(line)
+    if len(line) <= width or match is None:
+        return [line]
+    margin = match["margin"] or ""
+    bar = margin.partition("|")[0] + "|" if "|" in margin else ""
+    indent = bar.ljust(len(margin)) if margin else "  "
+    if len(indent) > width - _LEAST_TEXT:
+        indent = bar + "     "
+    return textwrap.wrap(
+        line[len(margin) :],
+        width,
+        initial_indent=margin,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
 
 
 def show_warning(
@@ -93,9 +172,12 @@ def _interval_text(interval: "Interval | None") -> str:
 
 
 def matrices(row: Mapping[str, Any]) -> None:
-    """Prints the matrices among metrics, such as `confusion`: rows are true labels, columns predicted ones."""
+    """Prints the matrices among metrics, such as `confusion`: rows are true labels, columns predicted ones. Histograms
+    of watched values are in the report."""
+    from netc.runtime.metric_names import watched
+
     for name, value in row.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and watched(name) is None:
             say()
             if len(value[0]) > _MOST_CLASSES:
                 size = f"{len(value)} rows of {len(value[0])} numbers"

@@ -1,7 +1,7 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,18 +11,14 @@ import typer
 from netc.commands import options
 from netc.commands.find_lr import find_lr
 from netc.commands.launched import Launched, refuse_ranks, together
+from netc.commands.next_steps import show_next_steps
 from netc.commands.progress import Ticker
-from netc.commands.terminal import matrices, metrics_text, say
+from netc.commands.run_to_end import run_to_end
+from netc.commands.terminal import say, say_wrapped
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
 
 if TYPE_CHECKING:
-    from netc.runtime.metric_values import MetricValue, Row
     from netc.runtime.runs.run import Run
-
-_NO_METRICS = ("epoch", "seconds", "samples_per_second")  # fields of an epoch's row that are not metrics
-_FEW = 32  # samples whose gradients are diagnosed during training
-_REACH = 0.25  # the share of the steps that gradients should reach
-_LONG = 2_000  # longer sequences are not diagnosed during training: `netc diagnose` takes long for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +34,7 @@ class _Request:
     threads: int | None
     trackers: Sequence[str]
     launched: Launched
+    is_verbose: bool
 
     def ready(self) -> "_Request":
         """The request with the number of threads and the folder of this rank."""
@@ -84,46 +81,55 @@ def train(
     ] = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Train a model. Ctrl-C, SIGTERM and SIGHUP save a checkpoint; `--resume RUN` continues it to the same bits.
 
     Example: netc train examples/iris.net --epochs 20
     """
     _require_trackers(trackers or [])
-    if finds_rate:
-        refuse_ranks("train --find-lr")
-        if file is None or folds or resume is not None or fold is not None:
-            raise typer.BadParameter("it takes M.net, and neither folds nor --resume", param_hint="--find-lr")
-        find_lr(file, settings, out, strict, threads)
-        return
-    if folds or (resume is not None and is_folds(resume)):
-        refuse_ranks("train --folds")
-        if fold is not None or changed_data:
-            raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
-        train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads, trackers or []))
-        return
-    if fold is not None and resume is not None:
-        raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
-    if changed_data and resume is None:
-        raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
-    with together() as launched:
-        request = _Request(file, settings or [], epochs, out, fold, strict, threads, trackers or [], launched)
-        _train(request.ready(), resume, changed_data)
+    with options.loudness(quiet, verbose):
+        if finds_rate:
+            refuse_ranks("train --find-lr")
+            if file is None or folds or resume is not None or fold is not None:
+                raise typer.BadParameter("it takes M.net, and neither folds nor --resume", param_hint="--find-lr")
+            find_lr(file, settings, out, strict, threads)
+            return
+        if folds or (resume is not None and is_folds(resume)):
+            refuse_ranks("train --folds")
+            if fold is not None or changed_data:
+                raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
+            train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads, trackers or [], verbose))
+            return
+        if fold is not None and resume is not None:
+            raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
+        if changed_data and resume is None:
+            raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
+        with together() as launched:
+            request = _Request(
+                file, settings or [], epochs, out, fold, strict, threads, trackers or [], launched, verbose
+            )
+            _train(request.ready(), resume, changed_data)
 
 
 def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
     """Trains one run, new or resumed."""
     from netc.runtime.runs.claim import claimed
 
-    if resume is not None:
-        with _claimed(resume, request.launched) as folder:
-            _trained(_resumed(folder, request, may_change), request.trackers)
-        return
-    if request.file is None:
-        raise typer.BadParameter("give a file to train, or --resume RUN")
-    run = _started(request.file, request)
-    with claimed(run.folder):
-        _trained(run, request.trackers)
+    with Ticker(request.launched.ranks is not None, request.is_verbose) as ticker:
+        if resume is not None:
+            with _claimed(resume, request.launched) as folder:
+                run = _resumed(folder, request, may_change, ticker)
+                run_to_end(run, request.trackers, ticker)
+        else:
+            if request.file is None:
+                raise typer.BadParameter("give a file to train, or --resume RUN")
+            run = _started(request.file, request, ticker)
+            with claimed(run.folder):
+                run_to_end(run, request.trackers, ticker)
+    if ticker.is_live:
+        show_next_steps(run)
 
 
 def _require_trackers(names: Sequence[str]) -> None:
@@ -148,83 +154,34 @@ def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]"
     return claimed_together(folder, launched.ranks, launched.temporary)
 
 
-def _trained(run: "Run", trackers: Sequence[str]) -> None:
-    """Trains a run to its end, and shows its metrics on the test part."""
-    from netc.runtime.insight.curves import draw
-    from netc.runtime.insight.diagnose import diagnose, longest
-    from netc.runtime.runs.checkpoint import write_whole
-    from netc.runtime.runs.outcome import save_outcome
-    from netc.runtime.trackers.tracker import tracked
-    from netc.runtime.trainer import train_claimed
-
-    total = run.model.train.epochs
-    warned: set[str] = set()  # warnings about gradients that were shown
-    names = trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
-    with Ticker(is_launched=run.ranks is not None) as ticker, tracked(run, names) as log:
-
-        def epoch(row: "Row") -> None:
-            log(row)
-            metrics = metrics_text(row, _NO_METRICS)
-            ticker.line(f"epoch {row['epoch']}/{total}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
-            if row["epoch"] in (1, total) and longest(run) <= _LONG:
-                findings = diagnose(run, _FEW, _REACH).findings
-                by_title = {finding.title.partition(":")[0]: finding for finding in findings}
-                options.warn([finding for title, finding in by_title.items() if title not in warned], strict=False)
-                warned.update(by_title)
-
-        try:
-            ending = train_claimed(run, total, ticker.update, epoch)
-        except KeyboardInterrupt:
-            with suppress(OSError):  # the terminal is gone
-                say(is_error=True)
-                say(f"interrupted; netc train --resume {run.folder} continues", is_error=True)
-            raise
-    for sentence in (ending.stopped if ending.epochs else "nothing is left to train", ending.kept):
-        if sentence is not None:
-            say(sentence)
-    write_whole(run.folder / "curves.svg", draw(run.metrics))
-    save_outcome(run, ending.stopped, _tested(run))
-
-
-def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
-    """Evaluates a trained run on the test part, and prints the metrics. Returns None without such a part."""
-    from netc.runtime.trainer import refuse_lost_loss
-
-    if "test" not in run.load_data().parts:
-        return None
-    tested = run.evaluate("test")
-    refuse_lost_loss(run, "test", tested)
-    say(f"test  {metrics_text(tested)}")
-    matrices(tested)
-    return tested
-
-
-def _started(file: Path, request: _Request) -> "Run":
+def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
     """Starts a new run in a folder of its own."""
     from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.training.checks import check_training
 
+    ticker.doing("reading the data")
     model, constants = options.load(file, request.settings, request.strict, request.fold)
     model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     folder = request.out or Path("runs") / file.stem
     dataset = data_of_new_run(model, folder)
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
-        say(note)
+        say_wrapped(note)
     for part, remarks in dataset.remarks.items():
         for remark in remarks:
-            say(f"note: {part}, {remark}")
+            say_wrapped(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
+    ticker.doing("compiling")
     run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
     count = model.parameter_count
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
-    say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
+    say_wrapped(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
     if run.loaded is not None:
-        say(run.loaded.describe())
+        say_wrapped(run.loaded.describe())
     return run
 
 
-def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
+def _resumed(resume: Path, request: _Request, may_change: bool, ticker: Ticker) -> "Run":
     """Opens a run to continue it, with a changed file if the request names one. The caller has claimed its folder."""
     from netc.dsl.parser import parse_file
     from netc.runtime.data.split_spec import with_fold
@@ -234,6 +191,7 @@ def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
     from netc.runtime.runs.standing import moved_rate, standing
     from netc.runtime.training.checks import check_training
 
+    ticker.doing("opening the run", f"{resume} is as it was")
     ranks = request.launched.ranks
     opened = open_run(resume, request.threads, to_train=True, ranks=ranks)
     before, fold = opened.model.train, opened.info.fold if opened.info is not None else None
@@ -257,7 +215,7 @@ def _resumed(resume: Path, request: _Request, may_change: bool) -> "Run":
     options.warn([*changes, *check_training(run.model, dataset)], strict=False)
     if epoch is not None:
         say(f"epoch {epoch} begins anew")
-    say(f"resuming {run.folder}: {standing(run, before)}")
+    say_wrapped(f"resuming {run.folder}: {standing(run, before)}")
     if (moved := moved_rate(run, before)) is not None:
-        say(moved)
+        say_wrapped(moved)
     return run

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from netc.commands import options, prediction_files
+from netc.commands.next_steps import quoted, show_commands
 from netc.commands.progress import Ticker
 from netc.commands.quantities import number
-from netc.commands.terminal import metrics_text, say, table
+from netc.commands.terminal import say, table
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
     from netc.dsl.diagnostics import Diagnostic
+    from netc.runtime.metric_values import Row
     from netc.runtime.studies.folds import Folds
     from netc.runtime.studies.results import FoldResult
 
@@ -32,6 +34,7 @@ class FoldsRequest:
     strict: bool
     threads: int | None
     trackers: Sequence[str] = ()
+    is_verbose: bool = False
 
 
 def is_folds(folder: Path) -> bool:
@@ -47,18 +50,28 @@ def train_folds(request: FoldsRequest) -> None:
     from netc.runtime.runs.claim import claimed
     from netc.runtime.studies.results import means, out_of_fold
 
-    folds = _folds(request)
-    with claimed(folds.folder):
-        shown: set[str] = set()  # the warnings and notes that were shown: most folds have the same
-        results = [_train_fold(folds, number, request, shown) for number in folds.numbers]
-        summary = {
-            "folds": [{"fold": result.number, "epochs": result.epochs, **result.metrics} for result in results],
-            "mean": {name: {"value": mean.value, "error": mean.error} for name, mean in means(results).items()},
-        }
-        write_whole(folds.folder / "results.json", json_text(summary, indent=2).encode())
-        say()
-        _show(results)
-        prediction_files.write(out_of_fold(results), folds.folder / "out_of_fold.csv")
+    with Ticker(is_verbose=request.is_verbose) as ticker:
+        ticker.doing("reading the data")
+        folds = _folds(request)
+        with claimed(folds.folder):
+            shown: set[str] = set()  # the warnings and notes that were shown: most folds have the same
+            results = [_train_fold(folds, number, request, shown, ticker) for number in folds.numbers]
+            summary = {
+                "folds": [{"fold": result.number, "epochs": result.epochs, **result.metrics} for result in results],
+                "mean": {name: {"value": mean.value, "error": mean.error} for name, mean in means(results).items()},
+            }
+            write_whole(folds.folder / "results.json", json_text(summary, indent=2).encode())
+            say()
+            _show(results)
+            prediction_files.write(out_of_fold(results), folds.folder / "out_of_fold.csv")
+    if ticker.is_live:
+        folder = quoted(folds.folder)
+        show_commands(
+            [
+                (f"netc report {folder}", "a page with all folds"),
+                (f"netc ensemble {folder}", "one run of all folds"),
+            ]
+        )
 
 
 def _folds(request: FoldsRequest) -> "Folds":
@@ -81,25 +94,38 @@ def _folds(request: FoldsRequest) -> "Folds":
     return folds
 
 
-def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[str]) -> "FoldResult":
+def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[str], ticker: Ticker) -> "FoldResult":
     """Trains what is left of a fold, and shows its metrics in a line."""
     from netc.runtime.studies.results import fold_result
     from netc.runtime.trackers.tracker import tracked
     from netc.runtime.trainer import train
 
+    count, resume = folds.info.folds, f"netc train --resume {quoted(folds.folder)}"
+    ticker.doing(f"preparing fold {number}/{count}", "the folds before it are saved", resume)
     run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
-    with Ticker() as ticker, tracked(run, request.trackers) as log:
+    place = f"in fold {number} of {count}"
+    with tracked(run, request.trackers) as log:
+
+        def epoch(row: "Row") -> None:
+            log(row)
+            ticker.took(row)
+
+        ticker.trains(run.model, run.metrics)
+        ticker.interrupts.at(place, "every epoch that is done is saved", resume, finishing="saving after this step")
         try:
-            ending = train(run, run.model.train.epochs, ticker.update, log)
+            ending = train(
+                run, run.model.train.epochs, lambda report: ticker.update(report, f"fold {number}/{count}: "), epoch
+            )
         except KeyboardInterrupt:
-            with suppress(OSError):  # the terminal is gone
-                say(is_error=True)
-                say(f"interrupted; netc train --resume {folds.folder} continues", is_error=True)
+            ticker.interrupts.at(place, "everything up to this step is saved", resume)
+            if not ticker.interrupts.are_answered:
+                with suppress(OSError):  # the terminal is gone
+                    say(is_error=True)
+                    say(f"interrupted; netc train --resume {folds.folder} continues", is_error=True)
             raise
     result = fold_result(number, run)
     facts = [f"{result.epochs} epochs", ending.stopped, ending.kept]
-    line = f"fold {number}/{folds.info.folds}  {metrics_text(result.metrics)}"
-    say(f"{line}  ({'; '.join(fact for fact in facts if fact is not None)})")
+    ticker.fold(number, count, result.metrics, [fact for fact in facts if fact is not None])
     return result
 
 

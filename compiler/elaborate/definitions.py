@@ -16,13 +16,19 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.declarations import define_layer
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.elaborate.replaced import names_of_values
+from netc.compiler.elaborate.replaced import (
+    TRAIN_SETTINGS,
+    arguments_of,
+    names_of_lets,
+    names_of_values,
+    optimizer_of,
+)
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest
 from netc.dsl.files import real
 from netc.dsl.limits import fits
 from netc.dsl.parser import parse_file
-from netc.dsl.source import Span
+from netc.dsl.source import Source, Span
 
 _DEEPEST_IMPORT = 50
 
@@ -36,16 +42,27 @@ def usable_overrides(context: Context, file: syntax.File, overrides: Mapping[str
     """The overrides whose numbers fit into 64 bits; notes E0107 for the others, and E0201 for one without a `let`."""
     names = names_of_values(file)
     for unknown in sorted(set(overrides) - names):
+        lets, arguments = sorted(names_of_lets(file)), arguments_of(optimizer := optimizer_of(file))
         context.diagnostics.add(
             "E0201",
-            f"`--set {unknown}`: the file has no `let {unknown}`",
-            Span(file.source, 0, 0),
+            f"`--set {unknown}`: the file has no `let {unknown}`, and `train` has no such setting",
+            _named(f"--set {unknown}"),
+            f"the file's `let`s: {', '.join(lets)}" if lets else "the file has no `let`",
+            others=[
+                Label(_named("train"), f"its settings: {', '.join(TRAIN_SETTINGS)}"),
+                *([Label(_named(optimizer), f"its arguments: {', '.join(arguments)}")] if arguments else []),
+            ],
             hint=nearest(unknown, names),
         )
     usable = {name: value for name, value in overrides.items() if not isinstance(value, int | float) or fits(value)}
     for name in sorted(overrides.keys() - usable.keys()):
         context.diagnostics.add("E0107", f"`--set {name}`: 64 bits do not hold this number", Span(file.source, 0, 0))
     return usable
+
+
+def _named(name: str) -> Span:
+    """The place of a message about something that is in no file."""
+    return Span(Source(name, ""), 0, 0)
 
 
 def define(

@@ -27,6 +27,7 @@ from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
 
+_MOST_SHARDS = 4096
 # whether higher is better, by the names of the library's losses and metrics
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
@@ -115,6 +116,16 @@ def _integer(least: int) -> Callable[[syntax.Expression, Any], int]:
         return value
 
     return read
+
+
+def _shards(node: syntax.Expression, constant: Any) -> int:
+    """Reads a power of two, so that every power of two of ranks below it can share the shards."""
+    value = _integer(1)(node, constant)
+    if value & (value - 1) or value > _MOST_SHARDS:
+        power = min(1 << (value.bit_length() - 1), _MOST_SHARDS)
+        message = f"this must be a power of two, at most {_MOST_SHARDS}"
+        fault("E0602", message, node.span, f"it is {value}", hint=f"shards = {power}")
+    return value
 
 
 def _word(*words: str) -> Callable[[syntax.Expression, Any], str]:
@@ -317,6 +328,7 @@ SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "precision": _word("f32", "f64", "bf16"),
     "shuffle": _truth,
     "accumulate": _integer(1),
+    "shards": _shards,
     "clip_norm": _above_zero,
     "clip_value": _above_zero,
     "freeze": _patterns,

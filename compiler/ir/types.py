@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 BATCH = "batch"
+SHARD_COUNT = 16  # of a batch of any size: the rounding of a sum over the batch depends on where it is cut
 DTypeName = Literal["f32", "f64", "i32", "u8", "bool", "bf16"]
 Precision = Literal["f32", "f64", "bf16"]  # of a model's floats; bf16: f32, but products read operands rounded to bf16
 Dim = int | str

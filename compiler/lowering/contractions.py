@@ -64,7 +64,7 @@ def _operands(lowering: Lowering, einsum: Value) -> tuple[StridedView, StridedVi
 
 def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
     a, b = _operands(lowering, einsum)
-    shards = shards_of(einsum)
+    shards = shards_of(einsum, lowering.machine)
     target = StridedView(shards, contiguous(einsum.type.dims))
     views = Views(a, b, None, target.strides, lambda: target)
     if not _by_tiles(lowering, einsum, einsum, views, in_shards=True):

@@ -31,7 +31,7 @@ def lower_loop(lowering: Lowering, unit: Unit) -> None:
 def _fold_in_shards(lowering: Lowering, unit: Unit) -> None:
     assert unit.space is not None
     loop = Loop(lowering, unit.space, unit.folded, in_shards=True)
-    shards = [(loop.member(member), member, shards_of(member)) for member in unit.values]
+    shards = [(loop.member(member), member, shards_of(member, lowering.machine)) for member in unit.values]
     loop.emit([(line, value, StridedView(buffer, contiguous(value.type.dims))) for line, value, buffer in shards])
     for _, value, buffer in shards:
         fold_shards(lowering, value, buffer)

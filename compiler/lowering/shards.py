@@ -11,8 +11,8 @@ from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.value import OPERATIONS, Fold, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, StridedView
-from netc.compiler.targets.machine import LINE
+from netc.compiler.program.tasks import Buffer, StridedView
+from netc.compiler.targets.machine import LINE, Machine
 
 
 def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:
@@ -30,15 +30,15 @@ def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:
         nbytes = value.type.nbytes(1)
         rows = value.type.shape(1)[0] if value.type.dims else 1
         pieces = min(nbytes // LINE, rows // (machine.tile_rows if value.role is Role.CONTRACTION else 1))
-        is_small = machine.shard_ratio * SHARD_COUNT * nbytes <= read
+        is_small = machine.shard_ratio * machine.shards * nbytes <= read
         if not is_small or read < machine.many_bytes or pieces >= machine.few_pieces:
             return False
     return True
 
 
-def shards_of(value: Value) -> Buffer:
+def shards_of(value: Value, machine: Machine) -> Buffer:
     """Returns a buffer that holds one result for each shard."""
-    return Buffer(replace(value.type, dims=(SHARD_COUNT, *value.type.dims)))
+    return Buffer(replace(value.type, dims=(machine.shards, *value.type.dims)))
 
 
 def fold_shards(lowering: Lowering, value: Value, shards: Buffer) -> None:

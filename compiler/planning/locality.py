@@ -13,7 +13,7 @@ from netc.compiler.ir.types import Sizes
 from netc.compiler.planning.traffic import Touch, rows_of, steps_of, traffic
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import Group
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task
+from netc.compiler.program.tasks import Buffer, Task
 from netc.compiler.targets.bounds import LEVELS, Bounds, Level, Stream, Work
 
 _FEW = 8  # a call that writes less than one byte for so many that it reads only reads, and the other way round
@@ -127,7 +127,7 @@ def _blocks(task: Task, group: Group, sizes: Sizes, members: int) -> int:
     if group.kind == "one":
         return 1
     if group.kind == "shards":
-        return max(SHARD_COUNT // members, 1)
+        return max(group.extent // members, 1)
     return max(-(-rows_of(task, sizes) // (members * group.row_block)), 1)
 
 

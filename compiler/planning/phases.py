@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from netc.compiler.ir.types import BATCH, Dim
-from netc.compiler.program.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Walk
 from netc.compiler.targets.machine import Machine
 
 Kind = Literal["samples", "pieces", "shards", "one", "steps"]
@@ -28,6 +28,12 @@ class TaskGroup:
 
     def buffers(self) -> set[Buffer]:
         return {pointer.buffer for task in self.tasks for pointer in task.pointers}
+
+    @property
+    def shards(self) -> int:
+        """The shards of a batch, for a group of kind "shards": each has a row of the results."""
+        pointers = (pointer for task in self.tasks for pointer in task.pointers)
+        return next(pointer.buffer.type.shape(1)[0] for pointer in pointers if pointer.shard)
 
 
 @dataclass(eq=False, slots=True)
@@ -90,7 +96,7 @@ def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGro
             if all(_stays(buffer, latest, member, touched) for buffer in _reads(member)):
                 member.phase = latest
     for members in reversed(_by_phase(placed)[:-1]):
-        _join_shards(members, -(-batch // SHARD_COUNT), machine)
+        _join_shards(members, -(-batch // machine.shards), machine)
     return [_groups(members) for members in _by_phase(placed)]
 
 

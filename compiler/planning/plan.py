@@ -15,7 +15,7 @@ from netc.compiler.planning.phases import TaskGroup, divide, rowwise
 from netc.compiler.planning.row_blocks import elements_of_row, row_block, row_bytes, stays_near
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks
+from netc.compiler.program.tasks import Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
 
 
@@ -165,6 +165,6 @@ def _group(group: TaskGroup, row_block: int, places: dict[Buffer, Address], in_r
         if pointer.buffer in task.writes and pointer.lead
     ]
     grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
-    extent = group.axis if isinstance(group.axis, int) else SHARD_COUNT if group.kind == "shards" else 1
+    extent = group.axis if isinstance(group.axis, int) else group.shards if group.kind == "shards" else 1
     dim = group.axis if isinstance(group.axis, str) and group.kind in ("samples", "steps") else BATCH
     return Group(group.kind, calls, row_block, extent, grain, dim, group.walk is not None and group.walk.is_reversed)

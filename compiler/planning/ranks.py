@@ -100,12 +100,6 @@ def among_ranks(plan: Plan, machine: Machine) -> Plan:
     return replace(plan, schedule=schedule)
 
 
-def on_every_rank(plan: Plan) -> Plan:
-    """Returns a plan that every rank does completely, without any message: for steps that are too small to share."""
-    phases = tuple(tuple(replace(group, is_repeated=True) for group in phase) for phase in plan.schedule.phases)
-    return replace(plan, schedule=replace(plan.schedule, phases=phases, gathers=Gathers((), ())))
-
-
 def _gathers(phases: Sequence[Sequence[tuple[Group, Sequence[_Access]]]]) -> Gathers:
     """The messages of a step, and what is still divided after it."""
     steps = _Steps(len(phases))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer
+from netc.compiler.program.tasks import Buffer
 
 
 def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
@@ -19,7 +19,7 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     that weights, and the operands of a weight's gradient, are not read too often.
     """
     if group.kind == "shards":
-        return -(-size_of(BATCH, sizes) // SHARD_COUNT)
+        return -(-size_of(BATCH, sizes) // group.shards)
     if group.kind == "steps":
         return size_of(BATCH, sizes)  # at each step no more samples run
     grain = max(task.grain for task in group.tasks)

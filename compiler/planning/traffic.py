@@ -13,7 +13,7 @@ from netc.compiler.program.kernels import Contraction, StoredCount
 from netc.compiler.program.nests import Access, Line, Nest
 from netc.compiler.program.product import WALKS, Product
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
 
 _NO_TRAFFIC = ("order", "scratch")  # kinds of buffers that are not counted
 
@@ -68,7 +68,7 @@ def traffic(task: Task, sizes: Sizes) -> dict[Buffer, Touch]:
     written: dict[Buffer, int] = {}
     for pointer, elements, is_written in touches:
         if pointer.buffer.kind not in _NO_TRAFFIC:
-            times = SHARD_COUNT if pointer.shard else 1
+            times = pointer.buffer.type.shape(1)[0] if pointer.shard else 1
             sums = written if is_written else read
             sums[pointer.buffer] = sums.get(pointer.buffer, 0) + elements * times * pointer.buffer.type.itemsize
     result = {}

@@ -24,7 +24,7 @@ from netc.compiler.program.kernels import Contraction, form_of
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks
+from netc.compiler.program.tasks import Buffer, Pointer, Task, Tasks
 from netc.compiler.program.verify import verify_tasks
 
 
@@ -131,9 +131,7 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
             room = math.prod(buffer.type.shape(1)[1:])
-            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {
-                pointer.shard for pointer in pointers
-            } == {room}
+            fits = buffer.type.dims[0] == call.kind.extent and {pointer.shard for pointer in pointers} == {room}
             assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
 
 

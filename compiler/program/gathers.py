@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]  # the first row, and the one behind the last
 
-MOST_RANKS = 16  # the shards of a batch: a rank does whole ones
-
 
 @dataclass(frozen=True, slots=True)
 class Division:

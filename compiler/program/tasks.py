@@ -67,7 +67,6 @@ class Walk:
 
 
 SHARDS = "shards"
-SHARD_COUNT = 16  # for batches of any size, because the rounding of a sum over the batch depends on where it is cut
 
 
 @dataclass(frozen=True, slots=True)

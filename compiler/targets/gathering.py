@@ -1,131 +1,153 @@
-"""Gathers rows between ranks while a step runs: which rows each rank has, and messages that begin and are waited for.
+"""Lays out the messages of a step for machine code: which bytes this rank sends, and where those of others belong.
 
-The rows follow from the sizes of the step alone, so no rank tells another one how many bytes it sends.
+The rows that a rank has follow from the sizes of the step alone, so no rank tells another one how many bytes it sends.
+Machine code begins and completes the messages between phases (cpu/messages.py), so that no Python runs there.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from itertools import accumulate, pairwise
 
 import numpy as np
 
-from netc.compiler.program.gathers import Gather, Gathers, Message, StepSizes, spans_of
+from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span, StepSizes, spans_of
+from netc.compiler.targets.target import Array, Exchange, Part, Ranks
 
-if TYPE_CHECKING:
-    from netc.compiler.targets.target import Array, Ranks
+# Behind a word for the code of an error, the table has for each message the counts and the addresses of four lists:
+# copies into a packet, copies out of it, calls that begin the exchange, and calls that complete it.
+PACKS, UNPACKS, STARTS, WAITS = 0, 2, 4, 6
+RECORD = 8
+# A copy: an address, the bytes by which it moves in each step, the address in the packet, and the number of bytes.
+COPY = 4
+# A call: the address of a function, and its three arguments.
+CALL = 4
+# Bytes of all ranks that are worth a request of their own: it takes as long as copies into a packet and out of it.
+_WORTH_A_REQUEST = 1 << 15
+
+# The address of the first row of a gather in step 0, and the bytes by which it moves in each step.
+Layout = Callable[[Gather], tuple[int, int]]
 
 
-class Layout(Protocol):
-    """Where the bytes of a gather are: from its first row on, at least `size` bytes, in a step of the run."""
-
-    def __call__(self, gather: Gather, step: int, size: int) -> "Array": ...
+def lag_of(message: Message, phases: int) -> int:
+    """Returns how many steps after its own one a message is waited for."""
+    return (message.before - 1) // phases
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """The rows of a gather that one rank has: a slice of them, or their numbers; and where they are in a message."""
+class _Rows:
+    """The rows of a division: the ranges of each rank, and how many rows it has. If those of the ranks follow one
+    another, `ends` are the first row, and the one behind those of each rank."""
 
-    gather: int
-    rows: "slice | Array"
-    place: slice
+    spans: list[list[Span]]
+    counts: list[int]
+    ends: list[int] | None
+
+    @classmethod
+    def of(cls, division: Division, ranks: int, sizes: StepSizes) -> "_Rows":
+        spans = [spans_of(division, rank, ranks, sizes) for rank in range(ranks)]
+        counts = [sum(high - low for low, high in each) for each in spans]
+        filled = [(low, high) for each in spans for low, high in each if low < high]
+        if not filled or any(before[1] != after[0] for before, after in pairwise(filled)):
+            return cls(spans, counts, None)
+        return cls(spans, counts, [*accumulate(counts, initial=filled[0][0])])
 
 
 @dataclass(frozen=True, slots=True)
-class _Parcel:
-    """A message as it is sent: for each rank its parts and its bytes, and the rows that each gather has in all."""
+class _Packed:
+    """Rows that are copied: where they are, the bytes by which that moves in each step, and the bytes of a row."""
 
-    message: Message
-    parts: list[list[_Part]]
-    sizes: list[int]
-    extents: list[int]
-    own: "Array"
-    all: "Array"
-
-
-def _parcel(message: Message, ranks: int, rank: int, sizes: StepSizes) -> _Parcel:
-    parts: list[list[_Part]] = []
-    nbytes, extents = [], [0] * len(message.gathers)
-    for other in range(ranks):
-        parts.append([])
-        at = 0
-        for number, gather in enumerate(message.gathers):
-            spans = spans_of(gather.division, other, ranks, sizes)
-            count = sum(high - low for low, high in spans)
-            extents[number] = max([extents[number], *(high for _, high in spans)])
-            if not count:
-                continue
-            rows = slice(*spans[0]) if len(spans) == 1 else np.concatenate([np.arange(*span) for span in spans])
-            parts[-1].append(_Part(number, rows, slice(at, at + count * gather.row_bytes)))
-            at += count * gather.row_bytes
-        nbytes.append(at)
-    return _Parcel(message, parts, nbytes, extents, np.empty(nbytes[rank], np.uint8), np.empty(sum(nbytes), np.uint8))
+    address: int
+    move: int
+    row_bytes: int
+    rows: _Rows
 
 
 class Gathering:
-    """The messages of one run. `phases` is the number of phases of a step."""
+    """The messages of one call, as words at `address` (see RECORD). They serve for the same call again."""
 
-    def __init__(self, gathers: Gathers, phases: int, ranks: "Ranks", sizes: StepSizes, layout: Layout) -> None:
-        self.phases, self.ranks, self.layout = phases, ranks, layout
-        self.error: BaseException | None = None  # that ended `border`
-        parcels = [_parcel(message, ranks.count, ranks.rank, sizes) for message in gathers.messages]
-        self._begin: list[list[_Parcel]] = [[] for _ in range(phases)]
-        for parcel in parcels:
-            self._begin[parcel.message.after].append(parcel)
-        last = Message(0, 1, gathers.at_end)
-        self._at_end = _parcel(last, ranks.count, ranks.rank, sizes) if gathers.at_end else None
-        self._pending: list[tuple[int, Callable[[], None]]] = []  # the phase, counted over all steps, that waits for it
+    def __init__(self, gathers: Gathers, ranks: Ranks, sizes: StepSizes, layout: Layout) -> None:
+        self._ranks, self._layout, self._at_end = ranks, layout, gathers.at_end
+        self._rows = cache(lambda division: _Rows.of(division, ranks.count, sizes))
+        messages = [self._divided(message.gathers) for message in gathers.messages]
+        packets = [self._ends_of_packet(packed) for _, packed in messages]
+        self._packet = np.empty(sum(ends[-1] for ends in packets), np.uint8)  # of all messages
+        self._exchanges: list[Exchange] = []  # what the words of the table point to
+        words, at = [0] * (1 + RECORD * len(messages)), int(self._packet.ctypes.data)
+        places: list[int] = []  # the words that are addresses in the table: counted from its beginning so far
+        for number, ((parts, packed), ends) in enumerate(zip(messages, packets, strict=True)):
+            if ends[-1]:
+                parts.append(Part(at, ends))
+            for list_number, records in enumerate(self._lists(parts, packed, at)):
+                word = 1 + RECORD * number + 2 * list_number
+                words[word : word + 2] = len(records), 8 * len(words)
+                places.append(word + 1)
+                words += [entry for record in records for entry in record]
+            at += ends[-1]
+        self._table = np.array(words, np.int64)
+        self._table[places] += self._table.ctypes.data
 
-    def border(self, phase: int, step: int) -> int:
-        """Begins the messages of a phase that is done, and waits for those that the next one needs.
+    @property
+    def address(self) -> int:
+        """The address of the table."""
+        return int(self._table.ctypes.data)
 
-        Machine code calls this, so an exception is kept in `error`; the result is then 1, and else 0.
-        """
-        now = step * self.phases + phase
-        try:
-            for parcel in self._begin[phase]:
-                due = step * self.phases + parcel.message.before
-                self._pending.append((due, self._send(parcel, step, due == now + 1)))
-            self._wait(now + 1)
-        except BaseException as error:
-            self.error = error
-        return int(self.error is not None)
+    def check(self) -> None:
+        """Raises the error that ended a message, if there is one."""
+        if code := int(self._table[0]):
+            raise self._ranks.failure(code)
 
-    def finish(self, steps: int) -> None:
-        """Waits for all messages after the last step, and gathers parameters and states. Raises what ended `border`."""
-        if self.error is not None:
-            raise self.error
-        self._wait((steps + 1) * self.phases)
-        if self._at_end is not None and steps:
-            self._send(self._at_end, 0, True)()
+    @property
+    def leaves_divided(self) -> bool:
+        """Whether each rank has only its rows of some parameters and states after a call."""
+        return bool(self._at_end)
 
-    def _wait(self, phase: int) -> None:
-        for due, complete in self._pending:
-            if due <= phase:
-                complete()
-        self._pending = [entry for entry in self._pending if entry[0] > phase]
+    def gather_rest(self) -> None:
+        """Gathers these parameters and states."""
+        parts = []
+        for gather in self._at_end:
+            address, ends = self._layout(gather)[0], self._rows(gather.division).ends
+            if ends is not None:
+                parts.append(Part(address, [end * gather.row_bytes for end in ends]))
+        self._ranks.exchange(parts).run()
 
-    def _send(self, parcel: _Parcel, step: int, is_due: bool) -> Callable[[], None]:
-        """Sends this rank's rows. The function that is returned stores those of the others."""
-        gathers, rank = parcel.message.gathers, self.ranks.rank
-        views = [
-            self.layout(gather, step, extent * gather.row_bytes).reshape(extent, gather.row_bytes)
-            for gather, extent in zip(gathers, parcel.extents, strict=True)
-        ]
-        for part in parcel.parts[rank]:
-            parcel.own[part.place] = views[part.gather][part.rows].reshape(-1)
-        wait = self.ranks.gather(parcel.own, parcel.sizes, parcel.all, is_due)
+    def _divided(self, gathers: Sequence[Gather]) -> tuple[list[Part], list[_Packed]]:
+        """Rows that are many and next to one another, which are sent and received in their place, and the others."""
+        parts: list[Part] = []
+        packed: list[_Packed] = []
+        for gather in gathers:
+            (address, move), rows = self._layout(gather), self._rows(gather.division)
+            if rows.ends is None or move or sum(rows.counts) * gather.row_bytes < _WORTH_A_REQUEST:
+                packed.append(_Packed(address, move, gather.row_bytes, rows))
+            else:
+                parts.append(Part(address, [end * gather.row_bytes for end in rows.ends]))
+        return parts, packed
 
-        def complete() -> None:
-            wait()
-            at = 0
-            for other, size in enumerate(parcel.sizes):
-                received = parcel.all[at : at + size]
-                for part in parcel.parts[other] if other != rank else ():
-                    view = views[part.gather]
-                    view[part.rows] = received[part.place].reshape(-1, view.shape[1])
-                at += size
+    def _ends_of_packet(self, packed: Sequence[_Packed]) -> list[int]:
+        """Where the bytes of each rank begin in a packet, and where the last ones end."""
+        nbytes = (sum(each.rows.counts[rank] * each.row_bytes for each in packed) for rank in range(self._ranks.count))
+        return [*accumulate(nbytes, initial=0)]
 
-        return complete
+    def _lists(self, parts: Sequence[Part], packed: Sequence[_Packed], packet: int) -> list[Sequence[Sequence[int]]]:
+        """The lists of a message whose packet is at an address."""
+        copies: list[list[list[int]]] = []
+        for rank in range(self._ranks.count):
+            copies.append([])
+            for each in packed:
+                for low, high in each.rows.spans[rank]:
+                    nbytes = (high - low) * each.row_bytes
+                    copies[-1].append([each.address + low * each.row_bytes, each.move, packet, nbytes])
+                    packet += nbytes
+        own = self._ranks.rank
+        exchange = self._ranks.exchange(parts)
+        self._exchanges.append(exchange)
+        others = [record for rank, records in enumerate(copies) if rank != own for record in records]
+        return [copies[own], others, exchange.starts, exchange.waits]
+
+
+def silent_table(gathers: Gathers) -> Array:
+    """Returns the table for a process that does all by itself: nothing is sent."""
+    return np.zeros(1 + RECORD * len(gathers.messages), np.int64)
 
 
 def borders(gathers: Gathers, phases: int) -> Sequence[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from netc.compiler.ir.types import DTYPES
+from netc.compiler.ir.types import DTYPES, SHARD_COUNT
 from netc.compiler.targets.processor import processor
 
 LINE = 64  # bytes of a cache line
@@ -38,7 +38,8 @@ class Machine:
 
     A sum over the batch is computed in shards if it reads at least `many_bytes`, its result has fewer than
     `few_pieces` pieces to share out, and the shards' results take at most one byte for each `shard_ratio` bytes that
-    are read: these three decide bits. `few_weights` is how many bytes a task may read again for every shard.
+    are read: these three decide bits, and so does `shards`, the shards of a batch, which a file may set. `few_weights`
+    is how many bytes a task may read again for every shard.
     """
 
     cpu: str
@@ -55,6 +56,7 @@ class Machine:
     few_pieces: int = 8
     shard_ratio: int = 4
     few_weights: int = 1 << 18
+    shards: int = SHARD_COUNT
 
     def lanes(self, dtype: str) -> int:
         return self.vector_bytes // DTYPES[dtype].bytes

@@ -103,6 +103,32 @@ class Team(Protocol):
         """
 
 
+NativeCall = tuple[int, int, int, int]  # the address of a function, and its arguments: words of 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of all ranks, one rank behind another: those of rank r are from `ends[r]` to `ends[r + 1]` behind the
+    address, on all of them."""
+
+    address: int
+    ends: Sequence[int]
+
+
+class Exchange(Protocol):
+    """A message of all ranks that can be sent again and again, by calls of C functions that return an `int`: 0, or the
+    code of an error. After the calls `starts` this rank's bytes are on their way and must not change. After `waits`,
+    which follow, the bytes of all ranks are there."""
+
+    @property
+    def starts(self) -> Sequence[NativeCall]: ...
+    @property
+    def waits(self) -> Sequence[NativeCall]: ...
+
+    def run(self) -> None:
+        """Makes all of these calls. Raises the exception of an error."""
+
+
 class Ranks(Protocol):
     """The processes that run the steps of a program together, each with a copy of its memory. They are numbered from
     0; this process is `rank`, one of `count`."""
@@ -111,19 +137,41 @@ class Ranks(Protocol):
     def rank(self) -> int: ...
     @property
     def count(self) -> int: ...
+    @property
+    def must_share(self) -> bool:
+        """Whether every step is shared out, even if it is too small for that."""
 
-    def gather(self, own: Array, sizes: Sequence[int], everything: Array, is_due: bool) -> Callable[[], None]:
-        """Begins to gather the bytes of all ranks, which all call this in the same order.
+    def exchange(self, parts: Sequence[Part]) -> Exchange:
+        """Returns a message of these parts. The ranks need not ask for it at the same time, but all of them start their
+        messages in the same order."""
 
-        `own` are those of this rank, and `sizes` the number of every rank's. The function that is returned waits until
-        `everything` holds them, one rank behind another; that may be over at once if the caller says that it `is_due`.
-        """
+    def failure(self, code: int) -> Exception:
+        """Returns the exception for the code of an error."""
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """Returns the largest number of all ranks at each position."""
 
     def copy_from_first(self, array: Array) -> None:
         """Fills an array, which all ranks have with the same shape, with the elements that rank 0 has."""
+
+
+@dataclass(slots=True)
+class Divided:
+    """The parameters and states of which each rank has only its own rows, after a program has updated them. The same
+    program goes on with these; before anything else reads them, all ranks gather the rest."""
+
+    program: object = None
+    gathering: Callable[[], None] | None = None
+
+    def gather(self, unless: object = None) -> None:
+        """Gathers what is divided, unless the program `unless` has left it."""
+        if self.gathering is not None and (unless is None or unless is not self.program):
+            gathering, self.gathering, self.program = self.gathering, None, None
+            gathering()
+
+    def leave(self, program: object, gathering: Callable[[], None]) -> None:
+        """A program leaves parameters and states divided, and the function gathers them."""
+        self.program, self.gathering = program, gathering
 
 
 class Workspace(Protocol):
@@ -140,6 +188,10 @@ class Workspace(Protocol):
     @property
     def ranks(self) -> Ranks | None:
         """The ranks that run the program together; None in a process by itself."""
+
+    @property
+    def divided(self) -> Divided:
+        """What a program of these ranks has left divided in the memory of parameters and states."""
 
     def team(self, most: int) -> AbstractContextManager[Team]:
         """Idle workers, `most` at most; the thread that calls is one of them."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.files import reason
+from netc.dsl.near_files import near_file
 from netc.dsl.source import Span
 
 _BROKEN = (OSError, EOFError, ValueError, OverflowError, RecursionError, csv.Error, zlib.error, zipfile.BadZipFile)
@@ -43,6 +44,13 @@ def _cannot_read(shown: str, span: Span, error: BaseException) -> None:
     fault("E0801", f"cannot read `{shown}`", span, reason(error))
 
 
+def _near(path: Path, shown: str) -> str | None:
+    """The hint with the most similar file; `shown` is the path as it was written, from a folder of its own."""
+    parts = Path(shown).parts
+    is_end = 0 < len(parts) < len(path.parts) and path.parts[-len(parts) :] == parts
+    return near_file(shown, path.parents[len(parts) - 1]) if is_end else near_file(str(path))
+
+
 def refuse_irregular(path: Path, shown: str, span: Span) -> None:
     """Faults E0801 if there is no regular file at a path: reading a pipe or a device could wait for ever."""
     with reading(shown, span):
@@ -52,8 +60,11 @@ def refuse_irregular(path: Path, shown: str, span: Span) -> None:
             if error.errno not in _ABSENT:
                 raise
             is_escaped = "\t" in shown or "\n" in shown
-            hint = r"`\t` is a tab and `\n` a line end; a backslash is written `\\`" if is_escaped else None
-            fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder", hint=hint)
+            hint = (
+                r"`\t` is a tab and `\n` a line end; a backslash is written `\\`" if is_escaped else _near(path, shown)
+            )
+            start = "paths start from the `.net` file's folder" if span.source.text else ""
+            fault("E0801", f"there is no file `{shown}`", span, start, hint=hint)
         if stat.S_ISDIR(mode):
             fault("E0801", f"`{shown}` is a folder", span, "this reader takes a file")
         if not stat.S_ISREG(mode):

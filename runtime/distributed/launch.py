@@ -11,7 +11,6 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from netc.compiler.program.gathers import MOST_RANKS
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
@@ -53,10 +52,10 @@ def start() -> "MpiRanks | None":
     count = launched_ranks()
     if count == 1:
         return None
-    if count > MOST_RANKS or count & (count - 1):
-        title = f"{count} ranks cannot share the {MOST_RANKS} shards of a batch"
+    if count & (count - 1):
+        title = f"{count} ranks cannot share the shards of a batch"
         label = "each rank does as many shards as any other"
-        fault("E1013", title, place_of_launch(), label, hint="start 2, 4, 8 or 16")
+        fault("E1013", title, place_of_launch(), label, hint="start 2, 4, 8, 16, ...")
     return ranks_of_launch()
 
 

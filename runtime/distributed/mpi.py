@@ -1,23 +1,26 @@
-"""Ranks over MPI: what one rank sends to all others while a step runs, and between steps.
+"""Ranks over MPI: what one rank sends to all others between steps.
 
-Only this file and studies/mpi.py import mpi4py. `gather` serves compiled steps (compiler/targets/target.py), the other
-methods training.
+Only this file, mpi_exchange.py and studies/mpi.py import mpi4py. `exchange` serves compiled steps
+(compiler/targets/target.py), the other methods training.
 """
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from netc.compiler.targets.target import Part
 from netc.runtime.data.stored import Array
+from netc.runtime.distributed.mpi_exchange import MpiExchange
+from netc.runtime.distributed.network import Network
+from netc.runtime.execution.memory import is_debugging
 
 _PATIENCE = 2.0  # seconds in which the other ranks of a failed one fail too, if they have the same reason
-_SHORT, _LONG = 64, 1 << 20  # bytes of messages that measure a network
-_TRIALS = 101  # of each length
+_SIZES = (64, 1 << 12, 1 << 13, 1 << 15, 1 << 17, 1 << 19, 1 << 21)  # bytes of messages that measure a network
+_TRIALS = 101  # of each size
 _PAUSE = 0.01  # seconds between two looks at a message
 
 
@@ -42,14 +45,19 @@ class MpiRanks:
     def count(self) -> int:
         return int(self.world.size)
 
-    def gather(self, own: Array, sizes: Sequence[int], everything: Array, is_due: bool) -> Callable[[], None]:
-        """See Ranks.gather."""
-        received = [everything, list(sizes), MPI.BYTE]
-        if is_due:
-            self.world.Allgatherv([own, MPI.BYTE], received)
-            return lambda: None
-        request = self.world.Iallgatherv([own, MPI.BYTE], received)
-        return lambda: request.Wait()
+    @property
+    def must_share(self) -> bool:
+        """See Ranks.must_share: in the debugging mode, whose tests compare bits."""
+        return is_debugging()
+
+    def exchange(self, parts: Sequence[Part]) -> "MpiExchange":
+        """See Ranks.exchange. The requests are persistent, and between two ranks each: so they are made once, and by
+        each rank when it likes."""
+        return MpiExchange.of(self.world, parts)
+
+    def failure(self, code: int) -> Exception:
+        """See Ranks.failure."""
+        return MPI.Exception(code)
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """The largest number of all ranks at each position."""
@@ -64,7 +72,7 @@ class MpiRanks:
         sizes = np.empty(self.count, np.int64)
         self.world.Allgather(np.array([len(content)], np.int64), sizes)
         everything = np.empty(int(sizes.sum()), np.uint8)
-        self.gather(content, [int(size) for size in sizes], everything, True)()
+        self.world.Allgatherv([content, MPI.BYTE], [everything, sizes.tolist(), MPI.BYTE])
         ends = np.cumsum(sizes)
         return [everything[end - size : end].tobytes().decode() for size, end in zip(sizes, ends, strict=True)]
 
@@ -82,21 +90,13 @@ class MpiRanks:
         self.world.Bcast([copy.reshape(-1).view(np.uint8), MPI.BYTE])
         array[...] = copy
 
-    def network(self) -> tuple[float, float]:
-        """Measures the seconds that a short message of all ranks to all others takes for each doubling of their number,
-        and the bytes per second that a rank receives in long ones: the medians of this rank. All ranks must call it."""
-        short, long = (self._seconds_of_gather(nbytes) for nbytes in (_SHORT, _LONG))
-        received = (self.count - 1) * (_LONG - _SHORT)
-        return short / math.log2(self.count), received / max(long - short, 1e-9)
-
-    def _seconds_of_gather(self, nbytes: int) -> float:
-        own, everything = np.zeros(nbytes, np.uint8), np.empty(nbytes * self.count, np.uint8)
-        seconds = []
-        for _ in range(_TRIALS):
-            begin = time.perf_counter()
-            self.gather(own, [nbytes] * self.count, everything, True)()
-            seconds.append(time.perf_counter() - begin)
-        return float(np.median(seconds))
+    def network(self) -> Network:
+        """Measures the network between this rank and its neighbour. All ranks must call this."""
+        pair = self.world.Split(self.rank // 2)
+        return Network(
+            tuple((nbytes, _seconds_of(pair, [nbytes])) for nbytes in _SIZES),
+            max(_seconds_of(pair, [_SIZES[0]] * 2) - _seconds_of(pair, [_SIZES[0]]), 0.0),
+        )
 
     def failed_together(self, has_failed: bool, patience: float | None = None) -> list[bool] | None:
         """Waits for the end of all ranks, and returns which of them have failed.
@@ -122,3 +122,19 @@ class MpiRanks:
     def abort(self, status: int) -> None:
         """Ends all ranks at once."""
         MPI.COMM_WORLD.Abort(status)
+
+
+def _seconds_of(pair: Any, sizes: Sequence[int]) -> float:
+    """The time of a message with parts of these sizes between two ranks, which have just written them: so they
+    are in the cache of one core and not in that of the other."""
+    arrays = [np.zeros(size * 2, np.uint8) for size in sizes]
+    parts = [Part(array.ctypes.data, (0, size, 2 * size)) for array, size in zip(arrays, sizes, strict=True)]
+    exchange, seconds = MpiExchange.of(pair, parts), []
+    for trial in range(_TRIALS):
+        for array in arrays:
+            array.fill(trial)
+        pair.Barrier()
+        begin = time.perf_counter()
+        exchange.run()
+        seconds.append(time.perf_counter() - begin)
+    return float(np.quantile(seconds, 0.25))  # other programs delay some of them

@@ -1,33 +1,26 @@
-"""Predicts what a training step takes on several ranks, from its plan, its times in one process, and a network.
+"""Predicts what a training step takes on several ranks, from its times in one process and a network.
 
-A group that ranks share out takes as long as the rank with most of its rows. A message takes the network's latency for
-each doubling of the ranks, and the time of the bytes that a rank receives. Overlap with computing is not counted.
+One rank's share of the step is run and timed here, without any message. Each message then takes as long as the network
+needs for the bytes that a rank receives. Overlap with computing is not counted.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from netc.compiler.ir.types import BATCH
-from netc.compiler.planning.ranks import among_ranks
-from netc.compiler.program.gathers import Division, Gather, StepSizes, spans_of
-from netc.compiler.program.schedule import Group, Schedule
-from netc.runtime.execution.fields import Fields
-from netc.runtime.execution.sequences import Batch, SequenceStep
-from netc.runtime.execution.step import Step
-from netc.runtime.insight.profile import fastest
+from netc.compiler.model import Model
+from netc.compiler.targets.target import NativeCall, Part
+from netc.runtime.data.stored import Array
+from netc.runtime.data.synthetic import synthetic_data
+from netc.runtime.distributed.network import Network
+from netc.runtime.distributed.rounds import bytes_of, rounds
 from netc.runtime.program import Program
 
-_CHUNK = 0.05  # seconds between two looks at the clock: then ranks gather the optimizer's states
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The seconds until a message arrives, and the bytes per second that a rank receives."""
-
-    latency: float
-    bandwidth: float
+_CHUNK = 0.05  # seconds of a chunk of steps, after which ranks gather the optimizer's states
+_SECONDS = 0.4  # in which each number of ranks is timed
+_FEWEST = 5  # runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,71 +38,98 @@ class Prediction:
         return self.computing + self.gathering
 
 
-def predictions(program: Program, fields: Fields, network: Network, counts: Sequence[int]) -> list[Prediction]:
-    """Times the calls of a training step on the first batch of the fields, and predicts it for each number of ranks.
+def predictions(model: Model, network: Network, counts: Sequence[int]) -> list[Prediction]:
+    """Times the training step of a model on synthetic data for each number of ranks of one thread, and predicts it.
 
-    The program is trained by it. For more ranks than a batch has shards, the shards count as so many.
+    For more ranks than a batch has shards, it has so many.
     """
-    step = program.profiled(fields)
-    count = min(step.batch, len(next(iter(fields.values()))))
-    times = fastest(step, lambda order: program.run_step(step, fields, order, 0), count, 1.0)
-    assert step.plan is not None
-    schedule = among_ranks(step.plan, program.machine).schedule
-    sizes = _sizes(step, fields, count)
-    seconds, calls = list[tuple[Group, float]](), iter(times.calls)
-    for phase in schedule.phases:
-        seconds += [(group, sum(next(calls) for _ in group.calls)) for group in phase]
-    return [_predicted(schedule, seconds, sizes, network, ranks) for ranks in counts]
+    return [_predicted(model, network, count) for count in counts]
 
 
-def _sizes(step: Step, fields: Fields, count: int) -> StepSizes:
-    if not isinstance(step, SequenceStep):
-        return StepSizes(count, {})
-    arrays = {name: field for name, field in fields.items() if not hasattr(field, "scale")}
-    return StepSizes(count, Batch.of(np.arange(count), step.dims, step.first, arrays, step.varying).rows)
+@dataclass(slots=True)
+class _Message:
+    """A message that is not sent. `runs` counts how often it would have been, outside of steps."""
+
+    parts: Sequence[Part]
+    starts: tuple[NativeCall, ...] = ()
+    waits: tuple[NativeCall, ...] = ()
+    runs: int = 0
+
+    def run(self) -> None:
+        """See Exchange.run."""
+        self.runs += 1
 
 
-def _predicted(
-    schedule: Schedule, seconds: Sequence[tuple[Group, float]], sizes: StepSizes, network: Network, ranks: int
-) -> Prediction:
-    assert schedule.gathers is not None
-    computing = sum(spent * _largest_share(group, schedule, sizes, ranks) for group, spent in seconds)
-    if ranks == 1:
-        return Prediction(1, computing, 0.0, 0)
-    sent = [sum(_received(gather, sizes, ranks) for gather in message.gathers) for message in schedule.gathers.messages]
-    at_end = sum(_received(gather, sizes, ranks) for gather in schedule.gathers.at_end)
-    steps = 1 if schedule.dims else max(_CHUNK / max(computing, 1e-9), 1)
-    delay = network.latency * np.log2(ranks)
-    gathering = len(sent) * delay + sum(sent) / network.bandwidth + (delay + at_end / network.bandwidth) / steps
-    return Prediction(ranks, computing, float(gathering), round(sum(sent) + at_end / steps))
+@dataclass(frozen=True, slots=True)
+class _LastRank:
+    """The last of `count` ranks, which has the most rows, in a process without the others. Their rows never arrive, so
+    the numbers are wrong, and the times are right."""
+
+    count: int
+    messages: list[_Message] = field(default_factory=list)
+    must_share = True
+
+    @property
+    def rank(self) -> int:
+        return self.count - 1
+
+    def exchange(self, parts: Sequence[Part]) -> _Message:
+        """See Ranks.exchange."""
+        self.messages.append(_Message(parts))
+        return self.messages[-1]
+
+    def failure(self, code: int) -> Exception:
+        """See Ranks.failure: there is no message that could fail."""
+        return RuntimeError(code)
+
+    def largest(self, numbers: Sequence[int]) -> list[int]:
+        """See Ranks.largest."""
+        return [*numbers]
+
+    def copy_from_first(self, array: Array) -> None:
+        """See Ranks.copy_from_first."""
 
 
-def _division(group: Group, schedule: Schedule, ranks: int) -> Division:
-    """How the rows of a group are divided."""
-    match group.kind:
-        case "pieces":
-            return Division("pieces", extent=group.extent, grain=group.grain)
-        case "shards":
-            return Division("shards", extent=max(group.extent, ranks))
-        case "samples" if group.dim == BATCH:
-            return Division("batch")
-    return Division("steps" if group.dim in schedule.walked else "rows", group.dim)
+def _predicted(model: Model, network: Network, count: int) -> Prediction:
+    model = replace(model, train=replace(model.train, shards=max(model.train.shards, count)))
+    last = _LastRank(count)
+    program = Program(model, threads=1, ranks=last if count > 1 else None)
+    batch = model.train.samples_per_step
+    fields = program.compiled.fields.ready(synthetic_data(model, batch))
+    program.steps(fields, np.arange(batch), 0)  # one step: its messages, and then those that end a chunk of steps
+    messages = last.messages.copy()
+    computing, steps = _seconds_of_step(lambda count: program.steps(fields, np.tile(np.arange(batch), count), 0))
+    gathering, nbytes = 0.0, 0.0
+    for message in messages:
+        seconds, received = _cost(message.parts, network, last)
+        share = 1 / steps if message.runs else 1
+        gathering, nbytes = gathering + seconds * share, nbytes + received * share
+    return Prediction(count, computing, gathering, round(nbytes))
 
 
-def _largest_share(group: Group, schedule: Schedule, sizes: StepSizes, ranks: int) -> float:
-    """The share of a group's rows that the busiest rank has."""
-    if group.is_repeated or ranks == 1:
-        return 1.0
-    rows = _rows(_division(group, schedule, ranks), sizes, ranks)
-    return max(rows) / max(sum(rows), 1)
+def _seconds_of_step(run: Callable[[int], object]) -> tuple[float, int]:
+    """The time of a step, and the steps of a chunk. `run` runs so many steps, which are equal, in this thread alone. So
+    its processor time is the time without other programs."""
+
+    def timed(steps: int) -> float:
+        begin = time.thread_time()
+        run(steps)
+        return (time.thread_time() - begin) / steps
+
+    steps = max(round(_CHUNK / max(min(timed(1) for _ in range(3)), 1e-6)), 1)
+    end = time.perf_counter() + _SECONDS
+    seconds = [timed(steps)]
+    while len(seconds) < _FEWEST or time.perf_counter() < end:
+        seconds.append(timed(steps))
+    return min(seconds), steps
 
 
-def _rows(division: Division, sizes: StepSizes, ranks: int) -> list[int]:
-    """The rows that each rank has."""
-    return [sum(high - low for low, high in spans_of(division, rank, ranks, sizes)) for rank in range(ranks)]
-
-
-def _received(gather: Gather, sizes: StepSizes, ranks: int) -> int:
-    """The bytes that the rank with fewest rows receives."""
-    rows = _rows(gather.division, sizes, ranks)
-    return (sum(rows) - min(rows)) * gather.row_bytes
+def _cost(parts: Sequence[Part], network: Network, last: _LastRank) -> tuple[float, int]:
+    """The seconds of a message, and the bytes that the last rank receives."""
+    seconds, total = 0.0, 0
+    for _, partners in rounds(last.rank, last.count):
+        sizes = [high - low for part in parts for _, theirs in partners for low, high in [bytes_of(part, theirs)]]
+        requests, received = sum(size > 0 for size in sizes), sum(sizes)
+        if requests:
+            seconds, total = seconds + network.seconds(received, requests), total + received
+    return seconds, total

@@ -5,13 +5,13 @@ Training, prediction and evaluation share one: each brings graphs, this runs the
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
 
-from netc.compiler.backends import target_of
+from netc.compiler.backends import target_of, with_shards
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import parse_table
 from netc.compiler.ir.roles import Role
@@ -19,6 +19,7 @@ from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.model import Model
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
+from netc.dsl.diagnostics import fault
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.assumed_bounds import assumed_bound, at_assumed_bound, undeclared_dims
@@ -82,9 +83,11 @@ class CompiledModel:
     ) -> "CompiledModel":
         """A model whose arrays are zeros, those that a training graph adds among them.
 
-        Faults E1005 if they are larger than the memory of the machine.
+        Faults E1005 if they are larger than the memory of the machine, and E1013 if there are more ranks than shards.
         """
         _refuse_too_large(model, state_layout(model, training_graph)[2])
+        _refuse_more_ranks(model, workers)
+        options = replace(options, target=with_shards(options.target, model.train.shards))
         return cls(model, options, workers, FieldTypes.of(model), State.of(model, training_graph))
 
     def initialise(self) -> None:
@@ -248,6 +251,13 @@ def built_once(entries: dict[_Key, _Value], key: _Key, build: Callable[[], _Valu
             if key not in entries:
                 entries[key] = build()
     return entries[key]
+
+
+def _refuse_more_ranks(model: Model, workers: Workers) -> None:
+    ranks, shards = workers.ranks, model.train.shards
+    if ranks is not None and ranks.count > shards:
+        title, label = f"{ranks.count} ranks cannot share the {shards} shards of a batch", "each rank does whole ones"
+        fault("E1013", title, place_of_setting(model, "shards"), label, hint=f"shards = {ranks.count}")
 
 
 def _refuse_too_large(model: Model, size: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.machine import cores
-from netc.compiler.targets.target import Call, Executable, Ranks, Team
+from netc.compiler.targets.target import Call, Divided, Executable, Ranks, Team
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.batches import Arrays, Batches, input_of, result_of, result_shape
 from netc.runtime.execution.memory import Arena, ArenaPool, Borrowed, Memory
@@ -128,6 +128,11 @@ class Loaded:
     def ranks(self) -> Ranks | None:
         """The ranks that run the program together."""
         return self.resources.workers.ranks
+
+    @property
+    def divided(self) -> Divided:
+        """What ranks have left divided among the parameters and states."""
+        return self.resources.state.divided
 
     def team(self, most: int) -> AbstractContextManager[Team]:
         """Idle workers of the program, `most` at most."""

@@ -21,7 +21,6 @@ from netc.runtime.locks import building
 if TYPE_CHECKING:
     from netc.compiler.program.plan import Plan
 
-_WORTH_A_MESSAGE = 2_000_000  # FLOPs that take about as long as the ranks need to gather rows
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
 
 
@@ -36,8 +35,7 @@ def plan_step(
     """The plan for a machine of a graph that went through the passes; verified in the debugging mode.
 
     `sizes` decide how each value is computed, and so its bits; `room` is for how many samples and rows there is
-    memory, if fewer than `sizes`. With `has_ranks`, ranks share its groups out, unless they would wait for messages
-    longer than they compute; in the debugging mode they always do.
+    memory, if fewer than `sizes`. With `has_ranks`, ranks can share its groups out.
     """
     from netc.compiler.lowering.lower import lower
     from netc.compiler.planning.plan import plan
@@ -49,13 +47,9 @@ def plan_step(
 
         verify_plan(tasks, planned)
     if has_ranks:
-        from netc.compiler.planning.ranks import among_ranks, on_every_rank
+        from netc.compiler.planning.ranks import among_ranks
 
-        divided = among_ranks(planned, machine)
-        assert divided.schedule.gathers is not None
-        least = _WORTH_A_MESSAGE * len(divided.schedule.gathers.messages)
-        is_worth = is_debugging() or flops(graph, sizes) >= least
-        planned = divided if is_worth else on_every_rank(planned)
+        planned = among_ranks(planned, machine)
     return planned
 
 

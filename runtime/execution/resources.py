@@ -9,7 +9,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
-from netc.compiler.targets.target import Target
+from netc.compiler.targets.target import Divided, Target
 from netc.runtime.data.stored import Arrays
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The arrays that stay between steps, parameters and states, in one memory: offsets and arrays by name."""
+    """The arrays that stay between steps, parameters and states, in one memory: offsets and arrays by name. `divided`
+    says of which of them a rank has only its rows."""
 
     memory: Memory = field(repr=False)
     offsets: dict[str, int] = field(repr=False)
     arrays: Arrays
+    divided: Divided = field(default_factory=Divided, repr=False)
 
     @classmethod
     def of(cls, model: "Model | None", graph: "Graph | None") -> "State":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.backends import target_of
+from netc.compiler.backends import target_of, with_shards
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import BATCH, Sizes
@@ -99,8 +99,9 @@ def _cost(
         graphs.append(pipeline.accumulation_graph(model, rematerialises))
     _, offsets, kept = state_layout(model, graphs[0])
     arenas, counts = 0, list[int]()
+    target = with_shards(target_of("cpu", machine), model.train.shards)
     for graph in (at_assumed_bound(graph, lengths_in(batch, longest)) for graph in graphs):
-        prepared = Prepared(graph, offsets, target_of("cpu", machine), batch)
+        prepared = Prepared(graph, offsets, target, batch)
         sizes = _sizes(prepared.facts.dims, batch, longest)
         plan = prepared.cost(sizes)
         arenas += footprint(plan.shared) + prepared.members(plan, sizes, workers) * footprint(plan.private)

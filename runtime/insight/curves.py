@@ -165,16 +165,22 @@ def _curve(panel: _Panel, kept: int | None) -> Curve:
     """A panel as a page shows it: with both axes, and the numbers that are shown under the mouse."""
     values = _values(panel)
     has_log = bool(values) and min(values) > 0 and max(values) > _LEAST_RATIO * min(values)
-    epochs = [point[0] for point in panel.lines[0].points] if panel.lines else []
+    epochs = sorted({x for line in panel.lines for x, _ in line.points})
+    points = [dict(line.points) for line in panel.lines]
     frame = _frame(panel, False, "epoch")
     ends = [frame.at(epoch, frame.y.low)[0] for epoch in (epochs[0], epochs[-1])] if epochs else [0.0, 0.0]
     numbers = {
         "x": epochs,
         "names": [line.name for line in panel.lines],
-        "numbers": [[None if math.isnan(y) else float(f"{y:.5g}") for _, y in line.points] for line in panel.lines],
+        "numbers": [[_digits(line.get(epoch, math.nan)) for epoch in epochs] for line in points],
         "pixels": [*ends, frame.top, frame.height - BOTTOM],
     }
     return Curve(panel.title, _drawn(panel, False, kept), _drawn(panel, True, kept) if has_log else "", numbers)
+
+
+def _digits(number: float) -> float | None:
+    """A number with five digits; None if it is not finite."""
+    return float(f"{number:.5g}") if math.isfinite(number) else None
 
 
 def _values(panel: _Panel) -> list[float]:

@@ -12,12 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from netc.dsl.quoting import escaped, html_lines, json_in_html
-from netc.runtime.insight.sections import Curves, Heading, Listing, Note, Plots, Section, Table
+from netc.runtime.insight.highlighted import highlighted
+from netc.runtime.insight.sections import Curves, Heading, Note, Plots, Section, Source, Table
 
 MOST_BYTES = 1_900_000
 _FEWEST_LINKS = 4  # headings of a page that has a list of contents
 _SCRIPTS: Mapping[str, tuple[type[Section], ...]] = {
-    "highlight.js": (Plots, Table, Listing),
+    "highlight.js": (Plots, Table, Source),
     "curves.js": (Curves,),
 }  # and the sections that need them
 
@@ -70,7 +71,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"html_lines": html_lines, "json_in_html": json_in_html}
+    environment.filters |= {"html_lines": html_lines, "json_in_html": json_in_html, "highlighted": highlighted}
     style = resources.files("netc.runtime.insight.drawing").joinpath("plot.css").read_text("utf-8")
     environment.globals["style_of_plots"] = style
     return environment

@@ -5,11 +5,14 @@ A page is read by a person, so each part of it has a bound and says what it leav
 
 from collections.abc import Iterator
 
+from netc.compiler.analysis.outline import outline_of
 from netc.runtime.insight.calibration import calibration_sections
 from netc.runtime.insight.codes import code_sections
 from netc.runtime.insight.curves import curve_sections
+from netc.runtime.insight.drawing.inline import inline_picture
 from netc.runtime.insight.explanations import explanation_sections
 from netc.runtime.insight.first_convolution import convolution_sections
+from netc.runtime.insight.histograms import histogram_sections
 from netc.runtime.insight.mistakes import mistake_sections
 from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.permutation import importance_sections, permutation_importance
@@ -43,7 +46,7 @@ def page(run: Run) -> str:
 
 def _sections(run: Run) -> Iterator[Section]:
     """All sections of the page in order."""
-    part = _part(run)
+    part = part_of_run(run)
     for change in run.data_changes:
         yield Note(f"{change.title}; {change.hint}" if change.hint else change.title)
     if part is not None:
@@ -53,6 +56,7 @@ def _sections(run: Run) -> Iterator[Section]:
             yield Note("Below each metric is its 95 % bootstrap interval, over the samples of this part.")
     yield from _members(run)
     yield from curve_sections({"": run.metrics}, run.kept_epoch())
+    yield from histogram_sections(run.metrics)
     if part is not None:
         importances = permutation_importance(run, part)
         yield from mistake_sections(run, part, [importance.unit.name for importance in importances])
@@ -63,10 +67,11 @@ def _sections(run: Run) -> Iterator[Section]:
         yield from code_sections(run, part)
         yield from convolution_sections(run, part)
     yield from _parameters(run)
-    yield from file_sections(run.model.source.text, "run's")
+    picture = inline_picture(outline_of(run.model), run.model)
+    yield from file_sections(run.model.source.text, "run's", picture)
 
 
-def _part(run: Run) -> str | None:
+def part_of_run(run: Run) -> str | None:
     """The part of the data that is looked at; None if the run was trained on arrays, which it does not keep."""
     if run.model.data is None:
         return None

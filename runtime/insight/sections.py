@@ -1,14 +1,15 @@
 """The parts that a report's page is made of, as plain data; pages.py writes them.
 
-Every text in a part is escaped while the page is written, so that no name, label or path becomes markup: only `Plot`
-and `Curve` hold markup, which drawing/plots.py has written.
+Every text in a part is escaped while the page is written, so that no name, label or path becomes markup: only `Plot`,
+`Curve` and `Source` hold markup, which the modules of drawing/ have written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-_MOST_TEXT = 200_000  # characters of a file
+_MOST_TEXT = 100_000  # characters of a file
+_MOST_PICTURE = 300_000  # characters of the picture of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,20 @@ class Listing:
     text: str
 
 
-Section = Heading | Paragraph | Note | Plots | Curves | Cards | Table | Summary | Text | Matrix | Listing
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The coloured lines of a `.net` file, and beside them the picture of its model as an `<svg>` element, if any.
+
+    If it `is_difference`, lines begin with `+`, `-`, a blank or `@@`.
+    """
+
+    kind: ClassVar[str] = "source"
+    text: str
+    picture: str = ""
+    is_difference: bool = False
+
+
+Section = Heading | Paragraph | Note | Plots | Curves | Cards | Table | Summary | Text | Matrix | Listing | Source
 
 
 def one_of_every(step: int, things: str) -> Iterator[Note]:
@@ -168,9 +182,11 @@ def left_out(count: int, shown: int, things: str) -> Iterator[Note]:
         yield Note(f"{count - shown:,} more {things} are left out.")
 
 
-def file_sections(text: str, owner: str) -> Iterator[Section]:
-    """The text of a file, cut if it is long; `owner` says in whose folder the rest is."""
+def file_sections(text: str, owner: str, picture: str = "") -> Iterator[Section]:
+    """The text of a file, cut if it is long, and the picture of its model; `owner` says in whose folder the rest is."""
     yield Heading("The file")
-    yield Listing(text[:_MOST_TEXT])
+    yield Source(text[:_MOST_TEXT], picture if len(picture) <= _MOST_PICTURE else "")
     if len(text) > _MOST_TEXT:
         yield Note(f"{len(text) - _MOST_TEXT:,} more characters are in the {owner} folder.")
+    if len(picture) > _MOST_PICTURE:
+        yield Note("The picture of the model is too large for a page: `netc show` draws it.")

@@ -138,14 +138,19 @@ class Training:
         """See Program.steps."""
         self.step_for(fields)  # while it is built, other threads may read
         with self.compiled.guard.writing:
-            truncate, accumulated = self.compiled.model.train.truncate, self.compiled.model.train.accumulate
-            if truncate is not None:
-                return self._steps_on_chunks(truncate, fields, order, epoch, scheduled)
-            if self._searched is not None:
-                return self._searched_step(self._searched, fields, order, epoch)
-            if accumulated > 1:
-                return self._accumulated_steps(accumulated, fields, order, epoch, scheduled)
-            return self._losses_of(self.step_for(fields), fields, order, epoch, scheduled)
+            losses = self._steps(fields, order, epoch, scheduled)
+            self.compiled.state.divided.gather()
+            return losses
+
+    def _steps(self, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None) -> Losses:
+        truncate, accumulated = self.compiled.model.train.truncate, self.compiled.model.train.accumulate
+        if truncate is not None:
+            return self._steps_on_chunks(truncate, fields, order, epoch, scheduled)
+        if self._searched is not None:
+            return self._searched_step(self._searched, fields, order, epoch)
+        if accumulated > 1:
+            return self._accumulated_steps(accumulated, fields, order, epoch, scheduled)
+        return self._losses_of(self.step_for(fields), fields, order, epoch, scheduled)
 
     def _searched_step(self, searched: SearchedSteps, fields: Fields, order: Array, epoch: int) -> Losses:
         """One step on all samples, in a fixed order: the same parameters have the same loss whenever they are tried."""

@@ -51,8 +51,8 @@ def _model(source: Source, like: Model) -> Model:
 def _settings(model: Model) -> dict[str, str]:
     """The settings of training and the initial values of parameters, as text without their locations in the file."""
     train = model.train
-    plain = ("optimizer", "batch", "epochs", "seed", "precision", "shuffle", "accumulate", "clip_norm", "clip_value")
-    settings = {name: repr(getattr(train, name)) for name in (*plain, "freeze", "lr_scale")}
+    plain = ("optimizer", "batch", "epochs", "seed", "precision", "shuffle", "accumulate", "shards")
+    settings = {name: repr(getattr(train, name)) for name in (*plain, "clip_norm", "clip_value", "freeze", "lr_scale")}
     for name, info in {**model.trainables, **model.states}.items():
         settings[name] = f"{info.type} = {info.initial}{info.numbers}, decay {info.decay}"
     return settings

@@ -1,12 +1,14 @@
 """Plans for several ranks: what they gather, emulated with a memory for each rank, and compiled in several threads."""
 
+import ctypes
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from ranks import ThreadRank, on_ranks
+from ranks import ThreadExchange, ThreadRank, on_ranks
 from support import ROOT
 
 import netc
@@ -15,14 +17,17 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.rows import Rows
 from netc.compiler.model import Model
 from netc.compiler.planning.plan import plan
-from netc.compiler.planning.ranks import among_ranks, on_every_rank
-from netc.compiler.program.gathers import Division, Gathers, StepSizes, spans_of
+from netc.compiler.planning.ranks import among_ranks
+from netc.compiler.program.gathers import Division, StepSizes, spans_of
 from netc.compiler.program.listing import plan_lines
+from netc.compiler.program.listing_of_ranks import lines_of_shares
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.emulator import ranks as emulated
 from netc.compiler.targets.emulator.memory import BrokenPlan
 from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.target import Part
+from netc.dsl.diagnostics import Fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.classes import class_counter
@@ -171,12 +176,6 @@ def test_what_ranks_gather_is_printed_with_the_plan() -> None:
     assert re.search(r"after the last step\n  .* at persistent", text), "moments stay with those that need them"
 
 
-def test_a_step_that_is_not_worth_a_message_has_none() -> None:
-    alone = on_every_rank(planned("mlp")[1])
-    assert alone.schedule.gathers == Gathers((), ())
-    assert all(group.is_repeated for phase in alone.schedule.phases for group in phase)
-
-
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("ranks", [4, 16])
 def test_emulated_ranks_compute_the_bits_of_one(name: str, ranks: int) -> None:
@@ -195,6 +194,30 @@ def test_examples_have_the_same_bits_on_ranks(name: str) -> None:
     model = elaborate(file, {}, class_counter(file))
     subject = Subject(model, synthetic_data(model, 11, longest=7))
     assert verify(subject, ["ranks"]) == []
+
+
+def test_a_file_may_have_shards_for_more_ranks() -> None:
+    model, machine = netc.parse(MODELS["convolution"].replace("batch = 18", "batch = 18\n  shards = 32")), machine_for()
+    machine = with_small_limits(machine)
+    alone = trained(Program(model, backend="plan", threads=1, machine=machine), 40)
+    assert trained(Program(model, backend=emulated_ranks(32, machine), threads=1), 40) == alone
+    sixteen = Program(model_of("convolution"), backend="plan", threads=1, machine=machine)
+    assert trained(sixteen, 40) != alone, "where sums are cut decides how they are rounded"
+
+
+def test_more_ranks_than_shards_are_refused() -> None:
+    model = netc.parse(MODELS["mlp"].replace("batch = 24", "batch = 24\n  shards = 2"))
+    with pytest.raises(Fault, match="4 ranks cannot share the 2 shards of a batch"):
+        on_ranks(4, lambda rank: Program(model, threads=1, ranks=rank))
+
+
+def test_the_shares_of_ranks_are_printed() -> None:
+    divided = among_ranks(planned("mlp")[1], with_small_limits(machine_for()))
+    lines = list(lines_of_shares(divided, 4))
+    assert re.fullmatch(r"4 ranks share \d+ of \d+ groups out, and every rank does the others", lines[0])
+    assert lines[2] == "  rank 1: samples 6 to 12, shards 4 to 8"
+    assert re.fullmatch(r"  after phase 0, rank 3 receives [\d,]+ bytes", lines[5])
+    assert lines[-1].startswith("  after the last step, rank 3 receives ")
 
 
 def test_a_forgotten_message_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,10 +257,30 @@ def test_compiled_ranks_compute_the_bits_of_one(name: str, ranks: int, threads: 
     assert on_ranks(ranks, work) == [alone] * ranks
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_calls_that_try_both_ways_compute_the_bits_of_one(name: str) -> None:
+    model = model_of(name)
+    count = model.train.batch * model.train.accumulate * 2 - 5
+    alone = trained(Program(model, threads=1), count)
+
+    def work(rank: ThreadRank) -> object:
+        return trained(Program(model, threads=1, ranks=replace(rank, must_share=False)), count)
+
+    assert on_ranks(2, work) == [alone] * 2
+
+
 def test_an_error_of_a_message_ends_the_step() -> None:
     class Broken(ThreadRank):
-        def gather(self, *arguments: object) -> object:  # type: ignore[override]
-            raise OSError("the network is down")
+        def exchange(self, parts: Sequence[Part]) -> ThreadExchange:
+            exchange = ThreadExchange(self, parts)
+            exchange.waits = [(failing, 0, 0, 0)]
+            return exchange
+
+        def failure(self, code: int) -> Exception:
+            return OSError(code, "the network is down")
+
+    function = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_int64] * 3)(lambda *_: 7)
+    failing = ctypes.cast(function, ctypes.c_void_p).value or 0
 
     def work(rank: ThreadRank) -> object:
         program = Program(model_of("mlp"), threads=2, ranks=Broken(rank.shared, rank.rank))

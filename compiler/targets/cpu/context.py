@@ -25,10 +25,10 @@ if TYPE_CHECKING:  # saved machine code runs without a graph
 
 # The words of the first four memories have the memories' numbers (schedule.py); then come numbers of the run.
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(ORDER + 1, ORDER + 9)
-# Among the workers of all ranks: the worker's number, and their count. GATHER is the address of a function of the phase
-# that is done and the step; it gathers what the next phase needs, and returns 0 unless it failed.
-MEMBER_OF_ALL, MEMBERS_OF_ALL, GATHER = range(PROFILE + 1, PROFILE + 4)
-FIRST_TABLE = GATHER + 1
+# Among the workers of all ranks: the worker's number, and their count. MESSAGES is the address of the table of messages
+# between ranks (targets/gathering.py).
+MEMBER_OF_ALL, MEMBERS_OF_ALL, MESSAGES = range(PROFILE + 1, PROFILE + 4)
+FIRST_TABLE = MESSAGES + 1
 # The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the
 # end), and the worker's samples: the first, and the one behind the last. The samples are shared out among the workers
 # of all ranks, and, for groups that every rank repeats, among those of the rank.
@@ -52,7 +52,7 @@ class CallResources:
     """The memories that a call of `members` workers runs in.
 
     `barrier` is the state of their barrier, which begins as zeros. `ticks` has a row of counters for each worker. The
-    process is the rank `rank` of `ranks`, which gather their rows by the function at the address `gather`.
+    process is the rank `rank` of `ranks`, whose table of messages is at the address `messages`.
     """
 
     members: int
@@ -62,7 +62,7 @@ class CallResources:
     ticks: Array
     rank: int = 0
     ranks: int = 1
-    gather: int = 0
+    messages: int = 0
 
 
 def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
@@ -78,7 +78,7 @@ def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     head[BARRIER], head[YIELD] = resources.barrier.ctypes.data, yield_address()
     is_fast = resources.members == 1 or resources.members <= cores()
     head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if is_fast else 0
-    head[MEMBERS_OF_ALL], head[GATHER] = resources.members * resources.ranks, resources.gather
+    head[MEMBERS_OF_ALL], head[MESSAGES] = resources.members * resources.ranks, resources.messages
     rows[:, :behind] = head + begins
     rows[:, behind:] = dims
     rows[:, MEMBER] = range(resources.members)

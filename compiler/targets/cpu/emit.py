@@ -11,6 +11,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from netc.compiler.program.gathers import Gathers
 from netc.compiler.program.schedule import (
     NAN_BYTE,
     ORDER,
@@ -35,11 +36,11 @@ from netc.compiler.targets.cpu.context import (
     FIRST,
     FIRST_OF_ALL,
     FIRST_TABLE,
-    GATHER,
     MEMBER,
     MEMBER_OF_ALL,
     MEMBERS,
     MEMBERS_OF_ALL,
+    MESSAGES,
     OFFSETS,
     PROFILE,
     ROWS,
@@ -48,8 +49,9 @@ from netc.compiler.targets.cpu.context import (
     STEPS_OF,
     YIELD,
 )
+from netc.compiler.targets.cpu.messages import emit_messages
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
-from netc.compiler.targets.gathering import borders
+from netc.compiler.targets.gathering import RECORD, borders, lag_of
 
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
@@ -95,6 +97,7 @@ class _Emitter:
             for kernel, symbol in symbols.items()
         }
         self.barrier = emit_barrier(self.module, self.is_x86)
+        self.messages = emit_messages(self.module) if schedule.gathers is not None else None
         function = ir.Function(self.module, ir.FunctionType(_I64, [_I64.as_pointer()]), "netc_run")
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.context = function.args[0]
@@ -183,25 +186,56 @@ class _Emitter:
                     alone += group.kind == "one"
                 meet()
                 if number in meeting:
-                    self.gather(number, step, state)
+                    assert gathers is not None
+                    self.gather(gathers, number, step, state)
                     meet()
+        if gathers is not None:
+            self.complete_last(gathers, steps, state)
         if entered is not None:
             self.add_ticks(entered, call)
         restore()
         builder.ret(self.number(0))
 
-    def gather(self, phase: int, step: Any, state: Any) -> None:
-        """The rank's first worker gathers what the ranks need after a phase. If that fails, all workers leave at the
-        next barrier, and this one, which may be the only one, at once."""
-        builder = self.builder
-        with builder.if_then(builder.icmp_signed("==", self.member, self.number(0))):
-            function = builder.inttoptr(self.word(GATHER), ir.FunctionType(_I64, [_I64, _I64]).as_pointer())
-            failed = builder.call(function, [self.number(phase), step])
-            with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
-                words = builder.inttoptr(state, _I64.as_pointer())
-                builder.store_atomic(self.number(1), builder.gep(words, [self.number(ABORT)]), "release", 8)
-                self.restore()
-                builder.ret(self.number(1))
+    def gather(self, gathers: Gathers, phase: int, step: Any, state: Any) -> None:
+        """The rank's first worker begins the messages after a phase, and completes those that the next one needs. If
+        that fails, all workers leave at the next barrier, and this one, which may be the only one, at once."""
+        builder, phases, messages = self.builder, len(self.schedule.phases), self.messages
+        assert messages is not None
+        with builder.if_then(self.is_first()):
+            for number, message in enumerate(gathers.messages):
+                if message.after == phase:
+                    self.send(messages.begin, number, step, state)
+            for number, message in enumerate(gathers.messages):
+                if (message.before - 1) % phases == phase:
+                    begun = builder.sub(step, self.number(lag_of(message, phases)))
+                    with builder.if_then(builder.icmp_signed(">=", begun, self.number(0))):
+                        self.send(messages.complete, number, begun, state)
+
+    def complete_last(self, gathers: Gathers, steps: Any, state: Any) -> None:
+        """The rank's first worker completes the messages that the next step would wait for, if there was a step."""
+        builder, phases, messages = self.builder, len(self.schedule.phases), self.messages
+        assert messages is not None
+        last = builder.sub(steps, self.number(1))
+        with builder.if_then(builder.and_(self.is_first(), builder.icmp_signed(">=", last, self.number(0)))):
+            for number, message in enumerate(gathers.messages):
+                if lag_of(message, phases):
+                    self.send(messages.complete, number, last, state)
+
+    def is_first(self) -> Any:
+        """Whether this is the rank's first worker."""
+        return self.builder.icmp_signed("==", self.member, self.number(0))
+
+    def send(self, function: Any, message: int, step: Any, state: Any) -> None:
+        """Calls a function of messages (messages.py). If it fails, this worker leaves, and others do at a barrier."""
+        builder, table = self.builder, self.word(MESSAGES)
+        record = builder.add(table, self.number(8 * (1 + RECORD * message)))
+        code = builder.call(function, [record, step])
+        with builder.if_then(builder.icmp_signed("!=", code, self.number(0)), likely=False):
+            builder.store(code, builder.inttoptr(table, _I64.as_pointer()))
+            words = builder.inttoptr(state, _I64.as_pointer())
+            builder.store_atomic(self.number(1), builder.gep(words, [self.number(ABORT)]), "release", 8)
+            self.restore()
+            builder.ret(self.number(1))
 
     def spoil(self, arenas: Arenas) -> None:
         """Fills this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""

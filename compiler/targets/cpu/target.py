@@ -3,11 +3,9 @@
 Saved machine code is opened without LLVM, so whatever compiles is imported where it is used.
 """
 
-import ctypes
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +17,10 @@ from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
-from netc.compiler.targets.gathering import Gathering
+from netc.compiler.targets.gathering import Gathering, silent_table
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.sharing import Sharing
 from netc.compiler.targets.target import Array, Call, Code, Interface, Ranks, Request, Workspace
-
-_GATHER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +66,19 @@ class _Ready:
     begin: int
     linked: Linked
     gathering: Gathering | None = None
-    gather: Any = None  # the function at the address in the contexts, which must outlive them
+    silent: Array | None = None  # the table of messages of a process that does all by itself
 
     @classmethod
     def of(cls, code: "MachineCode", call: Call, resources: CallResources, ranks: Ranks | None) -> "_Ready":
-        gathering, gather = None, None
-        if code.layout.gathers is not None:
-            assert ranks is not None, "code for several ranks in a process by itself"
+        gathering, gathers, silent = None, code.layout.gathers, None
+        if gathers is not None and ranks is not None:
             gathering = _gathering(code.layout, call, resources, ranks)
-            gather = _GATHER(gathering.border)
-            address = ctypes.cast(gather, ctypes.c_void_p).value or 0
-            resources = replace(resources, rank=ranks.rank, ranks=ranks.count, gather=address)
+            resources = replace(resources, rank=ranks.rank, ranks=ranks.count, messages=gathering.address)
+        elif gathers is not None:
+            silent = silent_table(gathers)
+            resources = replace(resources, messages=silent.ctypes.data)
         words = contexts(code.layout, call, resources)
-        return cls(resources, words, words.ctypes.data, code.linked, gathering, gather)
+        return cls(resources, words, words.ctypes.data, code.linked, gathering, silent)
 
     def run(self, member: int) -> bool:
         """Runs the share of a worker."""
@@ -98,13 +95,12 @@ def _gathering(layout: CallLayout, call: Call, resources: CallResources, ranks: 
     moves = {TABLES + index: (fixed, each) for index, (fixed, each) in enumerate(layout.step_bytes)}
     begins |= {TABLES + table.index: call.results[name].ctypes.data for name, table in layout.results.items()}
 
-    def bytes_at(gather: Gather, step: int, size: int) -> Array:
+    def layout_of(gather: Gather) -> tuple[int, int]:
         fixed, each = moves.get(gather.memory, (0, 0))
-        address = begins[gather.memory] + gather.offset + step * (fixed + each * call.batch)
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+        return begins[gather.memory] + gather.offset, fixed + each * call.batch
 
     assert layout.gathers is not None
-    return Gathering(layout.gathers, layout.phases, ranks, StepSizes(call.batch, call.rows), bytes_at)
+    return Gathering(layout.gathers, ranks, StepSizes(call.batch, call.rows), layout_of)
 
 
 class MachineCode:
@@ -114,20 +110,35 @@ class MachineCode:
         self.layout, self.members, self.machine, self.linked = layout, members, machine, linked
         self.interface = Interface.of_layout(layout)
         self.ticks = np.zeros((members, calls + 1), np.int64)
+        self._sharing = Sharing()
 
     def run(self, call: Call, workspace: Workspace) -> None:
         """Runs the steps of a call on all workers of a team."""
+        ranks = workspace.ranks if self.layout.gathers is not None else None
+        is_shared = ranks is not None and self._sharing.is_next_shared(ranks)
+        workspace.divided.gather(unless=self if is_shared else None)
+        if ranks is None:
+            self._run(call, workspace, None)
+            return
+        with self._sharing.timed(call, ranks, is_shared):
+            gathering = self._run(call, workspace, ranks if is_shared else None)
+        if gathering is not None and gathering.leaves_divided:
+            workspace.divided.leave(self, gathering.gather_rest)
+
+    def _run(self, call: Call, workspace: Workspace, ranks: Ranks | None) -> Gathering | None:
+        """Runs the steps of a call, which these ranks share."""
+        kept = "ready" if ranks is None else "ready of ranks"
         with workspace.team(self.members) as team, workspace.arena(team.count) as arena:
-            ready = call.kept.get("ready")
+            ready = call.kept.get(kept)
             if ready is None or ready.resources.arena is not arena or ready.resources.members != team.count:
                 barrier = np.zeros(BARRIER_WORDS, np.int64)
                 resources = CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
-                ready = _Ready.of(self, call, resources, workspace.ranks)
-                call.kept["ready"] = ready
+                ready = call.kept[kept] = _Ready.of(self, call, resources, ranks)
             ready.resources.barrier.fill(0)
             team.run(ready.run, ready.abort)
             if ready.gathering is not None:
-                ready.gathering.finish(call.steps)
+                ready.gathering.check()
+            return ready.gathering
 
     @property
     def code(self) -> Code | None:

@@ -17,7 +17,8 @@ _FONT = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif"  # texts 
 def inline_picture(outline: Outline, model: Model, unfold: int = 0, scale: float = 1.15) -> str:
     """An `<svg>` element with the boxes of a model, blocks unfolded `unfold` levels deep.
 
-    It is `scale` times as large as the picture of a file, and no wider than the page.
+    It is `scale` times as large as the picture of a file, and no wider than the page. The attribute `data-key` of a box
+    is `line N` for line N of the file.
     """
     layout = Layout(outline, model, unfold)
     width, height = layout.outermost.width, layout.outermost.height
@@ -37,7 +38,8 @@ def _box(placed: Placed, model: Model) -> Iterator[str]:
         return
     _, edge = COLOURS[placed.box.kind]
     is_folded = bool(placed.box.inside) and placed.grid is None
-    yield f"<g><title>{svg_text(_place(placed.box, model))}</title>"
+    key = f' data-key="line {placed.box.span.line}"' if placed.box.span.source is model.source else ""
+    yield f"<g{key}><title>{svg_text(_place(placed.box, model))}</title>"
     yield (
         f'<rect x="{placed.x:.1f}" y="{placed.y:.1f}" width="{placed.width:.1f}" height="{placed.height:.1f}" rx="4" '
         f'fill="{edge}" fill-opacity="0.14" stroke="{edge}" stroke-width="{1.6 if is_folded else 0.8}"/>'

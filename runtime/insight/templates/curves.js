@@ -49,7 +49,7 @@ for (const figure of document.querySelectorAll(".curves figure")) {
     chosen = i;
     const plot = plots.find((each) => each.getClientRects().length), box = plot.getBoundingClientRect();
     figure.querySelectorAll(".cross").forEach((line) => line.remove());
-    const cross = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    const cross = document.createElementNS(plot.namespaceURI, "path");
     cross.setAttribute("class", "cross");
     cross.setAttribute("d", `M${pixel(i).toFixed(1)} ${top}V${bottom}`);
     plot.append(cross);

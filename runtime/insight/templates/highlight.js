@@ -7,8 +7,9 @@ let pinned = null;
 function highlight(key) {
   const chosen = `[data-key="${CSS.escape(key ?? "")}"]`;
   style.textContent = key === null ? "" :
-    `.plot [data-key] { opacity: .1 } .plot ${chosen} { opacity: 1 } .plot ${chosen} path { stroke-width: 3 }` +
-    `tr${chosen} { background: var(--soft) }`;
+    `.plot:has(${chosen}) [data-key] { opacity: .1 } .plot ${chosen} { opacity: 1 !important }` +
+    `.plot ${chosen} path { stroke-width: 3 } tr${chosen}, .line${chosen} { background: var(--line) }` +
+    `.source g${chosen} rect { stroke-width: 3 }`;
   line.textContent = key === null ? "" : document.querySelector(`.plot ${chosen} > title`)?.textContent ?? "";
 }
 
