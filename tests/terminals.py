@@ -104,6 +104,8 @@ def masked(text: str) -> str:
     """The text without what differs from run to run: times, rates, bars, curves, how far a line at the bottom is."""
     lines = []
     for line in text.splitlines():
+        if line.startswith("interrupted; "):  # said only if the rest takes a while
+            continue
         line = re.sub(r" *\b\d[\d.,]* (ms|s|min|h)\b( \d\d (s|min)\b)?", " TIME", line)
         line = re.sub(r"( TIME) +[\d,]+(?= \*$|$)", r"\1 RATE", line)  # the last column of a table
         line = re.sub(r"\d[\d,]* samples/s", "RATE samples/s", line)

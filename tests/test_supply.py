@@ -43,7 +43,7 @@ def test_ci_installs_the_lowest_versions_that_are_declared() -> None:
     for_tests = {name: bound for name, bound in bounds(extras["test"]).items() if name.lower() not in TOOLS}
     assert installed == declared | for_tests
     assert '.ci/lowest.py >"$work/lowest.txt"' in CI
-    assert '-c "$work/lowest.txt" "$wheel[onnx,xlsx,duckdb,study,mpi]"' in CI
+    assert '-c "$work/lowest.txt" "$wheel[onnx,xlsx,duckdb,study,mpi,sklearn]"' in CI
 
 
 def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Self
 import typer
 
 from netc.commands import terminal
+from netc.commands.status import drawn
 from netc.dsl.quoting import escaped
 
 Line = tuple[str, str]  # a text, and its style: one of STYLES
@@ -65,10 +66,14 @@ class Display:
         with self._lock:
             self._write(f"{self._erased()}{text}\n{self._region()}")
 
+    def refresh(self) -> None:
+        """Draws the region anew."""
+        with self._lock:
+            self._write(self._erased() + self._region())
+
     def _draw_often(self) -> None:
         while not self._is_over.wait(_SECONDS):
-            with self._lock:
-                self._write(self._erased() + self._region())
+            self.refresh()
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
@@ -93,8 +98,7 @@ class Display:
     def _styled(self, piece: Line) -> str:
         """The text in its style, without characters that the terminal's encoding lacks."""
         text, style = piece
-        encoding = sys.stdout.encoding or "ascii"
-        text = escaped(text).encode(encoding, "replace").decode(encoding)
+        text = drawn(escaped(text), sys.stdout.encoding)
         return typer.style(text, **STYLES[style]) if style and self._has_colours else text  # type: ignore[arg-type]
 
     def _write(self, text: str) -> None:

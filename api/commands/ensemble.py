@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.next_steps import quoted
 from netc.commands.progress import Ticker
 from netc.commands.terminal import say
 from netc.commands.train_folds import is_folds
@@ -57,6 +58,8 @@ def _folders(runs: Sequence[Path], best: int) -> Iterator[Path]:
             from netc.runtime.studies.best_trials import runs_of_best
 
             with Ticker() as ticker:
+                kept = "epochs that are done are saved"
+                ticker.doing("training the best trials", kept, f"netc ensemble {quoted(folder)}")
                 runs_of_study = runs_of_best(folder, best, ticker.update)
             yield from (run.folder for run in runs_of_study)
         else:

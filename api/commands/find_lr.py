@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netc.commands import options
+from netc.commands.progress import Ticker
 from netc.commands.quantities import number
 from netc.commands.terminal import say, table
 
@@ -28,9 +29,12 @@ def find_lr(file: Path, settings: list[str] | None, out: Path | None, strict: bo
     optimizer = model.train.optimizer.name
     if OPTIMIZERS[optimizer].searches:
         raise typer.BadParameter(f"`{optimizer}` finds the length of its steps by itself", param_hint="--find-lr")
-    dataset = load(model, parse_data(model))
-    options.warn(dataset.warnings, strict)
-    result = rate_test(model, dataset, threads)
+    with Ticker() as ticker:
+        ticker.doing("reading the data")
+        dataset = load(model, parse_data(model))
+        options.warn(dataset.warnings, strict)
+        ticker.doing("testing learning rates")
+        result = rate_test(model, dataset, threads)
     _show(result)
     path = out or Path(f"{file.stem}-lr.svg")
     write_whole(path, draw_rates(result.rates, result.losses, result.means, result.steepest))

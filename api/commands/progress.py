@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from netc.commands.compilation import compiling
 from netc.commands.display import Display, Line, is_suited
 from netc.commands.interrupts import NOTHING, Interrupts
 from netc.commands.metric_table import BEST, MetricTable, metrics_of
@@ -77,13 +78,14 @@ class Ticker:
         if self._is_verbose and self._since is not None:
             say(f"{self._status.task}: {lasting(time.monotonic() - self._since)}")
         self._status, self._since = Status(task), time.monotonic() if task else None
+        if self._display is not None:
+            self._display.refresh()
 
     def compiling(self, compiled: int, count: int) -> None:
         """Shows how many kernels are compiled. With `--verbose`, prints how long that took."""
         if compiled == 0:
             self._compiling_since = time.monotonic()
-        facts = (f"{compiled} of {count} kernels",)
-        self._compiling = Status("compiling", compiled / count, facts) if compiled < count else None
+        self._compiling = compiling(compiled, count) if compiled < count else None
         if self._is_verbose and compiled == count:
             say(f"compiling {count} kernels: {lasting(time.monotonic() - self._compiling_since)}")
 

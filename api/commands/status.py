@@ -12,6 +12,8 @@ from netc.commands.quantities import lasting
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BAR, _HALF, _REST = "━", "╸", "─"
+# for encodings without these characters
+_PLAIN = str.maketrans({_BAR: "=", _HALF: "-", _REST: "-", **dict.fromkeys(_LEVELS, "")})
 _GAP = "  "
 _LEAST_BAR, _MOST_BAR = 10, 30
 _LEAST_CURVE, _MOST_CURVE = 12, 32
@@ -56,6 +58,16 @@ class Status:
             if has_curve:
                 curve = _GAP + curve_of(self.curve, min(room - len(bar) - len(_GAP), _MOST_CURVE))
         return (self.task + bar + facts + curve + (_GAP + left if left else ""))[: width - 1]
+
+
+def drawn(text: str, encoding: str | None) -> str:
+    """A text for a terminal with this encoding: in ASCII the bar is made of other characters, and there is no curve."""
+    encoding = encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 def bar_of(done: float, width: int) -> str:

@@ -13,7 +13,7 @@ from netc.runtime.metric_names import watched
 from netc.runtime.metric_values import MetricValue
 
 _WIDTH, _HEIGHT = 290.0, 180.0  # of a panel
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 10.0, 24.0, 26.0  # around its axes
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 18.0, 24.0, 26.0  # around its axes
 _MOST_PANELS, _MOST_POINTS = 6, 300
 _COLOURS = {"train": "#3b82c4", "valid": "#d9822b"}  # of parts of the data, seen on white and on black
 _OTHER = "#2e9e5b"

@@ -51,10 +51,12 @@ class Nothing:
 @contextmanager
 def progress_in(model: Model, is_wanted: bool | None) -> Iterator[Display]:
     """The display that fits the place that this process runs in. None as `is_wanted`: in interactive sessions."""
-    kernel = _kernel()
-    if is_wanted is False or (is_wanted is None and kernel is None and not _is_interactive()):
+    shell = _shell()
+    is_notebook = getattr(shell, "kernel", None) is not None
+    is_interactive = is_notebook or ((shell is not None or hasattr(sys, "ps1")) and sys.stderr.isatty())
+    if not (is_interactive if is_wanted is None else is_wanted):
         yield Nothing()
-    elif kernel is not None:
+    elif is_notebook:
         notebook = NotebookDisplay(model)
         with listened_to(notebook.compiling):
             try:
@@ -66,16 +68,10 @@ def progress_in(model: Model, is_wanted: bool | None) -> Iterator[Display]:
             yield terminal
 
 
-def _kernel() -> Any:
-    """The kernel of the notebook that this process runs for; None without one."""
+def _shell() -> Any:
+    """The shell of IPython that this process runs, in a terminal or for a notebook; None without one."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None)
-
-
-def _is_interactive() -> bool:
-    """Whether a person types into this process in a terminal."""
-    return (hasattr(sys, "ps1") or "IPython" in sys.modules) and sys.stderr.isatty()
+    return ipython.get_ipython() if ipython is not None else None
 
 
 class NotebookDisplay:

@@ -92,6 +92,8 @@ def _nest(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: boo
     (column,) = _last(1, columns)
     if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
         return None
+    if row_loop is None and not batches and column.b.factor != 1 and depth.a.factor == depth.b.factor == 1:
+        return None  # a matrix, whose rows are summed, times a vector: a loop reads it where it lies
     return _Nest(row, column, depth, runs, turns, inner, middle, outer)
 
 

@@ -13,7 +13,7 @@ from netc.compiler.program.scalars import Expression, Number, Word
 Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
 BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache
 LANES = {"f32": 16, "f64": 8}  # running sums of a sum in lanes, on any machine
-_LONG_ROW = 16  # elements of a row that vectors pay for
+_LONG_ROW = 64  # elements of a row from which on its length need not be known
 _IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
 
 
@@ -124,8 +124,7 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     """Decides the order of the sums, joins axes, and returns the smaller nest and the counts that it takes.
 
     A count becomes an argument if it is known only at the call, if it is the only one, or if it is that of a long
-    sum or of long rows that an index names: LLVM unrolls a short loop of known length completely, and then finds no
-    vectors in it.
+    sum, or of long rows that an index names: inputs of other widths are then gathered by the same kernel.
 
     The order of a sum is decided by its own axes alone, before axes are joined, because which axes can be joined
     depends on everything in the nest. It does not depend on what else the loop computes, on how many rows a call has,

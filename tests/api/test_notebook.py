@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +196,52 @@ def test_a_name_that_is_no_variable_is_refused(shell: Any, line: str) -> None:
 
     with pytest.raises(UsageError, match="takes a name"):
         shell.run_cell_magic("net", line, NET)
+
+
+def test_the_extension_of_jupyterlab_has_the_words_of_the_lexer() -> None:
+    from netc.dsl import lexer
+
+    folder = ROOT / "editors" / "jupyter"
+    text = (folder / "static" / "remoteEntry.js").read_text(encoding="utf-8")
+    words = {
+        name: tuple(re.findall(r'"(\w+)"', body)) for name, body in re.findall(r"^    (\w+): \[(.*)\],$", text, re.M)
+    }
+    assert words == {
+        "hard": lexer._HARD,
+        "choice": lexer._CHOICE,
+        "sections": lexer._SECTIONS,
+        "declared": lexer._DECLARED,
+        "types": lexer._TYPES,
+        "constants": ("true", "false", "yes", "no", "training"),
+    }
+    package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    assert (folder / package["jupyterlab"]["_build"]["load"]).is_file()
+    assert package["version"] == netc.__version__
+    assert f'["{package["name"]}"] = container' in text
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_extension_of_jupyterlab_colours_a_text() -> None:
+    """Each token of a line has its kind; the modules of JupyterLab are replaced by simple ones."""
+    done = subprocess.run(
+        [
+            "node",
+            Path(__file__).with_name("labextension.mjs"),
+            ROOT / "editors" / "jupyter" / "static" / "remoteEntry.js",
+        ],
+        input='%%net a\n  input x: float[3]  # three\nlet s = "a # b"\nfor i in 0..3 { h = h -> dense(1.5e3) }\n',
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == [
+        "keyword:input variable:x variable:: type:float variable:[ number:3 variable:] comment:# three",
+        'keyword:let variable:s operator:= string:"a # b"',
+        "keyword:for variable:i keyword:in number:0 operator:.. number:3 variable:{ variable:h operator:= variable:h "
+        "operator:-> def:dense variable:( number:1.5e3 variable:) variable:}",
+    ]
 
 
 # ------------------------------------------------------------------ the notebook of the docs

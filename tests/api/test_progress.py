@@ -6,7 +6,7 @@ import pytest
 
 from netc.commands.metric_table import MetricTable
 from netc.commands.quantities import lasting, significant
-from netc.commands.status import Status, bar_of, curve_of
+from netc.commands.status import Status, bar_of, curve_of, drawn
 
 STATUS = Status("epoch 3/60", 0.25, ("loss 0.1234", "12,345 samples/s"), [3.0, 2.0, 1.5, 1.0] * 9, 83.0)
 METRICS = ["train.loss", "train.divergence", "valid.loss", "valid.accuracy", "valid.negative_elbo"]
@@ -83,3 +83,8 @@ def test_numbers_have_four_digits() -> None:
     assert [significant(x) for x in (1.0, 0.05, 1234.5, 12345678.0, 1e-7, math.nan)] == [
         "1.000", "0.05000", "1234", "1.235e+07", "1.000e-07", "nan",
     ]  # fmt: skip
+
+
+def test_a_terminal_without_the_characters_has_others() -> None:
+    assert drawn("epoch 1/9  ━━╸─  █▄▁", "ascii") == "epoch 1/9  ==--  "
+    assert drawn("epoch 1/9  ━━╸─  █▄▁", "utf-8") == "epoch 1/9  ━━╸─  █▄▁"

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import apply
+from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernel_listing import kernel_lines
 from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.program.kernels import form_of
 from netc.compiler.program.nests import LANES, Nest
 from netc.compiler.program.schedule import Count
 from netc.compiler.targets.cpu.source import generic_of, source_of
@@ -67,3 +74,13 @@ def test_the_order_is_part_of_a_listing() -> None:
     assert kernel.sums == "in lanes"
     assert "sums in lanes" in list(kernel_lines(kernel, [Count(1, "rows")]))
     assert "total0 = fma_f32(t0, t1, total0)" in source_of(kernel).text  # the emulator adds in any order
+
+
+def test_a_matrix_times_a_vector_is_a_loop_where_its_rows_are_summed() -> None:
+    """The register tile reads a matrix along rows of the result; it would have to turn this one."""
+    for subscripts, form in (("ij,j->i", "loop"), ("ij,i->j", "product")):
+        graph = Graph()
+        a, x = (graph.leaf(Role.PARAMETER, name, Type("f32", dims)) for name, dims in (("a", (40, 40)), ("x", (40,))))
+        graph.results[parse_result("y")] = apply("einsum", a, x, subscripts=subscripts)
+        tasks = lower(graph, {"batch": 4}, machine_for("avx2")).tasks
+        assert form_of(tasks[-1].kernel) == form

@@ -24,7 +24,7 @@ def has_free_rows(nest: Nest) -> bool:
     than each load, or of the same one at the same point."""
     last = len(nest.extents) - 1
     extent = nest.extents[last] if nest.extents else None
-    if extent is None or extent < _FEWEST or nest.folded[last] or nest.combine is not None or nest.argmax:
+    if extent is None or extent < _FEWEST or nest.folded[last] or nest.argmax:
         return False
     loads, stores = nest.loads(), [output.target for output in nest.outputs]
     walks = {line.name: line.value for line in nest.lines}
