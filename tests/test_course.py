@@ -15,8 +15,6 @@ STILL_SHORT = {
     "09-back-propagation",
     "14-convolution",
     "16-residual",
-    "19-vanishing",
-    "20-lstm",
     "21-language",
     "22-attention",
     "23-autoencoders",
