@@ -15,7 +15,6 @@ STILL_SHORT = {
     "06-classification",
     "07-descent",
     "09-back-propagation",
-    "14-convolution",
     "16-residual",
     "19-vanishing",
     "20-lstm",
