@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from unittest.mock import patch
@@ -21,6 +21,7 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
+from netc.compiler.planning import plan
 from netc.compiler.targets.bounds import Bound
 from netc.compiler.targets.target import Timed
 from netc.dsl.diagnostics import Fault
@@ -141,7 +142,7 @@ def tick() -> float:
 
 @contextmanager
 def _kept_results() -> Iterator[None]:
-    """Within this context, all runs write their results to the same memory.
+    """Within this context, all runs write their results to the same memory, and all steps of a run (`_same_rows`).
 
     Otherwise each run writes to new pages, and the time to get these from the system counts as that of a kernel.
     """
@@ -156,14 +157,10 @@ def _kept_results() -> Iterator[None]:
         yield
 
 
-def _by_steps(run: Callable[[Array], object], batch: int) -> Callable[[Array], object]:
-    """Calls `run` for each step by itself, so that all steps write to the same rows of their results."""
-
-    def each(order: Array) -> None:
-        for start in range(0, len(order), batch):
-            run(order[start : start + batch])
-
-    return each
+def _same_rows() -> AbstractContextManager[object]:
+    """Programs that are built within this context write each step's results to the same rows, so that steps can follow
+    each other as in training, and the bounds say, and no memory is new to them."""
+    return patch.object(plan, "_step_bytes", lambda table: (0, 0))
 
 
 def _fresh(case: Case) -> tuple[Graph, list[Value]]:
@@ -207,13 +204,15 @@ def _ready(case: Case, graph: Graph, program: netc.Program | None, workers: Work
     types = {leaf.name: leaf.type for leaf in graph.values(Role.INPUT)}
     if program is not None:
         data = synthetic_data(program.model, case.batch, types=types)
-        own = program.compiled.new_step(graph, data, profiled=True)
-        return _Run(own, data, _by_steps(lambda order: program.run_step(own, data, order, 0), case.batch))
+        with _same_rows():
+            own = program.compiled.new_step(graph, data, profiled=True)
+        return _Run(own, data, lambda order: program.run_step(own, data, order, 0))
     assert case.operation is not None
     rng, domain = np.random.default_rng(0), case.operation.domain
     arrays = {name: random_array(type_, rng, domain, case.batch) for name, type_ in types.items()}
-    step = Step(graph, Resources(State.of(None, graph), workers, target_of()), case.batch, True, case.batch)
-    return _Run(step, arrays, _by_steps(lambda order: step.run(arrays, order), case.batch))
+    with _same_rows():
+        step = Step(graph, Resources(State.of(None, graph), workers, target_of()), case.batch, True, case.batch)
+    return _Run(step, arrays, lambda order: step.run(arrays, order))
 
 
 def _forward_parts(graph: Graph, rows: Sequence[Row], directions: set[bool]) -> dict[str, list[Row]]:

@@ -40,7 +40,7 @@ class Evaluation:
 
 
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
-    """Returns the graphs of `loss.NAME`, `metric.NAME`, and `watch.NAME.mean`, `.std`, `.min` and `.max`.
+    """Returns the graphs of `loss.NAME`, `metric.NAME`, and `watch.NAME.mean`, `.std`, `.min`, `.max`, `.histogram`.
 
     Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data:
     all but those that mix these units with others.
@@ -155,7 +155,8 @@ def _weighted(value: Value, weight: Value | None) -> Value:
 
 
 def _spread(value: Value) -> dict[str, Value]:
-    """Returns the mean, standard deviation, minimum and maximum of a value.
+    """Returns the mean, standard deviation, minimum and maximum of a value, and as `histogram` the value itself if it
+    is an array that belongs to no sample: a weight or a gradient.
 
     Each row (a sample, or a step of a sample) is reduced first, so that little is collected:
     var = mean(var) + var(mean).
@@ -166,7 +167,8 @@ def _spread(value: Value) -> dict[str, Value]:
     if not inner:
         variances = value - value
     if not batch:
-        return {"mean": means, "std": apply("sqrt", variances), "min": low, "max": high}
+        whole = {"histogram": value} if inner else {}
+        return {"mean": means, "std": apply("sqrt", variances), "min": low, "max": high, **whole}
     total = apply("mean", variances, over=batch) + apply("variance", means, over=batch)
     return {
         "mean": apply("mean", means, over=batch),

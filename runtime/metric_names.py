@@ -10,3 +10,8 @@ def watched(metric: str) -> str | None:
         if result.kind is ResultKind.WATCH and result.name:
             return result.name.rpartition(".")[0]
     return None
+
+
+def is_histogram(metric: str) -> bool:
+    """Whether a metric is the histogram of a watched value (metric_values.histogram)."""
+    return metric.endswith(".histogram") and watched(metric) is not None

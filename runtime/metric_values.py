@@ -14,6 +14,7 @@ from netc.runtime.data.stored import Array
 if TYPE_CHECKING:
     from netc.compiler.model import Model
 
+BINS = 24  # of a histogram
 MetricValue = float | list[Any]
 MetricValues = dict[str, MetricValue]
 Interval = tuple[float, float]
@@ -72,3 +73,10 @@ def metric_value(value: Array, is_batched: bool) -> MetricValue:
         return float(np.mean(value, dtype=np.float64))
     rows: list[Any] = value.tolist()
     return rows
+
+
+def histogram(value: Array) -> list[list[float]]:
+    """The lower ends of BINS bins of equal width, and how many elements are in each; of what is finite."""
+    finite = value[np.isfinite(value)].astype(np.float64)
+    counts, edges = np.histogram(finite, BINS)
+    return [edges[:-1].tolist(), counts.astype(np.float64).tolist()]

@@ -172,9 +172,12 @@ def _interval_text(interval: "Interval | None") -> str:
 
 
 def matrices(row: Mapping[str, Any]) -> None:
-    """Prints the matrices among metrics, such as `confusion`: rows are true labels, columns predicted ones."""
+    """Prints the matrices among metrics, such as `confusion`: rows are true labels, columns predicted ones. Histograms
+    of watched values are in the report."""
+    from netc.runtime.metric_names import watched
+
     for name, value in row.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and watched(name) is None:
             say()
             if len(value[0]) > _MOST_CLASSES:
                 size = f"{len(value)} rows of {len(value[0])} numbers"

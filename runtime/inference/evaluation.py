@@ -13,7 +13,8 @@ from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
 from netc.runtime.inference.bootstrap import Resampling
-from netc.runtime.metric_values import Intervals, MetricValues, loss_metrics, metric_value
+from netc.runtime.metric_names import is_histogram
+from netc.runtime.metric_values import Intervals, MetricValues, histogram, loss_metrics, metric_value
 from netc.runtime.random import generator
 
 Undo = Mapping[str, Callable[[Array], Array]]  # by target: what brings it back to the units of the data
@@ -97,6 +98,9 @@ class Evaluator:
         losses, metrics, watched = MetricValues(), MetricValues(), MetricValues()
         for result, value in graph.results.items():
             printed = str(result)
+            if result.kind is ResultKind.WATCH and is_histogram(printed):
+                watched[printed] = histogram(results[printed])
+                continue
             number = metric_value(results[printed], value.type.is_batched)
             if result.kind is ResultKind.WATCH:
                 watched[printed] = number

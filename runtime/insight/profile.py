@@ -28,6 +28,7 @@ from netc.runtime.execution.step import Step
 from netc.runtime.program import Program
 
 _RUN = 0.004  # seconds of a run: long beside the time outside of its steps, and short beside a time slice
+_SHORT_RUN, _MOST_STEPS = 2e-5, 64  # seconds and steps of a run if the time outside of steps does not count
 _FEWEST_RUNS = 6  # if a step takes long
 
 
@@ -159,8 +160,8 @@ class Times:
 def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float, tick: float | None = None) -> Times:
     """Runs a step that counts ticks for so many seconds, in runs of some milliseconds. Returns its shortest times.
 
-    `run(order)` runs the samples that `order` numbers, among `count`. A tick takes `tick` seconds, and each run
-    is then one step; by default the seconds are counted, in longer runs, beside which the time between steps is small.
+    `run(order)` runs the samples that `order` numbers, among `count`. A tick takes `tick` seconds, and a run is then
+    short; by default the seconds are counted, in longer runs, beside which the time between steps is small.
     """
     batch = min(step.batch, count)
     rng = np.random.default_rng(0)
@@ -179,7 +180,10 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
 
     timed(1)  # plans a step with varying dimensions, and reads everything from memory
     ticks, rate = timed(2)
-    steps = max(int(_RUN / (ticks[-1] * rate / 2)), 1) if tick is None else 1
+    if tick is None:
+        steps = max(int(_RUN / (ticks[-1] * rate / 2)), 1)
+    else:
+        steps = min(max(int(_SHORT_RUN / (ticks[-1] * tick / 2)), 1), _MOST_STEPS)
     begin = time.perf_counter()
     runs: list[tuple[Array, float]] = []
     while len(runs) < _FEWEST_RUNS or time.perf_counter() - begin < seconds:

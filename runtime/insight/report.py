@@ -12,6 +12,7 @@ from netc.runtime.insight.curves import curve_sections
 from netc.runtime.insight.drawing.inline import inline_picture
 from netc.runtime.insight.explanations import explanation_sections
 from netc.runtime.insight.first_convolution import convolution_sections
+from netc.runtime.insight.histograms import histogram_sections
 from netc.runtime.insight.mistakes import mistake_sections
 from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.permutation import importance_sections, permutation_importance
@@ -55,6 +56,7 @@ def _sections(run: Run) -> Iterator[Section]:
             yield Note("Below each metric is its 95 % bootstrap interval, over the samples of this part.")
     yield from _members(run)
     yield from curve_sections({"": run.metrics}, run.kept_epoch())
+    yield from histogram_sections(run.metrics)
     if part is not None:
         importances = permutation_importance(run, part)
         yield from mistake_sections(run, part, [importance.unit.name for importance in importances])

@@ -120,3 +120,19 @@ def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size:
     results = compiled(graph, {"x": x, "y": y, "row": row, "place": place}, 5)
     for name, (_, elements) in chosen.items():
         np.testing.assert_array_equal(results[name], [in_blocks(line) for line in elements], err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extremes_over_rows_find_nan_and_keep_the_first_of_equals(name: str) -> None:
+    """Rows are compared in pairs; a NaN in any of them is the result, and the first of two zeros remains."""
+    rows = 9
+    x = RNG.standard_normal((rows, rows, 20)).astype(np.float32)
+    for place in range(rows):
+        x[place, place, 3] = np.nan
+    x[0, :, 7] = [0.0, -0.0] * 4 + [0.0]
+    x[1, :, 7] = [-0.0, 0.0] * 4 + [-0.0]
+    graph, leaf = input_of("f32", (rows, 20))
+    graph.results[parse_result("y")] = apply(name, leaf, over=(1,))
+    y = compiled(graph, {"x": x}, rows)["y"]
+    np.testing.assert_array_equal(y, getattr(x, name)(axis=1))
+    np.testing.assert_array_equal(np.signbit(y[:2, 7]), [False, True])

@@ -20,8 +20,11 @@ from netc.runtime.insight import report, residuals, sections
 from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.confusion import confusion
 from netc.runtime.insight.curves import draw
+from netc.runtime.insight.histograms import histogram_sections
 from netc.runtime.insight.pages import section_html
 from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
+from netc.runtime.metric_names import is_histogram
+from netc.runtime.metric_values import histogram
 from netc.runtime.predictions import TargetPrediction
 from netc.runtime.program import Program
 from netc.runtime.runs.metrics import Metrics
@@ -88,7 +91,7 @@ def run_of(folder: Path, rows: list[dict], text: str) -> Run:
     model = elaborate(file, {}, class_counter(file))
     spec = parse_data(model)
     data = load(model, spec)
-    return Run(folder / "run", model, spec, data.states, Program(model, backend="reference"), dataset=data)
+    return Run(folder / "run", model, data.spec, data.states, Program(model, backend="reference"), dataset=data)
 
 
 def test_a_page_of_two_thousand_classes(tmp_path: Path) -> None:
@@ -221,3 +224,48 @@ def test_matrices_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "2000 rows of 2000 numbers, too many to show" in printed
     assert len(printed) < 200
+
+
+def test_watched_weights_and_gradients_have_histograms(tmp_path: Path) -> None:
+    """Each epoch has the counts of 24 bins; of values that samples have, only mean, deviation and range are kept."""
+    rng = np.random.default_rng(5)
+    rows = [{"a": rng.normal(), "b": rng.normal(), "y": rng.normal()} for _ in range(30)]
+    text = """data {
+  source = jsonl("t.jsonl")
+  x = columns("a", "b")
+  y = column("y")
+  split = (train = 0.5, test = 0.5)
+}
+model {
+  input x: float[2]
+  target y: float
+  param W: float[2, 5] = normal(1)
+  h = tanh(x @ W)
+  e = (mean(h) - y) ** 2
+  loss mean(e, over = batch)
+  watch weight = W
+  watch slope = grad(mean(e, over = batch), W)
+  watch hidden = h
+  watch scale = W[0, 0]
+}
+"""
+    run = run_of(tmp_path, rows, text)
+    metrics = run.evaluate("test")
+    assert {name for name in metrics if is_histogram(name)} == {"watch.weight.histogram", "watch.slope.histogram"}
+    weight = run.program.parameters["W"]
+    counts, edges = np.histogram(weight.astype(np.float64), 24)
+    lower, heights = metrics["watch.weight.histogram"]
+    np.testing.assert_array_equal(lower, edges[:-1])
+    assert heights == counts.tolist()
+    fields = run.load_data().parts["test"]
+    x, y = (np.asarray(fields[name], np.float64) for name in ("x", "y"))
+    h = np.tanh(x @ weight)
+    slope = x.T @ (2 * (h.mean(axis=1) - y)[:, None] * (1 - h**2) / 5) / len(x)
+    np.testing.assert_allclose(metrics["watch.slope.histogram"][0], np.histogram(slope, 24)[1][:-1], rtol=1e-4)
+    assert sum(metrics["watch.slope.histogram"][1]) == 10
+    epochs = [{"epoch": float(n), **{f"valid.{name}": value for name, value in metrics.items()}} for n in range(1, 40)]
+    page = "".join(map(section_html, histogram_sections(epochs)))
+    assert page.count("<svg") == 2
+    assert page.count('class="trace"') == 2 * 14
+    assert not [*histogram_sections([{"epoch": 1.0, "valid.loss": 1.0}])]
+    assert histogram(np.array([np.nan, np.inf]))[1] == [0.0] * 24

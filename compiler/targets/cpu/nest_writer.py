@@ -209,10 +209,22 @@ class NestWriter:
         return begin, lines, end
 
     def extreme(self, fold: Output, total: str, values: Sequence[str]) -> list[str]:
-        """Combines a maximum or minimum with values. NaN is looked for apart: a comparison alone is one instruction,
-        and one more tells of two values whether either is NaN. The total itself stays NaN, as nothing is beyond it."""
+        """Combines a maximum or minimum with values: pairs of neighbours first, so that few comparisons wait for each
+        other. Of equal values the first remains.
+
+        NaN is looked for apart: a comparison alone is one instruction, and one more tells of two values whether either
+        is NaN. The total itself stays NaN, as nothing is beyond it.
+        """
         dtype, sign = fold.target.dtype, {"max": ">", "min": "<"}[self.keyed(fold) or ""]
-        lines = [f"{total} = {value} if {value} {sign} {total} else {total}" for value in values]
+        lines, left = list[str](), list(values)
+        while len(left) > 1:
+            pairs = list(zip(left[::2], left[1::2], strict=False))
+            odd, left = left[2 * len(pairs) :], list[str]()
+            for first, second in pairs:
+                left.append(f"{total}_{len(lines)}")
+                lines.append(f"{left[-1]} = {second} if {second} {sign} {first} else {first}")
+            left += odd
+        lines.append(f"{total} = {left[0]} if {left[0]} {sign} {total} else {total}")
         is_nan = " | ".join(f"({value} != {value})" for value in values)
         return [*lines, f"{total} = {DTYPES[dtype].word}(NAN) if {is_nan} else {total}"]
 
