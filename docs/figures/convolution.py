@@ -66,7 +66,7 @@ def equivariance() -> Figure:
     """A digit and the digit moved by two pixels, and what a trained kernel makes of both."""
     run = trained("digits_conv")
     kernels = next(array for array in run.program.parameters.values() if array.ndim == 4)
-    image = np.pad(np.asarray(run.load_data().parts["test"]["image"])[3][..., 0], 2)
+    image = np.pad(np.asarray(run.load_data().parts["test"]["image"])[3][..., 0], 4)
     moved = np.roll(image, (2, 2), (0, 1))
     first, second = _responses(image, kernels), _responses(moved, kernels)
     n = int(first.var((1, 2)).argmax())
