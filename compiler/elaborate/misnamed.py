@@ -4,6 +4,7 @@ Only an assignment that nothing reads is meant otherwise, since these words may 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from netc.compiler.elaborate.context import Context
 from netc.dsl import syntax
@@ -49,9 +50,12 @@ def check_names(context: Context, statements: tuple[syntax.Statement, ...]) -> N
                 )
 
 
-def explained(statement: syntax.Statement, error: Fault) -> Fault:
-    """The fault of a statement; another one for `input = x`, where the name on the right is the one that was meant."""
+def explained(context: Context, statement: syntax.Statement, error: Fault) -> Fault:
+    """The fault of a statement; another one for `input = x`, where the name on the right is the one that was meant,
+    and for a loss that reads an output with the name of the target."""
     match statement:
+        case syntax.Loss() | syntax.Metric():
+            return Fault(_of_hidden_target(context, diagnostic) for diagnostic in error.diagnostics)
         case syntax.Assign(names=(syntax.Name(text=word) as name,), type=syntax.TypeOf()) if word in _TYPED:
             label = Label(name.span, f"`{word}` is followed by a name")
             hint = f"{word} w{statement.span.text[len(word) :].replace(' :', ':', 1)}"
@@ -62,6 +66,14 @@ def explained(statement: syntax.Statement, error: Fault) -> Fault:
                 hint = f"{word} {meant}: float[4]"
                 return Fault([Diagnostic("E0510", f"`{meant}` is not declared by this", label, (), hint)])
     return error
+
+
+def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
+    """The message with a hint if a value that does not fit has the name of a target, which another value took."""
+    name = diagnostic.primary.span.text
+    is_hidden = name in context.targets and name in context.outputs and diagnostic.code in ("E0401", "E0402")
+    hint = f"`{name}` is the output from here on: give it another name than the target, such as `prediction`"
+    return replace(diagnostic, hint=hint) if is_hidden and diagnostic.hint is None else diagnostic
 
 
 def _hint(name: str, value: syntax.Expression) -> str | None:

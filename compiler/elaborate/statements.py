@@ -42,10 +42,10 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
         except Fault as error:
             if not in_model:
                 raise
-            meant = explained(statement, error)
+            meant = explained(context, statement, error)
             context.diagnostics.note(meant)
             _break_names(statement, scope)
-            if meant is not error:
+            if meant is not error and isinstance(statement, syntax.Assign):
                 scope.set("", Broken(), statement.span)  # the name that was meant is not known
         except BrokenName:
             if not in_model:
@@ -94,6 +94,7 @@ def run_statement(  # noqa: C901  a case for each kind of node
         case syntax.Output(name=name):
             result = output(context, statement, scope)
             scope.set(name.text, result, name.span)
+            context.outputs.add(name.text)
             _note_name(context, name.text, result)
         case syntax.Loss() | syntax.Metric():
             loss_or_metric(context, statement, scope)
