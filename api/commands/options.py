@@ -96,7 +96,7 @@ def constants(settings: list[str] | None) -> dict[str, Any]:
 
 
 def constant(text: str) -> Any:
-    """The value that a text of `--set` stands for. A text may stand in quotes, as in the file, and must if it is `"2"`."""
+    """The value of a text of `--set`. A text may stand in quotes, as in the file, and has to if it is `"2"`."""
     from netc.dsl.literals import TEXT, unquoted
 
     if text in ("true", "false"):
