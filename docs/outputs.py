@@ -1,9 +1,9 @@
 """Writes the real output of commands into pages of the docs: `python docs/outputs.py course/01-neuron [...]`.
 
 A fence ```` ```{.text .output} ```` right after a fence of commands holds what these commands print. All commands of a
-page run in order, in a copy of `examples/`. Classes of the fence bound long outputs: with `.first-4` and `.last-3` a
-line `...` stands for what lies between the first four and the last three lines. `tests/test_course.py` runs the same
-commands and compares.
+page run in order, in a copy of `examples/`; `--short` leaves out those that take long. Classes of the fence bound long
+outputs: with `.first-4` and `.last-3` a line `...` stands for what lies between the first four and the last three
+lines. `tests/test_course.py` runs the same commands and compares.
 """
 
 import os
@@ -93,10 +93,15 @@ def _words(line: str) -> tuple[list[str], list[float]]:
     return NUMBER.sub("#", line).split(), numbers
 
 
-def updated(text: str, folder: Path) -> str:
-    """A page with the outputs that its commands print now, in a folder with the examples."""
+def updated(text: str, folder: Path, is_short: bool) -> str:
+    """A page with the outputs that its commands print now, in a folder with the examples.
+
+    `is_short` leaves commands that take long, and their outputs, as they are.
+    """
     parts, end = [], 0
     for match, fence in zip(FENCES.finditer(text), fences_of(text), strict=True):
+        if is_short and fence.is_long:
+            continue
         printed = "".join(_printed(line, folder, fence.fails) for line in fence.commands)
         if fence.options is not None:
             parts += [text[end : match.start(5)], shortened(printed, fence.options)]
@@ -114,11 +119,12 @@ def _printed(line: str, folder: Path, fails: bool) -> str:
 
 
 def main() -> None:
-    for name in sys.argv[1:] or pages_with_outputs():
+    names = [argument for argument in sys.argv[1:] if argument != "--short"]
+    for name in names or pages_with_outputs():
         path = DOCS / f"{name}.md"
         with tempfile.TemporaryDirectory() as folder:
             copy_examples(Path(folder))
-            text = updated(path.read_text(encoding="utf-8"), Path(folder))
+            text = updated(path.read_text(encoding="utf-8"), Path(folder), "--short" in sys.argv)
         path.write_text(text, encoding="utf-8")
         print(path, flush=True)
 

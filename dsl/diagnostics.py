@@ -48,6 +48,7 @@ CODES = {
     "E0507": "an output that beam search cannot produce",
     "E0508": "a derivative that does not exist",
     "E0509": "a calibration that compares with no target",
+    "E0510": "a value that only has the name of a statement",
     "E0601": "an unknown or repeated setting",
     "E0602": "a setting whose value is wrong",
     "E0611": "a schedule whose factor is negative or not a finite number",
@@ -94,6 +95,7 @@ CODES = {
     "W0506": "dropout after the last layer",
     "W0507": "a bias that the normalisation after it cancels",
     "W0508": "a loss that reads what is fitted on another part than `train`",
+    "W0509": "a value that has the name of a statement or a setting, and that nothing reads",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",
@@ -253,7 +255,7 @@ class Diagnostics:
     """Collects messages, so that all independent faults are reported together."""
 
     messages: list[Diagnostic] = field(default_factory=list)
-    _seen: set[Diagnostic] = field(default_factory=set)
+    _seen: set[tuple[object, ...]] = field(default_factory=set)
 
     def add(
         self,
@@ -272,13 +274,15 @@ class Diagnostics:
         self._take(fault.diagnostics)
 
     def _take(self, diagnostics: Iterable[Diagnostic]) -> None:
-        """Adds the messages that are new: a loop may report the same fault in every iteration.
+        """Adds the messages that are new: a loop may report the same fault in every iteration, a block in every
+        application, and a loss and a metric the same shapes.
 
         Raises a Fault with all errors once there are MOST_ERRORS of them.
         """
         for diagnostic in diagnostics:
-            if diagnostic not in self._seen:
-                self._seen.add(diagnostic)
+            keys = _causes(diagnostic)
+            if not any(key in self._seen for key in keys):
+                self._seen.update(keys)
                 self.messages.append(diagnostic)
         if len(self.messages) >= MOST_ERRORS and len(self.errors) >= MOST_ERRORS:
             self.raise_errors()
@@ -297,6 +301,21 @@ class Diagnostics:
             raise Fault(
                 sorted(self.errors, key=lambda error: (error.primary.span.source.name, error.primary.span.start))
             )
+
+
+_OF_OPERANDS = ("E0401", "E0402")
+
+
+def _causes(diagnostic: Diagnostic) -> list[tuple[object, ...]]:
+    """What two messages share if one fault caused them: the fact and the place; for types that do not fit also the
+    fact, whichever function states it, and the words of the operands."""
+    primary = diagnostic.primary
+    causes: list[tuple[object, ...]] = [(diagnostic.code, diagnostic.title, primary.span)]
+    if diagnostic.code in _OF_OPERANDS and diagnostic.others:
+        fact = re.sub(r"^`\w+` ", "", diagnostic.title)
+        others = tuple(sorted((label.span.text, label.text) for label in diagnostic.others))
+        causes.append((diagnostic.code, fact, primary.span.text, primary.text, others))
+    return causes
 
 
 def fault(

@@ -13,7 +13,7 @@ from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.source import Source, Span
-from netc.dsl.synonyms import SIGNS, WORDS
+from netc.dsl.synonyms import METHODS, SIGNS, WORDS
 
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
@@ -37,9 +37,35 @@ def _of_another_language(source: Source, place: Span) -> str | None:
         if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
             return SIGNS[sign]
     first = re.match(r"\s*(\w+)", line)
-    if first and first[1] in WORDS:
+    if first and first[1] in WORDS and not (first[1] == "import" and '"' in line):
         return WORDS[first[1]]
+    if hint := _of_method(line, at) or _of_setting(line, at) or _of_type(line, at):
+        return hint
     return synonyms.COMMENT if sign_before(line[:at]) else None
+
+
+def _of_method(line: str, at: int) -> str | None:
+    """The hint for a statement such as `model.add(...)` or `self.fc = ...`, whose `.` is at `at`."""
+    statement = re.match(r"\s*(\w+)\s*\.\s*(\w+)", line)
+    if statement is None or line[at : at + 1] != ".":
+        return None
+    owner, method = (word.lower().replace("_", "") for word in statement.groups())
+    return METHODS.get(owner) or METHODS.get(method)
+
+
+def _of_setting(line: str, at: int) -> str | None:
+    """The hint for `epochs: 3`."""
+    setting = re.match(r"\s*(\w+)\s*:\s*([^#]*?)\s*(#|$)", line)
+    is_here = setting is not None and line[at : at + 1] == ":" and setting[2]
+    return f"{setting[1]} = {setting[2]}" if setting is not None and is_here else None
+
+
+def _of_type(line: str, at: int) -> str | None:
+    """The hint for `input x: float(4)` and `input x: (4,)`."""
+    declared = re.match(r"\s*(input|target|param|state)\s+\w+\s*:\s*(\w*)\s*\(([^()]*?),?\s*\)", line)
+    if declared is None or line[at : at + 1] != "(" or declared[2] == "class":
+        return None
+    return f"the dimensions of a type stand in brackets: `{declared[2] or 'float'}[{declared[3]}]`"
 
 
 def _for_semicolon(line: str, at: int) -> str:
@@ -121,7 +147,7 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
     is_first = not before or before.endswith("\n")
     if word in _TOP and is_first:
         return _only_at_top(place)
-    if word in _HARD and (is_first or not after):
+    if word in _HARD and (is_first or not after) and not (is_first and word in WORDS):
         return Diagnostic(
             "E0101",
             f"unexpected `{word}`",
@@ -249,6 +275,17 @@ def _open_brackets(text: str) -> list[tuple[str, int]]:
         elif token[0] in CLOSE and opened:
             opened.pop()
     return opened
+
+
+def is_balanced(text: str) -> bool:
+    """Whether all brackets of a text match."""
+    opened: list[str] = []
+    for token in _BRACKETS.findall(text):
+        if token in OPEN:
+            opened.append(OPEN[token])
+        elif token in CLOSE and (not opened or opened.pop() != token):
+            return False
+    return not opened
 
 
 def _unclosed(source: Source, place: Span, only_mismatch: bool = False) -> Diagnostic | None:

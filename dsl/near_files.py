@@ -9,11 +9,11 @@ from netc.dsl.diagnostics import nearest_name
 _MOST_NAMES = 1000  # of a folder that are looked at
 
 
-def near_file(shown: str, folder: Path | None = None) -> str | None:
+def near_file(shown: str, folder: Path | None = None, inside: str = "") -> str | None:
     """The hint for a path that a user wrote and at which there is nothing, or None if nothing there is similar.
 
     A relative path starts from the folder, by default the current one. The first part of the path that does not exist
-    is compared with its neighbours; what follows is kept.
+    is compared with its neighbours; what follows is kept. With `inside`, the path is that of a folder with such a file.
     """
     parts, start = Path(shown).parts, folder or Path()
     for number, part in enumerate(parts):
@@ -25,7 +25,18 @@ def near_file(shown: str, folder: Path | None = None) -> str | None:
                 names = [entry.name for entry in islice(entries, _MOST_NAMES)]
         except (OSError, ValueError):  # a folder that cannot be listed, or a null character
             return None
-        alike = [name for name in names if not name.startswith(".") and os.path.lexists(start / before / name / rest)]
-        name = nearest_name(part, alike)
+        rest_of = rest / inside if inside else rest
+        alike = [name for name in names if name[0] != "." and os.path.lexists(start / before / name / rest_of)]
+        name = _nearest(part, alike)
         return f"did you mean `{before / name / rest}`?" if name is not None else None
     return None
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    """The most similar of some names. Of those with the same suffix only the stems are compared."""
+    suffix = Path(name).suffix
+    stems = {Path(each).stem: each for each in names if suffix and Path(each).suffix == suffix}
+    stem = nearest_name(Path(name).stem, stems)
+    return (
+        stems[stem] if stem is not None else nearest_name(name, (each for each in names if each not in stems.values()))
+    )

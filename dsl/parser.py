@@ -19,7 +19,7 @@ from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
 from netc.dsl.literals import unquoted, wrong_escape
-from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
+from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain, is_balanced
 from netc.dsl.near_files import near_file
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
@@ -118,13 +118,24 @@ def parse(source: Source) -> syntax.File:
 
 
 def _without_line(text: str, number: int) -> str | None:
-    """The text with one line blanked, so that the rest can be checked; None if that would unbalance its brackets."""
+    """The text with one line blanked, so that the rest can be checked; None if that would unbalance its brackets.
+
+    A line that stands by itself at the margin takes what is indented below it along, such as the body of a `class`.
+    """
     lines = text.split("\n")
     line = lines[number - 1]
     if not line.strip() or any(line.count(a) != line.count(b) for a, b in OPEN.items()):
         return None
-    lines[number - 1] = " " * len(line)
-    return "\n".join(lines)
+    end = number
+    if not line[0].isspace():
+        while end < len(lines) and (not lines[end].strip() or lines[end][0].isspace()):
+            end += 1
+        if end > number and end < len(lines) and lines[end].strip() == "}":
+            end += 1
+    for i in range(number - 1, end):
+        lines[i] = " " * len(lines[i])
+    rest = "\n".join(lines)
+    return rest if is_balanced(rest) else None
 
 
 # ------------------------------------------------------------------ Lark's tree -> syntax tree

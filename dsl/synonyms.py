@@ -71,6 +71,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "permute swapaxes": "transpose",
             "concatenate cat": "concat(a, b)",
             "activation": _ACTIVATION,
+            "t": "transpose(x)",
             "sequential functional modulelist": _JOINED,
             "inputs inputlayer placeholder": _INPUT,
             "crossentropyloss crossentropy categoricalcrossentropy sparsecategoricalcrossentropy logloss "
@@ -171,6 +172,14 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "dtype": "precision = f64",
             "amp autocast mixedprecision bfloat16 bf16 half fp16": "precision = bf16",
             "pretrained checkpoint weights initfrom": 'start_from = "runs/other"',
+            "verbose progressbar": "an option says how much is printed: `netc train M.net --quiet`",
+            "callbacks callback": "`early_stop = (metric = valid.loss, patience = 5)` and `keep = best(valid.loss)`",
+            "device gpu cuda accelerator": "netc trains on the processor: `netc train M.net --threads 4`",
+            "numworkers njobs workers threads": "an option says it: `netc train M.net --threads 4`",
+            "validationdata": "it belongs to `data`: `split = (train = 0.8, valid = 0.2)`",
+            "split": "it belongs to `data`: `split = (train = 0.8, valid = 0.2)`",
+            "source data dataset": 'it belongs to `data`: `source = csv("data.csv")`',
+            "stepsperepoch": "an epoch takes each sample once; `batch = 32` says how many a step takes",
             "classweight classweights sampleweight": "it belongs to the loss: "
             "`loss weighted(cross_entropy(logits, label), class_weights(label)[label])`",
         }
@@ -281,7 +290,26 @@ SIGNS: Mapping[str, str] = {
     "*=": "`a = a * b`",
     "/=": "`a = a / b`",
 }
+METHODS: Mapping[str, str] = {
+    "add": _JOINED,
+    "addmodule": _JOINED,
+    "fit": "the block `train` says how: `train { optimizer = adam(lr = 0.001) ... }`, and `netc train M.net` trains",
+    "compile": "the block `train` has the optimizer, and `model` the losses and metrics",
+    "evaluate": "`netc eval RUN` evaluates a trained model",
+    "predict": "`netc predict RUN DATA` predicts with a trained model",
+    "summary": "`netc check M.net` prints the layers",
+    "save": "`netc train M.net` saves a run by itself",
+    "backward": "netc computes all derivatives by itself: `netc train M.net`",
+    "step": "netc takes all steps by itself: `netc train M.net`",
+    "zerograd": "netc computes all derivatives by itself: `netc train M.net`",
+    "self": "a value has a plain name, without `self.`",
+}
+_NO_IMPORT = (
+    "nothing has to be imported: layers, losses and optimizers are part of the language (`netc ops` lists them)"
+)
 WORDS: Mapping[str, str] = {
+    "import": _NO_IMPORT,
+    "class": "a network stands in `model { }`, a part that is used again in `block name(x: float[n]) { return x }`",
     "def": "block name(x: float[n]) { return x }",
     "fn": "block name(x: float[n]) { return x }",
     "func": "block name(x: float[n]) { return x }",
@@ -289,7 +317,7 @@ WORDS: Mapping[str, str] = {
     "lambda": "op name(x) = x * x",
     "const": "let name = 1",
     "var": "let name = 1",
-    "from": 'import "file.net"',
+    "from": f'{_NO_IMPORT}; a file of yours is read by `import "file.net"`',
     "while": "for i in 0..3 { }",
     "elif": "a if condition else b",
     "print": "watch name = x",

@@ -58,6 +58,14 @@ def first_part(node: Node) -> "Expression | None":
     return None
 
 
+def last_word(node: Node) -> str:
+    """The name that an expression ends with: `Adam` of `torch.optim.Adam`, or of the text "Adam"; "" for others."""
+    match node:
+        case Name(text=text) | Text(value=text) | Attribute(name=Name(text=text)):
+            return text
+    return ""
+
+
 # ------------------------------------------------------------------ expressions
 
 

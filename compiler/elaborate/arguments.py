@@ -6,10 +6,17 @@ from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
+from netc.dsl.synonyms import Kind, synonym
+
+
+def _for_activation(node: syntax.Expression) -> str | None:
+    """The hint for `dense(64, relu)`."""
+    is_function = isinstance(node, syntax.Name | syntax.Text) and syntax.last_word(node).lower() in OPERATIONS
+    return synonym("activation", Kind.ARGUMENT, ()) if is_function else None
 
 
 def bind(
@@ -28,6 +35,7 @@ def bind(
                     f"`{what}` takes {len(names)} argument{'s' if len(names) != 1 else ''}",
                     argument.span,
                     "this is one too many",
+                    hint=_for_activation(argument.value) or f"it takes {', '.join(names)}",
                 )
             name = names[position]
         else:

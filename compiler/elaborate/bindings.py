@@ -132,13 +132,15 @@ class Scope:
     """Names, what they stand for, and the places where they were defined; other names are looked up in the scope
     around.
 
-    `later` has the places of names that later statements define.
+    `later` has the places of names that later statements define. `unknown` are the names without a meaning that were
+    reported in a model; it is None elsewhere.
     """
 
     around: "Scope | None" = None
     names: dict[str, Item] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
     later: dict[str, Span] = field(default_factory=dict)
+    unknown: set[str] | None = None
 
     def find(self, name: str) -> Item | None:
         """The item of the innermost definition, or None if there is none."""
@@ -149,6 +151,13 @@ class Scope:
                 return item
             scope = scope.around
         return None
+
+    def reported(self) -> set[str] | None:
+        """The unknown names of the model that this scope belongs to."""
+        scope: Scope | None = self
+        while scope is not None and scope.unknown is None:
+            scope = scope.around
+        return None if scope is None else scope.unknown
 
     def own(self, name: str) -> Item | None:
         """The item that is defined in this scope itself."""

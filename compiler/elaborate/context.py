@@ -121,6 +121,8 @@ class Context:
     applications: list[Application] = field(default_factory=list)  # for the outline
     written: list[tuple[Span, int]] = field(default_factory=list)  # of applications: where, and its end in the graph
     assigned: list[Assigned] = field(default_factory=list)  # for the editor
+    read: set[str] = field(default_factory=set)  # the names that the user's own expressions read
+    outputs: set[str] = field(default_factory=set)  # the names of outputs so far
     settings: dict[str, Span] = field(default_factory=dict)  # where the `train` block sets what
     train: tuple[syntax.Setting, ...] = ()
 

@@ -5,7 +5,7 @@ from there.
 """
 
 from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
-from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.initialisers import initialiser
 from netc.compiler.elaborate.signatures import type_of
@@ -101,6 +101,8 @@ def _shared_parameter(context: Context, statement: syntax.Param, name: str, type
 
 def _new_parameter(context: Context, statement: syntax.Param, name: str, type_: Type, scope: Scope) -> Value:
     if not context.may_own:
+        if context.layer is not None and context.diagnostics.errors:
+            raise BrokenName  # a faulty statement would have applied the layer first
         fault(
             "E0503",
             "a loss or metric may not own parameters",

@@ -19,6 +19,7 @@ from netc.compiler.elaborate.definitions import constants_of, define, usable_ove
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.indexing import index
 from netc.compiler.elaborate.library import library_scope
+from netc.compiler.elaborate.misnamed import check_names
 from netc.compiler.elaborate.replaced import with_constants
 from netc.compiler.elaborate.scan import scan
 from netc.compiler.elaborate.schedule import schedule_graph
@@ -83,7 +84,8 @@ def _examined(
         context.class_count = lambda name, span: count(name, lets, span)
     models = [item for item in file.items if isinstance(item, syntax.Model)]
     if models:
-        body(context, models[0].body, Scope(context.globals), in_model=True)
+        body(context, models[0].body, Scope(context.globals, unknown=set()), in_model=True)
+        check_names(context, models[0].body)
     else:
         context.diagnostics.add(
             "E0501",

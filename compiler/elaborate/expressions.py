@@ -1,6 +1,7 @@
 """Expressions: each becomes a value of the graph, or a constant: a number, a text, a list, a block."""
 
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from netc.compiler.elaborate import samples
 from netc.compiler.elaborate.bindings import (
@@ -39,6 +40,7 @@ def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
 
 
 MOST_LEVELS = 2_000  # expressions in expressions, through all blocks that are applied
+_SIMILAR = 0.75  # of two names of which one is most likely the other with a slip
 _SEGMENT = 16  # links of a chain that are evaluated by recursion
 _LEVELS_A_STACK = 40  # expressions in expressions that one thread's stack takes
 
@@ -168,6 +170,8 @@ def pipe(context: Context, value: syntax.Expression, into: syntax.Expression, sc
 def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
     """The item that a name stands for. Faults E0201 if it is unknown, or defined by a later statement."""
     item = scope.find(node.text)
+    if not node.span.source.is_library:
+        context.read.add(node.text)
     if isinstance(item, Broken):
         raise BrokenName
     if item is not None:
@@ -182,7 +186,17 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         if context.is_frozen:
             return False
         return context.local(context.outermost.add("training", (), {}, Type("bool")))
-    if (later := scope.defined_later(node.text)) is not None:
+    _refuse_unknown(context, node, scope)
+
+
+def _refuse_unknown(context: Context, node: syntax.Name, scope: Scope) -> NoReturn:
+    """Faults E0201 for a name without a meaning here; raises BrokenName if a fault before it caused that."""
+    reported, later = scope.reported(), scope.defined_later(node.text)
+    if reported is not None:
+        if node.text in reported or (later is None and _is_of_broken_statement(node.text, scope)):
+            raise BrokenName
+        reported.add(node.text)
+    if later is not None:
         fault(
             "E0201",
             f"`{node.text}` is used before it is defined",
@@ -190,22 +204,30 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
             others=[Label(later, "defined here")],
             hint="statements run in order",
         )
-    names = [
-        *scope.all_names(),
-        *(name for name, operation in OPERATIONS.items() if operation.is_callable),
-        *context.rules.forms,
-    ]
     fault(
         "E0201",
         f"unknown name `{node.text}`",
         node.span,
         "nothing of this name is defined before this line",
-        hint=with_hint(nearest(node.text, names, Kind.VALUE), node.span),
+        hint=with_hint(nearest(node.text, _names(context, scope), Kind.VALUE), node.span),
     )
+
+
+def _is_of_broken_statement(name: str, scope: Scope) -> bool:
+    """Whether a faulty statement defines a similar name, or one that its fault hides: `param: float = 1`."""
+    broken = [other for other in scope.all_names() if isinstance(scope.find(other), Broken)]
+    return "" in broken or bool(get_close_matches(name, broken, n=1, cutoff=_SIMILAR))
+
+
+def _names(context: Context, scope: Scope) -> list[str]:
+    """All names that an expression may use."""
+    operations = (name for name, operation in OPERATIONS.items() if operation.is_callable)
+    return [*scope.all_names(), *operations, *context.rules.forms]
 
 
 def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> Item:
     """`owner.name`: a definition of an imported file, or a parameter of a shared layer. Faults E0201 and E0205."""
+    _refuse_other_library(context, node, name, scope)
     owner = evaluate(context, node, scope)
     if isinstance(owner, Namespace):
         item = owner.scope.names.get(name.text)
@@ -234,4 +256,27 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
         "only layers and imported files have names inside",
         node.span,
         others=[Label(name.span, "asked for here")],
+        hint=_as_function(context, node, name, scope),
     )
+
+
+def _refuse_other_library(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> None:
+    """Faults E0201 for a name of another library, such as `nn.Linear`: its last part says what was meant."""
+    root = node
+    while isinstance(root, syntax.Attribute):
+        root = root.value
+    is_known = isinstance(root, syntax.Name) and (
+        scope.find(root.text) is not None or root.text in OPERATIONS or scope.defined_later(root.text) is not None
+    )
+    if not isinstance(root, syntax.Name) or is_known:
+        return
+    whole = node.span.to(name.span)
+    hint = nearest(name.text, _names(context, scope), Kind.VALUE)
+    fault("E0201", f"unknown name `{whole.text}`", whole, f"there is no `{root.text}`", hint=hint)
+
+
+def _as_function(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> str | None:
+    """The hint for a method of another library, such as `x.softmax()`."""
+    if name.text in _names(context, scope):
+        return f"{name.text}({expression(node)})"
+    return nearest(name.text, _names(context, scope), Kind.VALUE)

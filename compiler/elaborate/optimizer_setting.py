@@ -33,9 +33,9 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
     if name not in OPTIMIZERS:
         fault(
             "E0602",
-            f"there is no optimizer `{name or function.span.text}`",
+            f"there is no optimizer `{function.span.text}`",
             function.span,
-            hint=nearest_or_all(name, OPTIMIZERS, Kind.OPTIMIZER),
+            hint=nearest_or_all(syntax.last_word(function), OPTIMIZERS, Kind.OPTIMIZER),
         )
     parameters, numbers = OPTIMIZERS[name].numbers, default_numbers(name)
     assigned: set[str] = set()

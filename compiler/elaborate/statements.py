@@ -10,6 +10,7 @@ from netc.compiler.elaborate.bindings import Assigned, Broken, Item, Results, Sc
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.declarations import declare, define_layer, parameter, state
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.misnamed import explained
 from netc.compiler.elaborate.results import loss_or_metric, output, update, watch
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.ir.value import Value
@@ -41,8 +42,11 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
         except Fault as error:
             if not in_model:
                 raise
-            context.diagnostics.note(error)
+            meant = explained(context, statement, error)
+            context.diagnostics.note(meant)
             _break_names(statement, scope)
+            if meant is not error and isinstance(statement, syntax.Assign):
+                scope.set("", Broken(), statement.span)  # the name that was meant is not known
         except BrokenName:
             if not in_model:
                 raise
@@ -90,6 +94,7 @@ def run_statement(  # noqa: C901  a case for each kind of node
         case syntax.Output(name=name):
             result = output(context, statement, scope)
             scope.set(name.text, result, name.span)
+            context.outputs.add(name.text)
             _note_name(context, name.text, result)
         case syntax.Loss() | syntax.Metric():
             loss_or_metric(context, statement, scope)

@@ -291,8 +291,19 @@ def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) ->
         "E0803",
         facts.__getitem__,
         lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
-        hint=lambda index: hint_for_number(str(array[index])) or hint_for_text if isinstance(array[index], str) else "",
+        hint=lambda index: (
+            hint_for_number(str(array[index])) or f"{hint_for_text}{_without_column(location, index)}"
+            if isinstance(array[index], str)
+            else ""
+        ),
     )
+
+
+def _without_column(location: Location, index: Index) -> str:
+    """How one of several columns is left out, for a hint."""
+    if len(location.columns) < 2:
+        return ""
+    return f', and `columns(all, except = "{shown_cell(location.column(index))}")` leaves a column out'
 
 
 def natural(label: str) -> tuple[int, float, str]:

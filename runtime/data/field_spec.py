@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
 from netc.dsl.synonyms import Kind
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
@@ -31,12 +31,26 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
     Faults E0303 and E0701 for what is no field, no step, or an argument that a step does not take.
     """
     steps: list[StepSpec] = []
+    faults = Diagnostics()
     head = node
     while isinstance(head, syntax.Pipe):
-        steps.append(_step(head.into, constants))
+        try:
+            steps.append(_step(head.into, constants))
+        except Fault as error:
+            faults.note(error)
         head = head.value
     steps.reverse()
     steps = _dates_first(steps)
+    try:
+        columns = _columns(name, head, constants)
+    except Fault as error:
+        faults.note(error)
+    faults.raise_errors()
+    return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
+
+
+def _columns(name: str, head: syntax.Expression, constants: Constants) -> _Columns:
+    """What a field begins with. Faults E0701 if these are no columns."""
     kind, arguments = call_of(head)
     if kind not in _HEADS:
         fault(
@@ -45,8 +59,7 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
             head.span,
             hint=nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")',
         )
-    columns = _HEADS[kind](head, arguments, constants)
-    return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
+    return _HEADS[kind](head, arguments, constants)
 
 
 def _dates_first(steps: Sequence[StepSpec]) -> list[StepSpec]:
@@ -61,10 +74,17 @@ def _dates_first(steps: Sequence[StepSpec]) -> list[StepSpec]:
 
 def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> _Columns:
     """`column("a")` or `field("a")`."""
-    names = tuple(constant_value(argument.value, constants) for argument in arguments if argument.name is None)
+    names = tuple(_column_name(argument.value, constants) for argument in arguments if argument.name is None)
     if len(names) != 1 or len(arguments) != 1 or not isinstance(names[0], str):
         fault("E0301", f"`{call_of(head)[0]}` takes one name in quotes", head.span)
     return _Columns(names, is_single=True)
+
+
+def _column_name(node: syntax.Expression, constants: Constants) -> Any:
+    """The name of a column. Faults E0303 for a word without quotes."""
+    if isinstance(node, syntax.Name) and node.text not in constants:
+        fault("E0303", "the name of a column stands in quotes", node.span, hint=f'"{node.text}"')
+    return constant_value(node, constants)
 
 
 def _several_columns(head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> _Columns:
@@ -84,7 +104,7 @@ def _several_columns(head: syntax.Expression, arguments: Sequence[syntax.Argumen
         value = argument.value
         entries = [entry.value for entry in value.entries] if isinstance(value, syntax.Tuple) else [value]
         for entry in entries:
-            name = constant_value(entry, constants)
+            name = _column_name(entry, constants)
             names += name if is_rest and isinstance(name, tuple) else [name]
     if not (names or is_rest) or not all(isinstance(name, str) for name in names):
         fault("E0301", "`columns` takes names in quotes", head.span)

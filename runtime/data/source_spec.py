@@ -1,7 +1,7 @@
 """Checks the source of a `data` block: `csv("data/cars.csv", delimiter = ";")` becomes a SourceSpec."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
@@ -18,8 +18,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     """A source as written. Faults E0701 for an unknown reader, E0301 to E0303 for arguments that it does not take."""
     name, arguments = call_of(node)
     if name not in READERS:
-        fact = f"there is no reader `{name or node.span.text}`"
-        fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS, Kind.READER))
+        _refuse_reader(name, node)
     places = [argument for argument in arguments if argument.name is None]
     texts = [constant_value(argument.value, constants) for argument in places]
     options: dict[str, Any] = {}
@@ -42,6 +41,30 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     _refuse_same_characters(options, node.span)
     others = tuple(texts[1:]) if name != "sql" else ()
     return SourceSpec(name, path, places[0].span, tuple(options.items()), others)
+
+
+def _refuse_reader(name: str, node: syntax.Expression) -> NoReturn:
+    """Faults E0701 for what is no reader: a path by itself, or a function of another library."""
+    path = node.value if isinstance(node, syntax.Text) else ""
+    if path:
+        kind = next((reader for ending, reader in _ENDINGS.items() if path.lower().endswith(ending)), "csv")
+        fault("E0701", "a source says how it is read", node.span, hint=f'source = {kind}("{path}")')
+    function = node.function if isinstance(node, syntax.Call) else node
+    word = syntax.last_word(function)
+    fact = f"there is no reader `{function.span.text}`"
+    fault("E0701", fact, node.span, hint=nearest_or_all(word or name, READERS, Kind.READER))
+
+
+_ENDINGS = {
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".xlsx": "xlsx",
+    ".npz": "npz",
+    ".txt": "text",
+}
 
 
 def _query(texts: list[Any], span: Span) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.comments import explained
-from netc.dsl.diagnostics import Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.augment import augmentations_of
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec
@@ -25,17 +25,22 @@ from netc.runtime.data.steps import STEPS
 
 def parse_data(model: Model) -> DataSpec:
     """The `data` block of a model. Faults E0402, E0701, E0702 and E0804 where both do not fit together."""
-    spec = parse_block(model.source, model.data, model.constants)
-    for name in (*model.inputs, *model.targets):
+    spec, faults = parse_block(model.source, model.data, model.constants), Diagnostics()
+    for name, type_ in (*model.inputs.items(), *model.targets.items()):
         if name not in spec.fields:
             fact = f"the data does not give the {'input' if name in model.inputs else 'target'} `{name}`"
             hint = nearest(name, spec.fields) or f'{name} = column("{name}")'
-            fault("E0702", fact, model.declared[name], hint=hint)
-    for name, type_ in model.targets.items():
-        _check_target(spec.fields[name], type_, model.declared[name])
-        spec.fields[name] = replace(spec.fields[name], is_target=True)
-    for name, type_ in model.inputs.items():
-        augmentations_of(spec.fields[name], type_, model.declared[name])
+            faults.add("E0702", fact, model.declared[name], hint=hint)
+            continue
+        try:
+            if name in model.targets:
+                _check_target(spec.fields[name], type_, model.declared[name])
+                spec.fields[name] = replace(spec.fields[name], is_target=True)
+            else:
+                augmentations_of(spec.fields[name], type_, model.declared[name])
+        except Fault as error:
+            faults.note(error)
+    faults.raise_errors()
     return spec
 
 
@@ -65,11 +70,12 @@ def array_spec(model: Model) -> DataSpec:
 def parse_block(source: Source, data: syntax.Data | None, constants: Constants) -> DataSpec:
     """The `data` block of a file, without regard to its model.
 
-    Faults E0501 if there is none, E0601 if a name is set twice.
+    Faults E0501 if there is none, E0601 if a name is set twice; all faults of the block are reported together.
     """
     if data is None:
         fact, hint = "the file has no `data` block", 'data { source = csv("data.csv") ... }'
         fault("E0501", fact, Span(source, 0, 0), hint=hint)
+    faults = Diagnostics()
     origin: SourceSpec | None = None
     fields: dict[str, FieldSpec] = {}
     split = SplitSpec(span=data.span)
@@ -78,7 +84,9 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     for setting in data.settings:
         name = setting.name.text
         if name in seen:
-            fault("E0601", f"`{name}` is set twice", setting.name.span, others=[Label(seen[name], "first here")])
+            first = Label(seen[name], "first here")
+            faults.add("E0601", f"`{name}` is set twice", setting.name.span, others=[first])
+            continue
         seen[name] = setting.name.span
         try:
             if name == "source":
@@ -90,12 +98,14 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
             else:
                 fields[name] = parse_field(name, setting.value, constants)
         except Fault as error:
-            raise explained(error, setting.value) from None
+            faults.note(explained(error, setting.value))
     training = dict(split.sources).get("train")
     divided = origin or training
-    if divided is None:
+    if divided is None and not faults.errors:
         span = Span(source, data.span.start, data.span.start + 4)
-        fault("E0701", "the `data` block has no source", span, hint='source = csv("data.csv")')
+        faults.add("E0701", "the `data` block has no source", span, hint='source = csv("data.csv")')
+    faults.raise_errors()
+    assert divided is not None
     if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.fractions:
         fault("E0602", "a split needs a part `train`", split.span)
     return DataSpec(divided, fields, split, data.span, series)

@@ -108,14 +108,15 @@ def _predicted(model: Model, network: Network, count: int) -> Prediction:
 
 
 def _seconds_of_step(run: Callable[[int], object]) -> tuple[float, int]:
-    """The time of a step, and the steps of a chunk. `run` runs so many steps, which are equal."""
+    """The time of a step, and the steps of a chunk. `run` runs so many steps, which are equal, in this thread alone. So
+    its processor time is the time without other programs."""
 
     def timed(steps: int) -> float:
-        begin = time.perf_counter()
+        begin = time.thread_time()
         run(steps)
-        return (time.perf_counter() - begin) / steps
+        return (time.thread_time() - begin) / steps
 
-    steps = max(round(_CHUNK / min(timed(1) for _ in range(3))), 1)
+    steps = max(round(_CHUNK / max(min(timed(1) for _ in range(3)), 1e-6)), 1)
     end = time.perf_counter() + _SECONDS
     seconds = [timed(steps)]
     while len(seconds) < _FEWEST or time.perf_counter() < end:

@@ -10,6 +10,8 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 MOST_PIXELS = 256  # of a picture in a page, along each side
 _SMALLEST_IMAGE = 8  # pixels along each side
+_RED_TO_BLUE = "67001f b2182b d6604d f4a582 fddbc7 f7f7f7 d1e5f0 92c5de 4393c3 2166ac 053061"  # RdBu of ColorBrewer
+_BLUE_TO_RED = np.array([[*bytes.fromhex(colour)] for colour in _RED_TO_BLUE.split()[::-1]]) / 255
 
 
 def first_of(field: Field, count: int = 1) -> Any:
@@ -50,17 +52,19 @@ def png(values: Array, centred: bool = False, most: int = MOST_PIXELS) -> str:
 
     Three channels are red, green and blue. With `centred`, 0 is white, numbers below it are blue and above it red.
     """
-    from matplotlib.image import imsave
+    from PIL import Image
 
-    buffer, values = io.BytesIO(), np.asarray(thinned(np.asarray(values), most, first=0)[0], np.float64)
-    if values.ndim == 3 and values.shape[2] == 3:
-        span = values.max() - values.min() or 1.0
-        imsave(buffer, (values - values.min()) / span, format="png")
-    else:
-        values = values[..., 0] if values.ndim == 3 else values
-        largest = np.abs(values).max() or 1.0
-        low, high = (-largest, largest) if centred else (values.min(), values.max())
-        imsave(buffer, values, vmin=low, vmax=high, cmap="RdBu_r" if centred else "gray", format="png")
+    values = np.asarray(thinned(np.asarray(values), most, first=0)[0], np.float64)
+    if values.ndim == 3 and values.shape[2] != 3:
+        values = values[..., 0]
+    largest = np.abs(values).max()
+    low, high = (-largest, largest) if centred else (values.min(), values.max())
+    shares = (values - low) / ((high - low) or 1.0)
+    if centred and values.ndim == 2:
+        places = np.linspace(0, 1, len(_BLUE_TO_RED))
+        shares = np.stack([np.interp(shares, places, channel) for channel in _BLUE_TO_RED.T], axis=-1)
+    buffer = io.BytesIO()
+    Image.fromarray(np.round(255 * shares).astype(np.uint8)).save(buffer, format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

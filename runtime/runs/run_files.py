@@ -30,6 +30,13 @@ def read_info(folder: Path) -> tuple[RunInfo, str, States]:
 
 def refuse(folder: Path, error: Exception) -> NoReturn:
     """Faults E1001 for a folder that is no run."""
-    hint = near_file(str(folder)) or "a run's folder is what `netc train` printed, such as runs/iris"
+    hint = "a run's folder is what `netc train` printed, such as runs/iris"
+    refuse_folder(folder, "run", INFO, error, hint)
+
+
+def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: str | None = None) -> NoReturn:
+    """Faults E1001 for a folder that is none of this kind, which has such a file. The hint is the most similar folder
+    that is one, or else `hint`."""
     text = "there is no such folder" if isinstance(error, FileNotFoundError) and not folder.exists() else str(error)
-    fault("E1001", f"`{folder}` is no run", place_of(folder), text, hint=hint)
+    near = near_file(str(folder), inside=file)
+    fault("E1001", f"`{folder}` is no {kind}", place_of(folder), text, hint=near or hint)

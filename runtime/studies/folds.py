@@ -16,7 +16,7 @@ import msgspec
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, fault
+from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
@@ -28,10 +28,11 @@ from netc.runtime.data.spec import parse_data
 from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.table import Table
 from netc.runtime.loading import load_model
-from netc.runtime.runs.checkpoint import place_of, write_whole
+from netc.runtime.runs.checkpoint import write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.opening import open_run, require_plugins
 from netc.runtime.runs.run import Run
+from netc.runtime.runs.run_files import refuse_folder
 from netc.runtime.runs.run_info import Constant, decoded_as, encoded
 from netc.runtime.runs.starting import data_of_new_run, start_run
 from netc.runtime.training.checks import check_training
@@ -140,7 +141,7 @@ def read_folds(folder: Path) -> FoldsInfo:
     try:
         return decoded_as(content_of(folder / FOLDS), FoldsInfo, FOLDS)
     except (OSError, ValueError) as error:
-        fault("E1001", f"`{folder}` is no folder of folds", place_of(folder), str(error))
+        refuse_folder(folder, "folder of folds", FOLDS, error)
 
 
 def open_folds(folder: Path, threads: int | None = None) -> Folds:

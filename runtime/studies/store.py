@@ -27,6 +27,7 @@ from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.opening import require_plugins
+from netc.runtime.runs.run_files import refuse_folder
 from netc.runtime.runs.run_info import Constant, decoded_as, encoded
 from netc.runtime.studies.options import with_lines
 from netc.runtime.typed_json import parsed
@@ -218,6 +219,6 @@ def open_folder(folder: Path) -> StudyFolder:
     try:
         info = decoded_as(content_of(folder / STUDY), StudyInfo, STUDY)
     except (OSError, ValueError) as error:
-        fault("E1001", f"`{folder}` is no folder of a study", place_of(folder), str(error))
+        refuse_folder(folder, "folder of a study", STUDY, error)
     require_plugins(folder, info.plugins)
     return StudyFolder(folder, info)

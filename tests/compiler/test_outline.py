@@ -101,9 +101,8 @@ def test_pictures_in_every_format(tmp_path: Path) -> None:
     assert "swish" not in texts, "a block is not folded"
     assert command("show", "m.net", "--unfold", 3, "-o", "open.svg", cwd=tmp_path).returncode == 0
     assert "swish" in (tmp_path / "open.svg").read_text(encoding="utf-8")
-    assert (tmp_path / "m.svg").read_bytes() == picture(
-        outline_of(netc.load(tmp_path / "m.net")), netc.load(tmp_path / "m.net"), "svg"
-    ), "not the same twice"
+    model = netc.load(tmp_path / "m.net")
+    assert (tmp_path / "m.svg").read_bytes() == picture(outline_of(model), model, "svg"), "not the same twice"
     assert command("show", "m.net", "-o", "m.png", cwd=tmp_path).returncode == 0
     with Image.open(tmp_path / "m.png") as image:
         assert min(image.size) > 300

@@ -69,7 +69,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.VALUE: library | {"for"},
         Kind.TYPE: {"float", "class", "bool", "precision", "train"},
         Kind.INITIALISER: set(INITIALISERS),
-        Kind.SETTING: {*SETTINGS, *MOVING, "model", "data", "split", "loss", "metric"},
+        Kind.SETTING: {*SETTINGS, *MOVING, "model", "data", "split", "loss", "metric", "source"},
         Kind.OPTIMIZER: set(OPTIMIZERS),
         Kind.READER: set(READERS),
         Kind.STEP: set(STEPS),
@@ -81,6 +81,9 @@ def test_every_entry_names_what_netc_has() -> None:
         for name, entry in synonyms._TABLES[kind].items():
             assert re.fullmatch(r"[a-z0-9]+", name), name
             for code in re.findall("`([^`]+)`", entry) or [entry]:
+                if code.startswith("netc "):
+                    assert code.split()[1] in ("train", "eval", "predict", "check"), (name, code)
+                    continue
                 if first := re.match(r"\w+", code):
                     assert first[0] in allowed, (name, code)
                 if code.startswith(("loss ", "metric ", "input ", "for ")):
@@ -109,18 +112,30 @@ def test_every_entry_names_what_netc_has() -> None:
         ("let a = b ? 1 : 2\n", "`a if condition else b`"),
         ("model {\n  x += 1\n}\n", "`a = a + b`"),
         ("def f(x):\n", "block name(x: float[n]) { return x }"),
-        ("from layers import dense\n", 'import "file.net"'),
+        ("from layers import dense\n", f'{synonyms.WORDS["import"]}; a file of yours is read by `import "file.net"`'),
+        ("import torch\n", synonyms.WORDS["import"]),
+        ("class Net(Module):\n  x = 1\n", synonyms.WORDS["class"]),
+        ("train {\n  epochs: 3\n}\n", "epochs = 3"),
+        ("model {\n  input x: float(4)\n}\n", "the dimensions of a type stand in brackets: `float[4]`"),
+        ("model {\n  input x: (28, 28)\n}\n", "the dimensions of a type stand in brackets: `float[28, 28]`"),
+        ("model {\n  model.add(dense(3))\n}\n", synonyms.METHODS["add"]),
+        ("model {\n  self.fc1 = dense(3)\n}\n", synonyms.METHODS["self"]),
+        ("model.fit(x, y)\n", synonyms.METHODS["fit"]),
     ],
 )
 def test_signs_of_other_languages(text: str, hint: str) -> None:
     with pytest.raises(netc.Fault) as caught:
         parse(Source("m.net", text))
-    assert caught.value.diagnostics[0].hint == hint
+    assert [message.hint for message in caught.value.diagnostics] == [hint]
 
 
 def test_a_loss_that_is_assigned() -> None:
     text = "model {\n  input x: float\n  target t: float\n  param w: float\n  loss = mse(w * x, t)\n  output y = w\n}\n"
-    model = elaborate(parse(Source("m.net", text)))
+    with pytest.raises(netc.Fault) as caught:
+        elaborate(parse(Source("m.net", text)))
+    (message,) = caught.value.diagnostics
+    assert (message.code, message.primary.span.line, message.hint) == ("E0510", 5, "loss mse(w * x, t)")
+    model = elaborate(parse(Source("m.net", text.replace("  output", "  watch seen = loss\n  output"))))
     with pytest.raises(netc.Fault) as caught:
         netc.compile(model, backend="reference").step({"x": [1.0], "t": [1.0]})
     (message,) = caught.value.diagnostics

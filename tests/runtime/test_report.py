@@ -21,8 +21,9 @@ from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.confusion import confusion
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.histograms import histogram_sections
-from netc.runtime.insight.pages import section_html
+from netc.runtime.insight.pages import page_html, section_html
 from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
+from netc.runtime.insight.sections import Heading, Paragraph
 from netc.runtime.metric_names import is_histogram
 from netc.runtime.metric_values import histogram
 from netc.runtime.predictions import TargetPrediction
@@ -269,3 +270,13 @@ model {
     assert page.count('class="trace"') == 2 * 14
     assert not [*histogram_sections([{"epoch": 1.0, "valid.loss": 1.0}])]
     assert histogram(np.array([np.nan, np.inf]))[1] == [0.0] * 24
+
+
+def test_a_page_has_a_largest_size() -> None:
+    parts = [Heading("first"), Paragraph("x" * MB), Paragraph("y" * MB), Paragraph("the end")]
+    page = page_html("title", "subtitle", parts)
+    assert len(page.encode()) < 2 * MB
+    assert "x" * MB in page
+    assert "yyy" not in page
+    assert re.search(r"1,000,\d{3} bytes are left out here, for which the page has no room\.", page)
+    assert "the end" in page

@@ -30,7 +30,7 @@ _SPECIAL = {"\\": r"\backslash ", "{": r"\{", "}": r"\}", "^": r"\hat{\ }", "~":
 
 
 def written(derivation: Derivation) -> str:
-    """The equations of a derivation as one `align*` environment: forward, an empty line, backward."""
+    """The equations of a derivation as one `align*` environment: forward, then backward."""
     equations = [*derivation.forward, *derivation.backward]
     names = {
         part.text
@@ -41,7 +41,7 @@ def written(derivation: Derivation) -> str:
     }
     writer = Writer(symbols(names))
     rows = [[writer.row(equation) for equation in part] for part in (derivation.forward, derivation.backward)]
-    body = " \\\\[1ex]\n".join(" \\\\\n".join(part) for part in rows if part)
+    body = " \\\\\n".join(" \\\\\n".join(part) for part in rows if part)
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
 
@@ -63,9 +63,10 @@ def symbols(names: Iterable[str]) -> dict[str, str]:
 
 
 def _symbol(text: str, index: str) -> str:
-    numbered = re.fullmatch(r"([A-Za-z])_?(\d+)", text)
-    base = numbered[1] if numbered else text if len(text) == 1 else rf"\mathrm{{{_plain(text)}}}"
-    indices = ", ".join(filter(None, (numbered[2] if numbered else "", index)))
+    match = re.fullmatch(r"([A-Za-z])(\d*)(?:_(\w+))?", text)
+    base, own, after = match.groups("") if match else (rf"\mathrm{{{_plain(text)}}}", "", "")
+    after = after if after.isdigit() or not after else rf"\mathrm{{{_plain(after)}}}"
+    indices = ", ".join(filter(None, (own, after, index)))
     return f"{base}_{{{indices}}}" if indices else base
 
 
@@ -145,7 +146,8 @@ class Writer:
                     return rf"\frac{{1}}{{{count}}} \sum{self._below(call.over)} {self.text(inner, _PRODUCT)}", _PRODUCT
                 case "mean":
                     return rf"\operatorname{{mean}}{self._below(call.over)} {self.text(inner, _ATOM)}", _PRODUCT
-        function = _FUNCTIONS.get(call.function, rf"\operatorname{{{_plain(call.function)}}}")
+        command = "mathrm" if "_" in call.function else "operatorname"  # converters read no underscore in an operator
+        function = _FUNCTIONS.get(call.function, rf"\{command}{{{_plain(call.function)}}}")
         function = r"\sigma" if call.function == "sigmoid" else function
         return f"{function}{self._below(call.over)} {_bracketed(', '.join(map(self.text, call.arguments)))}", _ATOM
 

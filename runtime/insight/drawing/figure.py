@@ -1,4 +1,4 @@
-"""The picture of a model as one figure, for SVG and PNG files, with the outermost blocks unfolded."""
+"""The picture of a model as a file, SVG or PNG, with the outermost blocks unfolded."""
 
 import io
 from typing import Any
@@ -7,22 +7,24 @@ from netc.compiler.analysis.outline import Outline
 from netc.compiler.model import Model
 from netc.dsl.quoting import plot_text
 from netc.runtime.insight.drawing.grids import is_lane
+from netc.runtime.insight.drawing.inline import inline_picture
 from netc.runtime.insight.drawing.layout import COLOURS, HEAD, LEADING, LINK, PAD, Layout, Placed, all_placed, font_size
 
 _MOST_PIXELS = 30_000  # of a side
+_STYLE = ":root { color-scheme: light dark; color: CanvasText; background: Canvas; }"
 
 
 def picture(outline: Outline, model: Model, kind: str, unfold: int = 0) -> bytes:
-    """A model as an `svg` or `png` file, with its blocks unfolded `unfold` levels deep."""
-    from matplotlib import rc_context
+    """A model as an `svg` or `png` file, with its blocks unfolded `unfold` levels deep.
 
+    An svg file has the colours of the reader's scheme, light or dark.
+    """
+    if kind == "svg":
+        head, _, rest = inline_picture(outline, model, unfold, scale=1.0).partition(">")
+        return f"{head}><style>{_STYLE}</style>{rest}\n".encode()
     figure, buffer = _figure(outline, model, unfold), io.BytesIO()
     resolution = min(144.0, _MOST_PIXELS / max(figure.get_size_inches()))
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "netc"}):
-        if kind == "png":
-            figure.savefig(buffer, format=kind, dpi=resolution, metadata={})
-        else:
-            figure.savefig(buffer, format=kind, dpi=72, metadata={"Date": None})
+    figure.savefig(buffer, format=kind, dpi=resolution, metadata={})
     return buffer.getvalue()
 
 

@@ -1,0 +1,100 @@
+"""Assignments in a model whose name is a word of the language: `loss = mse(a, b)` only names a value.
+
+Only an assignment that nothing reads is meant otherwise, since these words may be names too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from netc.compiler.elaborate.context import Context
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.printer import expression
+from netc.dsl.synonyms import Kind, synonym
+
+_DECLARED = ("input", "target")
+_TYPED = ("input", "target", "param", "state")
+_STATEMENTS: Mapping[str, str] = {
+    "loss": "loss {}",
+    "metric": "metric {}",
+    "losses": "a `loss` for each: `loss mse(estimate, y)`",
+    "metrics": "a `metric` for each: `metric accuracy(logits, label)`",
+    "output": "output prediction = {}",
+    "outputs": "an `output` for each: `output prediction = softmax(logits)`",
+    "input": "input x: float[4]",
+    "inputs": "an `input` for each: `input x: float[4]`",
+    "target": "target y: float",
+    "targets": "a `target` for each: `target y: float`",
+    "watch": "watch seen = {}",
+}
+_SETTINGS: Mapping[str, str] = {
+    "optimizer": "`train { optimizer = adam(lr = 0.001) }`",
+    "epochs": "`train { epochs = 10 }`",
+    "batch": "`train { batch = 32 }`",
+}
+_WITHOUT_EFFECT = ("loss", "metric")
+
+
+def check_names(context: Context, statements: tuple[syntax.Statement, ...]) -> None:
+    """Notes E0510 for a `loss` or `metric` that is assigned and never read, W0509 for other words of the language."""
+    for statement in statements:
+        if isinstance(statement, syntax.Assign) and len(statement.names) == 1:
+            name = statement.names[0]
+            if name.text not in context.read and (hint := _hint(name.text, statement.value)) is not None:
+                context.diagnostics.add(
+                    "E0510" if name.text in _WITHOUT_EFFECT else "W0509",
+                    f"this only names a value `{name.text}`, which nothing reads",
+                    name.span,
+                    _label(name.text),
+                    hint=hint,
+                )
+
+
+def explained(context: Context, statement: syntax.Statement, error: Fault) -> Fault:
+    """The fault of a statement; another one for `input = x`, where the name on the right is the one that was meant,
+    and for a loss that reads an output with the name of the target."""
+    match statement:
+        case syntax.Loss() | syntax.Metric():
+            return Fault(_of_hidden_target(context, diagnostic) for diagnostic in error.diagnostics)
+        case syntax.Assign(names=(syntax.Name(text=word) as name,), type=syntax.TypeOf()) if word in _TYPED:
+            label = Label(name.span, f"`{word}` is followed by a name")
+            hint = f"{word} w{statement.span.text[len(word) :].replace(' :', ':', 1)}"
+            return Fault([Diagnostic("E0101", "the name is missing", label, (), hint)])
+        case syntax.Assign(names=(syntax.Name(text=word) as name,), value=syntax.Name(text=meant)):
+            if word in _DECLARED and [fault.code for fault in error.diagnostics] == ["E0201"]:
+                label = Label(name.span.to(statement.value.span), "this only gives a value another name")
+                hint = f"{word} {meant}: float[4]"
+                return Fault([Diagnostic("E0510", f"`{meant}` is not declared by this", label, (), hint)])
+    return error
+
+
+def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
+    """The message with a hint if a value that does not fit has the name of a target, which another value took."""
+    name = diagnostic.primary.span.text
+    is_hidden = name in context.targets and name in context.outputs and diagnostic.code in ("E0401", "E0402")
+    hint = f"`{name}` is the output from here on: give it another name than the target, such as `prediction`"
+    return replace(diagnostic, hint=hint) if is_hidden and diagnostic.hint is None else diagnostic
+
+
+def _hint(name: str, value: syntax.Expression) -> str | None:
+    """What was most likely meant; None for a name that is no word of the language."""
+    if name in _STATEMENTS:
+        return _STATEMENTS[name].format(expression(value))
+    if name in _SETTINGS:
+        return f"it belongs to {_SETTINGS[name]}"
+    meant = synonym(name, Kind.SETTING, ())
+    return _setting_hint(meant) if meant is not None else None
+
+
+def _setting_hint(meant: str) -> str | None:
+    word = meant.removeprefix("did you mean `").partition("`")[0].partition(" ")[0]
+    return f"it belongs to {_SETTINGS[word]}" if word in _SETTINGS else None
+
+
+def _label(name: str) -> str:
+    match name:
+        case "loss" | "losses":
+            return "training minimises what `loss` states"
+        case "metric" | "metrics":
+            return "training prints what `metric` states"
+    return ""
