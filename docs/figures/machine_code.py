@@ -12,20 +12,20 @@ from .style import figure, picture
 
 PROFILE = Path(__file__).parent / "data" / "profile_mnist.txt"  # measured; its first line says when and where
 STAGES = (
-    ("text", "16 lines of mnist.net", GREY_FILL, GREY),
+    ("text", "mnist.net, 27 lines", GREY_FILL, GREY),
     ("graph", "one value for each operation,\nwith its shape and its line", BLUE_FILL, BLUE),
     ("gradients, optimizer", "more operations\nof the same kind", BLUE_FILL, BLUE),
     ("kernels", "values that share a loop;\nproducts with a register tile", GREEN_FILL, GREEN),
     ("plan", "phases, threads,\naddresses in memory", GREEN_FILL, GREEN),
     ("machine code", "vector instructions\nof this CPU", ORANGE_FILL, ORANGE),
 )
-NAMES = {  # kernels of the profile, by their name and type
-    ("cast multiply", "f32[batch, 784]"): "read and scale the pictures",
-    ("einsum add", "f32[batch, 128]"): "product of layer 1, forwards",
-    ("einsum", "f32[784, 128]"): "weight gradient of layer 1",
-    ("multiply add sqrt divide subtract", "f32[784, 128]"): "Adam, weights of layer 1",
-    ("relu", "f32[batch, 128]"): "relu",
-    ("einsum add", "f32[batch, 10]"): "product of layer 2, forwards",
+NAMES = {  # kernels of the profile, by their name and type, and where their label stands
+    ("cast multiply", "f32[batch, 784]"): ("read and scale the pictures", (7, -3)),
+    ("einsum add", "f32[batch, 128]"): ("product of layer 1, forwards", (-4, 7)),
+    ("einsum", "f32[784, 128]"): ("weight gradient of layer 1", (-60, -14)),
+    ("multiply add sqrt divide subtract", "f32[784, 128]"): ("Adam, weights of layer 1", (30, -42)),
+    ("relu", "f32[batch, 128]"): ("relu", (-26, -3)),
+    ("einsum add", "f32[batch, 10]"): ("product of layer 2, forwards", (7, -8)),
 }
 
 
@@ -60,21 +60,22 @@ def roofline() -> Figure:
     canvas, ((panel,),) = figure(6.4, 3.8)
     intensity = np.geomspace(0.03, 100, 200)
     panel.axhline(peak, color=INK, linewidth=1.2)
-    panel.text(95, peak * 1.12, f"arithmetic: {peak:.0f} GFLOP/s", ha="right", color=INK, fontsize=8)
+    panel.text(0.033, peak * 1.12, f"arithmetic: {peak:.0f} GFLOP/s", color=INK, fontsize=8)
     for name, style in (("first cache", ":"), ("second cache", "-."), ("last cache", "--"), ("memory", "-")):
         width = float(re.findall(rf"{name} ([\d.]+)", bounds)[0])
         slope = intensity[intensity * width <= peak]
         panel.loglog(slope, slope * width, style, color=GREY, linewidth=1.2, label=f"{name}: {width:.0f} GB/s")
     for line in lines[2:]:
         cells = re.split(r" {2,}", line.strip())
-        name = NAMES.get((cells[1], cells[2])) if len(cells) > 8 else None
-        if name is None:
+        label = NAMES.get((cells[1], cells[2])) if len(cells) > 8 else None
+        if label is None:
             continue
         flops, bytes_ = float(cells[-2]), float(cells[-1])
+        name, offset = label
         panel.scatter(flops / bytes_, flops, color=BLUE if "layer" in name else ORANGE, zorder=3, s=26)
-        above = name.startswith("product of layer 1")
-        panel.annotate(name, (flops / bytes_, flops), (-6, 5) if above else (0, -12), textcoords="offset points",
-                       fontsize=8, color=INK, ha="right" if above else "center")  # fmt: skip
+        line_to_label = {"arrowstyle": "-", "color": GREY} if name.startswith("Adam") else None
+        panel.annotate(name, (flops / bytes_, flops), offset, textcoords="offset points", fontsize=8, color=INK,
+                       arrowprops=line_to_label)  # fmt: skip
     panel.set(xlabel="FLOPs per byte read or written", ylabel="GFLOP/s", xlim=(0.03, 100), ylim=(0.8, 230))
     panel.legend(fontsize=8, loc="lower right")
     return canvas
