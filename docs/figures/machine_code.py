@@ -12,7 +12,7 @@ from .style import figure, picture
 
 PROFILE = Path(__file__).parent / "data" / "profile_mnist.txt"  # measured; its first line says when and where
 STAGES = (
-    ("text", "mnist.net, 27 lines", GREY_FILL, GREY),
+    ("text", "mnist.net, 25 lines", GREY_FILL, GREY),
     ("graph", "one value for each operation,\nwith its shape and its line", BLUE_FILL, BLUE),
     ("gradients, optimizer", "more operations\nof the same kind", BLUE_FILL, BLUE),
     ("kernels", "values that share a loop;\nproducts with a register tile", GREEN_FILL, GREEN),
