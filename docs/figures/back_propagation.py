@@ -24,9 +24,9 @@ def three_neurons() -> Figure:
     loss, slope = (value["z"] - 1) ** 2, 2 * (value["z"] - 1)
     back = {"h1": slope * 2, "h2": slope * -1}
     local = {name: 1 - value[name] ** 2 for name in ("h1", "h2")}
-    canvas, ((panel,),) = figure(7.2, 3.3)
-    places = {"a": (0, 2.6), "b": (0, 0), "z1": (2.3, 2.6), "z2": (2.3, 0), "h1": (4.4, 2.6), "h2": (4.4, 0)}
-    places |= {"z": (6.5, 1.3), "L": (8.6, 1.3)}
+    canvas, ((panel,),) = figure(6.4, 3.3)
+    places = {"a": (0, 2.6), "b": (0, 0), "z1": (2, 2.6), "z2": (2, 0), "h1": (4, 2.6), "h2": (4, 0)}
+    places |= {"z": (5.7, 1.3), "L": (7.7, 1.3)}
     for name, text, number, derivative in (
         ("a", "$x_1$", "2", None),
         ("b", "$x_2$", "1", None),
@@ -37,20 +37,22 @@ def three_neurons() -> Figure:
         ("z", "$z$", f"{value['z']:.4f}", slope),
         ("L", "$L$", f"{loss:.4f}", 1.0),
     ):
-        _node(panel, places[name], text, number, "" if derivative is None else f"{derivative:.4g}")
+        _node(
+            panel, places[name], text, number, "" if derivative is None else f"{derivative:.4f}".removesuffix(".0000")
+        )
     for start, end, text, along in (
         ("a", "z1", "0.5", 0.5),
         ("a", "z2", "1", 0.3),
         ("b", "z1", "−1", 0.3),
         ("b", "z2", "0.5", 0.5),
-        ("z1", "h1", f"tanh: {local['h1']:.4f}", 0.5),
-        ("z2", "h2", f"tanh: {local['h2']:.4f}", 0.5),
+        ("z1", "h1", f"{local['h1']:.4f}", 0.5),
+        ("z2", "h2", f"{local['h2']:.4f}", 0.5),
         ("h1", "z", "2", 0.5),
         ("h2", "z", "−1", 0.5),
         ("z", "L", f"{slope:.4f}", 0.5),
     ):
         _edge(panel, places[start], places[end], text.replace("-", "−"), along)
-    panel.set(xlim=(-0.6, 9.2), ylim=(-0.95, 3.55))
+    panel.set(xlim=(-0.45, 8.2), ylim=(-0.95, 3.55))
     panel.set_aspect("equal")
     panel.axis("off")
     return canvas
@@ -61,9 +63,11 @@ def _node(panel, place: tuple[float, float], name: str, value: str, derivative: 
     x, y = place
     edge, fill = {"x": (BLUE, BLUE_FILL), "L": (ORANGE, ORANGE_FILL)}.get(name[1], (GREEN, GREEN_FILL))
     panel.add_patch(Circle(place, RADIUS, facecolor=fill, edgecolor=edge))
-    panel.text(x, y, name, ha="center", va="center", color=INK)
-    panel.text(x, y + RADIUS + 0.12, value, ha="center", va="bottom", color=BLUE)
-    panel.text(x, y - RADIUS - 0.12, derivative.replace("-", "−"), ha="center", va="top", color=ORANGE)
+    panel.text(x, y, name, ha="center", va="center", color=INK, fontsize=11)
+    panel.text(x, y + RADIUS + 0.12, value, ha="center", va="bottom", color=BLUE, fontsize=10)
+    panel.text(
+        x - 0.12, y - RADIUS - 0.12, derivative.replace("-", "−"), ha="left", va="top", color=ORANGE, fontsize=10
+    )
 
 
 def _edge(panel, start: tuple[float, float], end: tuple[float, float], slope: str, along: float) -> None:
@@ -75,4 +79,4 @@ def _edge(panel, start: tuple[float, float], end: tuple[float, float], slope: st
     tail, head = (x0 + gap * dx, y0 + gap * dy), (x1 - gap * dx, y1 - gap * dy)
     panel.add_patch(FancyArrowPatch(tail, head, arrowstyle="-|>", mutation_scale=9, color=GREY, shrinkA=0, shrinkB=0))
     panel.text(x0 + along * (x1 - x0) - 0.16 * dy, y0 + along * (y1 - y0) + 0.16 * dx, slope,
-               ha="center", va="bottom" if dy == 0 else "center", color=GREY, fontsize=8)  # fmt: skip
+               ha="center", va="bottom" if dy == 0 else "center", color=GREY)  # fmt: skip
