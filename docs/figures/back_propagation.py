@@ -65,9 +65,9 @@ def _node(panel, place: tuple[float, float], name: str, value: str, derivative: 
     panel.add_patch(Circle(place, RADIUS, facecolor=fill, edgecolor=edge))
     panel.text(x, y, name, ha="center", va="center", color=INK, fontsize=11)
     panel.text(x, y + RADIUS + 0.12, value, ha="center", va="bottom", color=BLUE, fontsize=10)
-    panel.text(
-        x - 0.12, y - RADIUS - 0.12, derivative.replace("-", "−"), ha="left", va="top", color=ORANGE, fontsize=10
-    )
+    aside = {"z": 0.3, "h": -0.12}.get(name[1], 0)  # past the arrows
+    below = derivative.replace("-", "−")
+    panel.text(x + aside, y - RADIUS - 0.12, below, ha="center", va="top", color=ORANGE, fontsize=10)
 
 
 def _edge(panel, start: tuple[float, float], end: tuple[float, float], slope: str, along: float) -> None:

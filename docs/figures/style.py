@@ -84,12 +84,13 @@ def model_picture(path: Path, unfold: int = 0) -> bytes:
 def write(name: str) -> Path:
     """Draws a figure and saves it; returns the file."""
     drawing = DRAWINGS[name]()
+    path = PICTURES / f"{name}.svg"
     if isinstance(drawing, Figure):
         stream = BytesIO()
         drawing.savefig(stream, format="svg", metadata={"Date": None})
-        drawing = stream.getvalue()
-    path = PICTURES / f"{name}.svg"
-    path.write_text(_in_scheme(drawing.decode("utf-8")), encoding="utf-8")
+        path.write_text(_in_scheme(stream.getvalue().decode("utf-8")), encoding="utf-8")
+    else:
+        path.write_bytes(drawing)  # follows the reader's colour scheme by itself
     return path
 
 
