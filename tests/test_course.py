@@ -13,7 +13,6 @@ CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURS
 STILL_SHORT = {
     "09-back-propagation",
     "21-language",
-    "22-attention",
     "23-autoencoders",
     "25-derivatives",
 }
