@@ -58,16 +58,19 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 def _figure(caption: str, name: str, number: int) -> str:
     svg = (HERE / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
-    svg = re.sub(r'<style id="scheme">.*?</style>', "", svg)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # colours and fonts are those of the page
     # The figures of one page share its names: clip paths would be found in the wrong figure.
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>f{number}-", svg)
-    svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
-    width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
-    assert width is not None, f"{name}.svg has no viewBox"
-    svg = svg.replace(
-        "<svg", f'<svg role="img" aria-label="{escape(caption)}" style="width:{float(width[1]) * 4 / 3:.0f}px"', 1
+    opening, _, rest = svg.partition(">")
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
+    assert size is not None, f"{name}.svg has no viewBox"
+    label = escape(caption)
+    return (
+        f'<figure class="figure"><svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'role="img" aria-label="{label}" {size[0]} style="width:{float(size[1]) * 4 / 3:.0f}px" fill="currentColor" '
+        f'stroke-linejoin="round">{rest}<figcaption>{label}</figcaption></figure>'
     )
-    return f'<figure class="figure">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _formula(tex: str, is_display: bool) -> str:

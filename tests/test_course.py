@@ -11,10 +11,6 @@ from support import ROOT, command
 COURSE = ROOT / "docs" / "course"
 CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURSE.glob("*.md"))}
 STILL_SHORT = {
-    "07-descent",
-    "09-back-propagation",
-    "14-convolution",
-    "16-residual",
     "21-language",
     "22-attention",
     "23-autoencoders",

@@ -1,5 +1,6 @@
 """Arguments that several commands share, and the values of `--set`."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -95,8 +96,13 @@ def constants(settings: list[str] | None) -> dict[str, Any]:
 
 
 def constant(text: str) -> Any:
+    """The value of a text of `--set`. A text may stand in quotes, as in the file, and has to if it is `"2"`."""
+    from netc.dsl.literals import TEXT, unquoted
+
     if text in ("true", "false"):
         return text == "true"
+    if re.fullmatch(TEXT, text):
+        return unquoted(text)
     for kind in (int, float):
         try:
             return kind(text)

@@ -3,8 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+import netc
+
 from .scheme import BLUE, GREEN, GREY, ORANGE
-from .style import figure, picture, trained
+from .style import EXAMPLES, figure, picture, trained
 
 
 @picture
@@ -29,4 +31,28 @@ def line() -> Figure:
     bowl.set(xlabel="slope", ylabel="offset", title="the bowl, from above", xlim=(-2.2, 0.7), ylim=(-1.3, 1.3))
     curves.set(xlabel="epoch", ylabel="loss", title="the loss by epoch")
     curves.legend()
+    return canvas
+
+
+@picture
+def stochastic() -> Figure:
+    """Paths down the same bowl with batches of all cars, of 16, and of a single car, by netc's own steps."""
+    data = trained("line", 1).load_data().parts["train"]
+    weight, mpg = np.asarray(data["weight"]), np.asarray(data["mpg"])
+    slopes, offsets = np.meshgrid(np.linspace(-1.5, 0.4, 80), np.linspace(-0.9, 0.9, 80))
+    error = ((slopes[..., None] * weight + offsets[..., None] - mpg) ** 2).mean(-1)
+    canvas, axes = figure(7.2, 2.6, 1, 3)
+    for panel, batch, colour in zip(axes[0], (len(mpg), 16, 1), (BLUE, GREEN, ORANGE), strict=True):
+        program = netc.compile(netc.load(EXAMPLES / "line.net", step=0.05), batch=batch)
+        order = np.random.default_rng(1)
+        path = [(0.0, 0.0)]
+        for _ in range(60):
+            rows = order.permutation(len(mpg))[:batch]
+            program.step({"weight": weight[rows], "mpg": mpg[rows]})
+            path.append((float(program.parameters["slope"].item()), float(program.parameters["offset"].item())))
+        panel.contour(slopes, offsets, error, 14, colors=GREY, linewidths=0.6)
+        panel.plot(*np.array(path).T, ".-", color=colour, linewidth=1, markersize=3)
+        title = {1: "one car a step", 16: "16 cars a step"}.get(batch, "all cars in each step")
+        panel.set(title=title, xlabel="slope", xlim=(-1.5, 0.4), ylim=(-0.9, 0.9))
+    axes[0][0].set(ylabel="offset")
     return canvas

@@ -84,12 +84,13 @@ def model_picture(path: Path, unfold: int = 0) -> bytes:
 def write(name: str) -> Path:
     """Draws a figure and saves it; returns the file."""
     drawing = DRAWINGS[name]()
+    path = PICTURES / f"{name}.svg"
     if isinstance(drawing, Figure):
         stream = BytesIO()
         drawing.savefig(stream, format="svg", metadata={"Date": None})
-        drawing = stream.getvalue()
-    path = PICTURES / f"{name}.svg"
-    path.write_text(_in_scheme(drawing.decode("utf-8")), encoding="utf-8")
+        path.write_text(_in_scheme(stream.getvalue().decode("utf-8")), encoding="utf-8")
+    else:
+        path.write_bytes(drawing)  # follows the reader's colour scheme by itself
     return path
 
 
@@ -99,7 +100,7 @@ def _in_scheme(svg: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<style type="text/css">.*?</style>', "", svg, flags=re.DOTALL)  # for all of a page, if inlined
     head, body = svg.split(">", 1)
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # hundredths of a point
+    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)  # hundredths of a point
     used = {colour for colour in SCHEME if colour in body}
     for colour in used:
         body = body.replace(colour, f"var(--{SCHEME[colour][0]})")

@@ -50,10 +50,10 @@ def _sample(model: Model, row: int | None) -> tuple[dict[str, Field], str]:
         return ready_fields(model, synthetic_data(model, 1)), "a synthetic sample"
     dataset = load(model, parse_data(model))
     for part, numbers in dataset.rows.items():
-        found = [int(numbers.argmin())] if row is None else np.flatnonzero(numbers == row).tolist()
-        if found:
-            fields = chosen(ready_fields(model, dataset.parts[part]), np.array(found[:1]))
-            return fields, f"row {numbers[found[0]]} of the file (in the part `{part}`)"
+        matches = [int(numbers.argmin())] if row is None else np.flatnonzero(numbers == row).tolist()
+        if matches:
+            fields = chosen(ready_fields(model, dataset.parts[part]), np.array(matches[:1]))
+            return fields, f"row {numbers[matches[0]]} of the file (in the part `{part}`)"
     last = max(int(numbers.max()) for numbers in dataset.rows.values())
     raise ValueError(f"the data has no row {row}: its rows go up to {last}")
 

@@ -18,8 +18,9 @@ from netc.runtime.predictions import TargetPrediction, predictions_of
 from netc.runtime.runs.run import Run
 
 METHOD = (
-    "What of a prediction is due to each input: the gradients along a path from a baseline, where all numbers that "
-    "enter the model are 0, to the sample. The parts add up to the prediction without that of the baseline."
+    "How much each input contributes to a prediction: its gradient, averaged along a path from a baseline, where all "
+    "numbers that enter the model are 0, to the sample, times its change. The contributions add up to the difference "
+    "between the two predictions."
 )
 _WORST, _BEST = 3, 2
 _MOST_SHARES, _MOST_WORDS = 12, 400
@@ -42,7 +43,7 @@ def explanation_sections(run: Run, part: str) -> Iterator[Section]:
     chosen = [*dict.fromkeys([*order[:_WORST].tolist(), *order[::-1][:_BEST].tolist()])]
     chosen = chosen[: max(1, _MOST_NUMBERS // max(size, 1))]
     fields, cells = run.load_data().parts[part], input_cells(run, part, chosen)
-    yield Heading(f"Why, by integrated gradients, {part}")
+    yield Heading(f"Why: integrated gradients, {part}")
     yield Paragraph(METHOD)
     rows = run.load_data().rows[part]
     for sample, texts in zip(chosen, cells.texts, strict=True):
@@ -61,8 +62,8 @@ def explained_sections(explanation: Explained) -> Iterator[Section]:
     """The scores of a sample, then what is due to each of its columns, words, steps and pixels."""
     attributed = explanation.attributed
     yield Paragraph(
-        f"{shortened(attributed.output)} is {attributed.score:.4g}, at the baseline {attributed.baseline:.4g}; "
-        f"all parts together lack {abs(attributed.gap):.2g} of the difference."
+        f"{shortened(attributed.output)} is {attributed.score:.4g}, and {attributed.baseline:.4g} at the baseline. "
+        f"The contributions add up to the difference, except for {abs(attributed.gap):.2g}."
     )
     if explanation.shares:
         shown = explanation.shares[:_MOST_SHARES]

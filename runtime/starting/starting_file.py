@@ -154,10 +154,10 @@ def _pictures(request: Request, table: Table, target: str) -> _Pictures | None:
     """The pictures that a table names; None if it names none."""
     if request.data.others or request.data.reader == "sql":
         return None
-    found = column_of_pictures(table, Path(request.data.path).parent)
-    if found is None or found[0] == target:
+    column = column_of_pictures(table, Path(request.data.path).parent)
+    if column is None or column[0] == target:
         return None
-    name, files = found
+    name, files = column
     shape, options = shape_of(files)
     if name != PATH:
         options["path"] = name

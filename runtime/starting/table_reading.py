@@ -39,8 +39,8 @@ class Tables:
         tables.append((uses, table))
         if not table.files:  # the options that were found may be declared later
             declared = dict(source.options)
-            found = tuple((name, value) for name, value in table.options if name not in declared)
-            same = replace(source, options=(*source.options, *found))
+            options = tuple((name, value) for name, value in table.options if name not in declared)
+            same = replace(source, options=(*source.options, *options))
             self._tables.setdefault(_key(same, folder), []).append((uses, table))
         return table
 

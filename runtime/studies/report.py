@@ -152,21 +152,21 @@ def _pictures(view: View) -> Iterator[Section]:
 
 def _importance(view: View) -> Iterator[Section]:
     yield Heading("Importance of the settings")
-    found = importances(view.spec, view.trials)
-    if not found:
+    shares = importances(view.spec, view.trials)
+    if not shares:
         needs = (
             f"at least {LEAST_TRIALS} trials that reached their end" if len(view.ranked) < LEAST_TRIALS else "Optuna"
         )
         yield Note(f"This needs {needs}.")
         return
-    yield Plots([plots.importance_bars(importance) for importance in found])
-    if found[0].method == "fANOVA":
+    yield Plots([plots.importance_bars(importance) for importance in shares])
+    if shares[0].method == "fANOVA":
         yield Note("fANOVA: the share of the metric's variance over the search space that a setting explains alone.")
     else:
         yield Note(
             "PED-ANOVA: how much a setting tells the best tenth of the trials from the others. "
             'For fANOVA: pip install "netc[study]"'
         )
-    yield from one_of_every(found[0].step, "trials")
-    if found[0].conditional:
+    yield from one_of_every(shares[0].step, "trials")
+    if shares[0].conditional:
         yield Note("A setting that has a condition is judged among the trials in which it varies.")

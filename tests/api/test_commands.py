@@ -13,6 +13,7 @@ import typer
 from support import ROOT, command, netc_command
 
 import netc
+from netc.commands.options import constants
 from netc.commands.signals import end_at_once, exit_statuses
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
@@ -240,6 +241,12 @@ def test_one_run_takes_one_value_of_a_setting(tmp_path: Path) -> None:
     result = command("train", "m.net", "--set", "width=2,3", cwd=tmp_path)
     assert result.returncode == 2
     assert "netc study M.net --vary width=2,3" in " ".join(result.stderr.split())
+
+
+def test_a_text_that_is_set_may_stand_in_quotes() -> None:
+    """`--set 'norm="batch"'` once set a text with quotes in it, which equals none of the file's."""
+    values = constants(["a=batch", 'b="batch"', 'c="2"', r'd="a\tb\u{e9}"', "e=2", 'f="', "g=true"])
+    assert values == {"a": "batch", "b": "batch", "c": "2", "d": "a\tb\u00e9", "e": 2, "f": '"', "g": True}
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])

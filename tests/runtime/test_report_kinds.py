@@ -67,7 +67,7 @@ def test_a_table_of_classes(tmp_path: Path) -> None:
     )
     for heading in ("y: precision and recall, ROC, test", "y: each class, test", "The worst mistakes, y"):
         assert heading in page.headings
-    assert {"Importance of the columns, test", "Why, by integrated gradients, test"} <= {*page.headings}
+    assert {"Importance of the columns, test", "Why: integrated gradients, test"} <= {*page.headings}
     assert any(heading.startswith("p: how often y is right") for heading in page.headings)
     assert page.texts.count(NASTY) >= 1, "the column of a mistake"
     assert page.texts.count(f"{NASTY}1") >= 2, "a row and a column of the confusion"
@@ -98,7 +98,7 @@ def test_pictures(tmp_path: Path) -> None:
         rows,
     )
     assert any(heading.startswith("The kernels of the first convolution") for heading in page.headings)
-    assert "Why, by integrated gradients, test" in page.headings
+    assert "Why: integrated gradients, test" in page.headings
     assert "Importance of the columns, test" not in page.headings, "there is only one input"
     assert any("Blue pixels" in text for text in page.texts)
 
@@ -112,7 +112,7 @@ def test_texts(tmp_path: Path) -> None:
         "output p = softmax(z)\nloss cross_entropy(z, y)\n",
         rows,
     )
-    assert "Why, by integrated gradients, test" in page.headings
+    assert "Why: integrated gradients, test" in page.headings
     assert {"<", "b", ">", "&"} <= {*page.texts}, "letters with their parts"
 
 
