@@ -22,17 +22,15 @@ from netc.editor.state import NetServer, path_of
 _Carry = Callable[[Span], Span | None]
 
 
-def _readable(ls: NetServer, uri: str) -> tuple[Analysis, _Carry] | None:
+def _readable(ls: NetServer, uri: str) -> tuple[Analysis, _Carry]:
     """The last analysis of a text with a syntax tree, and the function that carries its spans to the text as it is."""
-    analysis = ls.readable(uri)
-    return (analysis, carried(analysis.source, ls.analysis(uri).source)) if analysis is not None else None
+    now = ls.analysis(uri)
+    analysis = ls.readable(uri) or now
+    return analysis, carried(analysis.source, now.source)
 
 
 def _hint(ls: NetServer, params: types.InlayHintParams) -> list[types.InlayHint]:
-    readable = _readable(ls, params.text_document.uri)
-    if readable is None:
-        return []
-    analysis, carry = readable
+    analysis, carry = _readable(ls, params.text_document.uri)
     hints = []
     for shape in shapes(analysis):
         span = carry(shape.span)
@@ -48,7 +46,7 @@ def _hint(ls: NetServer, params: types.InlayHintParams) -> list[types.InlayHint]
 
 def _sign(ls: NetServer, params: types.SignatureHelpParams) -> types.SignatureHelp | None:
     uri = params.text_document.uri
-    text, analysis = ls.text(uri), ls.readable(uri) or ls.analysis(uri)
+    text, analysis = ls.text(uri), _readable(ls, uri)[0]
     offered = signatures(text, offset_at(text, params.position), analysis)
     if not offered:
         return None
@@ -68,11 +66,11 @@ def _sign(ls: NetServer, params: types.SignatureHelpParams) -> types.SignatureHe
 
 
 def _colour(ls: NetServer, params: types.SemanticTokensParams) -> types.SemanticTokens:
-    readable = _readable(ls, params.text_document.uri)
+    analysis, carry = _readable(ls, params.text_document.uri)
     data: list[int] = []
     line = character = 0
-    for token in tokens(readable[0]) if readable is not None else ():
-        span = readable[1](token.span) if readable is not None else None
+    for token in tokens(analysis):
+        span = carry(token.span)
         if span is None:
             continue
         start, end = position(span.source, span.start), position(span.source, span.end)
@@ -85,11 +83,11 @@ def _colour(ls: NetServer, params: types.SemanticTokensParams) -> types.Semantic
 
 
 def _fold(ls: NetServer, params: types.FoldingRangeParams) -> list[types.FoldingRange]:
-    readable = _readable(ls, params.text_document.uri)
+    analysis, carry = _readable(ls, params.text_document.uri)
     ranges = []
-    for fold in folds(readable[0]) if readable is not None else ():
+    for fold in folds(analysis):
         # the ends are carried one by one: what changed is mostly inside of a fold
-        first, last = (_line(readable[1], fold.span, at) for at in (fold.span.start, fold.span.end))
+        first, last = (_line(carry, fold.span, at) for at in (fold.span.start, fold.span.end))
         if first is not None and last is not None and first < last - fold.is_braced:
             ranges.append(types.FoldingRange(first, last - fold.is_braced, kind=fold.kind))
     return ranges
@@ -103,10 +101,9 @@ def _line(carry: _Carry, span: Span, offset: int) -> int | None:
 
 def _offer(ls: NetServer, params: types.CodeLensParams) -> list[types.CodeLens]:
     """The commands of a file. None for an editor that did not say in `initializationOptions` that it can run them."""
-    readable, path = _readable(ls, params.text_document.uri), path_of(params.text_document.uri)
-    if readable is None or path is None or RUN not in ls.commands:
+    (analysis, carry), path = _readable(ls, params.text_document.uri), path_of(params.text_document.uri)
+    if path is None or RUN not in ls.commands:
         return []
-    analysis, carry = readable
     return [
         types.CodeLens(range_of(span), types.Command(lens.title, RUN, arguments=[lens.command, str(path)]))
         for lens in lenses(analysis)
