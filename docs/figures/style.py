@@ -100,7 +100,7 @@ def _in_scheme(svg: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<style type="text/css">.*?</style>', "", svg, flags=re.DOTALL)  # for all of a page, if inlined
     head, body = svg.split(">", 1)
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # hundredths of a point
+    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)  # hundredths of a point
     used = {colour for colour in SCHEME if colour in body}
     for colour in used:
         body = body.replace(colour, f"var(--{SCHEME[colour][0]})")
