@@ -24,7 +24,7 @@ def _frame(panel: Axes) -> None:
 
 
 @picture
-def latent_plane() -> Figure:
+def digit_plane() -> Figure:
     """The codes of 220 digits in the plane, and what the decoder makes of points of a grid."""
     run = trained("course/plane")
     table = np.loadtxt(EXAMPLES / "data" / "digits8x8" / "digits8x8.csv", np.float32, delimiter=",", skiprows=1)[:220]
