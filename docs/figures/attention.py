@@ -12,7 +12,6 @@ from .style import figure, picture, trained
 def attention() -> Figure:
     """The attention weights: the letters that the decoder looks at for each sound of a word."""
     run = trained("cmudict", 3)
-    model = run.model
     letters = list(run.states["word"][1]["tokens"])
     sounds = list(run.states["phones"][-1]["tokens"])
     word = "photograph"
@@ -25,7 +24,6 @@ def attention() -> Figure:
     scores = hs @ keys.T / np.sqrt(keys.shape[1])
     weights = np.exp(scores - scores.max(1, keepdims=True))
     weights /= weights.sum(1, keepdims=True)
-    assert model.outputs
     canvas, ((panel,),) = figure(4.2, 3.4)
     panel.imshow(weights, cmap="Blues", vmin=0, vmax=1)
     panel.set(
