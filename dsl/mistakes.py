@@ -10,10 +10,10 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl import synonyms
 from netc.dsl.comments import sign_before
-from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.diagnostics import Diagnostic, Label, nearest_or_all
 from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.source import Source, Span
-from netc.dsl.synonyms import METHODS, SIGNS, WORDS
+from netc.dsl.synonyms import METHODS, SIGNS, WORDS, Kind
 
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
@@ -33,6 +33,8 @@ def _of_another_language(source: Source, place: Span) -> str | None:
     line, at = blanked(source.line(place.line)), place.column - 1
     if line[at : at + 1] == ";":
         return _for_semicolon(line, at)
+    if re.search(r"\bcolumns\s*\([^()]*$", line[:at]) and line[at : at + 1] in (".", ":"):
+        return synonyms.PATTERN
     for sign in sorted(SIGNS, key=len, reverse=True):
         if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
             return SIGNS[sign]
@@ -54,10 +56,15 @@ def _of_method(line: str, at: int) -> str | None:
 
 
 def _of_setting(line: str, at: int) -> str | None:
-    """The hint for `epochs: 3`."""
+    """The hint for `epochs: 3`, and for `adam(lr: 0.01)`."""
     setting = re.match(r"\s*(\w+)\s*:\s*([^#]*?)\s*(#|$)", line)
-    is_here = setting is not None and line[at : at + 1] == ":" and setting[2]
-    return f"{setting[1]} = {setting[2]}" if setting is not None and is_here else None
+    if line[at : at + 1] != ":":
+        return None
+    if setting is not None and setting[2] and line[:at].strip() == setting[1]:
+        return f"{setting[1]} = {setting[2]}"
+    argument = re.search(r"[(,]\s*(\w+)\s*$", line[:at])
+    value = re.match(r":\s*([^\s,()]+)", line[at:])
+    return f"{argument[1]} = {value[1]}" if argument is not None and value is not None else None
 
 
 def _of_type(line: str, at: int) -> str | None:
@@ -154,15 +161,24 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             Label(place, "a word of the language, not a name"),
             hint=f"{word}_ is a name",
         )
-    if is_first and re.match(r"\s*=[^=]", source.text[place.end :]):
-        return Diagnostic(
-            "E0101", f"`{word}` is assigned outside of a model or a block", Label(place), hint=f"let {word} = ..."
-        )
+    if is_first and (outside := _outside(source, place, word)):
+        return outside
     if re.match(r"[^\W\d]\w*$|\d", word) and before and not before.endswith("\n") and not after:
         return Diagnostic(
             "E0101", f"unexpected `{word}`", Label(place, "expected an operator or a new line before this")
         )
     return Diagnostic("E0101", f"unexpected `{word}`", Label(place))
+
+
+def _outside(source: Source, place: Span, word: str) -> Diagnostic | None:
+    """The message for a block that the language does not have, and for an assignment outside of any block."""
+    if re.match(r"[^\W\d]", word) and re.match(r"[ \t]*\{", source.text[place.end :]):
+        hint = nearest_or_all(word, ("data", "model", "train", "study"), Kind.SECTION)
+        return Diagnostic("E0101", f"there is no block `{word}`", Label(place), hint=hint)
+    if re.match(r"\s*=[^=]", source.text[place.end :]):
+        title = f"`{word}` is assigned outside of a model or a block"
+        return Diagnostic("E0101", title, Label(place), hint=f"let {word} = ...")
+    return None
 
 
 def _section_inside(source: Source, place: Span, word: str) -> Diagnostic | None:
@@ -192,6 +208,10 @@ def _unfinished_line(source: Source, place: Span, after: re.Match[str] | None) -
     line = source.line(place.line).split("#")[0].strip()
     if re.fullmatch(r"(input|target|param|state)\s+\w+", line):
         return Diagnostic("E0101", "the type is missing", Label(place, "here"), hint=f"{line}: float[10]")
+    if re.fullmatch(r"\w+\s*:\s*(float|bool|class\(\w+\))(\[[^\]]*\])?", line):
+        return Diagnostic(
+            "E0101", "the line ends too early", Label(place, "here"), hint=f"input {line}, or target {line}"
+        )
     if re.fullmatch(r"((output|watch|update)\s+)?\w+", line) and not after:
         return Diagnostic("E0101", "the line ends too early", Label(place, "here"), hint=f"{line} = ...")
     if after:

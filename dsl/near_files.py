@@ -1,6 +1,7 @@
 """The hint "did you mean ...?" for a path at which there is nothing: the most similar name that is there."""
 
 import os
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
@@ -33,10 +34,16 @@ def near_file(shown: str, folder: Path | None = None, inside: str = "") -> str |
 
 
 def _nearest(name: str, names: list[str]) -> str | None:
-    """The most similar of some names. Of those with the same suffix only the stems are compared."""
+    """The most similar of some names. Of those with the same suffix only the stems are compared; a file whose suffix
+    is quite another one is of another kind, and not meant."""
     suffix = Path(name).suffix
     stems = {Path(each).stem: each for each in names if suffix and Path(each).suffix == suffix}
     stem = nearest_name(Path(name).stem, stems)
-    return (
-        stems[stem] if stem is not None else nearest_name(name, (each for each in names if each not in stems.values()))
-    )
+    others = [each for each in names if each not in stems.values() and _is_of_kind(each, name)]
+    return stems[stem] if stem is not None else nearest_name(name, others)
+
+
+def _is_of_kind(name: str, written: str) -> bool:
+    """Whether a name may be meant by the one that a user wrote: its suffix `.cvs` is like `.csv`, and `.net` is not."""
+    own, suffix = ("".join(Path(each).suffixes) for each in (name, written))
+    return not (suffix and own) or bool(get_close_matches(suffix, [own], n=1, cutoff=0.6))

@@ -39,9 +39,10 @@ class Newlines:
     """Drops newlines inside ( ) and [ ], and after an operator, `=` or `,`; inside { } they end a statement.
 
     Lark's contextual lexer reads the parser's state after each token, so this filter must not look ahead.
+    It looks for a name in every state: where only `train` may stand, `training` is a wrong word, not `train` and `ing`.
     """
 
-    always_accept = ("_NL",)
+    always_accept = ("_NL", "NAME")
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         brackets: list[str] = []

@@ -22,6 +22,7 @@ class Kind(Enum):
     COLUMNS = "what a field begins with"
     SPLIT = "a way to split"
     PART = "a part of the data"
+    SECTION = "a block of a file"
 
 
 def synonym(name: str, kind: Kind, candidates: Collection[str]) -> str | None:
@@ -33,6 +34,20 @@ def synonym(name: str, kind: Kind, candidates: Collection[str]) -> str | None:
     if entry is None or "`" in entry:
         return entry
     return f"did you mean `{entry}`?" if kind is not Kind.ARGUMENT or entry in candidates else None
+
+
+# Steps of the block `data` whose names a model does not have. tests/dsl/test_synonyms.py compares them with the steps.
+STEPS_OF_DATA = (
+    *("standardize", "minmax", "scale", "bucket", "classes", "characters", "words", "ends", "vocabulary", "impute"),
+    *("strip", "lowercase", "normalize_unicode", "number", "date", "cycle", "ngrams", "window", "next", "train_only"),
+)
+
+
+def data_step(name: str) -> str | None:
+    """The hint for a name in a model that is a step of the data; None for any other name."""
+    if name not in STEPS_OF_DATA:
+        return None
+    return f"`{name}` is a step of the data: `x = ... -> {name}` in the block `data`; `netc ops {name}` explains it"
 
 
 def _table(entries: Mapping[str, str]) -> dict[str, str]:
@@ -245,6 +260,14 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "sequential chronological time timeseriessplit": "ordered(train = 0.8, test = 0.2)",
         }
     ),
+    Kind.SECTION: _table(
+        {
+            "dataset datasets input inputs source": "data",
+            "network net nn module architecture layers graph": "model",
+            "training trainer fit optimizer optimiser loss solver settings": "train",
+            "tune tuning search sweep hyperparameters optuna": "study",
+        }
+    ),
     Kind.PART: _table(
         {
             "val validation dev eval validationset": "valid",
@@ -257,6 +280,10 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
 
 # Signs and words that other languages use, each with what netc writes instead.
 COMMENT = "a comment begins with `#`"
+PATTERN = (
+    'there are no patterns or ranges of columns: `columns(all, except = "label")` takes in all columns but some, '
+    "and `netc new DATA` writes every name"
+)
 SIGNS: Mapping[str, str] = {
     "//": COMMENT,
     "/*": COMMENT,

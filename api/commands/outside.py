@@ -35,6 +35,8 @@ class OutsideData:
         if followed in self.paths:
             return
         self.paths[followed] = None
+        if followed == shown:
+            return  # the user wrote where the data is
         if len(self.paths) <= _MOST_NOTES:
             text = f"note: the data `{shown}` is {followed}, outside of the folder of {self.file.name}"
             say(text, is_error=True)

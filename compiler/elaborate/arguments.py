@@ -1,5 +1,6 @@
 """The arguments of an application, bound to parameters by name or position, and the axes that an argument names."""
 
+import re
 from collections.abc import Sequence
 
 from netc.compiler.elaborate import constants
@@ -17,6 +18,16 @@ def _for_activation(node: syntax.Expression) -> str | None:
     """The hint for `dense(64, relu)`."""
     is_function = isinstance(node, syntax.Name | syntax.Text) and syntax.last_word(node).lower() in OPERATIONS
     return synonym("activation", Kind.ARGUMENT, ()) if is_function else None
+
+
+def _as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
+    """The hint for an operation that is called like the layer which applies it: `conv2d(16, kernel = 5)`."""
+    entry = synonym(what, Kind.VALUE, ())
+    layer = re.search(r"`(\w+)\(", entry or "")
+    if layer is None:
+        return None
+    written = [argument.span.text for argument in arguments if argument.span.start >= span.start]  # none before `->`
+    return f"the layer is `{layer[1]}({', '.join(written)})`"
 
 
 def bind(
@@ -46,7 +57,9 @@ def bind(
                     "E0302",
                     f"`{what}` has no argument `{name}`",
                     argument.name.span,
-                    hint=nearest(name, names, Kind.ARGUMENT) or f"it takes {', '.join(names)}",
+                    hint=nearest(name, names, Kind.ARGUMENT)
+                    or _as_layer(what, arguments, span)
+                    or f"it takes {', '.join(names)}",
                 )
         if name in bound:
             fault(

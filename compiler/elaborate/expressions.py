@@ -23,7 +23,7 @@ from netc.dsl import syntax
 from netc.dsl.comments import with_hint
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import Kind
+from netc.dsl.synonyms import Kind, data_step
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
@@ -209,7 +209,7 @@ def _refuse_unknown(context: Context, node: syntax.Name, scope: Scope) -> NoRetu
         f"unknown name `{node.text}`",
         node.span,
         "nothing of this name is defined before this line",
-        hint=with_hint(nearest(node.text, _names(context, scope), Kind.VALUE), node.span),
+        hint=with_hint(data_step(node.text) or nearest(node.text, _names(context, scope), Kind.VALUE), node.span),
     )
 
 

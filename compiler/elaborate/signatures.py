@@ -188,7 +188,7 @@ class _Match:
         node, scope = self.node, self.scope
         sizes = _sizes_in_scope(node, scope)
         lead = scope.find("...") if "..." not in self.bindings and self.has_leading else None
-        bound = {**sizes, **self.bindings, **({"...": list(lead)} if isinstance(lead, tuple) else {})}
+        bound = {**sizes, **self.bindings, **({"...": _dims_text(lead)} if isinstance(lead, tuple) else {})}
         shown = ", ".join(f"{name} = {size}" for name, size in bound.items() if not isinstance(size, tuple))
         sources = [
             Label(scope.places[name], f"{name} = {size} comes from here")
@@ -198,6 +198,7 @@ class _Match:
         declared = [] if node.span.source.is_library else [Label(node.span, "declared here")]
         has_too_many = 1 in self.sizes and len(self.sizes) > len(self.dims)
         is_squeezable = has_too_many or (isinstance(lead, tuple) and 1 in lead)
+        hint = "`squeeze` drops dimensions of size 1" if is_squeezable else self._hint(lead)
         takes = f"`{self.block.name.text}` takes" if self.block else "this is declared as"
         fault(
             code,
@@ -205,8 +206,24 @@ class _Match:
             self.span,
             f"this is {describe_sample(self.value.type)}",
             others=[*sources, *self.context.origins([self.value], self.span), *declared],
-            hint="`squeeze` drops dimensions of size 1" if is_squeezable else None,
+            hint=hint,
         )
+
+    def _hint(self, lead: Item | None) -> str | None:
+        """What makes the operands fit: an image becomes a vector, a label numbers."""
+        if isinstance(lead, tuple) and lead and not self.sizes and all(isinstance(size, int) for size in lead):
+            return "`-> flatten` before the last `dense` makes one vector of an image"
+        names = [dim for dim in (*lead, *self.sizes) if isinstance(dim, str)] if isinstance(lead, tuple) else []
+        if names and isinstance(lead, tuple) and len(lead) == len(self.sizes):
+            return f"both operands need the same length: `{names[0]}` in the types of both"
+        if self.node.kind == "float" and self.value.operation == "input" and self.value.type.classes is not None:
+            return f"`{self.value.name} -> embed(32)` gives each label a vector of numbers, `one_hot` a 1 at its place"
+        return None
+
+
+def _dims_text(dims: tuple[object, ...]) -> str:
+    """Dimensions as a type is written: `[28, 28]`, `[time]`."""
+    return f"[{', '.join(map(str, dims))}]"
 
 
 def _sizes_in_scope(node: syntax.TypeOf, scope: Scope) -> dict[str, Item]:

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netc.compiler.elaborate.library import LIBRARIES
+from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
-from netc.dsl.synonyms import Kind
+from netc.dsl.synonyms import PATTERN, Kind, synonym
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, FieldSpec, StepSpec
+from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 
 
@@ -57,9 +60,16 @@ def _columns(name: str, head: syntax.Expression, constants: Constants) -> _Colum
             "E0701",
             "a field begins with the columns that it is made of",
             head.span,
-            hint=nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")',
+            hint=_hint_for_head(name, kind, head),
         )
     return _HEADS[kind](head, arguments, constants)
+
+
+def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
+    """The hint for a field that begins with a reader, or with anything else."""
+    if kind in READERS:
+        return f"source = {head.span.text}"
+    return nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")'
 
 
 def _dates_first(steps: Sequence[StepSpec]) -> list[StepSpec]:
@@ -102,6 +112,8 @@ def _several_columns(head: syntax.Expression, arguments: Sequence[syntax.Argumen
                 hint='columns(all, except = ["name"])',
             )
         value = argument.value
+        if isinstance(value, syntax.Leading):
+            fault("E0303", "every column has its name", value.span, hint=PATTERN)
         entries = [entry.value for entry in value.entries] if isinstance(value, syntax.Tuple) else [value]
         for entry in entries:
             name = _column_name(entry, constants)
@@ -122,7 +134,7 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     name, arguments = call_of(node)
     if name not in STEPS:
         fact = f"there is no step `{name or node.span.text}`"
-        fault("E0701", fact, node.span, hint=nearest_or_all(name, STEPS, Kind.STEP))
+        fault("E0701", fact, node.span, hint=_of_model(name) or nearest_or_all(name, STEPS, Kind.STEP))
     if name == "train_only":
         return _train_only(node, arguments, constants)
     step = STEPS[name]
@@ -138,6 +150,17 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     if step.check is not None and (expected := step.check(values)):
         fault("E0303", f"`{name}` takes {expected}", node.span)
     return StepSpec(name, tuple(values), node.span)
+
+
+def _of_model(name: str) -> str | None:
+    """The hint for a layer, loss, metric or operation among the steps of a field; None for what no model has either,
+    and for what has a synonym among the steps."""
+    is_of_model = (name in OPERATIONS and OPERATIONS[name].is_callable) or any(
+        name in library.names() for library in LIBRARIES.values()
+    )
+    if not is_of_model or synonym(name, Kind.STEP, STEPS) is not None:
+        return None
+    return f"`{name}` belongs to the block `model`: `y = x -> {name}`; `netc ops {name}` explains it"
 
 
 def _argument(argument: syntax.Argument, words: Sequence[str], constants: Constants) -> Any:

@@ -1,6 +1,7 @@
 """A table: columns of equal length by name, with the number that its first row has in the file."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.dsl.synonyms import PATTERN
 from netc.runtime.data.cell_text import is_missing_text, label_of
 from netc.runtime.data.cells import BadRows
 from netc.runtime.data.npz import refuse_lengths
@@ -18,6 +20,7 @@ from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
 
 _LISTED = 12  # column names in a message
+_PATTERN = re.compile(r"[*?]|\.\.|^\w+[:-]\w*\d$")  # a name that was meant to stand for several columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,8 @@ class Table:
         if name not in names:
             listed = ", ".join(map(cell, names[:_LISTED]))
             hint = f"it has {listed}{', ...' if len(names) > _LISTED else ''}"
-            fault("E0802", f"`{self.name}` has no column `{name}`", span, label, hint=nearest(name, names) or hint)
+            hint = PATTERN if _PATTERN.search(name) else nearest(name, names) or hint
+            fault("E0802", f"`{self.name}` has no column `{name}`", span, label, hint=hint)
 
 
 def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:

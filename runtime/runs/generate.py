@@ -1,13 +1,16 @@
 """Text generation: a trained model continues a prompt, each token drawn from its distribution of the next one."""
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import numpy as np
 
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import describe_sample
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import fault
-from netc.dsl.source import Span
 from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
 from netc.runtime.inference.stepper import Stepped, Stepper
@@ -25,21 +28,8 @@ class Generator:
     def __init__(self, run: Run, samples: int = 1) -> None:
         model = run.model
         graph = steppable_graph(model)
-        inputs = {leaf.name: leaf.type for leaf in graph.values(Role.INPUT)}
-        tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
-        outputs = {
-            result: value
-            for result, value in graph.results.items()
-            if value.type.is_varying and value.type.is_float and value.type.rank == 2
-        }
-        if len(tokens) != 1 or len(inputs) != 1 or len(outputs) != 1:
-            label = "it has one input class(n)[t], and one output float[t, n]"
-            fault("E0506", "this model does not generate", Span(model.source, 0, 0), label)
-        ((self.name, type_),) = tokens.items()
-        ((self.output, value),) = outputs.items()
-        if value.type.dims[1] != type_.classes:
-            label = f"the input has {type_.classes} tokens, the output {value.type.dims[1]}"
-            fault("E0506", "the output is not of the input's tokens", value.span, label)
+        self.name, self.output = token_names(graph)
+        type_ = next(leaf.type for leaf in graph.values(Role.INPUT))
         spec = run.spec.fields[self.name]
         self.tokens = labels_of(spec, run.states[self.name])
         self.is_words = any(step.name == "words" for step in spec.steps)
@@ -62,6 +52,56 @@ class Generator:
         """A text as tokens: words or characters, in lower case if the data's steps say so."""
         text = text.lower() if self.is_lower else text
         return text.split() if self.is_words else list(text)
+
+
+def token_names(graph: Graph) -> tuple[str, Result]:
+    """The input that a text is, class(n)[t], and the output of the scores of its next tokens, float[t, n].
+
+    Faults E0506 if the graph has not one of each.
+    """
+    inputs = list(graph.values(Role.INPUT))
+    outputs = {
+        result: value
+        for result, value in graph.results.items()
+        if value.type.is_varying and value.type.is_float and value.type.rank == 2
+    }
+    is_text = len(inputs) == 1 and inputs[0].type.is_varying and inputs[0].type.classes is not None
+    if not is_text or len(outputs) != 1:
+        _refuse(graph)
+    ((output, value),) = outputs.items()
+    classes = inputs[0].type.classes
+    if value.type.dims[1] != classes:
+        label = f"the input has {classes} tokens, the output {value.type.dims[1]}"
+        fault("E0506", "the output is not of the input's tokens", value.span, label)
+    return inputs[0].name, output
+
+
+def _refuse(graph: Graph) -> NoReturn:
+    """Raises the fault E0506, with the first thing that a model lacks to generate, where it is declared."""
+    title = "this model does not generate"
+    inputs = list(graph.values(Role.INPUT))
+    outputs = graph.results_of(ResultKind.OUTPUT)
+    tokens = [leaf for leaf in inputs if leaf.type.classes is not None]
+    if len(inputs) != 1 or not tokens:
+        at, label = inputs[0].span, f"`{inputs[0].name}` is {describe_sample(inputs[0].type)}"
+        if len(inputs) > 1:
+            at, label = inputs[1].span, f"it has {len(inputs)} inputs"
+        fault("E0506", title, at, label, hint="it needs one input that is a text: `input letters: class(82)[t]`")
+    (text,) = inputs
+    classes, name = text.type.classes, text.name
+    if not text.type.is_varying:
+        sizes = text.type.sample
+        label = f"`{name}` has the fixed length {sizes[0]}" if sizes else f"`{name}` is a single label"
+        hint = f"write `input {name}: class({classes})[t]`, where the name t stands for any length, and train again"
+        fault("E0506", title, text.span, label, hint=hint)
+    length = text.type.rows
+    wanted = f"float[{length}, {classes}]"
+    hint = f"it needs one output {wanted}, the scores of the next token at each step: `output next_token = softmax(z)`"
+    if len(outputs) > 1:
+        fault("E0506", title, list(outputs.values())[1].span, f"it has {len(outputs)} outputs", hint=hint)
+    for output, value in outputs.items():
+        fault("E0506", title, value.span, f"the output `{output}` is {describe_sample(value.type)}", hint=hint)
+    fault("E0506", title, text.span, f"there is no output {wanted}", hint=hint)
 
 
 def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:

@@ -32,6 +32,8 @@ def folder(tmp_path: Path) -> Path:
         ("", None),
         ("a\0b", None),
         ("iris.net", None),
+        ("iris.csv", None),  # a model is not meant by a table
+        ("data/iris/iris.csv.gz", "data/iris/iris.csv"),
     ],
 )
 def test_the_nearest_path(shown: str, hint: str | None, folder: Path) -> None:

@@ -40,17 +40,23 @@ PLACES = {
     ),
     Kind.COLUMNS: (DATA.format('csv("a")', 'NAME("x")', "", "(train = 1)"), "feature features"),
     Kind.SPLIT: (DATA.format('csv("a")', 'column("x")', "", "NAME(0.8)"), "stratified GroupKFold TimeSeriesSplit"),
+    Kind.SECTION: ("NAME {\n}\n", "dataset training network tuning"),
     Kind.PART: (DATA.format('csv("a")', 'column("x")', "", "(train = 0.8, NAME = 0.2)"), "val validation"),
 }
+
+
+def checked(source: Source) -> None:
+    """Parses and checks a file."""
+    file = parse(source)
+    data = next((item for item in file.items if isinstance(item, Data)), None)
+    parse_block(source, data, {}) if data else elaborate(file)
 
 
 def hint_of(text: str, name: str) -> str:
     """The hint of the message that points at the name."""
     source = Source("m.net", text.replace("NAME", name))
-    file = parse(source)
-    data = next((item for item in file.items if isinstance(item, Data)), None)
     with pytest.raises(netc.Fault) as caught:
-        parse_block(source, data, {}) if data else elaborate(file)
+        checked(source)
     (message,) = (message for message in caught.value.diagnostics if name in message.primary.span.text)
     return message.hint or ""
 
@@ -75,6 +81,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.STEP: set(STEPS),
         Kind.COLUMNS: {"column", "columns"},
         Kind.SPLIT: {*WAYS, "split"},
+        Kind.SECTION: {"data", "model", "train", "study"},
         Kind.PART: {"train", "valid", "test", "calibration"},
     }
     for kind, allowed in names.items():
@@ -195,3 +202,17 @@ def test_comments_of_other_languages_in_any_place(comment: str) -> None:
 
 def test_signs_of_comments_are_operators_where_their_operands_are_defined() -> None:
     netc.parse("let n = 9 // 2\nlet m = 9 --2\n" + MODEL.format("h = x -> dense(n) -> dense(m // n)"))
+
+
+def test_a_step_of_the_data_in_a_model() -> None:
+    in_models = {entry.name for entry in entries() if entry.kind in ("operation", "form", "layer", "loss", "metric")}
+    assert {*synonyms.STEPS_OF_DATA} == {*STEPS} - in_models
+    for name in synonyms.STEPS_OF_DATA:
+        hint = f"`{name}` is a step of the data: `x = ... -> {name}` in the block `data`"
+        assert hint_of(MODEL.format("h = x -> NAME"), name).startswith(hint)
+
+
+@pytest.mark.parametrize("name", ["dense", "relu", "lstm", "cross_entropy", "softmax", "conv"])
+def test_what_belongs_to_a_model_among_the_steps(name: str) -> None:
+    text = DATA.format('csv("a")', 'column("x")', " -> NAME(3)", "(train = 1)")
+    assert hint_of(text, name).startswith(f"`{name}` belongs to the block `model`")

@@ -13,7 +13,10 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime.runs.generate import Generator, draw, generate
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.dsl.parser import parse
+from netc.dsl.source import Source
+from netc.runtime.runs.generate import Generator, draw, generate, token_names
 from netc.runtime.runs.run import Run
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
@@ -129,3 +132,40 @@ def test_a_prediction_of_sequences_is_json(tmp_path: Path) -> None:
     assert np.allclose(np.sum(chances, axis=1), 1)
     assert command("report", run.folder, cwd=tmp_path).returncode == 0
     assert command("eval", run.folder, cwd=tmp_path).returncode == 0
+
+
+WITHOUT_TEXT = {
+    "a fixed length": (
+        "input letter: class(9)[4]\n  output z = letter -> embed(3) -> dense(9)",
+        "`letter` has the fixed length 4",
+        "write `input letter: class(9)[t]`",
+    ),
+    "numbers": (
+        "input pixels: float[4]\n  output z = pixels -> dense(9)",
+        "`pixels` is float[4]",
+        "it needs one input that is a text",
+    ),
+    "two inputs": (
+        "input letter: class(9)[t]\n  input style: class(3)\n  output z = letter -> embed(3) -> dense(9)\n"
+        "  output s = style -> embed(3)",
+        "it has 2 inputs",
+        "it needs one input that is a text",
+    ),
+    "an output of one step": (
+        "input letter: class(9)[t]\n  output z = letter -> embed(3) -> mean(over = t) -> dense(9)",
+        "the output `z` is float[9]",
+        "it needs one output float[t, 9]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TEXT)
+def test_a_refusal_says_what_is_missing(name: str) -> None:
+    text, label, hint = WITHOUT_TEXT[name]
+    graph = elaborate(parse(Source("m.net", f"model {{\n  {text}\n}}\n"))).graph
+    with pytest.raises(netc.Fault) as caught:
+        token_names(graph)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E0506"
+    assert diagnostic.primary.text == label
+    assert (diagnostic.hint or "").startswith(hint)
