@@ -223,7 +223,7 @@ class Model(Displayed):
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
     values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
     which ones are equally long. `applications` are in the order in which they ended. `member` is set for an ensemble
-    (compiler/ensemble.py): one of its models.
+    (compiler/ensemble/): one of its models.
     """
 
     source: Source

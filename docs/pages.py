@@ -197,9 +197,11 @@ or a list instead. The message names a file with the traceback, for a report: no
 cause this.""",
     "E1009": """`netc ensemble RUN RUN ... -o RUN` makes one run of several, which predicts the mean of their
 predictions. Its members take the same inputs, have the same outputs, and read their data in the same way: the message
-says which of them differs, and in what. Numbers may be standardised differently, but a list of categories has to be the
-same in all: with folds, a rare category may be missing in the training part of one of them. An output that each member
-chooses by itself, such as the labels of a decoder, has no mean.""",
+says which of them differs, and in what. Numbers may be standardised differently, and categories may differ where a
+member has a meaning for a cell that it does not know: with folds, a rare category may be missing in the training part
+of one of them, so write `classes(unknown)` for inputs. One member has to know all classes of a target. An output that
+each member chooses by itself, such as the labels of a decoder, has no mean, nor have numbers for each class that are
+no probabilities, if members know other classes.""",
     "E1011": """`netc study M.net` searches with Optuna: `pip install "netc[study]"`.""",
     "E1012": """`netc train M.net --log tensorboard` needs the package tensorboardX, `--log mlflow` the packages
 mlflow-skinny, SQLAlchemy and alembic. They come with extras of netc: `pip install "netc[tensorboard,mlflow]"`.""",

@@ -1,5 +1,7 @@
 """Names of metrics in `metrics.jsonl` and in reports: `PART.METRIC`, or `PART.watch.NAME.STATISTIC` if watched."""
 
+from collections.abc import Mapping
+
 from netc.compiler.ir.results import ResultKind, parse_result
 
 
@@ -10,6 +12,16 @@ def watched(metric: str) -> str | None:
         if result.kind is ResultKind.WATCH and result.name:
             return result.name.rpartition(".")[0]
     return None
+
+
+def single_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The metrics that are single numbers, without matrices and the statistics of watched values."""
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float) and watched(name) is None}
+
+
+def epoch_numbers(row: Mapping[str, object]) -> dict[str, float]:
+    """The same for the row of an epoch, without its number and its times, which are no metrics."""
+    return {name: value for name, value in single_numbers(row).items() if "." in name}
 
 
 def is_histogram(metric: str) -> bool:

@@ -78,7 +78,7 @@ ROOMS_OF_COMPILER: dict[str, set[str]] = {
     "pipeline": {"ir", "model", "passes"},
     "analysis": {"ir", "operations", "model", "passes"},
     "evaluation": {"ir", "operations", "model", "passes", "analysis"},
-    "ensemble": {"ir", "model", "analysis"},
+    "ensemble": {"ir", "operations", "model", "analysis"},
     "program": {"ir"},
     "export": {"ir", "operations", "passes", "elaborate", "pipeline", "program"},
     "targets": {"ir", "program"},

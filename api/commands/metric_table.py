@@ -79,17 +79,6 @@ class MetricTable:
             yield f"{row['samples_per_second']:,.0f}".rjust(_NUMBER)
 
 
-def metrics_of(row: Mapping[str, Any], skip: Sequence[str] = ()) -> list[str]:
-    """The names of the metrics of a row that are single numbers, without watched values."""
-    from netc.runtime.metric_names import watched
-
-    return [
-        name
-        for name, value in row.items()
-        if name not in skip and not isinstance(value, list) and watched(name) is None
-    ]
-
-
 def _text(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else significant(value)
 

@@ -60,7 +60,7 @@ def _data(run: "Run") -> str:
     """The data that the model was trained on, as an example of data to predict for."""
     source = run.spec.source
     path = run.model.source.folder / source.path
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "DATA"
     return quoted(min(str(path), os.path.relpath(path), key=len))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from netc.commands.compilation import compiling
 from netc.commands.display import Display, Line, is_suited
 from netc.commands.interrupts import NOTHING, Interrupts
-from netc.commands.metric_table import BEST, MetricTable, metrics_of
+from netc.commands.metric_table import BEST, MetricTable
 from netc.commands.quantities import lasting, number, significant
 from netc.commands.status import Status
 from netc.commands.terminal import is_silent, metrics_text, say
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from netc.runtime.trainer import Report
     from netc.runtime.training.decisions import Best
 
-_NO_METRICS = ("epoch", "seconds", "samples_per_second")  # fields of an epoch's row that are not metrics
 _RECENT = 5  # epochs whose time is that of those to come
 _MOST_LOSSES = 4096  # points of the curve of losses
 _LITTLE = 0.05  # of the first epoch, too little to tell its time from
@@ -115,24 +114,27 @@ class Ticker:
 
     def epoch(self, row: "Row", total: int) -> None:
         """Prints the line of an epoch that is done."""
+        from netc.runtime.metric_names import epoch_numbers
+
         label = f"{row['epoch']}/{total}"
         is_best = self.took(row)
         if self._display is None or self._is_verbose:
-            metrics = metrics_text(row, _NO_METRICS)
-            say(f"epoch {label}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
+            say(f"epoch {label}  {metrics_text(epoch_numbers(row))}  {row['samples_per_second']:,.0f} samples/s")
             return
         assert self._epochs is not None
-        names = metrics_of(row, _NO_METRICS)
+        names = [*epoch_numbers(row)]
         important = [self._epochs.metric, "train.loss", "valid.loss"]
         self._row(("epoch", f"{total}/{total}"), label, row, (names, important), is_best=is_best)
 
     def fold(self, number: int, count: int, metrics: Mapping[str, Any], facts: Sequence[str]) -> None:
         """Prints the line of a fold that is done."""
+        from netc.runtime.metric_names import single_numbers
+
         if self._display is None or self._is_verbose:
             say(f"fold {number}/{count}  {metrics_text(metrics)}  ({'; '.join(facts)})")
             return
         label, note = f"{number}/{count}", ", ".join(fact.partition(":")[0] for fact in facts)
-        self._row(("fold", f"{count}/{count}"), label, metrics, (metrics_of(metrics), []), note)
+        self._row(("fold", f"{count}/{count}"), label, metrics, ([*single_numbers(metrics)], []), note)
 
     def _row(
         self,

@@ -155,15 +155,13 @@ def show_warning(
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
-def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = (), intervals: "Intervals | None" = None) -> str:
-    """The metrics of a row as one line, by name, with their intervals behind them. Without watched values, which are
-    for curves, and without matrices."""
-    from netc.runtime.metric_names import watched
+def metrics_text(metrics: Mapping[str, Any], intervals: "Intervals | None" = None) -> str:
+    """The metrics that are single numbers as one line, by name, with their intervals behind them."""
+    from netc.runtime.metric_names import single_numbers
 
     return "  ".join(
         f"{name} {number(value)}{_interval_text((intervals or {}).get(name))}"
-        for name, value in row.items()
-        if name not in skip and not isinstance(value, list) and watched(name) is None
+        for name, value in single_numbers(metrics).items()
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from netc.compiler.elaborate.bindings import Assigned
+from netc.compiler.elaborate.bindings import Applied, Assigned
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.dsl import syntax
@@ -142,6 +142,12 @@ class Analysis:
         return {span: tuple(values) for span, values in by_span.items()}
 
     @property
+    def applied(self) -> Sequence[Applied]:
+        """The applications of operations and blocks, also those in the library."""
+        context = self._examined[0]
+        return context.applied if context is not None else ()
+
+    @cached_property
     def parameters(self) -> dict[str, int]:
         """The number of elements of each parameter."""
         context = self._examined[0]

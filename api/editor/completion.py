@@ -60,7 +60,7 @@ def completions(text: str, offset: int, analysis: Analysis) -> list[Completion]:
 
 
 def _offered(text: str, offset: int, analysis: Analysis) -> Iterator[Completion]:
-    opened, line = _open_brackets(text[:offset]), _line_so_far(text, offset)
+    opened, line = open_brackets(text[:offset]), _line_so_far(text, offset)
     if line is None:
         return  # in a comment or in quotes
     section = next((word for kind, word in opened if kind == "{" and word in (*_SECTIONS, "block")), None)
@@ -186,7 +186,7 @@ def _line_so_far(text: str, offset: int) -> str | None:
     return line
 
 
-def _open_brackets(text: str) -> list[tuple[str, str]]:
+def open_brackets(text: str) -> list[tuple[str, str]]:
     """The brackets that are open at the end of a text, outermost first, each with the word before it."""
     plain = blanked(text)
     opened: list[tuple[str, str]] = []

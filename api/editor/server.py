@@ -1,10 +1,9 @@
 """`netc lsp`: answers an editor's requests about open texts, in the Language Server Protocol, by pygls.
 
-Each handler is an entry of `_FEATURES`. What is known of a text comes from `analysis`, its form in the protocol from
-`protocol`.
+Each handler is an entry of `_FEATURES`; those whose answers an editor shows in the text are in `annotating`. What is
+known of a text comes from `analysis`, its form in the protocol from `protocol`.
 """
 
-import asyncio
 import gc
 import logging
 from collections.abc import Callable, Sequence
@@ -13,10 +12,8 @@ from typing import Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
-from pygls.lsp.server import LanguageServer
-from pygls.uris import to_fs_path
 
-from netc.editor.analysis import Analysis, Counts
+from netc.editor import annotating
 from netc.editor.completion import completions
 from netc.editor.fixes import actions, formatted
 from netc.editor.meaning import hover
@@ -24,89 +21,23 @@ from netc.editor.protocol import (
     SYMBOL_KINDS,
     code_action,
     item_of,
-    message_of,
     offset_at,
     range_of,
     uri_of,
     whole_range,
 )
+from netc.editor.state import NetServer
 from netc.editor.uses import definitions, outline, places, rename
-
-_PAUSE = 0.15  # seconds without a change, after which messages are published
-
-
-class NetServer(LanguageServer):
-    """The open texts, each with its analysis, and with that of its last version that the grammar accepted.
-
-    Data may be opened in the folders `allowed` and in those of the workspace.
-    """
-
-    def __init__(self, allowed: Sequence[Path] = ()) -> None:
-        super().__init__("netc", "1", text_document_sync_kind=types.TextDocumentSyncKind.Incremental)
-        self.allowed = tuple(allowed)
-        self.analyses: dict[str, Analysis] = {}
-        self.accepted: dict[str, Analysis] = {}
-        self.counts = Counts()
-        self.timers: dict[str, asyncio.TimerHandle] = {}
-
-    def text(self, uri: str) -> str:
-        return str(self.workspace.get_text_document(uri).source)
-
-    def analysis(self, uri: str) -> Analysis:
-        """The analysis of a text as it is now."""
-        text, analysis = self.text(uri), self.analyses.get(uri)
-        if analysis is None or analysis.source.text != text:
-            analysis = self.analyses[uri] = Analysis(text, _path(uri), self.counts)
-        if analysis.file is not None:
-            self.accepted[uri] = analysis
-        return analysis
-
-    def update_folders(self) -> None:
-        """Allows data to be opened in the workspace's current folders. Forgets analyses made with other folders."""
-        folders = [_path(folder.uri) for folder in self.workspace.folders.values()] or [
-            _path(self.workspace.root_uri or "")
-        ]
-        self.counts.folders = (*self.allowed, *(folder for folder in folders if folder is not None))
-        self.analyses.clear()
-
-    def publish(self, uri: str) -> None:
-        """Publishes the messages about a text. Those about an imported file are shown at its first line."""
-        analysis = self.analysis(uri)
-        version = self.workspace.get_text_document(uri).version
-        top = types.Range(types.Position(0, 0), types.Position(0, 0))
-        own, imported = [], []
-        for diagnostic in analysis.diagnostics:
-            if diagnostic.primary.span.source is analysis.source:
-                own.append(message_of(diagnostic))
-            else:
-                severity = types.DiagnosticSeverity.Error
-                imported.append(types.Diagnostic(top, diagnostic.render(), severity, diagnostic.code, source="netc"))
-        self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, [*own, *imported], version))
-
-    def publish_soon(self, uri: str) -> None:
-        """Publishes the messages about a text once it has not changed for a moment."""
-        if uri in self.timers:
-            self.timers[uri].cancel()
-        self.timers[uri] = asyncio.get_running_loop().call_later(_PAUSE, self.pause, uri)
-
-    def pause(self, uri: str) -> None:
-        """Publishes messages and frees the memory of earlier versions, while the user does not type."""
-        self.publish(uri)
-        gc.collect()
-
-
-def _path(uri: str) -> Path | None:
-    """The path of a file. None for a text that is in no file: a new one, an earlier version, one on another machine."""
-    path = to_fs_path(uri) if uri.startswith("file:") else None
-    return Path(path) if path else None
-
 
 # ------------------------------------------------------------------ documents and folders
 
 
 def _initialize(ls: NetServer, params: types.InitializeParams) -> None:
     options = params.initialization_options
-    ls.counts.opens_data = not (isinstance(options, dict) and options.get("isTrusted") is False)
+    if isinstance(options, dict):
+        ls.counts.opens_data = options.get("isTrusted") is not False
+        commands = options.get("commands")
+        ls.commands = frozenset(map(str, commands)) if isinstance(commands, list) else frozenset()
     ls.update_folders()
 
 
@@ -240,6 +171,7 @@ _FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     (types.TEXT_DOCUMENT_RENAME, _rename, _RENAME),
     (types.TEXT_DOCUMENT_FORMATTING, _format, None),
     (types.TEXT_DOCUMENT_CODE_ACTION, _act, _ACTION),
+    *annotating.FEATURES,
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from netc.commands.quantities import number
 from netc.dsl.quoting import bounded, svg_text
 from netc.runtime.insight.drawing.scales import Numbers, numbers_axis
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import MetricValue
 
 _WIDTH, _HEIGHT = 290.0, 180.0  # of a panel
@@ -35,10 +35,8 @@ def curves(rows: _Rows, kept: int | None = None, epochs: int | None = None) -> s
 def _panels(rows: _Rows) -> dict[str, list[str]]:
     """The names of the metrics of a panel, by its title: `train.loss` and `valid.loss` share one."""
     panels: dict[str, list[str]] = {}
-    for name, value in rows[-1].items():
-        title = name.partition(".")[2]
-        if title and not isinstance(value, list) and watched(name) is None:
-            panels.setdefault(title, []).append(name)
+    for name in epoch_numbers(rows[-1]):
+        panels.setdefault(name.partition(".")[2], []).append(name)
     return panels
 
 

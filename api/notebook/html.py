@@ -14,7 +14,7 @@ from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import bounded, html_text
 from netc.notebook.curves import curves
 from netc.runtime.insight.drawing.inline import inline_picture
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import MetricValue
 from netc.runtime.prediction_table import Predictions
 from netc.runtime.runs.run import Run
@@ -24,7 +24,6 @@ _MOST_LAYERS = 60  # rows of its table
 _MOST_ROWS, _MOST_COLUMNS, _WIDEST = 10, 12, 60  # of a table of predictions, and the characters of a cell
 _MOST_METRICS = 16
 _SOFT = "opacity:0.7"
-_FACTS = ("epoch", "seconds", "samples_per_second")  # of a row, which are no metrics
 
 
 def html_of(value: object) -> str | None:
@@ -83,11 +82,7 @@ def run_html(run: Run) -> str:
 def metrics_table(rows: Sequence[Mapping[str, MetricValue]], kept: int | None = None) -> str:
     """The metrics of the last epoch, and of the one with the number `kept` if there is one."""
     last = rows[-1]
-    names = [
-        name
-        for name, value in last.items()
-        if name not in _FACTS and not isinstance(value, list) and watched(name) is None
-    ]
+    names = [*epoch_numbers(last)]
     shown = [(f"epoch {last['epoch']}", last)]
     if kept is not None and kept != last["epoch"]:
         shown.insert(0, (f"epoch {kept}, kept", rows[kept - 1]))

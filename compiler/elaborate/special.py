@@ -87,11 +87,13 @@ def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The number of classes of a label."""
+    """The number of classes of a label, or of entries of a list."""
     (argument,) = required(context, "size", ("label",), arguments, span, "size(label)")
+    if isinstance(item := evaluate(context, argument.value, scope), tuple):
+        return len(item)
     value = value_of(context, argument, scope)
     if value.type.classes is None:
-        fault("E0402", "`size` takes a class", argument.span, f"this is {describe_sample(value.type)}")
+        fault("E0402", "`size` takes a class or a list", argument.span, f"this is {describe_sample(value.type)}")
     return value.type.classes
 
 

@@ -1,12 +1,12 @@
 """The figures of the chapter on back-propagation."""
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch
+from matplotlib.patches import Circle
 
 import netc
 
 from .scheme import BLUE, BLUE_FILL, GREEN, GREEN_FILL, GREY, INK, ORANGE, ORANGE_FILL
-from .style import EXAMPLES, figure, model_picture, picture
+from .style import EXAMPLES, arrow, figure, model_picture, picture
 
 RADIUS = 0.33
 
@@ -77,6 +77,6 @@ def _edge(panel, start: tuple[float, float], end: tuple[float, float], slope: st
     dx, dy = (x1 - x0) / length, (y1 - y0) / length
     gap = RADIUS + 0.06
     tail, head = (x0 + gap * dx, y0 + gap * dy), (x1 - gap * dx, y1 - gap * dy)
-    panel.add_patch(FancyArrowPatch(tail, head, arrowstyle="-|>", mutation_scale=9, color=GREY, shrinkA=0, shrinkB=0))
+    arrow(panel, tail, head)
     panel.text(x0 + along * (x1 - x0) - 0.16 * dy, y0 + along * (y1 - y0) + 0.16 * dx, slope,
                ha="center", va="bottom" if dy == 0 else "center", color=GREY)  # fmt: skip

@@ -1,17 +1,10 @@
 """The figures of the chapter on convolution."""
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .scheme import BLUE, GREEN, GREY, GREY_FILL, INK, ORANGE
-from .style import figure, picture, trained
-
-
-def _frame(panel: Axes) -> None:
-    panel.set(xticks=[], yticks=[])
-    for spine in panel.spines.values():
-        spine.set(visible=True, color=GREY, linewidth=0.8)
+from .style import figure, framed, picture, trained
 
 
 @picture
@@ -56,7 +49,7 @@ def convolution() -> Figure:
         axes[0][n + 1].imshow(kernels[:, :, 0, n], cmap="RdBu", vmin=-reach, vmax=reach)
         axes[1][n + 1].imshow(np.maximum(maps[n], 0), cmap="gray_r")
     for panel in axes.flat:
-        _frame(panel)
+        framed(panel)
     axes[1][0].axis("off")
     return canvas
 
@@ -81,5 +74,5 @@ def equivariance() -> Figure:
         else:
             panel.imshow(array, cmap="RdBu", vmin=-reach, vmax=reach)
         panel.set_title(title, fontsize=8)
-        _frame(panel)
+        framed(panel)
     return canvas

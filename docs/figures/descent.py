@@ -6,18 +6,26 @@ from matplotlib.figure import Figure
 import netc
 
 from .scheme import BLUE, GREEN, GREY, ORANGE
-from .style import EXAMPLES, figure, picture, trained
+from .style import EXAMPLES, Array, Point, figure, picture, trained
+
+
+def bowl(example: str, slopes: Point, offsets: Point) -> tuple[Array, Array, tuple[Array, Array, Array]]:
+    """Weights and miles of the cars of an example, and the mean squared error of a line through them.
+
+    The error is given on a grid between two slopes and two offsets: slope, offset and error, each [row, column].
+    """
+    data = trained(example, 1).load_data().parts["train"]
+    weight, mpg = np.asarray(data["weight"]), np.asarray(data["mpg"])
+    x, y = np.meshgrid(np.linspace(*slopes, 80), np.linspace(*offsets, 80))
+    return weight, mpg, (x, y, ((x[..., None] * weight + y[..., None] - mpg) ** 2).mean(-1))
 
 
 @picture
 def line() -> Figure:
     """The bowl of the error, and the paths down it with three learning rates."""
-    data = trained("line", 1).load_data().parts["train"]
-    weight, mpg = np.asarray(data["weight"]), np.asarray(data["mpg"])
-    canvas, ((bowl, curves),) = figure(7, 3.2, 1, 2)
-    slopes, offsets = np.meshgrid(np.linspace(-2.2, 0.7, 80), np.linspace(-1.3, 1.3, 80))
-    error = ((slopes[..., None] * weight + offsets[..., None] - mpg) ** 2).mean(-1)
-    bowl.contour(slopes, offsets, error, 16, colors=GREY, linewidths=0.7)
+    weight, mpg, errors = bowl("line", (-2.2, 0.7), (-1.3, 1.3))
+    canvas, ((above, curves),) = figure(7, 3.2, 1, 2)
+    above.contour(*errors, 16, colors=GREY, linewidths=0.7)
     for step, colour in ((0.02, GREEN), (0.4, BLUE), (1.05, ORANGE)):
         path, point = [], np.array([0.0, 0.6])
         for _ in range(60):
@@ -26,9 +34,9 @@ def line() -> Figure:
             point -= step * 2 * np.array([(miss * weight).mean(), miss.mean()])
         losses = [((a * weight + b - mpg) ** 2).mean() for a, b in path]
         shown = np.array(path[:12] if step > 1 else path)
-        bowl.plot(*shown.T, ".-", color=colour, linewidth=1, label=f"step {step}")
+        above.plot(*shown.T, ".-", color=colour, linewidth=1, label=f"step {step}")
         curves.semilogy(losses, color=colour, label=f"step {step}")
-    bowl.set(xlabel="slope", ylabel="offset", title="the bowl, from above", xlim=(-2.2, 0.7), ylim=(-1.3, 1.3))
+    above.set(xlabel="slope", ylabel="offset", title="the bowl, from above", xlim=(-2.2, 0.7), ylim=(-1.3, 1.3))
     curves.set(xlabel="epoch", ylabel="loss", title="the loss by epoch")
     curves.legend()
     return canvas
@@ -37,10 +45,7 @@ def line() -> Figure:
 @picture
 def stochastic() -> Figure:
     """Paths down the same bowl with batches of all cars, of 16, and of a single car, by netc's own steps."""
-    data = trained("line", 1).load_data().parts["train"]
-    weight, mpg = np.asarray(data["weight"]), np.asarray(data["mpg"])
-    slopes, offsets = np.meshgrid(np.linspace(-1.5, 0.4, 80), np.linspace(-0.9, 0.9, 80))
-    error = ((slopes[..., None] * weight + offsets[..., None] - mpg) ** 2).mean(-1)
+    weight, mpg, errors = bowl("line", (-1.5, 0.4), (-0.9, 0.9))
     canvas, axes = figure(7.2, 2.6, 1, 3)
     for panel, batch, colour in zip(axes[0], (len(mpg), 16, 1), (BLUE, GREEN, ORANGE), strict=True):
         program = netc.compile(netc.load(EXAMPLES / "line.net", step=0.05), batch=batch)
@@ -50,7 +55,7 @@ def stochastic() -> Figure:
             rows = order.permutation(len(mpg))[:batch]
             program.step({"weight": weight[rows], "mpg": mpg[rows]})
             path.append((float(program.parameters["slope"].item()), float(program.parameters["offset"].item())))
-        panel.contour(slopes, offsets, error, 14, colors=GREY, linewidths=0.6)
+        panel.contour(*errors, 14, colors=GREY, linewidths=0.6)
         panel.plot(*np.array(path).T, ".-", color=colour, linewidth=1, markersize=3)
         title = {1: "one car a step", 16: "16 cars a step"}.get(batch, "all cars in each step")
         panel.set(title=title, xlabel="slope", xlim=(-1.5, 0.4), ylim=(-0.9, 0.9))

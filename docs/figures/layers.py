@@ -8,20 +8,17 @@ from matplotlib.figure import Figure
 from netc import Run
 
 from .scheme import BLUE, BLUE_FILL, GREY, INK, ORANGE, ORANGE_FILL
-from .style import figure, picture, trained
+from .style import figure, picture, plane, trained
 
 
 @picture
 def rings() -> Figure:
     """The predicted ring of each point, with a non-linearity between the layers and without."""
     canvas, axes = figure(6.4, 3.2, 1, 2)
-    side = np.linspace(-3, 3, 160, dtype=np.float32)
-    x, y = np.meshgrid(side, side)
+    x, y, grid = plane(-3, 3, 160)
     for panel, bent in zip(axes[0], (True, False), strict=True):
         run = trained("rings", bent=bent)
-        likely = run.predict_prepared({"point": np.stack([x, y], -1).reshape(-1, 2)})["probability"][:, 1].reshape(
-            x.shape
-        )
+        likely = run.predict_prepared({"point": grid})["probability"][:, 1].reshape(x.shape)
         test = run.load_data().parts["test"]
         points, labels = np.asarray(test["point"]), np.asarray(test["ring"])
         panel.contourf(x, y, likely, 20, cmap="RdBu", vmin=0, vmax=1, alpha=0.75)
@@ -46,9 +43,9 @@ def folding() -> Figure:
         for path in (np.stack([fine, 0 * fine + level], -1), np.stack([0 * fine + level, fine], -1)):
             before.plot(*path.T, color=GREY, linewidth=0.5, alpha=0.7)
             after.plot(*hidden_of(run, path).T, color=GREY, linewidth=0.5, alpha=0.7)
-    side = np.linspace(-0.15, 1.15, 120, dtype=np.float32)
-    x, y = np.meshgrid(side, side)
-    z = run.predict_prepared({"inputs": np.stack([x, y], -1).reshape(-1, 2)})["chance"].reshape(x.shape)
+    x, y, grid = plane(-0.15, 1.15, 120)
+    side = x[0]
+    z = run.predict_prepared({"inputs": grid})["chance"].reshape(x.shape)
     before.contour(x, y, z, [0.5], colors=INK, linewidths=1.4)
     after.plot(side, (-b[0] - w[0, 0] * side) / w[1, 0], color=INK, linewidth=1.4)
     for panel, places in ((before, corners), (after, hidden_of(run, corners))):
@@ -75,12 +72,10 @@ def hidden_of(run: Run, points: Any) -> Any:
 def ring_widths() -> Figure:
     """The region that one hidden layer of 1, 2, 3 and 8 neurons finds for the inner ring."""
     canvas, axes = figure(7.2, 2.2, 1, 4)
-    side = np.linspace(-3.2, 3.2, 90, dtype=np.float32)
-    x, y = np.meshgrid(side, side)
+    x, y, grid = plane(-3.2, 3.2, 90)
     for panel, width in zip(axes[0], (1, 2, 3, 8), strict=True):
         run = trained("course/ring_layer", width=width)
-        points = {"point": np.stack([x, y], -1).reshape(-1, 2)}
-        inner = run.predict_prepared(points)["probability"][:, 0].reshape(x.shape)
+        inner = run.predict_prepared({"point": grid})["probability"][:, 0].reshape(x.shape)
         panel.contourf(x, y, inner, [0, 0.5, 1], colors=[ORANGE_FILL, BLUE_FILL])
         test = run.load_data().parts["test"]
         places, labels = np.asarray(test["point"]), np.asarray(test["ring"])

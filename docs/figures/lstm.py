@@ -1,13 +1,11 @@
 """The figures of the chapter on the LSTM."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch
 
 from .scheme import BLUE, BLUE_FILL, GREEN, GREY, GREY_FILL, ORANGE, ORANGE_FILL
-from .style import figure, picture, trained
+from .style import arrow, figure, picture, trained
 
 
 @picture
@@ -27,19 +25,19 @@ def conveyor() -> Figure:
             )
         )
         panel.text(x, 1.3, f"{name}  {words}", ha="center", va="center", fontsize=8)
-        _line(panel, (x, 0.2), (x, 0.85))
-    _line(panel, (1.6, 1.75), (1.6, 3.62))
+        arrow(panel, (x, 0.2), (x, 0.85), head=8)
+    arrow(panel, (1.6, 1.75), (1.6, 3.62), head=8)
     panel.add_patch(Circle((4.6, 2.7), 0.3, facecolor=BLUE_FILL, edgecolor=BLUE))
     panel.text(4.6, 2.7, "×", ha="center", va="center")
-    _line(panel, (3.6, 1.75), (4.4, 2.45))
-    _line(panel, (5.6, 1.75), (4.8, 2.45))
-    _line(panel, (4.6, 3.0), (4.6, 3.62))
+    arrow(panel, (3.6, 1.75), (4.4, 2.45), head=8)
+    arrow(panel, (5.6, 1.75), (4.8, 2.45), head=8)
+    arrow(panel, (4.6, 3.0), (4.6, 3.62), head=8)
     panel.add_patch(Circle((8.6, 2.7), 0.3, facecolor=BLUE_FILL, edgecolor=BLUE))
     panel.text(8.6, 2.7, "×", ha="center", va="center")
-    _line(panel, (7.6, 1.75), (8.4, 2.45))
-    _line(panel, (8.6, 4), (8.6, 3.0))
+    arrow(panel, (7.6, 1.75), (8.4, 2.45), head=8)
+    arrow(panel, (8.6, 4), (8.6, 3.0), head=8)
     panel.text(8.75, 3.4, "tanh", fontsize=8)
-    _line(panel, (8.9, 2.7), (10.4, 2.7))
+    arrow(panel, (8.9, 2.7), (10.4, 2.7), head=8)
     panel.text(9.9, 2.95, "$h_t$")
     panel.add_patch(
         FancyBboxPatch((0.9, -0.45), 7.4, 0.6, facecolor=GREY_FILL, edgecolor=GREY, boxstyle="round,pad=0.05")
@@ -49,10 +47,6 @@ def conveyor() -> Figure:
     panel.set_aspect("equal")
     panel.axis("off")
     return canvas
-
-
-def _line(panel: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    panel.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=8, color=GREY, shrinkA=0, shrinkB=0))
 
 
 @picture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch
 
 from .scheme import BLUE, BLUE_FILL, GREEN, GREEN_FILL, GREY, GREY_FILL, INK, ORANGE, ORANGE_FILL
-from .style import figure, picture
+from .style import arrow, figure, picture
 
 PROFILE = Path(__file__).parent / "data" / "profile_mnist.txt"  # measured; its first line says when and where
 STAGES = (
@@ -40,15 +40,11 @@ def stages() -> Figure:
         panel.text(x + 0.95, y + 0.75, name, ha="center", va="center", fontweight="bold", color=INK)
         panel.text(x + 0.95, y + 0.33, text, ha="center", va="center", fontsize=8, color=INK)
         if i % 3 < 2:
-            panel.add_patch(_arrow((x + 1.93, y + 0.5), (x + 2.32, y + 0.5)))
-    panel.add_patch(_arrow((5.65, -0.03), (0.95, -0.52)))
+            arrow(panel, (x + 1.93, y + 0.5), (x + 2.32, y + 0.5), head=10)
+    arrow(panel, (5.65, -0.03), (0.95, -0.52), head=10)
     panel.set(xlim=(-0.05, 6.65), ylim=(-1.6, 1.05))
     panel.axis("off")
     return canvas
-
-
-def _arrow(start: tuple[float, float], end: tuple[float, float]) -> FancyArrowPatch:
-    return FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=10, color=GREY, shrinkA=0, shrinkB=0)
 
 
 @picture

@@ -1,21 +1,20 @@
-"""The figures of the chapter on neuron."""
+"""The figures of the chapter on the neuron."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from .scheme import INK
-from .style import figure, picture, trained
+from .style import figure, picture, plane, trained
 
 
 @picture
 def neuron() -> Figure:
     """The predicted probability at each point of the plane, for a gate that it can learn and one that it cannot."""
     canvas, axes = figure(6.4, 3, 1, 2)
-    side = np.linspace(-0.4, 1.4, 120, dtype=np.float32)
-    x, y = np.meshgrid(side, side)
+    x, y, points = plane(-0.4, 1.4, 120)
     for panel, gate in zip(axes[0], ("and", "xor"), strict=True):
         run = trained("neuron", gate=gate)
-        chance = run.predict_prepared({"inputs": np.stack([x, y], -1).reshape(-1, 2)})["chance"].reshape(x.shape)
+        chance = run.predict_prepared({"inputs": points})["chance"].reshape(x.shape)
         panel.contourf(x, y, chance, 20, cmap="RdBu", vmin=0, vmax=1, alpha=0.75)
         panel.contour(x, y, chance, [0.5], colors=INK, linewidths=1)
         corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])

@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 
 import netc
 
+from .descent import bowl
 from .scheme import BLUE, GREEN, GREY, ORANGE, PURPLE
-from .style import EXAMPLES, figure, picture, trained
+from .style import EXAMPLES, figure, picture
 
 OPTIMIZERS = (
     ("plain, 0.09", "sgd(0.09)", GREY),
@@ -19,12 +20,9 @@ OPTIMIZERS = (
 @picture
 def optimizers() -> Figure:
     """Sixty steps of four of netc's optimizers down the narrow valley of `valley.net`, and the loss by step."""
-    data = trained("course/valley", 1).load_data().parts["train"]
-    weight, mpg = np.asarray(data["weight"]), np.asarray(data["mpg"])
-    slopes, offsets = np.meshgrid(np.linspace(-1.6, 0.9, 80), np.linspace(-0.6, 3.6, 80))
-    error = ((slopes[..., None] * weight + offsets[..., None] - mpg) ** 2).mean(-1)
+    weight, mpg, errors = bowl("course/valley", (-1.6, 0.9), (-0.6, 3.6))
     canvas, ((valley, curves),) = figure(7.2, 3.3, 1, 2)
-    valley.contour(slopes, offsets, error, [0.35, 0.5, 0.8, 1.5, 3, 6, 12], colors=GREY, linewidths=0.6)
+    valley.contour(*errors, [0.35, 0.5, 0.8, 1.5, 3, 6, 12], colors=GREY, linewidths=0.6)
     text = (EXAMPLES / "course" / "valley.net").read_text(encoding="utf-8")
     for name, optimizer, colour in OPTIMIZERS:
         model = netc.parse(text.replace("sgd(lr = 0.09)", optimizer))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .scheme import BLUE, GREEN, GREY, ORANGE, RED
-from .style import EXAMPLES, figure, picture
+from .style import EXAMPLES, figure, framed, picture
 
 
 def _digit() -> np.ndarray:
@@ -50,7 +50,5 @@ def receptive() -> Figure:
             corner = first + (place + step) * apart - 0.5
             panel.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=colour, linewidth=1.8))
         panel.set_title(f"{name}: sees {size} × {size}", fontsize=8)
-        panel.set(xticks=[], yticks=[])
-        for spine in panel.spines.values():
-            spine.set(visible=True, color=GREY, linewidth=0.8)
+        framed(panel)
     return canvas

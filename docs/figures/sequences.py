@@ -4,10 +4,10 @@ import gzip
 import json
 
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import Rectangle
 
-from .scheme import BLUE, BLUE_FILL, FAINT, GREEN, GREEN_FILL, GREY, GREY_FILL, ORANGE, ORANGE_FILL
-from .style import EXAMPLES, figure, picture
+from .scheme import BLUE, BLUE_FILL, FAINT, GREEN, GREEN_FILL, GREY_FILL, ORANGE, ORANGE_FILL
+from .style import EXAMPLES, arrow, figure, picture
 
 # title, example, inputs and outputs by the step at which they stand, number of steps
 SHAPES = [
@@ -27,13 +27,13 @@ def sequence_shapes() -> Figure:
         for step in range(steps):
             _box(panel, step, 1, GREEN, GREEN_FILL)
             if step:
-                _arrow(panel, (step - 0.64, 1), (step - 0.36, 1))
+                arrow(panel, (step - 0.64, 1), (step - 0.36, 1), head=6)
             if step in inputs:
                 _box(panel, step, 0, BLUE, BLUE_FILL)
-                _arrow(panel, (step, 0.36), (step, 0.64))
+                arrow(panel, (step, 0.36), (step, 0.64), head=6)
             if step in outputs:
                 _box(panel, step, 2, ORANGE, ORANGE_FILL)
-                _arrow(panel, (step, 1.36), (step, 1.64))
+                arrow(panel, (step, 1.36), (step, 1.64), head=6)
         middle = (steps - 1) / 2
         panel.text(middle, -0.55, example, ha="center", va="top", fontsize=7.5)
         panel.set_title(title, fontsize=8.5)
@@ -45,10 +45,6 @@ def sequence_shapes() -> Figure:
 
 def _box(panel, x: float, y: float, edge: str, fill: str) -> None:
     panel.add_patch(Rectangle((x - 0.34, y - 0.34), 0.68, 0.68, facecolor=fill, edgecolor=edge, linewidth=1))
-
-
-def _arrow(panel, start: tuple[float, float], end: tuple[float, float]) -> None:
-    panel.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, color=GREY, shrinkA=0, shrinkB=0))
 
 
 @picture

@@ -12,9 +12,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 
 import netc
 from netc.compiler.analysis.outline import outline_of
@@ -51,6 +54,8 @@ rcParams.update(
     }
 )
 
+Array = np.ndarray[Any, Any]
+Point = tuple[float, float]
 Drawing = Callable[[], Figure | bytes]
 DRAWINGS: dict[str, Drawing] = {}
 
@@ -67,6 +72,28 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
     canvas = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(canvas)
     return canvas, canvas.subplots(rows, columns, squeeze=False)
+
+
+def arrow(panel: Axes, start: Point, end: Point, head: float = 9, bend: str = "arc3") -> None:
+    """A grey arrow from one point to another with a head of this size; `bend` is a connection style of matplotlib."""
+    panel.add_patch(
+        FancyArrowPatch(start, end, connectionstyle=bend, arrowstyle="-|>", mutation_scale=head, color=GREY,
+                        shrinkA=0, shrinkB=0)
+    )  # fmt: skip
+
+
+def framed(panel: Axes) -> None:
+    """Gives a picture a thin frame on all sides, without ticks."""
+    panel.set(xticks=[], yticks=[])
+    for spine in panel.spines.values():
+        spine.set(visible=True, color=GREY, linewidth=0.8)
+
+
+def plane(low: float, high: float, count: int) -> tuple[Array, Array, Array]:
+    """A square of `count` by `count` points: both coordinates as [row, column], and all points as [point, 2]."""
+    side = np.linspace(low, high, count, dtype=np.float32)
+    x, y = np.meshgrid(side, side)
+    return x, y, np.stack([x, y], -1).reshape(-1, 2)
 
 
 def trained(name: str, epochs: int | None = None, **constants: Any) -> netc.Run:

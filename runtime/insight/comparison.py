@@ -15,7 +15,7 @@ from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.report import part_of_run
 from netc.runtime.insight.sections import Heading, Note, Plot, Plots, Section, Source, Table, left_out
 from netc.runtime.insight.words import shortened
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import single_numbers
 from netc.runtime.metric_values import Intervals, MetricValues
 from netc.runtime.runs.run import Run
 
@@ -72,7 +72,7 @@ def _sections(runs: Sequence[_Evaluated]) -> Iterator[Section]:
 
 
 def _numbers(each: _Evaluated) -> dict[str, float]:
-    return {name: value for name, value in each.metrics.items() if isinstance(value, float) and watched(name) is None}
+    return single_numbers(each.metrics)
 
 
 def _metrics(runs: Sequence[_Evaluated]) -> Iterator[Section]:

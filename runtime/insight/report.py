@@ -27,7 +27,7 @@ from netc.runtime.insight.sections import (
     left_out,
 )
 from netc.runtime.insight.words import shortened
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import single_numbers
 from netc.runtime.metric_values import Interval, Intervals, MetricValues
 from netc.runtime.runs.run import Run
 
@@ -81,7 +81,7 @@ def part_of_run(run: Run) -> str | None:
 
 def _summary(part: str, metrics: MetricValues, intervals: Intervals) -> Iterator[Section]:
     """The metrics that are numbers, with their intervals, without those of watched values."""
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and watched(name) is None}
+    numbers = single_numbers(metrics)
     shown = list(numbers.items())[:_MOST_METRICS]
     yield Summary(
         [(f"{part} {shortened(name)}", f"{value:.4g}", _interval_text(intervals.get(name))) for name, value in shown]

@@ -1,4 +1,4 @@
-"""Makes a run of several runs: their ensemble (compiler/ensemble.py), in a folder of its own that needs none of theirs.
+"""Makes a run of several runs: their ensemble (compiler/ensemble/), in a folder of its own that needs none of theirs.
 
 Its run.json has the texts and fitted steps of all members, its checkpoint all their parameters.
 """

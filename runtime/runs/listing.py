@@ -17,7 +17,7 @@ from netc.dsl.diagnostics import Fault
 from netc.dsl.files import content_of, opened, reason
 from netc.dsl.quoting import with_nan
 from netc.dsl.temporary import is_temporary
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import BEST, Progress
 from netc.runtime.runs.claim import is_claimed
@@ -84,8 +84,8 @@ def listed_run(folder: Path) -> Listed:
     row.seconds = sum(float(each["seconds"]) for each in rows if isinstance(each["seconds"], float))
     row.kept = _kept_epoch(folder, len(rows))
     if rows:
-        row.last = numbers_of(rows[-1])
-        row.metrics = numbers_of(rows[(row.kept or len(rows)) - 1])
+        row.last = epoch_numbers(rows[-1])
+        row.metrics = epoch_numbers(rows[(row.kept or len(rows)) - 1])
     outcome = read_outcome(folder)
     if outcome is not None and (outcome.epoch, outcome.of) == (len(rows), info.epochs):
         row.metrics |= {f"test.{name}": math.nan if value is None else value for name, value in outcome.test.items()}
@@ -98,12 +98,6 @@ def listed_run(folder: Path) -> Listed:
         row.state = "finished" if is_over or _has_stopped(folder, info, rows) else "interrupted"
     row.message = (outcome.stopped or "") if outcome is not None else ""
     return row
-
-
-def numbers_of(row: Row) -> dict[str, float]:
-    """The metrics of an epoch that are numbers, without those of watched values."""
-    named = {name: value for name, value in row.items() if "." in name and watched(name) is None}
-    return {name: value for name, value in named.items() if isinstance(value, float)}
 
 
 def size_of(folder: Path) -> int:

@@ -2,17 +2,18 @@
 
 Fitted steps that all members share stay steps of the data. Where they differ, as in the folds of a cross-validation,
 the ensemble takes numbers as they are before these steps, and each member does its own. Targets and the outputs in
-their units are always in the units of the data.
+their units are always in the units of the data. Where categories differ, the ensemble has those of all members.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from netc.compiler.analysis.units import units_of_values
-from netc.compiler.ensemble import Change, Member, ensemble
+from netc.compiler.ensemble.graph import ensemble
+from netc.compiler.ensemble.member import Change, Classes, Member
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
@@ -24,6 +25,7 @@ from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.pipeline import labels_of, units_need_f64
 from netc.runtime.data.stored import Array
 from netc.runtime.graph_steps import BACKWARD, FORWARD, Pairs, arithmetic_steps, changes_numbers, through
+from netc.runtime.runs.categories import Categories, categories_of, has_categories
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run_info import States
 
@@ -52,15 +54,18 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class _JoinedField:
-    """A field of the data: the steps that the ensemble has, their states, and those that each member does itself."""
+    """A field of the data: the steps that the ensemble has, their states, and those that each member does itself, after
+    it has turned `categories` into its own.
+    """
 
     field: FieldSpec
     states: list[State]
     own: Sequence[Pairs]
+    categories: Categories | None = None
 
     @property
     def is_own(self) -> bool:
-        return any(map(changes_numbers, self.own))
+        return self.categories is not None or any(map(changes_numbers, self.own))
 
 
 def joined(members: Sequence[Trained]) -> Joined:
@@ -75,7 +80,7 @@ def joined(members: Sequence[Trained]) -> Joined:
     arrays: dict[str, Array] = {}
     own = {name: field for name, field in by_name.items() if field.is_own}
     parts = [_member(number, trained, own, arrays) for number, trained in enumerate(members, 1)]
-    model = ensemble(parts, {name: _raw_type(first, name) for name in own})
+    model = ensemble(parts, {name: _raw_type(first, field) for name, field in own.items()})
     joined_fields = {**first.spec.fields, **{name: field.field for name, field in by_name.items()}}
     folds = {trained.spec.split.fold for trained in members}
     split = replace(first.spec.split, fold=0) if len(folds) > 1 else first.spec.split
@@ -92,11 +97,14 @@ def _numeric_targets(trained: Trained) -> list[str]:
     ]
 
 
-def _raw_type(trained: Trained, name: str) -> Type:
+def _raw_type(trained: Trained, joined_field: _JoinedField) -> Type:
     """The type of a field before the steps that members do: f64, as the data's steps compute.
 
     f32 has the bytes of pictures exactly, and the numbers of a target as exactly as predictions have them.
     """
+    name, categories = joined_field.field.name, joined_field.categories
+    if categories is not None:
+        return categories.type_of({**trained.model.inputs, **trained.model.targets}[name])
     field, states = trained.spec.fields[name], trained.states[name]
     if name in trained.model.targets:
         type_ = trained.model.targets[name]
@@ -112,13 +120,24 @@ def _member(number: int, trained: Trained, own: Mapping[str, _JoinedField], arra
     units = {name: target for name, target in units_of_values(model).items() if name in model.outputs}
     prepare: dict[str, Change] = {}
     restore: dict[str, Change] = {}
+    classes: dict[str, Classes] = {}
     for name, field in own.items():
         type_, pairs, prefix = {**model.inputs, **model.targets}[name], field.own[number - 1], f"member{number}.{name}"
         prepare[name] = partial(_through, FORWARD, pairs, prefix, arrays, type_.dtype)
-        if name in model.targets:
+        is_target = name in model.targets
+        if field.categories is not None:
+            encode = partial(field.categories.encode, number - 1, f"{prefix}.categories", arrays, type_)
+            prepare[name] = partial(_after, encode, prepare[name])
+            if is_target:
+                classes[name] = field.categories.classes(number - 1, f"{prefix}.classes", arrays)
+        elif is_target:
             dtype = "f64" if units_need_f64(trained.spec.fields[name], trained.states[name]) else type_.dtype
             restore[name] = partial(_through, BACKWARD, pairs[::-1], f"{prefix}.undone", arrays, dtype)
-    return Member(model, prepare, restore, units)
+    return Member(model, prepare, restore, units, classes)
+
+
+def _after(first: Change, then: Change, value: Value) -> Value:
+    return then(first(value))
 
 
 def _through(
@@ -139,13 +158,30 @@ def _joined_field(members: Sequence[Trained], name: str, is_undone: bool) -> _Jo
     differing = [i for i in range(len(field.steps)) if any(other[i] != states[0][i] for other in states)]
     start = arithmetic if is_undone else min(differing, default=len(field.steps))
     if any(i < arithmetic for i in differing):
-        _refuse_step(members, field, differing[0])
+        return _with_categories(members, field, differing[0], arithmetic)
     own = [[*zip(field.steps, each, strict=True)][start:] for each in states]
     if not any(map(changes_numbers, own)):
         start = len(field.steps)
     kept = [*_kept(own[0] if start < len(field.steps) else ())]
     steps = (*field.steps[:start], *(step for step, _ in kept))
     return _JoinedField(replace(field, steps=steps), [*states[0][:start], *(state for _, state in kept)], own)
+
+
+def _with_categories(members: Sequence[Trained], field: FieldSpec, place: int, arithmetic: int) -> _JoinedField:
+    """A field whose categories differ at the step `place`, the last one before those that are arithmetic.
+
+    Faults E1009 if that step is another one, or if members do not know what the categories of others mean.
+    """
+    states = [trained.states[field.name] for trained in members]
+    is_target = field.name in members[0].model.targets
+    categories = categories_of(field, states, place, is_target) if place + 1 >= arithmetic else None
+    if categories is None:
+        _refuse_step(members, field, place)
+    later = [[*zip(field.steps, each, strict=True)][place + 1 :] for each in states]
+    kept = [*_kept(later[0])]
+    steps = (*field.steps[: place + 1], *(step for step, _ in kept))
+    joined_states = [*states[0][:place], categories.state, *(state for _, state in kept)]
+    return _JoinedField(replace(field, steps=steps), joined_states, later, categories)
 
 
 def _kept(pairs: Pairs) -> Iterator[tuple[StepSpec, State]]:
@@ -157,7 +193,7 @@ def _kept(pairs: Pairs) -> Iterator[tuple[StepSpec, State]]:
             yield step, state
 
 
-def _refuse_step(members: Sequence[Trained], field: FieldSpec, number: int) -> None:
+def _refuse_step(members: Sequence[Trained], field: FieldSpec, number: int) -> NoReturn:
     """Faults E1009 at a step that members have fitted differently, and that is no arithmetic."""
     step, first = field.steps[number], members[0]
     other = next(each for each in members if each.states[field.name][number] != first.states[field.name][number])
@@ -169,6 +205,9 @@ def _refuse_step(members: Sequence[Trained], field: FieldSpec, number: int) -> N
         apart = [(each, trained.name) for each, trained in _apart(first, mine, other, theirs)]
         label = "; ".join(f"only `{name}` has {cell(each)}" for each, name in apart[:_LISTED]) or "in another order"
         hint = "folds with all categories in each training part: stratified by this column, or without rare ones"
+        if step.name == "classes" and field.name in first.model.inputs:
+            label += ", and a member has no place for a label that it does not know"
+            hint = "classes(unknown)"
     fault("E1009", fact, step.span, label, hint=hint)
 
 
@@ -188,7 +227,7 @@ def _require_alike(first: Trained, other: Trained) -> None:
         ("output", first.model.outputs, other.model.outputs),
     ):
         for name in dict.fromkeys((*mine, *theirs)):
-            if mine.get(name) != theirs.get(name):
+            if _comparable(first, mine, name) != _comparable(other, theirs, name):
                 here, there = (describe_sample(each[name]) if name in each else "missing" for each in (theirs, mine))
                 _refuse(first, other, f"its {kind} `{cell(name)}` is {here}, and {there} in `{first.name}`")
     if first.model.train.precision != other.model.train.precision:
@@ -202,6 +241,23 @@ def _require_alike(first: Trained, other: Trained) -> None:
         if mine != theirs:
             hint = "members read the same columns in the same way, and their rows are divided alike"
             _refuse(first, other, f"the `{what}` of its data block is another", hint)
+
+
+def _comparable(trained: Trained, types: Mapping[str, Type], name: str) -> Type | None:
+    """The type of an input, target or output, without the number of categories, which may differ between members."""
+    type_ = types.get(name)
+    fields = trained.spec.fields
+    if type_ is None or not trained.states:
+        return type_
+    if name in fields and types is not trained.model.outputs:
+        has_places = has_categories(fields[name])
+    else:
+        has_places = any(has_categories(fields[target]) for target in trained.model.targets)
+    if not has_places:
+        return type_
+    if type_.classes is not None:
+        return replace(type_, classes=0)
+    return replace(type_, dims=(*type_.dims[:-1], 0)) if len(type_.dims) > type_.lead else type_
 
 
 def _plain(item: Any) -> Any:

@@ -17,7 +17,7 @@ import msgspec
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.typed_json import parsed
@@ -46,11 +46,7 @@ class Metrics(Sequence[Row]):
         """The number of epochs, and the losses and metrics of the last one, in a few words."""
         if not self:
             return "no epoch yet"
-        numbers = [
-            f"{name} {value:.4g}"
-            for name, value in self[-1].items()
-            if "." in name and not isinstance(value, list) and watched(name) is None
-        ]
+        numbers = [f"{name} {value:.4g}" for name, value in epoch_numbers(self[-1]).items()]
         epochs = f"{len(self):,} epoch{'s' * (len(self) != 1)}"
         return ", ".join([epochs, *numbers[:_FEW], *["..."] * (len(numbers) > _FEW)])
 

@@ -7,7 +7,7 @@ import msgspec
 
 from netc.dsl.files import content_of
 from netc.dsl.quoting import json_text
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import single_numbers
 from netc.runtime.metric_values import MetricValue
 from netc.runtime.runs.checkpoint import write_whole
 from netc.runtime.runs.run import Run
@@ -29,10 +29,8 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 def save_outcome(run: Run, stopped: str | None, tested: Mapping[str, MetricValue] | None) -> None:
     """Writes outcome.json of a run whose training is over. Faults E1001 if it cannot be written."""
-    numbers = {
-        name: value for name, value in (tested or {}).items() if isinstance(value, float) and watched(name) is None
-    }
-    outcome = Outcome(epoch=run.progress.epoch, of=run.model.train.epochs, stopped=stopped, test=dict(numbers))
+    numbers = dict[str, float | None](single_numbers(tested or {}))
+    outcome = Outcome(epoch=run.progress.epoch, of=run.model.train.epochs, stopped=stopped, test=numbers)
     write_whole(run.folder / OUTCOME, json_text(msgspec.to_builtins(outcome), indent=2).encode())
 
 

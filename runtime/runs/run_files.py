@@ -1,5 +1,6 @@
 """The files of a run's folder that say what was trained: run.json, the model's text, and the fitted steps."""
 
+import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,6 +38,8 @@ def refuse(folder: Path, error: Exception) -> NoReturn:
 def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: str | None = None) -> NoReturn:
     """Faults E1001 for a folder that is none of this kind, which has such a file. The hint is the most similar folder
     that is one, or else `hint`."""
-    text = "there is no such folder" if isinstance(error, FileNotFoundError) and not folder.exists() else str(error)
+    text = (
+        "there is no such folder" if isinstance(error, FileNotFoundError) and not os.path.exists(folder) else str(error)
+    )
     near = near_file(str(folder), inside=file)
     fault("E1001", f"`{folder}` is no {kind}", place_of(folder), text, hint=near or hint)

@@ -16,7 +16,8 @@ from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.data.steps import STEPS
 from netc.runtime.typed_json import converted, parsed
 
-Constant = bool | int | float | str
+Scalar = bool | int | float | str
+Constant = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]  # a list may have lists, so far and no deeper
 States = dict[str, list[State]]  # by field, the state of each step of its pipe
 
 

@@ -25,6 +25,7 @@ _SYNONYMS = {
     **dict.fromkeys(("randint", "integer", "suggestint", "range", "quniform"), EXAMPLES["int"]),
     **dict.fromkeys(("float", "suggestfloat", "suggestuniform", "linspace", "between"), EXAMPLES["uniform"]),
 }
+_SCALARS = (bool, int, float, str)
 _LARGEST = 1 << 53  # whole numbers beyond it are not exact in the samplers, which compute in f64
 
 
@@ -92,9 +93,17 @@ def _value(node: syntax.Expression, constants: Constants, is_let: bool) -> Const
         return expression(node)
     if isinstance(value, bool | int | float | str):
         return value
-    if is_let:
-        fault("E0303", "a `let` varies over numbers, texts, true and false", node.span)
-    return expression(node)
+    if not is_let:
+        return expression(node)
+    if not all(isinstance(inner, _SCALARS) or _is_flat(inner) for inner in value):
+        fault("E0303", "a `let` varies over numbers, texts, true and false, and lists of these", node.span)
+    constant: Constant = value
+    return constant
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether a value is a list without lists."""
+    return isinstance(value, tuple) and all(isinstance(inner, _SCALARS) for inner in value)
 
 
 def _integers(

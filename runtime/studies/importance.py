@@ -8,7 +8,7 @@ from typing import Any
 
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.rounds import Trial
-from netc.runtime.studies.search import Outcome, distribution_of
+from netc.runtime.studies.search import Outcome, distribution_of, stored
 
 _MOST_TRIALS = 500  # that a forest is fitted to: its time grows faster than their number
 LEAST_TRIALS = 8  # complete ones: the share of a setting among fewer says nothing
@@ -75,7 +75,7 @@ def _shares(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study: Any = optuna.create_study(direction="maximize" if better.is_higher else "minimize")
     for trial, value in zip(trials, values, strict=True):
-        settings = {name: trial.settings[name] for name in distributions}
+        settings = {name: stored(trial.settings[name]) for name in distributions}
         study.add_trial(optuna.trial.create_trial(params=settings, distributions=distributions, value=value))
     fanova = method == "fANOVA"
     evaluator = importance.FanovaImportanceEvaluator(seed=0) if fanova else importance.PedAnovaImportanceEvaluator()

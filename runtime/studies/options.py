@@ -23,7 +23,7 @@ def line_of(file: syntax.File, name: str, text: str) -> str:
     """The line by which a setting varies over what a command was given: a distribution, or values with commas."""
     if is_distribution(text):
         return f"{name} = {text}"
-    if name not in names_of_lets(file):
+    if name not in names_of_lets(file) or "[" in text:
         return f"{name} = choice({text})"
     return f"{name} = choice({', '.join(_constant(value.strip()) for value in text.split(','))})"
 

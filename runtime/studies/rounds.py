@@ -267,6 +267,8 @@ def _row(spec: StudySpec, trial: Trial, names: Sequence[str], several: bool) -> 
 def _cell(value: object) -> object:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, tuple):
+        return f"[{', '.join(str(_cell(inner)) for inner in value)}]"
     return repr(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
-from netc.runtime.runs.run_info import Constant
+from netc.runtime.runs.run_info import Constant, Scalar
 from netc.runtime.studies.declarations import Chosen, StudySpec
 from netc.runtime.studies.space import Choice, Domain, Values, grid, is_varied
 
@@ -68,7 +68,7 @@ class Search:
             if self.spec.search.name == "grid":
                 chosen = [*itertools.islice(grid(self.spec.space), first, first + count)]
                 for values in chosen:
-                    self._study.enqueue_trial(dict(values))
+                    self._study.enqueue_trial({name: stored(value) for name, value in values.items()})
                 count = len(chosen)
             self._study.sampler = _sampler(self.spec, first)
             return [self._ask() for _ in range(count)]
@@ -163,12 +163,17 @@ def _pruner(prune: Chosen | None, epochs: int) -> Any:
 
 def _suggest(trial: Any, name: str, domain: Domain) -> Constant:
     if isinstance(domain, Choice):
-        value: Constant = trial.suggest_categorical(name, domain.values)
-        return value
+        text = trial.suggest_categorical(name, [*map(stored, domain.values)])
+        return next(value for value in domain.values if stored(value) == text)
     if domain.is_whole:
         step = int(domain.step or 1)
         return int(trial.suggest_int(name, int(domain.low), int(domain.high), step=step, log=domain.is_log))
     return float(trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.is_log))
+
+
+def stored(value: Constant) -> Scalar:
+    """A value as Optuna stores it, which has no lists: their text."""
+    return repr(value) if isinstance(value, tuple) else value
 
 
 def distribution_of(domain: Domain) -> Any:
@@ -176,7 +181,7 @@ def distribution_of(domain: Domain) -> Any:
     from optuna import distributions
 
     if isinstance(domain, Choice):
-        return distributions.CategoricalDistribution(domain.values)
+        return distributions.CategoricalDistribution([*map(stored, domain.values)])
     if domain.is_whole:
         low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
         return distributions.IntDistribution(low, high, log=domain.is_log, step=step)

@@ -135,7 +135,7 @@ class Shared:
 
 def _key_of(settings: Mapping[str, Constant]) -> object:
     """Settings by value and type: `true` is not 1."""
-    return tuple(sorted((name, type(value).__name__, value) for name, value in settings.items()))
+    return tuple(sorted((name, repr(value)) for name, value in settings.items()))
 
 
 def _remember(entries: dict[Any, Any], key: object, value: object) -> None:

@@ -96,6 +96,8 @@ def setting_text(value: Constant) -> str:
     """A value of a setting as the file has it, a float with four digits."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(setting_text, value))}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

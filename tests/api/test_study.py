@@ -166,6 +166,32 @@ def test_a_grid_has_every_combination_in_the_order_of_the_text(folder: Path) -> 
     assert run.program.parameters["z.dense.W"].shape == (2, int(best["width"]))
 
 
+def test_lists_vary_and_come_back_from_a_folder(folder: Path) -> None:
+    model = _MODEL.replace("let width = 4", "let widths = [4]")
+    model = model.replace("x -> dense(width) -> tanh -> dense(2)", "hidden -> dense(2)")
+    model = model.replace(
+        "  z =",
+        "  hidden = x\n  for i in 0..size(widths) {\n    hidden = hidden -> dense(widths[i]) -> tanh\n  }\n  z =",
+    )
+    _write(folder, "study {\n  lr = choice(0.1, 0.5)\n  round = 2\n  search = grid\n}\n", model=model)
+    _study(folder, "m.net", "--vary", "widths=[4],[3,2]", "--workers", 1)
+    study = folder / "studies" / "m"
+    with (study / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [row["widths"] for row in rows] == ["[4]", "[3, 2]", "[4]", "[3, 2]"]
+    before = _bytes(study)
+    (study / "results.json").unlink()
+    _study(folder, "--resume", "studies/m")
+    assert _bytes(study) == before
+    best = netc.open(study / "best")
+    assert best.info is not None
+    assert best.info.set["widths"] in ((4,), (3, 2))
+    shapes = [parameter.shape[1] for name, parameter in best.program.parameters.items() if name.endswith(".W")]
+    assert tuple(shapes[:-1]) == best.info.set["widths"]
+    command("report", "studies/m/best", cwd=folder)
+    assert command("study", "--report", "studies/m", cwd=folder).returncode == 0
+
+
 def test_folds_and_seeds_give_a_mean_with_its_error(folder: Path) -> None:
     _write(folder, "study {\n  width = choice(2, 3)\n  folds = 2\n  seeds = 2\n}\n", "folds(3, test = 0.2)")
     output = _study(folder, "m.net", "--trials", 2)

@@ -179,9 +179,13 @@ _WRITERS = {
     ),
     *("compiler/targets/cpu/cache.py", "runtime/runs/checkpoint.py"),
 }
-_PRINTERS = {"api/commands/terminal.py", "compiler/targets/cpu/compile.py"}
+_PRINTERS = {
+    *("api/commands/terminal.py", "compiler/targets/cpu/compile.py", "api/notebook/magic.py"),
+    *("api/commands/interrupts.py", "api/commands/compilation.py"),  # they move the cursor of a terminal
+}
 _STREAMS = {
     "api/commands/frame.py",
+    "api/commands/display.py",
     "api/commands/fmt.py",
     "api/commands/prediction_files.py",
     "api/commands/generate.py",

@@ -9,6 +9,8 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Name, Number, String, Text
 from support import ROOT
 
+from netc.editor.sections import RUN
+
 FILES = [*sorted((ROOT / "examples").glob("*.net")), *sorted((ROOT / "dsl" / "library").glob("*.net"))]
 TEXT = """# a file
 let width = 1e-3
@@ -60,5 +62,35 @@ def test_vscode_colours_the_words_of_the_grammar() -> None:
     described = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     assert described["contributes"]["grammars"][0]["path"] == "./syntaxes/net.tmLanguage.json"
     assert described["contributes"]["configuration"]["properties"]["netc.command"]["default"] == ["netc", "lsp"]
-    for name in (described["main"], "language-configuration.json", "syntaxes/net.tmLanguage.json"):
+    packed = (folder / ".vscodeignore").read_text(encoding="utf-8").split()
+    for name in (described["icon"], "language-configuration.json", "syntaxes/net.tmLanguage.json", "README.md"):
         assert (folder / name).is_file()
+        assert f"!{name}" in packed
+
+
+def test_the_extension_of_vscode_is_one_file_with_its_licence() -> None:
+    """Only what .vscodeignore names is packed; build.mjs makes those files that git does not have."""
+    folder = ROOT / "editors" / "vscode"
+    described = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    build = (folder / "build.mjs").read_text(encoding="utf-8")
+    assert "dependencies" not in described, "npm would look for them when the extension is installed"
+    assert described["scripts"]["vscode:prepublish"] == "node build.mjs"
+    assert described["main"] == "./dist/extension.js"
+    first, *packed = (folder / ".vscodeignore").read_text(encoding="utf-8").split()
+    assert first == "**"
+    for name in (line.removeprefix("!") for line in packed):
+        assert (folder / name).is_file() or f'"{name}"' in build or name == "package.json"
+    assert "!dist/extension.js" in packed
+    assert "!LICENSE" in packed
+    ignored = (folder / ".gitignore").read_text(encoding="utf-8").split()
+    assert ignored == ["node_modules/", "dist/", "LICENSE", "*.vsix"]
+
+
+def test_the_extension_of_vscode_knows_the_commands_of_the_server() -> None:
+    folder = ROOT / "editors" / "vscode"
+    started = (folder / "extension.js").read_text(encoding="utf-8")
+    assert f'registerCommand("{RUN}"' in started
+    assert f'commands: ["{RUN}"]' in started
+    described = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    for command in described["contributes"]["commands"]:
+        assert f'registerCommand("{command["command"]}"' in started

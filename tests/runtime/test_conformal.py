@@ -165,6 +165,7 @@ model {
   logits = measures -> dense(8) -> tanh -> dense(size(species))
   output p = softmax(calibrated(logits, species))
   output raw = logits
+  output adaptive = conformal_adaptive(p, species, 0.9)
   output likely = conformal(p, species, 0.9)
   loss cross_entropy(logits, species)
   metric accuracy(logits, species)
@@ -187,6 +188,12 @@ def iris(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def before(p: Array) -> Array:
+    """The probability of all classes that are likelier than each class."""
+    result: Array = np.where(p[:, None, :] > p[:, :, None], p[:, None, :], 0).sum(axis=-1)
+    return result
+
+
 def test_probabilities_and_sets_follow_from_the_validation_part(iris: Path) -> None:
     run = netc.train(netc.load(iris / "iris.net"), out=iris / "run")
     parts = run.load_data().parts
@@ -199,6 +206,13 @@ def test_probabilities_and_sets_follow_from_the_validation_part(iris: Path) -> N
     own = np.sort(valid["p"][np.arange(len(labels)), labels])
     threshold = own[::-1][math.ceil((len(labels) + 1) * 0.9) - 1]
     np.testing.assert_array_equal(test["likely"], test["p"] >= threshold)
+    sets = [(each.output, each.is_set) for each in covered(run.model.graph)]
+    assert sets == [("adaptive", True), ("likely", True)]
+    mass = before(valid["p"])[np.arange(len(labels)), labels]
+    share = np.sort(mass)[math.ceil((len(labels) + 1) * 0.9) - 1]
+    is_near = np.abs(before(test["p"]) - share) < 1e-6  # sums are in another order
+    np.testing.assert_array_equal(test["adaptive"] | is_near, (before(test["p"]) <= share) | is_near)
+    assert np.all(test["adaptive"][np.arange(len(test["p"])), test["p"].argmax(axis=1)]), "the likeliest class is there"
     metrics, species = run.evaluate("test"), np.asarray(parts["test"]["species"])
     assert metrics["accuracy"] == metrics["right"] == pytest.approx((test["p"].argmax(axis=1) == species).mean())
     assert metrics["coverage"] == pytest.approx(test["likely"][np.arange(len(species)), species].mean())
@@ -246,12 +260,14 @@ GENERATED = """model {
   output interval = conformal(z, y, 0.9)
   output between = conformal(w, y, 0.9)
   output likely = conformal(p, kind, 0.9)
+  output adaptive = conformal_adaptive(p, kind, 0.9)
   loss mse(z, y)
   loss pinball(w, y, [0.05, 0.95])
   loss nll(log(p), kind)
   metric a = coverage(interval, y)
   metric b = coverage(between, y)
   metric c = coverage(likely, kind)
+  metric d = coverage(adaptive, kind)
 }
 """
 
@@ -272,7 +288,7 @@ def test_intervals_and_sets_cover_their_level(is_long: bool) -> None:
 
         program.refit(fields(10), fields(valid))
         metrics = program.evaluate(fields(1000))
-        coverages.append([metrics[name] for name in "abc"])
+        coverages.append([metrics[name] for name in "abcd"])
     error = 4 * 0.3 / math.sqrt(valid * repeats)  # four standard errors
     assert np.all(np.abs(np.mean(coverages, axis=0) - 0.9) < error + 1 / valid)
 

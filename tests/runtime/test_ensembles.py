@@ -77,15 +77,7 @@ def trained(path: Path, **constants: Any) -> Path:
 
 def folds(path: Path, count: int = 3) -> list[Path]:
     """The folders of the folds of a cross-validation."""
-    from netc.dsl.parser import parse_file
-    from netc.runtime.studies.folds import start_folds
-    from netc.runtime.trainer import train
-
-    whole = start_folds(parse_file(path), path.parent / "runs" / "folds", {}, None, 1)
-    for number in range(1, count + 1):
-        run = whole.run(number, lambda *_: None)
-        train(run, run.model.train.epochs, lambda report: None, lambda row: None)
-    return [whole.folder / f"fold-{number}" for number in range(1, count + 1)]
+    return trained_folds(path, *range(1, count + 1))
 
 
 def mean(arrays: list[np.ndarray]) -> np.ndarray:
@@ -332,16 +324,106 @@ def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "it is an ensemble itself" in refusal([first, whole.folder], folder)
 
 
-def test_categories_that_differ_are_named(tmp_path: Path) -> None:
-    write_table(tmp_path)
-    rows = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()
-    data = INPUT + 'k = column("rare") -> one_hot\n  ' + KIND + "split = folds(3, ordered = true)"
-    path = write_model(tmp_path, data, CLASSES.replace("input x: float[2]", "input x: float[2]\n  input k: float[6]"))
-    rows[18] = rows[18][:-1] + "z"
-    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    message = refusal(folds(path), tmp_path / "runs" / "e")
-    assert message.startswith("`one_hot` of `rare` differs between `folds/fold-1` and `folds/fold-2`")
-    assert "only `folds/fold-2` has z" in message
+def with_rare(path: Path, column: int, label: str, places: tuple[int, ...]) -> None:
+    """Writes a label into a column of some rows of the table beside a model."""
+    table = path.parent / "t.csv"
+    rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
+    for place in places:
+        rows[place][column] = label
+    table.write_text("\n".join(",".join(row) for row in rows) + "\n", encoding="utf-8")
+
+
+ORDERED = "split = folds(3, ordered = true)"  # training on a beginning of the rows: later ones have new labels
+CATEGORIES = {
+    "one_hot": ("one_hot", "input k: float[6]", "concat(x, k)"),
+    "one_hot_unknown": ("one_hot(unknown)", "input k: float[7]", "concat(x, k)"),
+    "vocabulary": ("vocabulary", "input k: class(auto)", "concat(x, k -> embed(3))"),
+    "classes": ("classes(unknown)", "input k: class(auto)", "concat(x, k -> embed(3))"),
+}
+
+
+@pytest.mark.parametrize("case", CATEGORIES)
+def test_members_encode_categories_by_themselves(case: str, tmp_path: Path) -> None:
+    step, declared, joined = CATEGORIES[case]
+    data = INPUT + f'k = column("rare") -> {step}\n  ' + KIND + ORDERED
+    text = CLASSES.replace("input x: float[2]", f"input x: float[2]\n  {declared}")
+    path = write_model(tmp_path, data, text.replace("h = x", f"h = {joined}"))
+    with_rare(path, 6, "z", (18, 20))
+    with_rare(path, 6, "a", (33, 34))
+    members = folds(path)
+    states = [netc.open(folder).states["k"][0] for folder in members]
+    assert states[0] != states[1], "each member has categories of its own"
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, whole, tmp_path / "t.csv")
+    for name in ("e.onnx", "e.py"):
+        done = command("export", "runs/e", "-o", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def trained_folds(path: Path, *numbers: int) -> list[Path]:
+    """The folders of some folds of a cross-validation."""
+    from netc.dsl.parser import parse_file
+    from netc.runtime.studies.folds import start_folds
+    from netc.runtime.trainer import train
+
+    whole = start_folds(parse_file(path), path.parent / "runs" / "folds", {}, None, 1)
+    for number in numbers:
+        run = whole.run(number, lambda *_: None)
+        train(run, run.model.train.epochs, lambda report: None, lambda row: None)
+    return [whole.folder / f"fold-{number}" for number in numbers]
+
+
+AUTO = CLASSES.replace("class(3)", "class(auto)").replace("dense(3)", "dense(size(y))")
+
+
+def members_with_other_classes(tmp_path: Path, text: str) -> list[Path]:
+    """Fold 1, whose training and validation rows have two classes, and fold 3, whose training rows have three."""
+    path = write_model(tmp_path, INPUT + KIND + ORDERED, text)
+    for label, places in {"a": (*range(1, 31, 2),), "c": (*range(2, 31, 2),), "b": (32, 34, 36, 47, 50)}.items():
+        with_rare(path, 3, label, places)
+    return trained_folds(path, 1, 3)
+
+
+def test_classes_are_those_of_all_members(tmp_path: Path) -> None:
+    """A class that a member does not know has the probability 0 there."""
+    members = members_with_other_classes(tmp_path, AUTO)
+    assert [netc.open(folder).states["y"][0]["classes"] for folder in members] == [["a", "c"], ["a", "b", "c"]]
+    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    assert whole.states["y"][0]["classes"] == ["a", "b", "c"]
+    own = [raw_outputs(folder, tmp_path / "t.csv")["p"] for folder in members]
+    chances = raw_outputs(whole.folder, tmp_path / "t.csv")
+    spread = np.stack([own[0][:, 0], np.zeros(60, np.float32), own[0][:, 1]], 1)
+    assert np.array_equal(chances["p"], mean([spread, own[1]]))
+    assert np.array_equal(chances["y_hat"], chances["p"].argmax(1))
+    parts = whole.load_data().parts["train"]
+    outputs, true = whole.predict_prepared(parts)["p"].astype(np.float64), np.asarray(parts["y"])
+    metrics = whole.evaluate("train")
+    assert set(true.tolist()) == {0, 1, 2}
+    assert metrics["loss"] == pytest.approx(-np.log(outputs[np.arange(len(true)), true]).mean(), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx((outputs.argmax(1) == true).mean())
+    header = command("predict", "runs/e", "t.csv", cwd=tmp_path).stdout.splitlines()[0]
+    assert header == "y,p[a],p[b],p[c],y_hat"
+    for name in ("e.onnx", "e.py"):
+        done = command("export", "runs/e", "-o", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_numbers_for_each_class_that_are_no_probabilities_have_no_mean(tmp_path: Path) -> None:
+    members = members_with_other_classes(tmp_path, AUTO + "\n  output doubled = 2 * p")
+    message = refusal(members, tmp_path / "runs" / "e")
+    assert message.startswith("the output `doubled` has no mean: members know other classes, and these are no prob")
+
+
+def test_labels_that_a_member_has_no_place_for_are_refused(tmp_path: Path) -> None:
+    data = INPUT + 'k = column("rare") -> classes\n  ' + KIND + ORDERED
+    text = CLASSES.replace("input x: float[2]", "input x: float[2]\n  input k: class(auto)")
+    path = write_model(tmp_path, data, text.replace("h = x", "h = concat(x, k -> embed(3))"))
+    with_rare(path, 6, "z", (32, 34))
+    message = refusal(trained_folds(path, 1, 3), tmp_path / "runs" / "e")
+    assert message == (
+        "`classes` of `rare` differs between `folds/fold-1` and `folds/fold-3`: only `folds/fold-3` has z, and a "
+        "member has no place for a label that it does not know (classes(unknown))"
+    )
 
 
 TWO = """z = h -> dense(3)

@@ -237,3 +237,44 @@ def test_a_search_asks_for_values_of_its_space(search: str, tmp_path: Path) -> N
         assert ("momentum" in values) == (values["optimizer"] == "sgd(0.1)")
         assert values["width"] in (2, 5, 8)
         assert 0.2 <= float(values.get("momentum", 0.2)) <= 0.8 + 1e-9
+
+
+_LISTS = """
+let widths = [4]
+
+model {
+  input x: float[3]
+  target y: class(2)
+  h = x
+  for i in 0..size(widths) {
+    h = h -> dense(widths[i]) -> tanh
+  }
+  z = h -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+
+study {
+  widths = choice([8], [8, 4], [])
+  lr = log(1e-3, 1) if widths != [8]
+  search = SEARCH
+  compare = train.loss
+}
+"""
+
+
+@pytest.mark.parametrize("search", ["grid", "tpe", "random"])
+def test_a_let_varies_over_lists(search: str, tmp_path: Path) -> None:
+    text = _LISTS.replace("SEARCH", search)
+    if search == "grid":
+        text = text.replace("log(1e-3, 1)", "choice(0.1, 0.2)")
+    spec = check_study(elaborate(parse(Source("case.net", text))))
+    finder, values = Search(spec, 10, tmp_path / "journal.log", "lists"), list[Values]()
+    for number in range(12):
+        for asked in finder.ask(1):
+            values.append(asked)
+            finder.tell(number, Outcome.COMPLETE, [float(number)])
+    assert {value["widths"] for value in values} == {(8,), (8, 4), ()}
+    assert all(("lr" in value) == (value["widths"] != (8,)) for value in values)
+    if search == "grid":
+        assert [value["widths"] for value in values] == [(8,), (8, 4), (8, 4), (), ()]

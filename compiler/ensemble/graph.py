@@ -4,53 +4,47 @@ Its graph holds a copy of each member, whose parameters and states are called `m
 and targets are shared. What follows from outputs and logits without a further parameter is computed once, from their
 means: a class is the largest of the mean probabilities, a loss is that of the mean. Any other loss or metric is the
 mean of the members' own, any other truth is what most members say.
+
+Where members know other classes of a target, the ensemble knows those of all, and a member gives those that it does
+not know the probability 0.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from netc.compiler.analysis.heads import Heads, LogitKind, heads_of
-from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.analysis.heads import Heads, LogitKind
+from netc.compiler.ensemble.member import Member
+from netc.compiler.ensemble.values import Tail, log_of_sum, mean_of
+from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Application, Model, ParameterInfo
+from netc.compiler.operations.reduce import softmax
 from netc.dsl.diagnostics import fault
 
-Change = Callable[[Value], Value]
+_NEVER = -1e30  # the logarithm of the probability of a class that a member does not know
 _PREDICTED = (ResultKind.OUTPUT, ResultKind.LENGTH)
 _MEASURED = (ResultKind.LOSS, ResultKind.LOSS_WEIGHT, ResultKind.METRIC, ResultKind.METRIC_WEIGHT)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A model of an ensemble, and what its own fitted data steps do to values of the ensemble's graph.
-
-    `prepare` has, for each input or target that the ensemble takes as it was before these steps, what turns it into
-    that of the model. `restore` undoes this for outputs in the units of a target; `units` has the target of each.
-    """
-
-    model: Model
-    prepare: Mapping[str, Change] = field(default_factory=dict)
-    restore: Mapping[str, Change] = field(default_factory=dict)
-    units: Mapping[str, str] = field(default_factory=dict)
-
-    def heads(self) -> Heads:
-        """Where the model's own values end."""
-        model = self.model
-        weights = {name for name, info in model.states.items() if info.weights_of is not None}
-        return heads_of(model.graph, weights, [name for name in self.prepare if name in model.inputs])
 
 
 def ensemble(members: Sequence[Member], taken: Mapping[str, Type]) -> Model:
     """The model of an ensemble. `taken` are the types of the inputs and targets that members prepare by themselves.
 
-    The members agree on inputs, targets, outputs and precision. Faults E1009 for an output of the first one that has
-    no mean: labels that follow from the choices of each member.
+    The members agree on inputs, targets, outputs and precision, and one of them knows all classes. Faults E1009 for an
+    output of that one that has no mean: labels that follow from the choices of each member, or numbers for each class
+    that are no probabilities.
     """
     return _Joined(members, taken).model()
+
+
+def _lead(members: Sequence[Member]) -> int:
+    """The place of the first member that knows all classes: losses and metrics are as it computes them."""
+    knowing = [all(classes.own == classes.count for classes in member.classes.values()) for member in members]
+    return knowing.index(True)
 
 
 class _Joined:
@@ -58,7 +52,8 @@ class _Joined:
 
     def __init__(self, members: Sequence[Member], taken: Mapping[str, Type]) -> None:
         self.members, self.taken = members, taken
-        self.first = members[0].model
+        self.lead = _lead(members)
+        self.first = members[self.lead].model
         self.heads = [member.heads() for member in members]
         self.graph = Graph()
         self.graph.precision = self.first.graph.precision
@@ -148,18 +143,18 @@ class _Joined:
 
     def _add_results(self) -> None:
         """Adds outputs, then losses and metrics, as they follow from the means of outputs and of logits."""
-        graph, heads = self.first.graph, self.heads[0]
+        graph, heads = self.first.graph, self.heads[self.lead]
         logits = self._mean_logits()
         outputs = self._mean_outputs(logits)
         values = {graph.results[ResultKind.OUTPUT.named(name)]: mean for name, mean in outputs.items()}
         in_model_units = {
             graph.results[ResultKind.OUTPUT.named(name)]: self._again(name, mean) for name, mean in outputs.items()
         }
-        prepared = self.copies[0]
+        prepared = self.copies[self.lead]
         raw = {leaf: self._shared(leaf, leaf.type) for leaf in graph.values(Role.TARGET) if leaf in prepared}
         tails = {
-            ResultKind.LOSS: _Tail(self, {**in_model_units, **logits}, prepared),
-            ResultKind.METRIC: _Tail(self, {**values, **logits}, {**prepared, **raw}),
+            ResultKind.LOSS: Tail(self.graph, self.first.graph, {**in_model_units, **logits}, prepared),
+            ResultKind.METRIC: Tail(self.graph, self.first.graph, {**values, **logits}, {**prepared, **raw}),
         }
         tails |= {ResultKind.OUTPUT: tails[ResultKind.METRIC], ResultKind.LENGTH: tails[ResultKind.METRIC]}
         tails |= {ResultKind.LOSS_WEIGHT: tails[ResultKind.LOSS], ResultKind.METRIC_WEIGHT: tails[ResultKind.METRIC]}
@@ -170,18 +165,39 @@ class _Joined:
                 with self.graph.at(value.span):
                     self.graph.results[result] = self._result(result, value, heads, tails[result.kind])
 
-    def _result(self, result: Result, value: Value, heads: Heads, tail: "_Tail") -> Value:
+    def _result(self, result: Result, value: Value, heads: Heads, tail: Tail) -> Value:
         """A result from the means of what it follows from; or else the mean of the members' results.
 
         An output of truths is then what most members say.
         """
         if heads.is_computable(value, tail.known):
             return tail.value(value)
+        self._require_same_classes(result, value)
         if result.kind is ResultKind.OUTPUT and value.type.dtype != "bool":
             label = "each member chooses these labels by itself"
             fault("E1009", f"the output `{result.name}` has no mean", value.span, label)
-        mean = _mean([self._as_float(copy) for copy in self._everywhere(result)])
+        mean = mean_of([self._as_float(copy) for copy in self._everywhere(result)])
         return mean > 0.5 if result.kind is ResultKind.OUTPUT else mean
+
+    def _require_same_classes(self, result: Result, value: Value) -> None:
+        """Faults E1009 for a result that each member computes by itself, with classes of its own."""
+        named = {name for member in self.members for name in member.classes}
+        targets = [leaf for leaf in self.first.graph.values(Role.TARGET) if leaf.name in named]
+        parts = self._everywhere(result)
+        if value in dependents(self.first.graph, targets) or any(part.type.dims != value.type.dims for part in parts):
+            label = "each member computes it by itself, and they know other classes"
+            fault("E1009", f"`{result.name}` has no mean", value.span, label)
+
+    def _spread(self, member: Member, value: Value, like: Type, number: float) -> Value | None:
+        """A member's value for each class, as one for each class of the ensemble; None if it is no such value."""
+        if value.type.dims == like.dims:
+            return value
+        fitting = [
+            classes
+            for classes in member.classes.values()
+            if (value.type.dims, classes.count) == ((*like.dims[:-1], classes.own), like.dims[-1])
+        ]
+        return fitting[0].spread(value, number) if len(fitting) == 1 else None
 
     def _everywhere(self, result: Result) -> list[Value]:
         """A result as each member computes it."""
@@ -203,90 +219,57 @@ class _Joined:
                 for i, member in enumerate(self.members):
                     if (target := member.units.get(name)) in member.restore:
                         parts[i] = member.restore[str(target)](parts[i])
-                means[name] = logits[value] if value in logits else _mean(parts)
+                    if value not in logits:
+                        parts[i] = self._probabilities(member, parts[i], name, value)
+                means[name] = logits[value] if value in logits else mean_of(parts)
         return means
+
+    def _probabilities(self, member: Member, part: Value, name: str, value: Value) -> Value:
+        """A member's output in the shape of the ensemble's. Faults E1009 if no number stands for an unknown class."""
+        is_sure = value.definition is softmax and value.attributes_as(Over).over == (value.type.rank - 1,)
+        spread = self._spread(member, part, value.type, 0.0) if is_sure or part.type == value.type else None
+        if spread is None:
+            label = "members know other classes, and these are no probabilities"
+            fault("E1009", f"the output `{name}` has no mean", value.span, label, hint=f"output {name} = softmax(...)")
+        return spread
 
     def _again(self, name: str, mean: Value) -> Value:
         """The mean of an output in the units in which the first member's losses compare it with its target."""
-        first = self.members[0]
+        first = self.members[self.lead]
         target = first.units.get(name)
         return first.prepare[str(target)](mean) if target in first.restore else mean
 
     def _mean_logits(self) -> dict[Value, Value]:
         """The logits of the mean probabilities, by the value of the first member; none if members differ there."""
-        places = [heads.logits for heads in self.heads]
-        kinds = [[(kind, value.type) for value, kind in logits.items()] for logits in places]
-        if any(other != kinds[0] for other in kinds):
+        whole = self.heads[self.lead].logits
+        if any([*heads.logits.values()] != [*whole.values()] for heads in self.heads):
             return {}
         means: dict[Value, Value] = {}
-        for parts in zip(*places, strict=True):
-            with self.graph.at(parts[0].span):
+        for value, *parts in zip(whole, *(heads.logits for heads in self.heads), strict=True):
+            with self.graph.at(value.span):
                 values = [copies[part] for copies, part in zip(self.copies, parts, strict=True)]
-                means[parts[0]] = _logits_of_mean(places[0][parts[0]], values)
+                mean = self._logits_ofmean_of(whole[value], values, value.type)
+            if mean is None:
+                return {}
+            means[value] = mean
         return means
 
+    def _logits_ofmean_of(self, kind: LogitKind, logits: Sequence[Value], type_: Type) -> Value | None:
+        """The logits of the mean of the probabilities that logits stand for, computed without small probabilities.
 
-class _Tail:
-    """The values that follow from known ones, computed once: copies of the first member's values, with other operands.
-
-    `known` are values of the ensemble by that member's, `leaves` what stands for its leaves.
-    """
-
-    def __init__(self, joined: _Joined, known: Mapping[Value, Value], leaves: Mapping[Value, Value]) -> None:
-        self.joined, self.known, self.leaves = joined, known, leaves
-        self.copies: dict[Value, Value] = {}
-
-    def value(self, result: Value) -> Value:
-        """The value that stands for one of the first member."""
-        needed, waiting = {result}, [result]
-        while waiting:
-            current = waiting.pop()
-            fresh = [] if current in self.known else [each for each in current.operands if each not in needed]
-            needed.update(fresh)
-            waiting += fresh
-        for value in self.joined.first.graph.values():
-            if value in needed and value not in self.copies:
-                self.copies[value] = self._copy(value)
-        return self.copies[result]
-
-    def _copy(self, value: Value) -> Value:
-        if value in self.known:
-            return _of_type(self.known[value], value.type)
-        if not value.operands:
-            return _of_type(self.leaves[value], value.type)
-        with self.joined.graph.at(value.span):
-            return self.joined.graph.add_copy(value, [self.copies[operand] for operand in value.operands])
-
-
-def _of_type(value: Value, type_: Type) -> Value:
-    """The same numbers, as the element type that a copied operation takes."""
-    return value if value.type.dtype == type_.dtype else apply("cast", value, dtype=type_.dtype)
-
-
-def _mean(values: Sequence[Value]) -> Value:
-    """The sum in the order of the members, divided by their number."""
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total / float(len(values))
-
-
-def _logits_of_mean(kind: LogitKind, logits: Sequence[Value]) -> Value:
-    """The logits of the mean of the probabilities that logits stand for, computed without small probabilities.
-
-    For classes that is the logarithm of the mean; for truths that of p / (1 - p).
-    """
-    if kind is LogitKind.CLASSES:
-        logarithms = [apply("log_softmax", value, over=(value.type.rank - 1,)) for value in logits]
-        return _log_of_sum(logarithms) - math.log(len(logits))
-    return _log_of_sum([-apply("softplus", -value) for value in logits]) - _log_of_sum(
-        [-apply("softplus", value) for value in logits]
-    )
-
-
-def _log_of_sum(logarithms: Sequence[Value]) -> Value:
-    """The logarithm of the sum of what these are logarithms of."""
-    total = logarithms[0]
-    for value in logarithms[1:]:
-        total = total + apply("softplus", value - total)
-    return total
+        For classes that is the logarithm of the mean; for truths that of p / (1 - p). None if their types differ in
+        more than classes.
+        """
+        if kind is LogitKind.TRUTHS:
+            if any(value.type != type_ for value in logits):
+                return None
+            falses = log_of_sum([-apply("softplus", value) for value in logits])
+            return log_of_sum([-apply("softplus", -value) for value in logits]) - falses
+        logarithms = list[Value]()
+        for member, value in zip(self.members, logits, strict=True):
+            logarithm = apply("log_softmax", value, over=(value.type.rank - 1,))
+            spread = self._spread(member, logarithm, type_, _NEVER)
+            if spread is None or spread.type != type_:
+                return None
+            logarithms.append(spread)
+        return log_of_sum(logarithms) - math.log(len(logits))

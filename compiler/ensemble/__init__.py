@@ -1,0 +1,1 @@
+"""Ensembles: one model of several, whose outputs are the means of theirs."""

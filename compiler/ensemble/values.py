@@ -1,0 +1,63 @@
+"""Values of an ensemble's graph that are computed once: means of members' values, and what follows from these."""
+
+from collections.abc import Mapping, Sequence
+
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import Value, apply
+
+
+class Tail:
+    """The values that follow from known ones, computed once: copies of a member's values, with other operands.
+
+    `graph` is that of the ensemble, `source` that of the member; `known` are values of the ensemble by the member's,
+    `leaves` what stands for its leaves.
+    """
+
+    def __init__(
+        self, graph: Graph, source: Graph, known: Mapping[Value, Value], leaves: Mapping[Value, Value]
+    ) -> None:
+        self.graph, self.source, self.known, self.leaves = graph, source, known, leaves
+        self.copies: dict[Value, Value] = {}
+
+    def value(self, result: Value) -> Value:
+        """The value that stands for one of the member."""
+        needed, waiting = {result}, [result]
+        while waiting:
+            current = waiting.pop()
+            fresh = [] if current in self.known else [each for each in current.operands if each not in needed]
+            needed.update(fresh)
+            waiting += fresh
+        for value in self.source.values():
+            if value in needed and value not in self.copies:
+                self.copies[value] = self._copy(value)
+        return self.copies[result]
+
+    def _copy(self, value: Value) -> Value:
+        if value in self.known:
+            return _of_type(self.known[value], value.type)
+        if not value.operands:
+            return _of_type(self.leaves[value], value.type)
+        with self.graph.at(value.span):
+            return self.graph.add_copy(value, [self.copies[operand] for operand in value.operands])
+
+
+def _of_type(value: Value, type_: Type) -> Value:
+    """The same numbers, as the element type that a copied operation takes."""
+    return value if value.type.dtype == type_.dtype else apply("cast", value, dtype=type_.dtype)
+
+
+def mean_of(values: Sequence[Value]) -> Value:
+    """The sum in the order of the members, divided by their number."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total / float(len(values))
+
+
+def log_of_sum(logarithms: Sequence[Value]) -> Value:
+    """The logarithm of the sum of what these are logarithms of."""
+    total = logarithms[0]
+    for value in logarithms[1:]:
+        total = apply("maximum", total, value) + apply("softplus", -apply("abs", value - total))
+    return total
