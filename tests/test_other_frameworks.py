@@ -40,4 +40,4 @@ def test_the_tables_have_every_name(framework: str) -> None:
         assert heading in TEXTS[framework]
         section = re.split(r"^#", TEXTS[framework].partition(heading)[2], maxsplit=1, flags=re.MULTILINE)[0]
         listed = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \| ", section, re.MULTILINE)))
-        assert sorted(listed) == sorted(names), f"{kind}: a name is missing, unknown or there twice"
+        assert sorted(listed) == sorted(names), f"docs/for-{framework}-users.md: each {kind} has one row"
