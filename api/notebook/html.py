@@ -6,7 +6,8 @@ dark notebooks, and where style sheets are removed. Names and labels go through 
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from netc.commands.quantities import number, rounded, share
+from netc.commands.layer_rows import HEADS, RIGHT, layer_facts, layer_rows
+from netc.commands.quantities import number
 from netc.compiler.analysis.layers import Layer, layers_of
 from netc.compiler.analysis.outline import outline_of
 from netc.compiler.model import Model
@@ -49,20 +50,9 @@ def model_html(model: Model) -> str:
 
 
 def _layer_table(layers: Sequence[Layer]) -> str:
-    work = sum(layer.flops or 0 for layer in layers)
-    rows = [
-        (
-            str(layer.line),
-            layer.title,
-            layer.type,
-            "shared" if layer.is_shared and not layer.parameters else f"{layer.parameters:,}" * bool(layer.parameters),
-            rounded(layer.flops) if layer.flops else "",
-            share(layer.flops or 0, work),
-        )
-        for layer in layers[:_MOST_LAYERS]
-    ]
+    rows = layer_rows(layer_facts(layers))[:_MOST_LAYERS]
     more = [f"{len(layers) - _MOST_LAYERS:,} more layers"] if len(layers) > _MOST_LAYERS else []
-    return table(("line", "layer", "output", "parameters", "FLOPs", "share"), rows, (0, 3, 4, 5), more)
+    return table(HEADS, rows, RIGHT, more)
 
 
 def run_html(run: Run) -> str:
