@@ -1,4 +1,4 @@
-"""Where a training is, shown in the place that Python runs in: curves in a notebook, a bar in a terminal, or nothing.
+"""The progress of `netc.train`: curves in a notebook, a bar in an interactive terminal, nothing in a script.
 
 A display is asked often and draws seldom, so that training does not wait for it.
 """
