@@ -12,7 +12,6 @@ COURSE = ROOT / "docs" / "course"
 CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURSE.glob("*.md"))}
 STILL_SHORT = {
     "21-language",
-    "25-derivatives",
 }
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
