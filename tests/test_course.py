@@ -11,7 +11,6 @@ from support import ROOT, command
 COURSE = ROOT / "docs" / "course"
 CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURSE.glob("*.md"))}
 STILL_SHORT = {
-    "21-language",
     "23-autoencoders",
     "25-derivatives",
 }
