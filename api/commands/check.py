@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netc.commands import options
-from netc.commands.check_facts import print_facts
+from netc.commands.check_facts import facts_of, print_facts
 from netc.commands.check_ranks import facts_of_ranks, network_of, print_ranks
 from netc.commands.launched import refuse_ranks
 from netc.commands.terminal import say, say_lines
 from netc.commands.verification import verify_model
-from netc.compiler.ir.roles import Role
 from netc.dsl.quoting import json_text
 from netc.runtime.distributed.launch import launched_rank
 
@@ -97,7 +96,7 @@ def check(
     options.warn(of_data, strict)
     warnings = [*model.warnings, *of_data]
     program, tried = _two_steps(model, threads) if try_it else (None, [])  # it leaves its plan in the cache
-    facts = _facts(model, threads, dataset, program)
+    facts = facts_of(model, threads, dataset, program)
     if try_it:
         facts["tried"] = tried
     if ranks is not None:
@@ -140,80 +139,6 @@ def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagno
             return [*dataset.warnings, *check_training(model, dataset)], dataset
         say(f"note: the data was not checked, because `{absent[0]}` is not there", is_error=True)
     return check_schedules(model), None
-
-
-def _facts(model: "Model", threads: int | None, dataset: "Dataset | None", program: "Program | None") -> dict[str, Any]:
-    """The facts about a model that `--json` prints: layers, values, parameters, results, windows, and the cost of a
-    step with the longest samples of the data.
-
-    `program` is the model's, if there is one.
-    """
-    from netc.compiler.analysis.layers import layers_of
-    from netc.compiler.analysis.receptive import windowed
-    from netc.compiler.ir.results import ResultKind
-    from netc.compiler.ir.types import Type
-    from netc.compiler.targets.named import machine_for
-    from netc.runtime.execution.step_cost import cost_of_step, longest_of
-
-    inner = (ResultKind.LENGTH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT, ResultKind.FITTED)
-    step: dict[str, Any] = {}
-    longest = longest_of(model, dataset.parts["train"] if dataset is not None else None)
-    if model.graph.has(ResultKind.LOSS):
-        graph = program.training_graph() if program is not None else None
-        cost = cost_of_step(model, threads or machine_for().cores, longest=longest, training_graph=graph)
-        step = {
-            "lengths": longest,
-            "flops": cost.flops,
-            "bytes": cost.kept + cost.arenas,
-            "kept_bytes": cost.kept,
-            "arena_bytes": cost.arenas,
-        }
-    return {
-        "layers": [
-            {
-                "line": layer.line,
-                "layer": layer.title,
-                "type": layer.type,
-                "parameters": layer.parameters,
-                "is_shared": layer.is_shared,
-                "flops": layer.flops,
-            }
-            for layer in layers_of(model, longest)
-        ],
-        "lengths": longest,
-        "values": [
-            {
-                "line": value.span.line,
-                "value": value.name or value.operation,
-                "type": str(value.type),
-            }
-            for value in model.graph.values()
-            if value.role not in (Role.PARAMETER, Role.CONSTANT, Role.RANGE, Role.EXTENT)
-        ],
-        "parameters": [
-            {"name": name, "type": str(type_), "count": type_.size(1)} for name, type_ in model.parameters.items()
-        ],
-        "results": {
-            str(result): str(Type(value.type.dtype, value.type.sample, value.type.classes))
-            for result, value in model.graph.results.items()
-            if result.kind not in inner
-        },
-        "windows": [
-            {
-                "line": window.value.span.line,
-                "operation": window.value.operation.removesuffix("2d"),
-                "kernel": window.kernel,
-                "stride": window.stride,
-                "pad": window.pad,
-                "type": str(window.value.type),
-                "sees": str(window.sees) if window.sees else "",
-                "weights": window.parameters,
-                "dense_weights": window.dense,
-            }
-            for window in windowed(model.graph)
-        ],
-        "step": step,
-    }
 
 
 def _two_steps(model: "Model", threads: int | None) -> "tuple[Program, list[float]]":

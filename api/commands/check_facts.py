@@ -1,12 +1,95 @@
-"""Prints the facts of `netc check`: a row for each layer, windows, and what a training step costs."""
+"""The facts of `netc check`, as `--json` prints them and as tables: layers, windows, the cost of a training step."""
 
 from typing import TYPE_CHECKING, Any
 
-from netc.commands.quantities import number, rounded, share, size
+from netc.commands.layer_rows import HEADS, RIGHT, layer_facts, layer_rows, work_of
+from netc.commands.quantities import number, rounded, size
 from netc.commands.terminal import say, say_wrapped, table
+from netc.compiler.ir.roles import Role
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
+    from netc.runtime.data.dataset import Dataset
+    from netc.runtime.program import Program
+
+_UNLISTED = (Role.PARAMETER, Role.CONSTANT, Role.RANGE, Role.EXTENT)  # roles of values that are no part of a listing
+
+
+def facts_of(
+    model: "Model", threads: int | None, dataset: "Dataset | None", program: "Program | None"
+) -> dict[str, Any]:
+    """The facts about a model that `--json` prints: layers, values, parameters, results, windows, and the cost of a
+    step with the longest samples of the data.
+
+    `program` is the model's, if there is one.
+    """
+    from netc.compiler.analysis.layers import layers_of
+    from netc.compiler.ir.results import ResultKind
+    from netc.compiler.ir.types import Type
+    from netc.runtime.execution.step_cost import longest_of
+
+    inner = (ResultKind.LENGTH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT, ResultKind.FITTED)
+    longest = longest_of(model, dataset.parts["train"] if dataset is not None else None)
+    return {
+        "layers": layer_facts(layers_of(model, longest)),
+        "lengths": longest,
+        "values": [
+            {"line": value.span.line, "value": value.name or value.operation, "type": str(value.type)}
+            for value in model.graph.values()
+            if value.role not in _UNLISTED
+        ],
+        "parameters": [
+            {"name": name, "type": str(type_), "count": type_.size(1)} for name, type_ in model.parameters.items()
+        ],
+        "results": {
+            str(result): str(Type(value.type.dtype, value.type.sample, value.type.classes))
+            for result, value in model.graph.results.items()
+            if result.kind not in inner
+        },
+        "windows": _window_facts(model),
+        "step": _step_facts(model, threads, longest, program),
+    }
+
+
+def _window_facts(model: "Model") -> list[dict[str, Any]]:
+    """Convolutions and pools, with their receptive fields and the weights of a dense layer in their place."""
+    from netc.compiler.analysis.receptive import windowed
+
+    return [
+        {
+            "line": window.value.span.line,
+            "operation": window.value.operation.removesuffix("2d"),
+            "kernel": window.kernel,
+            "stride": window.stride,
+            "pad": window.pad,
+            "type": str(window.value.type),
+            "sees": str(window.sees) if window.sees else "",
+            "weights": window.parameters,
+            "dense_weights": window.dense,
+        }
+        for window in windowed(model.graph)
+    ]
+
+
+def _step_facts(
+    model: "Model", threads: int | None, longest: dict[str, int], program: "Program | None"
+) -> dict[str, Any]:
+    """The FLOPs and the bytes of a training step; empty for a model without a loss."""
+    from netc.compiler.ir.results import ResultKind
+    from netc.compiler.targets.named import machine_for
+    from netc.runtime.execution.step_cost import cost_of_step
+
+    if not model.graph.has(ResultKind.LOSS):
+        return {}
+    graph = program.training_graph() if program is not None else None
+    cost = cost_of_step(model, threads or machine_for().cores, longest=longest, training_graph=graph)
+    return {
+        "lengths": longest,
+        "flops": cost.flops,
+        "bytes": cost.kept + cost.arenas,
+        "kept_bytes": cost.kept,
+        "arena_bytes": cost.arenas,
+    }
 
 
 def print_facts(model: "Model", facts: dict[str, Any], with_values: bool) -> None:
@@ -25,28 +108,12 @@ def print_facts(model: "Model", facts: dict[str, Any], with_values: bool) -> Non
 def _print_layers(facts: dict[str, Any]) -> None:
     """Prints a row for each layer, with the sums."""
     layers = facts["layers"]
-    work = sum(layer["flops"] or 0 for layer in layers)
-    rows = [
-        (
-            str(layer["line"]),
-            layer["layer"],
-            layer["type"],
-            "shared" if layer["is_shared"] and not layer["parameters"] else _count(layer["parameters"]),
-            rounded(layer["flops"]) if layer["flops"] else "",
-            share(layer["flops"] or 0, work),
-        )
-        for layer in layers
-    ]
     count = sum(parameter["count"] for parameter in facts["parameters"])
-    total = ("", "all", "", f"{count:,}", rounded(work), "")
-    table([("line", "layer", "output", "parameters", "FLOPs", "share"), *rows, total], right=(0, 3, 4, 5))
+    total = ("", "all", "", f"{count:,}", rounded(work_of(layers)), "")
+    table([HEADS, *layer_rows(layers), total], right=RIGHT)
     lengths = ", ".join(f"{dim} = {length}" for dim, length in facts["lengths"].items())
     say(f"FLOPs are those of one sample{f' ({lengths})' if lengths else ''}, forwards")
     say()
-
-
-def _count(count: int) -> str:
-    return f"{count:,}" if count else ""
 
 
 def _print_values(facts: dict[str, Any]) -> None:

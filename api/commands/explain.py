@@ -1,7 +1,6 @@
 """`netc explain M.net`: the graph after a pass, what a pass or a change of the file changes in it, fusion, kernels."""
 
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.explain_gradient import show_gradient
+from netc.commands.explain_kernels import show_cache, show_fusion, show_kernels
 from netc.commands.explain_program import STAGES, lowered, show_program, tasks_of_line
 from netc.commands.terminal import say, say_lines, table
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.value import Value
     from netc.compiler.model import Model
-    from netc.compiler.program.tasks import Task
 
 
 def explain(
@@ -90,7 +89,7 @@ def explain(
     plugins: options.Plugins = None,
 ) -> None:
     """Print the training step after a pass, how it has changed, which values share a loop, or the kernels. `netc
-    explain RUN DATA` prints what of each prediction is due to which column, word or pixel.
+    explain RUN DATA` prints how much each column, word or pixel contributes to a prediction.
 
     Example: netc explain examples/iris.net --after simplify --diff expand
     """
@@ -125,10 +124,10 @@ def explain(
         show_program(model, graph, after, line, ranks)
         return
     if fusion:
-        _show_fusion(graph, line)
+        show_fusion(graph, line)
         return
     tasks = tasks_of_line(lowered(model, graph)[0].tasks, line)
-    (_show_cache if cache else _show_kernels)(tasks)
+    (show_cache if cache else show_kernels)(tasks)
 
 
 def _check_stages(after: str | None, diff: str | None, line: int | None) -> None:
@@ -158,19 +157,6 @@ def _check_ranks(ranks: int | None, after: str | None, model: "Model") -> None:
     if ranks & (ranks - 1) or ranks > model.train.shards:
         message = f"{ranks} ranks cannot share the {model.train.shards} shards of a batch"
         raise typer.BadParameter(message, param_hint="--ranks")
-
-
-def _show_kernels(tasks: "list[Task]") -> None:
-    """Prints each kernel's text, with the values that it computes."""
-    from netc.compiler.targets.cpu.source import source_of
-
-    for task in tasks:
-        for value in task.values:
-            say(f"# line {value.span.line}: {value.operation} : {value.type}")
-        say(f"# {_vectors(task)}")
-        source = source_of(task.kernel)
-        is_loop = source.form == "loop"
-        say_lines(source.text if is_loop else f"{source.form} of {source.text} by the register tile\n")
 
 
 def _values_of_line(graph: "Graph", line: int) -> list[str]:
@@ -238,62 +224,6 @@ def _costs(before: "Model", now: "Model") -> list[tuple[str, str, str]]:
     return [("", "before", "now"), *rows]
 
 
-def _show_fusion(graph: "Graph", line: int | None) -> None:
-    """Prints each loop with its values, in the order of execution.
-
-    For each value in memory it prints which other loops read it, and why they are not the same loop.
-    """
-    from netc.compiler.lowering.fuse import fuse, readers, why_apart
-
-    fusion = fuse(graph)
-    inlined_in = {value: fusion.users[value][0] for value in fusion.inlined if len(fusion.users[value]) == 1}
-    for unit in fusion.units:
-        own = set(unit.values)
-        again = {value for value in inlined_in if _home(value, inlined_in) in own}
-        again |= {value for value in fusion.inlined - set(inlined_in) if not own.isdisjoint(fusion.users[value])}
-        values = sorted({*unit.values, *again}, key=lambda value: value.number)
-        if line is not None and not any(value.span.line == line for value in values):
-            continue
-        kind = "a loop over" if unit.space is not None else "by itself:"
-        space = f" [{', '.join(map(str, unit.space))}]" if unit.space is not None else f" {unit.values[0].operation}"
-        say(f"{unit.position}  {kind}{space}")
-        for value in values:
-            kept = "  (never in memory)" if value in inlined_in else "  (computed where it is read)"
-            note = "" if value in own else kept
-            say(f"     line {value.span.line}: {value.operation} : {value.type}{note}")
-        reasons = dict[str, list[str]]()
-        for value in unit.values:
-            for user in readers(fusion, value):
-                reader = fusion.unit_of.get(_home(user, inlined_in))
-                if reader is not None and reader is not unit and user not in fusion.inlined - set(inlined_in):
-                    reasons.setdefault(why_apart(fusion, value, user), []).append(str(reader.position))
-        for why, others in reasons.items():
-            say(f"     apart from {', '.join(dict.fromkeys(others))}: {why}")
-        say()
-
-
-def _home(value: "Value", inlined_in: "dict[Value, Value]") -> "Value":
-    """The value whose loop computes an inlined value."""
-    while value in inlined_in:
-        value = inlined_in[value]
-    return value
-
-
-def _vectors(task: "Task") -> str:
-    """The vector width of a kernel, as it was compiled."""
-    from netc.compiler.targets.cpu import cache as kept
-    from netc.compiler.targets.cpu.compile import parts_of
-    from netc.compiler.targets.cpu.source import generic_of
-    from netc.compiler.targets.named import machine_for
-
-    entry = kept.entry(parts_of(generic_of(task.kernel).source, machine_for()))
-    if entry is None:
-        return "not compiled yet: training or `netc check --try` compiles it"
-    if entry.lanes == 1:
-        return "one element at a time"
-    return f"vectors of {entry.lanes} elements"
-
-
 def _kept_as_bytes(model: "Model") -> frozenset[str]:
     """The fields of the data that stay bytes, which decides their kernels. Empty if no data can be read."""
     from netc.dsl.diagnostics import Fault
@@ -305,28 +235,3 @@ def _kept_as_bytes(model: "Model") -> frozenset[str]:
         return kept_as_bytes(load(model, parse_data(model)).parts["train"])
     except Fault:
         return frozenset()
-
-
-def _show_cache(tasks: "list[Task]") -> None:
-    """Prints a row for each kernel: its lines, whether it is in the cache, and why it was (or would be) compiled."""
-    from netc.compiler.targets.cpu import cache as kept
-    from netc.compiler.targets.cpu.compile import parts_of
-    from netc.compiler.targets.cpu.source import generic_of
-    from netc.compiler.targets.named import machine_for
-
-    keys = {source: parts_of(source, machine_for()) for source in (generic_of(task.kernel).source for task in tasks)}
-    entries = list(kept.entries({parts.family for parts in keys.values()}))
-    rows = [("line", "kernel", "cache", "compiled because")]
-    for kernel, parts in keys.items():
-        computed = [value for task in tasks if generic_of(task.kernel).source == kernel for value in task.values]
-        lines = sorted({value.span.line for value in computed})
-        entry = kept.entry(parts)
-        rows.append(
-            (
-                ",".join(map(str, lines)),
-                parts.name[:8],
-                f"since {datetime.fromtimestamp(entry.compiled_at):%Y-%m-%d %H:%M:%S}" if entry else "not in it",
-                entry.why if entry else kept.why_missing(parts, entries),
-            )
-        )
-    table(rows)

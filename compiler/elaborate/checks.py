@@ -5,11 +5,13 @@ Both checks look only at models without errors.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Self
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
@@ -35,30 +37,50 @@ def check_results(context: Context, file: syntax.File) -> None:
     for value in context.graph.values():
         if value not in live and value.name and value.role is not Role.GIVEN:
             context.diagnostics.add("W0501", f"nothing reads the {value.operation} `{value.name}`", value.span)
+    dependence = _Dependence.of(context.graph)
     for result, value in context.graph.results.items():
-        _check_result(context, result, value)
+        _check_result(context, result, value, dependence)
 
 
-def _check_result(context: Context, result: Result, value: Value) -> None:
+@dataclass(frozen=True, slots=True)
+class _Dependence:
+    """The values that are computed from a target, from a parameter and from a split metric, with these themselves.
+
+    A pass for each: a model may have hundreds of results, such as the updates of its states.
+    """
+
+    targets: set[Value]
+    parameters: set[Value]
+    split_metrics: set[Value]
+
+    @classmethod
+    def of(cls, graph: Graph) -> Self:
+        values = graph.values()
+        return cls(
+            dependents(graph, [value for value in values if value.operation == "target"]),
+            dependents(graph, [value for value in values if value.operation == "parameter"]),
+            dependents(graph, [value for value in values if _is_split_metric(value)]),
+        )
+
+
+def _is_split_metric(value: Value) -> bool:
+    return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, SplitMetric)
+
+
+def _check_result(context: Context, result: Result, value: Value, dependence: _Dependence) -> None:
     """Notes an output that needs a target, a loss without parameters, and a split metric outside of a metric."""
-    needed = needed_by([value])
-    kinds = {leaf.operation for leaf in needed}
-    if result.kind is ResultKind.OUTPUT and "target" in kinds:
+    if result.kind is ResultKind.OUTPUT and value in dependence.targets:
         context.diagnostics.add(
             "E0505", f"the output `{result.name}` needs a target", value.span, "a prediction has no target to read"
         )
-    split_metrics = [
-        operand
-        for operand in needed
-        if operand.operands and isinstance(OPERATIONS[operand.operation].lower, SplitMetric)
-    ]
-    if split_metrics and result.kind not in (ResultKind.METRIC, ResultKind.FITTED):
+    if value in dependence.split_metrics and result.kind not in (ResultKind.METRIC, ResultKind.FITTED):
+        first = min(filter(_is_split_metric, needed_by([value])), key=lambda operand: operand.number)
         note, hint = "only a metric may use it", "fitted(...) keeps a metric of the training split"
-        context.diagnostics.add("E0503", "this is a split metric", split_metrics[0].span, note, hint=hint)
-    if result.kind is ResultKind.FITTED and value.operation == "conformal_quantile" and "target" not in kinds:
+        context.diagnostics.add("E0503", "this is a split metric", first.span, note, hint=hint)
+    if result.kind is ResultKind.FITTED and value.operation == "conformal_quantile" and value not in dependence.targets:
         note = "`conformal` compares a prediction with its target"
         context.diagnostics.add("E0509", "these scores depend on no target", value.span, note)
-    if result.kind is ResultKind.LOSS and "parameter" not in kinds:
+    if result.kind is ResultKind.LOSS and value not in dependence.parameters:
         context.diagnostics.add("E0502", "this loss depends on no parameter", value.span, "nothing can learn from it")
 
 
