@@ -11,11 +11,6 @@ from support import ROOT, command
 COURSE = ROOT / "docs" / "course"
 CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURSE.glob("*.md"))}
 STILL_SHORT = {
-<<<<<<< HEAD
-    "23-autoencoders",
-=======
-    "21-language",
->>>>>>> main
     "25-derivatives",
 }
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
