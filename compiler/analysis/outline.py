@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, describe_sample, is_undeclared
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Model
-from netc.compiler.operations.elementwise import cast, where
+from netc.compiler.operations.elementwise import COMPARISONS, cast, where
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
 from netc.compiler.operations.shape import broadcast
@@ -34,12 +34,7 @@ _SYMBOLS = {
     "multiply": "*",
     "divide": "/",
     "power": "**",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
+    **COMPARISONS,
 }
 _RESULT_KINDS = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC, ResultKind.WATCH)
 RESULTS = tuple(kind.value for kind in _RESULT_KINDS)

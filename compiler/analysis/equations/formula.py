@@ -7,6 +7,8 @@ turns `-(1 / batch) * y + 1 / batch * p` into `(p - y) / batch` whatever p and y
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how strongly a written formula binds
+
 
 @dataclass(frozen=True, slots=True)
 class Name:

@@ -4,16 +4,9 @@ from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.elementwise import COMPARISONS
 
 SILENT = ("reshape", "broadcast", "cast", "copied")  # the same numbers in another shape or type
-COMPARISONS = {
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
-}
 
 
 def shown(value: Value) -> Value:
