@@ -76,7 +76,7 @@ def _usage(name: str, command: Any) -> str:
 
 
 def _text(command: Any) -> tuple[str, str]:
-    """What a command's help says, and its example, which may be empty."""
+    """The text of a command's help, and its example, which may be empty."""
     text, _, example = " ".join((command.help or "").split()).partition(" Example: ")
     return text, example
 

@@ -1,4 +1,4 @@
-"""What the site adds to MkDocs: lists of chapters and commands, figures in the page's colours, and formulas as MathML.
+"""Additions to MkDocs: lists of chapters and commands, figures in the page's colours, and formulas as MathML.
 
 Figures are inlined, because only then do they follow the reader's choice of a colour scheme. Formulas are LaTeX between
 dollars in the texts (as GitHub shows them too) and MathML in the pages, so that no page needs a script or a network.

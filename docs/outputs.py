@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FENCES = re.compile(r"^```(sh|\{\.sh[^}]*\})\n(.*?)^```\n(\n```\{(\.text \.output[^}]*)\}\n(.*?)^```\n)?", re.M | re.S)
-# A time or a rate, with its unit: it differs from run to run. Then any other number.
-TIME = re.compile(r"(?<![\w.])[\d,.]+ ?(?:us|ms|s|min|h|GFLOP/s|MB/s|GB/s|samples/s|KiB|MiB|KB|MB)\b")
+# A time, a rate or a size in memory: these differ with the machine and its number of cores. Then any other number.
+TIME = re.compile(r"(?<![\w.])[\d,.]+ ?(?:us|ms|s|min|h|GFLOP/s|MB/s|GB/s|samples/s|KiB|MiB|GiB|kB|KB|MB|GB)\b")
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w])")
 RULES = re.compile(r"[-=─━╌┄]{3,}")
 

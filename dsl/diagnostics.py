@@ -307,8 +307,11 @@ _OF_OPERANDS = ("E0401", "E0402")
 
 
 def _causes(diagnostic: Diagnostic) -> list[tuple[object, ...]]:
-    """What two messages share if one fault caused them: the fact and the place; for types that do not fit also the
-    fact, whichever function states it, and the words of the operands."""
+    """The keys by which messages with the same cause are recognised: they share at least one.
+
+    A key is the fact and its place; for types that do not fit, also the fact without the name of the function that
+    states it, with the texts of the operands.
+    """
     primary = diagnostic.primary
     causes: list[tuple[object, ...]] = [(diagnostic.code, diagnostic.title, primary.span)]
     if diagnostic.code in _OF_OPERANDS and diagnostic.others:

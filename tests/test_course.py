@@ -10,14 +10,10 @@ from support import ROOT, command
 
 COURSE = ROOT / "docs" / "course"
 CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(COURSE.glob("*.md"))}
-STILL_SHORT = {
-    "21-language",
-    "25-derivatives",
-}
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-PAGES = outputs.pages_with_outputs() | {f"course/{name}": COURSE / f"{name}.md" for name in sorted(STILL_SHORT)}
+PAGES = outputs.pages_with_outputs()
 
 
 @pytest.mark.every(6)
@@ -32,16 +28,14 @@ def test_commands_print_what_the_page_shows(page: str, tmp_path: Path, is_long: 
         for line in fence.commands:
             done = command(*shlex.split(line)[1:], cwd=tmp_path)
             assert done.returncode == fence.fails, f"{line}\n{done.stderr}"
-            assert fence.warns or page.removeprefix("course/") in STILL_SHORT or "warning" not in done.stderr, (
-                f"{line}\n{done.stderr}"
-            )
+            assert fence.warns or "warning" not in done.stderr, f"{line}\n{done.stderr}"
             printed += done.stdout + done.stderr if fence.fails else done.stdout
         if fence.options is not None:
             wrong = outputs.differences(fence.output, outputs.shortened(printed, fence.options))
             assert not wrong, "\n".join([*fence.commands, *wrong])
 
 
-@pytest.mark.parametrize("chapter", sorted({*CHAPTERS} - STILL_SHORT))
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
 def test_each_chapter_has_its_parts(chapter: str) -> None:
     """A figure, a command with its output, exercises with folded solutions, and sources."""
     text = CHAPTERS[chapter]

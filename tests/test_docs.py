@@ -120,7 +120,8 @@ def test_the_docs_have_files_and_commands() -> None:
         "{.sh .long .warns}",
         "{.text .output}",
     }
-    assert kinds <= languages | {"python", "{.python .kernel}", "diff", "lua", "toml"}, "fences that nobody checks"
+    pythons = {"python", "{.python .kernel}", "{.python .pytorch}", "{.python .keras}"}
+    assert kinds <= languages | pythons | {"diff", "lua", "toml"}, "fences that nobody checks"
 
 
 @pytest.mark.every(9)

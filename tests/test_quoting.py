@@ -41,7 +41,7 @@ from netc.editor.analysis import Analysis, Counts
 from netc.editor.meaning import hover
 from netc.notebook import html as notebook_html
 from netc.notebook.curves import curves
-from netc.notebook.magic import highlighted
+from netc.notebook.magic import coloured
 from netc.runtime.inference.parts import fields_of
 from netc.runtime.insight import sections
 from netc.runtime.insight.curves import draw
@@ -434,7 +434,7 @@ def test_names_in_notebooks(names: list[str]) -> None:
         assert [key for key, _ in parsed.attributes] == keys
         assert not parsed.others
         assert parsed.texts.count(quoting.escaped(f"a {name}")) >= 3, "the head of a table, a cell, the line below"
-        code = Parsed.of(highlighted(f"{name}\nlet a = 1"))
+        code = Parsed.of(coloured(f"{name}\nlet a = 1"))
         assert {*code.tags} <= {"pre", "/pre", "span", "/span"}
         assert {key for key, _ in code.attributes} == {"style"}
 

@@ -84,7 +84,7 @@ class Display:
             self._write(self._region())
 
     def _erased(self) -> str:
-        """What takes the region away: the cursor is then where its first line began."""
+        """The control sequence that erases the region, and leaves the cursor where its first line began."""
         count, self._drawn = self._drawn, 0
         return f"\r{_UP * (count - 1)}{_ERASE}" if count else ""
 

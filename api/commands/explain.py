@@ -89,7 +89,7 @@ def explain(
     plugins: options.Plugins = None,
 ) -> None:
     """Print the training step after a pass, how it has changed, which values share a loop, or the kernels. `netc
-    explain RUN DATA` prints what of each prediction is due to which column, word or pixel.
+    explain RUN DATA` prints how much each column, word or pixel contributes to a prediction.
 
     Example: netc explain examples/iris.net --after simplify --diff expand
     """

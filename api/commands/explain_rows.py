@@ -1,4 +1,4 @@
-"""`netc explain RUN DATA`: what of a run's prediction for a row is due to each of its columns, words or pixels."""
+"""`netc explain RUN DATA`: how much each column, word or pixel of a row contributes to a run's prediction."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,7 +75,7 @@ def _explainer(run: "Run", output: str | None) -> "Explainer":
 
 
 def _show(number: int, explanation: "Explained") -> None:
-    """Prints the scores of a row, and what is due to each part of it."""
+    """Prints the scores of a row, and how much each part of it contributes."""
     from netc.runtime.insight.explained import Pixels
 
     attributed = explanation.attributed

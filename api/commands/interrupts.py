@@ -24,7 +24,7 @@ _MOMENT = 0.3  # seconds that the main thread has for its own answer
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a command is: see `Interrupts.at`."""
+    """A point in the work of a command, as `Interrupts.at` describes it."""
 
     name: str
     kept: str

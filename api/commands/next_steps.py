@@ -1,4 +1,4 @@
-"""What to do with a run that is trained: commands with its real path, as they can be pasted."""
+"""Commands to continue with after a training, with the real path of its run, ready to be pasted."""
 
 import os
 import shlex

@@ -173,7 +173,7 @@ class Ticker:
 
 
 class _Epochs:
-    """What is known of the epochs of a training: their losses and times, and the best of them."""
+    """The epochs of a training so far: their losses and times, and the best of them."""
 
     def __init__(self, model: "Model", rows: Sequence["Row"]) -> None:
         from netc.runtime.training.decisions import Stopping

@@ -26,7 +26,7 @@ _LARGEST_SEED = np.iinfo(np.int32).max
 
 
 class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What both estimators share. scikit-learn reads the parameters from the signature of each `__init__`."""
+    """The base of both estimators. scikit-learn reads the parameters from the signature of each `__init__`."""
 
     hidden_layer_sizes: int | Sequence[int]
     activation: str

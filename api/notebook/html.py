@@ -46,7 +46,7 @@ def model_html(model: Model) -> str:
     head = f"<b>{name}</b> <span style='{_SOFT}'>{model.parameter_count:,} parameters</span>"
     is_small = len(outline.boxes) <= _MOST_BOXES
     picture = inline_picture(outline, model) if is_small else _soft(f"{len(outline.boxes):,} boxes: netc show draws it")
-    return _beside(head, [picture, _layer_table(layers)])
+    return beside(head, [picture, _layer_table(layers)])
 
 
 def _layer_table(layers: Sequence[Layer]) -> str:
@@ -61,12 +61,12 @@ def run_html(run: Run) -> str:
     name = html_text(f"{run.folder}")
     head = f"<b>{name}</b> <span style='{_SOFT}'>{html_text(run.model.source.name)}, {epochs:,} epochs</span>"
     if not epochs:
-        return _beside(head, [])
+        return beside(head, [])
     try:
         kept = run.kept_epoch()
     except Fault:  # the folder was moved or removed: the run itself can be shown all the same
         kept = None
-    return _beside(head, [curves(run.metrics, kept), metrics_table(run.metrics, kept)])
+    return beside(head, [curves(run.metrics, kept), metrics_table(run.metrics, kept)])
 
 
 def metrics_table(rows: Sequence[Mapping[str, MetricValue]], kept: int | None = None) -> str:
@@ -102,7 +102,7 @@ def predictions_html(predictions: Predictions) -> str:
         all(isinstance(cell, int | float) or hasattr(cell, "dtype") for cell in columns[name][:1]) for name in names
     ]
     right = [0, *(i for i, flag in enumerate(is_number, 1) if flag)]
-    return _beside(head, [table(("", *names), rows, right, more)])
+    return beside(head, [table(("", *names), rows, right, more)])
 
 
 def _cell(value: object) -> str:
@@ -136,8 +136,8 @@ def _soft(text: str) -> str:
     return f"<div style='{_SOFT};font-size:13px'>{html_text(text)}</div>"
 
 
-def _beside(head: str, parts: Iterable[str]) -> str:
-    """A line, and below it parts that stand beside each other where there is room."""
+def beside(head: str, parts: Iterable[str]) -> str:
+    """A line of HTML, and below it parts that stand beside each other where there is room."""
     inner = "".join(f"<div style='overflow-x:auto;max-width:100%'>{part}</div>" for part in parts)
     style = "display:flex;flex-wrap:wrap;gap:12px 28px;align-items:flex-start;margin-top:6px"
     font = "font-family:system-ui,sans-serif;font-size:14px"

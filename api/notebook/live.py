@@ -1,4 +1,4 @@
-"""Where a training is, shown in the place that Python runs in: curves in a notebook, a bar in a terminal, or nothing.
+"""The progress of `netc.train`: curves in a notebook, a bar in an interactive terminal, nothing in a script.
 
 A display is asked often and draws seldom, so that training does not wait for it.
 """
@@ -13,7 +13,7 @@ from netc.compiler.model import Model
 from netc.compiler.targets.compilation import listened_to
 from netc.dsl.quoting import html_text
 from netc.notebook.curves import curves
-from netc.notebook.html import metrics_table, run_html
+from netc.notebook.html import beside, metrics_table, run_html
 from netc.runtime.runs.run import Run
 from netc.runtime.trainer import Report
 
@@ -116,8 +116,7 @@ class NotebookDisplay:
         bar = self._bar(f"epoch {min(done + 1, epochs)} of {epochs}{facts}", share / epochs)
         if not done:
             return bar
-        inner = f"{curves(run.metrics, epochs=epochs)}{metrics_table(run.metrics)}"
-        return f"{bar}<div style='display:flex;flex-wrap:wrap;gap:12px 28px;margin-top:6px'>{inner}</div>"
+        return beside(bar, [curves(run.metrics, epochs=epochs), metrics_table(run.metrics)])
 
     def _bar(self, text: str, share: float | None) -> str:
         value = f" value='{share:.4f}'" if share is not None else ""

@@ -8,6 +8,7 @@ model { ... }
 """
 
 import shlex
+from itertools import starmap
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -17,17 +18,17 @@ from IPython.display import display
 import netc
 from netc.commands.options import constant
 from netc.compiler.model import Model
-from netc.dsl.lexer import NetLexer
-from netc.dsl.quoting import html_lines, html_text
+from netc.dsl.quoting import html_text
 from netc.notebook.html import model_html
+from netc.runtime.insight.highlighted import highlighted
 
-_COLOURS = {  # of words, seen on white and on black
-    "Keyword": "#3b82c4",
-    "Comment": "#7d8590",
-    "Literal.Number": "#c2662c",
-    "Literal.String": "#2e9e5b",
-    "Name.Function": "#8b6fd6",
-    "Operator": "#d0453e",
+_COLOURS = {  # of the classes of `highlighted`, seen on white and on black
+    "k": "#3b82c4",
+    "c": "#7d8590",
+    "n": "#c2662c",
+    "t": "#2e9e5b",
+    "f": "#8b6fd6",
+    "o": "#d0453e",
 }
 
 
@@ -68,23 +69,18 @@ def _arguments(line: str) -> tuple[str, dict[str, Any]]:
 def _cell_html(model: Model, text: str) -> str:
     """The model, and below it the text in colours, folded."""
     summary = f"<summary style='font-size:13px'>{html_text(model.source.name)}</summary>"
-    return f"{model_html(model)}<details>{summary}{highlighted(text)}</details>"
+    return f"{model_html(model)}<details>{summary}{coloured(text)}</details>"
 
 
-def highlighted(text: str) -> str:
+def coloured(text: str) -> str:
     """A `.net` text as HTML in colours that are seen in light and dark, with the numbers of its lines."""
-    number, parts = 1, ["<pre style='line-height:1.35;background:none;margin:4px 0'>", _line_number(1)]
-    for kind, piece in NetLexer().get_tokens(text.strip("\n")):
-        name = str(kind).removeprefix("Token.")
-        colour = next((colour for prefix, colour in _COLOURS.items() if name.startswith(prefix)), None)
-        for i, line in enumerate(piece.split("\n")):
-            if i:
-                number += 1
-                parts += ["\n", _line_number(number)]
-            shown = html_lines(line)
-            parts.append(f"<span style='color:{colour}'>{shown}</span>" if colour and line else shown)
-    del parts[-2:]  # the lexer ends a text with a new line
-    return "".join([*parts, "</pre>"])
+    lines = enumerate(highlighted(text.strip("\n")), 1)
+    body = "\n".join(_line_number(number) + "".join(starmap(_span, pieces)) for number, pieces in lines)
+    return f"<pre style='line-height:1.35;background:none;margin:4px 0'>{body}</pre>"
+
+
+def _span(kind: str, text: str) -> str:
+    return f"<span style='color:{_COLOURS[kind]}'>{html_text(text)}</span>" if kind else html_text(text)
 
 
 def _line_number(number: int) -> str:

@@ -76,7 +76,7 @@ def _results_of_boxes(outline: Outline) -> dict[int, Box]:
 
 
 def _name(box: Box) -> str:
-    """Where the parameters of a box are, or its name, and its title if that is another."""
+    """The path of the parameters of a box, or its name, followed by its title if that differs."""
     paths = [read.split(".")[:-1] for read in box.reads]
     shared = _common(paths) if paths else []
     if shared and shared[-1].rstrip("0123456789").rstrip("_") == box.title:

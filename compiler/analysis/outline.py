@@ -14,13 +14,14 @@ from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, describe_sample
+from netc.compiler.ir.types import BATCH, Bounded, describe_sample, is_undeclared
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Model
-from netc.compiler.operations.elementwise import cast, where
+from netc.compiler.operations.elementwise import COMPARISONS, cast, where
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
 from netc.compiler.operations.shape import broadcast
+from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
 
@@ -33,12 +34,7 @@ _SYMBOLS = {
     "multiply": "*",
     "divide": "/",
     "power": "**",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
+    **COMPARISONS,
 }
 _RESULT_KINDS = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC, ResultKind.WATCH)
 RESULTS = tuple(kind.value for kind in _RESULT_KINDS)
@@ -208,13 +204,16 @@ class _Builder:
     def _work(self, value: Value) -> int | None:
         """The FLOPs of a sample; None if they depend on its length, which is not given."""
         types = [each.type for each in (value, *value.operands)]
-        steps = {str(type_.rows): self._steps(str(type_.rows)) for type_ in types if type_.is_varying}
-        known = {dim: count for dim, count in steps.items() if count is not None}
-        if len(known) < len(steps):
+        stored = {dim.name for type_ in types for dim in type_.dims if isinstance(dim, Bounded) and is_undeclared(dim)}
+        dims = stored | {str(type_.rows) for type_ in types if type_.is_varying}
+        known = {dim: count for dim in dims if (count := self._steps(dim)) is not None}
+        if len(known) < len(dims):
             return None
         alone = Graph()
         leaves = [alone.leaf(Role.INPUT, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
         alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)
+        if stored:  # at a bound that the file does not declare: that of this sample is its own length
+            alone, _ = at_length(alone, max(known[dim] for dim in stored))
         return flops(expand(alone), {BATCH: 1, **known})
 
     def _scan(self, value: Value) -> Box:

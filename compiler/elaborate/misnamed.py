@@ -77,7 +77,7 @@ def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
 
 
 def _hint(name: str, value: syntax.Expression) -> str | None:
-    """What was most likely meant; None for a name that is no word of the language."""
+    """A hint at what the user most likely meant; None if the name is no word of the language."""
     if name in _STATEMENTS:
         return _STATEMENTS[name].format(expression(value))
     if name in _SETTINGS:

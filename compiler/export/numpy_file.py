@@ -18,6 +18,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Custom, Fold, Value
+from netc.compiler.operations.elementwise import COMPARISONS
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.program.custom import definition
 from netc.dsl.quoting import python_comment, python_string
@@ -28,12 +29,7 @@ _INFIX = {
     "subtract": "-",
     "multiply": "*",
     "divide": "/",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
+    **COMPARISONS,
     "floor_divide": "//",
     "and": "&",
     "or": "|",

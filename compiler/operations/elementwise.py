@@ -3,8 +3,6 @@
 elementwise_definition.py says how they are defined; functions.py has the functions of one number.
 """
 
-from typing import Any
-
 import numpy as np
 
 from netc.compiler.ir import bf16
@@ -173,25 +171,36 @@ stop_gradient = register(
 )
 
 
-def _comparison(name: str, sign: str, function: Any) -> Operation:
-    """Registers a comparison, which the language writes as `sign`."""
+COMPARISONS = {  # the sign of each in the language, which is that of Python
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+}
+
+
+def _comparison(name: str) -> Operation:
+    """Registers an operation of COMPARISONS."""
+    sign = COMPARISONS[name]
     return elementwise(
         name,
         f"Whether x {sign} y.",
         scalar=f"x {sign} y",
         operands=2,
-        reference=function,
+        reference=getattr(np, name),
         type=bool_type,
         is_callable=False,
     )
 
 
-less = _comparison("less", "<", np.less)
-less_equal = _comparison("less_equal", "<=", np.less_equal)
-greater = _comparison("greater", ">", np.greater)
-greater_equal = _comparison("greater_equal", ">=", np.greater_equal)
-equal = _comparison("equal", "==", np.equal)
-not_equal = _comparison("not_equal", "!=", np.not_equal)
+less = _comparison("less")
+less_equal = _comparison("less_equal")
+greater = _comparison("greater")
+greater_equal = _comparison("greater_equal")
+equal = _comparison("equal")
+not_equal = _comparison("not_equal")
 elementwise(
     "logical_and",
     "True where both x and y are.",

@@ -124,7 +124,7 @@ class Gathering:
         return parts, packed
 
     def _ends_of_packet(self, packed: Sequence[_Packed]) -> list[int]:
-        """Where the bytes of each rank begin in a packet, and where the last ones end."""
+        """The offset of each rank's bytes in a packet, and the length of the packet at the end."""
         nbytes = (sum(each.rows.counts[rank] * each.row_bytes for each in packed) for rank in range(self._ranks.count))
         return [*accumulate(nbytes, initial=0)]
 

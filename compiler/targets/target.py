@@ -191,7 +191,7 @@ class Workspace(Protocol):
 
     @property
     def divided(self) -> Divided:
-        """What a program of these ranks has left divided in the memory of parameters and states."""
+        """The parameters and states of which each rank holds only its share."""
 
     def team(self, most: int) -> AbstractContextManager[Team]:
         """Idle workers, `most` at most; the thread that calls is one of them."""

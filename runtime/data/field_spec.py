@@ -53,7 +53,7 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
 
 
 def _columns(name: str, head: syntax.Expression, constants: Constants) -> _Columns:
-    """What a field begins with. Faults E0701 if these are no columns."""
+    """The columns that a field begins with. Faults E0701 if it begins with something else."""
     kind, arguments = call_of(head)
     if kind not in _HEADS:
         fault(

@@ -131,7 +131,7 @@ class Loaded:
 
     @property
     def divided(self) -> Divided:
-        """What ranks have left divided among the parameters and states."""
+        """The parameters and states of which each rank holds only its share."""
         return self.resources.state.divided
 
     def team(self, most: int) -> AbstractContextManager[Team]:

@@ -1,4 +1,4 @@
-"""What of a prediction is due to each input: integrated gradients (Sundararajan, Taly and Yan 2017) of a run.
+"""Attributions of a prediction to its inputs: integrated gradients (Sundararajan, Taly and Yan 2017) of a run.
 
 The path goes from a baseline, where every number that enters the model is 0, to a sample: for standardized columns
 that is their mean, for pictures black, for words and letters a vector of zeros.
@@ -31,7 +31,7 @@ class Attributed:
 
     `entry` is the entry of the output that is explained, None if the output is one number; `score` is its value for the
     sample, and `baseline` for the baseline. `inputs` has an array for each input with the shape of the sample, or for
-    an input of classes with a number for each of its entries: what of `score - baseline` is due to it.
+    an input of classes with a number for each of its entries: its part of `score - baseline`.
     """
 
     output: str

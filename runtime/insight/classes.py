@@ -1,4 +1,4 @@
-"""What a model knows of each class of a target, for a run's page: ROC and precision-recall curves, and a table."""
+"""How well a model tells each class of a target apart, for a run's page: ROC and precision-recall curves, a table."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _SIDE = 360.0  # of a plot, in pixels
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """What is known of class number `number`: shares are NaN where they would be divided by 0.
+    """The scores of class number `number`; they are NaN where they would be divided by 0.
 
     `support` is how many samples are of the class, and `predicted` how many are said to be. `ranking` is None if all or
     no samples are of the class.

@@ -16,7 +16,7 @@ from netc.runtime.runs.run import Run
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What of a score is due to a column or a word, with the text of its cell."""
+    """The part of a score that is attributed to a column or a word, with the text of its cell."""
 
     name: str
     cell: str
@@ -25,7 +25,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The pieces of a text in their order, and what is due to each."""
+    """The pieces of a text in their order, and the part of the score that is attributed to each."""
 
     name: str
     words: Sequence[str]
@@ -85,7 +85,7 @@ def _predicted(run: Run, attributed: Attributed) -> str:
 
 
 def _part(run: Run, name: str, values: Array, fields: Fields, sample: int) -> Words | Steps | Pixels | None:
-    """What is no list of columns: a text, a sequence or a picture."""
+    """The attributions of a text, a sequence or a picture; None for an input that is a list of columns."""
     type_, field = run.model.inputs[name], fields[name]
     if type_.classes is not None and values.ndim == 1:
         numbers = _sample(field, sample)

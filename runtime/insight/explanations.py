@@ -59,7 +59,7 @@ def _truth(prediction: TargetPrediction, sample: int) -> str:
 
 
 def explained_sections(explanation: Explained) -> Iterator[Section]:
-    """The scores of a sample, then what is due to each of its columns, words, steps and pixels."""
+    """The scores of a sample, then the parts of it that are attributed to its columns, words, steps and pixels."""
     attributed = explanation.attributed
     yield Paragraph(
         f"{shortened(attributed.output)} is {attributed.score:.4g}, and {attributed.baseline:.4g} at the baseline. "

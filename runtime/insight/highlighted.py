@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from pygments.token import Comment, Keyword, Name, Number, String, _TokenType
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
 from netc.dsl.lexer import NetLexer
 
 Piece = tuple[str, str]  # a class, empty for plain text, and the text
-_CLASSES = ((Comment, "c"), (Keyword, "k"), (Name.Function, "f"), (String, "t"), (Number, "n"))
+_CLASSES = ((Comment, "c"), (Keyword, "k"), (Name.Function, "f"), (String, "t"), (Number, "n"), (Operator, "o"))
 
 
 def highlighted(text: str, is_difference: bool = False) -> list[list[Piece]]:

@@ -1,4 +1,4 @@
-"""What a network gets wrong, for a page: what it knows of each target, and the samples with the largest errors."""
+"""The errors of a network, for a page: its scores for each target, and the samples with the largest errors."""
 
 from collections.abc import Iterator, Sequence
 

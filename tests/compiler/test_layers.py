@@ -65,3 +65,20 @@ def test_every_parameter_is_counted_once(name: str) -> None:
     layers = layers_of(model, longest_of(model))
     assert sum(layer.parameters for layer in layers) == sum(type_.size(1) for type_ in model.parameters.values())
     assert all(layer.flops is not None for layer in layers)
+
+
+@pytest.mark.parametrize("causal", ["false", "true"])
+def test_attention_without_a_bound_costs_as_much_as_for_a_fixed_length(causal: str) -> None:
+    """It was counted as for 16 million steps, the number that stands for a bound that the file does not declare."""
+    text = f"""model {{
+  input x: float[LENGTH, 8]
+  h = x -> self_attention(heads = 2, causal = {causal})
+  output y = mean(h, over = 0)
+}}
+"""
+    varying = netc.parse(text.replace("LENGTH", "t").replace("over = 0", "over = t"))
+    fixed = netc.parse(text.replace("LENGTH", "20"))
+    attention, at_fixed_length = layers_of(varying, {"t": 20})[1], layers_of(fixed)[1]
+    assert at_fixed_length.flops is not None
+    assert attention.flops == pytest.approx(at_fixed_length.flops, rel=0.01), "but for the mask of real steps"
+    assert any(layer.flops is None for layer in layers_of(varying))

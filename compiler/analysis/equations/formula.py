@@ -7,6 +7,8 @@ turns `-(1 / batch) * y + 1 / batch * p` into `(p - y) / batch` whatever p and y
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how strongly a written formula binds
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -84,14 +86,6 @@ Formula = Name | Call | MatrixProduct | Transpose | Condition | Element | Sum
 def number(value: float) -> Formula:
     """A formula for a number."""
     return Sum((Term(float(value)),))
-
-
-def constant_of(formula: Formula) -> float | None:
-    """The number that a formula is, or None."""
-    match formula:
-        case Sum(terms=(Term(value, divisor, ()),)):
-            return value / divisor
-    return None
 
 
 def plus(*formulas: Formula) -> Formula:

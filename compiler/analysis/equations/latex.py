@@ -10,6 +10,11 @@ from dataclasses import replace
 from netc.compiler.analysis.equations.derivation import Derivation
 from netc.compiler.analysis.equations.equation import Equation, Loop
 from netc.compiler.analysis.equations.formula import (
+    ATOM,
+    POWER,
+    PRODUCT,
+    SIGN,
+    SUM,
     Call,
     Condition,
     Element,
@@ -22,7 +27,6 @@ from netc.compiler.analysis.equations.formula import (
     everywhere,
 )
 
-_SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)  # how strongly a formula binds
 _SIGNS = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}
 _FUNCTIONS = {name: rf"\{name}" for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min")}
 _STEPS = {0: "t", 1: "t+1", -1: "t-1"}
@@ -95,7 +99,7 @@ class Writer:
         start = rf"\text{{; before it, }} {begins}" if begins else ""
         return rf"  & \text{{for each step }} t \text{{ of {_plain(loop.dim)}, {direction}}}{start}"
 
-    def text(self, formula: Formula, binding: int = _SUM) -> str:
+    def text(self, formula: Formula, binding: int = SUM) -> str:
         """A formula, in parentheses beside an operator that binds more strongly."""
         text, own = self._written(formula)
         return _bracketed(text) if own < binding else text
@@ -103,20 +107,20 @@ class Writer:
     def _written(self, formula: Formula) -> tuple[str, int]:
         match formula:
             case Name():
-                return self._name(formula), _ATOM
+                return self._name(formula), ATOM
             case Call():
                 return self._call(formula)
             case MatrixProduct(left, right):
-                return rf"{self.text(left, _SIGN)} \, {self.text(right, _SIGN)}", _PRODUCT
+                return rf"{self.text(left, SIGN)} \, {self.text(right, SIGN)}", PRODUCT
             case Transpose(inner):
-                return rf"{self.text(inner, _ATOM)}^{{\top}}", _POWER
+                return rf"{self.text(inner, ATOM)}^{{\top}}", POWER
             case Condition(sign, left, right):
-                return rf"\left[ {self.text(left)} {_SIGNS.get(sign, sign)} {self.text(right)} \right]", _ATOM
+                return rf"\left[ {self.text(left)} {_SIGNS.get(sign, sign)} {self.text(right)} \right]", ATOM
             case Element(Name(step=None, is_derivative=False) as name, Name() as at):
-                return rf"{{{self.text(name)}}}_{{{self.text(at)}}}", _ATOM
+                return rf"{{{self.text(name)}}}_{{{self.text(at)}}}", ATOM
             case Element(inner, at):
                 place = at.replace("..", r" \ldots ") if isinstance(at, str) else self.text(at)
-                return rf"{{{self.text(inner, _ATOM)}}}_{{\left[ {place} \right]}}", _ATOM
+                return rf"{{{self.text(inner, ATOM)}}}_{{\left[ {place} \right]}}", ATOM
             case Sum(terms):
                 return self._sum(terms)
         raise AssertionError(formula)
@@ -132,24 +136,24 @@ class Writer:
         if inner is not None:
             match call.function:
                 case "sqrt":
-                    return rf"\sqrt{{{self.text(inner)}}}", _ATOM
+                    return rf"\sqrt{{{self.text(inner)}}}", ATOM
                 case "rsqrt":
-                    return rf"\frac{{1}}{{\sqrt{{{self.text(inner)}}}}}", _ATOM
+                    return rf"\frac{{1}}{{\sqrt{{{self.text(inner)}}}}}", ATOM
                 case "abs":
-                    return rf"\left| {self.text(inner)} \right|", _ATOM
+                    return rf"\left| {self.text(inner)} \right|", ATOM
                 case "exp":
-                    return rf"e^{{{self.text(inner)}}}", _POWER
+                    return rf"e^{{{self.text(inner)}}}", POWER
                 case "sum":
-                    return rf"\sum{self._below(call.over)} {self.text(inner, _PRODUCT)}", _PRODUCT
+                    return rf"\sum{self._below(call.over)} {self.text(inner, PRODUCT)}", PRODUCT
                 case "mean" if len(call.over) == 1 and not call.over[0].isdigit():
                     count = rf"\mathrm{{{_plain(call.over[0])}}}"
-                    return rf"\frac{{1}}{{{count}}} \sum{self._below(call.over)} {self.text(inner, _PRODUCT)}", _PRODUCT
+                    return rf"\frac{{1}}{{{count}}} \sum{self._below(call.over)} {self.text(inner, PRODUCT)}", PRODUCT
                 case "mean":
-                    return rf"\operatorname{{mean}}{self._below(call.over)} {self.text(inner, _ATOM)}", _PRODUCT
+                    return rf"\operatorname{{mean}}{self._below(call.over)} {self.text(inner, ATOM)}", PRODUCT
         command = "mathrm" if "_" in call.function else "operatorname"  # converters read no underscore in an operator
         function = _FUNCTIONS.get(call.function, rf"\{command}{{{_plain(call.function)}}}")
         function = r"\sigma" if call.function == "sigmoid" else function
-        return f"{function}{self._below(call.over)} {_bracketed(', '.join(map(self.text, call.arguments)))}", _ATOM
+        return f"{function}{self._below(call.over)} {_bracketed(', '.join(map(self.text, call.arguments)))}", ATOM
 
     def _below(self, over: Sequence[str]) -> str:
         """The axes below a sign."""
@@ -163,8 +167,8 @@ class Writer:
         for term in terms[1:]:
             sign = "-" if term.number < 0 else "+"
             size = Term(abs(term.number), term.divisor, term.factors)
-            parts.append(f"{sign} {self.text(Sum((size,)), _PRODUCT)}")
-        return " ".join(parts), _SUM
+            parts.append(f"{sign} {self.text(Sum((size,)), PRODUCT)}")
+        return " ".join(parts), SUM
 
     def _term(self, term: Term) -> tuple[str, int]:
         """A product, with a fraction line where something divides it."""
@@ -172,7 +176,7 @@ class Writer:
         below = self._product(term.divisor, [(f, -n) for f, n in term.factors if n < 0])
         is_fraction = below != "1"
         text = rf"\frac{{{above}}}{{{below}}}" if is_fraction else above
-        return (f"-{text}", _SIGN) if term.number < 0 else (text, _PRODUCT)
+        return (f"-{text}", SIGN) if term.number < 0 else (text, PRODUCT)
 
     def _product(self, size: float, factors: Sequence[tuple[Formula, int]], is_negative: bool = False) -> str:
         is_alone = size == 1 and len(factors) == 1 and not is_negative
@@ -180,7 +184,7 @@ class Writer:
         was_scalar = True
         for i, (factor, exponent) in enumerate(factors):
             is_open = isinstance(factor, Call) and factor.function in ("sum", "mean") and i == len(factors) - 1
-            own = self._power(factor, exponent, _SUM if is_alone else _PRODUCT if is_open else _SIGN)
+            own = self._power(factor, exponent, SUM if is_alone else PRODUCT if is_open else SIGN)
             is_scalar = isinstance(factor, Name) and factor.is_scalar
             sign = r" \, " if was_scalar or is_scalar else r" \odot "
             text = own if not text else f"{text}{sign if i or text else ''}{own}"
@@ -190,7 +194,7 @@ class Writer:
     def _power(self, factor: Formula, exponent: int, binding: int) -> str:
         if exponent == 1:
             return self.text(factor, binding)
-        base = self.text(factor, _ATOM)
+        base = self.text(factor, ATOM)
         is_raised = isinstance(factor, Name) and (factor.is_derivative or factor.step is not None)
         return f"{_bracketed(base) if is_raised else base}^{{{exponent}}}"
 

@@ -1,19 +1,12 @@
-"""What a value of a graph is: a mask, the class of a one-hot mask, a number of elements, the axes of a reduction."""
+"""Recognises values of a graph: masks, the class of a one-hot mask, counts of elements, the axes of a reduction."""
 
 from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.elementwise import COMPARISONS
 
 SILENT = ("reshape", "broadcast", "cast", "copied")  # the same numbers in another shape or type
-COMPARISONS = {
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
-}
 
 
 def shown(value: Value) -> Value:
@@ -44,7 +37,7 @@ def count(dims: list[Dim]) -> tuple[float, list[str]]:
 
 
 def count_of(value: Value) -> tuple[float, list[str]] | None:
-    """The same for a value that counts elements; None for any other."""
+    """The number of elements that a value stands for, as in `count`; None for a value that counts none."""
     if value.role is Role.EXTENT:
         return count(list(value.attributes_as(Dims).dims))
     return (float(value.attributes_as(Constant).value), []) if value.role is Role.CONSTANT else None

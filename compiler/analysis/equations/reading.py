@@ -24,7 +24,6 @@ from netc.compiler.analysis.equations.formula import (
     times,
 )
 from netc.compiler.analysis.equations.patterns import (
-    COMPARISONS,
     axes,
     count,
     count_of,
@@ -38,6 +37,7 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.elementwise import COMPARISONS
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part
 from netc.compiler.operations.shape import Count, Slice

@@ -5,6 +5,11 @@ from dataclasses import replace
 from netc.compiler.analysis.equations.derivation import Derivation
 from netc.compiler.analysis.equations.equation import Loop
 from netc.compiler.analysis.equations.formula import (
+    ATOM,
+    POWER,
+    PRODUCT,
+    SIGN,
+    SUM,
     Call,
     Condition,
     Element,
@@ -17,11 +22,10 @@ from netc.compiler.analysis.equations.formula import (
     everywhere,
 )
 
-_SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)  # how strongly a formula binds
 _STEPS = {0: "[t]", 1: "[t+1]", -1: "[t-1]"}
 
 
-def text_of(formula: Formula, binding: int = _SUM) -> str:
+def text_of(formula: Formula, binding: int = SUM) -> str:
     """A formula as text, in parentheses beside an operator that binds more strongly."""
     text, own = _written(formula)
     return f"({text})" if own < binding else text
@@ -30,17 +34,17 @@ def text_of(formula: Formula, binding: int = _SUM) -> str:
 def _written(formula: Formula) -> tuple[str, int]:
     match formula:
         case Name(text, is_derivative, _, step):
-            return f"{'∂' if is_derivative else ''}{text}{'' if step is None else _STEPS[step]}", _ATOM
+            return f"{'∂' if is_derivative else ''}{text}{'' if step is None else _STEPS[step]}", ATOM
         case Call(function, arguments, over):
-            return f"{function}({', '.join([*map(text_of, arguments), *_over(over)])})", _ATOM
+            return f"{function}({', '.join([*map(text_of, arguments), *_over(over)])})", ATOM
         case MatrixProduct(left, right):
-            return f"{text_of(left, _SIGN)} @ {text_of(right, _SIGN)}", _PRODUCT
+            return f"{text_of(left, SIGN)} @ {text_of(right, SIGN)}", PRODUCT
         case Transpose(inner):
-            return f"transpose({text_of(inner)})", _ATOM
+            return f"transpose({text_of(inner)})", ATOM
         case Condition(sign, left, right):
-            return f"[{text_of(left)} {sign} {text_of(right)}]", _ATOM
+            return f"[{text_of(left)} {sign} {text_of(right)}]", ATOM
         case Element(inner, at):
-            return f"{text_of(inner, _ATOM)}[{at if isinstance(at, str) else text_of(at)}]", _ATOM
+            return f"{text_of(inner, ATOM)}[{at if isinstance(at, str) else text_of(at)}]", ATOM
         case Sum(terms):
             return _sum(terms)
     raise AssertionError(formula)
@@ -58,8 +62,8 @@ def _sum(terms: tuple[Term, ...]) -> tuple[str, int]:
     parts = [text_of(Sum((terms[0],)))]
     for term in terms[1:]:
         sign = "-" if term.number < 0 else "+"
-        parts.append(f"{sign} {text_of(Sum((Term(abs(term.number), term.divisor, term.factors),)), _PRODUCT)}")
-    return " ".join(parts), _SUM
+        parts.append(f"{sign} {text_of(Sum((Term(abs(term.number), term.divisor, term.factors),)), PRODUCT)}")
+    return " ".join(parts), SUM
 
 
 def _term(term: Term) -> tuple[str, int]:
@@ -67,27 +71,27 @@ def _term(term: Term) -> tuple[str, int]:
     above = [_power(factor, exponent) for factor, exponent in term.factors if exponent > 0]
     below = [_power(factor, -exponent) for factor, exponent in term.factors if exponent < 0]
     if term.divisor != 1:
-        below.insert(0, (f"{term.divisor:g}", _ATOM))
+        below.insert(0, (f"{term.divisor:g}", ATOM))
     size = abs(term.number)
     if size != 1 or not above:
-        above.insert(0, (f"{size:g}", _ATOM))
+        above.insert(0, (f"{size:g}", ATOM))
     text = _joined(above, is_alone=len(above) == 1 and not below and term.number > 0)
     if below:
         divisor = _joined(below, is_alone=False)
         text = f"{text} / {divisor if len(below) == 1 else f'({divisor})'}"
-    own = _PRODUCT if len(above) > 1 or below else above[0][1]
-    return (f"-{text}", _SIGN if own >= _PRODUCT else own) if term.number < 0 else (text, own)
+    own = PRODUCT if len(above) > 1 or below else above[0][1]
+    return (f"-{text}", SIGN if own >= PRODUCT else own) if term.number < 0 else (text, own)
 
 
 def _power(factor: Formula, exponent: int) -> tuple[str, int]:
     if exponent == 1:
         return _written(factor)
-    return f"{text_of(factor, _ATOM)} ** {exponent}", _POWER
+    return f"{text_of(factor, ATOM)} ** {exponent}", POWER
 
 
 def _joined(parts: list[tuple[str, int]], is_alone: bool) -> str:
     """Factors with `*` between them; a matrix product among others is in parentheses."""
-    return " * ".join(text if is_alone or own > _PRODUCT else f"({text})" for text, own in parts)
+    return " * ".join(text if is_alone or own > PRODUCT else f"({text})" for text, own in parts)
 
 
 def heading(loop: Loop) -> str:

@@ -1,4 +1,4 @@
-"""What LLVM is told about a loop, as metadata of the branch that goes back to its head.
+"""Hints to LLVM about a loop, as metadata of the branch that goes back to its head.
 
 LLVM writes out a short loop of known length before it looks for vectors, and finds none in what is left. Knows no text.
 """

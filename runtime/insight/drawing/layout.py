@@ -1,4 +1,4 @@
-"""Where the boxes of a model's picture lie, with the outermost blocks unfolded. Knows no file format.
+"""The positions of the boxes in a model's picture, with the outermost blocks unfolded. Knows no file format.
 
 A unit is a point; y goes down.
 """
@@ -108,7 +108,7 @@ class Layout:
         return x, around.y + head + _MARGIN + sum(around.rows[:row]) + _BETWEEN_ROWS * row
 
     def path(self, around: Placed, link: Link) -> list[tuple[float, float]]:
-        """Where a link begins, leaves the row, and ends: at edges of boxes, or at ports of unfolded ones."""
+        """The points where a link begins, leaves the row, and ends: at edges of boxes, or at ports of unfolded ones."""
         begin, end = self._end(around, link.begin, link.source, True), self._end(around, link.end, link.source, False)
         return [begin, (begin[0], max(begin[1], self.bottom(around, link.begin))), end]
 
@@ -118,7 +118,7 @@ class Layout:
         return self.top(around, item)[1] + around.rows[around.grid.positions[item][0]]
 
     def _end(self, around: Placed, item: Item, source: int, leaves: bool) -> tuple[float, float]:
-        """Where a link of the box `source` leaves or enters an item."""
+        """The point where a link of the box `source` leaves or enters an item."""
         placed = around.inside.get(item)
         if placed is None:
             x, y = self.top(around, item)

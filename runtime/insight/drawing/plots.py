@@ -147,7 +147,7 @@ def moved(markup: str, x: float, y: float) -> str:
 
 
 def legend(entries: Iterable[tuple[str, str]], width: float) -> tuple[list[str], float]:
-    """What the colours of series mean, in rows of this width, and the height of these: `kind` and text of each."""
+    """The legend of series, in rows of this width, and its height. `entries` are the `kind` and the text of each."""
     parts, x, y = list[str](), LEFT, 6.0
     for kind, text in entries:
         room = _SAMPLE + min(len(text), 30) * LETTER + 14
