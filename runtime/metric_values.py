@@ -3,6 +3,7 @@
 The value of a metric is a number, or a matrix as nested lists.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,11 @@ def metric_value(value: Array, is_batched: bool) -> MetricValue:
         return float(np.mean(value, dtype=np.float64))
     rows: list[Any] = value.tolist()
     return rows
+
+
+def number_of(metric: MetricValue | None) -> float:
+    """A metric as the point of a curve; NaN if it is missing or a matrix."""
+    return float(metric) if isinstance(metric, int | float) else math.nan
 
 
 def histogram(value: Array) -> list[list[float]]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from netc.commands.quantities import number
 from netc.dsl.quoting import bounded, svg_text
+from netc.runtime.insight.drawing.plots import evenly
 from netc.runtime.insight.drawing.scales import Numbers, numbers_axis
 from netc.runtime.metric_names import epoch_numbers
-from netc.runtime.metric_values import MetricValue
+from netc.runtime.metric_values import MetricValue, number_of
 
 _WIDTH, _HEIGHT = 290.0, 180.0  # of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 18.0, 24.0, 26.0  # around its axes
@@ -41,9 +42,8 @@ def _panels(rows: _Rows) -> dict[str, list[str]]:
 
 
 def _panel(title: str, names: Sequence[str], rows: _Rows, kept: int | None, last: int) -> str:
-    step = -(-len(rows) // _MOST_POINTS)
-    chosen = [*rows[:-1:step], rows[-1]] if step > 1 else [*rows]
-    points = {name: [(_float(row["epoch"]), _float(row.get(name))) for row in chosen] for name in names}
+    chosen = [rows[i] for i in evenly(len(rows), _MOST_POINTS)]
+    points = {name: [(number_of(row["epoch"]), number_of(row.get(name))) for row in chosen] for name in names}
     y = numbers_axis((value for curve in points.values() for _, value in curve))
     x = Numbers(1, max(last, 2), is_whole=True)
     parts = [*_axes(x, y), f'<text x="{_LEFT:g}" y="14" font-weight="bold">{svg_text(bounded(title, 28))}</text>']
@@ -105,8 +105,3 @@ def _down(y: Numbers, value: float) -> float:
 
 def _path(path: str, colour: str, attributes: str) -> str:
     return f'<path d="{path}" fill="none" stroke="{colour}" {attributes}/>'
-
-
-def _float(value: MetricValue | None) -> float:
-    """A metric as a number; NaN if it is missing or a matrix."""
-    return float(value) if isinstance(value, int | float) else math.nan

@@ -20,7 +20,7 @@ from netc.runtime.insight.drawing.plots import (
 from netc.runtime.insight.drawing.scales import Numbers, numbers_axis
 from netc.runtime.insight.sections import Curve, Curves, Heading, Note, Section, left_out
 from netc.runtime.metric_names import watched
-from netc.runtime.metric_values import MetricValue
+from netc.runtime.metric_values import MetricValue, number_of
 
 Rows = Sequence[Mapping[str, MetricValue]]  # a row for each epoch, as in metrics.jsonl
 _MOST_EPOCHS = 500  # of a curve
@@ -142,7 +142,7 @@ def _panels_of(title: str, runs: Mapping[str, Rows]) -> Iterator[_Panel]:
     lines = []
     for number, (run, rows) in enumerate(runs.items()):
         for name in names:
-            points = [(_number(row.get("epoch")), _number(row.get(name))) for row in rows]
+            points = [(number_of(row.get("epoch")), number_of(row.get(name))) for row in rows]
             if any(math.isfinite(y) for _, y in points):
                 part = name.partition(".")[0]
                 order = _PARTS.index(part) if part in _PARTS else len(_PARTS)
@@ -154,7 +154,7 @@ def _panels_of(title: str, runs: Mapping[str, Rows]) -> Iterator[_Panel]:
 def _watched(title: str, start: str, rows: Rows) -> _Panel:
     """A watched value: its mean, one standard deviation around it, its range."""
     points = [
-        (_number(row.get("epoch")), *(_number(row.get(f"{start}.{name}")) for name in _STATISTICS)) for row in rows
+        (number_of(row.get("epoch")), *(number_of(row.get(f"{start}.{name}")) for name in _STATISTICS)) for row in rows
     ]
     lines = [_Line(name, kind, [(point[0], point[i]) for point in points]) for name, kind, i in _WATCHED]
     spread = [(x, mean - std, mean + std) for x, mean, std, _, _ in points]
@@ -208,8 +208,3 @@ def _drawn(panel: _Panel, is_log: bool, kept: int | None, xlabel: str = "epoch")
     parts += [frame.band("s0", band) for band in panel.bands]
     parts += [frame.trace(line.kind, line.points) for line in panel.lines]
     return frame.svg(parts, panel.title)
-
-
-def _number(metric: MetricValue | None) -> float:
-    """A metric as a point of a curve; NaN if it is missing or a matrix."""
-    return float(metric) if isinstance(metric, int | float) else math.nan

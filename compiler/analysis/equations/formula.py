@@ -88,14 +88,6 @@ def number(value: float) -> Formula:
     return Sum((Term(float(value)),))
 
 
-def constant_of(formula: Formula) -> float | None:
-    """The number that a formula is, or None."""
-    match formula:
-        case Sum(terms=(Term(value, divisor, ()),)):
-            return value / divisor
-    return None
-
-
 def plus(*formulas: Formula) -> Formula:
     """The sum of formulas: equal terms are collected, common factors are taken out."""
     collected: dict[tuple[float, tuple[tuple[Formula, int], ...]], float] = {}
