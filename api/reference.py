@@ -16,13 +16,14 @@ from netc.compiler.operations import elementwise  # noqa: F401  registers the op
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
 from netc.dsl.printer import parameter_text
+from netc.dsl.words import WORDS
 from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 from netc.runtime.plugins import origin_of
 
 _OF_MODELS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser")
-KINDS = (*_OF_MODELS, "reader", "data step", "augmentation", "pass")
+KINDS = ("word", *_OF_MODELS, "reader", "data step", "augmentation", "pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,13 @@ def plural(kind: str) -> str:
 
 def entries() -> list[Entry]:
     """Returns all entries, sorted by kind and name."""
-    all_entries = [*_operations(), *_forms(), *_library(), *_settings(), *_data()]
+    all_entries = [*_words(), *_operations(), *_forms(), *_library(), *_settings(), *_data()]
     return sorted(all_entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+
+
+def _words() -> Iterator[Entry]:
+    for name, word in WORDS.items():
+        yield Entry(name, "word", word.example, word.doc)
 
 
 def _operations() -> Iterator[Entry]:

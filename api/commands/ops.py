@@ -22,7 +22,7 @@ def ops(
     plugins: options.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List operations, layers, losses, metrics, optimizers, readers and data steps, or show one in detail.
+    """List words, operations, layers, losses, metrics, optimizers, readers and data steps, or show one in detail.
 
     Example: netc ops dropout
     """

@@ -53,9 +53,9 @@ def hover(analysis: Analysis, offset: int, before: Analysis | None = None) -> tu
 
 # the kinds of names that each block of a file can use
 KINDS_IN = {
-    "data": ("reader", "data step", "augmentation"),
-    "train": ("optimizer", "schedule"),
-    "study": ("optimizer", "schedule"),
+    "data": ("word", "reader", "data step", "augmentation"),
+    "train": ("word", "optimizer", "schedule"),
+    "study": ("word", "optimizer", "schedule"),
     "": tuple(
         kind for kind in KINDS if kind not in ("reader", "data step", "augmentation", "optimizer", "schedule", "pass")
     ),

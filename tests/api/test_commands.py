@@ -161,6 +161,9 @@ def test_the_reference_has_every_name(tmp_path: Path) -> None:
     assert all(entry.doc for entry in entries()), [entry.name for entry in entries() if not entry.doc]
     page = command("ops", "huber", cwd=tmp_path)
     assert "block huber(a: float[...], b: float[...]) {" in page.stdout
+    columns = command("ops", "columns", cwd=tmp_path).stdout
+    assert columns.startswith('x = columns("width", "height") -> standardize    (word)\nA field of several columns')
+    assert "(word)" in command("ops", "split", cwd=tmp_path).stdout.partition("(form)")[0], "the setting comes first"
     wrong = command("ops", "hubert", cwd=tmp_path)
     assert wrong.returncode == 1
     assert wrong.stderr == "there is no `hubert`: did you mean `huber`?\n"

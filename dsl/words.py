@@ -1,0 +1,150 @@
+"""The words of the language itself, each with an example and a description, for `netc ops` and docs/operations.md.
+
+Layers, operations, optimizers and steps describe themselves where they are defined.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Place(Enum):
+    """Where a word stands, as a text with the example in place of `{}`."""
+
+    FILE = "{}"
+    DATA = "data {{\n{}\n}}"
+    MODEL = "model {{\n{}\n}}"
+    BLOCK = "block name(x: float[n]) {{\n{}\n}}"
+    SCAN = "model {{\nh = scan e in x with h = zeros(4) {{\n{}\n}}\n}}"
+    TRAIN = "train {{\n{}\n}}"
+    TYPE = "model {{\ninput x: {}\n}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word with an example of its use at `place`."""
+
+    example: str
+    place: Place
+    doc: str
+
+
+WORDS: Mapping[str, Word] = {
+    # ------------------------------------------------------------ a file
+    "let": Word("let width = 64", Place.FILE, "Names a constant, which `--set width=32` replaces for one run."),
+    "import": Word('import "layers.net" as layers', Place.FILE, "Reads the blocks and constants of another file."),
+    "block": Word(
+        "block twice(x: float[n]) { return 2 * x }",
+        Place.FILE,
+        "Defines a part that several places use, such as a layer of your own: `x -> twice`.",
+    ),
+    "op": Word("op square(x) = x * x", Place.FILE, "Defines an element-wise function by an expression."),
+    "data": Word(
+        'data { source = csv("iris.csv") }',
+        Place.FILE,
+        "The block that says where the data is, which fields a sample has, and how the rows are split.",
+    ),
+    "model": Word(
+        "model { input x: float[4] }",
+        Place.FILE,
+        "The block that computes outputs and losses from the fields of the data.",
+    ),
+    "train": Word(
+        "train { optimizer = adam(lr = 0.01) }",
+        Place.FILE,
+        "The block of the settings of training: `optimizer`, `batch`, `epochs` and others. Each has a default.",
+    ),
+    "study": Word("study { lr = log(0.0001, 0.1) }", Place.FILE, "The block of the values that `netc study` varies."),
+    # ------------------------------------------------------------ data
+    "source": Word(
+        'source = csv("iris.csv")',
+        Place.DATA,
+        "The file that the data is read from, by a reader. A path starts from the folder of the `.net` file.",
+    ),
+    "column": Word(
+        'y = column("species") -> classes',
+        Place.DATA,
+        "A field of one column, as one number or label for each sample, and the steps that it goes through.",
+    ),
+    "columns": Word(
+        'x = columns("width", "height") -> standardize',
+        Place.DATA,
+        "A field of several columns, as a vector. Each name is written: there are no patterns or ranges. "
+        '`columns(all, except = "species")` takes in all columns but some, and `netc new DATA` writes every name.',
+    ),
+    "field": Word(
+        'letters = field("text") -> characters -> vocabulary -> window(100)',
+        Place.DATA,
+        "A field of what is no table: a text, pictures, an array, a sequence.",
+    ),
+    "split": Word(
+        "split = (train = 0.8, valid = 0.1, test = 0.1)",
+        Place.DATA,
+        "Divides the rows: the model learns from `train`, is compared between epochs on `valid`, and is judged once, "
+        "at the end, on `test`. These shares are the default.",
+    ),
+    # ------------------------------------------------------------ a model
+    "input": Word("input x: float[4]", Place.MODEL, "Declares a field of the data that predictions are made from."),
+    "target": Word(
+        "target y: class(3)",
+        Place.MODEL,
+        "Declares a field of the data that the model learns to predict. Losses and metrics read it, outputs do not.",
+    ),
+    "output": Word(
+        "output probability = softmax(logits)",
+        Place.MODEL,
+        "Names a value that `netc predict` computes and writes.",
+    ),
+    "loss": Word(
+        "loss cross_entropy(logits, y)",
+        Place.MODEL,
+        "The number that training makes small. Several losses are added; `loss name = ...` names one of them.",
+    ),
+    "metric": Word(
+        "metric accuracy(logits, y)",
+        Place.MODEL,
+        "A number that is reported for each epoch and that nothing learns from. `metric name = ...` names it; without "
+        "a name it has that of its function.",
+    ),
+    "watch": Word("watch middle = mean(h)", Place.MODEL, "Reports how a value is distributed in each epoch."),
+    "param": Word(
+        "param w: float[4] = normal(0.1)",
+        Place.MODEL,
+        "Declares numbers that training changes, and how they begin. Layers such as `dense` declare their own.",
+    ),
+    "state": Word("state count: float = zeros", Place.MODEL, "Declares a value that is kept from step to step."),
+    "update": Word("update count = count + 1", Place.MODEL, "Says what a state is after each step of training."),
+    "layer": Word(
+        "layer shared = dense(8)",
+        Place.MODEL,
+        "A layer that is applied in several places with the same parameters: `a -> shared` and `b -> shared`.",
+    ),
+    "for": Word(
+        "for i in 0..3 { h = h -> dense(8) }", Place.MODEL, "Repeats statements; each round has its own layers."
+    ),
+    "scan": Word(
+        "h = scan e in x with h = zeros(4) { yield h }",
+        Place.MODEL,
+        "Computes a sequence step by step, where each step reads what the one before it carried.",
+    ),
+    "return": Word("return 2 * x", Place.BLOCK, "Gives the result of a block."),
+    "yield": Word("yield h", Place.SCAN, "Gives the result of a step of a scan."),
+    # ------------------------------------------------------------ training
+    "optimizer": Word("optimizer = adam(lr = 0.001)", Place.TRAIN, "The rule by which parameters follow the gradient."),
+    "batch": Word("batch = 32", Place.TRAIN, "The number of samples in one step of training."),
+    "epochs": Word("epochs = 10", Place.TRAIN, "How often training goes through all samples."),
+    # ------------------------------------------------------------ types
+    "float": Word(
+        "float[28, 28]",
+        Place.TYPE,
+        "The type of numbers, with their dimensions; `float` alone is one number. A name in place of the first "
+        "dimension, as in `float[t, 3]`, stands for a length that differs from sample to sample.",
+    ),
+    "class": Word(
+        "class(10)",
+        Place.TYPE,
+        "The type of a label, one of ten. `class(auto)` takes their number from the data, and `class(82)[t]` is a "
+        "sequence of labels of any length, such as a text.",
+    ),
+    "bool": Word("bool[10]", Place.TYPE, "The type of truth values."),
+}
