@@ -86,7 +86,8 @@ def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], c
     """`column("a")` or `field("a")`."""
     names = tuple(_column_name(argument.value, constants) for argument in arguments if argument.name is None)
     if len(names) != 1 or len(arguments) != 1 or not isinstance(names[0], str):
-        fault("E0301", f"`{call_of(head)[0]}` takes one name in quotes", head.span)
+        hint = f"columns({', '.join(argument.span.text for argument in arguments)})" if len(names) > 1 else None
+        fault("E0301", f"`{call_of(head)[0]}` takes one name in quotes", head.span, hint=hint)
     return _Columns(names, is_single=True)
 
 
@@ -141,7 +142,8 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     least, most = step.arguments
     if not least <= len(arguments) <= most:
         count = (least or "no") if least == most else f"{least} to {most}"
-        fault("E0301", f"`{name}` takes {count} argument{'s' if most != 1 else ''}", node.span)
+        fact = f"`{name}` takes {count} argument{'s' if most != 1 else ''}"
+        fault("E0301", fact, node.span, hint=f"`netc ops {name}` shows how it is written")
     values = []
     for argument in arguments:
         if argument.name is not None:

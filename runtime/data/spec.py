@@ -29,7 +29,7 @@ def parse_data(model: Model) -> DataSpec:
     for name, type_ in (*model.inputs.items(), *model.targets.items()):
         if name not in spec.fields:
             fact = f"the data does not give the {'input' if name in model.inputs else 'target'} `{name}`"
-            hint = nearest(name, spec.fields) or f'{name} = column("{name}")'
+            hint = nearest(name, spec.fields) or _other_fields(model, spec) or f'{name} = column("{name}")'
             faults.add("E0702", fact, model.declared[name], hint=hint)
             continue
         try:
@@ -42,6 +42,12 @@ def parse_data(model: Model) -> DataSpec:
             faults.note(error)
     faults.raise_errors()
     return spec
+
+
+def _other_fields(model: Model, spec: DataSpec) -> str | None:
+    """The hint with the fields that no input or target reads yet, one of which is meant; None if there is none."""
+    others = [f"`{name}`" for name in spec.fields if name not in model.inputs and name not in model.targets]
+    return f"the data also gives {', '.join(others)}: a field and its input have one name" if others else None
 
 
 def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:
