@@ -26,23 +26,24 @@ from netc.compiler.targets.cpu.compile import compile_kernel
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
 
-STARTS_MPI = "netc.runtime.distributed.mpi"
+STARTS_MPI = ("netc.runtime.distributed.mpi", "netc.runtime.distributed.mpi_exchange")
 
 
 def preload() -> None:
     """Imports netc's modules, which commands import when they need them, and fills what they keep in memory.
 
-    Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed, and the
-    one that starts MPI always: what forks from this process would share its connections.
+    Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed, and
+    those that start MPI always: what forks from this process would share its connections.
     """
     for module in pkgutil.walk_packages(netc.__path__, "netc."):
-        if "__main__" in module.name or module.name == STARTS_MPI:  # the first would run a command
+        if "__main__" in module.name or module.name in STARTS_MPI:  # the first would run a command
             continue
         try:
             import_module(module.name)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] == "netc":
                 raise
+    assert "mpi4py.MPI" not in sys.modules, "a module that starts MPI was imported: name it in STARTS_MPI"
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
     library_places()

@@ -575,7 +575,10 @@ def forged(trained: Path, tmp_path: Path) -> Path:
     [
         ({"seed": None}, "run.json: Object missing required field `seed`"),
         ({"seed": "1"}, "run.json: Expected `int`, got `str` - at `$.seed`"),
-        ({"set": {"width": [1]}}, "run.json: Expected `bool | int | float | str`, got `array` - at `$.set[...]`"),
+        (
+            {"set": {"width": {"a": 1}}},
+            "run.json: Expected `bool | int | float | str | array`, got `object` - at `$.set[...]`",
+        ),
         ({"hashes": {}}, "model.net is not as training left it"),
         ({"plugins": ["antigravity"]}, "it was trained with the plug-in `antigravity`"),
         ({"plugins": "antigravity"}, "run.json: Expected `array`, got `str` - at `$.plugins`"),
