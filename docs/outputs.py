@@ -3,7 +3,8 @@
 A fence ```` ```{.text .output} ```` right after a fence of commands holds what these commands print. All commands of a
 page run in order, in a copy of `examples/`; `--short` leaves out those that take long. Classes of the fence bound long
 outputs: with `.first-4` and `.last-3` a line `...` stands for what lies between the first four and the last three
-lines. `tests/test_course.py` runs the same commands and compares.
+lines. `tests/test_course.py` runs the same commands and compares; with `.varies` only the first line, because the
+others depend on the machine.
 """
 
 import os
@@ -66,6 +67,11 @@ def shortened(output: str, options: str) -> str:
     if bounds and len(lines) > first + last + 1:
         lines = [*lines[:first], "...", *lines[len(lines) - last :]]
     return "\n".join(lines) + "\n"
+
+
+def compared(output: str, options: str) -> str:
+    """The part of a shortened output that is the same on every machine."""
+    return output.partition("\n")[0] + "\n" if ".varies" in options else output
 
 
 def differences(shown: str, printed: str) -> list[str]:

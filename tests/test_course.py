@@ -31,7 +31,9 @@ def test_commands_print_what_the_page_shows(page: str, tmp_path: Path, is_long: 
             assert fence.warns or "warning" not in done.stderr, f"{line}\n{done.stderr}"
             printed += done.stdout + done.stderr if fence.fails else done.stdout
         if fence.options is not None:
-            wrong = outputs.differences(fence.output, outputs.shortened(printed, fence.options))
+            shown = outputs.compared(fence.output, fence.options)
+            printed = outputs.compared(outputs.shortened(printed, fence.options), fence.options)
+            wrong = outputs.differences(shown, printed)
             assert not wrong, "\n".join([*fence.commands, *wrong])
 
 
