@@ -172,6 +172,7 @@ _BLOCKS = {  # by name, or with the first parameter if several blocks have the n
     "conformal, z: float[...]": ("z: float[{n}], target y: float[{n}]", "conformal(z, y, 0.9)"),
     "conformal, z: float[..., 2]": ("z: float[2], target y: float", "conformal(z, y, 0.9)"),
     "conformal, p: float[..., n]": ("p: float[{n}], target y: class({n})", "conformal(p, y, 0.9)"),
+    "conformal_adaptive": ("p: float[{n}], target y: class({n})", "conformal_adaptive(p, y, 0.9)"),
     "pinball, z: float[..., k]": ("z: float[2], y: float", "pinball(z, y, [0.1, 0.9])"),
     "embed": ("x: class({k})[{t}]", "embed(x, {m})"),
     "bidirectional": ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))"),

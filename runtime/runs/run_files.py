@@ -41,7 +41,7 @@ def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: st
     text = (
         "there is no such folder" if isinstance(error, FileNotFoundError) and not os.path.exists(folder) else str(error)
     )
-    if folder.is_file():
+    if os.path.isfile(folder):
         text = f"this is a file, and a {kind} is a folder"
         hint = f"`netc train {folder}` trains it and prints the {kind}'s folder" if folder.suffix == ".net" else hint
     near = near_file(str(folder), inside=file)

@@ -22,7 +22,7 @@ SLOW = """data {
 model {
   input image: float[784]
   target digit: class(10)
-  logits = image -> dense(64) -> relu -> dense(10)
+  logits = image -> dense(256) -> relu -> dense(256) -> relu -> dense(10)
   output probability = softmax(logits)
   loss cross_entropy(logits, digit)
   metric accuracy(logits, digit)

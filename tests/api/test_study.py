@@ -320,7 +320,7 @@ def test_two_ranks_write_the_same_table(folder: Path) -> None:
     assert _bytes(folder / "ranks") == _bytes(folder / "studies" / "m")
     wrong = on_mpi(3, "study", "none.net", cwd=folder)
     assert wrong.returncode == 1
-    assert (wrong.stderr + wrong.stdout).count("cannot read `none.net`") == 1
+    assert (wrong.stderr + wrong.stdout).count("there is no file `none.net`") == 1
 
 
 def test_a_report_and_a_table_of_studies(folder: Path) -> None:

@@ -84,6 +84,12 @@ METRICS = (
     Metric("calibrated", "accuracy(calibrated({0}, {1}), {1})", _logits, is_named=True),
     Metric("conformal_quantile", "conformal_quantile({0}, 0.5)", _number, is_named=True),
     Metric("coverage of an interval", "coverage(conformal({0}, {1}, 0.5), {1})", _fixed_floats, is_named=True),
+    Metric(
+        "sharpness of an adaptive set",
+        "sharpness(conformal_adaptive(softmax({0}), {1}, 0.5), {1})",
+        _logits,
+        is_named=True,
+    ),
     Metric("sharpness of a set", "sharpness(conformal(softmax({0}), {1}, 0.5), {1})", _logits, is_named=True),
 )
 
