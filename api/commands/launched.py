@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from netc.runtime.distributed.mpi import MpiRanks
 
 TOGETHER = ("train", "study", "check")  # the commands that ranks run together
+
+_FORWARDED = 0.2  # seconds in which the launcher forwards a message; once it ends the ranks, it may not
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def _end(ranks: "MpiRanks", failure: BaseException | None, loud: "_Streams") -> 
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()
+        time.sleep(_FORWARDED)
         ranks.abort(status)
         return
     ranks.finish()
