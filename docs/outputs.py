@@ -3,8 +3,8 @@
 A fence ```` ```{.text .output} ```` right after a fence of commands holds what these commands print. All commands of a
 page run in order, in a copy of `examples/`; `--short` leaves out those that take long. Classes of the fence bound long
 outputs: with `.first-4` and `.last-3` a line `...` stands for what lies between the first four and the last three
-lines. `tests/test_course.py` runs the same commands and compares; with `.varies` only the first line, because the
-others depend on the machine.
+lines. `tests/test_course.py` runs the same commands and compares; with `.varies` only the first word, because the
+rest depends on the machine.
 """
 
 import os
@@ -71,7 +71,7 @@ def shortened(output: str, options: str) -> str:
 
 def compared(output: str, options: str) -> str:
     """The part of a shortened output that is the same on every machine."""
-    return output.partition("\n")[0] + "\n" if ".varies" in options else output
+    return output.split(maxsplit=1)[0] if ".varies" in options else output
 
 
 def differences(shown: str, printed: str) -> list[str]:
