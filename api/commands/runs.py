@@ -68,7 +68,7 @@ def _sorted(rows: "list[Listed]", name: str, is_reversed: bool) -> "list[Listed]
 
 
 def _columns_of(row: "Listed") -> dict[str, Any]:
-    """What a run can be sorted and chosen by: facts, settings of `--set`, metrics."""
+    """The values by which runs are sorted and chosen: facts, settings of `--set`, metrics."""
     return {
         "run": str(row.folder),
         "kind": row.kind,

@@ -31,7 +31,7 @@ class Lens:
 
 
 def folds(analysis: Analysis) -> list[Fold]:
-    """What takes several lines, in the order of the text: blocks in braces, statements, settings, lists, comments."""
+    """The parts of a text that take several lines, in order: braces, statements, settings, lists, comments."""
     offered = [*_of_syntax(analysis), *_comments(analysis)]
     first: dict[int, Fold] = {}
     for fold in sorted(offered, key=lambda fold: (fold.span.start, -fold.span.end)):

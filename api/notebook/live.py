@@ -27,7 +27,7 @@ class Display(Protocol):
         """The run is compiled, and its training begins."""
 
     def compiling(self, compiled: int, count: int) -> None:
-        """So many kernels are compiled."""
+        """Shows how many kernels are compiled."""
 
     def update(self, report: Report) -> None:
         """Training goes on within an epoch."""

@@ -22,7 +22,7 @@ from netc.runtime.insight.sections import (
     left_out,
     one_of_every,
 )
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import single_numbers
 from netc.runtime.studies import plots
 from netc.runtime.studies.finished import finished_trials, spec_of
 from netc.runtime.studies.importance import LEAST_TRIALS, importances
@@ -78,7 +78,7 @@ def _winner(folder: StudyFolder, view: View, results: Mapping[str, Any]) -> Iter
     named = zip(view.spec.compare, view.means[best.number], strict=True)
     is_current = results.get("best", {}).get("trial") == best.number
     tests = results.get("test", {}) if is_current else {}
-    numbers = {name: value for name, value in tests.items() if isinstance(value, float) and watched(name) is None}
+    numbers = single_numbers(tests)
     shown = [(better.metric, f"{mean.value:.4g}", error_text(mean)) for better, mean in named]
     shown += [(f"test {name}", f"{value:.4g}", "") for name, value in list(numbers.items())[:_MOST_METRICS]]
     yield Summary(shown)

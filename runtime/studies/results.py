@@ -12,7 +12,7 @@ import numpy as np
 
 from netc.runtime.columns import columns_of
 from netc.runtime.data.stored import Array
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import single_numbers
 from netc.runtime.metric_values import MetricValues
 from netc.runtime.predictions import TargetPrediction, predictions_of
 from netc.runtime.runs.run import Run
@@ -45,7 +45,7 @@ class Mean:
 def fold_result(number: int, run: Run) -> FoldResult:
     """Evaluates the run of a fold, which is trained, on its validation part."""
     metrics: MetricValues = run.evaluate("valid")
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and watched(name) is None}
+    numbers = single_numbers(metrics)
     dataset = run.load_data()
     rows, files = dataset.rows["valid"], dataset.files.get("valid")
     places = np.stack([np.zeros_like(rows) if files is None else files.numbers, rows], axis=1)
