@@ -10,16 +10,18 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate.bindings import Applied
 from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.copies import copies_steps
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
 from netc.compiler.operations.elementwise import add, subtract
 from netc.compiler.operations.functions import log, relu, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.compiler.operations.shape import broadcast, reshape
-from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.diagnostics import Diagnostic, Fault, Label
 
 _REGRESSION = ("mse", "mae", "huber")
 
@@ -155,6 +157,46 @@ def _loss_on_validation_part(context: Context, train: TrainSettings) -> Iterator
             )
 
 
+def _compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about a loss between labels that the model reads and a prediction that may copy them step by step."""
+    for loss in _library(context, "cross_entropy", "nll"):
+        prediction, label = loss.operands[:2]
+        if label.role is Role.INPUT and copies_steps(prediction, label):
+            name = label.name
+            steps = describe_sample(label.type)
+            yield Diagnostic(
+                "W0510",
+                f"the prediction is compared with `{name}`, which the model has read: it only has to copy each step",
+                Label(context.user_span(loss.span)),
+                (Label(label.span, "read here"),),
+                f"to predict what follows, `next(1)` makes a field of it in `data`, and `target following: {steps}` "
+                "declares it",
+            )
+
+
+_LEAST_PIXELS = 5  # rows and columns of a picture
+
+
+def _picture_as_steps(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about a convolution over an input float[n, n], which is a picture without its axis of channels."""
+    for layer in _library(context, "conv"):
+        read = layer.operands[0]
+        sizes = read.type.sample
+        if read.role is Role.INPUT and len(sizes) == 2 and sizes[0] == sizes[1] and _is_at_least(sizes[0]):
+            n = sizes[0]
+            yield Diagnostic(
+                "W0511",
+                f"this convolution takes `{read.name}` for a sequence of {n} steps with {n} channels",
+                Label(context.user_span(layer.span)),
+                (Label(read.span, "a picture would have an axis of channels"),),
+                f"input {read.name}: float[{n}, {n}, 1], and `-> reshape({n}, {n}, 1)` in `data`",
+            )
+
+
+def _is_at_least(size: object) -> bool:
+    return isinstance(size, int) and size >= _LEAST_PIXELS
+
+
 ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _logits,
     _relu_of_regression,
@@ -163,6 +205,8 @@ ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _frozen,
     _weights_that_cancel,
     _loss_on_validation_part,
+    _compared_with_itself,
+    _picture_as_steps,
 )
 
 
@@ -170,5 +214,4 @@ def advise(context: Context, train: TrainSettings) -> None:
     """Adds the warnings of all rules to the context's diagnostics."""
     for rule in ADVICE:
         for warning in rule(context, train):
-            if warning not in context.diagnostics.messages:
-                context.diagnostics.messages.append(warning)
+            context.diagnostics.note(Fault([warning]))
