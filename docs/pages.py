@@ -134,7 +134,7 @@ z = h -> dense(size(letter))
 Attention reads all steps, unless a mask hides the later ones: `self_attention(4, causal = true)`. A mask in the file
 must be visible to the compiler as a comparison of steps (`arange(t) > unsqueeze(arange(t))`), and give later steps a
 number of at most -1e9 before a softmax, or 0 before a sum. If the data says that a model learns the next token of the
-text that it reads, `netc check` and `netc train` say the same before training (W0512).""",
+text that it reads, `netc check` and `netc train` say the same before training (W0514).""",
     "E0507": """`netc predict --beam 4` needs an output of a decoder that feeds back its own tokens, such as
 `scan i in 0..n until said[i] == 1 with token = 0 { ... token = argmax(z) ... }`. A model without such an output has
 nothing to search: leave `--beam` out.""",

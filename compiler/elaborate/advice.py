@@ -10,11 +10,9 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate.bindings import Applied
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.copies import copies_steps
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
 from netc.compiler.operations.elementwise import add, subtract
@@ -157,23 +155,6 @@ def _loss_on_validation_part(context: Context, train: TrainSettings) -> Iterator
             )
 
 
-def _compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    """Warns about a loss between labels that the model reads and a prediction that may copy them step by step."""
-    for loss in _library(context, "cross_entropy", "nll"):
-        prediction, label = loss.operands[:2]
-        if label.role is Role.INPUT and copies_steps(prediction, label):
-            name = label.name
-            steps = describe_sample(label.type)
-            yield Diagnostic(
-                "W0510",
-                f"the prediction is compared with `{name}`, which the model has read: it only has to copy each step",
-                Label(context.user_span(loss.span)),
-                (Label(label.span, "read here"),),
-                f"to predict what follows, `next(1)` makes a field of it in `data`, and `target following: {steps}` "
-                "declares it",
-            )
-
-
 _LEAST_PIXELS = 5  # rows and columns of a picture
 
 
@@ -185,7 +166,7 @@ def _picture_as_steps(context: Context, train: TrainSettings) -> Iterator[Diagno
         if read.role is Role.INPUT and len(sizes) == 2 and sizes[0] == sizes[1] and _is_at_least(sizes[0]):
             n = sizes[0]
             yield Diagnostic(
-                "W0511",
+                "W0513",
                 f"this convolution takes `{read.name}` for a sequence of {n} steps with {n} channels",
                 Label(context.user_span(layer.span)),
                 (Label(read.span, "a picture would have an axis of channels"),),
@@ -205,7 +186,6 @@ ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _frozen,
     _weights_that_cancel,
     _loss_on_validation_part,
-    _compared_with_itself,
     _picture_as_steps,
 )
 

@@ -18,7 +18,7 @@ from netc.runtime.data.declarations import DataSpec
 
 
 def generation_warnings(model: Model, spec: DataSpec) -> list[Diagnostic]:
-    """W0512 if a model learns the next token of a text that it reads, and `netc generate` would refuse it (E0506).
+    """W0514 if a model learns the next token of a text that it reads, and `netc generate` would refuse it (E0506).
 
     A model means to generate if a target consists of the same labels as its only input, moved by `next`.
     """
@@ -33,7 +33,7 @@ def generation_warnings(model: Model, spec: DataSpec) -> list[Diagnostic]:
         reason = refusal.diagnostics[0]
         title = "this model learns what comes next, but `netc generate` cannot use it"
         label = replace(reason.primary, text=reason.primary.text or reason.title)
-        warning = Diagnostic("W0512", title, label, reason.others, reason.hint)
+        warning = Diagnostic("W0514", title, label, reason.others, reason.hint)
         return [] if warning.is_silenced else [warning]
     return []
 

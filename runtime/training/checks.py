@@ -32,7 +32,7 @@ _SINGLE_CLASS = 0.5  # the share of steps with one class only, from which class 
 def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     """Faults for settings with which training would end in a fault, and warnings for those with little effect.
 
-    Faults E0602 and E0611. Warnings: W0512, W0611 and W0612.
+    Faults E0602 and E0611. Warnings: W0514, W0611 and W0612.
     """
     check_parts(model, dataset.parts)
     _check_conformal(model, dataset)
