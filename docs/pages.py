@@ -597,6 +597,19 @@ its data and its settings count only if the graph differs, and a change of the l
 model's. A record that is missing or damaged, or whose kernels have gone, is a miss. Nothing is kept with
 `NETC_DEBUG=1`, which verifies every plan, nor with plug-ins, whose code the record's name does not contain.
 
+## Models that differ in numbers
+
+The trials of a study, and trainings by `netc.Classifier`, often differ only in a number: a rate of dropout, the weight
+of a loss, a `let`. Their programs run the same code (`runtime/execution/shared_executables.py`). After the passes,
+numbers that element-wise values read become leaves that the runtime supplies (`passes/supplied_constants.py`), in
+bodies of scans too. 0, 1 and -1 stay, because passes look for them, and so do numbers that anything else reads. If two
+models then have the same graph, no pass has decided differently for them, and they share an executable; otherwise each
+has its own, as with a dropout of 0. So a further trial costs elaboration and the passes, but neither planning nor LLVM.
+
+`netc train` has the same numbers in its kernels. The bits are the same: a kernel computes the same operations in the
+same order, whether it loads a number or contains it, and LLVM may not reorder them. `netc check M.net --verify` compares
+the two.
+
 ## Two ways to the same numbers
 
 Every operation has a reference in NumPy, slow and simple, and every model of the tests runs both ways. Gradients are
