@@ -15,6 +15,7 @@ from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
+from netc.compiler.targets.cpu.narrow_tile import narrow_operations
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.cpu.tile import all_sizes
 from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine, host
@@ -252,12 +253,12 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine, factor: s
         assert result(row_cuts, column_cuts) == result([], [])
 
 
-def check_registers(assembly: str, machine: Machine) -> None:
+def check_registers(assembly: str, machine: Machine, dtype: str) -> None:
     """Asserts that the loop of each tile keeps its sums in registers: all of its multiply-adds, and no stack."""
     operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
     blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
     loops = [block for block in blocks if re.search(operation, block)]
-    sizes = [size.height * size.vectors for size in all_sizes(machine)]
+    sizes = [size.height * size.vectors for size in all_sizes(machine)] + narrow_operations(machine, dtype)
     assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
     assert not any("%rsp" in block for block in loops)
 
@@ -273,7 +274,7 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     machine = machine_for(target)
     kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)
-    check_registers(kernel.assembly, machine)
+    check_registers(kernel.assembly, machine, dtype)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (machine.vector_bytes == 64)
     rng = np.random.default_rng(3)

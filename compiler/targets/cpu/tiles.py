@@ -37,7 +37,8 @@ from llvmlite import ir
 
 from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Record, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Function, Record, Word, at_least, at_most
+from netc.compiler.targets.cpu.narrow_tile import ALONGS, narrow_columns, narrow_heights, narrow_tile
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
 from netc.compiler.targets.cpu.tile import FEW_ROWS, all_sizes, panel_columns, rows_of_next
@@ -96,6 +97,7 @@ class _Kernel(ProductKernel):
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
+        self.multiply_narrow = Function(module, "multiply_narrow", 1)
         super().__init__(module, symbol, lanes, _NAMES)
 
     def sizes(self) -> Sequence[tile.Size]:
@@ -108,6 +110,39 @@ class _Kernel(ProductKernel):
         turns, runs, depth = self.counts()
         self.choose_sizes(runs, depth)
         words["tile"] = 0
+        is_single = self.is_single_panel(turns, runs, depth)
+        with run.when(is_single):
+            self.multiply_single_panels(runs, depth)
+        with run.when(~is_single):
+            self.multiply_strips(turns, runs, depth)
+
+    def is_single_panel(self, turns: Word, runs: Word, depth: Word) -> Word:
+        """Whether each batch has one strip, one panel, which is not copied, and one block of rows."""
+        words = self.words
+        is_strip = turns.equals(1) & (runs <= words["together"]) & (depth <= words["most"])
+        is_block = (words["rows_count"] <= BLOCK) & (words["columns_count"] <= self.width)
+        return is_strip & is_block & words["packs_a"].equals(0) & words["packs_b"].equals(0)
+
+    def multiply_single_panels(self, runs: Word, depth: Word) -> None:
+        """The loops over batches, each of which is one panel. All that batches share is set before them, because small
+        products take less time than the loops around strips."""
+        words, run = self.words, self.run
+        words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
+        words["runs"], words["depth"] = runs, depth
+        words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
+        words["panel_row"], words["panel_run"] = words["depth_b"], words["runs_b"]
+        words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
+        self.find_next(words["a"], words["b"], run.number(0), words["most"])
+        is_narrow = self.is_narrow()
+        with self.batches() as (a, b, c, start):
+            words["block_a"], words["panel"], words["lines"] = a, b, 0
+            words["panel_c"] = words["strip_c"] = c
+            words["panel_start"] = start
+            self.multiply(is_narrow)
+
+    def multiply_strips(self, turns: Word, runs: Word, depth: Word) -> None:
+        """The loops over batches and their strips."""
+        words, run = self.words, self.run
         together, most = words["together"], words["most"]
         with self.batches() as (a, b, c, start):
             words["is_first"], words["next_a"], words["lines"] = 1, 0, 0
@@ -219,7 +254,21 @@ class _Kernel(ProductKernel):
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
         words["is_cold"] = (is_spread & j.equals(0) & words["is_near"].equals(0)).choose(1, 0)
-        self.multiply_panel(run, self.address)
+        self.multiply(self.is_narrow())
+
+    def multiply(self, is_narrow: Word) -> None:
+        """Multiplies a block of rows by a panel."""
+        if narrow_heights(self.lanes):
+            with self.run.when(is_narrow):
+                self.multiply_narrow(self.run, self.address)
+        with self.run.when(~is_narrow):
+            self.multiply_panel(self.run, self.address)
+
+    def is_narrow(self) -> Word:
+        """Whether a panel has so few columns that narrow tiles multiply it, and a lies as they read it."""
+        words = self.words
+        is_read = (words["depth_a"].equals(1) | words["rows_a"].equals(1)) & words["packs_a"].equals(0)
+        return is_read & (words["columns"] <= narrow_columns(self.lanes))
 
     def find_next_rows(self, panel: Word, j: Word, has_next: Word) -> None:
         """Sets the address of the rows of b' behind a panel that is copied from its rows, or 0 without any. A tile
@@ -231,8 +280,30 @@ class _Kernel(ProductKernel):
         with self.run.when(has_next & (j // width // panels * panels * width).equals(j)):
             words["lines"] = 0
 
+    def write_narrow_tiles(self) -> None:
+        """The function multiply_narrow(record): as multiply_panel, by narrow tiles."""
+        panel, size, heights = self.multiply_narrow, self.size, narrow_heights(self.lanes)
+        words = panel.record(panel.parameters[0], _NAMES)
+        is_along_depth = words["depth_a"].equals(1)
+        for along in ALONGS * bool(heights):
+            tiles = {height: narrow_tile(self.module, height, along, self.lanes, _NAMES) for height in heights}
+            with (
+                panel.when(is_along_depth if along == "depth" else ~is_along_depth),
+                panel.loop(0, words["rows"]) as i,
+            ):
+                i.step = rows = at_most(words["rows"] - i.index, max(heights))
+                a, c, start = (
+                    words[base] + i.index * words[row] * size
+                    for base, row in (("block_a", "rows_a"), ("panel_c", "rows_c"), ("panel_start", "start_row"))
+                )
+                for height, lower in zip(heights, [*heights[1:], 0], strict=True):
+                    with panel.when((rows > lower) & (rows <= height)):
+                        tiles[height](panel, panel.parameters[0], a, words["depth_a"], c, start, rows)
+        panel.end()
+
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
+        self.write_narrow_tiles()
         lanes, size, panel = self.lanes, self.size, self.multiply_panel
         words, vectors = panel.record(panel.parameters[0], _NAMES), Vectors(panel, lanes)
         tiles = self.tiles()
