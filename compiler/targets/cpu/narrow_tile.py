@@ -67,7 +67,7 @@ class _Narrow:
         self.vectors = Vectors(function, lanes)
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
         self.words = function.record(record, names)
-        # The last vector overlaps the one before. Of a single one, rows that do not exist stand where the last one does.
+        # The last vector overlaps the one before; in a single one, rows that do not exist stand where the last one does
         group = [function.number(i) for i in range(self.pieces)]
         self.in_group = group if height > self.pieces else [at_most(row, rows - 1) for row in group]
         firsts = range(self.pieces, height, self.pieces)
@@ -133,29 +133,22 @@ class _Narrow:
 
     def add_column(self, step: Word) -> None:
         """Adds the products of the next row of the depth, in which a vector's rows lie side by side in a."""
-        column = self.next_row()
+        column, lanes = self.next_row(), [lane // self.columns for lane in range(self.lanes.count)]
         for i, total in enumerate(self.sums):
-            row = self.chosen(self.piece(self.place(i)), [lane // self.columns for lane in range(self.lanes.count)])
+            row = self.chosen(self.vectors.load_piece(self.place(i), self.columns), lanes)
             self.builder.store(self.vectors.multiply_add(row, column, self.builder.load(total)), total)
             self.move(i, step)
 
     def next_row(self) -> Any:
         """The next row of b, in each piece of a vector."""
         b = len(self.sums)
-        piece = self.piece(self.place(b))
+        piece = self.vectors.load_piece(self.place(b), self.columns)
         self.move(b, self.words["panel_row"] * self.size)
         return self.chosen(piece, [lane % self.columns for lane in range(self.lanes.count)])
 
-    def piece(self, address: Word) -> Any:
-        """The piece of a vector that begins at an address."""
-        kind = ir.VectorType(self.lanes.element, self.columns)
-        piece = self.builder.load(self.builder.inttoptr(address.value, kind.as_pointer()))
-        piece.align = self.size
-        return piece
-
     def joined(self, addresses: Sequence[Word]) -> Any:
         """A vector of the pieces that begin at some addresses."""
-        pieces = [self.piece(address) for address in addresses]
+        pieces = [self.vectors.load_piece(address, self.columns) for address in addresses]
         while len(pieces) > 1:
             lanes = ir.Constant(ir.VectorType(I32, 2 * pieces[0].type.count), list(range(2 * pieces[0].type.count)))
             pieces = [self.builder.shuffle_vector(x, y, lanes) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]

@@ -35,7 +35,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.program.product import TOUCHED, WORDS
+from netc.compiler.program.product import BATCHES, TOUCHED, WORDS
 from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Function, Record, Word, at_least, at_most
 from netc.compiler.targets.cpu.narrow_tile import ALONGS, narrow_columns, narrow_heights, narrow_tile
@@ -117,11 +117,11 @@ class _Kernel(ProductKernel):
             self.multiply_strips(turns, runs, depth)
 
     def is_single_panel(self, turns: Word, runs: Word, depth: Word) -> Word:
-        """Whether each batch has one strip, one panel, which is not copied, and one block of rows."""
+        """Whether each batch has one strip, one panel, and one block of rows, which is not copied."""
         words = self.words
         is_strip = turns.equals(1) & (runs <= words["together"]) & (depth <= words["most"])
         is_block = (words["rows_count"] <= BLOCK) & (words["columns_count"] <= self.width)
-        return is_strip & is_block & words["packs_a"].equals(0) & words["packs_b"].equals(0)
+        return is_strip & is_block & words["packs_a"].equals(0)
 
     def multiply_single_panels(self, runs: Word, depth: Word) -> None:
         """The loops over batches, each of which is one panel. All that batches share is set before them, because small
@@ -130,15 +130,30 @@ class _Kernel(ProductKernel):
         words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
         words["runs"], words["depth"] = runs, depth
         words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
-        words["panel_row"], words["panel_run"] = words["depth_b"], words["runs_b"]
+        packs_b = words["packs_b"].equals(1)
+        words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
         self.find_next(words["a"], words["b"], run.number(0), words["most"])
-        is_narrow = self.is_narrow()
+        is_narrow, is_same = self.is_narrow(), self.is_same_for_batches("b")
+
+        def pack(b: Word) -> None:
+            strides = (words["depth_b"], words["columns_b"])
+            self.pack_panel(run, words["pack"], b, *strides, depth, words["columns"])
+
+        with run.when(packs_b & is_same):
+            pack(words["b"])
         with self.batches() as (a, b, c, start):
-            words["block_a"], words["panel"], words["lines"] = a, b, 0
+            with run.when(packs_b & ~is_same):
+                pack(b)
+            words["block_a"], words["panel"], words["lines"] = a, packs_b.choose(words["pack"], b), 0
             words["panel_c"] = words["strip_c"] = c
             words["panel_start"] = start
             self.multiply(is_narrow)
+
+    def is_same_for_batches(self, operand: str) -> Word:
+        """Whether an operand is the same in all batches."""
+        outer, middle, inner = (self.words[f"{loop}_{operand}"].equals(0) for loop in BATCHES)
+        return outer & middle & inner
 
     def multiply_strips(self, turns: Word, runs: Word, depth: Word) -> None:
         """The loops over batches and their strips."""

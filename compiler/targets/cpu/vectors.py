@@ -73,6 +73,13 @@ class Vectors:
         vector.align = self.lanes.size
         return vector
 
+    def load_piece(self, address: Word, count: int) -> Any:
+        """A vector of so many elements that begin at an address."""
+        builder, kind = self.function.builder, ir.VectorType(self.lanes.element, count)
+        piece = builder.load(builder.inttoptr(address.value, kind.as_pointer()))
+        piece.align = self.lanes.size
+        return piece
+
     def store(self, vector: Any, address: Word) -> None:
         builder = self.function.builder
         stored = builder.store(vector, builder.inttoptr(address.value, vector.type.as_pointer()))
