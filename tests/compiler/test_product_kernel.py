@@ -194,6 +194,13 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         halves = range(lanes // 2, 4 * lanes + 1, lanes // 2)
         for columns in sorted({0, 1, 2, 3, *(half + j for half in halves for j in (-1, 0, 1))}):
             yield plain_case(rows, columns, (rows + columns) % 4, 1, bool(columns % 2), bool(rows % 2))
+    for rows in (*range(1, 27), 48, 49):  # narrow tiles, with neighbours along the depth or the rows, and runs
+        for columns in range(1, lanes // 4 + 1):
+            for depth in (1, 3, 4, 9):
+                case = plain_case(rows, columns, depth, 1 + depth % 3, False, bool(columns % 2))
+                yield case
+                loops = {"rows": replace(case.loops["rows"], a=1), "depth": replace(case.loops["depth"], a=rows)}
+                yield replace(case, loops={**case.loops, **loops})
     for rows in range(1, 6):  # wide tiles
         for columns in (3 * lanes, 5 * lanes + 1, 8 * lanes - 1, 8 * lanes, 31 * lanes + 2, 32 * lanes + 1):
             yield plain_case(rows, columns, 3, 1 + rows % 2, has_start=bool(columns % 2))

@@ -19,8 +19,7 @@ from netc.compiler.targets.cpu.function import I32, I64, Function, Number, Word,
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import PIECE, Machine
 
-Along = Literal["depth", "rows"]  # how the elements of a lie side by side
-ALONGS: tuple[Along, ...] = ("depth", "rows")
+_Along = Literal["depth", "rows"]  # how the elements of a lie side by side
 _VECTORS = (6, 4, 3, 2, 1)  # of sums in a tile
 _WIDE = 64  # bytes of vectors that are worth it
 
@@ -34,19 +33,42 @@ def narrow_columns(lanes: Lanes) -> int:
     return PIECE // lanes.size if lanes.machine.vector_bytes == _WIDE and lanes.size < PIECE // 2 else 0
 
 
-def narrow_heights(lanes: Lanes) -> list[int]:
-    """Returns the rows of narrow tiles, the tallest first; empty if the machine has none."""
-    columns = narrow_columns(lanes)
-    return [vectors * lanes.count // columns for vectors in _VECTORS] if columns else []
-
-
 def narrow_operations(machine: Machine, dtype: str) -> list[int]:
     """Returns the multiply-adds of the loops of all narrow tiles: each has two along the depth, and one along rows."""
     columns = narrow_columns(Lanes(dtype, machine))
     return [count for vectors in _VECTORS * bool(columns) for count in (columns * vectors, vectors, vectors)]
 
 
-def narrow_tile(module: Any, height: int, along: Along, lanes: Lanes, names: tuple[str, ...]) -> Function:
+def multiply_narrow(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function | None:
+    """Returns the function `multiply_narrow(record)` of a panel of few columns, or None if a machine has no such tiles.
+
+    Tiles take the rows of a block, one after another. `record` is the address of a record with the fields `names`:
+    those of tile.FIELDS, `depth_a`, `rows`, and the addresses `block_a`, `panel_c` and `panel_start`. `a_row` or
+    `depth_a` is 1.
+    """
+    if not (columns := narrow_columns(lanes)):
+        return None
+    function, heights = Function(module, "multiply_narrow", 1), [count * lanes.count // columns for count in _VECTORS]
+    (record,) = function.parameters
+    words = function.record(record, names)
+    is_along_depth = words["depth_a"].equals(1)
+    chosen: list[tuple[_Along, Word]] = [("depth", is_along_depth), ("rows", ~is_along_depth)]
+    for along, is_chosen in chosen:
+        tiles = {height: _narrow_tile(module, height, along, lanes, names) for height in heights}
+        with function.when(is_chosen), function.loop(0, words["rows"]) as i:
+            i.step = rows = at_most(words["rows"] - i.index, max(heights))
+            a, c, start = (
+                words[base] + i.index * words[row] * lanes.size
+                for base, row in (("block_a", "a_row"), ("panel_c", "rows_c"), ("panel_start", "start_row"))
+            )
+            for height, lower in zip(heights, [*heights[1:], 0], strict=True):
+                with function.when((rows > lower) & (rows <= height)):
+                    tiles[height](function, record, a, words["depth_a"], c, start, rows)
+    function.end()
+    return function
+
+
+def _narrow_tile(module: Any, height: int, along: _Along, lanes: Lanes, names: tuple[str, ...]) -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
     `record` is the address of a record with the fields `names`, those of tile.FIELDS among them.
@@ -75,7 +97,7 @@ class _Narrow:
         self.sums = [self.builder.alloca(lanes.vector) for _ in self.heads]
         self.places = [self.builder.alloca(I64) for _ in (*self.heads, "b")]
 
-    def write(self, along: Along) -> None:
+    def write(self, along: _Along) -> None:
         function, words, size, depth = self.function, self.words, self.size, self.words["depth"]
         self.read_start()
         a_row, a_step = pinned(words["a_row"] * size), self.a_step * size
