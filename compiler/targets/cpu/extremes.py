@@ -137,15 +137,15 @@ class _Search:
         """The index of the first element that passes a test, which one does."""
         builder = self.builder
         end = builder.append_basic_block("place")
-        found: list[tuple[Any, Any]] = []
+        hits: list[tuple[Any, Any]] = []
         index: Any = _I64(0)
         for lanes, items in ((self.lanes, _SIDE_BY_SIDE), (self.lanes, 1), (1, 1)):
-            index = self.scan(index, lanes, items, test, end, found)
-        found.append((_I64(0), builder.block))  # of no elements at all
+            index = self.scan(index, lanes, items, test, end, hits)
+        hits.append((_I64(0), builder.block))  # of no elements at all
         builder.branch(end)
         builder.position_at_end(end)
         place = builder.phi(_I64)
-        for value, block in found:
+        for value, block in hits:
             place.add_incoming(value, block)
         return place
 
@@ -156,7 +156,7 @@ class _Search:
         count: int,
         test: Callable[[Any, int], Any],
         end: Any,
-        found: list[tuple[Any, Any]],
+        hits: list[tuple[Any, Any]],
     ) -> Any:
         """Tests so many items at once while as many are left, and leaves for `end` with the first that passes."""
         builder, before = self.builder, self.builder.block
@@ -179,7 +179,7 @@ class _Search:
             bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
         builder.cbranch(builder.icmp_unsigned("!=", bits, _I64(0)), hit, again)
         builder.position_at_end(hit)
-        found.append((builder.add(index, builder.cttz(bits, _BIT(1))), hit))
+        hits.append((builder.add(index, builder.cttz(bits, _BIT(1))), hit))
         builder.branch(end)
         builder.position_at_end(again)
         index.add_incoming(following, again)
