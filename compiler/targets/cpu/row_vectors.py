@@ -13,7 +13,7 @@ Extremes in chunks (extremes_in_chunks.py) use these too.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -221,7 +221,7 @@ def _extreme(kind: Vector, sign: str) -> Word:
     return emit
 
 
-_WORDS_OF_CHUNKS = {
+_WORDS_OF_CHUNKS: dict[str, Callable[[Vector], Word]] = {
     "range": _range,
     "zeros": _zeros,
     "quarters": _quarters,
