@@ -28,7 +28,8 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     row = sum(map(row_bytes, moving))
     if group.kind == "samples":
         fitting = min(extent, second // row + 1) if row else 0
-        choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
+        fewest = min(4 * grain, max(second // max(row, 1) // grain, 1) * grain)
+        choices: list[int] = [extent, *range(fewest, max(fitting, fewest + 1), 2 * grain)]
         reuses = list(_reuses(group, moving))
         best = min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
         # in a dimension that a scan walks, several workers take the rows of a step at once
