@@ -6,7 +6,7 @@ convolution itself writes vectors of several short rows in turn. And rows that l
 image do, end before the processor has recognised them. Knows the nest alone, no text and no machine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from netc.compiler.ir.types import DTYPES
@@ -26,14 +26,19 @@ class Stretch:
     count: int
 
 
-def stretches(nest: Nest, axis: int, steps: int, inside: Mapping[int, int]) -> Iterator[Stretch]:
+def stretches(
+    nest: Nest, axis: int, steps: int, inside: Mapping[int, int], of_window: Collection[int]
+) -> Iterator[Stretch]:
     """Yields what an iteration of a loop along an axis prefetches, if each takes `steps` points of the axis.
 
-    `inside` has the number of points that an iteration takes along the axis and along each axis inside of it.
+    `inside` has the number of points that an iteration takes along the axis and along each axis inside of it. The axes
+    `of_window` are those along which an iteration reads the elements of a window; without any, nothing is prefetched.
     """
-    for line in nest.lines:
-        access = line.value
-        if not isinstance(access, Access) or access.pointer is None or access.indirect is not None:
+    loads = [line.value for line in nest.lines if isinstance(line.value, Access)]
+    if not any(access.strides[i] for access in loads for i in of_window):
+        return
+    for access in loads:
+        if access.pointer is None or access.indirect is not None:
             continue
         nbytes, move = DTYPES[access.dtype].bytes, access.strides[axis] * steps
         reach = [access.strides[i] * (extent - 1) for i, extent in inside.items()]

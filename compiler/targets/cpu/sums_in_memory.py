@@ -65,7 +65,7 @@ def _fetches(writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], ste
     if len(sizes) < len(extents):
         return []
     still = extents.keys() - {axis}
-    return [_fetch(writer, stretch, still) for stretch in stretches(writer.nest, axis, steps, sizes)]
+    return [_fetch(writer, stretch, still) for stretch in stretches(writer.nest, axis, steps, sizes, jam.complete)]
 
 
 def _fetch(writer: NestWriter, stretch: Stretch, still: Collection[int]) -> str:
