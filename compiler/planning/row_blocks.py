@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Buffer
 
 
@@ -28,8 +29,10 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     row = sum(map(row_bytes, moving))
     if group.kind == "samples":
         fitting = min(extent, second // row + 1) if row else 0
-        fewest = min(4 * grain, max(second // max(row, 1) // grain, 1) * grain)
-        choices: list[int] = [extent, *range(fewest, max(fitting, fewest + 1), 2 * grain)]
+        # A product reads its weights again for each block: fewer rows pay for loops alone, such as padding and windows.
+        has_products = any(isinstance(task.kernel, Contraction) for task in group.tasks)
+        fewest = 4 * grain if has_products else min(4 * grain, max(second // max(row, 1) // grain, 1) * grain)
+        choices: list[int] = [extent, *range(fewest, max(fitting, fewest + (not has_products)), 2 * grain)]
         reuses = list(_reuses(group, moving))
         best = min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
         # in a dimension that a scan walks, several workers take the rows of a step at once
