@@ -29,10 +29,13 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     row = sum(map(row_bytes, moving))
     if group.kind == "samples":
         fitting = min(extent, second // row + 1) if row else 0
-        # A product reads its weights again for each block: fewer rows pay for loops alone, such as padding and windows.
-        has_products = any(isinstance(task.kernel, Contraction) for task in group.tasks)
-        fewest = 4 * grain if has_products else min(4 * grain, max(second // max(row, 1) // grain, 1) * grain)
-        choices: list[int] = [extent, *range(fewest, max(fitting, fewest + (not has_products)), 2 * grain)]
+        fewest = 4 * grain
+        if row and not any(isinstance(task.kernel, Contraction) for task in group.tasks):
+            # A product reads its weights again for each block; loops alone, such as padding and windows, may have fewer
+            # rows, at least one.
+            fewest = min(fewest, max(second // row // grain, 1) * grain)
+            fitting = max(fitting, min(fewest + 1, extent))
+        choices: list[int] = [extent, *range(fewest, fitting, 2 * grain)]
         reuses = list(_reuses(group, moving))
         best = min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
         # in a dimension that a scan walks, several workers take the rows of a step at once
