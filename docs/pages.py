@@ -1,4 +1,7 @@
-"""The generated pages of the docs: `python docs/pages.py` writes them. A test fails if a page is not up to date."""
+"""The generated pages of the docs, and the files that other pages show: `python docs/pages.py` writes them.
+
+A test fails if a page is not up to date.
+"""
 
 import textwrap
 from collections.abc import Iterator
@@ -6,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from command_pages import command_names, command_page, commands
+from included import pages_with_files, with_files
 
 import netc
 from netc.compiler import pipeline
@@ -468,8 +472,9 @@ Where rows are long, the text that is compiled takes the numbers of a shape (ext
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
 vector (`targets/cpu/vector_rows.py`). Sums along rows are compiled from a text that adds vectors as it computes them,
-in the same order (`targets/cpu/sums_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to write
-out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
+in the same order (`targets/cpu/sums_in_chunks.py`), and maxima along rows from one that compares floats in vectors and
+looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to
+write out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
@@ -634,3 +639,5 @@ PAGES = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    for path in pages_with_files().values():
+        path.write_text(with_files(path.read_text(encoding="utf-8")), encoding="utf-8")
