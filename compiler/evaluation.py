@@ -167,8 +167,8 @@ def _spread(value: Value) -> dict[str, Value]:
     if not inner:
         variances = value - value
     if not batch:
-        whole = {"histogram": value} if inner else {}
-        return {"mean": means, "std": apply("sqrt", variances), "min": low, "max": high, **whole}
+        histogram = {"histogram": value} if inner else {}
+        return {"mean": means, "std": apply("sqrt", variances), "min": low, "max": high, **histogram}
     total = apply("mean", variances, over=batch) + apply("variance", means, over=batch)
     return {
         "mean": apply("mean", means, over=batch),

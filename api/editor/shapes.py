@@ -47,10 +47,10 @@ def statements(file: syntax.File) -> Iterator[syntax.Statement]:
 def _statements(analysis: Analysis) -> Iterator[Shape]:
     for statement in statements(analysis.file) if analysis.file is not None else ():
         names = statement.names if isinstance(statement, syntax.Assign) else (getattr(statement, "name", None),)
-        known = [name for name in names if isinstance(name, syntax.Name) and name.span in analysis.assigned]
-        if not known:
+        targets = [name for name in names if isinstance(name, syntax.Name) and name.span in analysis.assigned]
+        if not targets:
             continue
-        assigned = [analysis.assigned[name.span] for name in known]
+        assigned = [analysis.assigned[name.span] for name in targets]
         text = ", ".join(_types([each.value for each in values]) for values in assigned)
         declared = getattr(statement, "type", None)
         if declared is not None and "".join(declared.span.text.split()) == "".join(text.split()):

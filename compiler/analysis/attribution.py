@@ -84,13 +84,13 @@ def _points(graph: Graph) -> dict[str, tuple[Value, str]]:
     for leaf in leaves:
         if leaf.type.is_float:
             continue
-        whole = {leaf}  # the input itself, and what else is made of it that is no float
+        from_leaf = {leaf}  # the input itself, and what else is made of it that is no float
         for value in graph.values():
             operands = [operand for operand in value.operands if operand in from_data]
-            if value in leaves or not operands or not whole.issuperset(operands) or value.role is Role.SCAN:
+            if value in leaves or not operands or not from_leaf.issuperset(operands) or value.role is Role.SCAN:
                 continue
             if not value.type.is_float:
-                whole.add(value)
+                from_leaf.add(value)
             elif value.type.is_batched:
                 points[f"{leaf.name} at {len(points)}"] = value, leaf.name
     return points

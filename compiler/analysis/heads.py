@@ -32,12 +32,12 @@ class Heads:
     own: frozenset[Value]
     logits: dict[Value, LogitKind]
 
-    def is_computable(self, value: Value, known: Collection[Value]) -> bool:
-        """Whether a value follows from `known` values, inputs and targets without a further parameter."""
+    def is_computable(self, value: Value, available: Collection[Value]) -> bool:
+        """Whether a value follows from `available` values, inputs and targets without a further parameter."""
         waiting, seen = [value], {value}
         while waiting:
             current = waiting.pop()
-            if current in known or current not in self.own:
+            if current in available or current not in self.own:
                 continue
             if not current.operands:
                 return False

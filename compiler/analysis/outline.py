@@ -206,15 +206,15 @@ class _Builder:
         types = [each.type for each in (value, *value.operands)]
         stored = {dim.name for type_ in types for dim in type_.dims if isinstance(dim, Bounded) and is_undeclared(dim)}
         dims = stored | {str(type_.rows) for type_ in types if type_.is_varying}
-        known = {dim: count for dim in dims if (count := self._steps(dim)) is not None}
-        if len(known) < len(dims):
+        lengths = {dim: count for dim in dims if (count := self._steps(dim)) is not None}
+        if len(lengths) < len(dims):
             return None
         alone = Graph()
         leaves = [alone.leaf(Role.INPUT, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
         alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)
         if stored:  # at a bound that the file does not declare: that of this sample is its own length
-            alone, _ = at_length(alone, max(known[dim] for dim in stored))
-        return flops(expand(alone), {BATCH: 1, **known})
+            alone, _ = at_length(alone, max(lengths[dim] for dim in stored))
+        return flops(expand(alone), {BATCH: 1, **lengths})
 
     def _scan(self, value: Value) -> Box:
         """A box with the body inside; each carry has a box where a step begins, and one where it ends."""

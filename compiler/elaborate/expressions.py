@@ -270,9 +270,9 @@ def _refuse_other_library(context: Context, node: syntax.Expression, name: synta
     )
     if not isinstance(root, syntax.Name) or is_known:
         return
-    whole = node.span.to(name.span)
+    path = node.span.to(name.span)
     hint = nearest(name.text, _names(context, scope), Kind.VALUE)
-    fault("E0201", f"unknown name `{whole.text}`", whole, f"there is no `{root.text}`", hint=hint)
+    fault("E0201", f"unknown name `{path.text}`", path, f"there is no `{root.text}`", hint=hint)
 
 
 def _as_function(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> str | None:

@@ -125,8 +125,8 @@ def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 def _levels(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """Levels of quantiles: a number above 0 and below 1, or a list of n, each above the one before."""
     q, n = required(context, "levels", ("q", "n"), arguments, span, "levels(0.9, 1)")
-    given, count = constant(context, q.value, scope), constants.integer(constant(context, n.value, scope), n.span, "n")
-    numbers = given if isinstance(given, tuple) else (given,)
+    levels, count = constant(context, q.value, scope), constants.integer(constant(context, n.value, scope), n.span, "n")
+    numbers = levels if isinstance(levels, tuple) else (levels,)
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < 1:
             fault("E0303", "a level is a number above 0 and below 1", q.span, hint="0.9 for 90 %")

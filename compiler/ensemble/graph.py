@@ -170,7 +170,7 @@ class _Joined:
 
         An output of truths is then what most members say.
         """
-        if heads.is_computable(value, tail.known):
+        if heads.is_computable(value, tail.available):
             return tail.value(value)
         self._require_same_classes(result, value)
         if result.kind is ResultKind.OUTPUT and value.type.dtype != "bool":
@@ -241,14 +241,14 @@ class _Joined:
 
     def _mean_logits(self) -> dict[Value, Value]:
         """The logits of the mean probabilities, by the value of the first member; none if members differ there."""
-        whole = self.heads[self.lead].logits
-        if any([*heads.logits.values()] != [*whole.values()] for heads in self.heads):
+        first_logits = self.heads[self.lead].logits
+        if any([*heads.logits.values()] != [*first_logits.values()] for heads in self.heads):
             return {}
         means: dict[Value, Value] = {}
-        for value, *parts in zip(whole, *(heads.logits for heads in self.heads), strict=True):
+        for value, *parts in zip(first_logits, *(heads.logits for heads in self.heads), strict=True):
             with self.graph.at(value.span):
                 values = [copies[part] for copies, part in zip(self.copies, parts, strict=True)]
-                mean = self._logits_ofmean_of(whole[value], values, value.type)
+                mean = self._logits_ofmean_of(first_logits[value], values, value.type)
             if mean is None:
                 return {}
             means[value] = mean

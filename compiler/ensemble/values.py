@@ -8,16 +8,16 @@ from netc.compiler.ir.value import Value, apply
 
 
 class Tail:
-    """The values that follow from known ones, computed once: copies of a member's values, with other operands.
+    """Values of an ensemble that follow from means, computed once: copies of a member's values with other operands.
 
-    `graph` is that of the ensemble, `source` that of the member; `known` are values of the ensemble by the member's,
-    `leaves` what stands for its leaves.
+    `graph` is the ensemble's graph and `source` the member's. `available` has the ensemble's values by those of the
+    member that they replace, and `leaves` what replaces the member's leaves.
     """
 
     def __init__(
-        self, graph: Graph, source: Graph, known: Mapping[Value, Value], leaves: Mapping[Value, Value]
+        self, graph: Graph, source: Graph, available: Mapping[Value, Value], leaves: Mapping[Value, Value]
     ) -> None:
-        self.graph, self.source, self.known, self.leaves = graph, source, known, leaves
+        self.graph, self.source, self.available, self.leaves = graph, source, available, leaves
         self.copies: dict[Value, Value] = {}
 
     def value(self, result: Value) -> Value:
@@ -25,7 +25,7 @@ class Tail:
         needed, waiting = {result}, [result]
         while waiting:
             current = waiting.pop()
-            fresh = [] if current in self.known else [each for each in current.operands if each not in needed]
+            fresh = [] if current in self.available else [each for each in current.operands if each not in needed]
             needed.update(fresh)
             waiting += fresh
         for value in self.source.values():
@@ -34,8 +34,8 @@ class Tail:
         return self.copies[result]
 
     def _copy(self, value: Value) -> Value:
-        if value in self.known:
-            return _of_type(self.known[value], value.type)
+        if value in self.available:
+            return _of_type(self.available[value], value.type)
         if not value.operands:
             return _of_type(self.leaves[value], value.type)
         with self.graph.at(value.span):

@@ -19,7 +19,7 @@ def _erf(x: Any) -> Any:
 
 
 def _normal_cdf(x: Any) -> Any:
-    return np.vectorize(lambda one: math.erfc(-one / math.sqrt(2)) / 2, otypes=[x.dtype])(x) if x.size else x
+    return np.vectorize(lambda element: math.erfc(-element / math.sqrt(2)) / 2, otypes=[x.dtype])(x) if x.size else x
 
 
 def _gelu(x: Any) -> Any:

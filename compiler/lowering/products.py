@@ -214,10 +214,10 @@ def _fullest(rows: Sequence[_LoopOf]) -> _LoopOf | None:
     fills the groups of rows of which tiles consist much better."""
     if not rows:
         return None
-    known = [loop for loop in rows if loop[0].per == "one"]
-    if rows[-1] not in known:
+    fixed = [loop for loop in rows if loop[0].per == "one"]
+    if rows[-1] not in fixed:
         return rows[-1]
-    best = max(known, key=lambda loop: _filled(loop[0].factor))
+    best = max(fixed, key=lambda loop: _filled(loop[0].factor))
     return best if _filled(best[0].factor) > _BETTER * _filled(rows[-1][0].factor) else rows[-1]
 
 

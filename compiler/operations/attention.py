@@ -122,7 +122,7 @@ class _Sides:
         at = self._tables[f"{side}_starts"][:, None] + np.minimum(steps, lengths - 1)
         return self._tables[f"{side}_rows"][at], steps < lengths
 
-    def held(self, x: Array, side: str) -> Array:
+    def to_steps(self, x: Array, side: str) -> Array:
         return x[self._index(side)[0]] if f"{side}_rows" in self._tables else x
 
     def packed(self, x: Array, side: str) -> Array:
@@ -136,14 +136,14 @@ class _Sides:
 
 def _attended(q: Array, k: Array, v: Array, *tables: Array, scale: float, causal: bool) -> Array:
     sides = _Sides(q, k, tables)
-    weights, _ = _weights(sides.held(q, "query"), sides.held(k, "key"), sides.lengths, scale, causal)
-    result = _einsum("bhts,bshm->bthm", weights, sides.held(v, "key"))
+    weights, _ = _weights(sides.to_steps(q, "query"), sides.to_steps(k, "key"), sides.lengths, scale, causal)
+    result = _einsum("bhts,bshm->bthm", weights, sides.to_steps(v, "key"))
     return sides.packed(_repeated(result, sides.lengths, 1), "query")
 
 
 def _sums(result: Array, q: Array, k: Array, *tables: Array, scale: float, causal: bool) -> Array:
     sides = _Sides(q, k, tables)
-    _, sums = _weights(sides.held(q, "query"), sides.held(k, "key"), sides.lengths, scale, causal)
+    _, sums = _weights(sides.to_steps(q, "query"), sides.to_steps(k, "key"), sides.lengths, scale, causal)
     sums = _repeated(sums, sides.lengths, 2)
     return sides.packed(np.moveaxis(sums, 1, 2), "query") if q.ndim == _PACKED_RANK else sums
 
@@ -153,8 +153,8 @@ def _gradient_of(  # noqa: PLR0913  operands and attributes, as every reference 
 ) -> Array:
     """The gradient of one operand. `more` are the sums, which only the kernel needs, and tables."""
     sides = _Sides(q, k, more[1:])
-    g, q, result = (sides.held(operand, "query") for operand in (g, q, result))
-    k, v = sides.held(k, "key"), sides.held(v, "key")
+    g, q, result = (sides.to_steps(operand, "query") for operand in (g, q, result))
+    k, v = sides.to_steps(k, "key"), sides.to_steps(v, "key")
     gradient = _held_gradient((g, q, k, v, result), sides.lengths, scale, causal, of)
     return sides.packed(gradient, "query" if of == "queries" else "key")
 

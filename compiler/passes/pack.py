@@ -76,12 +76,12 @@ def _dim_of(type_: Type, with_rows: set[str | None]) -> Bounded | None:
     return dim if isinstance(dim, Bounded) and dim.name in with_rows else None
 
 
-def _length(copy: Graph, side: Value, dim: Bounded | None, known: list[Value]) -> Value:
+def _length(copy: Graph, side: Value, dim: Bounded | None, lengths: list[Value]) -> Value:
     """How many steps of a side each sample has, i32[batch]: by a table, as it is known, or all that are stored."""
     if dim is not None:
         return table(copy, TableKind.LENGTH, dim.name)
-    if known:
-        return known[0]
+    if lengths:
+        return lengths[0]
     count = copy.constant(int(side.type.dims[1]), Type("i32"))
     return apply("broadcast", apply("reshape", count, dims=(1,)), dims=(BATCH,))
 

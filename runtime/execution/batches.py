@@ -51,7 +51,7 @@ class Batches:
             require(_result_bytes(type_, shape), f"`{name}` of {count:,} samples", spans.get(name))
             self.results[name] = result_of(type_, shape)
         self.calls: list[Call] = []
-        self._given: dict[str, Array] = {}  # copies of what has no row for each sample
+        self._unbatched: dict[str, Array] = {}  # copies of what has no row for each sample
         self._fields: dict[str, Array] = {}  # arrays that are read where they lie
         full_steps, self.is_kept = count // batch, True
         for first, turns, size in ((0, full_steps, batch), (full_steps, 1, count % batch)):
@@ -72,18 +72,19 @@ class Batches:
 
     def _inputs(self, interface: Interface, fields: Arrays, index: Arrays) -> dict[str, Array]:
         """The arrays that a call reads: the tables `index` of its own, and those of `fields`."""
-        given = {name: type_ for name, type_ in interface.inputs.items() if name not in index}
-        for name, type_ in given.items():
-            if name in self._given or name in self._fields:
+        inputs = {name: type_ for name, type_ in interface.inputs.items() if name not in index}
+        for name, type_ in inputs.items():
+            if name in self._unbatched or name in self._fields:
                 continue
             array = input_of(type_, fields[name])
             if type_.is_batched:
                 self._fields[name] = array
                 self.is_kept = self.is_kept and array is fields[name]  # a copy would not show later changes
             else:
-                self._given[name] = array
+                self._unbatched[name] = array
         tables = {name: input_of(interface.inputs[name], table) for name, table in index.items()}
-        return {**{name: self._given[name] if name in self._given else self._fields[name] for name in given}, **tables}
+        arrays = {name: self._unbatched[name] if name in self._unbatched else self._fields[name] for name in inputs}
+        return {**arrays, **tables}
 
     def takes(self, fields: Arrays, order: Array, batch: int) -> bool:
         """Whether the calls can run another order of so many samples of the same fields. Then it is written into
@@ -92,12 +93,12 @@ class Batches:
             return False
         if not all(fields[name] is array for name, array in self._fields.items()):
             return False
-        given = {name: np.asarray(fields[name]) for name in self._given}
-        if not all(array.shape == self._given[name].shape for name, array in given.items()):
+        unbatched = {name: np.asarray(fields[name]) for name in self._unbatched}
+        if not all(array.shape == self._unbatched[name].shape for name, array in unbatched.items()):
             return False
         self._order[...] = order
-        for name, array in given.items():
-            self._given[name][...] = array
+        for name, array in unbatched.items():
+            self._unbatched[name][...] = array
         if is_debugging():
             for array in self.results.values():
                 array.reshape(-1).view(np.uint8).fill(NAN_BYTE)

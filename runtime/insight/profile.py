@@ -145,8 +145,8 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool 
     times = fastest(step, lambda order: program.run_step(step, fields, order, 0), count, seconds)
     bounds = _timed(step).bounds(step.members, program.workers.run, again)
     rows = rows_of(step, times, fields, bounds)
-    whole = sum(times.calls) + times.waiting
-    return Profile(rows, whole, times.waiting, bounds, step.members, phase_of(step.graph))
+    total = sum(times.calls) + times.waiting
+    return Profile(rows, total, times.waiting, bounds, step.members, phase_of(step.graph))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,17 +63,17 @@ class Categories:
     def classes(self, number: int, name: str, arrays: dict[str, Array]) -> Classes:
         """The classes of a target that the member with this number knows."""
         own = _count(self.step, self.states[number])
-        ones = _ones(self.places(number), own).T.copy()
+        matrix = _ones(self.places(number), own).T.copy()
         leaves = dict[str, Value]()
 
         def spread(value: Value, missing: float) -> Value:
             if name not in leaves:
-                arrays[name] = ones
-                leaves[name] = value.graph.leaf(Role.STATE, name, Type("f64", ones.shape))
-            known = apply("matmul", apply("cast", value, dtype="f64"), leaves[name])
+                arrays[name] = matrix
+                leaves[name] = value.graph.leaf(Role.STATE, name, Type("f64", matrix.shape))
+            result = apply("matmul", apply("cast", value, dtype="f64"), leaves[name])
             if missing:
-                known = known + (1.0 - apply("sum", leaves[name], over=(0,))) * missing
-            return apply("cast", known, dtype=value.type.dtype)
+                result = result + (1.0 - apply("sum", leaves[name], over=(0,))) * missing
+            return apply("cast", result, dtype=value.type.dtype)
 
         return Classes(own, self.count, spread)
 

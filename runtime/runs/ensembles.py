@@ -33,9 +33,9 @@ def start_ensemble(folders: Sequence[Path], path: Path, threads: int | None = No
     runs = [open_run(folder, threads) for folder in folders]
     for run in runs:
         _require_member(runs[0], run)
-    whole = joined([Trained(str(run.folder), run.model, run.spec, run.states) for run in runs])
+    ensemble = joined([Trained(str(run.folder), run.model, run.spec, run.states) for run in runs])
     with new_folder(path) as folder:
-        _write(folder, whole, runs)
+        _write(folder, ensemble, runs)
         return open_run(with_free_name(folder, path), threads)
 
 
@@ -60,15 +60,15 @@ def _refuse(run: Run, label: str, hint: str | None = None) -> NoReturn:
     fault("E1009", f"`{run.folder}` cannot be a member", place_of(run.folder), label, hint=hint)
 
 
-def _write(folder: Path, whole: Joined, runs: Sequence[Run]) -> None:
+def _write(folder: Path, ensemble: Joined, runs: Sequence[Run]) -> None:
     """Writes every file of an ensemble."""
     first = runs[0].info
     assert first is not None
-    text, states = runs[0].model.source.text.encode(), json_text(whole.states, indent=2).encode()
+    text, states = runs[0].model.source.text.encode(), json_text(ensemble.states, indent=2).encode()
     write_whole(folder / MODEL, text)
     write_whole(folder / STATES, states)
     write_whole(folder / METRICS, b"")
-    columns = {name: field.columns for name, field in whole.spec.fields.items()}
+    columns = {name: field.columns for name, field in ensemble.spec.fields.items()}
     plugins = [*dict.fromkeys(name for run in runs if run.info is not None for name in run.info.plugins)]
     info: RunInfo = replace(
         first,
@@ -78,7 +78,7 @@ def _write(folder: Path, whole: Joined, runs: Sequence[Run]) -> None:
         members=tuple(map(_member_of, runs)),
     )
     write_whole(folder / INFO, encoded(info))
-    arrays = _arrays(whole, runs)
+    arrays = _arrays(ensemble, runs)
     save_checkpoint(folder / CHECKPOINT, arrays, Progress(), arrays)
 
 
@@ -101,10 +101,10 @@ def _member_of(run: Run) -> MemberInfo:
     )
 
 
-def _arrays(whole: Joined, runs: Sequence[Run]) -> dict[str, Array]:
+def _arrays(ensemble: Joined, runs: Sequence[Run]) -> dict[str, Array]:
     """The parameters and states of all members by their names in the ensemble, and what their steps have learned."""
-    arrays = dict(whole.arrays)
+    arrays = dict(ensemble.arrays)
     for number, run in enumerate(runs, 1):
         with run.program.guard.reading:
             arrays |= {f"member{number}.{name}": array for name, array in run.program.compiled.state.arrays.items()}
-    return {name: arrays[name] for name in (*whole.model.trainables, *whole.model.states)}
+    return {name: arrays[name] for name in (*ensemble.model.trainables, *ensemble.model.states)}

@@ -95,13 +95,13 @@ def _refuse(graph: Graph) -> NoReturn:
         hint = f"write `input {name}: class({classes})[t]`, where the name t stands for any length, and train again"
         fault("E0506", title, text.span, label, hint=hint)
     length = text.type.rows
-    wanted = f"float[{length}, {classes}]"
-    hint = f"it needs one output {wanted}, the scores of the next token at each step: `output next_token = softmax(z)`"
+    scores = f"float[{length}, {classes}]"
+    hint = f"it needs one output {scores}, the scores of the next token at each step: `output next_token = softmax(z)`"
     if len(outputs) > 1:
         fault("E0506", title, list(outputs.values())[1].span, f"it has {len(outputs)} outputs", hint=hint)
     for output, value in outputs.items():
         fault("E0506", title, value.span, f"the output `{output}` is {describe_sample(value.type)}", hint=hint)
-    fault("E0506", title, text.span, f"there is no output {wanted}", hint=hint)
+    fault("E0506", title, text.span, f"there is no output {scores}", hint=hint)
 
 
 def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:

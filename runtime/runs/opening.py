@@ -80,8 +80,8 @@ def _ensemble_as_written(folder: Path, info: RunInfo) -> tuple[Model, DataSpec]:
         spec = _spec_of(model, info)
         _require_states(folder, INFO, model, spec, member.states)
         members.append(Trained(member.run, model, spec, member.states))
-    whole = joined(members)
-    return whole.model, whole.spec
+    ensemble = joined(members)
+    return ensemble.model, ensemble.spec
 
 
 def _require_states(folder: Path, file: str, model: Model, spec: DataSpec, states: States) -> None:

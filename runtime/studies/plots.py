@@ -136,9 +136,9 @@ def fronts(view: View) -> list[Plot]:
             means = view.means[trial.number]
             return means[0].value, means[place].value
 
-        known = [trial for trial in view.drawn if trial.outcome is Outcome.COMPLETE]
-        dots = [frame.dot(view.mark(trial), *point(trial)) for trial in known]
-        front = sorted(point(trial) for trial in view.front if trial in known)
+        complete = [trial for trial in view.drawn if trial.outcome is Outcome.COMPLETE]
+        dots = [frame.dot(view.mark(trial), *point(trial)) for trial in complete]
+        front = sorted(point(trial) for trial in view.front if trial in complete)
         lines = [frame.line(Mark("best"), front)] if len(front) > 1 and len(others) == 1 else []
         plots.append(Plot(frame.svg([*lines, *dots])))
     return plots

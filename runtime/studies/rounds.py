@@ -115,6 +115,12 @@ class Rounds:
             return self.spec.trials
         return grid_size(self.spec.space, self.spec.trials or _MOST_COUNTED)
 
+    @property
+    def has_tried_all(self) -> bool:
+        """Whether the search is a grid, and every combination was tried."""
+        done = len(self.finished)
+        return self.spec.search.name == "grid" and grid_size(self.spec.space, done + 1) <= done
+
     def _next_count(self) -> int:
         return min(self.spec.round, (self.spec.trials or _ALL) - len(self.finished))
 
@@ -126,7 +132,13 @@ class Rounds:
         folds: Sequence[int | None] = range(1, self.spec.folds + 1) if self.spec.folds is not None else (None,)
         seeds: Sequence[int | None] = range(first, first + self.spec.seeds) if self.spec.seeds > 1 else (None,)
         new = [Training(dict(values), fold, seed) for fold in folds for seed in seeds]
-        return Trial(number, values, [self.folder.read(number, run, each) for run, each in enumerate(new)])
+        trial = Trial(number, values, [self.folder.read(number, run, each) for run, each in enumerate(new)])
+        earlier = next((other for other in self.finished if other.settings == values and _is_complete(other)), None)
+        if earlier is not None:  # the same trainings would have the same bits
+            for run, (training, before) in enumerate(zip(trial.trainings, earlier.trainings, strict=True)):
+                training.reached, training.state = list(before.reached), None
+                self.folder.write(number, run, training)
+        return trial
 
     def _round(self, trials: Sequence[Trial]) -> None:
         """Trains the trials of a round to each epoch at which some may be given up, and then those that are left."""
@@ -204,6 +216,10 @@ def _left(trial: Trial) -> Iterator[int]:
             yield run
 
 
+def _is_complete(trial: Trial) -> bool:
+    return trial.outcome is Outcome.COMPLETE
+
+
 def _segment(training: Training, epoch: int) -> Segment:
     return Segment(training.settings, epoch, training.fold, training.seed, training.state)
 
@@ -215,7 +231,7 @@ def best_of(spec: StudySpec, trials: Sequence[Trial]) -> Trial | None:
 
 def ranked(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     """The complete trials, the best one first."""
-    complete = [trial for trial in trials if trial.outcome is Outcome.COMPLETE]
+    complete = [trial for trial in trials if _is_complete(trial)]
     return sorted(complete, key=lambda trial: (_costs(spec, trial), trial.number))
 
 

@@ -228,16 +228,16 @@ class _Reader:
         if name not in methods:
             hint = _METHODS.get(name) or nearest_or_all(name, methods)
             fault("E0602", f"there is no {what} `{name or node.span.text}`", node.span, hint=hint)
-        numbers, given = _defaults(methods[name]), set[str]()
+        numbers, seen = _defaults(methods[name]), set[str]()
         for argument in node.arguments if isinstance(node, syntax.Call) else ():
             key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
-            if key not in numbers or key in given:
-                if key in given:
+            if key not in numbers or key in seen:
+                if key in seen:
                     fault("E0302", f"`{key}` is given twice", argument.span)
-                known = f"it takes {', '.join(numbers)}" if numbers else f"it stands alone: {name}"
+                expected = f"it takes {', '.join(numbers)}" if numbers else f"it stands alone: {name}"
                 fact = f"`{name}` has no argument `{key}`" if key else f"an argument of `{name}` has a name"
-                fault("E0302", fact, argument.span, hint=nearest(key, numbers) or known)
-            given.add(key)
+                fault("E0302", fact, argument.span, hint=nearest(key, numbers) or expected)
+            seen.add(key)
             numbers[key] = self.integer(methods[name].numbers[key][1])(argument.value)
         return Chosen(name, numbers, node.span)
 

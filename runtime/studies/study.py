@@ -21,7 +21,10 @@ from netc.runtime.studies.options import with_lines
 from netc.runtime.studies.rounds import Rounds, Standing, TrainAll
 from netc.runtime.studies.search import Search, require_optuna
 from netc.runtime.studies.segments import Segments
+from netc.runtime.studies.space import grid_size
 from netc.runtime.studies.store import StudyFolder, new_study, open_folder
+
+_GRID = "search = grid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ def start_study(
     full = with_lines(file, lines) if lines else file
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)
+    if _is_small(model, spec):
+        lines = [*lines, _GRID]
+        full = with_lines(file, lines)
+        model = load_model(full, dict(constants))
+        spec = _spec(full, model, constants)
     dataset = _data_of(model)
     tell(model, dataset)
     sources = records_of(dataset, model.source.folder)
@@ -89,6 +97,18 @@ def open_study(path: Path, lines: Sequence[str] = ()) -> Study:
     if lines:
         folder.add_lines(lines)
     return Study(folder, spec, model)
+
+
+def _is_small(model: Model, spec: StudySpec) -> bool:
+    """Whether a study that names no search can try every combination of its values, because `trials` are enough.
+
+    Such a study becomes a grid when it is started, and stays one: that it goes on for longer changes no trial.
+    """
+    assert model.study is not None
+    is_chosen = any(setting.name.text == "search" for setting in model.study.settings)
+    if is_chosen or spec.trials is None or any(varying.domain.finite is None for varying in spec.space):
+        return False
+    return grid_size(spec.space, spec.trials + 1) <= spec.trials
 
 
 def _data_of(model: Model) -> Dataset:

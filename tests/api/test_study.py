@@ -166,6 +166,35 @@ def test_a_grid_has_every_combination_in_the_order_of_the_text(folder: Path) -> 
     assert run.program.parameters["z.dense.W"].shape == (2, int(best["width"]))
 
 
+def test_a_study_of_few_combinations_tries_each_of_them_once(folder: Path) -> None:
+    _write(
+        folder,
+        "study {\n  width = int(2, 4)\n  lr = choice(0.1, 0.5)\n}\n",
+        model=_MODEL.replace("epochs = 3", "epochs = 1"),
+    )
+    output = _study(folder, "m.net")
+    assert "by grid" in output
+    assert "--trials" not in output  # there is nothing left to try
+    rows = _table(folder / "studies" / "m")
+    assert [(row["width"], row["lr"]) for row in rows] == [
+        (str(width), lr) for width in (2, 3, 4) for lr in ("0.1", "0.5")
+    ]
+    before = _bytes(folder / "studies" / "m")
+    _study(folder, "--resume", "studies/m", "--trials", 9)  # still a grid, and it is done
+    assert _bytes(folder / "studies" / "m") == before
+    assert "by tpe" in _study(folder, "m.net", "--trials", 5, "--out", "few")
+
+
+def test_a_trial_with_the_values_of_an_earlier_one_has_its_results(folder: Path) -> None:
+    _write(folder, "study {\n  lr = choice(0.1, 0.5)\n  search = random\n  trials = 9\n  round = 3\n}\n")
+    _study(folder, "m.net", "--workers", 1)
+    rows = _table(folder / "studies" / "m")
+    assert len(rows) == 9
+    assert len({(row["lr"], row["valid.loss"]) for row in rows}) == 2
+    trained = {path.read_bytes() for path in (folder / "studies" / "m" / "trials").iterdir()}
+    assert len(trained) == 2
+
+
 def test_lists_vary_and_come_back_from_a_folder(folder: Path) -> None:
     model = _MODEL.replace("let width = 4", "let widths = [4]")
     model = model.replace("x -> dense(width) -> tanh -> dense(2)", "hidden -> dense(2)")

@@ -15,7 +15,7 @@ def element(formula: Formula) -> Formula:
     return Element(formula, _THIS)
 
 
-def whole(formula: Formula) -> Formula:
+def all_steps(formula: Formula) -> Formula:
     """The formula for all steps at once."""
 
     def rule(each: Formula) -> Formula:

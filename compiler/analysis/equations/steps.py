@@ -11,7 +11,7 @@ from netc.compiler.analysis.equations.formula import Call, Formula, Name, linear
 from netc.compiler.analysis.equations.naming import Level, Namer, new_name, simplified, weight
 from netc.compiler.analysis.equations.patterns import shown
 from netc.compiler.analysis.equations.reading import Reader
-from netc.compiler.analysis.equations.stepped import element, moved, whole
+from netc.compiler.analysis.equations.stepped import all_steps, element, moved
 from netc.compiler.analysis.equations.unrolled import Unrolled
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
@@ -205,9 +205,9 @@ class _Body:
         """Gives the parts of the scan their formulas, and returns a part for each name of the body."""
         for result, value in self.parts.items():
             if result.kind is ResultKind.YIELD:
-                formula = whole(reader.formula(self.results[result]))
+                formula = all_steps(reader.formula(self.results[result]))
             else:
-                formula = Call(self.end, (whole(self.carries[result.number]),))
+                formula = Call(self.end, (all_steps(self.carries[result.number]),))
             self.outer.parts.setdefault(value, formula)
         values: dict[Formula, Value] = {}
         for result, own in self.scan.body.results.items():
@@ -231,7 +231,7 @@ class _Body:
             if value.role is Role.PART and value.operands[0] is self.back:
                 result = value.attributes_as(Part).result
                 formula = self._part_of_back(result, reader, back, level, slopes)
-                self.outer.parts.setdefault(value, whole(formula))
+                self.outer.parts.setdefault(value, all_steps(formula))
         return self._steps_of_back(back, reader)
 
     def _steps_of_back(self, back: Scan, reader: Reader) -> dict[Formula, Value]:
@@ -258,13 +258,14 @@ class _Body:
             leaf = self.leaves.get(SlotKind.CARRY.slot(floats[result.number]))
             if leaf is None or leaf not in slopes:
                 return number(0)
-            return Call("last" if self.scan.is_reversed else "first", (whole(inner.formula(slopes[leaf])),))
+            return Call("last" if self.scan.is_reversed else "first", (all_steps(inner.formula(slopes[leaf])),))
         of_samples = [
             leaf
             for slot, leaf in sorted(self.leaves.items(), key=lambda item: item[0].index)
             if slot.kind is SlotKind.CAPTURED and leaf.type.is_batched and leaf in slopes
         ]
-        return linear("sum", whole(inner.formula(slopes[of_samples[result.number - len(floats)]])), (self.scan.dim,))
+        at_each_step = inner.formula(slopes[of_samples[result.number - len(floats)]])
+        return linear("sum", all_steps(at_each_step), (self.scan.dim,))
 
     def _leaves_of_back(self, back: Scan, level: Level) -> dict[Value, Formula]:
         """The formulas of the leaves of the backward body: values of the forward step, and slopes."""

@@ -131,18 +131,18 @@ def notation(derivation: Derivation) -> list[str]:
     """A line for each sign and function in the equations that a reader may not know."""
     formulas = [equation.right for equation in (*derivation.forward, *derivation.backward)]
     parts = list(everywhere(formulas))
-    known = ["∂h: the derivative of the loss with respect to h"]
+    lines = ["∂h: the derivative of the loss with respect to h"]
     if any(isinstance(part, MatrixProduct) for part in parts):
-        known.append("x @ W: a product of matrices; x * y: element by element")
+        lines.append("x @ W: a product of matrices; x * y: element by element")
     if any(isinstance(part, Condition) for part in parts):
-        known.append("[c]: 1 where c is true, else 0")
+        lines.append("[c]: 1 where c is true, else 0")
     if any(isinstance(part, Element) and not isinstance(part.at, str) for part in parts):
-        known.append("x[y]: the number of x for the class y")
+        lines.append("x[y]: the number of x for the class y")
     if any(isinstance(part, Call) and part.function in ("sum", "mean") and not part.over for part in parts):
-        known.append(_NOTATION["mean"])
+        lines.append(_NOTATION["mean"])
     if any(isinstance(part, Name) and part.step == 1 for part in parts):
-        known.append("∂h[t+1]: the derivative at the next step, 0 at the last one")
+        lines.append("∂h[t+1]: the derivative at the next step, 0 at the last one")
     if any(isinstance(part, Name) and part.is_derivative and part.text.endswith("_out") for part in parts):
-        known.append("∂h_out: the derivative with respect to h of what reads it after the steps")
+        lines.append("∂h_out: the derivative with respect to h of what reads it after the steps")
     functions = dict.fromkeys(part.function for part in parts if isinstance(part, Call))
-    return known + [line for name, line in _NOTATION.items() if name in functions and name != "mean"]
+    return lines + [line for name, line in _NOTATION.items() if name in functions and name != "mean"]

@@ -144,15 +144,15 @@ def _multiply(block: Block, query: Word, rows: Sequence[Word], width: Word, sums
 
     for total in sums:
         block.set(total, block.constant(0.0))
-    in_steps, whole = width // step * step, width // number * number
+    in_steps, in_vectors = width // step * step, width // number * number
     with function.loop(0, in_steps, step) as j:
         add(j.index, VECTORS)
-    with function.loop(in_steps, whole, number) as j:
+    with function.loop(in_steps, in_vectors, number) as j:
         add(j.index, 1)
-    with function.when(width > whole):
-        mask, factor = block.columns_mask(width - whole, 0), block.load(query + whole * size)
+    with function.when(width > in_vectors):
+        mask, factor = block.columns_mask(width - in_vectors, 0), block.load(query + in_vectors * size)
         for address, total in zip(rows, sums, strict=True):
-            block.add(total, factor, block.load_masked(address + whole * size, mask))
+            block.add(total, factor, block.load_masked(address + in_vectors * size, mask))
 
 
 def _sums_of_lanes(block: Block, variables: Sequence[Any]) -> Term:

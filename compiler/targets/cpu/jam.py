@@ -26,18 +26,18 @@ _GAIN = 0.001  # in loads for each point, that a longer body must be worth for e
 
 @dataclass(frozen=True, slots=True)
 class Jam:
-    """The points that a body computes at once: the axes `whole` completely, and `steps` points of the axis `along`.
+    """The points that a body computes at once: all of the axes in `complete`, and `steps` of the axis `along`.
 
-    `whole` has the extent of each of its axes.
+    `complete` has the extent of each of its axes.
     """
 
-    whole: Mapping[int, int] = field(default_factory=dict)
+    complete: Mapping[int, int] = field(default_factory=dict)
     along: int | None = None
     steps: int = 1
 
     def points(self, folded: Sequence[bool], steps: int) -> Iterator[Point]:
         """Yields the points of a body with so many steps. Each sum gets its elements in the order of the nest."""
-        counts = {**self.whole, **({} if self.along is None else {self.along: steps})}
+        counts = {**self.complete, **({} if self.along is None else {self.along: steps})}
         axes = sorted(counts, key=lambda axis: (not folded[axis], axis))
         for index in product(*(range(counts[axis]) for axis in axes)):
             yield dict(zip(axes, index, strict=True))
@@ -52,12 +52,14 @@ def jam_of(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
     jams = [Jam({}, folded[-1])]
     extents = {axis: extent for axis, extent in enumerate(nest.extents) if extent is not None}
     if all(axis in extents for axis in folded):
-        whole = {axis: extents[axis] for axis in folded}
-        jams += [Jam(whole, along, steps) for along in kept[::-1] for steps in _steps(nest, along)] or [Jam(whole)]
+        complete = {axis: extents[axis] for axis in folded}
+        jams += [Jam(complete, along, steps) for along in kept[::-1] for steps in _steps(nest, along)] or [
+            Jam(complete)
+        ]
     for count in range(len(kept) + 1):
         for axes in combinations([axis for axis in kept if axis in extents], count):
-            whole = {axis: extents[axis] for axis in axes}
-            jams += [Jam(whole, folded[-1], steps) for steps in _steps(nest, folded[-1])]
+            complete = {axis: extents[axis] for axis in axes}
+            jams += [Jam(complete, folded[-1], steps) for steps in _steps(nest, folded[-1])]
     return min((jam for jam in jams if _fits(nest, jam)), key=lambda jam: _cost(nest, jam), default=jams[0])
 
 
@@ -65,8 +67,8 @@ def jam_in_lanes(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
     """Returns the points that a body computes at once if each sum is taken in lanes: some along a kept axis, for all
     points of the folded axes but the last, or for one."""
     inner = {axis: extent for axis in folded[:-1] if (extent := nest.extents[axis]) is not None}
-    wholes: list[Mapping[int, int]] = [{}, inner] if len(inner) == len(folded) - 1 else [{}]
-    jams = [Jam(whole, along, steps) for whole in wholes for along in kept for steps in _steps(nest, along)]
+    choices: list[Mapping[int, int]] = [{}, inner] if len(inner) == len(folded) - 1 else [{}]
+    jams = [Jam(complete, along, steps) for complete in choices for along in kept for steps in _steps(nest, along)]
     fitting = [jam for jam in jams if jam.steps <= _MOST_IN_LANES and _weight(nest, jam) <= _MOST_WEIGHT]
     return min(fitting, key=lambda jam: _cost_in_lanes(nest, jam))
 
@@ -90,7 +92,7 @@ def _steps(nest: Nest, axis: int) -> range:
 
 
 def _counts(jam: Jam, steps: int) -> dict[int, int]:
-    return {**jam.whole, **({} if jam.along is None else {jam.along: steps})}
+    return {**jam.complete, **({} if jam.along is None else {jam.along: steps})}
 
 
 def _size(nest: Nest, counts: Mapping[int, int], is_folded: bool) -> int:
@@ -130,7 +132,7 @@ def _cost(nest: Nest, jam: Jam) -> float:
 def _moves(nest: Nest, jam: Jam, steps: int) -> float:
     counts = _counts(jam, steps)
     loads = sum(_elements(line.value, counts) for line in nest.lines if isinstance(line.value, Access))
-    is_done = all(axis in jam.whole for axis, is_folded in enumerate(nest.folded) if is_folded)
+    is_done = all(axis in jam.complete for axis, is_folded in enumerate(nest.folded) if is_folded)
     totals = len(nest.outputs) * _size(nest, counts, False)
     points = _size(nest, counts, False) * _size(nest, counts, True)
     bodies = 1.0  # for each load and store of a total

@@ -60,14 +60,14 @@ class NestWriter:
         if not self.in_vectors or extent is None:
             return self.loops([axis], body())
         lanes, lines = f"LANES_{dtype}", list[str]()
-        whole = f"{extent} // {lanes} * {lanes}"
+        end = f"{extent} // {lanes} * {lanes}"
         if extent >= LEAST_LANES[dtype]:
             self.part = "v"
-            loop = [f"for i{axis} in range(0, {whole}, {lanes}):", *indented(body())]
+            loop = [f"for i{axis} in range(0, {end}, {lanes}):", *indented(body())]
             lines += [f"if {extent} >= {lanes}:", *indented(loop)]
         if extent % MOST_LANES[dtype]:
             self.part = f"r{extent}"
-            lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {whole}", *body()])]
+            lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
         self.part = ""
         return lines
 
@@ -166,7 +166,7 @@ class NestWriter:
 
     def totals_of(self, jam: Jam, steps: int) -> list[tuple[str, Output, Point]]:
         """The totals of a body: the name of each, its fold and the first of its points."""
-        self.still = frozenset(jam.whole)
+        self.still = frozenset(jam.complete)
         totals: dict[tuple[int, str], tuple[str, Output, Point]] = {}
         for point in jam.points(self.nest.folded, steps):
             for i, fold in enumerate(self.folds):
@@ -178,7 +178,7 @@ class NestWriter:
     def parts_of_body(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
         """The statements of `body`: those that begin its totals, those for its points, each load and expression once,
         and those that store the totals."""
-        self.still = frozenset(jam.whole)
+        self.still = frozenset(jam.complete)
         names: dict[str, str] = {}  # of each line and target that is written, by its text
         totals: dict[tuple[int, str], str] = {}
         several: dict[str, tuple[Output, list[str]]] = {}  # of totals that are extremes: what they are combined with

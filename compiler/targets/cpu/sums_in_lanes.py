@@ -17,20 +17,20 @@ def fold_in_lanes(writer: NestWriter) -> list[str]:
     dtype, extent = writer.folds[0].target.dtype, nest.extents[axis]
     assert extent is not None, "rows of unknown length are not summed in lanes"
     lanes = LANES[dtype]
-    whole = extent // lanes * lanes
-    looped = [i for i in reversed(outer) if i not in jam.whole]
+    in_vectors = extent // lanes * lanes
+    looped = [i for i in reversed(outer) if i not in jam.complete]
 
     def sums(steps: int) -> list[str]:
         totals, lines = writer.totals_of(jam, steps), list[str]()
-        if whole:
+        if in_vectors:
             writer.part = "s"
             products = writer.loops(looped, writer.parts_of_body(jam, steps, True)[1])
-            lines += [f"for i{axis} in range(0, {whole}, {lanes}):", *indented(products)]
-        if extent > whole:
+            lines += [f"for i{axis} in range(0, {in_vectors}, {lanes}):", *indented(products)]
+        if extent > in_vectors:
             writer.part = f"m{extent}"
             products = writer.loops(looped, writer.parts_of_body(jam, steps, True)[1])
-            lines += [f"i{axis} = {whole}", *products]
-        writer.part, writer.still = "", frozenset(jam.whole)
+            lines += [f"i{axis} = {in_vectors}", *products]
+        writer.part, writer.still = "", frozenset(jam.complete)
         zeros = [f"{total} = zeros_{dtype}s()" for total, _, _ in totals]
         stores = []
         for total, fold, point in totals:

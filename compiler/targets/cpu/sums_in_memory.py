@@ -20,8 +20,8 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     assert not writer.stored, "outputs that are not folded are stored where the innermost axis is folded"
     last, others = writer.kept[-1], writer.kept[:-1]
     jam = jam_of(writer.nest, others, writer.folded)
-    looped = [axis for axis in others if axis not in jam.whole]
-    if all(axis in jam.whole for axis in writer.folded):
+    looped = [axis for axis in others if axis not in jam.complete]
+    if all(axis in jam.complete for axis in writer.folded):
         number = len(looped) if jam.along is None else looped.index(jam.along)
         inner = looped[number + 1 :]
         rows = writer.in_steps(
@@ -31,7 +31,7 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     around = [axis for axis in looped if _moves_everything(writer, axis)]
     inside = [axis for axis in looped if axis not in around]
     clear = writer.loops(
-        [*inside, *jam.whole, last], [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
+        [*inside, *jam.complete, last], [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
     )
     along, outer = writer.folded[-1], writer.folded[:-1]
     keeps = writer.in_vectors and keeps_totals(writer.nest)
@@ -54,12 +54,12 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 def _fetches(writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
     """Prefetches the windows that later iterations of a loop along an axis will read (prefetch.py), if an iteration
     takes `steps` points of the axis, and the other axes `inside` completely."""
-    extents = {**jam.whole, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
+    extents = {**jam.complete, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
     sizes = {i: extent for i, extent in extents.items() if extent is not None}
     if len(sizes) < len(extents):
         return []
     lines = []
-    for stretch in stretches(writer.nest, axis, steps, sizes, jam.whole):
+    for stretch in stretches(writer.nest, axis, steps, sizes, jam.complete):
         access = stretch.access
         strides = (0 if i in extents and i != axis else stride for i, stride in enumerate(access.strides))
         offset = writer.offset(replace(access, strides=tuple(strides)))

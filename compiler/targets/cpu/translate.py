@@ -149,7 +149,7 @@ class _Writer:
             case ast.Call(func=ast.Name(id="range" | "row" as kind), args=[_, *_] as arguments, keywords=[]) if (
                 len(arguments) <= 3
             ):
-                numbers = [self.expressions.whole(argument) for argument in arguments]
+                numbers = [self.expressions.integer(argument) for argument in arguments]
             case _:
                 raise refused(node.iter)
         start = numbers[0] if len(numbers) > 1 else I64(0)

@@ -67,7 +67,7 @@ class Expressions:
     def test(self, node: ast.expr) -> Any:
         return truth(self.builder, self.value(node))
 
-    def whole(self, node: ast.expr) -> Any:
+    def integer(self, node: ast.expr) -> Any:
         """A number of 64 bits."""
         return converted(self.builder, self.value(node), "i64")
 

@@ -53,7 +53,7 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
     around = [other for other in writer.kept if other not in (axis, last)]
     memory = {name: f"square{number}" for number, name in enumerate(loads)}
     plain = [*writer.lines(), *writer.stores()]
-    whole = {i: f"{writer.ranges[i]} // {SIDE} * {SIDE}" for i in (axis, last)}
+    ends = {i: f"{writer.ranges[i]} // {SIDE} * {SIDE}" for i in (axis, last)}
     inner = [
         *_fill(writer, loads, memory, axis),
         f"for i{axis} in range(j{axis}, j{axis} + {SIDE}):",
@@ -61,16 +61,16 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
         *indented(indented(_body(writer, loads, memory, axis))),
     ]
     rows = [
-        f"for j{last} in range(0, {whole[last]}, {SIDE}):",
+        f"for j{last} in range(0, {ends[last]}, {SIDE}):",
         *indented(inner),
         f"for i{axis} in range(j{axis}, j{axis} + {SIDE}):",
-        f"    for i{last} in range({whole[last]}, {writer.ranges[last]}):",
+        f"    for i{last} in range({ends[last]}, {writer.ranges[last]}):",
         *indented(indented(plain)),
     ]
     lines = [
-        f"for j{axis} in range(0, {whole[axis]}, {SIDE}):",
+        f"for j{axis} in range(0, {ends[axis]}, {SIDE}):",
         *indented(rows),
-        f"for i{axis} in range({whole[axis]}, {writer.ranges[axis]}):",
+        f"for i{axis} in range({ends[axis]}, {writer.ranges[axis]}):",
         *indented(writer.loops([last], plain)),
     ]
     begin = [f"{name} = block_{loads[line].dtype}()" for line, name in memory.items()]

@@ -60,9 +60,9 @@ class _Winograd(WinogradWriter):
     def convolve(self) -> None:
         """Convolves images, block by block, and adds the start."""
         words, run = self.words, self.run
-        taken = self.over_tiles("tiles_taken", ["image"], "channels", _take_tile)
-        given = self.over_tiles("results_given", ["result"], "outputs", _give_results)
-        added = self.over_tiles("results_added", ["result", "start"], "outputs", _give_results)
+        take_tiles = self.over_tiles("tiles_taken", ["image"], "channels", _take_tile)
+        store_results = self.over_tiles("results_given", ["result"], "outputs", _give_results)
+        add_results = self.over_tiles("results_added", ["result", "start"], "outputs", _give_results)
         multiply = self.product()
         self.begin(is_gradient=False)
         words["a_row"], words["a_step"], words["depth"] = words["room_channel_row"], 1, words["channels"]
@@ -71,13 +71,13 @@ class _Winograd(WinogradWriter):
         words["c"], words["rows_c"] = self.at("outputs"), words["room_output_row"]
         with self.blocks() as count:
             words["rows_a"] = count
-            taken(run, self.address)
+            take_tiles(run, self.address)
             multiply(run, self.address)
             is_plain = words["has_start"].equals(0)
             with run.when(is_plain):
-                given(run, self.address)
+                store_results(run, self.address)
             with run.when(~is_plain):
-                added(run, self.address)
+                add_results(run, self.address)
 
     def gradient(self) -> None:
         """Adds up the gradients of transformed weights over all blocks, then transforms them back."""

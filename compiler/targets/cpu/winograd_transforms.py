@@ -97,8 +97,8 @@ def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | 
     if columns is None:
         store_whole()
         return
-    with builder.if_else((columns >= count).value) as (whole, partial):
-        with whole:
+    with builder.if_else((columns >= count).value) as (complete, partial):
+        with complete:
             store_whole()
         with partial:
             mask = vectors.columns_mask(columns, 0)

@@ -84,14 +84,14 @@ def _load(index: Term) -> Term:
 
 def _two_over_pi(bits: int) -> int:
     """2/pi times 2**bits, rounded down. pi by Machin's formula."""
-    one = 1 << (2 * bits)
+    scale = 1 << (2 * bits)
 
     def arccot(x: int) -> int:
-        total, term, k = 0, one // x, 0
+        total, term, k = 0, scale // x, 0
         while term:
             total += term // (2 * k + 1) * (-1) ** k
             term, k = term // (x * x), k + 1
         return total
 
     pi = 4 * (4 * arccot(5) - arccot(239))
-    return (2 * one << bits) // pi
+    return (2 * scale << bits) // pi

@@ -57,8 +57,8 @@ def split(x: Term) -> tuple[Term, Term, Term]:
         return n.to(x.dtype), n, m
     # in f64: CPUs before AVX-512 cannot convert integers of 64 bits, nor shift them and keep the sign
     biased = (x.bits() + (0x3FF0000000000000 - start)).unsigned_shift(form.fraction)
-    whole = biased | 0x4330000000000000  # the bits of 2**52 + biased
-    return whole.as_float(x.dtype) - (2.0**52 + form.bias), biased - form.bias, m
+    shifted = biased | 0x4330000000000000  # the bits of 2**52 + biased
+    return shifted.as_float(x.dtype) - (2.0**52 + form.bias), biased - form.bias, m
 
 
 def of_parts(f: Term, e: Term) -> Term:

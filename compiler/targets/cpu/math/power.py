@@ -48,8 +48,8 @@ def _of_f32(x: Term, y: Term) -> Term:
     power = select(wide.equals(1) | exponent.equals(0), 0.0, exponent * logarithm)
     power = select(power > _MOST, _MOST, power)
     power = select(power < -_MOST, -_MOST, power)
-    whole, n = rounded(power)
-    return (polynomial(power - whole, _EXP2) * power_of_two(n, "f64")).to("f32")
+    integer, n = rounded(power)
+    return (polynomial(power - integer, _EXP2) * power_of_two(n, "f64")).to("f32")
 
 
 def _of_f64(x: Term, y: Term) -> Term:
@@ -100,12 +100,12 @@ def _logarithm(x: Term) -> tuple[Term, Term]:
 
 def _signed(x: Term, y: Term, result: Term) -> Term:
     """x ** y from |x| ** y: its sign, and NaN where it has no value."""
-    ones = 2.0**x.format.fraction  # the last bit of a number from it to its double counts ones
+    least = 2.0**x.format.fraction  # from here on numbers have no fraction, and up to twice that the last bit is 1
     size = absolute(y)
-    size = select(size > 2 * ones, 2 * ones, size)  # which is even, as all larger numbers are; NaN is not whole
-    has_fraction = size < ones
-    counted = select(has_fraction, size + ones, size)
-    is_whole = select(has_fraction, counted - ones, size).equals(size)
+    size = select(size > 2 * least, 2 * least, size)  # larger numbers are even, as this one is; NaN is no integer
+    has_fraction = size < least
+    counted = select(has_fraction, size + least, size)
+    is_whole = select(has_fraction, counted - least, size).equals(size)
     sign = counted.bits() << (31 if x.dtype == "f32" else 63)
     sign = select(is_whole, sign, 0) & x.bits()
     result = (result.bits() ^ sign).as_float(x.dtype)

@@ -20,8 +20,8 @@ def rint(x: Term) -> Term:
 
 def floor(x: Term) -> Term:
     """The largest whole number that is not above x."""
-    whole = rint(x)
-    return select(whole > x, whole - 1, whole)
+    integer = rint(x)
+    return select(integer > x, integer - 1, integer)
 
 
 def sqrt(x: Term) -> Term:
