@@ -27,7 +27,7 @@ class Library:
     @property
     def source(self) -> Source:
         """The text as a source, whose places messages leave out."""
-        return Source(self.name, self.text, is_library=True)
+        return _source(self.name, self.text)
 
     @cache  # noqa: B019  there are few libraries, and all of them stay
     def blocks(self) -> tuple[syntax.Block, ...]:
@@ -51,6 +51,12 @@ class Library:
         if self.name in _BUNDLED:
             return iter(_BLOCK.findall(self.text))
         return (block.name.text for block in self.blocks())
+
+
+@cache
+def _source(name: str, text: str) -> Source:
+    """One source for each library: spans of different ones are never equal."""
+    return Source(name, text, is_library=True)
 
 
 _KINDS = {"losses.net": "loss", "metrics.net": "metric", "schedules.net": "schedule"}
