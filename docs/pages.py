@@ -1,4 +1,7 @@
-"""The generated pages of the docs: `python docs/pages.py` writes them. A test fails if a page is not up to date."""
+"""The generated pages of the docs, and the files that other pages show: `python docs/pages.py` writes them.
+
+A test fails if a page is not up to date.
+"""
 
 import textwrap
 from collections.abc import Iterator
@@ -6,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from command_pages import command_names, command_page, commands
+from included import pages_with_files, with_files
 
 import netc
 from netc.compiler import pipeline
@@ -133,7 +137,8 @@ z = h -> dense(size(letter))
 
 Attention reads all steps, unless a mask hides the later ones: `self_attention(4, causal = true)`. A mask in the file
 must be visible to the compiler as a comparison of steps (`arange(t) > unsqueeze(arange(t))`), and give later steps a
-number of at most -1e9 before a softmax, or 0 before a sum.""",
+number of at most -1e9 before a softmax, or 0 before a sum. If the data says that a model learns the next token of the
+text that it reads, `netc check` and `netc train` say the same before training (W0514).""",
     "E0507": """`netc predict --beam 4` needs an output of a decoder that feeds back its own tokens, such as
 `scan i in 0..n until said[i] == 1 with token = 0 { ... token = argmax(z) ... }`. A model without such an output has
 nothing to search: leave `--beam` out.""",
@@ -236,7 +241,10 @@ An LSTM keeps the gradient, if its forget gate starts open:
 
 ```{.net .right}
 h, c = lstm(x, 64, forget = 5)
-```""",
+```
+
+If the loss has a row for each step, nothing is said of an LSTM or a GRU: what comes next mostly depends on near steps,
+and a layer that is made to look farther back learns a text worse.""",
     "W1002": """`netc diagnose`: the gradient grows with every step back in time, so that one step of the optimizer
 can destroy what was learned:
 
@@ -264,7 +272,7 @@ A `relu`, a normalisation, or a residual connection around each layer help:
 for i in 0..8 { h = h + (h -> dense(32) -> relu) }
 ```""",
     "W1004": """`netc diagnose`: many units of a `relu` are 0 for every sample, and get no gradient. A smaller
-learning rate, `leaky_relu`, or inputs of mean 0 help.""",
+learning rate, `leaky_relu`, or inputs of mean 0 help; first of all `standardize`, if there is a warning W0801.""",
     "W1005": """`netc diagnose`: many units of a `tanh` or a `sigmoid` are close to an end of its range, where the
 slope is almost 0. Smaller initial weights, or inputs of variance 1, help.""",
 }
@@ -468,8 +476,9 @@ Where rows are long, the text that is compiled takes the numbers of a shape (ext
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
 vector (`targets/cpu/vector_rows.py`). Sums along rows are compiled from a text that adds vectors as it computes them,
-in the same order (`targets/cpu/sums_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to write
-out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
+in the same order (`targets/cpu/sums_in_chunks.py`), and maxima along rows from one that compares floats in vectors and
+looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to
+write out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
@@ -634,3 +643,5 @@ PAGES = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    for path in pages_with_files().values():
+        path.write_text(with_files(path.read_text(encoding="utf-8")), encoding="utf-8")
