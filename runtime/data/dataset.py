@@ -28,6 +28,7 @@ from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import FilesOfRows, Table
+from netc.runtime.data.target_warnings import target_warnings
 
 
 @dataclass(slots=True, repr=False)
@@ -78,7 +79,7 @@ def load(
     """
     divided = read_parts(spec, model.source, stratifying_target(model), read)
     parts = {name: part for name, part in divided.items() if name not in without}
-    spec = resolved(spec, parts["train"].table)
+    written, spec = spec, resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
     starts = _window_starts_by_part(spec, parts, types)
@@ -101,6 +102,7 @@ def load(
         same_lengths(model, arrays[part_name], samples)
         long_enough(model, arrays[part_name], samples)
     warnings = [
+        *target_warnings(model, spec, written),
         *dict.fromkeys(
             warning for part in parts.values() for warning in part.table.warnings if not warning.is_silenced
         ),
