@@ -15,12 +15,14 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.display import display
 
-import netc
 from netc.commands.options import constant
 from netc.compiler.model import Model
+from netc.dsl.parser import parse
 from netc.dsl.quoting import html_text
+from netc.dsl.source import Source
 from netc.notebook.html import model_html
 from netc.runtime.insight.highlighted import highlighted
+from netc.runtime.loading import load_model
 
 _COLOURS = {  # of the classes of `highlighted`, seen on white and on black
     "k": "#3b82c4",
@@ -44,7 +46,7 @@ class NetMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         A mistake raises Fault, which IPython shows as the message alone.
         """
         name, constants = _arguments(line)
-        model = netc.parse(cell, f"{name}.net", **constants)
+        model = load_model(parse(Source(f"{name}.net", cell)), constants)
         self.shell.push({name: model})
         for warning in model.warnings:
             print(warning.render())

@@ -12,7 +12,8 @@ import netc
 from netc.dsl.diagnostics import Fault
 from netc.runtime.runs.run import Run
 from netc.runtime.trackers import tracker
-from netc.runtime.trackers.tracker import scalars, tracked
+from netc.runtime.trackers.epochs import scalars
+from netc.runtime.trackers.tracker import tracked
 
 Series = dict[str, list[tuple[int, float]]]  # by metric: the number of each epoch and its value
 
