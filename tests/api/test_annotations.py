@@ -18,7 +18,7 @@ from netc.editor.kinds import MODIFIERS, TYPES, tokens
 from netc.editor.protocol import position
 from netc.editor.sections import folds, lenses
 from netc.editor.shapes import shapes
-from netc.editor.signatures import signatures
+from netc.editor.signatures import Signature, signatures
 
 SCAN = """let n = 3
 op twice(x) = 2 * x
@@ -273,5 +273,5 @@ def test_no_text_ends_the_annotations(is_long: bool) -> None:
         analysis = analysed(text)
         offset = draw.randrange(len(text) + 1)
         for ask in (shapes, tokens, folds, lenses):
-            ask(analysis)
-        signatures(text, offset, analysis)
+            assert all(0 <= item.span.start <= item.span.end <= len(text) for item in ask(analysis))
+        assert all(isinstance(signature, Signature) for signature in signatures(text, offset, analysis))

@@ -150,7 +150,7 @@ def words_of(process: str) -> bytes:
         return b""
 
 
-def finish(folder: Path, run: str, ranks: int) -> None:
+def check_resumed(folder: Path, run: str, ranks: int) -> None:
     """Resumes a run on other ranks for three more epochs, and compares it with one process."""
     begun = (folder / run / "metrics.jsonl").read_bytes().count(b"\n")
     epochs = begun + 3
@@ -166,14 +166,14 @@ def finish(folder: Path, run: str, ranks: int) -> None:
 
 def test_an_interrupted_run_goes_on_with_another_number_of_ranks(folder: Path) -> None:
     interrupted(folder, "normalised", "interrupted", 4, signal.SIGINT)
-    finish(folder, "interrupted", 2)
+    check_resumed(folder, "interrupted", 2)
 
 
 def test_a_killed_rank_ends_all_others(folder: Path) -> None:
     done = interrupted(folder, "mlp", "killed", 2, signal.SIGKILL)
     assert done.returncode != 0
     assert "rank 1" in done.stdout + done.stderr
-    finish(folder, "killed", 4)
+    check_resumed(folder, "killed", 4)
 
 
 def test_a_fault_of_all_ranks_is_printed_once(folder: Path) -> None:
