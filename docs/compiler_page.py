@@ -170,10 +170,11 @@ Some words of it stand for loops of vectors: `sum_f32(block, n)` adds up n eleme
 `transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
-dimension, and the tile starts with the bias. A convolution is the same product, over a view of the image whose
-strides overlap, unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small
-windows of an image of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of
-a window, or all sums, in registers.
+dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums of up to four columns in f32 share a
+vector with those of other rows. A convolution is the same product, over a view of the image whose strides overlap,
+unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small windows of an image
+of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
+sums, in registers.
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
 large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
@@ -208,8 +209,9 @@ Where rows are long, the text that is compiled takes the numbers of a shape (ext
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
 vector (`targets/cpu/vector_rows.py`). Sums along rows are compiled from a text that adds vectors as it computes them,
-in the same order (`targets/cpu/sums_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to write
-out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
+in the same order (`targets/cpu/sums_in_chunks.py`), and maxima along rows from one that compares floats in vectors and
+looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to
+write out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
@@ -290,7 +292,8 @@ operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself 
   in tiles too where products use them. Divisions and square roots have rates of their own, because CPUs compute them in
   a unit of its own that takes one every 5 to 16 cycles: on Zen 4 a vector of 64 bytes takes half a cycle for an
   addition, but 6 cycles (f32) or 9 (f64) for a division, and 10 or 16 for a root. Bytes per second are those of loops
-  that read, fill, update or copy arrays that fit each level. They are measured once for a processor and a number of
+  that read, fill, update or copy arrays that fit each level. A loop that fills an array also reads each line before it
+  writes it, so its rate includes that. They are measured once for a processor and a number of
   threads, the best of many short runs, and kept in the cache folder; `--measure` measures them again, if the machine
   was busy the first time.
 - **Calls.** A call of an empty kernel takes some nanoseconds, most of them for the clock that is read before and after
@@ -305,7 +308,9 @@ operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself 
   step of a scan is a call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
   touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
-  step before counts too. With several workers, what another has written lies at best in the last cache.
+  step before counts too. With several workers, what another has written lies at best in the last cache. What the last
+  cache keeps is measured, because it is less than its size: the largest arrays that a copy still moves faster than if
+  half of their bytes came from memory. On a virtual machine with 32 MiB these were 26 MiB.
 - **Limits.** Bytes that several calls of the register tile read again, gaps in a stride, and conflicts of cache lines
   count as lost time. On a virtual machine the last cache may be shared with others. The time of each kernel is
   its shortest in many short runs; a share a little above 100% means that the rates were measured at a busier time.
@@ -337,6 +342,19 @@ parameters lie in memory, the target's machine, the files of netc, and the insta
 its data and its settings count only if the graph differs, and a change of the library's text counts as one of the
 model's. A record that is missing or damaged, or whose kernels have gone, is a miss. Nothing is kept with
 `NETC_DEBUG=1`, which verifies every plan, nor with plug-ins, whose code the record's name does not contain.
+
+## Models that differ in numbers
+
+The trials of a study, and trainings by `netc.Classifier`, often differ only in a number: a rate of dropout, the weight
+of a loss, a `let`. Their programs run the same code (`runtime/execution/shared_executables.py`). After the passes,
+numbers that element-wise values read become leaves that the runtime supplies (`passes/supplied_constants.py`), in
+bodies of scans too. 0, 1 and -1 stay, because passes look for them, and so do numbers that anything else reads. If two
+models then have the same graph, no pass has decided differently for them, and they share an executable; otherwise each
+has its own, as with a dropout of 0. So a further trial costs elaboration and the passes, but neither planning nor LLVM.
+
+`netc train` has the same numbers in its kernels. The bits are the same: a kernel computes the same operations in the
+same order, whether it loads a number or contains it, and LLVM may not reorder them. `netc check M.net --verify`
+compares the two.
 
 ## Two ways to the same numbers
 

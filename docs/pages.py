@@ -1,4 +1,7 @@
-"""The generated pages of the docs: `python docs/pages.py` writes them. A test fails if a page is not up to date."""
+"""The generated pages of the docs, and the files that other pages show: `python docs/pages.py` writes them.
+
+A test fails if a page is not up to date.
+"""
 
 import textwrap
 from collections.abc import Iterator
@@ -8,6 +11,7 @@ from pathlib import Path
 from command_pages import command_names, command_page, commands
 from compiler_page import compiler
 from diagnostics_page import diagnostics
+from included import pages_with_files, with_files
 
 from netc.reference import KINDS, entries, plural
 
@@ -50,3 +54,5 @@ PAGES = {
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    for path in pages_with_files().values():
+        path.write_text(with_files(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -70,6 +70,16 @@ class Program:
         return f"<Program of {self.model.source.name!r}: {self.backend}, batch {self.batch}, {facts}>"
 
     @classmethod
+    def of_options(cls, model: Model, options: Options, workers: Workers) -> "Program":
+        """A program with initial parameters whose options may have executables that other programs run too."""
+        from netc.runtime.training.training import Training
+
+        program = cls.__new__(cls)
+        training = Training.of(model, options, workers)
+        program._share(training.compiled, training, None)
+        return program
+
+    @classmethod
     def of_run(cls, compiled: CompiledModel, fill: Fill) -> "Program":
         """A program over the parameters of a run; `fill` gives the optimizer's states their values.
 

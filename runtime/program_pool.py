@@ -6,6 +6,9 @@ Building a program takes longer than many trainings of a small model do.
 from dataclasses import dataclass, field
 
 from netc.compiler.model import Model
+from netc.runtime.execution.compiled_model import Options
+from netc.runtime.execution.shared_executables import SharedExecutables
+from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Mutex
 from netc.runtime.program import Program
 
@@ -16,17 +19,21 @@ _MOST_IDLE = 16  # programs that are kept
 class ProgramPool:
     """Idle programs by what they depend on: `programs` is `programs_of(model)` (training/programs.py).
 
+    Programs of models that differ in numbers alone share what is compiled for them.
+
     Whoever takes a program has it alone until it is given back, so any number of threads may use one pool.
     """
 
     _idle: list[tuple[str, int, Program]] = field(default_factory=list)
     _lock: Mutex = field(default_factory=Mutex)
+    _executables: SharedExecutables = field(default_factory=SharedExecutables)
 
     def take(self, model: Model, programs: str, seed: int, threads: int = 1) -> Program:
         """A program with the initial parameters of a seed."""
         program = self._taken(programs, threads)
         if program is None:
-            return Program(model, seed, threads=threads)
+            options = Options(model.train.batch, seed, executables=self._executables)
+            return Program.of_options(model, options, Workers(threads))
         program.restart(model, seed)
         return program
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import included
 import pages
 import pytest
 from diagnostics_page import ELSEWHERE, by_code
@@ -20,17 +21,15 @@ from netc.compiler.ir.results import ResultKind
 from netc.dsl.diagnostics import CODES
 
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
+TITLE = re.compile(r'^\{\.net title="[^"]+"\}$')  # of a file that a page shows
 
 
 def fences(path: Path) -> list[tuple[str, str]]:
-    """The fenced texts of a page, each with its first line. Files that a page includes are inserted."""
-    text = SNIPPET.sub(
-        lambda match: (ROOT / match[1]).read_text(encoding="utf-8").rstrip(), path.read_text(encoding="utf-8")
-    )
+    """The fenced texts of a page, each with its kind: its first line, or `net` for a file that the page shows."""
+    text = path.read_text(encoding="utf-8")
     fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("\n```") == 2 * len(fences), f"{path}: a fence that is not closed"
-    return [(kind.strip(), body) for kind, body in fences]
+    return [(TITLE.sub("net", kind.strip()), body) for kind, body in fences]
 
 
 MODELS = [
@@ -57,6 +56,12 @@ COMMANDS = {
 @pytest.mark.parametrize("name", pages.PAGES)
 def test_generated_pages_are_up_to_date(name: str, golden) -> None:
     golden(ROOT / "docs" / name, pages.PAGES[name]())
+
+
+@pytest.mark.parametrize("name", included.pages_with_files())
+def test_pages_show_files_as_they_are(name: str, golden) -> None:
+    path = ROOT / "docs" / f"{name}.md"
+    golden(path, included.with_files(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(("kind", "body"), MODELS)

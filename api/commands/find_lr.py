@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netc.commands import options
+from netc.commands.launched import Launched
 from netc.commands.progress import Ticker
 from netc.commands.quantities import number
 from netc.commands.terminal import say, table
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 _ROWS = 12  # of the printed table
 
 
-def find_lr(file: Path, settings: list[str] | None, out: Path | None, strict: bool, threads: int | None) -> None:
+def find_lr(
+    file: Path, settings: list[str] | None, out: Path | None, strict: bool, threads: int | None, launched: Launched
+) -> None:
     """Prints rates with their losses and what to try, and draws the curve to `out`, or to NAME-lr.svg."""
     import typer
 
@@ -29,14 +32,14 @@ def find_lr(file: Path, settings: list[str] | None, out: Path | None, strict: bo
     optimizer = model.train.optimizer.name
     if OPTIMIZERS[optimizer].searches:
         raise typer.BadParameter(f"`{optimizer}` finds the length of its steps by itself", param_hint="--find-lr")
-    with Ticker() as ticker:
+    with Ticker(launched.ranks is not None) as ticker:
         ticker.doing("reading the data")
         dataset = load(model, parse_data(model))
         options.warn(dataset.warnings, strict)
         ticker.doing("testing learning rates")
-        result = rate_test(model, dataset, threads)
+        result = rate_test(model, dataset, launched.threads(threads), ranks=launched.ranks)
     _show(result)
-    path = out or Path(f"{file.stem}-lr.svg")
+    path = launched.place(out or Path(f"{file.stem}-lr.svg"))
     write_whole(path, draw_rates(result.rates, result.losses, result.means, result.steepest))
     say(str(path))
 

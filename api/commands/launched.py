@@ -10,8 +10,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,28 @@ class Launched:
 
     ranks: "MpiRanks | None"
     temporary: Path
+
+    def threads(self, number: int | None) -> int | None:
+        """The number of threads that a user gave, or else that of a rank. None is for a process by itself."""
+        if number is not None or self.ranks is None:
+            return number
+        from netc.runtime.distributed.launch import threads_of_rank
+
+        return threads_of_rank(self.ranks)
+
+    def place(self, path: Path) -> Path:
+        """The path of a file or folder that rank 0 writes; another path for what other ranks write."""
+        return path if self.ranks is None or self.ranks.rank == 0 else self.temporary / "own"
+
+    def agreed(self, is_true: bool) -> bool:
+        """Whether something is true on rank 0."""
+        return is_true if self.ranks is None else self.ranks.from_first(b"1" if is_true else b"") == b"1"
+
+    def claimed(self, folder: Path, files: Sequence[str] | None = None) -> AbstractContextManager[Path]:
+        """The lock of a folder, which rank 0 takes: gives the folder that this rank uses. See `claimed_together`."""
+        from netc.runtime.distributed.folders import RUN_FILES, claimed_together
+
+        return claimed_together(folder, self.ranks, self.temporary, RUN_FILES if files is None else files)
 
 
 @contextmanager

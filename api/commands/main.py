@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from netc.commands import frame
 from netc.commands.signals import exit_statuses
+from netc.runtime.distributed.variables import COUNTS
 
 _ALLOCATIONS = 200_000  # between two collections of cycles: graphs are large, and hardly any of their objects die
 
@@ -33,7 +34,7 @@ def main() -> NoReturn:
 
 def _run_command() -> object:
     """Runs the command that the process was started with."""
-    if sys.argv[1:] and _is_launched():
+    if sys.argv[1:] and any(name in os.environ for name in COUNTS):
         from netc.commands.launched import refuse_ranks
 
         refuse_ranks(sys.argv[1])
@@ -46,11 +47,6 @@ def _run_command() -> object:
     from netc.commands.table import app_for
 
     return app_for(sys.argv[1:])()
-
-
-def _is_launched() -> bool:
-    """Whether a launcher may have started several processes: a look at the environment that imports nothing."""
-    return any(name.startswith(("OMPI_", "PMI_", "MV2_", "SLURM_STEP")) for name in os.environ)
 
 
 def _are_plain(*arguments: str) -> bool:

@@ -229,19 +229,26 @@ def _show(chosen: "Study", rounds: "Rounds", results: dict[str, Any], is_live: b
     settings = ", ".join(f"{name} = {_cell(value)}" for name, value in winner["settings"].items())
     say_wrapped(f"best: trial {winner['trial']}, {settings} -> {run}")
     if all(better.metric.startswith("train.") for better in chosen.spec.compare):
-        say("without a validation part trials are compared by what they were trained on: `valid = 0.1` in the split")
+        say_wrapped(
+            "trials are compared by the samples that they were trained on; a validation part (`valid = 0.1` in the "
+            "split, `compare = valid.loss`) would show which of them has learned what holds for others"
+        )
     if "test" in results:
         say_wrapped(f"test  {metrics_text(results['test'])}")
-    _show_next(chosen.folder.path, run, 2 * results["trials"], is_live)
+    _show_next(chosen.folder.path, run, None if rounds.has_tried_all else 2 * results["trials"], is_live)
 
 
-def _show_next(path: Path, run: Path, trials: int, is_live: bool) -> None:
-    """Prints the commands that go on from a study; on a terminal one in a line."""
+def _show_next(path: Path, run: Path, trials: int | None, is_live: bool) -> None:
+    """Prints the commands that go on from a study, on a terminal one in a line.
+
+    `trials` is how many a longer study would have; None if every combination was tried.
+    """
     commands = [
         (f"netc study --report {path}", "a page about the study"),
         (f"netc report {run}", "a page about its winner"),
-        (f"netc study --resume {path} --trials {trials}", "more trials"),
     ]
+    if trials is not None:
+        commands.append((f"netc study --resume {path} --trials {trials}", "more trials"))
     if is_live:
         show_commands(commands)
     else:

@@ -1,7 +1,6 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.find_lr import find_lr
-from netc.commands.launched import Launched, refuse_ranks, together
+from netc.commands.launched import Launched, together
 from netc.commands.next_steps import show_next_steps
 from netc.commands.progress import Ticker
 from netc.commands.run_to_end import run_to_end
@@ -38,13 +37,11 @@ class _Request:
 
     def ready(self) -> "_Request":
         """The request with the number of threads and the folder of this rank."""
-        from netc.runtime.distributed.launch import threads_of_rank
-
         ranks = self.launched.ranks
         if ranks is None:
             return self
-        request = self if self.threads is not None else replace(self, threads=threads_of_rank(ranks))
-        return request if ranks.rank == 0 else replace(request, out=self.launched.temporary / "run", trackers=[])
+        request = replace(self, threads=self.launched.threads(self.threads))
+        return request if ranks.rank == 0 else replace(request, out=self.launched.place(Path()), trackers=[])
 
 
 def train(
@@ -88,29 +85,27 @@ def train(
 
     Example: netc train examples/iris.net --epochs 20
     """
-    _require_trackers(trackers or [])
-    with options.loudness(quiet, verbose):
+    with options.loudness(quiet, verbose), together() as launched:
+        _require_trackers(trackers or [])
         if finds_rate:
-            refuse_ranks("train --find-lr")
             if file is None or folds or resume is not None or fold is not None:
                 raise typer.BadParameter("it takes M.net, and neither folds nor --resume", param_hint="--find-lr")
-            find_lr(file, settings, out, strict, threads)
+            find_lr(file, settings, out, strict, threads, launched)
             return
-        if folds or (resume is not None and is_folds(resume)):
-            refuse_ranks("train --folds")
+        if folds or (resume is not None and launched.agreed(is_folds(resume))):
             if fold is not None or changed_data:
                 raise typer.BadParameter("every fold is trained alike: no --fold, no --changed-data")
-            train_folds(FoldsRequest(file, settings, epochs, out, resume, strict, threads, trackers or [], verbose))
+            folds_request = FoldsRequest(
+                file, settings, epochs, out, resume, strict, threads, trackers or [], launched, verbose
+            )
+            train_folds(folds_request)
             return
         if fold is not None and resume is not None:
             raise typer.BadParameter("a run keeps its fold", param_hint="--fold")
         if changed_data and resume is None:
             raise typer.BadParameter("it goes with --resume", param_hint="--changed-data")
-        with together() as launched:
-            request = _Request(
-                file, settings or [], epochs, out, fold, strict, threads, trackers or [], launched, verbose
-            )
-            _train(request.ready(), resume, changed_data)
+        request = _Request(file, settings or [], epochs, out, fold, strict, threads, trackers or [], launched, verbose)
+        _train(request.ready(), resume, changed_data)
 
 
 def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
@@ -119,7 +114,7 @@ def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
 
     with Ticker(request.launched.ranks is not None, request.is_verbose) as ticker:
         if resume is not None:
-            with _claimed(resume, request.launched) as folder:
+            with request.launched.claimed(resume) as folder:
                 run = _resumed(folder, request, may_change, ticker)
                 run_to_end(run, request.trackers, ticker)
         else:
@@ -141,17 +136,6 @@ def _require_trackers(names: Sequence[str]) -> None:
             require_trackers(names)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--log") from None
-
-
-def _claimed(folder: Path, launched: Launched) -> "AbstractContextManager[Path]":
-    """The lock of a run's folder, which rank 0 takes: gives the folder that this rank uses."""
-    from netc.runtime.runs.claim import claimed
-
-    if launched.ranks is None:
-        return claimed(folder)
-    from netc.runtime.distributed.folders import claimed_together
-
-    return claimed_together(folder, launched.ranks, launched.temporary)
 
 
 def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":

@@ -1,7 +1,7 @@
 """`netc train M.net --folds`: trains a run for each fold of a split into folds, and shows their metrics together."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from netc.commands import options, prediction_files
+from netc.commands.launched import Launched
 from netc.commands.next_steps import quoted, show_commands
 from netc.commands.progress import Ticker
 from netc.commands.quantities import number
@@ -33,7 +34,8 @@ class FoldsRequest:
     resume: Path | None
     strict: bool
     threads: int | None
-    trackers: Sequence[str] = ()
+    trackers: Sequence[str]
+    launched: Launched
     is_verbose: bool = False
 
 
@@ -45,15 +47,14 @@ def is_folds(folder: Path) -> bool:
 
 
 def train_folds(request: FoldsRequest) -> None:
-    """Trains the folds one after the other, and writes results.json and out_of_fold.csv beside their runs."""
+    """Trains the folds one after the other, and writes results.json and out_of_fold.csv beside their runs. Ranks train
+    each fold together."""
     from netc.runtime.runs.checkpoint import write_whole
-    from netc.runtime.runs.claim import claimed
     from netc.runtime.studies.results import means, out_of_fold
 
-    with Ticker(is_verbose=request.is_verbose) as ticker:
+    with Ticker(request.launched.ranks is not None, request.is_verbose) as ticker:
         ticker.doing("reading the data")
-        folds = _folds(request)
-        with claimed(folds.folder):
+        with _claimed_folds(request) as folds:
             shown: set[str] = set()  # the warnings and notes that were shown: most folds have the same
             results = [_train_fold(folds, number, request, shown, ticker) for number in folds.numbers]
             summary = {
@@ -74,24 +75,33 @@ def train_folds(request: FoldsRequest) -> None:
         )
 
 
-def _folds(request: FoldsRequest) -> "Folds":
-    """The cross-validation that is started or resumed."""
+@contextmanager
+def _claimed_folds(request: FoldsRequest) -> "Iterator[Folds]":
+    """The cross-validation that is started or resumed, whose folder is locked."""
     from netc.dsl.parser import parse_file
-    from netc.runtime.studies.folds import open_folds, start_folds
+    from netc.runtime.runs.claim import claimed
+    from netc.runtime.studies.folds import files_to_resume, open_folds, read_folds, start_folds
 
+    launched = request.launched
+    threads = launched.threads(request.threads)
     if request.resume is not None:
         if request.file is not None or request.settings or request.epochs is not None:
             raise typer.BadParameter(
                 "folds go on as they began: without a file, --set and --epochs", param_hint="--resume"
             )
-        return open_folds(request.resume, request.threads)
+        if not launched.agreed(is_folds(request.resume)):
+            read_folds(request.resume)  # ends in a message on all ranks
+        with launched.claimed(request.resume, files_to_resume(request.resume)) as folder:
+            yield open_folds(folder, threads, launched.ranks)
+        return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
-    path = request.out or Path("runs") / request.file.stem
+    path = launched.place(request.out or Path("runs") / request.file.stem)
     constants = options.constants(request.settings)
-    folds = start_folds(parse_file(request.file), path, constants, request.epochs, request.threads)
+    folds = start_folds(parse_file(request.file), path, constants, request.epochs, threads, launched.ranks)
     say(f"{request.file}: {folds.info.folds} folds -> {folds.folder}")
-    return folds
+    with claimed(folds.folder):
+        yield folds
 
 
 def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[str], ticker: Ticker) -> "FoldResult":
@@ -104,7 +114,8 @@ def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[s
     ticker.doing(f"preparing fold {number}/{count}", "the folds before it are saved", resume)
     run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
     place = f"in fold {number} of {count}"
-    with tracked(run, request.trackers) as log:
+    trackers = request.trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
+    with tracked(run, trackers) as log:
 
         def epoch(row: "Row") -> None:
             log(row)

@@ -11,6 +11,7 @@ from functools import cache
 class SuppliedKind(Enum):
     """The content of a leaf. The value is the text before its name."""
 
+    CONSTANT = "constant"  # a number of the model (passes/supplied_constants.py); the name is which one
     RANDOM = "random"  # two random words, the key of a stream of random numbers; the name is the stream's
     SAMPLES = "random.sample"  # the number of each sample, which random numbers depend on
     RATE = "train.rate"  # the learning rate of a step

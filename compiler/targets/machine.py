@@ -15,6 +15,7 @@ from netc.compiler.targets.processor import processor
 
 LINE = 64  # bytes of a cache line
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
+PIECE = 16  # bytes of a vector inside of which, and as a whole, its elements are moved by simple instructions
 VECTORS = 2  # the register tile's width
 GROUP = 4  # rows of a that share a pointer in a register tile: the heights of tiles are multiples, or the tallest
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache

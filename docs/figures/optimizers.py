@@ -4,10 +4,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import netc
+from netc.compiler.ir.supplied import SuppliedKind
+from netc.runtime.training.schedule import scheduled
 
 from .descent import bowl
 from .scheme import BLUE, GREEN, GREY, ORANGE, PURPLE
-from .style import EXAMPLES, figure, picture
+from .style import EXAMPLES, figure, picture, trained
 
 OPTIMIZERS = (
     ("plain, 0.09", "sgd(0.09)", GREY),
@@ -38,4 +40,41 @@ def optimizers() -> Figure:
     valley.set(xlabel="slope", ylabel="offset", xlim=(-1.6, 0.9), ylim=(-0.6, 3.6))
     curves.set(xlabel="step", ylabel="loss")
     curves.legend(fontsize=8)
+    return canvas
+
+
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1)
+FAMILIES = (
+    ("plain", "sgd(lr = 1)", GREY),
+    ("momentum 0.9", "sgd(lr = 1, momentum = 0.9)", BLUE),
+    ("RMSProp", "rmsprop(lr = 1)", GREEN),
+    ("Adam", "adam(lr = 1)", ORANGE),
+)
+SCHEDULES = (
+    ("constant", "1", GREY),
+    ("halved every 5 epochs", "step_decay(every = 5, factor = 0.5)", GREEN),
+    ("cosine, warm-up of 3", "cosine(warmup = 3)", ORANGE),
+)
+
+
+@picture
+def rates() -> Figure:
+    """The loss of a network for digits by the rate of four optimizers, and by epoch under three schedules."""
+    canvas, ((loss, rate, course),) = figure(8.4, 2.8, 1, 3)
+    for name, optimizer, colour in FAMILIES:
+        runs = [trained("course/optimizers", optimizer=optimizer, lr=size) for size in RATES]
+        loss.loglog(
+            RATES, [run.metrics[-1]["train.loss"] for run in runs], "o-", color=colour, label=name, markersize=3
+        )
+    loss.set(title="after 10 epochs", xlabel="rate", ylabel="training loss", ylim=(0.01, 100))
+    loss.legend(fontsize=7, loc="upper left")
+    for name, schedule, colour in SCHEDULES:
+        run = trained("course/optimizers", epochs=20, optimizer="adam(lr = 0.03)", schedule=schedule)
+        steps = np.arange(40 * 20)
+        rate.plot(steps / 40, scheduled(run.model.train, steps, 40)[str(SuppliedKind.RATE.named())], color=colour)
+        losses = [row["train.loss"] for row in run.metrics]
+        course.semilogy(range(1, 21), losses, color=colour, label=name)
+    rate.set(title="three schedules", xlabel="epoch", ylabel="rate", ylim=(0, None))
+    course.set(title="and their losses", xlabel="epoch")
+    course.legend(fontsize=7)
     return canvas

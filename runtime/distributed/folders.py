@@ -5,7 +5,7 @@ So ranks on several machines need no common disk for it.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,17 @@ from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES
 if TYPE_CHECKING:  # a process that was started by itself imports nothing of MPI
     from netc.runtime.distributed.mpi import MpiRanks
 
-_FILES = (INFO, MODEL, STATES, METRICS, CHECKPOINT, BEST)
+RUN_FILES = (INFO, MODEL, STATES, METRICS, CHECKPOINT, BEST)
 
 
 @contextmanager
-def claimed_together(folder: Path, ranks: "MpiRanks | None", temporary: Path) -> Iterator[Path]:
+def claimed_together(
+    folder: Path, ranks: "MpiRanks | None", temporary: Path, files: Sequence[str] = RUN_FILES
+) -> Iterator[Path]:
     """Locks the folder of a run for rank 0. Yields it there, and a copy in the folder `temporary` to the other ranks.
 
-    Faults E1001 on all ranks if rank 0 cannot lock it.
+    The copy has those of the `files` that are there. Rank 0 names these, by their paths in the folder. Faults E1001 on
+    all ranks if rank 0 cannot lock it.
     """
     if ranks is None:
         with claimed(folder):
@@ -38,7 +41,7 @@ def claimed_together(folder: Path, ranks: "MpiRanks | None", temporary: Path) ->
             ranks.from_first(b"")
             raise
         try:
-            ranks.from_first(_packed(folder))
+            ranks.from_first(_packed(folder, files))
             yield folder
         finally:
             lock.__exit__(None, None, None)
@@ -50,9 +53,9 @@ def claimed_together(folder: Path, ranks: "MpiRanks | None", temporary: Path) ->
         yield temporary
 
 
-def _packed(folder: Path) -> bytes:
-    """The files of a run that are there, behind a line with their names and sizes."""
-    contents = {name: path.read_bytes() for name in _FILES if os.path.isfile(path := folder / name)}
+def _packed(folder: Path, files: Sequence[str]) -> bytes:
+    """The files that are there, behind a line with their names and sizes."""
+    contents = {name: path.read_bytes() for name in files if os.path.isfile(path := folder / name)}
     sizes = {name: len(content) for name, content in contents.items()}
     return json.dumps(sizes).encode() + b"\n" + b"".join(contents.values())
 
@@ -60,5 +63,7 @@ def _packed(folder: Path) -> bytes:
 def _unpack(content: bytes, folder: Path) -> None:
     head, _, rest = content.partition(b"\n")
     for name, size in json.loads(head).items():
-        write_whole(folder / name, rest[:size])
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, rest[:size])
         rest = rest[size:]

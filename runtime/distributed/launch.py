@@ -1,7 +1,7 @@
 """Whether a launcher of MPI started this process, and the start of MPI if it did.
 
 Nothing of MPI is imported in a process that was started by itself. The package mpi4py knows launchers and libraries;
-this file knows the variables of the environment by which launchers say how many processes they started.
+variables.py has the variables of the environment by which launchers say how many processes they started.
 """
 
 import json
@@ -15,28 +15,29 @@ from netc.compiler.targets.machine import cores
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.distributed.variables import COUNTS, RANKS, SLURM_COUNT
 
 if TYPE_CHECKING:
     from netc.runtime.distributed.mpi import MpiRanks
 
-# The number of processes that were started together: Open MPI; MPICH, Intel MPI and MVAPICH; srun.
-_COUNTS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
-
 
 def launched_ranks() -> int:
     """The number of processes that a launcher started together with this one, or 1."""
-    return _number(_COUNTS, 1)
+    return _launch()[0]
 
 
 def launched_rank() -> int:
     """The number of this process among those that a launcher started, from 0 on."""
-    return _number(_RANKS, 0)
+    return _launch()[1]
 
 
-def _number(names: tuple[str, ...], default: int) -> int:
-    texts = (os.environ.get(name, "") for name in names)
-    return next((int(text) for text in texts if text.isascii() and text.isdigit()), default)
+def _launch() -> tuple[int, int]:
+    """How many processes were started, and the number of this one: by the first launcher that says both."""
+    for pair in zip(COUNTS, RANKS, strict=True):
+        count, rank = (os.environ.get(name, "") for name in pair)
+        if all(text.isascii() and text.isdigit() for text in (count, rank)):
+            return int(count), int(rank)
+    return 1, 0
 
 
 def place_of_launch() -> Span:
@@ -77,6 +78,8 @@ def ranks_of_launch() -> "MpiRanks":
     if ranks.count != count:
         label = f"the library of MPI knows {ranks.count}: it belongs to another launcher"
         hint = "use the mpiexec that was installed with it"
+        if SLURM_COUNT in os.environ:
+            hint += ", or srun --mpi=pmix"
         fault("E1013", f"the launcher started {count} ranks", place_of_launch(), label, hint=hint)
     _require_same(ranks)
     return ranks

@@ -26,6 +26,7 @@ from netc.runtime.execution.assumed_bounds import assumed_bound, at_assumed_boun
 from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes
 from netc.runtime.execution.resources import Resources, State, state_layout
 from netc.runtime.execution.sequences import SequenceStep
+from netc.runtime.execution.shared_executables import SharedExecutables
 from netc.runtime.execution.step import Step, has_rows
 from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Guard, building
@@ -41,11 +42,15 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target."""
+    """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
+
+    Programs with the same `executables` share these, if their models differ in numbers alone.
+    """
 
     batch: int
     seed: int
     target: Target = field(default_factory=target_of)
+    executables: SharedExecutables | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +132,11 @@ class CompiledModel:
         """A graph made ready to run. With `profiled` it counts the ticks of each call."""
         graph = at_assumed_bound(graph, self._lengths(fields))
         rows = max(map(len, fields.values()), default=None)
-        batch = self.options.batch
+        batch, resources = self.options.batch, replace(self.resources, executables=self.options.executables)
         with self._memory_faults():
             if has_rows(graph):
-                return SequenceStep(graph, self.resources, batch, self._varying(graph), profiled, rows)
-            return Step(graph, self.resources, batch, profiled, rows)
+                return SequenceStep(graph, resources, batch, self._varying(graph), profiled, rows)
+            return Step(graph, resources, batch, profiled, rows)
 
     def _lengths(self, fields: Fields) -> dict[str, Array]:
         """The lengths of the samples along each dimension of the fields."""
@@ -178,7 +183,9 @@ class CompiledModel:
         """
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
-            if name not in fields:  # otherwise it was handed on from an earlier chunk
+            if name in step.constants:
+                arrays[name] = step.constants[name]
+            elif name not in fields:  # otherwise it was handed on from an earlier chunk
                 arrays |= self._generated(name, fields, order, epoch, scheduled)
         with self._memory_faults(), self.guard.writing if step.is_update else self.guard.reading:
             return step.run(arrays, order)
@@ -192,6 +199,8 @@ class CompiledModel:
         supplied = parse_supplied(name)
         assert supplied is not None, name
         match supplied.kind:
+            case SuppliedKind.CONSTANT:
+                raise AssertionError(f"{name} is supplied by its step")
             case SuppliedKind.SAMPLES:
                 count = len(next(iter(fields.values())))
                 return {name: _numbers_to(count) if count <= _FEW else np.arange(count, dtype=np.int32)}

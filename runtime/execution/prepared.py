@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
-from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.ir.value import Value
+from netc.compiler.passes.supplied_constants import with_supplied_constants
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Code, Target
 from netc.runtime.execution.kept_steps import Facts, KeptPlan, KeptSteps, PlanFacts
@@ -57,7 +58,8 @@ class Prepared:
     """A graph before the passes, for a target and steps of `batch` samples, over arrays at these offsets.
 
     `is_kept` says whether its plans may come from the cache: then there is code and no `Plan`. With `has_ranks`, ranks
-    run its steps together.
+    run its steps together. With `supplies_constants`, numbers of the graph are leaves (passes/supplied_constants.py),
+    and `constants` has the number of each by name.
     """
 
     def __init__(
@@ -68,13 +70,19 @@ class Prepared:
         batch: int,
         is_kept: bool = True,
         has_ranks: bool = False,
+        supplies_constants: bool = False,
     ) -> None:
         self.source, self._offsets, self._target, self.batch = source, offsets, target, batch
         self._has_ranks = has_ranks
         self.results: dict[str, Value] = source.printed_results()
         self.is_update = source.has(ResultKind.UPDATE)  # of parameters or states
         self._graph: Graph | None = None
-        self._kept = KeptSteps.of(source, offsets, target, batch, has_ranks) if is_kept else None
+        self.constants: dict[str, float] = {}
+        decisive = source
+        if supplies_constants:
+            decisive, self.constants = with_supplied_constants(pipeline.run_passes(source))
+            self._graph = decisive
+        self._kept = KeptSteps.of(decisive, offsets, target, batch, has_ranks) if is_kept else None
         facts = self._kept.facts() if self._kept is not None else None
         if facts is None:
             facts = Facts.of(self.graph)
@@ -90,6 +98,12 @@ class Prepared:
                 if self._graph is None:
                     self._graph = pipeline.run_passes(self.source)
         return self._graph
+
+    def key(self, room: Sizes) -> str:
+        """A text of all that decides the plan for these sizes and its code, within a process."""
+        sizes = room if isinstance(room, int) else sorted(room.items())
+        facts = (self.batch, sizes, [*self._offsets.items()], self._has_ranks, self._target.name, self._target.machine)
+        return f"{facts!r}\n{print_graph(self.graph)}"
 
     def kept(self, room: Sizes) -> KeptPlan | None:
         """The plan for these sizes in the cache, if there is one."""

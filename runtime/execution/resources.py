@@ -12,6 +12,7 @@ from netc.compiler.program.plan import layout
 from netc.compiler.targets.target import Divided, Target
 from netc.runtime.data.stored import Arrays
 from netc.runtime.execution.memory import Memory
+from netc.runtime.execution.shared_executables import SharedExecutables
 from netc.runtime.execution.workers import Workers
 
 if TYPE_CHECKING:
@@ -59,8 +60,12 @@ def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The parameters and states, the threads and the target of a program. All its steps use the same ones."""
+    """The parameters and states, the threads and the target of a program. All its steps use the same ones.
+
+    With `executables`, numbers of a model are inputs of its steps, which share executables with other programs.
+    """
 
     state: State
     workers: Workers
     target: Target = field(default_factory=target_of)
+    executables: SharedExecutables | None = None

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Self
 
+import numpy as np
+
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
@@ -19,6 +21,7 @@ from netc.runtime.execution.loaded import Loaded
 from netc.runtime.execution.memory import footprint, is_debugging
 from netc.runtime.execution.prepared import Prepared
 from netc.runtime.execution.resources import Resources
+from netc.runtime.execution.shared_executables import SharedExecutable
 from netc.runtime.locks import building
 
 
@@ -38,7 +41,11 @@ class Step:
         self, graph: Graph, resources: Resources, batch: int, profiled: bool = False, rows: int | None = None
     ) -> None:
         has_ranks = resources.workers.ranks is not None
-        self.prepared = Prepared(graph, resources.state.offsets, resources.target, batch, not profiled, has_ranks)
+        supplies_constants = resources.executables is not None and not profiled
+        self.prepared = Prepared(
+            graph, resources.state.offsets, resources.target, batch, not profiled, has_ranks, supplies_constants
+        )
+        self.constants = {name: np.array(number) for name, number in self.prepared.constants.items()}
         self.resources, self.batch, self.profiled = resources, batch, profiled
         self.given, self.results = self.prepared.facts.given, self.prepared.results
         self.is_update = self.prepared.is_update
@@ -84,6 +91,19 @@ class Step:
 
     def build(self, room: Sizes) -> Loaded:
         """Build an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
+        executables = self.resources.executables
+        if executables is None or self.profiled:
+            return self._build(room)
+        key = self.prepared.key(room)
+        if (shared := executables.get(key)) is not None:
+            self.plan_facts = shared.facts
+            return Loaded(shared.executable, self._members(shared.facts, room, False), self.resources, shared.plan)
+        loaded = self._build(room)
+        if self.plan_facts is not None:
+            executables.add(key, SharedExecutable(loaded.executable, self.plan_facts, loaded.plan))
+        return loaded
+
+    def _build(self, room: Sizes) -> Loaded:
         if (kept := self._from_cache(room)) is not None:
             return kept
         planned: Planned | None = None

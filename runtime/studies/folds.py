@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from netc.compiler.model import Model
+from netc.compiler.targets.target import Ranks
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.files import content_of
@@ -27,6 +28,7 @@ from netc.runtime.data.sources import read_source
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.split_spec import with_fold
 from netc.runtime.data.table import Table
+from netc.runtime.distributed.folders import RUN_FILES
 from netc.runtime.loading import load_model
 from netc.runtime.runs.checkpoint import write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
@@ -58,10 +60,11 @@ class FoldsInfo(msgspec.Struct, kw_only=True):
 
 
 class Folds:
-    """The folder of a cross-validation. The runs of its folds are started or opened one after the other."""
+    """The folder of a cross-validation. The runs of its folds are started or opened one after the other. `ranks` are as
+    in Program."""
 
-    def __init__(self, folder: Path, info: FoldsInfo, threads: int | None = None) -> None:
-        self.folder, self.info, self.threads = folder, info, threads
+    def __init__(self, folder: Path, info: FoldsInfo, threads: int | None = None, ranks: Ranks | None = None) -> None:
+        self.folder, self.info, self.threads, self.ranks = folder, info, threads, ranks
         source = Source(info.name, info.text, Path(info.path) if info.path else None)
         self._file = parse(source)
         self._tables: dict[tuple[SourceSpec, Path], Table] = {}
@@ -85,7 +88,7 @@ class Folds:
         """
         folder = self.folder / f"fold-{number}"
         if os.path.isdir(folder):
-            run = open_run(folder, self.threads, to_train=True)
+            run = open_run(folder, self.threads, to_train=True, ranks=self.ranks)
             run.load_data()
             tell([*run.data_changes], [])
             return run
@@ -94,7 +97,7 @@ class Folds:
         remarks = (f"note: {part}, {remark}" for part, remarks in dataset.remarks.items() for remark in remarks)
         warnings = [*model.warnings, *dataset.warnings, *check_training(model, dataset)]
         tell(warnings, [*dataset.notes, *remarks])
-        return start_run(model, folder, self.info.set, dataset, self.threads)
+        return start_run(model, folder, self.info.set, dataset, self.threads, self.ranks)
 
     def _read(self, source: SourceSpec, folder: Path, uses: Uses) -> Table:
         """A source of the data, read once: every fold needs the same columns of it."""
@@ -105,7 +108,12 @@ class Folds:
 
 
 def start_folds(
-    file: syntax.File, path: Path, constants: Mapping[str, Any], epochs: int | None, threads: int | None = None
+    file: syntax.File,
+    path: Path,
+    constants: Mapping[str, Any],
+    epochs: int | None,
+    threads: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Folds:
     """A new cross-validation in a new folder: `path`, or `path` with a number if that exists.
 
@@ -126,7 +134,7 @@ def start_folds(
     )
     with new_folder(path) as folder:
         write_whole(folder / FOLDS, encoded(info))
-        return Folds(with_free_name(folder, path), info, threads)
+        return Folds(with_free_name(folder, path), info, threads, ranks)
 
 
 def is_folds(folder: Path) -> bool:
@@ -144,8 +152,13 @@ def read_folds(folder: Path) -> FoldsInfo:
         refuse_folder(folder, "folder of folds", FOLDS, error)
 
 
-def open_folds(folder: Path, threads: int | None = None) -> Folds:
+def open_folds(folder: Path, threads: int | None = None, ranks: Ranks | None = None) -> Folds:
     """The cross-validation in a folder. Faults as `read_folds`, and E1001 if a plug-in is missing."""
     info = read_folds(folder)
     require_plugins(folder, info.plugins)
-    return Folds(folder, info, threads)
+    return Folds(folder, info, threads, ranks)
+
+
+def files_to_resume(folder: Path) -> list[str]:
+    """The paths, in the folder of a cross-validation, of the files that are read to go on with it."""
+    return [FOLDS, *(f"{fold.name}/{name}" for fold in sorted(folder.glob("fold-*")) for name in RUN_FILES)]

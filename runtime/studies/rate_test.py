@@ -9,6 +9,7 @@ import numpy as np
 
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
+from netc.compiler.targets.target import Ranks
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array
 from netc.runtime.program import Program
@@ -36,10 +37,13 @@ class RateTest:
     least: float
 
 
-def rate_test(model: Model, dataset: Dataset, threads: int | None = None, steps: int = _STEPS) -> RateTest:
-    """Trains from the model's initial parameters, on its shuffled training samples, and keeps nothing."""
+def rate_test(
+    model: Model, dataset: Dataset, threads: int | None = None, steps: int = _STEPS, ranks: Ranks | None = None
+) -> RateTest:
+    """Trains from the model's initial parameters, on its shuffled training samples, and keeps nothing. `ranks` are as
+    in Program."""
     size = model.train.samples_per_step
-    program = Program(model, threads=threads)
+    program = Program(model, threads=threads, ranks=ranks)
     program.fit(dataset.parts["train"])
     rates, losses = np.geomspace(LOWEST, HIGHEST, steps), list[float]()
     epoch = 0

@@ -115,6 +115,12 @@ class Rounds:
             return self.spec.trials
         return grid_size(self.spec.space, self.spec.trials or _MOST_COUNTED)
 
+    @property
+    def has_tried_all(self) -> bool:
+        """Whether the search is a grid, and every combination was tried."""
+        done = len(self.finished)
+        return self.spec.search.name == "grid" and grid_size(self.spec.space, done + 1) <= done
+
     def _next_count(self) -> int:
         return min(self.spec.round, (self.spec.trials or _ALL) - len(self.finished))
 

@@ -42,6 +42,7 @@ CHECKS: dict[str, Check] = {
             invariance.alone_compiled,
         ),
         Check("many_steps", "many steps in one call have the bits of single ones", True, invariance.many_steps),
+        Check("constants", "numbers as inputs of a step give the bits of literals", True, invariance.constants),
         Check("memory", "under the least limit on memory a step has the same bits", True, invariance.memory),
         Check("export", "exported files predict what the model does", False, exports.check),
     )

@@ -19,6 +19,7 @@ from netc.compiler.model import Limit, Model
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.execution.shared_executables import SharedExecutables
 from netc.runtime.execution.step_cost import in_a_step, step_memory
 from netc.runtime.program import Program
 from netc.runtime.training import schedule
@@ -61,6 +62,15 @@ def threads(subject: Subject) -> Iterator[Difference]:
             yield Difference("threads", f"on {count} threads: {name}", span_of(program, name), f"{detail}, as on 1")
         if wrong:
             return
+
+
+def constants(subject: Subject) -> Iterator[Difference]:
+    """The same bits whether numbers of the model are literals of its kernels or inputs of its steps."""
+    inputs, literals = (program_of(subject, "cpu", executables=shared) for shared in (SharedExecutables(), None))
+    for name, detail in different_bits(_all_of(inputs, subject), _all_of(literals, subject)):
+        yield Difference(
+            "constants", f"with numbers as inputs: {name}", span_of(literals, name), f"{detail}, as in kernels"
+        )
 
 
 def ranks(subject: Subject) -> Iterator[Difference]:

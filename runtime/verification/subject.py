@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.backends import Backend
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.elaborate.optimizer_setting import default_numbers
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
@@ -20,6 +20,9 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Target
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.execution.compiled_model import Options
+from netc.runtime.execution.shared_executables import SharedExecutables
+from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
 from netc.runtime.random import generator
 
@@ -138,10 +141,12 @@ def program_of(
     threads: int = 1,
     model: Model | None = None,
     machine: Machine | None = None,
+    executables: SharedExecutables | None = None,
 ) -> Program:
     """A program of the subject's model or a variant, with moved parameters; every thread takes part in each step."""
     model = model or subject.model
-    program = Program(model, subject.seed, backend, threads=threads, machine=machine)
+    options = Options(model.train.batch, subject.seed, target_of(backend, machine), executables)
+    program = Program.of_options(model, options, Workers(threads))
     program.workers.shares_small_steps = True
     move_parameters(model, program.persistent, subject.seed)
     return program

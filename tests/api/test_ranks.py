@@ -176,6 +176,48 @@ def test_a_killed_rank_ends_all_others(folder: Path) -> None:
     check_resumed(folder, "killed", 4)
 
 
+def folds_in(folder: Path) -> dict[str, object]:
+    """The contents of a cross-validation: of its folds, and the bytes of what it writes beside them."""
+    files = {name: (folder / name).read_bytes() for name in ("results.json", "out_of_fold.csv")}
+    return {**files, **{path.name: contents(path) for path in sorted(folder.glob("fold-*"))}}
+
+
+def test_folds_on_ranks_leave_the_files_of_one_process(folder: Path) -> None:
+    text = NORMALISED.replace("(train = 0.7, valid = 0.2, test = 0.1)", "folds(3)")
+    (folder / "folds.net").write_text(text, encoding="utf-8")
+    done = command("train", "folds.net", "--folds", "--out", "folds-alone", "--threads", 1, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    expected = done.stdout.replace("folds-alone", "folds-shared")
+    words = ("train", "folds.net", "--folds", "--out", "folds-shared", "--threads", 1)
+    done = on_mpi(2, *words, cwd=folder, NETC_DEBUG="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected, "rank 0 alone prints"
+    assert folds_in(folder / "folds-shared") == folds_in(folder / "folds-alone")
+    assert len(folds_in(folder / "folds-alone")) == 5
+    for path in (folder / "folds-shared").glob("fold-[23]/*"):
+        path.unlink()
+    for name in ("fold-2", "fold-3"):
+        (folder / "folds-shared" / name).rmdir()
+    done = on_mpi(4, "train", "--resume", "folds-shared", "--threads", 1, cwd=folder, NETC_DEBUG="1")
+    assert done.returncode == 0, done.stderr
+    assert folds_in(folder / "folds-shared") == folds_in(folder / "folds-alone")
+
+
+def test_the_test_of_learning_rates_is_that_of_one_process(folder: Path) -> None:
+    done = command("train", "lenet.net", "--find-lr", "--out", "alone.svg", "--threads", 1, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    shared = on_mpi(2, "train", "lenet.net", "--find-lr", "--out", "shared.svg", cwd=folder, NETC_DEBUG="1")
+    assert shared.returncode == 0, shared.stderr
+    assert shared.stdout == done.stdout.replace("alone.svg", "shared.svg")
+    assert (folder / "shared.svg").read_bytes() == (folder / "alone.svg").read_bytes()
+
+
+def test_a_wrong_option_is_refused_once(folder: Path) -> None:
+    done = on_mpi(2, "train", "mlp.net", "--find-lr", "--folds", cwd=folder)
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("neither folds nor --resume") == 1
+
+
 def test_a_fault_of_all_ranks_is_printed_once(folder: Path) -> None:
     done = on_mpi(2, "train", "missing.net", cwd=folder)
     assert done.returncode != 0

@@ -172,7 +172,9 @@ def test_a_study_of_few_combinations_tries_each_of_them_once(folder: Path) -> No
         "study {\n  width = int(2, 4)\n  lr = choice(0.1, 0.5)\n}\n",
         model=_MODEL.replace("epochs = 3", "epochs = 1"),
     )
-    assert "by grid" in _study(folder, "m.net")
+    output = _study(folder, "m.net")
+    assert "by grid" in output
+    assert "--trials" not in output  # there is nothing left to try
     rows = _table(folder / "studies" / "m")
     assert [(row["width"], row["lr"]) for row in rows] == [
         (str(width), lr) for width in (2, 3, 4) for lr in ("0.1", "0.5")

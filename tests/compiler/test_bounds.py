@@ -18,7 +18,7 @@ from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
 from netc.compiler.targets.cpu import bounds_measured
 from netc.compiler.targets.cpu.bounds_calls import measure_call
-from netc.compiler.targets.cpu.bounds_streams import measure_rates
+from netc.compiler.targets.cpu.bounds_streams import measure_rates, usable_last_cache
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import NAMED
@@ -247,3 +247,14 @@ def test_the_loops_run_on_every_instruction_set(name: str) -> None:
     assert rates.keys() == set(LEVELS)
     for near, far in pairwise(LEVELS):
         assert all(rates[near][stream] >= rates[far][stream] > 0 for stream in STREAMS)
+
+
+def test_the_last_cache_keeps_what_moves_faster_than_half_from_memory() -> None:
+    capacities = {"first cache": 4 * KIB, "second cache": 16 * KIB, "last cache": 64 * KIB}
+
+    def usable(rate: float) -> int:
+        rates = {level: dict.fromkeys(STREAMS, rate) for level in LEVELS}
+        return usable_last_cache(host(), capacities, rates, 1, alone, runs=1)
+
+    assert usable(1.0) == capacities["last cache"], "every size moves faster than a byte in a second"
+    assert usable(1e18) == capacities["second cache"], "none does: it keeps no more than the cache before it"

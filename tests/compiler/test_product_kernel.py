@@ -15,6 +15,7 @@ from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
+from netc.compiler.targets.cpu.narrow_tile import narrow_operations
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.cpu.tile import all_sizes
 from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine, host
@@ -193,6 +194,13 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         halves = range(lanes // 2, 4 * lanes + 1, lanes // 2)
         for columns in sorted({0, 1, 2, 3, *(half + j for half in halves for j in (-1, 0, 1))}):
             yield plain_case(rows, columns, (rows + columns) % 4, 1, bool(columns % 2), bool(rows % 2))
+    for rows in (*range(1, 27), 48, 49):  # narrow tiles, with neighbours along the depth or the rows, and runs
+        for columns in range(1, lanes // 4 + 1):
+            for depth in (1, 3, 4, 9):
+                case = plain_case(rows, columns, depth, 1 + depth % 3, False, bool(columns % 2))
+                yield case
+                loops = {"rows": replace(case.loops["rows"], a=1), "depth": replace(case.loops["depth"], a=rows)}
+                yield replace(case, loops={**case.loops, **loops})
     for rows in range(1, 6):  # wide tiles
         for columns in (3 * lanes, 5 * lanes + 1, 8 * lanes - 1, 8 * lanes, 31 * lanes + 2, 32 * lanes + 1):
             yield plain_case(rows, columns, 3, 1 + rows % 2, has_start=bool(columns % 2))
@@ -252,12 +260,12 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine, factor: s
         assert result(row_cuts, column_cuts) == result([], [])
 
 
-def check_registers(assembly: str, machine: Machine) -> None:
+def check_registers(assembly: str, machine: Machine, dtype: str) -> None:
     """Asserts that the loop of each tile keeps its sums in registers: all of its multiply-adds, and no stack."""
     operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
     blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
     loops = [block for block in blocks if re.search(operation, block)]
-    sizes = [size.height * size.vectors for size in all_sizes(machine)]
+    sizes = [size.height * size.vectors for size in all_sizes(machine)] + narrow_operations(machine, dtype)
     assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
     assert not any("%rsp" in block for block in loops)
 
@@ -273,7 +281,7 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     machine = machine_for(target)
     kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)
-    check_registers(kernel.assembly, machine)
+    check_registers(kernel.assembly, machine, dtype)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (machine.vector_bytes == 64)
     rng = np.random.default_rng(3)

@@ -136,3 +136,23 @@ def test_extremes_over_rows_find_nan_and_keep_the_first_of_equals(name: str) -> 
     y = compiled(graph, {"x": x}, rows)["y"]
     np.testing.assert_array_equal(y, getattr(x, name)(axis=1))
     np.testing.assert_array_equal(np.signbit(y[:2, 7]), [False, True])
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("size", [3, 4, 7, 8, 15, 16, 31, 32, 33, 100, 128, 257])
+def test_extremes_along_rows(size: int, dtype: str, name: str) -> None:
+    """Of elements and of expressions: a NaN or the extreme at any place, and infinities whose sum is NaN."""
+    x = RNG.standard_normal((size + 3, size)).astype({"f32": np.float32, "f64": np.float64}[dtype])
+    x[np.arange(size), np.arange(size)] = 9 if name == "max" else -9
+    x[-1, size // 2] = np.nan
+    x[-2, [0, -1]] = np.inf, -np.inf
+    x[-3] = -np.inf if name == "max" else np.inf
+    graph, leaf = input_of(dtype, (size,))
+    graph.results[parse_result("y")] = apply(name, leaf, over=(1,))
+    graph.results[parse_result("z")] = apply(
+        name, apply("where", apply("less", leaf, 0.0), leaf * leaf, leaf), over=(1,)
+    )
+    results = compiled(graph, {"x": x}, len(x))
+    np.testing.assert_array_equal(results["y"], getattr(x, name)(axis=1))
+    np.testing.assert_array_equal(results["z"], getattr(np.where(x < 0, x * x, x), name)(axis=1))

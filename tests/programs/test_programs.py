@@ -40,7 +40,11 @@ def test_programs_without_kernels(part: int, request: pytest.FixtureRequest, is_
 
 @pytest.mark.parametrize("part", range(COMPILED))
 def test_programs_in_machine_code(part: int, request: pytest.FixtureRequest, is_long: bool) -> None:
-    checks = ("compiled", "threads", "alone_compiled", "many_steps", "memory") if is_long else ("compiled",)
+    checks = (
+        ("compiled", "threads", "alone_compiled", "many_steps", "constants", "memory")
+        if is_long
+        else ("compiled", "constants")
+    )
     wrong: list[str] = []
     for seed in seeds(request.config, COMPILED)[part::COMPILED]:
         wrong += failures(seed, "default" if is_long else "small", checks)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import netc
+from netc.compiler.targets.cpu.target import Cpu, MachineCode
+from netc.compiler.targets.target import Request
 from netc.dsl.parser import parse_file
 from netc.runtime.runs.checkpoint import CHECKPOINT, read_checkpoint
 from netc.runtime.runs.run import Run
@@ -156,3 +158,61 @@ def test_an_exception_ends_the_other_segments(tmp_path: Path) -> None:
     long = Segment({"epochs": 10**6}, until=10**6, fold=1)
     with pytest.raises(KeyboardInterrupt):
         segments.train_all([Segment({}, until=1, fold=1), long, long], workers=2, on_done=stop)
+
+
+CONSTANTS = """
+let rate = 0.1
+let weight = 0.5
+let leak = 0.05
+data {
+  source = csv("t.csv")
+  x = columns("a", "b") -> standardize
+  y = column("v") -> standardize
+  split = folds(3)
+}
+model {
+  input x: float[2]
+  target y: float
+  h = x -> dense(6) -> gelu -> dropout(rate)
+  z = where(h > 0, h, leak * h) -> dense(1) -> squeeze
+  output guess = z
+  loss mse(z, y)
+  loss shrunk = weight * mean(h ** 2)
+  metric mae(z / weight, y)
+}
+train {
+  optimizer = adam(lr = 0.02)
+  batch = 8
+  epochs = 2
+}
+"""
+
+
+def test_trials_that_differ_in_constants_share_what_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = list[Request]()
+    build = Cpu.build
+
+    def counted(target: Cpu, request: Request) -> MachineCode:
+        built.append(request)
+        return build(target, request)
+
+    path = written(tmp_path, "plain")
+    path.write_text(CONSTANTS, encoding="utf-8")
+    segments = Segments(parse_file(path))
+    draw = np.random.default_rng(1)
+    several = [
+        Segment(dict(zip(("rate", "weight", "leak"), draw.uniform(0.1, 0.9, 3).tolist(), strict=True)), 2, fold)
+        for fold in (1, 2, 3, 1, 2, 3)
+    ]
+    monkeypatch.setattr(Cpu, "build", counted)
+    results = segments.train_all(several, workers=1)
+    assert len(built) == 2, "a training step and an evaluation"
+    monkeypatch.undo()
+    for segment, result in zip(several, results, strict=True):
+        run = run_of(path, segment)
+        assert list(result.rows) == [without_times(row) for row in run.metrics]
+        arrays, _, _ = read_checkpoint(run.folder / CHECKPOINT)
+        assert bits(segments, segment, result) == {name: array.tobytes() for name, array in arrays.items()}
+    assert segments.train(Segment({"rate": 0.0}, 2, 1)).error is None, "a number that passes read has its own code"

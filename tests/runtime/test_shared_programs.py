@@ -10,7 +10,6 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import print_graph
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime import program_pool
 from netc.runtime.program import Program
 from netc.runtime.studies.segments import Segment, Segments
 from netc.runtime.training.programs import programs_of
@@ -82,11 +81,13 @@ def test_trials_of_one_shape_are_built_once(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "t.csv").write_text("\n".join(["a,b,kind", *rows]) + "\n", encoding="utf-8")
     built = list[int]()
 
-    def build(*arguments: Any, **options: Any) -> Program:
-        built.append(1)
-        return Program(*arguments, **options)
+    build = Program.of_options
 
-    monkeypatch.setattr(program_pool, "Program", build)
+    def counted(*arguments: Any) -> Program:
+        built.append(1)
+        return build(*arguments)
+
+    monkeypatch.setattr(Program, "of_options", counted)
     segments = Segments(parse(Source("m.net", TEXT, tmp_path / "m.net")))
     trials = [Segment({"lr": lr, "width": 3}, 2, fold, seed) for lr in (0.1, 0.2) for fold in (1, 2) for seed in (0, 1)]
     results = segments.train_all(trials, workers=1)

@@ -339,6 +339,17 @@ def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only_difference("many_steps").where.startswith("2 steps in one call: ")
 
 
+def test_numbers_that_are_supplied_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = prepared.with_supplied_constants
+
+    def rounded(graph: Graph) -> tuple[Graph, dict[str, float]]:
+        graph, numbers = real(graph)
+        return graph, {name: number + 1e-3 for name, number in numbers.items()}
+
+    monkeypatch.setattr(prepared, "with_supplied_constants", rounded)
+    assert only_difference("constants", subject(NET.replace("tanh(h)", "tanh(0.7 * h)"))).check == "constants"
+
+
 def test_a_memory_limit_that_changes_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     real = pipeline.training_graph
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Level
 from netc.compiler.targets.cpu.bounds_calls import measure_call
-from netc.compiler.targets.cpu.bounds_streams import measure_rates
+from netc.compiler.targets.cpu.bounds_streams import measure_rates, usable_last_cache
 from netc.compiler.targets.cpu.peak import Kind, Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
 from netc.dsl import eviction, home, temporary
@@ -43,7 +43,8 @@ def measure(machine: Machine, members: int, run: Run) -> Bounds:
 
     flops, divisions = rates("multiply-add", dtypes_of(machine)), rates("division", _DIVIDED)
     roots, streams = rates("root", _DIVIDED), measure_rates(machine, capacities, members, run)
-    return Bounds(flops, divisions, roots, streams, capacities, measure_call(machine))
+    usable = usable_last_cache(machine, capacities, streams, members, run)
+    return Bounds(flops, divisions, roots, streams, {**capacities, "last cache": usable}, measure_call(machine))
 
 
 def dtypes_of(machine: Machine) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def dtypes_of(machine: Machine) -> tuple[str, ...]:
 
 
 def capacities_of(machine: Machine, members: int) -> dict[Level, int]:
-    """The bytes that each cache keeps for one of so many workers; they share the last cache."""
+    """The bytes of each cache for one of so many workers; they share the last cache."""
     first, second = machine.first_cache, machine.second_cache
     return {"first cache": first, "second cache": second, "last cache": max(last_cache() // members, second)}
 
@@ -62,9 +63,11 @@ def _key(machine: Machine, members: int) -> dict[str, Any]:
     from importlib.metadata import version
 
     fields = {name: value for name, value in asdict(machine).items() if name in _MEASURED}
-    return {**fields, "model": _model_of_cpu(), "last_cache": last_cache(), "members": members, "netc": version("netc")}
+    others = {"last_cache": last_cache(), "members": members, "netc": version("netc"), "form": _FORM}
+    return {**fields, "model": _model_of_cpu(), **others}
 
 
+_FORM = 2  # counts changes of what is measured
 _DIVIDED = ("f32", "f64")  # types in which kernels divide
 # fields of a Machine
 _MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "has_pairs", "has_tiles", "first_cache", "second_cache")

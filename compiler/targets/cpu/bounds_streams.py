@@ -21,6 +21,7 @@ _LEAST, _LARGEST = 64 << 20, 256 << 20  # bytes of the arrays in memory, of all 
 # bytes that a worker moves in a run: a few milliseconds, in which all workers run at the same time
 _MOVED: dict[Level, int] = {"first cache": 1 << 28, "second cache": 1 << 27, "last cache": 1 << 26, "memory": 1 << 26}
 _RUNS = 40
+_PARTS = 16  # of the last cache: sizes that are tried
 _I64 = ir.IntType(64)
 
 
@@ -114,6 +115,31 @@ def measure_rates(
         }
         rates[level] = behind
     return rates
+
+
+def usable_last_cache(
+    machine: Machine,
+    capacities: Mapping[Level, int],
+    rates: Mapping[Level, Mapping[Stream, float]],
+    members: int,
+    run: Run,
+    runs: int = _RUNS,
+) -> int:
+    """Returns the bytes that the last cache keeps for each of `members` workers: at most its capacity.
+
+    That is the largest of some sizes at which the arrays of a copy still move in less time than if half of their bytes
+    came from memory. A cache keeps less than its size because pages share its sets unevenly, and because on a virtual
+    machine others use it too.
+    """
+    loops = StreamLoops(machine)
+    stream: Stream = "copy"
+    second, last = capacities["second cache"], capacities["last cache"]
+    halfway = 2 / (1 / rates["last cache"][stream] + 1 / rates["memory"][stream])
+    for part in range(_PARTS, 0, -1):
+        size = last * part // _PARTS
+        if size <= second or _rate(loops, stream, size, _MOVED["last cache"], members, run, runs) >= halfway:
+            return max(size, second)
+    return second
 
 
 def _working_set(level: Level, capacities: Mapping[Level, int], members: int) -> int:

@@ -1,23 +1,28 @@
 """The place of the largest of some floats in memory, as words of kernels.
 
 `place_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
-elements: of equal ones the first, and of the first NaN if there is one. Vectors find the largest element, and then the
-first one that is equal to it. Zeros of both signs are equal.
+elements: of equal ones the first, and of the first NaN if there is one. Zeros of both signs are equal.
+
+A row is walked in turns of some vectors. Each lane keeps its largest element and the turn in which it was seen, and the
+first turn with the largest of all is looked at once more. So no branch depends on where the largest element is. The
+last turn overlaps the one before, which does no harm. On the way all elements are added up, which other units of a CPU
+do than compare: if there is a NaN, the sum is one, and it is searched for afterwards.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, reduce
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.sums import folded_lanes
-from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.values import Word, splat, word
 
-_SIDE_BY_SIDE = 4  # vectors
+_TURNS = ((4, 16), (1, 1))  # the vectors of a turn, and those that a row must fill: the last turn is read twice
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
 _I64, _I32, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+_NUMBERS = {"f32": _I32, "f64": _I64}  # integers as wide as the elements, so that one mask chooses both
 
 
 @cache
@@ -45,21 +50,127 @@ class _Search:
     def place(self) -> Any:
         """The index, as 32 bits."""
         builder = self.builder
-        largest, is_nan = self.largest()
-        entry = {True: builder.append_basic_block("nan"), False: builder.append_basic_block("largest")}
-        after = builder.append_basic_block("found")
-        builder.cbranch(is_nan, entry[True], entry[False])
-        places = []
-        for of_nan, block in entry.items():
-            builder.position_at_end(block)
-            places.append(self.first(self.test(largest, of_nan)))
-            places[-1] = (places[-1], builder.block)
-            builder.branch(after)
-        builder.position_at_end(after)
-        result = builder.phi(_I64)
-        for place, block in places:
-            result.add_incoming(place, block)
+        doubt, end = builder.append_basic_block("largest.doubt"), builder.append_basic_block("largest.end")
+        ways: list[tuple[Any, Any]] = []
+
+        def leave(place: Any, may_be_nan: Any) -> None:
+            ways.append((place, builder.block))
+            builder.cbranch(may_be_nan, doubt, end)
+
+        for vectors, least in _TURNS:
+            fits, fewer = (builder.append_basic_block(f"largest.{name}") for name in ("fits", "fewer"))
+            builder.cbranch(builder.icmp_signed(">=", self.count, _I64(self.lanes * least)), fits, fewer)
+            builder.position_at_end(fits)
+            leave(*self.in_turns(vectors))
+            builder.position_at_end(fewer)
+        leave(*self.one_by_one())
+        builder.position_at_end(doubt)
+        largest = self.chosen(ways)
+        ways.append((self.first_nan(largest), builder.block))
+        builder.branch(end)
+        builder.position_at_end(end)
+        result = self.chosen(ways)
         return builder.trunc(result, _I32)
+
+    def in_turns(self, vectors: int) -> tuple[Any, Any]:
+        """The place of the largest of at least as many elements as some vectors have, and whether one may be NaN."""
+        builder, lanes, size = self.builder, self.lanes, self.lanes * vectors
+        last = builder.sub(self.count, _I64(size))
+        turns = builder.udiv(builder.add(self.count, _I64(size - 1)), _I64(size))
+
+        def start(turn: Any) -> Any:
+            return self.smaller(builder.mul(turn, _I64(size)), last)
+
+        integer = _NUMBERS[self.dtype]
+        nothing = _repeated(self.element, 0.0, lanes)
+        first, step, most = (_repeated(integer, number, lanes) for number in (0, 1, (1 << 31) - 1))
+        least = _repeated(self.element, float("-inf"), lanes)
+
+        def body(index: Any, state: list[Any]) -> list[Any]:
+            largest, seen_in, turn, total = state
+            begin = start(index)
+            items = [self.load(builder.add(begin, _I64(lanes * i)), lanes) for i in range(vectors)]
+            total = builder.fadd(total, _in_pairs(items, builder.fadd))
+            best = _in_pairs(items, self.larger)
+            is_larger = builder.fcmp_ordered(">", best, largest)
+            seen_in = builder.select(is_larger, turn, seen_in)
+            return [builder.select(is_larger, best, largest), seen_in, builder.add(turn, step), total]
+
+        largest, seen_in, _, total = self.loop(turns, [least, first, first, nothing], body)
+        best = splat(builder, folded_lanes(builder, largest, lanes, lambda x, y: self.larger(y, x)), lanes)
+        seen_in = builder.select(builder.fcmp_ordered("==", largest, best), seen_in, most)
+        turn = folded_lanes(builder, seen_in, lanes, self.smaller)
+        begin = start(builder.sext(turn, _I64) if integer is _I32 else turn)
+        bits: Any = _I64(0)
+        for i in range(vectors):
+            is_equal = builder.fcmp_ordered("==", self.load(builder.add(begin, _I64(lanes * i)), lanes), best)
+            mask = builder.bitcast(is_equal, ir.IntType(lanes))
+            wide = mask if lanes == 64 else builder.zext(mask, _I64)
+            bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
+        nans = builder.bitcast(builder.fcmp_unordered("uno", total, total), ir.IntType(lanes))
+        place = builder.add(begin, builder.cttz(bits, _BIT(0)))
+        return place, builder.icmp_unsigned("!=", nans, ir.Constant(nans.type, 0))
+
+    def one_by_one(self) -> tuple[Any, Any]:
+        """The place of the largest of fewer elements, and whether one is NaN."""
+        builder = self.builder
+
+        def body(index: Any, state: list[Any]) -> list[Any]:
+            largest, place, is_nan = state
+            item = self.load(index, 1)
+            is_larger = builder.fcmp_ordered(">", item, largest)
+            is_nan = builder.or_(is_nan, builder.fcmp_unordered("uno", item, item))
+            return [builder.select(is_larger, item, largest), builder.select(is_larger, index, place), is_nan]
+
+        start = [ir.Constant(self.element, float("-inf")), _I64(0), _BIT(0)]
+        _, place, is_nan = self.loop(self.count, start, body)
+        return place, is_nan
+
+    def first_nan(self, otherwise: Any) -> Any:
+        """The place of the first NaN, or another one if there is none."""
+        builder, before = self.builder, self.builder.block
+        head, body, again, end = (
+            builder.append_basic_block(f"nan.{name}") for name in ("head", "body", "again", "end")
+        )
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(_I64)
+        index.add_incoming(_I64(0), before)
+        builder.cbranch(builder.icmp_signed("<", index, self.count), body, end)
+        builder.position_at_end(body)
+        item = self.load(index, 1)
+        builder.cbranch(builder.fcmp_unordered("uno", item, item), end, again)
+        builder.position_at_end(again)
+        index.add_incoming(builder.add(index, _I64(1)), again)
+        builder.branch(head)
+        builder.position_at_end(end)
+        return builder.select(builder.icmp_signed("<", index, self.count), index, otherwise)
+
+    # -------------------------------------------------------------- details
+
+    def loop(self, count: Any, start: Sequence[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+        """A loop from 0 on, whose body takes an index and values and returns the next values. Returns the last ones."""
+        builder, before = self.builder, self.builder.block
+        head, inside, after = (builder.append_basic_block(f"largest.{name}") for name in ("head", "body", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = [builder.phi(value.type) for value in (_I64(0), *start)]
+        builder.cbranch(builder.icmp_signed("<", phis[0], count), inside, after)
+        builder.position_at_end(inside)
+        following = [builder.add(phis[0], _I64(1)), *body(phis[0], phis[1:])]
+        for phi, first, value in zip(phis, (_I64(0), *start), following, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis[1:]
+
+    def chosen(self, ways: Sequence[tuple[Any, Any]]) -> Any:
+        """The place that a way brought, each from the end of a block."""
+        place = self.builder.phi(_I64)
+        for value, block in ways:
+            place.add_incoming(value, block)
+        return place
 
     def load(self, index: Any, lanes: int) -> Any:
         """The element at an index, or the vector from it on."""
@@ -68,121 +179,19 @@ class _Search:
             pointer = self.builder.bitcast(pointer, ir.VectorType(self.element, lanes).as_pointer())
         return self.builder.load(pointer, align=_BYTES[self.dtype])
 
-    def repeated(self, value: Any, lanes: int) -> Any:
-        """A vector of which every lane is a value; the value itself for one lane."""
-        if lanes == 1:
-            return value
-        undefined = ir.Constant(ir.VectorType(self.element, lanes), ir.Undefined)
-        first = self.builder.insert_element(undefined, value, _I32(0))
-        mask = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
-        return self.builder.shuffle_vector(first, undefined, mask)
-
     def larger(self, x: Any, y: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", x, y), x, y)
 
-    # -------------------------------------------------------------- the largest element
+    def smaller(self, x: Any, y: Any) -> Any:
+        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
 
-    def largest(self) -> tuple[Any, Any]:
-        """The largest element, and whether one is NaN. A NaN is never larger, so it does not become the largest."""
-        builder, lanes = self.builder, self.lanes
-        least = ir.Constant(self.element, float("-inf"))
-        totals = [self.repeated(least, lanes)] * _SIDE_BY_SIDE
-        nan = ir.Constant(ir.VectorType(_BIT, lanes), [0] * lanes)
-        index, totals, nan = self.walk(_I64(0), lanes, totals, nan)
-        total = totals[0]
-        for other in totals[1:]:
-            total = self.larger(other, total)
-        index, (total,), nan = self.walk(index, lanes, [total], nan)
-        total = folded_lanes(builder, total, lanes, lambda lower, upper: self.larger(upper, lower))
-        bits = builder.bitcast(nan, ir.IntType(lanes))
-        is_nan = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
-        _, (total,), is_nan = self.walk(index, 1, [total], is_nan)
-        return total, is_nan
 
-    def walk(self, start: Any, lanes: int, totals: list[Any], nan: Any) -> tuple[Any, list[Any], Any]:
-        """Takes an item for each total while at least as many are left. Returns the index of the first item left."""
-        builder, before = self.builder, self.builder.block
-        head, body, after = (builder.append_basic_block(f"largest.{name}") for name in ("head", "body", "after"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        index, is_nan = builder.phi(_I64), builder.phi(nan.type)
-        so_far = [builder.phi(total.type) for total in totals]
-        for phi, value in ((index, start), (is_nan, nan), *zip(so_far, totals, strict=True)):
-            phi.add_incoming(value, before)
-        following = builder.add(index, _I64(lanes * len(totals)))
-        builder.cbranch(builder.icmp_signed("<=", following, self.count), body, after)
-        builder.position_at_end(body)
-        items = [self.load(builder.add(index, _I64(lanes * i)), lanes) for i in range(len(totals))]
-        seen = is_nan
-        for x, y in zip(items[::2], items[1::2] or items, strict=True):
-            seen = builder.or_(seen, builder.fcmp_unordered("uno", x, y))
-        index.add_incoming(following, body)
-        is_nan.add_incoming(seen, body)
-        for phi, item in zip(so_far, items, strict=True):
-            phi.add_incoming(self.larger(item, phi), body)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return index, so_far, is_nan
+def _repeated(element: Any, number: float, lanes: int) -> Any:
+    return ir.Constant(ir.VectorType(element, lanes), [number] * lanes)
 
-    # -------------------------------------------------------------- its place
 
-    def test(self, largest: Any, of_nan: bool) -> Callable[[Any, int], Any]:
-        """A function that emits whether elements are NaN, or equal to the largest one."""
-        if of_nan:
-            return lambda items, lanes: self.builder.fcmp_unordered("uno", items, items)
-        repeated = {lanes: self.repeated(largest, lanes) for lanes in (self.lanes, 1)}
-        return lambda items, lanes: self.builder.fcmp_ordered("==", items, repeated[lanes])
-
-    def first(self, test: Callable[[Any, int], Any]) -> Any:
-        """The index of the first element that passes a test, which one does."""
-        builder = self.builder
-        end = builder.append_basic_block("place")
-        hits: list[tuple[Any, Any]] = []
-        index: Any = _I64(0)
-        for lanes, items in ((self.lanes, _SIDE_BY_SIDE), (self.lanes, 1), (1, 1)):
-            index = self.scan(index, lanes, items, test, end, hits)
-        hits.append((_I64(0), builder.block))  # of no elements at all
-        builder.branch(end)
-        builder.position_at_end(end)
-        place = builder.phi(_I64)
-        for value, block in hits:
-            place.add_incoming(value, block)
-        return place
-
-    def scan(
-        self,
-        start: Any,
-        lanes: int,
-        count: int,
-        test: Callable[[Any, int], Any],
-        end: Any,
-        hits: list[tuple[Any, Any]],
-    ) -> Any:
-        """Tests so many items at once while as many are left, and leaves for `end` with the first that passes."""
-        builder, before = self.builder, self.builder.block
-        head, body, hit, again, after = (
-            builder.append_basic_block(f"place.{name}") for name in ("head", "body", "hit", "again", "after")
-        )
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(_I64)
-        index.add_incoming(start, before)
-        following = builder.add(index, _I64(lanes * count))
-        builder.cbranch(builder.icmp_signed("<=", following, self.count), body, after)
-        builder.position_at_end(body)
-        bits: Any = _I64(0)
-        for i in range(count):
-            passed = test(self.load(builder.add(index, _I64(lanes * i)), lanes), lanes)
-            if lanes > 1:
-                passed = builder.bitcast(passed, ir.IntType(lanes))
-            wide = passed if lanes == 64 else builder.zext(passed, _I64)
-            bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
-        builder.cbranch(builder.icmp_unsigned("!=", bits, _I64(0)), hit, again)
-        builder.position_at_end(hit)
-        hits.append((builder.add(index, builder.cttz(bits, _BIT(1))), hit))
-        builder.branch(end)
-        builder.position_at_end(again)
-        index.add_incoming(following, again)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return index
+def _in_pairs(items: list[Any], combine: Callable[[Any, Any], Any]) -> Any:
+    """Combines items, neighbours first."""
+    while len(items) > 1:
+        items = [reduce(combine, items[i : i + 2]) for i in range(0, len(items), 2)]
+    return items[0]

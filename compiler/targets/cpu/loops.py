@@ -8,6 +8,7 @@ Knows no graph.
 from dataclasses import replace
 
 from netc.compiler.program.nests import Nest
+from netc.compiler.targets.cpu.extremes_in_chunks import fold_extremes, has_extremes_in_chunks
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.prefetch import Gap, gaps
@@ -66,6 +67,8 @@ def _body(writer: NestWriter) -> list[str]:
         return fold_in_lanes(writer)
     if writer.has_hints and has_sums_in_chunks(writer.nest):
         return fold_in_chunks(writer)
+    if writer.has_hints and has_extremes_in_chunks(writer.nest):
+        return fold_extremes(writer)
     return fold_in_registers(writer)
 
 

@@ -8,12 +8,13 @@ depends on it alone is decided before the text is translated. Words of math/ tak
 Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
 (sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, and `range_i32c32(i)` is i, i + 1, ..., i + 31.
+Extremes in chunks (extremes_in_chunks.py) use these too.
 """
 
 import ast
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
@@ -21,14 +22,14 @@ from llvmlite import ir
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import LANES
 from netc.compiler.targets.cpu.memory import mark
-from netc.compiler.targets.cpu.sums import sum_of_lanes
+from netc.compiler.targets.cpu.sums import folded_lanes, sum_of_lanes
 from netc.compiler.targets.cpu.values import Vector, Word, splat, type_of, word
 from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(8)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
-_CHUNKS = re.compile(r"\b(load|range|zeros|quarters|lanes)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
+_CHUNKS = re.compile(r"\b(load|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
 
 
 def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
@@ -206,4 +207,25 @@ def _lanes(kind: Vector) -> Word:
     return word((kind,), kind.dtype)(lambda builder, total: sum_of_lanes(builder, total, kind.lanes))
 
 
-_WORDS_OF_CHUNKS = {"range": _range, "zeros": _zeros, "quarters": _quarters, "lanes": _lanes}
+@cache
+def _extreme(kind: Vector, sign: str) -> Word:
+    """Returns the word `largest(vector)` or `smallest(vector)`: its halves are compared until one lane is left."""
+
+    @word((kind,), kind.dtype)
+    def emit(builder: Any, best: Any) -> Any:
+        def beyond(lower: Any, upper: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(sign, upper, lower), upper, lower)
+
+        return folded_lanes(builder, best, kind.lanes, beyond)
+
+    return emit
+
+
+_WORDS_OF_CHUNKS: dict[str, Callable[[Vector], Word]] = {
+    "range": _range,
+    "zeros": _zeros,
+    "quarters": _quarters,
+    "lanes": _lanes,
+    "largest": partial(_extreme, sign=">"),
+    "smallest": partial(_extreme, sign="<"),
+}

@@ -5,26 +5,14 @@ added, and nothing is stored. The last elements of a block, which fill no chunk,
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import BLOCK, Access, Nest
-from netc.compiler.program.scalars import (
-    Binary,
-    Choice,
-    Comparison,
-    Conversion,
-    Expression,
-    Logic,
-    Name,
-    Number,
-    Unary,
-    Word,
-)
+from netc.compiler.program.nests import BLOCK, Nest
+from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
+from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 _CHUNK_BYTES = 32
 _RUNNING = 4  # sums
 _ADDITION = Binary("+", Name("a"), Name("b"))
-_WORDS = ("abs", "max", "min")
-_SIGNS = ("<", "<=", ">", ">=", "==", "!=")
 
 
 def has_sums_in_chunks(nest: Nest) -> bool:
@@ -37,11 +25,7 @@ def has_sums_in_chunks(nest: Nest) -> bool:
     dtype = nest.outputs[0].target.dtype
     if dtype not in ("f32", "f64") or nest.combine is not None or nest.argmax or nest.is_running:
         return False
-    kinds: dict[str, str] = {}
-    for line in nest.lines:
-        kinds[line.name] = (
-            _kind_of_access(line.value, nest) if isinstance(line.value, Access) else _kind(line.value, kinds)
-        )
+    kinds = kinds_in_vectors(nest)
     return all(
         output.fold is not None
         and output.fold.combine == _ADDITION
@@ -49,51 +33,6 @@ def has_sums_in_chunks(nest: Nest) -> bool:
         and kinds[output.line] == dtype
         for output in nest.outputs
     ) and all(kind in (dtype, "bool", "i32") for kind in kinds.values())
-
-
-def _kind_of_access(access: Access, nest: Nest) -> str:
-    """The type of what is loaded, or "" if its elements do not lie side by side."""
-    if access.strides[-1] not in (0, 1) or access.dtype not in ("f32", "f64", "bool", "i32"):
-        return ""
-    if access.indirect is not None:
-        index = next(line.value for line in nest.lines if line.name == access.indirect[0])
-        if not isinstance(index, Access) or index.strides[-1]:
-            return ""
-    return access.dtype if access.pointer is not None or access.dtype == "i32" else ""
-
-
-def _kind(tree: Expression, kinds: dict[str, str]) -> str:
-    """The type of an expression, or "" if it has parts that are not computed in vectors."""
-    match tree:
-        case Name(name):
-            return kinds[name]
-        case Number(_, dtype):
-            return dtype
-        case Unary("-", operand):
-            return _same([operand], kinds, ("f32", "f64"))
-        case Unary("not" | "~", operand):
-            return _same([operand], kinds, ("bool",))
-        case Binary("+" | "-" | "*" | "/", left, right):
-            return _same([left, right], kinds, ("f32", "f64"))
-        case Binary("&" | "|", left, right):
-            return _same([left, right], kinds, ("bool",))
-        case Logic(_, operands) if all(isinstance(operand, Comparison) for operand in operands):
-            return _same(operands, kinds, ("bool",))
-        case Comparison((sign,), operands) if sign in _SIGNS:
-            return "bool" if _same(operands, kinds, ("f32", "f64", "i32")) else ""
-        case Choice(test, yes, no) if _kind(test, kinds) == "bool":
-            return _same([yes, no], kinds, ("f32", "f64", "i32", "bool"))
-        case Word(word, _, operands) if word in _WORDS:
-            return _same(operands, kinds, ("f32", "f64"))
-        case Conversion(dtype, operand) if dtype in ("f32", "f64"):
-            return dtype if _kind(operand, kinds) else ""
-    return ""
-
-
-def _same(operands: "list[Expression] | tuple[Expression, ...]", kinds: dict[str, str], dtypes: tuple[str, ...]) -> str:
-    """The type of all operands, if they have the same one and it is one of some types; else ""."""
-    (first, *others) = {_kind(operand, kinds) for operand in operands}
-    return first if not others and first in dtypes else ""
 
 
 def fold_in_chunks(writer: NestWriter) -> list[str]:

@@ -16,7 +16,10 @@ would take another page: on CPUs that do not read them in time (`Machine.packs_r
 sets of the caches. A strip of the depth is multiplied at a time, and in it a group of panels of b, by one block of rows
 of a after another: the panel at work stays in the first cache, and what is copied in the second. If there is one block,
 each panel is copied to the same place. With a few rows, panels are as wide as low tiles allow, because such a product
-takes as long as it takes to read b.
+takes as long as it takes to read b. A panel of a few columns is multiplied by narrow tiles (narrow_tile.py).
+
+A product whose batches are one panel each, small images or heads of attention, sets what they share once, before the
+loops over batches: each of them takes less time than the loops around strips.
 
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
 its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Rows of c below a
@@ -30,18 +33,17 @@ up shards some of which have no samples. An element's sum runs over the depth in
 bits do not depend on how rows are shared out.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.program.product import TOUCHED, WORDS
-from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Record, Word, at_least, at_most
+from netc.compiler.program.product import BATCHES
+from netc.compiler.targets.cpu.function import Word, at_least, at_most
+from netc.compiler.targets.cpu.narrow_tile import multiply_narrow, narrow_columns
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
-from netc.compiler.targets.cpu.product_kernel import ProductKernel
-from netc.compiler.targets.cpu.tile import FEW_ROWS, all_sizes, panel_columns, rows_of_next
-from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.cpu.panel_kernel import NAMES, PanelKernel
+from netc.compiler.targets.cpu.tile import FEW_ROWS, panel_columns
+from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
     BLOCK,
     LINE,
@@ -52,36 +54,12 @@ from netc.compiler.targets.machine import (
     PANELS,
     ROOM,
     STRIP,
-    VECTORS,
     Machine,
 )
 
-# The variables of the kernel's functions, beside its arguments.
-_VARIABLES = (
-    # of the product: whether operands are copied, rows of depth in a strip, runs in one, whether c is still unwritten
-    *("packs_a", "packs_b", "most", "together", "is_first"),
-    # of a strip, some rows of depth of some runs: addresses
-    *("strip_a", "strip_b", "strip_c", "strip_start"),
-    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far;
-    # and whether those of a of this strip were prefetched
-    *("next_a", "next_b", "lines", "is_near"),
-    # how many of the buffers that will be written next are prefetched, in the last strip alone, and by how many tiles
-    # each of them is
-    *("touching", "touching_tiles"),
-    # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
-    *("block_a", "block_c", "block_start", "rows", "share"),
-    # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a where it lies, and the
-    # address of the next rows of b', or 0, if panels are copied from these
-    *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
-    # how many tiles have been multiplied
-    "tile",
-)
-_DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-_FIRST_FETCHING, _SECOND_FETCHING = 2, 3  # tiles that prefetch the next panel, line by line
 _PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
 _FEW_PAGES = 128  # rows of depth, a page each, of which the second cache keeps a block of rows of a
 _NEXT = 768 << 10  # bytes of a strip that may be prefetched while another one is multiplied
-_NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *_VARIABLES)))
 
 
 def product(symbol: str, dtype: str, machine: Machine) -> Any:
@@ -91,16 +69,13 @@ def product(symbol: str, dtype: str, machine: Machine) -> Any:
     return module
 
 
-class _Kernel(ProductKernel):
+class _Kernel(PanelKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
-        super().__init__(module, symbol, lanes, _NAMES)
-
-    def sizes(self) -> Sequence[tile.Size]:
-        """The sizes of tiles, those for few rows and those with half vectors among them."""
-        return all_sizes(self.lanes.machine)
+        self.multiply_narrow = multiply_narrow(module, lanes, NAMES)
+        super().__init__(module, symbol, lanes, NAMES)
 
     def write_strips(self) -> None:
         """The loops around strips."""
@@ -108,6 +83,54 @@ class _Kernel(ProductKernel):
         turns, runs, depth = self.counts()
         self.choose_sizes(runs, depth)
         words["tile"] = 0
+        is_single = self.is_single_panel(turns, runs, depth)
+        with run.when(is_single):
+            self.multiply_single_panels(runs, depth)
+        with run.when(~is_single):
+            self.multiply_strips(turns, runs, depth)
+
+    def is_single_panel(self, turns: Word, runs: Word, depth: Word) -> Word:
+        """Whether each batch has one strip, one panel, and one block of rows, which is not copied."""
+        words = self.words
+        is_strip = turns.equals(1) & (runs <= words["together"]) & (depth <= words["most"])
+        is_block = (words["rows_count"] <= BLOCK) & (words["columns_count"] <= self.width)
+        return is_strip & is_block & words["packs_a"].equals(0)
+
+    def multiply_single_panels(self, runs: Word, depth: Word) -> None:
+        """The loops over batches, each of which is one panel. All that batches share is set before them, because small
+        products take less time than the loops around strips."""
+        words, run = self.words, self.run
+        words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
+        words["runs"], words["depth"] = runs, depth
+        words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
+        packs_b = words["packs_b"].equals(1)
+        words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
+        words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
+        self.find_next(words["a"], words["b"], run.number(0), words["most"])
+        is_narrow, is_same = self.is_narrow(), self.is_same_for_batches("b")
+
+        def pack(b: Word) -> None:
+            strides = (words["depth_b"], words["columns_b"])
+            self.pack_panel(run, words["pack"], b, *strides, depth, words["columns"])
+
+        with run.when(packs_b & is_same):
+            pack(words["b"])
+        with self.batches() as (a, b, c, start):
+            with run.when(packs_b & ~is_same):
+                pack(b)
+            words["block_a"], words["panel"], words["lines"] = a, packs_b.choose(words["pack"], b), 0
+            words["panel_c"] = words["strip_c"] = c
+            words["panel_start"] = start
+            self.multiply(is_narrow)
+
+    def is_same_for_batches(self, operand: str) -> Word:
+        """Whether an operand is the same in all batches."""
+        outer, middle, inner = (self.words[f"{loop}_{operand}"].equals(0) for loop in BATCHES)
+        return outer & middle & inner
+
+    def multiply_strips(self, turns: Word, runs: Word, depth: Word) -> None:
+        """The loops over batches and their strips."""
+        words, run = self.words, self.run
         together, most = words["together"], words["most"]
         with self.batches() as (a, b, c, start):
             words["is_first"], words["next_a"], words["lines"] = 1, 0, 0
@@ -219,7 +242,21 @@ class _Kernel(ProductKernel):
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
         words["is_cold"] = (is_spread & j.equals(0) & words["is_near"].equals(0)).choose(1, 0)
-        self.multiply_panel(run, self.address)
+        self.multiply(self.is_narrow())
+
+    def multiply(self, is_narrow: Word) -> None:
+        """Multiplies a block of rows by a panel."""
+        if self.multiply_narrow is not None:
+            with self.run.when(is_narrow):
+                self.multiply_narrow(self.run, self.address)
+        with self.run.when(~is_narrow):
+            self.multiply_panel(self.run, self.address)
+
+    def is_narrow(self) -> Word:
+        """Whether a panel has so few columns that narrow tiles multiply it, and a lies as they read it."""
+        words = self.words
+        is_read = (words["depth_a"].equals(1) | words["rows_a"].equals(1)) & words["packs_a"].equals(0)
+        return is_read & (words["columns"] <= narrow_columns(self.lanes))
 
     def find_next_rows(self, panel: Word, j: Word, has_next: Word) -> None:
         """Sets the address of the rows of b' behind a panel that is copied from its rows, or 0 without any. A tile
@@ -230,94 +267,3 @@ class _Kernel(ProductKernel):
         panels = at_least(words["depth"] // width, 1)
         with self.run.when(has_next & (j // width // panels * panels * width).equals(j)):
             words["lines"] = 0
-
-    def write_tiles(self) -> None:
-        """The function multiply_panel(record): tiles take the rows of a block, one after another."""
-        lanes, size, panel = self.lanes, self.size, self.multiply_panel
-        words, vectors = panel.record(panel.parameters[0], _NAMES), Vectors(panel, lanes)
-        tiles = self.tiles()
-        with panel.loop(0, words["rows"]) as i:
-            i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
-            if not lanes.machine.prefetches_by_line:
-                self.fetch_touched(words, i.index, rows)
-            with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
-                first = i.index * words["share"]
-                with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
-                    vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
-            self.choose_line(words, i.index)
-            is_packed = words["packs_a"].equals(1)
-            a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
-            step = is_packed.choose(rows, words["depth_a"])
-            self.multiply_tile(tiles, words, i.index, a, step, rows)
-        panel.end()
-
-    def fetches_panel_by_line(self, words: Record) -> Word:
-        """Whether two tiles of a panel prefetch the next one, each a line of every row: the block has many tiles."""
-        machine = self.lanes.machine
-        return words["rows"] > ((_SECOND_FETCHING + 1) * machine.tile_rows if machine.prefetches_by_line else BLOCK)
-
-    def choose_line(self, words: Record, i: Word) -> None:
-        """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth.
-
-        That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some lines
-        of it are left; or what is written next.
-        """
-        panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
-        words["fetched"], words["fetched_step"] = words["panel"], 0
-        if self.lanes.machine.prefetches_by_line:
-            self.choose_written(words, i)
-            self.choose_touched(words)
-        with panel.when(~words["next_a"].equals(0) & words["is_cold"].equals(0)):
-            line = words["lines"]
-            of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
-            is_in_a, is_left = line < of_a, line < of_a + of_b
-            at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
-            step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
-            words["fetched"], words["fetched_step"] = is_left.choose(at, words["panel"]), is_left.choose(step, 0)
-            words["lines"] = line + 1
-        with panel.when(words["is_cold"].equals(1)):
-            words["fetched"] = words["block_a"] + (i + 2 * tall) * size
-            words["fetched_step"] = words["depth_a"] * size
-        begin, end = _FIRST_FETCHING * tall, _SECOND_FETCHING * tall
-        has_ahead = ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
-        with panel.when(has_ahead & (i >= begin) & (i < end + tall)):
-            words["fetched"] = words["ahead"] + (i < end).choose(0, LINE)
-            words["fetched_step"] = words["depth_b"] * size
-        line = words["lines"]
-        with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
-            words["fetched"], words["fetched_step"] = words["next_rows"] + line * LINE, words["columns_b"] * size
-            words["lines"] = line + 1
-
-    def choose_written(self, words: Record, i: Word) -> None:
-        """Sets that the tile of the rows from row i on prefetches c under rows behind them, one of a panel's two lines
-        of each: a tile has more rows of depth than rows, so the next tile can take the other line."""
-        line, row = words["tile"], words["rows_c"] * self.size
-        words["tile"] = line + 1
-        at = words["panel_c"] + (i + self.lanes.machine.tile_rows) * row + (line - line // 2 * 2) * LINE
-        words["fetched"], words["fetched_step"] = at, row
-
-    def choose_touched(self, words: Record) -> None:
-        """Sets that the next tile prefetches lines that will be written next, if they follow one another."""
-        panel = self.multiply_panel
-        is_whole = words["rows_c"].equals(words["columns_count"])
-        with panel.when((words["touching"] > 0) & is_whole):
-            line, tiles, moved = words["lines"], words["touching_tiles"], words["strip_c"] - words["c"]
-            begins = [words[f"touch_{i + 1}"] + moved for i in range(TOUCHED)]
-            each = words["most"] * LINE
-            at = begins[0] + line * each
-            for i in range(1, TOUCHED):
-                at = (line < tiles * i).choose(at, begins[i] + (line - tiles * i) * each)
-            with panel.when(line < words["touching"] * tiles):
-                words["fetched"], words["fetched_step"], words["lines"] = at, LINE, line + 1
-
-    def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
-        """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
-        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
-        row_bytes = words["rows_c"] * self.size
-        moved = words["panel_c"] - words["c"] + i * row_bytes
-        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
-            vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
-        for number in range(TOUCHED):
-            with panel.when(words["touching"] > number), panel.loop(0, rows) as row:
-                at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
-                vectors.fetch(at, VECTORS, is_written=True)

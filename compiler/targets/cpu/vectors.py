@@ -12,9 +12,7 @@ from llvmlite import ir
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
-from netc.compiler.targets.machine import LINE, Machine
-
-_PIECE = 16  # bytes of a vector inside of which, and as a whole, its elements are moved by simple instructions
+from netc.compiler.targets.machine import LINE, PIECE, Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,13 @@ class Vectors:
         vector = builder.load(builder.inttoptr(address.value, self.lanes.vector.as_pointer()))
         vector.align = self.lanes.size
         return vector
+
+    def load_piece(self, address: Word, count: int) -> Any:
+        """A vector of so many elements that begin at an address."""
+        builder, kind = self.function.builder, ir.VectorType(self.lanes.element, count)
+        piece = builder.load(builder.inttoptr(address.value, kind.as_pointer()))
+        piece.align = self.lanes.size
+        return piece
 
     def store(self, vector: Any, address: Word) -> None:
         builder = self.function.builder
@@ -146,7 +151,7 @@ def transposed(builder: Any, rows: Sequence[Any], size: int) -> list[Any]:
     elements inside of such a piece, and whole pieces, by simpler instructions than others.
     """
     count = len(rows)
-    piece = min(count, _PIECE // size)
+    piece = min(count, PIECE // size)
     groups = [_of_squares(builder, rows[i : i + piece], 1, piece) for i in range(0, count, piece)]
     columns = [_of_squares(builder, same, piece, count) for same in zip(*groups, strict=True)]
     return [column for same in zip(*columns, strict=True) for column in same]

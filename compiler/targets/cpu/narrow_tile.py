@@ -1,0 +1,200 @@
+"""The register tile of a few columns, as a function in LLVM vector IR.
+
+    c[i, j] = start[i, j] + sum over run, k of a[i, run, k] * b[run, k, j]
+
+A tile of tile.py would leave most lanes of its vectors empty. Here a vector holds the sums of several rows: pieces of
+16 bytes, one for each row, with its columns in the lanes. A row of b is repeated in all pieces, and each piece of a
+repeats an element of its row. If a row's neighbours lie along the depth, as many elements of each row as a piece has
+are read at once; if they are the rows themselves, as in a weight's gradient, one vector holds them.
+
+Addresses, strides, bits and what lies past the last column are as in tile.py. tiles.py calls the tiles.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from llvmlite import ir
+
+from netc.compiler.targets.cpu.function import I32, I64, Function, Number, Word, at_most, pinned
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import PIECE, Machine
+
+_Along = Literal["depth", "rows"]  # how the elements of a lie side by side
+_VECTORS = (6, 4, 3, 2, 1)  # of sums in a tile
+_WIDE = 64  # bytes of vectors that are worth it
+
+
+def narrow_columns(lanes: Lanes) -> int:
+    """Returns the most columns of a narrow tile, 0 if the machine has none.
+
+    With vectors of 32 bytes a narrow tile would multiply two rows at once, in place of two half empty vectors that take
+    the same time.
+    """
+    return PIECE // lanes.size if lanes.machine.vector_bytes == _WIDE and lanes.size < PIECE // 2 else 0
+
+
+def narrow_operations(machine: Machine, dtype: str) -> list[int]:
+    """Returns the multiply-adds of the loops of all narrow tiles: each has two along the depth, and one along rows."""
+    columns = narrow_columns(Lanes(dtype, machine))
+    return [count for vectors in _VECTORS * bool(columns) for count in (columns * vectors, vectors, vectors)]
+
+
+def multiply_narrow(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function | None:
+    """Returns the function `multiply_narrow(record)` of a panel of few columns, or None if a machine has no such tiles.
+
+    Tiles take the rows of a block, one after another. `record` is the address of a record with the fields `names`:
+    those of tile.FIELDS, `depth_a`, `rows`, and the addresses `block_a`, `panel_c` and `panel_start`. `a_row` or
+    `depth_a` is 1.
+    """
+    if not (columns := narrow_columns(lanes)):
+        return None
+    function, heights = Function(module, "multiply_narrow", 1), [count * lanes.count // columns for count in _VECTORS]
+    (record,) = function.parameters
+    words = function.record(record, names)
+    is_along_depth = words["depth_a"].equals(1)
+    chosen: list[tuple[_Along, Word]] = [("depth", is_along_depth), ("rows", ~is_along_depth)]
+    for along, is_chosen in chosen:
+        tiles = {height: _narrow_tile(module, height, along, lanes, names) for height in heights}
+        with function.when(is_chosen), function.loop(0, words["rows"]) as i:
+            i.step = rows = at_most(words["rows"] - i.index, max(heights))
+            a, c, start = (
+                words[base] + i.index * words[row] * lanes.size
+                for base, row in (("block_a", "a_row"), ("panel_c", "rows_c"), ("panel_start", "start_row"))
+            )
+            for height, lower in zip(heights, [*heights[1:], 0], strict=True):
+                with function.when((rows > lower) & (rows <= height)):
+                    tiles[height](function, record, a, words["depth_a"], c, start, rows)
+    function.end()
+    return function
+
+
+def _narrow_tile(module: Any, height: int, along: _Along, lanes: Lanes, names: tuple[str, ...]) -> Function:
+    """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
+
+    `record` is the address of a record with the fields `names`, those of tile.FIELDS among them.
+    """
+    function = Function(module, f"narrow_{height}_along_{along}", 6)
+    _Narrow(function, height, lanes, names).write(along)
+    function.end()
+    return function
+
+
+class _Narrow:
+    """Writes one tile. Sums, and the places in a and b, are variables, which LLVM keeps in registers."""
+
+    def __init__(self, function: Function, height: int, lanes: Lanes, names: tuple[str, ...]) -> None:
+        self.function, self.builder, self.lanes, self.size = function, function.builder, lanes, lanes.size
+        self.columns = narrow_columns(lanes)
+        self.pieces = lanes.count // self.columns
+        self.vectors = Vectors(function, lanes)
+        record, self.a, self.a_step, self.c, self.start, rows = function.parameters
+        self.words = function.record(record, names)
+        # The last vector overlaps the one before; in a single one, rows that do not exist stand where the last one does
+        group = [function.number(i) for i in range(self.pieces)]
+        self.in_group = group if height > self.pieces else [at_most(row, rows - 1) for row in group]
+        firsts = range(self.pieces, height, self.pieces)
+        self.heads = [function.number(0), *(at_most(function.number(i), rows - self.pieces) for i in firsts)]
+        self.sums = [self.builder.alloca(lanes.vector) for _ in self.heads]
+        self.places = [self.builder.alloca(I64) for _ in (*self.heads, "b")]
+
+    def write(self, along: _Along) -> None:
+        function, words, size, depth = self.function, self.words, self.size, self.words["depth"]
+        self.read_start()
+        a_row, a_step = pinned(words["a_row"] * size), self.a_step * size
+        rows = [a_row * row for row in self.in_group]
+        with function.loop(0, words["runs"]) as run:
+            a = self.a + run.index * words["runs_a"] * size
+            b = words["panel"] + run.index * words["panel_run"] * size
+            for place, first in zip(self.places, [*(a + a_row * head for head in self.heads), b], strict=True):
+                self.builder.store(first.value, place)
+            if along == "depth":
+                whole = depth // self.columns
+                with function.loop(0, whole):
+                    self.add(rows, self.columns)
+                with function.loop(whole * self.columns, depth):
+                    self.add(rows, 1)
+            else:
+                with function.loop(0, depth):
+                    self.add_column(a_step)
+        self.store(self.rows_of(self.c, words["rows_c"]))
+
+    def rows_of(self, base: Word, row: Word) -> list[list[Word]]:
+        """The addresses of the rows of each vector, which lie `row` elements apart."""
+        step = row * self.size
+        return [[base + (head + i) * step for i in self.in_group] for head in self.heads]
+
+    def read_start(self) -> None:
+        """Sets the first sums: read from `start`, or zero."""
+        for total in self.sums:
+            self.builder.store(self.lanes.zero, total)
+        with self.function.when(~self.words["reads_start"].equals(0)):
+            for total, group in zip(self.sums, self.rows_of(self.start, self.words["start_row"]), strict=True):
+                self.builder.store(self.joined(group), total)
+
+    def place(self, number: int) -> Word:
+        return Word(self.builder, self.builder.load(self.places[number]))
+
+    def move(self, number: int, step: Number) -> None:
+        """Moves a place in an operand by so many bytes."""
+        self.builder.store(pinned(self.place(number) + step).value, self.places[number])
+
+    def add(self, rows: Sequence[Word], count: int) -> None:
+        """Adds the products of the next `count` rows of the depth. A vector's rows lie at `rows` from its place."""
+        groups = [self.joined([self.place(i) + row for row in rows]) for i in range(len(self.sums))]
+        sums = [self.builder.load(total) for total in self.sums]
+        for k in range(count):
+            column = self.next_row()
+            lanes = [lane // self.columns * self.columns + k for lane in range(self.lanes.count)]
+            sums = [
+                self.vectors.multiply_add(self.chosen(group, lanes), column, total)
+                for group, total in zip(groups, sums, strict=True)
+            ]
+        for i, (value, total) in enumerate(zip(sums, self.sums, strict=True)):
+            self.builder.store(value, total)
+            self.move(i, count * self.size)
+
+    def add_column(self, step: Word) -> None:
+        """Adds the products of the next row of the depth, in which a vector's rows lie side by side in a."""
+        column, lanes = self.next_row(), [lane // self.columns for lane in range(self.lanes.count)]
+        for i, total in enumerate(self.sums):
+            row = self.chosen(self.vectors.load_piece(self.place(i), self.columns), lanes)
+            self.builder.store(self.vectors.multiply_add(row, column, self.builder.load(total)), total)
+            self.move(i, step)
+
+    def next_row(self) -> Any:
+        """The next row of b, in each piece of a vector."""
+        b = len(self.sums)
+        piece = self.vectors.load_piece(self.place(b), self.columns)
+        self.move(b, self.words["panel_row"] * self.size)
+        return self.chosen(piece, [lane % self.columns for lane in range(self.lanes.count)])
+
+    def joined(self, addresses: Sequence[Word]) -> Any:
+        """A vector of the pieces that begin at some addresses."""
+        pieces = [self.vectors.load_piece(address, self.columns) for address in addresses]
+        while len(pieces) > 1:
+            lanes = ir.Constant(ir.VectorType(I32, 2 * pieces[0].type.count), list(range(2 * pieces[0].type.count)))
+            pieces = [self.builder.shuffle_vector(x, y, lanes) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
+        return pieces[0]
+
+    def chosen(self, vector: Any, lanes: Sequence[int]) -> Any:
+        """The elements of a vector at some lanes."""
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        return self.builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+    def store(self, rows: Sequence[Sequence[Word]]) -> None:
+        """Stores the columns of each row, the last first: what stands for rows that do not exist is overwritten."""
+        columns, piece = self.words["columns"], Vectors(self.function, self.lanes)
+        while piece.lanes.count > self.columns:
+            piece = Vectors(self.function, piece.lanes.half)
+        mask, is_whole = piece.columns_mask(columns, 0), columns.equals(self.columns)
+        values = [self.builder.load(total) for total in self.sums]
+        with self.builder.if_else(is_whole.value) as branches:
+            for branch, is_masked in zip(branches, (False, True), strict=True):
+                with branch:
+                    for value, places in zip(values, rows, strict=True):
+                        for i in reversed(range(self.pieces)):
+                            stored = self.chosen(value, range(i * self.columns, (i + 1) * self.columns))
+                            if is_masked:
+                                piece.store_masked(stored, places[i], mask)
+                            else:
+                                piece.store(stored, places[i])

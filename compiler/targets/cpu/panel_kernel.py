@@ -1,0 +1,137 @@
+"""The function of the product kernel that multiplies rows by a panel, tile after tile, and what tiles prefetch.
+
+tiles.py says what panels are, and why tiles prefetch.
+"""
+
+from collections.abc import Sequence
+
+from netc.compiler.program.product import TOUCHED, WORDS
+from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.function import Record, Word, at_most
+from netc.compiler.targets.cpu.product_kernel import ProductKernel
+from netc.compiler.targets.cpu.tile import all_sizes, rows_of_next
+from netc.compiler.targets.cpu.vectors import Vectors
+from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
+
+# The variables of the kernel's functions, beside its arguments.
+_VARIABLES = (
+    # of the product: whether operands are copied, rows of depth in a strip, runs in one, whether c is still unwritten
+    *("packs_a", "packs_b", "most", "together", "is_first"),
+    # of a strip, some rows of depth of some runs: addresses
+    *("strip_a", "strip_b", "strip_c", "strip_start"),
+    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far;
+    # and whether those of a of this strip were prefetched
+    *("next_a", "next_b", "lines", "is_near"),
+    # how many of the buffers that will be written next are prefetched, in the last strip alone, and by how many tiles
+    # each of them is
+    *("touching", "touching_tiles"),
+    # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
+    *("block_a", "block_c", "block_start", "rows", "share"),
+    # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a where it lies, and the
+    # address of the next rows of b', or 0, if panels are copied from these
+    *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
+    # how many tiles have been multiplied
+    "tile",
+)
+_DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
+_FIRST_FETCHING, _SECOND_FETCHING = 2, 3  # tiles that prefetch the next panel, line by line
+NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *_VARIABLES)))
+
+
+class PanelKernel(ProductKernel):
+    """Writes the function multiply_panel(record), whose record has the variables NAMES."""
+
+    def sizes(self) -> Sequence[tile.Size]:
+        """The sizes of tiles, those for few rows and those with half vectors among them."""
+        return all_sizes(self.lanes.machine)
+
+    def write_tiles(self) -> None:
+        """The function multiply_panel(record): tiles take the rows of a block, one after another."""
+        lanes, size, panel = self.lanes, self.size, self.multiply_panel
+        words, vectors = panel.record(panel.parameters[0], NAMES), Vectors(panel, lanes)
+        tiles = self.tiles()
+        with panel.loop(0, words["rows"]) as i:
+            i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
+            if not lanes.machine.prefetches_by_line:
+                self.fetch_touched(words, i.index, rows)
+            with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
+                first = i.index * words["share"]
+                with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
+                    vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
+            self.choose_line(words, i.index)
+            is_packed = words["packs_a"].equals(1)
+            a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
+            step = is_packed.choose(rows, words["depth_a"])
+            self.multiply_tile(tiles, words, i.index, a, step, rows)
+        panel.end()
+
+    def fetches_panel_by_line(self, words: Record) -> Word:
+        """Whether two tiles of a panel prefetch the next one, each a line of every row: the block has many tiles."""
+        machine = self.lanes.machine
+        return words["rows"] > ((_SECOND_FETCHING + 1) * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+
+    def choose_line(self, words: Record, i: Word) -> None:
+        """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth.
+
+        That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some lines
+        of it are left; or what is written next.
+        """
+        panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
+        words["fetched"], words["fetched_step"] = words["panel"], 0
+        if self.lanes.machine.prefetches_by_line:
+            self.choose_written(words, i)
+            self.choose_touched(words)
+        with panel.when(~words["next_a"].equals(0) & words["is_cold"].equals(0)):
+            line = words["lines"]
+            of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
+            is_in_a, is_left = line < of_a, line < of_a + of_b
+            at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
+            step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
+            words["fetched"], words["fetched_step"] = is_left.choose(at, words["panel"]), is_left.choose(step, 0)
+            words["lines"] = line + 1
+        with panel.when(words["is_cold"].equals(1)):
+            words["fetched"] = words["block_a"] + (i + 2 * tall) * size
+            words["fetched_step"] = words["depth_a"] * size
+        begin, end = _FIRST_FETCHING * tall, _SECOND_FETCHING * tall
+        has_ahead = ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
+        with panel.when(has_ahead & (i >= begin) & (i < end + tall)):
+            words["fetched"] = words["ahead"] + (i < end).choose(0, LINE)
+            words["fetched_step"] = words["depth_b"] * size
+        line = words["lines"]
+        with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
+            words["fetched"], words["fetched_step"] = words["next_rows"] + line * LINE, words["columns_b"] * size
+            words["lines"] = line + 1
+
+    def choose_written(self, words: Record, i: Word) -> None:
+        """Sets that the tile of the rows from row i on prefetches c under rows behind them, one of a panel's two lines
+        of each: a tile has more rows of depth than rows, so the next tile can take the other line."""
+        line, row = words["tile"], words["rows_c"] * self.size
+        words["tile"] = line + 1
+        at = words["panel_c"] + (i + self.lanes.machine.tile_rows) * row + (line - line // 2 * 2) * LINE
+        words["fetched"], words["fetched_step"] = at, row
+
+    def choose_touched(self, words: Record) -> None:
+        """Sets that the next tile prefetches lines that will be written next, if they follow one another."""
+        panel = self.multiply_panel
+        is_whole = words["rows_c"].equals(words["columns_count"])
+        with panel.when((words["touching"] > 0) & is_whole):
+            line, tiles, moved = words["lines"], words["touching_tiles"], words["strip_c"] - words["c"]
+            begins = [words[f"touch_{i + 1}"] + moved for i in range(TOUCHED)]
+            each = words["most"] * LINE
+            at = begins[0] + line * each
+            for i in range(1, TOUCHED):
+                at = (line < tiles * i).choose(at, begins[i] + (line - tiles * i) * each)
+            with panel.when(line < words["touching"] * tiles):
+                words["fetched"], words["fetched_step"], words["lines"] = at, LINE, line + 1
+
+    def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
+        """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
+        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
+        row_bytes = words["rows_c"] * self.size
+        moved = words["panel_c"] - words["c"] + i * row_bytes
+        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
+            vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
+        for number in range(TOUCHED):
+            with panel.when(words["touching"] > number), panel.loop(0, rows) as row:
+                at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
+                vectors.fetch(at, VECTORS, is_written=True)

@@ -1,0 +1,78 @@
+"""Which lines of a nest can be computed in vectors of neighbouring elements that its text names.
+
+Functions such as exp are not among them: LLVM chooses how many vectors of these are under way. Knows the nest alone.
+"""
+
+from collections.abc import Sequence
+
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.scalars import (
+    Binary,
+    Choice,
+    Comparison,
+    Conversion,
+    Expression,
+    Logic,
+    Name,
+    Number,
+    Unary,
+    Word,
+)
+
+_WORDS = ("abs", "max", "min")
+_SIGNS = ("<", "<=", ">", ">=", "==", "!=")
+
+
+def kinds_in_vectors(nest: Nest) -> dict[str, str]:
+    """Returns the type of each line, by name, and "" for one that has parts without a form for vectors."""
+    kinds: dict[str, str] = {}
+    for line in nest.lines:
+        kinds[line.name] = (
+            _kind_of_access(line.value, nest) if isinstance(line.value, Access) else _kind(line.value, kinds)
+        )
+    return kinds
+
+
+def _kind_of_access(access: Access, nest: Nest) -> str:
+    """The type of what is loaded, or "" if its elements do not lie side by side."""
+    if access.strides[-1] not in (0, 1) or access.dtype not in ("f32", "f64", "bool", "i32"):
+        return ""
+    if access.indirect is not None:
+        index = next(line.value for line in nest.lines if line.name == access.indirect[0])
+        if not isinstance(index, Access) or index.strides[-1]:
+            return ""
+    return access.dtype if access.pointer is not None or access.dtype == "i32" else ""
+
+
+def _kind(tree: Expression, kinds: dict[str, str]) -> str:
+    """The type of an expression, or "" if it has parts that are not computed in vectors."""
+    match tree:
+        case Name(name):
+            return kinds[name]
+        case Number(_, dtype):
+            return dtype
+        case Unary("-", operand):
+            return _same([operand], kinds, ("f32", "f64"))
+        case Unary("not" | "~", operand):
+            return _same([operand], kinds, ("bool",))
+        case Binary("+" | "-" | "*" | "/", left, right):
+            return _same([left, right], kinds, ("f32", "f64"))
+        case Binary("&" | "|", left, right):
+            return _same([left, right], kinds, ("bool",))
+        case Logic(_, operands) if all(isinstance(operand, Comparison) for operand in operands):
+            return _same(operands, kinds, ("bool",))
+        case Comparison((sign,), operands) if sign in _SIGNS:
+            return "bool" if _same(operands, kinds, ("f32", "f64", "i32")) else ""
+        case Choice(test, yes, no) if _kind(test, kinds) == "bool":
+            return _same([yes, no], kinds, ("f32", "f64", "i32", "bool"))
+        case Word(word, _, operands) if word in _WORDS:
+            return _same(operands, kinds, ("f32", "f64"))
+        case Conversion(dtype, operand) if dtype in ("f32", "f64"):
+            return dtype if _kind(operand, kinds) else ""
+    return ""
+
+
+def _same(operands: Sequence[Expression], kinds: dict[str, str], dtypes: tuple[str, ...]) -> str:
+    """The type of all operands, if they have the same one and it is one of some types; else ""."""
+    (first, *others) = {_kind(operand, kinds) for operand in operands}
+    return first if not others and first in dtypes else ""
