@@ -248,7 +248,7 @@ def test_check_predicts_a_step_on_ranks(folder: Path) -> None:
     assert [step["ranks"] for step in steps] == [1, 2, 4, 8, 16, 32]
     assert steps[0]["received_bytes"] == steps[0]["gathering"] == 0
     assert all(step["computing"] > 0 for step in steps)
-    assert all(half["received_bytes"] < whole["received_bytes"] for half, whole in itertools.pairwise(steps[:5]))
+    assert all(half["received_bytes"] < full["received_bytes"] for half, full in itertools.pairwise(steps[:5]))
     text = command("check", "lstm.net", "--ranks", 32, "--latency", 1e6, cwd=folder).stdout
     assert "predicted for a network of 1e+06 us, 5 GB/s" in text
     assert "32 (*)" in text
@@ -261,8 +261,8 @@ def test_check_on_ranks_measures_their_network(folder: Path) -> None:
     facts = json.loads(done.stdout)["ranks"]
     assert 0 < facts["latency_us"] != 20
     assert 0 < facts["bandwidth_gb_per_second"] != 5
-    given = on_mpi(2, "check", "mlp.net", "--ranks", 4, "--latency", 7, "--json", cwd=folder)
-    assert json.loads(given.stdout)["ranks"]["latency_us"] == 7
+    result = on_mpi(2, "check", "mlp.net", "--ranks", 4, "--latency", 7, "--json", cwd=folder)
+    assert json.loads(result.stdout)["ranks"]["latency_us"] == 7
 
 
 def test_three_ranks_are_refused(folder: Path) -> None:

@@ -73,14 +73,14 @@ def from_csv(folder: Path) -> Series:
 
 def check(run: Run, status: str = "FINISHED") -> None:
     """All three have each epoch once, with its numbers."""
-    whole = expected(run)
-    assert from_csv(run.folder) == whole
-    read, found = from_mlflow(run.folder)
-    assert read == whole
-    assert found == status
+    series = expected(run)
+    assert from_csv(run.folder) == series
+    read, recorded_status = from_mlflow(run.folder)
+    assert read == series
+    assert recorded_status == status
     shown = from_tensorboard(run.folder)
-    assert shown.keys() == whole.keys()
-    for name, points in whole.items():
+    assert shown.keys() == series.keys()
+    for name, points in series.items():
         assert [step for step, _ in shown[name]] == [step for step, _ in points]
         assert [value for _, value in shown[name]] == pytest.approx([value for _, value in points], rel=1e-6)
 
