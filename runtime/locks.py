@@ -2,7 +2,7 @@
 
 A fork copies only the thread that calls it. A lock held by another thread would stay locked in the child for ever, and
 memory that it was writing would stay half written. So a fork waits until nothing is built or written, and the child
-makes its locks anew.
+creates its locks again.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """An object with threads or locks, which a child process must make anew."""
+    """An object with threads or locks, which a child process must create again."""
 
     def after_fork(self) -> None: ...
 

@@ -140,7 +140,7 @@ class Program:
         self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None
     ) -> tuple[MetricValues, Intervals]:
         """The result of `evaluate`, and a 95 % bootstrap interval of each loss and metric that is a number and depends
-        on samples (inference/bootstrap.py). The resamples depend on the seed alone."""
+        on samples (inference/bootstrap.py). The resamples depend only on the seed."""
         self.inspect(fields)
         return self.evaluator.evaluate_with_intervals(fields, undo)
 

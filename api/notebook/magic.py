@@ -43,7 +43,7 @@ class NetMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         """%%net [NAME] [CONSTANT=VALUE ...]: checks the text of the cell, and assigns its model to NAME (`model`).
 
         Shows the picture of the model and its layers, warnings, and the text in colours with the numbers of its lines.
-        A mistake raises Fault, which IPython shows as the message alone.
+        A mistake raises Fault, of which IPython shows only the message.
         """
         name, constants = _arguments(line)
         model = load_model(parse(Source(f"{name}.net", cell)), constants)

@@ -1,6 +1,6 @@
 """Loads the data of a model: arrays by part and field.
 
-Rows are divided first; steps are fitted on the training part alone.
+Rows are divided first; steps are fitted only on the training part.
 
 Rows go through the steps a chunk at a time. Every fault names the file, the row and the column.
 """

@@ -44,7 +44,7 @@ _Value = TypeVar("_Value")
 class Options:
     """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
 
-    Programs with the same `executables` share these, if their models differ in numbers alone.
+    Programs with the same `executables` share these, if their models differ only in numbers.
     """
 
     batch: int
@@ -254,7 +254,7 @@ def batch_shares(count: int, batch: int, samples: int) -> Array:
 
 
 def built_once(entries: dict[_Key, _Value], key: _Key, build: Callable[[], _Value]) -> _Value:
-    """The entry of a key, built if it is missing: by one thread alone, if several ask for it."""
+    """The entry of a key, built if it is missing: by only one thread, if several ask for it."""
     if key not in entries:
         with building:
             if key not in entries:

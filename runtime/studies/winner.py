@@ -1,6 +1,6 @@
 """The winner of a study: a run with its settings, as `netc train` makes it, and its metrics on the test part.
 
-The test part is read here alone, once every choice was made, and evaluated once.
+Only this file reads the test part. It is evaluated once, after every choice was made.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a tracker is, and the trackers by name: `netc train --log tensorboard`.
+"""Trackers, which write the metrics of epochs for other programs, by name: `netc train --log tensorboard`.
 
 The rows of metrics.jsonl are what counts. A tracker is opened with the run, and brings what it has written before up
 to these rows: so a run that is resumed has no epoch twice, and after a kill none is missing.

@@ -59,7 +59,7 @@ class Training:
 
     @classmethod
     def extending(cls, compiled: CompiledModel, fill: Fill) -> "Training":
-        """The training of a model that has memory for its own arrays alone; `fill` gives the others their values.
+        """The training of a model that has memory only for its own arrays; `fill` gives the others their values.
 
         Must be called under `building`.
         """

@@ -2,7 +2,7 @@
 
 Two walks are measured to need it, because the processor does not foresee them; all others are left to it. The gradient
 of a depthwise convolution's weights sums over windows: it reads short pieces of several rows at a time. And rows that
-lie apart, as those inside of a padded image do, end before the processor has recognised them. Knows the nest alone, no
+lie apart, as those inside of a padded image do, end before the processor has recognised them. Knows only the nest, no
 text and no machine.
 """
 
