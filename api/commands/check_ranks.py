@@ -44,6 +44,7 @@ def facts_of_ranks(model: "Model", ranks: int, network: "Network") -> dict[str, 
         "steps": [
             {
                 "ranks": step.ranks,
+                "shared": step.is_shared,
                 "seconds": step.seconds,
                 "computing": step.computing,
                 "gathering": step.gathering,
@@ -70,12 +71,14 @@ def print_ranks(facts: dict[str, Any]) -> None:
     say()
     network = f"{facts['latency_us']:.4g} us, {facts['bandwidth_gb_per_second']:.4g} GB/s"
     say(f"a step on several ranks of one thread, predicted for a network of {network}:")
-    rows = [["ranks", "ms", "of them gathering", "MB received", "faster"]]
+    rows = [["ranks", "ms", "of them gathering", "MB received", "faster", ""]]
     for step in facts["steps"]:
         mark = " (*)" if step["ranks"] > facts["shards"] else ""
-        numbers = step["seconds"] * 1e3, step["gathering"] * 1e3, step["received_bytes"] / 1e6, step["speed_up"]
-        rows.append([f"{step['ranks']}{mark}", *(f"{number:.3f}" for number in numbers[:3]), f"{numbers[3]:.2f}x"])
-    table(rows, right=range(len(rows[0])))
+        sent = [step["gathering"] * 1e3, step["received_bytes"] / 1e6] if step["shared"] else [0.0, 0.0]
+        numbers = [f"{number:.3f}" for number in (step["seconds"] * 1e3, *sent)]
+        repeated = "every rank does the whole step" if step["ranks"] > 1 and not step["shared"] else ""
+        rows.append([f"{step['ranks']}{mark}", *numbers, f"{step['speed_up']:.2f}x", repeated])
+    table(rows, right=range(len(rows[0]) - 1))
     if facts["steps"][-1]["ranks"] > (shards := facts["shards"]):
         say(f"(*) with as many `shards`; a batch has {shards} of them, and so at most {shards} ranks share it")
     last = facts["pays_until"]

@@ -1,44 +1,57 @@
-"""Decides whether ranks share the steps of a program out, or whether each of them does all: by trying both.
+"""Decides whether the calls of a program are shared out, among ranks or among the workers of a process, or whether one
+does all: by trying both.
 
-Both compute the same bits, so no step is wasted. A step that is too small for its messages is found in this way for any
-network, processor and number of ranks.
+Both compute the same bits, so no step is wasted. A step that is too small for messages or barriers is found in this way
+for any network, processor and number of ranks and workers.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
 
 from netc.compiler.targets.target import Call, Ranks
 
-_ENOUGH = {2: 1.3, 4: 1.0}  # calls of each kind, and by how much the best of one kind must then beat that of the other
+_FEW, _MANY = 2, 4  # calls of each kind after which a clear difference decides, and after which any does
+_CLEAR = 1.3  # times that the best call of one kind takes, if the other kind is clearly faster
+_AGAIN = 512  # decided calls after which both are tried again, because other programs may have disturbed the trial
 _UNDECIDED, _ALONE, _SHARED = range(3)
 
 
 class Sharing:
-    """The calls that have tried both ways, and then the decision, which is the same on all ranks: rank 0 measures."""
+    """The calls that have tried both ways, and then the decision. Only calls of similar sizes are compared."""
 
     def __init__(self) -> None:
-        self._seconds: dict[bool, list[float]] = {True: [], False: []}
+        self._seconds: dict[int, dict[bool, list[float]]] = {}  # by size and kind, for a sample or a row
         self._decision = _UNDECIDED
+        self._calls = 0  # since the decision
 
-    def is_next_shared(self, ranks: Ranks) -> bool:
+    @property
+    def is_decided(self) -> bool:
+        """Whether all calls are of one kind at present."""
+        return self._decision != _UNDECIDED
+
+    def is_next_shared(self, call: Call) -> bool:
         """Whether the next call is to be shared out."""
-        if ranks.must_share or self._decision:
-            return ranks.must_share or self._decision == _SHARED
-        return len(self._seconds[True]) <= len(self._seconds[False])
+        if self._decision:
+            return self._decision == _SHARED
+        seconds = self._seconds.get(_rows(call).bit_length())
+        return seconds is None or len(seconds[True]) <= len(seconds[False])
 
-    @contextmanager
-    def timed(self, call: Call, ranks: Ranks, is_shared: bool) -> Iterator[None]:
-        """Times a call, for as long as nothing is decided. All ranks make the same calls."""
-        begin = perf_counter()
-        yield
-        if ranks.must_share or self._decision:
+    def took(self, call: Call, is_shared: bool, seconds: float, ranks: Ranks | None = None) -> None:
+        """Takes the seconds of a call into account. Ranks that are given make the same calls, and rank 0 decides."""
+        if self._decision:
+            self._calls += 1
+            if self._calls >= _AGAIN:
+                self._seconds, self._decision, self._calls = {}, _UNDECIDED, 0
             return
-        rows = sum(rows.count for rows in call.rows.values()) or call.steps * call.batch
-        self._seconds[is_shared].append((perf_counter() - begin) / max(rows, 1))
-        counts = {len(seconds) for seconds in self._seconds.values()}
-        if len(counts) == 1 and (count := counts.pop()) in _ENOUGH:
-            shared, alone = (min(self._seconds[kind]) for kind in (True, False))
-            best = _SHARED if shared < alone else _ALONE
-            is_clear = max(shared, alone) >= _ENOUGH[count] * min(shared, alone)
-            (self._decision,) = ranks.largest([best if is_clear and ranks.rank == 0 else _UNDECIDED])
+        rows = _rows(call)
+        trial = self._seconds.setdefault(rows.bit_length(), {True: [], False: []})
+        trial[is_shared].append(seconds / rows)
+        if len(trial[True]) == len(trial[False]) and ((count := len(trial[True])) == _FEW or count >= _MANY):
+            shared, alone = (min(trial[kind]) for kind in (True, False))
+            is_clear = max(shared, alone) >= (_CLEAR if count == _FEW else 1.0) * min(shared, alone)
+            decision = (_SHARED if shared < alone else _ALONE) if is_clear else _UNDECIDED
+            if ranks is not None:
+                (decision,) = ranks.largest([decision if ranks.rank == 0 else _UNDECIDED])
+            self._decision = decision
+
+
+def _rows(call: Call) -> int:
+    """The samples of a call, or the rows of its varying dimensions."""
+    return max(sum(rows.count for rows in call.rows.values()) or call.steps * call.batch, 1)

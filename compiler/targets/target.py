@@ -193,6 +193,10 @@ class Workspace(Protocol):
     def divided(self) -> Divided:
         """The parameters and states of which each rank holds only its share."""
 
+    @property
+    def must_share(self) -> bool:
+        """Whether all idle workers take part in every call, even if one of them is faster alone."""
+
     def team(self, most: int) -> AbstractContextManager[Team]:
         """Idle workers, `most` at most; the thread that calls is one of them."""
 

@@ -25,17 +25,24 @@ _FEWEST = 5  # runs
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A step on so many ranks: the seconds in which it computes and gathers, and the bytes that a rank receives."""
+    """A step on so many ranks. If they share it, a rank computes and gathers for so many seconds, and receives so many
+    bytes; by itself a rank takes the seconds `alone`."""
 
     ranks: int
     computing: float
     gathering: float
     nbytes: int
+    alone: float
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether training, which tries both, will share the step; otherwise every rank does all of it."""
+        return self.ranks > 1 and self.computing + self.gathering < self.alone
 
     @property
     def seconds(self) -> float:
-        """The time of the step."""
-        return self.computing + self.gathering
+        """The time of the step as training will do it."""
+        return self.computing + self.gathering if self.is_shared else self.alone
 
 
 def predictions(model: Model, network: Network, counts: Sequence[int]) -> list[Prediction]:
@@ -43,7 +50,8 @@ def predictions(model: Model, network: Network, counts: Sequence[int]) -> list[P
 
     For more ranks than a batch has shards, it has so many.
     """
-    return [_predicted(model, network, count) for count in counts]
+    alone, _, _ = _costs(model, network, 1)
+    return [Prediction(count, *_costs(model, network, count), alone) for count in counts]
 
 
 @dataclass(slots=True)
@@ -90,7 +98,8 @@ class _LastRank:
         """See Ranks.copy_from_first."""
 
 
-def _predicted(model: Model, network: Network, count: int) -> Prediction:
+def _costs(model: Model, network: Network, count: int) -> tuple[float, float, int]:
+    """The seconds in which a rank computes and gathers, and the bytes that it receives."""
     model = replace(model, train=replace(model.train, shards=max(model.train.shards, count)))
     last = _LastRank(count)
     program = Program(model, threads=1, ranks=last if count > 1 else None)
@@ -104,7 +113,7 @@ def _predicted(model: Model, network: Network, count: int) -> Prediction:
         seconds, received = _cost(message.parts, network, last)
         share = 1 / steps if message.runs else 1
         gathering, nbytes = gathering + seconds * share, nbytes + received * share
-    return Prediction(count, computing, gathering, round(nbytes))
+    return computing, gathering, round(nbytes)
 
 
 def _seconds_of_step(run: Callable[[int], object]) -> tuple[float, int]:

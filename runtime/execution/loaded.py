@@ -16,7 +16,7 @@ from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Call, Divided, Executable, Ranks, Team
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.batches import Arrays, Batches, input_of, result_of, result_shape
-from netc.runtime.execution.memory import Arena, ArenaPool, Borrowed, Memory
+from netc.runtime.execution.memory import Arena, ArenaPool, Borrowed, Memory, is_debugging
 from netc.runtime.execution.resources import Resources
 
 if TYPE_CHECKING:  # saved machine code runs without a graph
@@ -133,6 +133,11 @@ class Loaded:
     def divided(self) -> Divided:
         """The parameters and states of which each rank holds only its share."""
         return self.resources.state.divided
+
+    @property
+    def must_share(self) -> bool:
+        """See Workspace.must_share: in tests, which compare bits."""
+        return is_debugging() or self.resources.workers.shares_small_steps
 
     def team(self, most: int) -> AbstractContextManager[Team]:
         """Idle workers of the program, `most` at most."""

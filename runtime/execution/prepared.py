@@ -22,7 +22,7 @@ from netc.runtime.locks import building
 if TYPE_CHECKING:
     from netc.compiler.program.plan import Plan
 
-_WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
+_WORTH_SHARING = 400_000  # FLOPs of a step, below which a second worker is not even tried: see targets/sharing.py
 
 
 def plan_step(
@@ -132,8 +132,8 @@ class Prepared:
         return facts
 
     def members(self, facts: PlanFacts, room: Sizes, workers: int) -> int:
-        """The number of workers that take part in a step: any number gives the same bits, but a small step is done
-        before a second worker is awake, and a single sample cannot be shared out."""
+        """The most workers that take part in a step: any number gives the same bits, but a small step is done before a
+        second worker is awake, and a single sample cannot be shared out. Calls then try whether one is faster."""
         if room == 1 and not self.is_update:
             return 1
         return workers if facts.flops >= _WORTH_SHARING else 1

@@ -248,10 +248,14 @@ def test_check_predicts_a_step_on_ranks(folder: Path) -> None:
     assert [step["ranks"] for step in steps] == [1, 2, 4, 8, 16, 32]
     assert steps[0]["received_bytes"] == steps[0]["gathering"] == 0
     assert all(step["computing"] > 0 for step in steps)
+    both = [(step["computing"] + step["gathering"], steps[0]["seconds"]) for step in steps[1:]]
+    assert [step["shared"] for step in steps[1:]] == [shared < alone for shared, alone in both]
+    assert [step["seconds"] for step in steps[1:]] == [min(pair) for pair in both]
     assert all(half["received_bytes"] < full["received_bytes"] for half, full in itertools.pairwise(steps[:5]))
     text = command("check", "lstm.net", "--ranks", 32, "--latency", 1e6, cwd=folder).stdout
     assert "predicted for a network of 1e+06 us, 5 GB/s" in text
     assert "32 (*)" in text
+    assert text.count("every rank does the whole step") == 5
     assert "several ranks do not pay: the step is too small" in text
 
 

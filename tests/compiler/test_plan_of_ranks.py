@@ -3,6 +3,7 @@
 import ctypes
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache
 
@@ -26,12 +27,13 @@ from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.emulator import ranks as emulated
 from netc.compiler.targets.emulator.memory import BrokenPlan
 from netc.compiler.targets.named import machine_for
-from netc.compiler.targets.target import Part
+from netc.compiler.targets.target import Part, Team
 from netc.dsl.diagnostics import Fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.synthetic import synthetic_data
+from netc.runtime.execution import loaded
 from netc.runtime.execution.fields import Fields
 from netc.runtime.program import Program
 from netc.runtime.verification import verify
@@ -267,6 +269,24 @@ def test_calls_that_try_both_ways_compute_the_bits_of_one(name: str) -> None:
         return trained(Program(model, threads=1, ranks=replace(rank, must_share=False)), count)
 
     assert on_ranks(2, work) == [alone] * 2
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_calls_that_try_one_worker_compute_the_bits_of_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(name)
+    count = model.train.batch * model.train.accumulate * 2 - 5
+    alone = trained(Program(model, threads=1), count)
+    monkeypatch.setattr(loaded.Loaded, "must_share", False)
+    teams, team = set[int](), loaded.Loaded.team
+
+    def counted(self: loaded.Loaded, most: int) -> AbstractContextManager[Team]:
+        teams.add(most)
+        return team(self, most)
+
+    monkeypatch.setattr(loaded.Loaded, "team", counted)
+    for _ in range(2):
+        assert trained(Program(model, threads=2), count) == alone
+    assert teams == {1, 2}
 
 
 def test_an_error_of_a_message_ends_the_step() -> None:

@@ -1,4 +1,4 @@
-"""Whether ranks share the steps of a program out: calls try both ways, and rank 0's times decide."""
+"""Whether ranks or workers share the steps of a program out: calls try both ways, and their times decide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,52 +25,57 @@ class Ranks:
         return [max(numbers[0], self.decision)]
 
 
-class Clock:
-    """A clock that the test moves on."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+def call_of(samples: int) -> Call:
+    """A call of two steps of so many samples in all."""
+    return Call({}, {}, np.arange(samples), 2, samples // 2, {})
 
 
-def calls(ranks: Ranks, seconds: dict[bool, list[float]], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Which of ten calls are shared out, if they take so long. The last time of a kind is also that of later calls."""
-    clock, own, shared = Clock(), Sharing(), []
-    monkeypatch.setattr(sharing, "perf_counter", clock)
-    call = Call({}, {}, np.arange(4), 2, 2, {})
-    for _ in range(10):
-        is_shared = own.is_next_shared(ranks)  # type: ignore[arg-type]
-        with own.timed(call, ranks, is_shared):  # type: ignore[arg-type]
-            times = seconds[is_shared]
-            clock.now += times.pop(0) if len(times) > 1 else times[0]
-        shared.append(is_shared)
+def calls(ranks: Ranks | None, seconds: dict[bool, list[float]], count: int = 10) -> list[bool]:
+    """Which of the calls are shared out, if they take so long. The last time of a kind is also that of later calls."""
+    sharing, shared, call = Sharing(), list[bool](), call_of(4)
+    for _ in range(count):
+        shared.append(sharing.is_next_shared(call))
+        times = seconds[shared[-1]]
+        took = times.pop(0) if len(times) > 1 else times[0]
+        sharing.took(call, shared[-1], took, ranks)  # type: ignore[arg-type]
     return shared
 
 
-def test_the_clearly_faster_way_is_chosen_after_two_calls_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ranks", [Ranks(), None])
+def test_the_clearly_faster_way_is_chosen_after_two_calls_of_each(ranks: Ranks | None) -> None:
+    assert calls(ranks, {True: [9.0, 1.0], False: [9.0, 2.0]}) == [True, False, True, False] + [True] * 6
+    assert calls(ranks, {True: [9.0, 2.0], False: [9.0, 1.0]}) == [True, False, True, False] + [False] * 6
+    assert ranks is None or ranks.asked == 2
+
+
+def test_a_small_difference_needs_four_calls() -> None:
     ranks = Ranks()
-    assert calls(ranks, {True: [9.0, 1.0], False: [9.0, 2.0]}, monkeypatch) == [True, False, True, False] + [True] * 6
-    assert calls(ranks, {True: [9.0, 2.0], False: [9.0, 1.0]}, monkeypatch) == [True, False, True, False] + [False] * 6
+    assert calls(ranks, {True: [1.1], False: [1.0]}) == [True, False] * 4 + [False] * 2
     assert ranks.asked == 2
 
 
-def test_a_small_difference_needs_four_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    ranks = Ranks()
-    assert calls(ranks, {True: [1.1], False: [1.0]}, monkeypatch) == [True, False] * 4 + [False] * 2
-    assert ranks.asked == 2
-
-
-def test_rank_0_decides_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = calls(Ranks(rank=1, decision=2), {True: [5.0], False: [1.0]}, monkeypatch)
+def test_rank_0_decides_for_all() -> None:
+    shared = calls(Ranks(rank=1, decision=2), {True: [5.0], False: [1.0]})
     assert shared == [True, False, True, False] + [True] * 6
 
 
-def test_ranks_that_must_share_try_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    ranks = Ranks(must_share=True)
-    assert calls(ranks, {True: [5.0], False: [1.0]}, monkeypatch) == [True] * 10
-    assert ranks.asked == 0
+def test_both_ways_are_tried_again_after_many_calls() -> None:
+    shared = calls(None, {True: [5.0] * 2 + [1.0], False: [2.0]}, sharing._AGAIN + 10)
+    assert shared[4 : 4 + sharing._AGAIN] == [False] * sharing._AGAIN
+    assert shared[4 + sharing._AGAIN :] == [True, False, True, False, True, True]
+
+
+def test_only_calls_of_similar_sizes_are_compared() -> None:
+    """A call of one sample takes longer for a sample than a call of many."""
+    sharing = Sharing()
+    for samples in (2, 8, 64, 512):  # all are shared out, as a call of this size alone says nothing
+        assert sharing.is_next_shared(call_of(samples))
+        sharing.took(call_of(samples), True, 1.0)
+    for is_shared in (False, True, False):
+        assert sharing.is_next_shared(call_of(600)) == is_shared
+        sharing.took(call_of(600), is_shared, 1.0 if is_shared else 3.0)
+    assert sharing.is_decided
+    assert sharing.is_next_shared(call_of(2))
 
 
 def test_what_a_program_leaves_divided_is_gathered_before_another_one_runs() -> None:

@@ -6,6 +6,7 @@ Saved machine code is opened without LLVM, so whatever compiles is imported wher
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
@@ -38,7 +39,8 @@ class Cpu:
         plan = planned.plan
         spoiled = Arenas(plan.shared, plan.private) if request.is_spoiled else None
         linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
-        return MachineCode(plan.call_layout, planned.members, self.machine, linked, len(plan.tasks))
+        calls = len(plan.tasks) if request.is_profiled else 0
+        return MachineCode(plan.call_layout, planned.members, self.machine, linked, calls)
 
     def reopen(self, code: Code, members: int) -> "MachineCode | None":
         """Links saved code. Returns None if a kernel is missing in the cache or cannot be loaded, or if this process
@@ -110,27 +112,36 @@ class MachineCode:
         self.layout, self.members, self.machine, self.linked = layout, members, machine, linked
         self.interface = Interface.of_layout(layout)
         self.ticks = np.zeros((members, calls + 1), np.int64)
-        self._sharing = Sharing()
+        self._among_ranks, self._among_workers = Sharing(), Sharing()
 
     def run(self, call: Call, workspace: Workspace) -> None:
-        """Runs the steps of a call on all workers of a team."""
+        """Runs the steps of a call: by all ranks and all workers of a team, or by fewer where that is faster."""
         ranks = workspace.ranks if self.layout.gathers is not None else None
-        is_shared = ranks is not None and self._sharing.is_next_shared(ranks)
+        tries_ranks = ranks is not None and not ranks.must_share
+        is_shared = ranks is not None and (ranks.must_share or self._among_ranks.is_next_shared(call))
+        tries_workers = self._tries_workers(workspace) and (not tries_ranks or self._among_ranks.is_decided)
+        members = self.members if not tries_workers or self._among_workers.is_next_shared(call) else 1
         workspace.divided.gather(unless=self if is_shared else None)
-        if ranks is None:
-            self._run(call, workspace, None)
-            return
-        with self._sharing.timed(call, ranks, is_shared):
-            gathering = self._run(call, workspace, ranks if is_shared else None)
-        if gathering is not None and gathering.leaves_divided:
-            workspace.divided.leave(self, gathering.gather_rest)
+        begin = perf_counter()
+        ready = self._run(call, workspace, ranks if is_shared else None, members)
+        seconds = perf_counter() - begin
+        if tries_workers and ready.resources.members == members:  # others are busy with another call
+            self._among_workers.took(call, members > 1, seconds)
+        if tries_ranks:
+            self._among_ranks.took(call, is_shared, seconds, ranks)
+        if ready.gathering is not None and ready.gathering.leaves_divided:
+            workspace.divided.leave(self, ready.gathering.gather_rest)
 
-    def _run(self, call: Call, workspace: Workspace, ranks: Ranks | None) -> Gathering | None:
-        """Runs the steps of a call, which these ranks share."""
-        kept = "ready" if ranks is None else "ready of ranks"
-        with workspace.team(self.members) as team, workspace.arena(team.count) as arena:
-            ready = call.kept.get(kept)
-            if ready is None or ready.resources.arena is not arena or ready.resources.members != team.count:
+    def _tries_workers(self, workspace: Workspace) -> bool:
+        """Whether calls may be done by one worker. The ticks of a profile are those of all."""
+        return self.members > 1 and not workspace.must_share and self.ticks.shape[1] == 1
+
+    def _run(self, call: Call, workspace: Workspace, ranks: Ranks | None, members: int) -> _Ready:
+        """Runs the steps of a call, which these ranks share, by so many idle workers at most."""
+        with workspace.team(members) as team, workspace.arena(team.count) as arena:
+            kept = f"ready {team.count}" if ranks is None else f"ready of ranks {team.count}"
+            ready: _Ready | None = call.kept.get(kept)
+            if ready is None or ready.resources.arena is not arena:
                 barrier = np.zeros(BARRIER_WORDS, np.int64)
                 resources = CallResources(team.count, workspace.persistent, arena, barrier, self.ticks)
                 ready = call.kept[kept] = _Ready.of(self, call, resources, ranks)
@@ -138,7 +149,7 @@ class MachineCode:
             team.run(ready.run, ready.abort)
             if ready.gathering is not None:
                 ready.gathering.check()
-            return ready.gathering
+            return ready
 
     @property
     def code(self) -> Code | None:
