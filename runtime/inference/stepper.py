@@ -129,7 +129,7 @@ class Stepper:
         return step.loaded.repeated(fields, self.samples, new)
 
     def step(self, rows: Array) -> Array:
-        """Take a row of each sample; returns the output at this step, a row for each sample."""
+        """Takes a row of each sample; returns the output at this step, a row for each sample."""
         if self._most is not None:
             if self.position == self._most:
                 self._begin_anew()
@@ -169,7 +169,7 @@ class Stepper:
             self.step(rows)
 
     def reorder(self, sources: Array) -> None:
-        """Let each sample go on from the state of another: of the one that `sources` names."""
+        """Lets each sample go on from the state of another: of the one that `sources` names."""
         for array in self._states.values():
             array[...] = array[sources]
         for block in self._blocks:
