@@ -74,7 +74,7 @@ class Averages:
         return mean
 
     def describe(self, epoch: int) -> str:
-        """What the run keeps, after this many epochs."""
+        """A sentence about the parameters that the run keeps after this many epochs."""
         if self._setting.decay is not None:
             return f"kept the running mean of the parameters, {self._setting.decay:g} of it from earlier steps"
         count = self._number_of(epoch)

@@ -72,7 +72,7 @@ class Training:
 
     @property
     def kept(self) -> Mapping[str, Array]:
-        """What goes on in a resumed training beside the states of the graph, by name."""
+        """The arrays, by name, that a resumed training needs besides the states of the graph."""
         searched = {} if self._searched is None else self._searched.arrays
         return searched if self.averages is None else {**searched, **self.averages.arrays}
 
