@@ -89,7 +89,8 @@ z = h -> dense(size(letter))
 
 Attention reads all steps, unless a mask hides the later ones: `self_attention(4, causal = true)`. A mask in the file
 must be visible to the compiler as a comparison of steps (`arange(t) > unsqueeze(arange(t))`), and give later steps a
-number of at most -1e9 before a softmax, or 0 before a sum.""",
+number of at most -1e9 before a softmax, or 0 before a sum. If the data says that a model learns the next token of the
+text that it reads, `netc check` and `netc train` say the same before training (W0514).""",
     "E0507": """`netc predict --beam 4` needs an output of a decoder that feeds back its own tokens, such as
 `scan i in 0..n until said[i] == 1 with token = 0 { ... token = argmax(z) ... }`. A model without such an output has
 nothing to search: leave `--beam` out.""",
@@ -192,7 +193,10 @@ An LSTM keeps the gradient, if its forget gate starts open:
 
 ```{.net .right}
 h, c = lstm(x, 64, forget = 5)
-```""",
+```
+
+If the loss has a row for each step, nothing is said of an LSTM or a GRU: what comes next mostly depends on near steps,
+and a layer that is made to look farther back learns a text worse.""",
     "W1002": """`netc diagnose`: the gradient grows with every step back in time, so that one step of the optimizer
 can destroy what was learned:
 
@@ -220,7 +224,7 @@ A `relu`, a normalisation, or a residual connection around each layer help:
 for i in 0..8 { h = h + (h -> dense(32) -> relu) }
 ```""",
     "W1004": """`netc diagnose`: many units of a `relu` are 0 for every sample, and get no gradient. A smaller
-learning rate, `leaky_relu`, or inputs of mean 0 help.""",
+learning rate, `leaky_relu`, or inputs of mean 0 help; first of all `standardize`, if there is a warning W0801.""",
     "W1005": """`netc diagnose`: many units of a `tanh` or a `sigmoid` are close to an end of its range, where the
 slope is almost 0. Smaller initial weights, or inputs of variance 1, help.""",
 }

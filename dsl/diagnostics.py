@@ -96,6 +96,8 @@ CODES = {
     "W0507": "a bias that the normalisation after it cancels",
     "W0508": "a loss that reads what is fitted on another part than `train`",
     "W0509": "a value that has the name of a statement or a setting, and that nothing reads",
+    "W0513": "a picture that a convolution takes for a sequence",
+    "W0514": "a model of the next token that cannot generate",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",
@@ -256,6 +258,7 @@ class Diagnostics:
 
     messages: list[Diagnostic] = field(default_factory=list)
     _seen: set[tuple[object, ...]] = field(default_factory=set)
+    _error_count: int = 0
 
     def add(
         self,
@@ -284,7 +287,8 @@ class Diagnostics:
             if not any(key in self._seen for key in keys):
                 self._seen.update(keys)
                 self.messages.append(diagnostic)
-        if len(self.messages) >= MOST_ERRORS and len(self.errors) >= MOST_ERRORS:
+                self._error_count += diagnostic.is_error
+        if self._error_count >= MOST_ERRORS:
             self.raise_errors()
 
     @property

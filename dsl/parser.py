@@ -36,7 +36,7 @@ class TooLong(Exception):
 
 
 class Newlines:
-    """Drops newlines inside ( ) and [ ], and after an operator, `=` or `,`; inside { } they end a statement.
+    """Drops newlines inside ( ) and [ ], and after an operator, `=`, `,` or `else`; inside { } they end a statement.
 
     Lark's contextual lexer reads the parser's state after each token, so this filter must not look ahead.
     It looks for a name in every state: where only `train` may stand, `training` is a wrong word, not `train` and `ing`.

@@ -19,7 +19,7 @@ from netc.compiler.operations.elementwise import add, subtract
 from netc.compiler.operations.functions import log, relu, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.compiler.operations.shape import broadcast, reshape
-from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.diagnostics import Diagnostic, Fault, Label
 
 _REGRESSION = ("mse", "mae", "huber")
 
@@ -155,6 +155,29 @@ def _loss_on_validation_part(context: Context, train: TrainSettings) -> Iterator
             )
 
 
+_LEAST_PIXELS = 5  # rows and columns of a picture
+
+
+def _picture_as_steps(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about a convolution over an input float[n, n], which is a picture without its axis of channels."""
+    for layer in _library(context, "conv"):
+        read = layer.operands[0]
+        sizes = read.type.sample
+        if read.role is Role.INPUT and len(sizes) == 2 and sizes[0] == sizes[1] and _is_at_least(sizes[0]):
+            n = sizes[0]
+            yield Diagnostic(
+                "W0513",
+                f"this convolution takes `{read.name}` for a sequence of {n} steps with {n} channels",
+                Label(context.user_span(layer.span)),
+                (Label(read.span, "a picture would have an axis of channels"),),
+                f"input {read.name}: float[{n}, {n}, 1], and `-> reshape({n}, {n}, 1)` in `data`",
+            )
+
+
+def _is_at_least(size: object) -> bool:
+    return isinstance(size, int) and size >= _LEAST_PIXELS
+
+
 ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _logits,
     _relu_of_regression,
@@ -163,6 +186,7 @@ ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _frozen,
     _weights_that_cancel,
     _loss_on_validation_part,
+    _picture_as_steps,
 )
 
 
@@ -170,5 +194,4 @@ def advise(context: Context, train: TrainSettings) -> None:
     """Adds the warnings of all rules to the context's diagnostics."""
     for rule in ADVICE:
         for warning in rule(context, train):
-            if warning not in context.diagnostics.messages:
-                context.diagnostics.messages.append(warning)
+            context.diagnostics.note(Fault([warning]))

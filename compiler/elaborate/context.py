@@ -92,6 +92,7 @@ class Context:
     rules: Rules
     globals: Scope  # the file's own definitions
     class_count: ClassCount | None = None
+    fields: Mapping[str, syntax.Expression] = field(default_factory=dict)  # of the file's `data` block
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     # the model so far

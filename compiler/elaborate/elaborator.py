@@ -82,6 +82,7 @@ def _examined(
     if class_count is not None:
         count, lets = class_count, constants_of(context)
         context.class_count = lambda name, span: count(name, lets, span)
+    context.fields = next((item.fields for item in file.items if isinstance(item, syntax.Data)), {})
     models = [item for item in file.items if isinstance(item, syntax.Model)]
     if models:
         body(context, models[0].body, Scope(context.globals, unknown=set()), in_model=True)

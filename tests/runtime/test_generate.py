@@ -16,7 +16,8 @@ import netc
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.runs.generate import Generator, draw, generate, token_names
+from netc.runtime.inference.next_token import token_names
+from netc.runtime.runs.generate import Generator, draw, generate
 from netc.runtime.runs.run import Run
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
