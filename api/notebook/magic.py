@@ -20,16 +20,10 @@ from netc.commands.options import constant
 from netc.compiler.model import Model
 from netc.dsl.quoting import html_text
 from netc.notebook.html import model_html
+from netc.runtime.insight.drawing.colours import COLOURS
 from netc.runtime.insight.highlighted import highlighted
 
-_COLOURS = {  # of the classes of `highlighted`, seen on white and on black
-    "k": "#3b82c4",
-    "c": "#7d8590",
-    "n": "#c2662c",
-    "t": "#2e9e5b",
-    "f": "#8b6fd6",
-    "o": "#d0453e",
-}
+_COLOURS = {"k": "blue", "c": "grey", "n": "orange", "t": "green", "f": "purple", "o": "red"}  # of `highlighted`
 
 
 @magics_class
@@ -80,7 +74,7 @@ def coloured(text: str) -> str:
 
 
 def _span(kind: str, text: str) -> str:
-    return f"<span style='color:{_COLOURS[kind]}'>{html_text(text)}</span>" if kind else html_text(text)
+    return f"<span style='color:{COLOURS[_COLOURS[kind]].either}'>{html_text(text)}</span>" if kind else html_text(text)
 
 
 def _line_number(number: int) -> str:

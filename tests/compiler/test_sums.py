@@ -171,10 +171,10 @@ f32 p1[i0 * {length} + i2] = fold of t0 from f32(0.0) by a + b"""
 
 def test_a_sum_of_long_rows_reads_few_side_by_side() -> None:
     """So many rows as 32 are only read at once where they are short."""
-    for length, whole in ((16, {1: 32}), (256, {})):
+    for length, complete in ((16, {1: 32}), (256, {})):
         nest = parse_kernel(ROWS.format(length=length, size=32 * length).splitlines(), (0, 1))[0]
         assert isinstance(nest, Nest)
-        assert jam_of(nest, [0], [1]).whole == whole
+        assert jam_of(nest, [0], [1]).complete == complete
         x = RNG.integers(-9, 9, (5, 32, length)).astype(np.float32)
         graph, leaf = input_of("f32", (32, length))
         graph.results[parse_result("s")] = apply("sum", leaf, over=(1,))

@@ -257,7 +257,7 @@ finally:
     print(*sys.modules, file=sys.stderr)
 """
 NEVER = (
-    *("llvmlite", "networkx", "polars", "pydantic", "rich", "jinja2", "matplotlib"),
+    *("llvmlite", "networkx", "polars", "pydantic", "rich", "jinja2"),
     *("netc.compiler.lowering", "netc.compiler.planning", "netc.compiler.targets.cpu.compile"),
 )
 
