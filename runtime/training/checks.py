@@ -1,6 +1,6 @@
 """Checks of a model's settings against its data that can be made before the first step of training.
 
-`check_parts` needs the names of the split's parts alone, and `check_schedules` also works without the data.
+`check_parts` needs only the names of the split's parts, and `check_schedules` also works without the data.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,7 @@
 """Chooses how many points of a nest the body of its innermost loop computes at once ("unroll and jam").
 
 Elements that several of these points read are then loaded once, and a total stays in a register while several elements
-are added to it. The order in which a sum is taken does not change. Knows the nest alone, no text and no machine.
+are added to it. The order in which a sum is taken does not change. Knows only the nest, no text and no machine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
