@@ -116,7 +116,7 @@ def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | No
 
 
 def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
-    """Gives a block's parameters their arguments or defaults, and the names of their dimensions what these are."""
+    """Gives a block's parameters their arguments or defaults, and the names of their dimensions their sizes."""
     for parameter in call.block.parameters:
         name, argument = parameter.name.text, call.bound.get(parameter.name.text)
         if argument is not None:
