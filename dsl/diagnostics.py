@@ -96,6 +96,11 @@ CODES = {
     "W0507": "a bias that the normalisation after it cancels",
     "W0508": "a loss that reads what is fitted on another part than `train`",
     "W0509": "a value that has the name of a statement or a setting, and that nothing reads",
+    "W0510": "a loss that reads no target, or compares a value with itself",
+    "W0511": "a model that can copy what its loss asks for",
+    "W0512": "a loss that compares with an input where it should with a target",
+    "W0513": "a picture that a convolution takes for a sequence",
+    "W0514": "a model of the next token that cannot generate",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",
@@ -107,6 +112,7 @@ CODES = {
     "W0833": "a column that is different in every row, used as a category",
     "W0834": "a column that is the same in every training row",
     "W0835": "an input with more places than its categories need",
+    "W0836": "a target whose column is an input too",
     "W0841": "data that has changed since the run was trained",
     "W1001": "a gradient that vanishes on its way back in time",
     "W1002": "a gradient that explodes on its way back in time",
@@ -256,6 +262,7 @@ class Diagnostics:
 
     messages: list[Diagnostic] = field(default_factory=list)
     _seen: set[tuple[object, ...]] = field(default_factory=set)
+    _error_count: int = 0
 
     def add(
         self,
@@ -284,7 +291,8 @@ class Diagnostics:
             if not any(key in self._seen for key in keys):
                 self._seen.update(keys)
                 self.messages.append(diagnostic)
-        if len(self.messages) >= MOST_ERRORS and len(self.errors) >= MOST_ERRORS:
+                self._error_count += diagnostic.is_error
+        if self._error_count >= MOST_ERRORS:
             self.raise_errors()
 
     @property

@@ -18,7 +18,9 @@ from netc.dsl.synonyms import METHODS, SIGNS, WORDS, Kind
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
-CONTINUES = ("+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->")
+CONTINUES = (
+    *["+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->", "else"],
+)
 
 
 def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
@@ -123,6 +125,7 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
         or _operator_at_line_end(source, place)
         or _two_points(source, place)
         or _type_missing(source, place, word)
+        or _classes_missing(source, place, word)
         or _section_inside(source, place, word)
     )
     if early:
@@ -203,6 +206,18 @@ def _type_missing(source: Source, place: Span, word: str) -> Diagnostic | None:
     return Diagnostic("E0101", "the type is missing", Label(place, "expected `:` and a type"), hint=hint)
 
 
+def _classes_missing(source: Source, place: Span, word: str) -> Diagnostic | None:
+    """The message for `target y: class` and `class[3]`, which lack the number of classes."""
+    line = source.line(place.line)
+    declared = re.search(r":\s*class\s*$", line[: place.column - 1])
+    if declared is None or word not in ("", "\n", "["):
+        return None
+    size = re.match(r"\[\s*(\d+)\s*\]", line[place.column - 1 :])
+    hint = f"class({size[1] if size else 3}), or class(auto), which counts them in the data"
+    label = "a dimension stands in `[]`, the number of classes in `()`" if size else "expected `(` and a number"
+    return Diagnostic("E0101", "the number of classes is missing", Label(place, label), hint=hint)
+
+
 def _unfinished_line(source: Source, place: Span, after: re.Match[str] | None) -> Diagnostic:
     """The message for a line that ends too early; `after` is the operator or word that it ends with, if any."""
     line = source.line(place.line).split("#")[0].strip()
@@ -264,7 +279,7 @@ def _operator_at_line_end(source: Source, place: Span) -> Diagnostic | None:
     while end and not line:  # the last line before this one that contains more than a comment
         begin = text.rfind("\n", 0, end - 1) + 1
         line, end = re.sub(r"#[^\n]*", "", text[begin:end]).rstrip(), begin
-    after = re.search(r"(->|\*\*|//|[=+\-*/@%<>,]|\b(?:and|or))$", line)
+    after = re.search(r"(->|\*\*|//|[=+\-*/@%<>,]|\b(?:and|or|else))$", line)
     if not after or not re.match(r"\s*\w+\s*$", text[start:]):
         return None
     at = Span(source, end + after.start(), end + after.end())

@@ -36,7 +36,7 @@ class TooLong(Exception):
 
 
 class Newlines:
-    """Drops newlines inside ( ) and [ ], and after an operator, `=` or `,`; inside { } they end a statement.
+    """Drops newlines inside ( ) and [ ], and after an operator, `=`, `,` or `else`; inside { } they end a statement.
 
     Lark's contextual lexer reads the parser's state after each token, so this filter must not look ahead.
     It looks for a name in every state: where only `train` may stand, `training` is a wrong word, not `train` and `ing`.
@@ -84,12 +84,15 @@ def _start_of(name: str) -> Span:
     return Span(Source(name, ""), 0, 0)
 
 
-def parse(source: Source) -> syntax.File:
-    """Parses a text. Raises a Fault with all independent syntax errors, at most ten."""
+def parse(source: Source, text: str | None = None) -> syntax.File:
+    """Parses a text: that of the source, or one that has spaces in place of some of its characters.
+
+    Raises a Fault with all independent syntax errors, at most ten.
+    """
     faults = forbidden_characters(source)
     if faults:
         raise Fault(faults)
-    text = source.text
+    text = source.text if text is None else text
     while True:
         try:
             tree = _parser().parse(text)

@@ -133,13 +133,16 @@ def _left(names: Sequence[syntax.Name], type_: syntax.TypeOf | None) -> str:
 
 
 def _fit(indent: str, node: syntax.Node) -> str:
-    """The statement on one line. A long pipe is broken before each `->`, other long lines after commas in brackets."""
+    """The statement on one line. A long pipe is broken before each `->`, a long choice after each `else`, other long
+    lines after commas in brackets."""
     line = indent + _line(node)
     if "\n" in line:  # a scan inside of an expression
         return line.replace("\n", f"\n{indent}")
     value = getattr(node, "value", None)
-    if len(line) <= _WIDTH or not isinstance(value, syntax.Pipe):
+    if len(line) <= _WIDTH or not isinstance(value, syntax.Pipe | syntax.Choose):
         return _wrapped(line, indent)
+    if isinstance(value, syntax.Choose):
+        return _choices(indent, line, value)
     steps: list[str] = []
     rest: Expression = value
     while isinstance(rest, syntax.Pipe):
@@ -148,6 +151,17 @@ def _fit(indent: str, node: syntax.Node) -> str:
     text = expression(value)
     head = line[: len(line) - len(text)]
     return "\n".join(_wrapped(line, indent + _INDENT) for line in (head + expression(rest), *reversed(steps)))
+
+
+def _choices(indent: str, line: str, value: Expression) -> str:
+    """A statement with a choice as its value, a line for each condition."""
+    head, rest, lines = line[: len(line) - len(expression(value))], value, list[str]()
+    while isinstance(rest, syntax.Choose):
+        lines.append(f"{expression(rest.then)} if {expression(rest.condition)} else")
+        rest = rest.otherwise
+    lines.append(expression(rest))
+    before = [head, *[indent + _INDENT] * (len(lines) - 1)]
+    return "\n".join(_wrapped(start + text, indent + _INDENT) for start, text in zip(before, lines, strict=True))
 
 
 def _wrapped(line: str, indent: str) -> str:

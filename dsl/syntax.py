@@ -379,6 +379,15 @@ class Setting(Node):
 class Data(Node):
     settings: tuple[Setting, ...]
 
+    @property
+    def fields(self) -> dict[str, "Expression"]:
+        """The fields of a sample, as they are written: all settings but those of the file and its rows."""
+        return {
+            setting.name.text: setting.value
+            for setting in self.settings
+            if setting.name.text not in ("source", "split", "series")
+        }
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Train(Node):

@@ -157,7 +157,9 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
     optimizer = train.optimizer.text(number)
     say(f"train: batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
     say_wrapped(f"optimizer: {optimizer}")
-    if step:
+    if not step:
+        say("note: there is no `loss`, such as `loss mse(prediction, target)`, so `netc train` cannot train this model")
+    else:
         lengths = ", ".join(f"{dim} = {length}" for dim, length in facts["lengths"].items())
         samples = f"{train.batch} samples" + (f" ({lengths})" if lengths else "")
         memory = f"{size(step['kept_bytes'])} parameters and states, {size(step['arena_bytes'])} intermediate values"

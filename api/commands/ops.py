@@ -47,7 +47,8 @@ def ops(
             if kind != KINDS[0]:
                 say()
             say(plural(kind))
-            table([(f"  {entry.signature}", entry.summary) for entry in everything if entry.kind == kind])
+            rows = [(f"  {entry.signature}", entry.summary) for entry in everything if entry.kind == kind]
+            table(rows, wraps=True)
     else:
         for entry in matches:
             say(f"{entry.signature}    ({entry.kind})")

@@ -2,7 +2,6 @@
 
 import math
 
-_BYTES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 _THOUSANDS = "kMGTPE"
 
 
@@ -61,8 +60,5 @@ def _three(number: float) -> str:
 
 
 def size(nbytes: int) -> str:
-    """A size in bytes, or in the unit that suits it."""
-    for unit, name in _BYTES:
-        if nbytes >= unit:
-            return f"{nbytes / unit:.1f} {name}"
-    return f"{nbytes} B"
+    """A size in bytes: 432 B, 12.5 kB, 1.81 MB. A kB has 1,000 bytes, as in the setting `memory`."""
+    return rounded(nbytes, "B")

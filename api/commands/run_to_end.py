@@ -10,6 +10,7 @@ from netc.commands.progress import Ticker
 from netc.commands.terminal import matrices, metrics_text, say, say_wrapped
 
 if TYPE_CHECKING:
+    from netc.dsl.source import Span
     from netc.runtime.metric_values import MetricValue, Row
     from netc.runtime.runs.run import Run
     from netc.runtime.trainer import Ending
@@ -44,7 +45,7 @@ def _trained(run: "Run", trackers: Sequence[str], ticker: Ticker) -> "Ending":
     from netc.runtime.trainer import train_claimed
 
     total, resume = run.model.train.epochs, f"netc train --resume {quoted(run.folder)}"
-    warned: set[str] = set()  # warnings about gradients that were shown
+    warned: set[tuple[str, Span]] = set()  # warnings about gradients that were shown, by code and place
     names = trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
 
     def place() -> str:
@@ -62,9 +63,9 @@ def _trained(run: "Run", trackers: Sequence[str], ticker: Ticker) -> "Ending":
             saved_epoch()
             if row["epoch"] in (1, total) and longest(run) <= _LONG:
                 findings = diagnose(run, _FEW, _REACH).findings
-                by_title = {finding.title.partition(":")[0]: finding for finding in findings}
-                options.warn([finding for title, finding in by_title.items() if title not in warned], strict=False)
-                warned.update(by_title)
+                by_place = {(finding.code, finding.primary.span): finding for finding in findings}
+                options.warn([finding for place, finding in by_place.items() if place not in warned], strict=False)
+                warned.update(by_place)
 
         ticker.trains(run.model, run.metrics)
         saved_epoch()
@@ -94,7 +95,7 @@ def _advise_to_keep(run: "Run", ticker: Ticker) -> None:
 
 def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
     """Evaluates a trained run on the test part, and prints the metrics. Returns None without such a part."""
-    from netc.runtime.trainer import refuse_lost_loss
+    from netc.runtime.lost_numbers import refuse_lost_loss
 
     if "test" not in run.load_data().parts:
         return None

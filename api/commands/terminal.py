@@ -190,14 +190,15 @@ def matrices(row: Mapping[str, Any]) -> None:
             table([heads, *rows], right=range(len(heads)))
 
 
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = (), wraps: bool = False) -> None:
     """Prints rows of cells in columns. The columns whose numbers are in `right` are aligned to the right.
 
-    On a terminal, cells that do not fit are wrapped. Elsewhere each row is one line of any length.
+    On a terminal, or everywhere if it `wraps`, cells that do not fit are wrapped. Elsewhere each row is one line of any
+    length.
     """
     cells = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    is_terminal = sys.stdout.isatty()
+    is_terminal = sys.stdout.isatty() or wraps
     fits = not is_terminal or sum(widths) + _GAP * (len(widths) - 1) <= shutil.get_terminal_size().columns
     if not fits or not all(cell.isascii() for row in cells for cell in row):
         _laid_out_by_rich(cells, right, is_terminal)
@@ -223,7 +224,8 @@ def _laid_out_by_rich(cells: Sequence[Sequence[str]], right: Sequence[int], is_t
         grid.add_column(justify=justify, no_wrap=not is_terminal, overflow="fold")
     for row in cells:
         grid.add_row(*map(Text, row))
-    console = Console(color_system=None, width=None if is_terminal else _UNLIMITED)
+    width = shutil.get_terminal_size().columns if is_terminal else _UNLIMITED
+    console = Console(color_system=None, width=width)
     with console.capture() as capture:
         console.print(grid)
     for line in capture.get().splitlines():

@@ -6,13 +6,16 @@ each step, because the losses of earlier steps would hide that nothing comes fro
 the first step, which is the last one of a scan that goes backwards.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
@@ -57,13 +60,17 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The graph of the gradients of `weights` and `states`, and that of the outputs of `units`, whose names are
-    operations."""
+    operations.
+
+    With `has_step_losses` a loss has a row for each step of a scan.
+    """
 
     gradients: Graph
     outputs: Graph
     weights: tuple[Probe, ...]
     states: tuple[Probe, ...]
     units: tuple[Probe, ...]
+    has_step_losses: bool
 
 
 def diagnosis(model: Model) -> Diagnosis:
@@ -75,9 +82,11 @@ def diagnosis(model: Model) -> Diagnosis:
     outputs = graph.of(ResultKind.UNIT)
     probes = {name: graph.results.pop(ResultKind.STATE.named(name)) for name in graph.results_of(ResultKind.STATE)}
     losses = [value for value in graph.results_of(ResultKind.LOSS).values() if value.type.is_batched]
+    dims = {scanned.dim for scanned in scans(graph)}
+    has_step_losses = any(_has_steps(loss, dims) for loss in losses)
     states = []
-    for end in ("last", "first") if any(loss.type.is_varying for loss in losses) else ("last",):
-        gradients = adjoints(graph, {loss: _seed(loss, end) for loss in losses}, list(probes.values()))
+    for end in ("last", "first") if has_step_losses else ("last",):
+        gradients = adjoints(graph, {loss: _seed(loss, end, dims) for loss in losses}, list(probes.values()))
         graph.results |= {
             ResultKind.STATE.named(f"{name}.{end}"): gradients[zero]
             for name, zero in probes.items()
@@ -98,7 +107,7 @@ def diagnosis(model: Model) -> Diagnosis:
         weights.append(Probe((str(result),), name, model.trainables[name].span))
     gradients_only = graph.of(ResultKind.STATE, ResultKind.GRADIENT)
     gradient_graph, output_graph = (narrow(part, model.train.precision) for part in (gradients_only, outputs))
-    return Diagnosis(gradient_graph, output_graph, tuple(weights), tuple(states), units)
+    return Diagnosis(gradient_graph, output_graph, tuple(weights), tuple(states), units, has_step_losses)
 
 
 class _Carry(NamedTuple):
@@ -155,17 +164,35 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[_
     )
 
 
-def _seed(loss: Value, end: str) -> Value:
+def _has_steps(loss: Value, dims: Collection[str]) -> bool:
+    """Whether a loss has a row for each step of a scan, whose dimensions are `dims`."""
+    return loss.type.is_varying or _fixed_steps(loss, dims) > 0
+
+
+def _fixed_steps(loss: Value, dims: Collection[str]) -> int:
+    """The number of steps of a loss float[batch, n, ...] whose samples all have n of them; 0 for other losses."""
+    size = loss.type.sample[0] if loss.type.sample and not loss.type.is_varying else 0
+    return size if isinstance(size, int) and same(size) in dims else 0
+
+
+def _seed(loss: Value, end: str, dims: Collection[str]) -> Value:
     """The gradient of a loss with respect to itself: 1 for each sample; only at its `first` or `last` step if it has
     steps."""
     graph = loss.graph
     seed = apply("broadcast", graph.constant(1.0, loss.type), dims=loss.type.dims)
-    if not loss.type.is_varying:
+    if not _has_steps(loss, dims):
         return seed
-    dim = str(loss.type.rows)
-    step = apply("cast", table(graph, TableKind.STEP, dim), dtype=graph.precision)
-    ends = sequence.spread(sequence.length(graph, dim), dim) - 1.0 if end == "last" else 0.0
-    is_there = apply("reshape", apply("equal", step, ends), dims=(dim, *(1,) * (loss.type.rank - 1)))
+    if count := _fixed_steps(loss, dims):
+        number = graph.add("arange", (), {"n": count}, Type("i32", (count,)))
+        step = apply("cast", number, dtype=graph.precision)
+        ends: Value | float = count - 1.0 if end == "last" else 0.0
+        shape: tuple[Dim, ...] = (1, count, *(1,) * (loss.type.rank - 2))
+    else:
+        dim = str(loss.type.rows)
+        step = apply("cast", table(graph, TableKind.STEP, dim), dtype=graph.precision)
+        ends = sequence.spread(sequence.length(graph, dim), dim) - 1.0 if end == "last" else 0.0
+        shape = (dim, *(1,) * (loss.type.rank - 1))
+    is_there = apply("reshape", apply("equal", step, ends), dims=shape)
     return apply("where", is_there, seed, 0.0)
 
 

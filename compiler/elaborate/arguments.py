@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 
 from netc.compiler.elaborate import constants
-from netc.compiler.elaborate.bindings import Scope
+from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.printer import expression
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind, synonym
 
@@ -18,6 +19,15 @@ def _for_activation(node: syntax.Expression) -> str | None:
     """The hint for `dense(64, relu)`."""
     is_function = isinstance(node, syntax.Name | syntax.Text) and syntax.last_word(node).lower() in OPERATIONS
     return synonym("activation", Kind.ARGUMENT, ()) if is_function else None
+
+
+def _for_layer(context: Context, what: str, node: syntax.Expression) -> str | None:
+    """The hint for `x -> relu(dense(16))`, a layer as a further argument of what can come after it."""
+    function = node.function if isinstance(node, syntax.Call) else node
+    is_layer = isinstance(function, syntax.Name) and isinstance(
+        context.globals.find(function.text), BlockFunction | LayerInstance
+    )
+    return f"-> {expression(node)} -> {what}" if is_layer else None
 
 
 def _as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
@@ -33,9 +43,8 @@ def _as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> st
 def bind(
     context: Context, names: Sequence[str], arguments: Sequence[syntax.Argument], what: str, span: Span
 ) -> dict[str, syntax.Argument]:
-    """The arguments by the names of the parameters that they go to.
-
-    Faults E0301 and E0302 where one goes to none, or two go to the same.
+    """The arguments by parameter. Faults E0301 and E0302 for an argument without a parameter and for a second one of a
+    parameter.
     """
     bound: dict[str, syntax.Argument] = {}
     for position, argument in enumerate(arguments):
@@ -46,7 +55,9 @@ def bind(
                     f"`{what}` takes {len(names)} argument{'s' if len(names) != 1 else ''}",
                     argument.span,
                     "this is one too many",
-                    hint=_for_activation(argument.value) or f"it takes {', '.join(names)}",
+                    hint=_for_activation(argument.value)
+                    or _for_layer(context, what, argument.value)
+                    or f"it takes {', '.join(names)}",
                 )
             name = names[position]
         else:

@@ -135,10 +135,19 @@ def choose(context: Context, node: syntax.Choose, scope: Scope) -> Item:
                 "the condition of `if else` must be known when compiling",
                 condition.span,
                 "it depends on data",
-                hint=f"where({expression(condition)}, {expression(then)}, {expression(otherwise)})",
+                hint=_as_where(chosen),
             )
         chosen = then if item else otherwise
     return evaluate(context, chosen, scope)
+
+
+def _as_where(node: syntax.Expression) -> str:
+    """A choice between values as a `where`, with one inside of it for each further condition."""
+    text, closing = "", ""
+    while isinstance(node, syntax.Choose):
+        text, closing = f"{text}where({expression(node.condition)}, {expression(node.then)}, ", closing + ")"
+        node = node.otherwise
+    return text + expression(node) + closing
 
 
 def _chosen_in_training(context: Context, node: syntax.Choose, is_training: Value, scope: Scope) -> Value:
@@ -180,7 +189,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
         return node.text == "true"
-    if node.text in ("same", "valid"):  # borders of images
+    if node.text in ("same", "valid", "causal"):  # borders of images and lines
         return node.text
     if node.text == "training":
         if context.is_frozen:

@@ -52,7 +52,10 @@ def check_names(context: Context, statements: tuple[syntax.Statement, ...]) -> N
 
 def explained(context: Context, statement: syntax.Statement, error: Fault) -> Fault:
     """The fault of a statement; another one for `input = x`, where the name on the right is the one that was meant,
-    and for a loss that reads an output with the name of the target."""
+    for a loss that reads an output with the name of the target, and for a field of the data that is not declared."""
+    kind = "target" if isinstance(statement, syntax.Loss | syntax.Metric) else "input"
+    if any(_undeclared(context, diagnostic) for diagnostic in error.diagnostics):
+        return Fault(_of_undeclared(context, diagnostic, kind) for diagnostic in error.diagnostics)
     match statement:
         case syntax.Loss() | syntax.Metric():
             return Fault(_of_hidden_target(context, diagnostic) for diagnostic in error.diagnostics)
@@ -68,12 +71,49 @@ def explained(context: Context, statement: syntax.Statement, error: Fault) -> Fa
     return error
 
 
+def _undeclared(context: Context, diagnostic: Diagnostic) -> str | None:
+    """The field of the data that an unknown name is; None for other messages."""
+    name = diagnostic.primary.span.text
+    return name if diagnostic.code == "E0201" and name in context.fields and name not in context.declared else None
+
+
+def _of_undeclared(context: Context, diagnostic: Diagnostic, kind: str) -> Diagnostic:
+    """The message with the declaration that is missing, if its name is a field of the data."""
+    name = _undeclared(context, diagnostic)
+    if name is None:
+        return diagnostic
+    label = Label(diagnostic.primary.span, f"the data gives it, but no `{kind}` declares it")
+    return replace(diagnostic, primary=label, hint=f"{kind} {name}: {_declared_type(context.fields[name])}")
+
+
+def _declared_type(field: syntax.Expression) -> str:
+    """The type that a field most likely has in a model: labels, numbers, or a vector of the columns that are written.
+
+    A field of whose columns the text does not say the number may have any.
+    """
+    steps: list[str] = []
+    while isinstance(field, syntax.Pipe):
+        steps.append(syntax.last_word(field.into.function if isinstance(field.into, syntax.Call) else field.into))
+        field = field.value
+    is_sequence = not {"characters", "words", "window", "split"}.isdisjoint(steps)
+    if not {"classes", "vocabulary"}.isdisjoint(steps):
+        return "class(auto)[t]" if is_sequence else "class(auto)"
+    names = field.arguments if isinstance(field, syntax.Call) and syntax.last_word(field.function) == "columns" else ()
+    are_written = names and all(isinstance(name.value, syntax.Text) for name in names)
+    if names and not are_written:
+        return "float[...], with the number of columns in place of `...`"
+    return "float" + (f"[{len(names)}]" if names else "[t]" if is_sequence else "")
+
+
 def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
     """The message with a hint if a value that does not fit has the name of a target, which another value took."""
-    name = diagnostic.primary.span.text
-    is_hidden = name in context.targets and name in context.outputs and diagnostic.code in ("E0401", "E0402")
+    names = {label.span.text for label in (diagnostic.primary, *diagnostic.others)}
+    hidden = names & context.targets.keys() & context.outputs
+    if not hidden or diagnostic.code not in ("E0401", "E0402"):
+        return diagnostic
+    name = min(hidden)
     hint = f"`{name}` is the output from here on: give it another name than the target, such as `prediction`"
-    return replace(diagnostic, hint=hint) if is_hidden and diagnostic.hint is None else diagnostic
+    return replace(diagnostic, hint=hint)
 
 
 def _hint(name: str, value: syntax.Expression) -> str | None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.arguments import named_axes
-from netc.compiler.elaborate.bindings import Scope
+from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
 
@@ -42,7 +43,11 @@ class OperationCall:
 
     def value(self, argument: syntax.Argument) -> Value:
         """The value of the graph that an argument stands for. Faults E0205 if it is none."""
-        return self.context.as_value(evaluate(self.context, argument.value, self.scope), argument.span)
+        item = evaluate(self.context, argument.value, self.scope)
+        if isinstance(item, BlockFunction | LayerInstance):
+            hint = f"x -> {argument.span.text} -> {self.operation.name}"
+            fault("E0205", "a layer is no value", argument.span, "it has to be applied to something", hint=hint)
+        return self.context.as_value(item, argument.span)
 
     def constant(self, argument: syntax.Argument) -> Any:
         """The constant that an argument stands for. Faults E0304 if it depends on data."""

@@ -46,7 +46,7 @@ FUNCTIONS: dict[str, tuple[Arithmetic, Arithmetic]] = {
     "pow": (Arithmetic(104), Arithmetic(120, 1)),
     "sin": (Arithmetic(30), Arithmetic(40)),
     "cos": (Arithmetic(30), Arithmetic(40)),
-    "tan": (Arithmetic(56, 1), Arithmetic(66, 1)),
+    "tan": (Arithmetic(53, 1), Arithmetic(63, 1)),
     "asin": (Arithmetic(26, 0, 1), Arithmetic(40, 0, 1)),
     "acos": (Arithmetic(28, 0, 1), Arithmetic(42, 0, 1)),
     "atan": (Arithmetic(26, 1), Arithmetic(50, 1)),

@@ -47,7 +47,7 @@ def expand(graph: Graph, kept: Collection[Operation] = ()) -> Graph:
 def simplify(graph: Graph) -> Graph:
     """Simplifies a graph in one walk from the leaves.
 
-    Every rewrite is exact, or exact but for the sign of a zero, and keeps the values through which gradients flow,
+    Every rewrite is exact, or exact except for the sign of a zero, and keeps the values through which gradients flow,
     because `settle` runs it before `differentiate` and before derivatives of the model are written out.
     """
     seen: dict[tuple[Any, ...], Value] = {}
@@ -171,6 +171,10 @@ def _algebra(  # noqa: C901  a case for each rule
             return None if base is None else copy.add("multiply", (base, base), {}, type_)
         case "where", [c, x, y] if is_constant(c, True) or is_constant(c, False):
             return fits(x if is_constant(c, True) else y)
+        case "equal", [Value(operation="cast", operands=[x]), y] | [y, Value(operation="cast", operands=[x])] if (
+            x.type.dtype == "bool" and is_constant(y, 1.0)
+        ):
+            return fits(x)
         case "add", [x, y]:
             parts = _padded(x, y)
             return _side_by_side(copy, parts, type_) if parts else None

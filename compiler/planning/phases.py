@@ -111,7 +111,7 @@ def _stays(buffer: Buffer, phase: int, member: _Placed, touched: dict[Buffer, li
     reads it then or later."""
     if member.task.axis != BATCH or member.task.walk is not None:
         return False
-    if buffer.kind in ("order", "persistent"):
+    if buffer.kind in ("order", "persistent", "table"):
         return True
     return any(other is not member and other.phase >= phase for other in touched.get(buffer, ()))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Buffer
 
 
@@ -28,7 +29,13 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     row = sum(map(row_bytes, moving))
     if group.kind == "samples":
         fitting = min(extent, second // row + 1) if row else 0
-        choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
+        fewest = 4 * grain
+        if row and not any(isinstance(task.kernel, Contraction) for task in group.tasks):
+            # A product reads its weights again for each block; loops alone, such as padding and windows, may have fewer
+            # rows, at least one.
+            fewest = min(fewest, max(second // row // grain, 1) * grain)
+            fitting = max(fitting, min(fewest + 1, extent))
+        choices: list[int] = [extent, *range(fewest, fitting, 2 * grain)]
         reuses = list(_reuses(group, moving))
         best = min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
         # in a dimension that a scan walks, several workers take the rows of a step at once

@@ -132,8 +132,17 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
 def _refuse_shape(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type, declared: Span) -> None:
     """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
     fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
-    right = describe_sample(type_.with_dims((*type_.dims[: -len(shape)], *shape))) if _has_places(field) else None
-    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=right)
+    hint = describe_sample(type_.with_dims((*type_.dims[: -len(shape)], *shape))) if _has_places(field) else None
+    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=_steps_turned(field) or hint)
+
+
+def _steps_turned(field: FieldSpec) -> str | None:
+    """The hint for `next` after `window`, which is what follows each window alone; None for other fields."""
+    names = [step.name for step in field.steps]
+    if "window" not in names or "next" not in names[names.index("window") :]:
+        return None
+    window, following = (next(step for step in field.steps if step.name == name) for name in ("window", "next"))
+    return f"`{following.span.text} -> {window.span.text}`: for each step of a window the one that follows it"
 
 
 def convert_windows(

@@ -8,6 +8,7 @@ from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
+from netc.dsl.printer import expression
 from netc.dsl.synonyms import PATTERN, Kind, synonym
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
@@ -28,8 +29,10 @@ class _Columns:
     is_rest: bool = False
 
 
-def parse_field(name: str, node: syntax.Expression, constants: Constants) -> FieldSpec:
-    """A field with its steps.
+def parse_field(
+    name: str, node: syntax.Expression, constants: Constants, others: Mapping[str, syntax.Expression]
+) -> FieldSpec:
+    """A field with its steps. `others` are the fields of the block as they are written, for a hint.
 
     Faults E0303 and E0701 for what is no field, no step, or an argument that a step does not take.
     """
@@ -45,16 +48,30 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
     steps.reverse()
     steps = _dates_first(steps)
     try:
-        columns = _columns(name, head, constants)
+        columns = _columns(name, node, head, constants, others)
     except Fault as error:
         faults.note(error)
     faults.raise_errors()
     return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
 
 
-def _columns(name: str, head: syntax.Expression, constants: Constants) -> _Columns:
+def _columns(
+    name: str,
+    node: syntax.Expression,
+    head: syntax.Expression,
+    constants: Constants,
+    others: Mapping[str, syntax.Expression],
+) -> _Columns:
     """The columns that a field begins with. Faults E0701 if it begins with something else."""
     kind, arguments = call_of(head)
+    if isinstance(head, syntax.Name) and head.text in others and head.text != name:
+        fault(
+            "E0701",
+            f"a field is not made of another one, such as `{head.text}`",
+            head.span,
+            "it begins with the columns again",
+            hint=f"{name} = {_written_out(node, others[head.text])}",
+        )
     if kind not in _HEADS:
         fault(
             "E0701",
@@ -63,6 +80,21 @@ def _columns(name: str, head: syntax.Expression, constants: Constants) -> _Colum
             hint=_hint_for_head(name, kind, head),
         )
     return _HEADS[kind](head, arguments, constants)
+
+
+def _written_out(node: syntax.Expression, other: syntax.Expression) -> str:
+    """A field that begins with the field `other`, with the columns and steps of that one in place of its name.
+
+    Windows are cut last: a step such as `next` moves the whole series.
+    """
+    parts: list[str] = []
+    for pipe in (node, other):
+        while isinstance(pipe, syntax.Pipe):
+            parts.append(expression(pipe.into))
+            pipe = pipe.value
+    parts.append(expression(pipe))
+    windows = [part for part in parts if part.startswith("window")]
+    return " -> ".join([*(part for part in reversed(parts) if part not in windows), *windows[:1]])
 
 
 def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:

@@ -68,12 +68,9 @@ def findings_of(run: Run, measured: Measured, share: float) -> Iterator[Diagnost
     """All warnings. A gradient vanishes in time if it does not reach this share of the steps."""
     applied = frozenset(application.name for application in run.model.applications)
     for states in _by_scan(measured.reaches):
-        yield from _in_time(run.model, states, share, applied)
+        yield from _in_time(run.model, states, share, measured.has_step_losses)
     yield from _through_layers(run.model, measured.layers, applied)
-    steps = {step.name for field in run.spec.fields.values() for step in field.steps}
-    for layer in measured.units:
-        if layer.stuck > 1 and layer.stuck >= _MANY * layer.count:
-            yield _stuck(layer, measured.samples, applied, is_scaled=not steps.isdisjoint({"standardize", "minmax"}))
+    yield from _stuck(run, measured, applied)
 
 
 def _by_scan(reaches: Sequence[Reach]) -> list[list[Reach]]:
@@ -84,15 +81,21 @@ def _by_scan(reaches: Sequence[Reach]) -> list[list[Reach]]:
     return list(groups.values())
 
 
-def _in_time(model: Model, states: Sequence[Reach], share: float, applied: frozenset[str]) -> Iterator[Diagnostic]:
-    """Whether the gradient of a scan's states vanishes or explodes on its way back in time."""
+def _in_time(model: Model, states: Sequence[Reach], share: float, has_step_losses: bool) -> Iterator[Diagnostic]:
+    """Whether the gradient of a scan's states vanishes or explodes on its way back in time.
+
+    A loss for each step needs no gradient from afar if what it compares with depends on near steps, as the next letter
+    of a text does. A gated layer learns by itself how far back to look, and one that is made to remember more learns
+    such a text worse (docs/course/21-language.md), so that there is no advice for it.
+    """
+    applied = {application.name for application in model.applications}
     span, recurrence = states[0].span, Recurrence.at(model, states[0].span)
     names = " and ".join(f"`{state.name}`" for state in states)
     steps = min(len(state.sizes) for state in states)
     # what one state loses, another may keep
     ratios = np.max([state.sizes[:steps] / state.sizes[0] for state in states], axis=0)
     faint = np.flatnonzero(ratios < FAINT)
-    if len(faint) and faint[0] < share * steps:
+    if len(faint) and faint[0] < share * steps and not (has_step_losses and recurrence.is_gated):
         yield _warning(
             "W1001",
             f"the gradient vanishes on its way back in time: it reaches {faint[0]} of {steps} steps",
@@ -101,7 +104,8 @@ def _in_time(model: Model, states: Sequence[Reach], share: float, applied: froze
                 (not recurrence.is_gated, "lstm(n) or gru(n), whose states last for many steps"),
                 (recurrence.may_forget_less, "lstm(n, forget = 3)"),
                 (recurrence.may_be_orthogonal, "param U: float[n, n] = orthogonal"),
-                (True, "attention, or a mean over all steps, is a shorter way"),
+                (not has_step_losses, "attention, or a mean over all steps, is a shorter way"),
+                (has_step_losses, "attention to earlier steps is a shorter way"),
             ),
         )
     elif ratios.max() > _LOUD:
@@ -143,21 +147,40 @@ def _through_layers(model: Model, layers: Sequence[Layer], applied: frozenset[st
         )
 
 
-def _stuck(layer: Units, samples: int, applied: frozenset[str], is_scaled: bool) -> Diagnostic:
-    """The warning for a layer with many dead or saturated units; `is_scaled` says whether some field is."""
-    is_dead = layer.operation == "relu"
-    state, where = ("dead", "0 for all") if is_dead else ("saturated", "at a bound for nearly all")
-    return _warning(
-        "W1004" if is_dead else "W1005",
-        f"{layer.stuck} of {layer.count} units are {state}",
-        Label(layer.span, f"{where} of {samples} samples"),
-        (
-            (True, "a smaller lr"),
-            (is_dead, "leaky_relu"),
-            (applied.isdisjoint(_NORMALISATIONS), "layernorm or batchnorm before it"),
-            (not is_dead and not is_scaled, "-> standardize in the data block"),
-        ),
-    )
+def _stuck(run: Run, measured: Measured, applied: frozenset[str]) -> Iterator[Diagnostic]:
+    """Layers with many dead or saturated units: a warning for each line of the file, which may make several layers."""
+    unscaled = [warning for warning in run.load_data().warnings if warning.code == "W0801"]
+    steps = {step.name for field in run.spec.fields.values() for step in field.steps}
+    groups: dict[tuple[str, Span], list[Units]] = {}
+    for layer in measured.units:
+        if layer.stuck > 1 and layer.stuck >= _MANY * layer.count:
+            groups.setdefault((layer.operation, layer.span), []).append(layer)
+    for (operation, span), layers in groups.items():
+        is_dead = operation == "relu"
+        state, where = ("dead", "0 for all") if is_dead else ("saturated", "at a bound for nearly all")
+        counts = [f"{layer.stuck} of {layer.count}" for layer in layers]
+        several = f" in {len(layers)} layers" if len(layers) > 1 else ""
+        title = f"{' and '.join(filter(None, (', '.join(counts[:-1]), counts[-1])))} units are {state}{several}"
+        remedies = (
+            (bool(unscaled), _scaled_first(unscaled)),
+            (not unscaled, "a smaller lr"),
+            (is_dead and not unscaled, "leaky_relu"),
+            (applied.isdisjoint(_NORMALISATIONS) and not unscaled, "layernorm or batchnorm before it"),
+            (
+                not is_dead and not unscaled and steps.isdisjoint({"standardize", "minmax"}),
+                "-> standardize in the data block",
+            ),
+        )
+        label = Label(span, f"{where} of {measured.samples} samples")
+        yield _warning("W1004" if is_dead else "W1005", title, label, remedies)
+
+
+def _scaled_first(unscaled: Sequence[Diagnostic]) -> str:
+    """The hint to mend what most likely causes units that are stuck: inputs of very different scale."""
+    if not unscaled:
+        return ""
+    place = unscaled[0].primary.span
+    return f"{unscaled[0].title} (W0801), which may be the cause: first `-> standardize` in line {place.line}"
 
 
 def _warning(code: str, title: str, label: Label, remedies: Remedies) -> Diagnostic:

@@ -68,12 +68,14 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All measurements; `samples` is the number of samples at which units were looked at."""
+    """All measurements; `samples` is the number of samples at which units were looked at, and with `has_step_losses` a
+    loss has a row for each step."""
 
     reaches: tuple[Reach, ...]
     layers: tuple[Layer, ...]
     units: tuple[Units, ...]
     samples: int
+    has_step_losses: bool
 
 
 def measure(run: Run, samples: int) -> Measured:
@@ -99,6 +101,7 @@ def measure(run: Run, samples: int) -> Measured:
         tuple(layers),
         tuple(sorted(units, key=lambda layer: (layer.span.line, layer.operation))),
         len(observed),
+        probes.has_step_losses,
     )
 
 

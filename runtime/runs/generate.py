@@ -1,18 +1,15 @@
 """Text generation: a trained model continues a prompt, each token drawn from its distribution of the next one."""
 
 from collections.abc import Iterator
-from typing import NoReturn
 
 import numpy as np
 
-from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import describe_sample
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
+from netc.runtime.inference.next_token import token_names
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.random import generator
 from netc.runtime.runs.checkpoint import place_of
@@ -39,12 +36,12 @@ class Generator:
         self.stepper = Stepper(run.program.compiled, what, samples)
 
     def next(self, token: int) -> Array:
-        """Take a token, the same one for each sample; returns the scores of the tokens that may follow the first."""
+        """Takes a token, the same one for each sample; returns the scores of the tokens that may follow the first."""
         scores: Array = self.next_of(np.full(self.stepper.samples, token, np.int32))[0]
         return scores
 
     def next_of(self, tokens: Array) -> Array:
-        """Take a token of each sample; returns the scores of the tokens that may follow, a row for each sample."""
+        """Takes a token of each sample; returns the scores of the tokens that may follow, a row for each sample."""
         scores: Array = self.stepper.step(np.asarray(tokens, np.int32)).astype(np.float64)
         return scores
 
@@ -52,56 +49,6 @@ class Generator:
         """A text as tokens: words or characters, in lower case if the data's steps say so."""
         text = text.lower() if self.is_lower else text
         return text.split() if self.is_words else list(text)
-
-
-def token_names(graph: Graph) -> tuple[str, Result]:
-    """The input that a text is, class(n)[t], and the output of the scores of its next tokens, float[t, n].
-
-    Faults E0506 if the graph has not one of each.
-    """
-    inputs = list(graph.values(Role.INPUT))
-    outputs = {
-        result: value
-        for result, value in graph.results.items()
-        if value.type.is_varying and value.type.is_float and value.type.rank == 2
-    }
-    is_text = len(inputs) == 1 and inputs[0].type.is_varying and inputs[0].type.classes is not None
-    if not is_text or len(outputs) != 1:
-        _refuse(graph)
-    ((output, value),) = outputs.items()
-    classes = inputs[0].type.classes
-    if value.type.dims[1] != classes:
-        label = f"the input has {classes} tokens, the output {value.type.dims[1]}"
-        fault("E0506", "the output is not of the input's tokens", value.span, label)
-    return inputs[0].name, output
-
-
-def _refuse(graph: Graph) -> NoReturn:
-    """Raises the fault E0506, with the first thing that a model lacks to generate, where it is declared."""
-    title = "this model does not generate"
-    inputs = list(graph.values(Role.INPUT))
-    outputs = graph.results_of(ResultKind.OUTPUT)
-    tokens = [leaf for leaf in inputs if leaf.type.classes is not None]
-    if len(inputs) != 1 or not tokens:
-        at, label = inputs[0].span, f"`{inputs[0].name}` is {describe_sample(inputs[0].type)}"
-        if len(inputs) > 1:
-            at, label = inputs[1].span, f"it has {len(inputs)} inputs"
-        fault("E0506", title, at, label, hint="it needs one input that is a text: `input letters: class(82)[t]`")
-    (text,) = inputs
-    classes, name = text.type.classes, text.name
-    if not text.type.is_varying:
-        sizes = text.type.sample
-        label = f"`{name}` has the fixed length {sizes[0]}" if sizes else f"`{name}` is a single label"
-        hint = f"write `input {name}: class({classes})[t]`, where the name t stands for any length, and train again"
-        fault("E0506", title, text.span, label, hint=hint)
-    length = text.type.rows
-    scores = f"float[{length}, {classes}]"
-    hint = f"it needs one output {scores}, the scores of the next token at each step: `output next_token = softmax(z)`"
-    if len(outputs) > 1:
-        fault("E0506", title, list(outputs.values())[1].span, f"it has {len(outputs)} outputs", hint=hint)
-    for output, value in outputs.items():
-        fault("E0506", title, value.span, f"the output `{output}` is {describe_sample(value.type)}", hint=hint)
-    fault("E0506", title, text.span, f"there is no output {scores}", hint=hint)
 
 
 def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:

@@ -1,6 +1,6 @@
 """Checks of a model's settings against its data that can be made before the first step of training.
 
-`check_parts` needs the names of the split's parts alone, and `check_schedules` also works without the data.
+`check_parts` needs only the names of the split's parts, and `check_schedules` also works without the data.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +18,7 @@ from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
+from netc.runtime.inference.next_token import generation_warnings
 from netc.runtime.random import permutation
 from netc.runtime.settings import place_of_setting
 from netc.runtime.training.fitting import fitting_part
@@ -31,7 +32,7 @@ _SINGLE_CLASS = 0.5  # the share of steps with one class only, from which class 
 def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     """Faults for settings with which training would end in a fault, and warnings for those with little effect.
 
-    Faults E0602 and E0611. Warnings: W0611 and W0612.
+    Faults E0602 and E0611. Warnings: W0514, W0611 and W0612.
     """
     check_parts(model, dataset.parts)
     _check_conformal(model, dataset)
@@ -39,6 +40,8 @@ def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     samples = max(map(len, fields.values()), default=1)
     _check_full_batch(model, samples)
     warnings = [warning for warning in _single_classes(model, fields) if not warning.is_silenced]
+    sees_later = any(warning.code == "W0511" for warning in dataset.warnings)  # which says more
+    warnings += generation_warnings(model, dataset.spec) if model.data is not None and not sees_later else []
     return [*check_schedules(model, steps_of_epoch(model.train, samples)), *warnings]
 
 

@@ -10,7 +10,7 @@ import pytest
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
 from netc.compiler.program.scalars import Name, Word, number
 from netc.compiler.targets.cpu.loops import write
-from netc.compiler.targets.cpu.prefetch import gaps, stretches
+from netc.compiler.targets.cpu.prefetch import Stretch, gaps, stretches
 from netc.compiler.targets.emulator.texts import function_of
 
 LAST = 48  # channels
@@ -35,10 +35,15 @@ def depthwise(height: int, width: int, apart: int) -> Nest:
 @pytest.mark.parametrize(("axis", "inside"), [(3, {0: 3, 1: 3, 3: 1, 4: 5, 5: LAST}), (4, {1: 3, 4: 2, 5: LAST})])
 def test_every_new_element_is_prefetched_before_it_is_read(apart: int, axis: int, inside: dict[int, int]) -> None:
     nest = depthwise(200, 5, apart)
-    (stretch,) = stretches(nest, axis, inside[axis], inside, inside.keys() - {3, 4, 5})
-    access = nest.lines[0].value
-    assert stretch.access is access
-    assert isinstance(access, Access)
+    fetches = list(stretches(nest, axis, inside[axis], inside, inside.keys() - {3, 4, 5}))
+    assert [stretch.access for stretch in fetches] == [line.value for line in nest.lines]
+    for stretch in fetches:
+        check_new_elements(stretch, axis, inside)
+
+
+def check_new_elements(stretch: Stretch, axis: int, inside: dict[int, int]) -> None:
+    """Asserts that what an iteration reads for the first time is prefetched some iterations before."""
+    access = stretch.access
     move = access.strides[axis] * inside[axis]
 
     def read(iteration: int) -> set[int]:
@@ -55,10 +60,30 @@ def test_every_new_element_is_prefetched_before_it_is_read(apart: int, axis: int
         assert read(iteration + ahead) - set().union(*map(read, range(iteration + ahead))) <= fetched[iteration]
 
 
-def test_only_windows_are_prefetched() -> None:
+def test_sums_over_windows_prefetch_both_of_their_operands() -> None:
     nest = depthwise(200, 5, 7 * LAST)
-    assert re.findall(r"fetch_f32\(p(\d)", write(nest)) == ["0"]
+    assert re.findall(r"fetch_f32\(p(\d)", write(nest)) == ["0", "1"]
     assert "fetch" not in write(replace(nest, extents=(1, 1, *nest.extents[2:])))
+
+
+@pytest.mark.parametrize(
+    ("channels", "apart", "fetched"),
+    [
+        (LAST, LAST, ["i0 * 9600 + i1 * 960 + i2 * 48 + 1920, 240"]),  # rows follow one another: five at a time
+        (LAST, 2 * LAST, []),  # with gaps between them
+        (8, 8, []),  # rows shorter than a cache line
+    ],
+)
+def test_a_convolution_prefetches_the_rows_that_it_writes(channels: int, apart: int, fetched: list[str]) -> None:
+    """The result of a depthwise convolution: 10 x 20 elements of some channels, `apart` elements apart."""
+    image = Access(0, "f32", (12 * 22 * channels, 22 * channels, channels, 22 * channels, channels, 1))
+    weight = Access(1, "f32", (0, 0, 0, 3 * channels, channels, 1))
+    target = Access(2, "f32", (200 * apart, 20 * apart, apart, 0, 0, 1))
+    added = Reduction(number(0.0, "f32"), Word("fma", "f32", (Name("b"), Name("t1"), Name("a"))))
+    folded = (False, False, False, True, True, False)
+    lines = (Line("t0", image), Line("t1", weight))
+    nest = Nest((None, 10, 20, 3, 3, channels), lines, (Output("t0", target, added),), (0, 1, 2), folded)
+    assert re.findall(r"fetch_f32\(p2, (.*)\)", write(nest)) == fetched
 
 
 @pytest.mark.parametrize(

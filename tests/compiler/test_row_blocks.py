@@ -6,7 +6,7 @@ import pytest
 
 import netc
 from netc.compiler.lowering.lower import lower
-from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.pipeline import prediction_graph, run_passes, training_graph
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.schedule import PERSISTENT, Group
 from netc.compiler.targets.named import NAMED
@@ -81,3 +81,13 @@ def test_blocks_fit_the_cache_unless_operands_are_read_too_often(
 )
 def test_blocks_of_samples_are_as_large_as_what_is_needed_again_allows(sizes: tuple[int, ...], rows: int) -> None:
     assert group_of_layers(*sizes).row_block == rows
+
+
+@pytest.mark.parametrize(("side", "rows"), [(40, 4), (56, 2), (72, 1), (200, 64)])
+def test_a_few_large_images_are_padded_and_read_while_they_are_in_the_cache(side: int, rows: int) -> None:
+    """An image of 16 channels is padded, and then convolved. If not even one fits, no block would help."""
+    text = f"model {{\n  input x: float[{side}, {side}, 16]\n  output y = x -> depthwise(kernel = 3)\n}}\n"
+    tasks = lower(run_passes(prediction_graph(netc.parse(text + "train { batch = 64 }\n"))), 64, MACHINE)
+    planned = plan(tasks, dict.fromkeys(tasks.leaves, 0), 64, MACHINE)
+    groups = [group for phase in planned.schedule.phases for group in phase if group.kind == "samples"]
+    assert [group.row_block for group in groups if len(group.calls) > 1] == [rows]

@@ -34,6 +34,19 @@ for i0 < n0 = rows
 for i1 < {c}
 t0 = {dtype} p0[i0 * {c} + i1]
 {dtype} p1[i0 * {room} + i1] = t0"""
+# An index names the rows that are read from a table, and those that rows are added to.
+GATHER = """\
+for i0 < n0 = rows
+for i1 < {c}
+t0 = i32 p0[i0]
+t1 = f32 p1[i1 + t0 * {c}]
+f32 p2[i0 * {room} + i1] = t1"""
+SCATTER = """\
+for i0 < n0 = rows
+for i1 < {c}
+t0 = i32 p0[i0]
+t1 = f32 p1[i0 * {c} + i1]
+f32 p2[i1 + t0 * {room}] = combined with t1 by a + b"""
 SAMPLES, PLACES = 4, 11
 WIDTHS = (1, 3, 6, 16, 19)
 
@@ -100,3 +113,22 @@ def test_copies_of_odd_rows(target: str) -> None:
         code.call(x.ctypes.data, result.ctypes.data, PLACES)
         np.testing.assert_array_equal(result[:, :c], x)
         np.testing.assert_array_equal(result[:, c:], 7)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_odd_rows_that_an_index_names(target: str) -> None:
+    order = np.array([2, 0, 2, 5, 1, 2], np.int32)
+    for c in WIDTHS:
+        x = np.random.default_rng(0).normal(size=(len(order), c)).astype(np.float32)
+        summed = np.full_like(x, 7)
+        for row, to in zip(x, order, strict=True):
+            summed[to] += row
+        for text, expected in ((GATHER, x[order]), (SCATTER, summed)):
+            kernel = parse_kernel(text.format(c=c, room=c + 3).splitlines(), (0, 1, 2))[0]
+            assert isinstance(kernel, Nest)
+            assert copies_odd_rows(kernel) == (c in (6, 19))
+            result = np.full((len(order), c + 3), 7, np.float32)
+            code = Kernel(generic_of(kernel).source, machine_for(target))
+            code.call(order.ctypes.data, x.ctypes.data, result.ctypes.data, len(order))
+            np.testing.assert_array_equal(result[:, :c], expected)
+            np.testing.assert_array_equal(result[:, c:], 7)

@@ -9,7 +9,7 @@ from lark import Lark
 
 from netc.dsl.diagnostics import Fault
 from netc.dsl.parser import Newlines, parse
-from netc.dsl.printer import print_file
+from netc.dsl.printer import expression, print_file
 from netc.dsl.source import Source
 
 WHOLE = """# digits.net: a small convolutional network for handwritten digits
@@ -170,3 +170,17 @@ def test_a_fault_can_be_pickled() -> None:
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), str(copy)) == (Fault, str(caught.value))
     assert copy.diagnostics[0].primary.span.line == 3
+
+
+def test_a_long_choice_is_printed_with_a_line_for_each_condition() -> None:
+    links = " else ".join(f"{i} * gradient if gradient < {i} else {i} + gradient if gradient == {i}" for i in range(4))
+    text = f"op steps(gradient) = {links} else gradient\n"
+    printed = print_file(parse(Source("m.net", text)))
+    assert [line.strip() for line in printed.splitlines()][1:3] == [
+        "0 + gradient if gradient == 0 else",
+        "1 * gradient if gradient < 1 else",
+    ]
+    assert max(map(len, printed.splitlines())) <= 100
+    again = parse(Source("m.net", printed))
+    assert print_file(again) == printed
+    assert expression(again.items[0].value) == links + " else gradient"

@@ -193,3 +193,50 @@ def test_nothing_is_found_in_a_good_model(tmp_path: Path) -> None:
     done = command("diagnose", "run", cwd=tmp_path)
     assert "nothing found" in done.stdout
     assert not done.stderr
+
+
+def test_a_fixed_length_is_diagnosed_like_a_varying_one(tmp_path: Path) -> None:
+    """The same numbers, for losses at each step of sequences that all have 12."""
+    rng = np.random.default_rng(3)
+    x, y = [rng.standard_normal((12, 2)) for _ in range(40)], [rng.standard_normal(12) for _ in range(40)]
+    model = (
+        "  input x: float[time, 2]\n  target y: float[time]\n  h = x -> rnn(4)\n  z = squeeze(h -> dense(1))\n"
+        "  output z = z\n  loss (z - y) ** 2\n"
+    )
+    varying = diagnose(trained(tmp_path / "varying", model, x, y, settings="  precision = f64\n"))
+    fixed_model = model.replace("time", "12")
+    fixed = diagnose(trained(tmp_path / "fixed", fixed_model, x, y, settings="  precision = f64\n"))
+    assert len(fixed.reaches) == len(varying.reaches) == 1
+    np.testing.assert_allclose(fixed.reaches[0].sizes, varying.reaches[0].sizes, rtol=1e-9)
+    assert [code for code, _ in codes(fixed)] == [code for code, _ in codes(varying)]
+
+
+@pytest.mark.parametrize(("layer", "hint"), [("rnn(4)", "attention to earlier steps"), ("gru(4)", None)])
+def test_a_gated_layer_with_a_loss_at_each_step_need_not_look_far_back(
+    tmp_path: Path, layer: str, hint: str | None
+) -> None:
+    rng = np.random.default_rng(3)
+    x, y = [rng.standard_normal((60, 2)) for _ in range(40)], [rng.standard_normal(60) for _ in range(40)]
+    model = (
+        f"  input x: float[time, 2]\n  target y: float[time]\n  h = x -> {layer}\n  z = squeeze(h -> dense(1))\n"
+        "  output z = z\n  loss (z - y) ** 2\n"
+    )
+    hints = [finding.hint or "" for finding in diagnose(trained(tmp_path, model, x, y)).findings]
+    assert [hint in text for text in hints] == [True] if hint is not None else not hints
+
+
+def test_the_layers_of_a_line_give_one_warning_and_its_cause_comes_first(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
+    block = "block gone(x: float[n], by) {\n  param W: float[n, 6] = glorot_uniform\n  return x @ W + by\n}\n"
+    model = (
+        f"{PLAIN}  h = x\n  for i in 0..3 {{\n    h = h -> gone(0 - 100) -> relu\n  }}\n"
+        "  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
+    )
+    (plain,) = [f for f in diagnose(trained(tmp_path / "plain", model, x, y, block)).findings if f.code == "W1004"]
+    assert plain.title == "6 of 6, 6 of 6 and 6 of 6 units are dead in 3 layers"
+    assert (plain.hint or "").startswith("a smaller lr")
+    unscaled = [row * np.array([1000, *[1] * 7]) for row in x]
+    of_scales = diagnose(trained(tmp_path / "scales", model, unscaled, y, block)).findings
+    (other,) = [finding for finding in of_scales if finding.code == "W1004"]
+    assert (other.hint or "").startswith("the columns of `x` are of very different scale (W0801)")

@@ -1,9 +1,9 @@
 """Chooses which elements a nest prefetches, some iterations before it reads or writes them.
 
-Two walks are measured to need it, because the processor does not foresee them; all others are left to it. The gradient
-of a depthwise convolution's weights sums over windows: it reads short pieces of several rows at a time. And rows that
-lie apart, as those inside of a padded image do, end before the processor has recognised them. Knows the nest alone, no
-text and no machine.
+Three walks are measured to need it, because the processor does not foresee them; all others are left to it. The
+gradient of a depthwise convolution's weights sums over windows: it reads short pieces of several rows at a time. The
+convolution itself writes vectors of several short rows in turn. And rows that lie apart, as those inside of a padded
+image do, end before the processor has recognised them. Knows only the nest, no text and no machine.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -32,13 +32,13 @@ def stretches(
     """Yields what an iteration of a loop along an axis prefetches, if each takes `steps` points of the axis.
 
     `inside` has the number of points that an iteration takes along the axis and along each axis inside of it. The axes
-    `of_window` are those along which an iteration reads the elements of a window.
+    `of_window` are those along which an iteration reads the elements of a window; without any, nothing is prefetched.
     """
-    for line in nest.lines:
-        access = line.value
-        if not isinstance(access, Access) or access.pointer is None or access.indirect is not None:
-            continue
-        if not any(access.strides[i] for i in of_window):
+    loads = [line.value for line in nest.lines if isinstance(line.value, Access)]
+    if not any(access.strides[i] for access in loads for i in of_window):
+        return
+    for access in loads:
+        if access.pointer is None or access.indirect is not None:
             continue
         nbytes, move = DTYPES[access.dtype].bytes, access.strides[axis] * steps
         reach = [access.strides[i] * (extent - 1) for i, extent in inside.items()]
@@ -47,6 +47,20 @@ def stretches(
         span = sum(reach) + 1
         ahead = move * max(1, _AHEAD // (move * nbytes))
         yield Stretch(access, ahead + max(0, span - move), min(move, span))
+
+
+def written(nest: Nest, axis: int, steps: int) -> Iterator[Stretch]:
+    """Yields what sums that are kept along the last axis prefetch of their results, if each iteration of a loop along
+    another axis, `steps` points of it, writes the rows that follow one another there."""
+    row = nest.extents[-1]
+    for output in nest.outputs:
+        target = output.target
+        nbytes = DTYPES[target.dtype].bytes
+        if target.pointer is None or row is None or target.strides[-1] != 1 or target.strides[axis] != row:
+            continue
+        if row * nbytes >= LINE:
+            move = row * steps
+            yield Stretch(target, move * max(1, _AHEAD // (move * nbytes)), move)
 
 
 @dataclass(frozen=True, slots=True)

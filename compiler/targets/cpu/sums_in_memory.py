@@ -1,12 +1,12 @@
 """Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from netc.compiler.program.nests import Access
 from netc.compiler.targets.cpu.jam import Jam, jam_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter
-from netc.compiler.targets.cpu.prefetch import stretches
+from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
 from netc.compiler.targets.cpu.vector_rows import keeps_totals
 
 
@@ -24,9 +24,15 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     if all(axis in jam.complete for axis in writer.folded):
         number = len(looped) if jam.along is None else looped.index(jam.along)
         inner = looped[number + 1 :]
-        rows = writer.in_steps(
-            jam, lambda steps: writer.loops(inner, writer.row(lambda: writer.body(jam, steps, True)))
-        )
+
+        def steps_of(steps: int) -> list[str]:
+            ahead = list[str]()
+            if jam.along is not None and not inner and steps > 1:
+                still = {last, *jam.complete}
+                ahead = [_fetch(writer, stretch, still) for stretch in written(writer.nest, jam.along, steps)]
+            return [*ahead, *writer.loops(inner, writer.row(lambda: writer.body(jam, steps, True)))]
+
+        rows = writer.in_steps(jam, steps_of)
         return writer.loops(looped[:number], rows)
     around = [axis for axis in looped if _moves_everything(writer, axis)]
     inside = [axis for axis in looped if axis not in around]
@@ -52,19 +58,22 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 
 
 def _fetches(writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
-    """Prefetches the windows that later iterations of a loop along an axis will read (prefetch.py), if an iteration
-    takes `steps` points of the axis, and the other axes `inside` completely."""
+    """Prefetches what later iterations of a loop along an axis will read (prefetch.py), if an iteration takes `steps`
+    points of the axis, and the other axes `inside` completely."""
     extents = {**jam.complete, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
     sizes = {i: extent for i, extent in extents.items() if extent is not None}
     if len(sizes) < len(extents):
         return []
-    lines = []
-    for stretch in stretches(writer.nest, axis, steps, sizes, jam.complete):
-        access = stretch.access
-        strides = (0 if i in extents and i != axis else stride for i, stride in enumerate(access.strides))
-        offset = writer.offset(replace(access, strides=tuple(strides)))
-        lines.append(f"fetch_{access.dtype}(p{access.pointer}, {offset} + {stretch.start}, {stretch.count})")
-    return lines
+    still = extents.keys() - {axis}
+    return [_fetch(writer, stretch, still) for stretch in stretches(writer.nest, axis, steps, sizes, jam.complete)]
+
+
+def _fetch(writer: NestWriter, stretch: Stretch, still: Collection[int]) -> str:
+    """The prefetch of elements, without the axes `still`, which the stretch takes completely."""
+    access = stretch.access
+    strides = (0 if i in still else stride for i, stride in enumerate(access.strides))
+    offset = writer.offset(replace(access, strides=tuple(strides)))
+    return f"fetch_{access.dtype}(p{access.pointer}, {offset} + {stretch.start}, {stretch.count})"
 
 
 def _moves_everything(writer: NestWriter, axis: int) -> bool:

@@ -1,14 +1,16 @@
 """Which nests compute rows of sums in vectors that their text names, in place of a loop that LLVM turns into vectors.
 
 LLVM computes what is left of a row element by element, or a short row of known length without any vector. A text with
-vectors computes the rest of a row in one narrow vector. Knows the nest alone, no text and no machine.
+vectors computes the rest of a row in one narrow vector. Knows only the nest, no text and no machine.
 """
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.scalars import Binary, Name
 
 LEAST_LANES = {"f32": 4, "f64": 2}  # of a vector, on any machine
 MOST_LANES = {"f32": 16, "f64": 8}
+_ADDITION = Binary("+", Name("a"), Name("b"))
 _NEAR = (
     8 << 10
 )  # bytes of an operand: so many stay in the first cache while one vector of a row after another is summed
@@ -32,20 +34,24 @@ def has_vector_rows(nest: Nest) -> bool:
 
 
 def copies_odd_rows(nest: Nest) -> bool:
-    """Whether a nest copies floats in rows of known length that whole vectors do not fill."""
+    """Whether a nest copies floats in rows of known length that whole vectors do not fill, or adds them to others.
+    An index may name the row that is read, or the row that is written."""
     extent = nest.extents[-1] if nest.extents else None
-    accesses = nest.accesses()
-    dtype = accesses[-1].dtype
+    indices = {access.indirect[0] for access in nest.accesses() if access.indirect is not None}
+    loads = [(line.name, line.value) for line in nest.lines if isinstance(line.value, Access)]
+    rows = [access for name, access in loads if name not in indices] + [output.target for output in nest.outputs]
+    dtype = rows[-1].dtype
     return (
         dtype in LEAST_LANES
         and extent is not None
         and LEAST_LANES[dtype] < extent
         and extent % MOST_LANES[dtype] not in (0, MOST_LANES[dtype] // 2)
         and not any(nest.folded)
-        and nest.combine is None
-        and all(isinstance(line.value, Access) for line in nest.lines)
-        and all(access.dtype == dtype and access.strides[-1] == 1 for access in accesses)
-        and all(access.pointer is not None and access.indirect is None for access in accesses)
+        and nest.combine in (None, _ADDITION)
+        and len(loads) == len(nest.lines)
+        and all(access.dtype == dtype and access.strides[-1] == 1 for access in rows)
+        and all(not access.strides[-1] for name, access in loads if name in indices)
+        and all(access.pointer is not None for access in nest.accesses())
     )
 
 

@@ -3,13 +3,6 @@
 from netc.compiler.targets.cpu.math.terms import Term, fma
 
 
-def add(x: Term, y: Term) -> tuple[Term, Term]:
-    """x + y, and what it rounds away."""
-    total = x + y
-    seen = total - x
-    return total, (x - (total - seen)) + (y - seen)
-
-
 def add_smaller(x: Term, y: Term) -> tuple[Term, Term]:
     """x + y, and what it rounds away, where y is not larger than x, or x is 0."""
     total = x + y

@@ -8,7 +8,7 @@ large.
 
 import math
 
-from netc.compiler.targets.cpu.math.pairs import add, product
+from netc.compiler.targets.cpu.math.pairs import add_smaller, product
 from netc.compiler.targets.cpu.math.terms import Term, fma, polynomial, rounded, select
 
 _SIN = {  # (sin(r) - r) / r**3 over r**2
@@ -58,7 +58,7 @@ def reduced_to_two_parts(x: Term) -> tuple[Term, Term, Term]:
     first, second, *rest = _PARTS[x.dtype, x.scope.has_fma]
     r = fma(n, -first, x)  # exact
     step, step_lost = product(n, n.like(-second)) if x.scope.has_fma else (n * -second, n.like(0.0))
-    total, low = add(r, step)
+    total, low = add_smaller(r, step)  # exact though r may be smaller, because it is a multiple of step's last digit
     low = low + step_lost
     for part in rest:
         low = fma(n, -part, low)
@@ -79,17 +79,16 @@ def cos(n: Term, r: Term, low: Term) -> Term:
 
 
 def tan(n: Term, r: Term, low: Term) -> Term:
-    """tan(n pi/2 + r): sin / cos or -cos / sin, where both are sums of which the lost part is kept."""
+    """tan(n pi/2 + r): sin / cos or -(cos / sin), where both are sums of which the lost part is kept."""
     square = r * r
     sine_rest, cosine_rest = _sin_rest(r, square), _cos_rest(square)
     sine, cosine, is_odd = r + sine_rest, 1 + cosine_rest, _is_odd(n)
     sine_lost = (sine_rest - (sine - r)) + low * cosine
     cosine_lost = (cosine_rest - (cosine - 1)) - low * sine
-    above, below = select(is_odd, -cosine, sine), select(is_odd, sine, cosine)
-    quotient = above / below
-    lost = select(is_odd, -cosine_lost, sine_lost) - quotient * select(is_odd, sine_lost, cosine_lost)
-    inverse = select(is_odd, -quotient, 1.0) * (2 - cosine)  # about 1 / below
-    return select(r.equals(0), r, fma(lost, inverse, quotient))
+    quotient = select(is_odd, cosine, sine) / select(is_odd, sine, cosine)
+    lost = fma(-quotient, select(is_odd, sine_lost, cosine_lost), select(is_odd, cosine_lost, sine_lost))
+    inverse = select(is_odd, quotient, 1.0) * (2 - cosine)  # about 1 / below
+    return select(r.equals(0), r, _turned(n << 1, fma(lost, inverse, quotient)))
 
 
 def _sin_rest(r: Term, square: Term) -> Term:
