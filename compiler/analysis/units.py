@@ -1,4 +1,5 @@
-"""Which values of a graph are in the units of a target, so that the preparation of the target is undone for them too.
+"""Finds the values of a graph that are in the units of a target, so that the preparation of the target is undone for
+them too.
 
 Read from the graph: an output that is subtracted from a target is in its units, and so are the bounds that conformal
 prediction puts around a value.
