@@ -24,10 +24,12 @@ from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, resolved, undo
+from netc.runtime.data.range_warnings import range_warnings
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import FilesOfRows, Table
+from netc.runtime.data.target_warnings import target_warnings
 
 
 @dataclass(slots=True, repr=False)
@@ -78,7 +80,7 @@ def load(
     """
     divided = read_parts(spec, model.source, stratifying_target(model), read)
     parts = {name: part for name, part in divided.items() if name not in without}
-    spec = resolved(spec, parts["train"].table)
+    written, spec = spec, resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
     starts = _window_starts_by_part(spec, parts, types)
@@ -94,7 +96,7 @@ def load(
         arrays,
         states,
         {name: part.table.numbers(chosen[name]) for name, part in parts.items()},
-        tuple(_warnings(model, spec, parts, arrays["train"], states)),
+        (*target_warnings(model, spec, written), *_warnings(model, spec, parts, arrays["train"], states)),
         tuple(dict.fromkeys(note for part in parts.values() for note in part.table.notes)),
         {name: part.remarks.notes() for name, part in parts.items() if name != "train"},
         {name: specs for name, specs in augmentations.items() if specs},
@@ -159,6 +161,7 @@ def _warnings(
             name in model.inputs,
         )
         yield from warnings_of(field)
+    yield from range_warnings(model, spec, training)
 
 
 def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
