@@ -1,6 +1,6 @@
 """The estimators: their parameters, what scikit-learn asks of `fit` and `predict`, and their fitted attributes.
 
-A fitted estimator holds texts, arrays and numbers alone, so that it can be copied, pickled and compared.
+A fitted estimator holds only texts, arrays and numbers, so that it can be copied, pickled and compared.
 """
 
 from collections.abc import Mapping, Sequence

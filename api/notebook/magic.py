@@ -15,13 +15,15 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.display import display
 
-import netc
 from netc.commands.options import constant
 from netc.compiler.model import Model
+from netc.dsl.parser import parse
 from netc.dsl.quoting import html_text
+from netc.dsl.source import Source
 from netc.notebook.html import model_html
 from netc.runtime.insight.drawing.colours import COLOURS
 from netc.runtime.insight.highlighted import highlighted
+from netc.runtime.loading import load_model
 
 _COLOURS = {"k": "blue", "c": "grey", "n": "orange", "t": "green", "f": "purple", "o": "red"}  # of `highlighted`
 
@@ -35,10 +37,10 @@ class NetMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         """%%net [NAME] [CONSTANT=VALUE ...]: checks the text of the cell, and assigns its model to NAME (`model`).
 
         Shows the picture of the model and its layers, warnings, and the text in colours with the numbers of its lines.
-        A mistake raises Fault, which IPython shows as the message alone.
+        A mistake raises Fault, of which IPython shows only the message.
         """
         name, constants = _arguments(line)
-        model = netc.parse(cell, f"{name}.net", **constants)
+        model = load_model(parse(Source(f"{name}.net", cell)), constants)
         self.shell.push({name: model})
         for warning in model.warnings:
             print(warning.render())

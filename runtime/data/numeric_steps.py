@@ -36,7 +36,7 @@ def _arithmetic(
 
 
 def is_constant(low: Array, high: Array) -> Array:
-    """True for each column whose least and largest value are equal, but for the rounding of a few operations."""
+    """True for each column whose least and largest value are equal up to the rounding of a few operations."""
     result: Array = high - low <= _ROUNDING * np.maximum(np.abs(low), np.abs(high))
     return result
 

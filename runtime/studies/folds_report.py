@@ -28,7 +28,7 @@ def folds_page(folder: Path) -> str:
 
 
 def _sections(row: Listed) -> Iterator[Section]:
-    """All sections of the page in order, but for the file."""
+    """All sections of the page in order, except the file."""
     parts = [part for part in row.parts if part.metrics]
     all_means = means_of_parts(row)
     names = [name for name in all_means if not name.startswith("train.")] or [*all_means]

@@ -80,9 +80,9 @@ def test_predictions_are_a_table_of_the_first_rows(run: netc.Run) -> None:
     assert text.count("<tr>") == 1 + 10
     assert "<b>30 predictions</b>" in text
     assert "20 more rows" in text
-    one = run.predict([{"a": 1.0, "b": 2.0}, {"a": "x", "b": 1.0}])._repr_html_()
-    assert one is not None
-    assert "row 2 was not used: `a`" in one.replace("&#x27;", "'")
+    html = run.predict([{"a": 1.0, "b": 2.0}, {"a": "x", "b": 1.0}])._repr_html_()
+    assert html is not None
+    assert "row 2 was not used: `a`" in html.replace("&#x27;", "'")
 
 
 def test_other_objects_have_no_html() -> None:

@@ -275,9 +275,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     ],
 )
 def test_ticks(axis: Numbers | Categories, ticks: list[str]) -> None:
-    found = axis.ticks(5)
-    assert [text for _, text in found] == ticks
-    places = [place for place, _ in found]
+    marks = axis.ticks(5)
+    assert [text for _, text in marks] == ticks
+    places = [place for place, _ in marks]
     assert places == sorted(places)
     assert places[0] >= 0
     assert places[-1] <= 1
