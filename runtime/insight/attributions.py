@@ -175,7 +175,7 @@ def _first(field: Any) -> Array:
 def _along(start: Any, places: Array, baseline: Array) -> Field:
     """The points of the path from a baseline to the first sample of a field."""
     sample = _first(start)
-    path = (baseline + places.reshape(-1, *(1,) * sample.ndim) * (sample - baseline)).astype(sample.dtype)
+    path: Array = (baseline + places.reshape(-1, *(1,) * sample.ndim) * (sample - baseline)).astype(sample.dtype)
     if not isinstance(start, Ragged):
         return path
     return Ragged(path.reshape(-1, *sample.shape[1:]), np.full(len(places), len(sample), np.int64))
