@@ -84,12 +84,15 @@ def _start_of(name: str) -> Span:
     return Span(Source(name, ""), 0, 0)
 
 
-def parse(source: Source) -> syntax.File:
-    """Parses a text. Raises a Fault with all independent syntax errors, at most ten."""
+def parse(source: Source, text: str | None = None) -> syntax.File:
+    """Parses a text: that of the source, or one that has spaces in place of some of its characters.
+
+    Raises a Fault with all independent syntax errors, at most ten.
+    """
     faults = forbidden_characters(source)
     if faults:
         raise Fault(faults)
-    text = source.text
+    text = source.text if text is None else text
     while True:
         try:
             tree = _parser().parse(text)

@@ -1,6 +1,7 @@
 """The classes of the commands and of their group for Typer: exceptions of a command reach `frame.run`, and plain
 arguments are converted here."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,23 @@ class _Conversion:
         kind = param.type_descriptor.annotation
         if kind in (str, Path) and isinstance(value, str):
             return kind(value)
+        if kind == list[str] and isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+            return [*value]
+        if kind is int and _is_in_range(value, param.type_descriptor.parameter_info):
+            return int(value)
         param._runtime_param = None
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
+def _is_in_range(value: Any, limits: Any) -> bool:
+    """Whether a text consists of decimal digits, of a number between the limits of a parameter."""
+    if not isinstance(value, str) or not re.fullmatch("[0-9]{1,18}", value):
+        return False
+    return (limits.min is None or limits.min <= int(value)) and (limits.max is None or int(value) <= limits.max)
+
+
 def _converted_plainly(parameters: list[Any]) -> list[Any]:
-    """Makes parameters convert absent arguments, paths and texts without pydantic.
+    """Makes parameters convert absent arguments, paths, texts and counts without pydantic.
 
     Recent Typer converts each argument by pydantic, and to import that takes as long as to compile a small model. A
     Typer that does not ask for a parameter's `_runtime_param` converts all arguments itself.

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from netc.compiler.analysis.cost import flops
+from netc.compiler.analysis.cost import flops, flops_of
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, describe_sample, is_undeclared
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Expansion, Value
 from netc.compiler.model import Application, Model
 from netc.compiler.operations.elementwise import COMPARISONS, cast, where
 from netc.compiler.operations.linear import Subscripts
@@ -209,6 +209,8 @@ class _Builder:
         lengths = {dim: count for dim in dims if (count := self._steps(dim)) is not None}
         if len(lengths) < len(dims):
             return None
+        if not stored and not (value.definition and isinstance(value.definition.lower, Expansion)):
+            return flops_of(value, {BATCH: 1, **lengths})
         alone = Graph()
         leaves = [alone.leaf(Role.INPUT, f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
         alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)

@@ -57,8 +57,8 @@ class _Dependence:
     def of(cls, graph: Graph) -> Self:
         values = graph.values()
         return cls(
-            dependents(graph, [value for value in values if value.operation == "target"]),
-            dependents(graph, [value for value in values if value.operation == "parameter"]),
+            dependents(graph, [value for value in values if value.role is Role.TARGET]),
+            dependents(graph, [value for value in values if value.role is Role.PARAMETER]),
             dependents(graph, [value for value in values if _is_split_metric(value)]),
         )
 
@@ -104,7 +104,7 @@ def check_settings(context: Context, settings: Sequence[syntax.Setting], train: 
 
 
 def check_metric(graph: Graph, diagnostics: Diagnostics, better: Better) -> None:
-    """Notes a metric that an epoch does not have: the part `train` has the losses alone."""
+    """Notes a metric that an epoch does not have: the part `train` has only the losses."""
     losses, metrics = graph.results_of(ResultKind.LOSS), graph.results_of(ResultKind.METRIC)
     if not losses:
         return

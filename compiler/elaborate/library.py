@@ -27,18 +27,36 @@ class Library:
     @property
     def source(self) -> Source:
         """The text as a source, whose places messages leave out."""
-        return Source(self.name, self.text, is_library=True)
+        return _source(self.name, self.text)
 
     @cache  # noqa: B019  there are few libraries, and all of them stay
     def blocks(self) -> tuple[syntax.Block, ...]:
         """The blocks of the text. Faults E01xx if it does not parse."""
         return tuple(item for item in parse(self.source).items if isinstance(item, syntax.Block))
 
+    @cache  # noqa: B019  as above
+    def blocks_of(self, name: str) -> tuple[syntax.Block, ...]:
+        """The blocks of a name. Of netc's own files nothing else is parsed: a model uses a few blocks of several."""
+        if self.name not in _BUNDLED:
+            return tuple(block for block in self.blocks() if block.name.text == name)
+        text, end = "", 0
+        for match in _BLOCK.finditer(self.text):
+            if match[1] == name:
+                text, end = text + _blank(self.text[end : match.start()]) + match[0], match.end()
+        items = parse(self.source, text + _blank(self.text[end:])).items
+        return tuple(item for item in items if isinstance(item, syntax.Block))
+
     def names(self) -> Iterator[str]:
         """The names of the blocks. Those of netc's own files are found without parsing the text."""
         if self.name in _BUNDLED:
             return iter(_BLOCK.findall(self.text))
         return (block.name.text for block in self.blocks())
+
+
+@cache
+def _source(name: str, text: str) -> Source:
+    """One source for each library: spans of different ones are never equal."""
+    return Source(name, text, is_library=True)
 
 
 _KINDS = {"losses.net": "loss", "metrics.net": "metric", "schedules.net": "schedule"}
@@ -55,7 +73,7 @@ def _bundled() -> dict[str, Library]:
 
 
 _BUNDLED = _bundled()
-_BLOCK = re.compile(r"^block (\w+)", re.MULTILINE)
+_BLOCK = re.compile(r"^block (\w+).*?^}", re.MULTILINE | re.DOTALL)  # in netc's own files
 LIBRARIES: dict[str, Library] = dict(_BUNDLED)
 
 
@@ -69,19 +87,22 @@ def register_library(library: Library) -> Library:
     return library
 
 
+def _blank(text: str) -> str:
+    """Spaces in place of a text, with its ends of lines."""
+    return re.sub(r"[^\n]", " ", text)
+
+
 @dataclass(slots=True)
 class _LibraryScope(Scope):
-    """The blocks of all libraries. Parsing all of them takes longer than most models, so the text of a library is
-    parsed when a block of it is first looked up. `libraries` are those that define a name."""
+    """The blocks of all libraries. Parsing all of them takes longer than most models, so a block is parsed when
+    it is first looked up. `libraries` are those that define a name."""
 
     libraries: dict[str, list[Library]] = field(default_factory=dict)
 
     def own(self, name: str) -> Item | None:
         """The blocks of a name. Those for first arguments of different ranks are one BlockFunction."""
         if name not in self.names and name in self.libraries:
-            blocks = [
-                block for library in self.libraries[name] for block in library.blocks() if block.name.text == name
-            ]
+            blocks = [block for library in self.libraries[name] for block in library.blocks_of(name)]
             self.set(name, BlockFunction(blocks[0], self, tuple(blocks[1:])), blocks[-1].name.span)
         return self.names.get(name)
 

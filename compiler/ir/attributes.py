@@ -91,13 +91,18 @@ LEAVES: Mapping[str, type[Attributes]] = {
 }
 
 
+_NAMES: dict[type, tuple[str, ...]] = {}  # of fields, by class: `keywords_of` is called for every value
+
+
 def keywords_of(attributes: Attributes) -> dict[str, Any]:
     """The attributes that are present, by name, in the order of their declaration.
 
     An operation's rules take them as keyword arguments, and graphs print them in this order.
     """
-    items = ((field.name, getattr(attributes, field.name)) for field in fields(attributes))
-    return {name: item for name, item in items if item is not None}
+    kind = type(attributes)
+    if (names := _NAMES.get(kind)) is None:
+        names = _NAMES[kind] = tuple(field.name for field in fields(kind))
+    return {name: item for name in names if (item := getattr(attributes, name)) is not None}
 
 
 @cache

@@ -60,6 +60,7 @@ class Graph:
         self.span: Span = NOWHERE
         self.precision: DTypeName = "f32"
         self.surroundings = surroundings
+        self.printed: tuple[object, str] | None = None  # the last printed form, and of what: see print_graph
 
     def add(
         self,
@@ -261,6 +262,13 @@ def print_graph(graph: Graph) -> str:
     A scan's body follows in braces, indented. The first line of a graph whose precision is not f32 states it:
     `precision f64`. `parse_graph` (graph_parser.py) reads the text back.
     """
+    state = (graph.precision, graph.size, tuple(graph.results.items()))
+    if graph.printed is None or graph.printed[0] != state:  # keys of the cache ask for a graph's text several times
+        graph.printed = state, _printed(graph)
+    return graph.printed[1]
+
+
+def _printed(graph: Graph) -> str:
     lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
     lines += [line for value in graph.values() for line in print_value(value)]
     return "\n".join([*lines, *(f"{result} = %{value.number}" for result, value in graph.results.items())]) + "\n"

@@ -1,4 +1,4 @@
-"""Why a run predicts what it does, for its page: integrated gradients of some rows."""
+"""Explanations of a run's predictions, for its page: integrated gradients of some rows."""
 
 import math
 from collections.abc import Iterator

@@ -122,6 +122,9 @@ def test_a_graph_finds_results_by_kind() -> None:
 def test_the_names_of_the_library_are_found_without_parsing_it() -> None:
     for library in LIBRARIES.values():
         assert list(library.names()) == [block.name.text for block in library.blocks()]
+        blocks = [block for name in dict.fromkeys(library.names()) for block in library.blocks_of(name)]
+        assert sorted(blocks, key=lambda block: block.span.start) == [*library.blocks()]
+        assert {block.span for block in blocks} == {block.span for block in library.blocks()}
     library_scope.cache_clear()
     netc.parse("model {\n  input x: float[3]\n  output y = x -> dense(2)\n}\n")
     assert set(library_scope().names) == {"dense"}
