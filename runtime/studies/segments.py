@@ -13,12 +13,16 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.targets.machine import cores
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.runtime import plugins
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.start_from import check_start_from, start_from
+from netc.runtime.studies.helper import Helpers
 from netc.runtime.studies.shared import Prepared, Shared
 from netc.runtime.studies.trial import Trial, without_times
 from netc.runtime.trainer import train_claimed
+
+_MOST_COPIED = 500_000_000  # bytes of data that each process may have for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,20 @@ class Segments:
     file: syntax.File
     constants: Mapping[str, Constant] = field(default_factory=dict)
     shared: Shared = field(init=False)
+    _helpers: Helpers = field(init=False)
 
     def __post_init__(self) -> None:
         self.shared = Shared(self.file)
+        self._helpers = Helpers(self._job, self._is_shareable)
+
+    def _job(self) -> object:
+        from netc.runtime.studies.job import job_of
+
+        return job_of(self.file.source, self.constants)
+
+    def _is_shareable(self) -> bool:
+        """Whether another process trains the same segments, and may read the data once more."""
+        return plugins.are_installed() and self.shared.nbytes <= _MOST_COPIED
 
     def train_all(
         self,
@@ -76,13 +91,20 @@ class Segments:
         """The results of segments, in their order; `workers` are trained at a time, by default one for each core.
 
         `on_done` is called in the calling thread as each is done, with its number in `segments`. Its exceptions, and
-        KeyboardInterrupt, end the others after their epoch.
+        KeyboardInterrupt, end the others after their epoch. Segments that take long are trained in several processes
+        (helper.py).
         """
         results: dict[int, SegmentResult] = {}
         is_abandoned = threading.Event()
-        with ThreadPoolExecutor(max(min(workers or cores(), len(segments)), 1)) as pool:
+        count = max(min(workers or cores(), len(segments)), 1)
+
+        def here(segment: Segment) -> SegmentResult:
+            return self.train(segment, is_abandoned)
+
+        with ThreadPoolExecutor(count) as pool:
             pending = {
-                pool.submit(self.train, segment, is_abandoned): number for number, segment in enumerate(segments)
+                pool.submit(self._helpers.train, segment, here, count, is_abandoned): number
+                for number, segment in enumerate(segments)
             }
             try:
                 for done in as_completed(pending):
@@ -90,6 +112,7 @@ class Segments:
                     on_done(pending[done], results[pending[done]])
             except BaseException:
                 is_abandoned.set()
+                self._helpers.end()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [results[number] for number in range(len(segments))]
