@@ -43,7 +43,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
     """Returns the graphs of `loss.NAME`, `metric.NAME`, and `watch.NAME.mean`, `.std`, `.min`, `.max`, `.histogram`.
 
     Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data:
-    all but those that mix these units with others.
+    all except those that mix these units with others.
     """
     graph = expand(narrow(prepared(model.graph.of(*EVALUATED), training=False), model.train.precision))
     statistics = _statistics(graph)

@@ -210,6 +210,18 @@ class Application:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A loss of the library that compares a prediction with a label, each with its place in the text."""
+
+    loss: str
+    prediction: Value
+    prediction_span: Span
+    label: Value
+    label_span: Span
+    span: Span
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Model(Displayed):
     """A checked model.
@@ -222,8 +234,8 @@ class Model(Displayed):
     the file's constants and settings were replaced (`--set`), and a run keeps them. `declared` has the places of
     inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by field. `names` are the
     values that the model assigns to names. `bounds` says how many steps a varying dimension has at most, `equal`
-    which ones are equally long. `applications` are in the order in which they ended. `member` is set for an ensemble
-    (compiler/ensemble/): one of its models.
+    which ones are equally long. `applications` are in the order in which they ended, and `comparisons` are those that
+    the losses consist of. `member` is set for an ensemble (compiler/ensemble/): one of its models.
     """
 
     source: Source
@@ -243,6 +255,7 @@ class Model(Displayed):
     bounds: dict[str, int]
     equal: tuple[Equal, ...]
     applications: tuple[Application, ...]
+    comparisons: tuple[Comparison, ...]
     warnings: tuple[Diagnostic, ...]
     member: "Model | None" = None
     overrides: dict[str, Any] = field(default_factory=dict)

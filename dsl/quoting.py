@@ -115,15 +115,6 @@ def svg_text(text: str) -> str:
     return html.escape(escaped(text))
 
 
-def plot_text(text: str) -> str:
-    """A title, label or tick for matplotlib.
-
-    matplotlib reads text between two `$` as mathematics, and leaves labels that begin with `_` out of a legend.
-    """
-    plain = escaped(text).replace("$", r"\$")
-    return f" {plain}" if plain.startswith("_") else plain
-
-
 # ------------------------------------------------------------------ Markdown
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]()<>#!|~&:@$]")

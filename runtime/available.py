@@ -47,7 +47,7 @@ class NotEnough(MemoryError):
 
 
 def require(needed: int, what: str, span: Span | None = None) -> None:
-    """Raise NotEnough unless `needed` more bytes are available; `what` names their purpose in the message."""
+    """Raises NotEnough unless `needed` more bytes are available; `what` names their purpose in the message."""
     if needed >= SMALL and needed > (room := memory()).nbytes:
         raise NotEnough(what, needed, room, span)
 
@@ -61,7 +61,7 @@ def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> N
 
 
 def refuse(lack: NotEnough, span: Span, hint: str | None = None) -> NoReturn:
-    """Raise Fault E1005 for what is too large, at its place in the text."""
+    """Raises Fault E1005 for what is too large, at its place in the text."""
     fault("E1005", f"{lack.what} would take {lack.needed:,} bytes", span, str(lack.room), hint=hint)
 
 

@@ -2,7 +2,7 @@
 
 A fork copies only the thread that calls it. A lock held by another thread would stay locked in the child for ever, and
 memory that it was writing would stay half written. So a fork waits until nothing is built or written, and the child
-makes its locks anew.
+creates its locks again.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """An object with threads or locks, which a child process must make anew."""
+    """An object with threads or locks, which a child process must create again."""
 
     def after_fork(self) -> None: ...
 
@@ -52,7 +52,7 @@ class Guard:
         renew_after_fork(self)
 
     def read(self, is_urgent: bool = False) -> None:
-        """Begin to read. With `is_urgent` it waits for the current writer, but not for earlier requests."""
+        """Begins to read. With `is_urgent` it waits for the current writer, but not for earlier requests."""
         me = threading.get_ident()
         if (count := self._readers.get(me, 0)) or self._writer == me:
             self._readers[me] = count + 1  # nobody else looks at how many there are
@@ -74,7 +74,7 @@ class Guard:
             self._change(lambda: self._forget_reader(me))
 
     def write(self) -> None:
-        """Begin to write."""
+        """Begins to write."""
         me = threading.get_ident()
         if self._writer == me:
             self._depth += 1
@@ -97,7 +97,7 @@ class Guard:
             self._change(lambda: self._forget_writer(me))
 
     def _wait(self, is_free: Callable[[], bool], is_urgent: bool) -> None:
-        """Wait until a request may be served, in its turn."""
+        """Waits until a request may be served, in its turn."""
         if is_free() and (is_urgent or not self._queue):
             return
         ticket = object()
@@ -119,7 +119,7 @@ class Guard:
             self._writer, self._depth = 0, 0
 
     def _change(self, change: Callable[[], None]) -> None:
-        """Make a change that may be made twice, and wake the waiting threads, even if it is interrupted."""
+        """Makes a change that may be made twice, and wakes the waiting threads, even if it is interrupted."""
         interruption: KeyboardInterrupt | None = None
         is_done = False
         while not is_done:

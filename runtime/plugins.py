@@ -45,7 +45,7 @@ _looked = False
 
 
 def load_installed() -> None:
-    """Register what installed packages offer, once in a process. Faults like `load`."""
+    """Registers what installed packages offer, once in a process. Faults like `load`."""
     global _looked
     if _looked:
         return
@@ -57,7 +57,7 @@ def load_installed() -> None:
 
 
 def load(names: Iterable[str]) -> None:
-    """Register the additions of these modules, and remember the modules for runs.
+    """Registers the additions of these modules, and remembers the modules for runs.
 
     Faults E1101 if one cannot be imported or adds nothing, and E1102 if a name is taken.
     """
@@ -88,7 +88,7 @@ def origin_of(name: str) -> str | None:
 
 
 def register(addition: Addition) -> Addition:
-    """Make an operation, a pass, a reader, a data step, an optimizer or a library of blocks part of netc.
+    """Makes an operation, a pass, a reader, a data step, an optimizer or a library of blocks part of netc.
 
     Raises ValueError if its name is taken.
     """
@@ -127,7 +127,7 @@ def _additions_of(name: str) -> list[Addition]:
 
 
 def _take(plugin: str, additions: Iterable[Addition]) -> None:
-    """Register the additions of a plug-in. Faults E1102 if a name is taken, and E1101 if one cannot be used."""
+    """Registers the additions of a plug-in. Faults E1102 if a name is taken, and E1101 if one cannot be used."""
     for addition in additions:
         if _registered(addition) is addition:  # the module registered it itself, or it comes in two ways
             _origin.setdefault(addition.name, plugin)

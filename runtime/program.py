@@ -107,7 +107,7 @@ class Program:
         return self._prepared
 
     def restart(self, model: Model, seed: int) -> None:
-        """Begin again with new parameters, for a model with the same `programs_of` (training/programs.py): no step is
+        """Begins again with new parameters, for a model with the same `programs_of` (training/programs.py): no step is
         built again. Views of the memory show the new parameters."""
         self._compiled.model, self._compiled.options = model, replace(self._compiled.options, seed=seed)
         self._prepared = self._training.restarted()
@@ -140,7 +140,7 @@ class Program:
         self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None
     ) -> tuple[MetricValues, Intervals]:
         """The result of `evaluate`, and a 95 % bootstrap interval of each loss and metric that is a number and depends
-        on samples (inference/bootstrap.py). The resamples depend on the seed alone."""
+        on samples (inference/bootstrap.py). The resamples depend only on the seed."""
         self.inspect(fields)
         return self.evaluator.evaluate_with_intervals(fields, undo)
 
@@ -164,11 +164,11 @@ class Program:
         return self._training.gradients(fields, wrt)
 
     def fit(self, fields: Fields) -> None:
-        """Set the states that come from the training split before the first step: class weights."""
+        """Sets the states that come from the training split before the first step: class weights."""
         self._training.fit(fields)
 
     def refit(self, fields: RawFields, valid: RawFields | None = None, calibration: RawFields | None = None) -> None:
-        """Compute the `fitted` states by the current parameters, each from its part of the data: done after each epoch.
+        """Computes the `fitted` states by the current parameters, each from its part of the data, after each epoch.
 
         `fields` are the training split. States of a part that is missing stay as they are; what is fitted for
         calibration takes `valid` if there is no other.
@@ -196,7 +196,7 @@ class Program:
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
     ) -> dict[str, Array | Ragged]:
-        """Run a step of this program over the samples of `order`: see CompiledModel.run_step."""
+        """Runs a step of this program over the samples of `order`: see CompiledModel.run_step."""
         return self._compiled.run_step(step, fields, order, epoch, scheduled)
 
     @property

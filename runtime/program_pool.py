@@ -19,7 +19,7 @@ _MOST_IDLE = 16  # programs that are kept
 class ProgramPool:
     """Idle programs by what they depend on: `programs` is `programs_of(model)` (training/programs.py).
 
-    Programs of models that differ in numbers alone share what is compiled for them.
+    Programs of models that differ only in numbers share what is compiled for them.
 
     Whoever takes a program has it alone until it is given back, so any number of threads may use one pool.
     """

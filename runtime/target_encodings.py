@@ -17,7 +17,7 @@ from netc.runtime.execution.workers import Workers
 
 
 def is_number_of_class(graph: Graph, value: Value, target: Value) -> bool:
-    """Whether a value that is computed from a target of two classes alone is 0 for the first and 1 for the second."""
+    """Whether a value that is computed from only a target of two classes is 0 for the first and 1 for the second."""
     samples = np.zeros((2, *target.type.shape(1)[1:]), np.int32)
     samples[1] = 1
     return _is_encoded(graph, value, target, samples, samples)

@@ -247,7 +247,7 @@ def _comparisons(graph: Graph, field: str) -> dict[Value, list[Value]]:
     """The values that are compared with a target or an input, each with those made of that field that it meets.
 
     A value is compared with the field if it depends on an input, and for an input on parameters, and some operation
-    combines it with a value that is computed from the field alone.
+    combines it with a value that is computed only from the field.
     """
     is_target = any(leaf.name == field for leaf in graph.values(Role.TARGET))
     fields, parameters = [*graph.values(Role.TARGET), *graph.values(Role.INPUT)], graph.values(Role.PARAMETER)

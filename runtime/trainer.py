@@ -3,40 +3,26 @@
 Reports through callbacks; knows no terminal.
 """
 
-import inspect
-import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.model import Model
-from netc.compiler.targets.target import Ranks
-from netc.dsl.diagnostics import Label, fault
-from netc.dsl.source import Span
-from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.insight.nan_origin import find
+from netc.runtime.lost_numbers import not_a_number, refuse_lost_loss, refuse_lost_numbers, refuse_weights
 from netc.runtime.metric_names import watched
-from netc.runtime.metric_values import Losses, MetricValues, Row, loss_metrics
-from netc.runtime.program import Program
+from netc.runtime.metric_values import Losses, Row, loss_metrics
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress
 from netc.runtime.runs.claim import claimed
-from netc.runtime.runs.metrics import Metrics
 from netc.runtime.runs.run import Run
+from netc.runtime.signals import signals_between_steps
+from netc.runtime.trainee import Trainee
 from netc.runtime.training.decisions import Decisions
 from netc.runtime.training.schedule import scheduled, steps_of_epoch
-
-_SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
-_BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
-_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +50,8 @@ class Ending:
     is_over: bool
 
 
-class Trainee(Protocol):
-    """A model in training: a run, which saves files in its folder, or a trial of a study, which has none.
-
-    `metrics` has a row for each epoch that is done.
-    """
-
-    model: Model
-    program: Program
-    dataset: Dataset | None
-    metrics: Metrics
-    progress: Progress
-
-    def evaluate(self, part: str) -> MetricValues:
-        """Losses and metrics over a part of the data, in the data's units."""
-
-    def save(self) -> None:
-        """Saves the place in training, to go on from there."""
-
-    def save_best(self) -> None:
-        """Keeps the current parameters as those to use."""
-
-    def load_best(self) -> None:
-        """Loads the parameters that `save_best` kept, if the model's settings keep any."""
-
-    def kept_epoch(self) -> int | None:
-        """The epoch whose parameters are kept, None if there are none."""
-
-
 def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> Ending:
-    """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller.
+    """Trains until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and reaches the caller.
 
     In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is complete and its checkpoint written. Then the
     handler that was there before gets the signal: by default SIGINT raises KeyboardInterrupt, and the other two end the
@@ -110,14 +68,14 @@ def train_claimed(
     decisions, before = Decisions(run.model.train, run.metrics, run.kept_epoch()), run.progress.epoch
     if run.dataset is not None and before < epochs:
         run.program.training(run.dataset.parts["train"])  # compiled while a signal still ends the process at once
-    with _signals_between_steps(run.program.workers.ranks) as pause:
+    with signals_between_steps(run.program.workers.ranks) as pause:
         while run.progress.epoch < epochs and not decisions.is_over and not run.program.is_trained:
             try:
                 _epoch(run, epochs, decisions.rate, on_progress, pause)
             except KeyboardInterrupt:
                 run.save()
                 raise
-            _refuse_lost_numbers(run)
+            refuse_lost_numbers(run)
             row = _end_epoch(run, decisions)
             run.save()
             on_epoch(row)
@@ -151,49 +109,6 @@ def _why_stopped(run: Trainee, decisions: Decisions) -> str | None:
     if run.program.is_trained:
         return f"stopped after epoch {run.progress.epoch}: no step along the gradient lowers the loss"
     return None if decisions.stopping is None else decisions.stopping.describe()
-
-
-@contextmanager
-def _signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]:
-    """Hold back the signals that ask to end, so that a checkpoint is always of a complete step.
-
-    The function that is yielded takes the number of steps that are due, and returns how many all ranks take: rank 0
-    has measured how long they last. It raises KeyboardInterrupt if a signal has come to one of them; at the end the
-    signal is handled as it would have been. A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
-    """
-    received: list[int] = []
-    before: dict[int, Any] = {}
-
-    def pause(steps: int) -> int:
-        asking = len(received)
-        if ranks is not None:
-            asking, steps = ranks.largest([asking, steps if ranks.rank == 0 else 0])
-        if asking:
-            raise KeyboardInterrupt
-        return steps
-
-    if threading.current_thread() is not threading.main_thread():
-        yield pause
-        return
-    try:
-        for number in _ENDING:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: its handler is not Python's
-                before[number] = signal.signal(number, lambda number, frame: received.append(number))
-        yield pause
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if received:
-            _handle(received[0])
-
-
-def _handle(number: int) -> None:
-    """Handle a signal with its current handler."""
-    handler = signal.getsignal(number)
-    if callable(handler):
-        handler(number, inspect.currentframe())
-    else:
-        signal.raise_signal(number)
 
 
 def _epoch(
@@ -241,7 +156,7 @@ def _epoch(
 
 
 def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
-    """Add the losses of some steps to the progress. Faults E1002 if one is not finite."""
+    """Adds the losses of some steps to the progress. Faults E1002 if one is not finite."""
     progress = run.progress
     is_finite = np.isfinite(losses.values["loss"])
     done = len(is_finite) if is_finite.all() else int(np.argmin(is_finite))
@@ -252,7 +167,7 @@ def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Arr
         progress.counts[name] = _total(progress.counts.get(name, 0.0), counts)
     progress.step += done
     if done < len(is_finite):
-        _not_a_number(run, fields, order)
+        not_a_number(run, fields, order)
 
 
 def _total(start: float, numbers: Array) -> float:
@@ -265,7 +180,7 @@ def _row(run: Trainee) -> Row:
     progress = run.progress
     for name, count in progress.counts.items():
         if count == 0:
-            _refuse_weights(run, name)
+            refuse_weights(run, name)
     losses = {name: value / progress.counts[name] for name, value in progress.sums.items() if name != "loss"}
     row: Row = {"epoch": progress.epoch + 1}
     row |= {f"train.{name}": value for name, value in loss_metrics(run.model, losses).items()}
@@ -278,54 +193,3 @@ def _row(run: Trainee) -> Row:
             f"{part}.{name}": value for name, value in metrics.items() if part == "valid" or watched(name) is not None
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
-
-
-def _refuse_weights(run: Trainee, name: str) -> NoReturn:
-    """Fault E1002 at a loss whose weights add up to 0 over the training part: there is nothing to learn from."""
-    place = run.model.graph.results[ResultKind.LOSS.named(name)].span
-    fault("E1002", f"the weights of the loss `{name}` add up to 0 over the part `train`", place, "it has no value")
-
-
-def _refuse_lost_numbers(run: Trainee) -> None:
-    """Fault E1002 if a parameter is not finite after an epoch, or a state is NaN.
-
-    The loss of the last step was computed before its update, and does not show it. The last checkpoint stays as it is.
-    """
-    for name, info in {**run.model.trainables, **run.model.states}.items():
-        array = run.program.persistent[name]
-        lost = np.isnan(array) if name in run.model.states else ~np.isfinite(array)
-        if lost.any():
-            kind = "made of numbers" if array.shape else "a number"
-            title = f"`{name}` is no longer {kind}, after epoch {run.progress.epoch + 1}"
-            label = f"{int(lost.sum()):,} of {array.size:,} elements overflowed in its last step"
-            fault("E1002", title, info.span, label, hint=_BOUNDED)
-
-
-def refuse_lost_loss(run: Trainee, part: str, metrics: MetricValues) -> None:
-    """Fault E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
-    loss = metrics["loss"]
-    if isinstance(loss, float) and math.isnan(loss):
-        _lost_loss(run, f"the loss of the part `{part}` is not a number")
-
-
-def _lost_loss(run: Trainee, title: str) -> NoReturn:
-    """Fault E1002 at the losses, if no single operation is known to be the cause."""
-    first, *others = _places_of_losses(run)
-    is_weighted = run.model.graph.has(ResultKind.LOSS_WEIGHT)
-    hint = f"{_SMALLER}; a weighted loss has no value where its weights add up to 0" if is_weighted else _SMALLER
-    fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=hint)
-
-
-def _places_of_losses(run: Trainee) -> list[Span]:
-    return [value.span for value in run.model.graph.results_of(ResultKind.LOSS).values()]
-
-
-def _not_a_number(run: Trainee, fields: Mapping[str, Field], order: Array) -> None:
-    """Fault E1002 at the operation that computed the first NaN; the last checkpoint stays as it is."""
-    origin = find(run, fields, order, run.progress.step) if isinstance(run, Run) else None
-    title = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
-    if origin is not None and origin.value.span.source is run.model.source:
-        place = origin.value.span
-        losses = [Label(span, "the loss") for span in _places_of_losses(run) if span != place]
-        fault("E1002", title, place, origin.sentence(), others=losses, hint=_BOUNDED)
-    _lost_loss(run, title)

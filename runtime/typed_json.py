@@ -10,7 +10,7 @@ import msgspec
 
 
 def parsed(content: bytes | str, type_: Any) -> Any:
-    """Parse JSON into a type of msgspec. Raises ValueError.
+    """Parses JSON into a type of msgspec. Raises ValueError.
 
     Strings may contain halves of surrogate pairs, as file names and labels do.
     """

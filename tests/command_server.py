@@ -16,7 +16,6 @@ import sys
 from importlib import import_module
 
 import polars  # noqa: F401  as commands that read data do
-from matplotlib.figure import Figure
 
 import netc
 from netc.commands.main import console
@@ -47,7 +46,6 @@ def preload() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
     library_places()
-    Figure().savefig(io.BytesIO(), format="svg")
     compile_words()
 
 

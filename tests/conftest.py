@@ -15,7 +15,6 @@ import pytest
 
 _CACHE = Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}"
 os.environ["NETC_CACHE"] = str(_CACHE)
-os.environ["MPLCONFIGDIR"] = f"{_CACHE}-matplotlib"  # no settings of the user's, and no warning where HOME is read-only
 os.environ["PYTHONIOENCODING"] = "utf-8"  # for the commands that tests start, whatever the locale is
 os.environ["COLUMNS"] = "100"
 for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):

@@ -85,9 +85,9 @@ def _worst(results: Array, exact: Array, units: Array) -> tuple[float, int]:
         is_right = (results == exact.astype(np.float32)) | (np.isnan(results) & np.isnan(exact))
         distances = np.where(is_finite, np.abs(reached - exact) / units, np.where(is_right, 0.0, np.inf))
         is_zero = np.abs(results) <= np.float32(_TINY)
-    found = np.where(size < _TINY, np.where(is_zero, 0.0, np.inf), distances)
-    at = int(found.argmax())
-    return float(found[at]), at
+    errors = np.where(size < _TINY, np.where(is_zero, 0.0, np.inf), distances)
+    at = int(errors.argmax())
+    return float(errors[at]), at
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import included
 import pages
 import pytest
+from diagnostics_page import ELSEWHERE, by_code
 from support import ROOT, command, warnings_of
 
 import netc
@@ -144,9 +145,9 @@ def test_commands_in_the_docs_run(page: str, tmp_path: Path, is_long: bool) -> N
 
 def test_each_code_has_a_wrong_and_a_right_file() -> None:
     """The wrong file is a case of the gallery. The right one, beside it, gives no message."""
-    cases = pages.by_code()
-    assert {*cases} | {*pages.ELSEWHERE} == {*CODES}
-    assert not {*cases} & {*pages.ELSEWHERE}
+    cases = by_code()
+    assert {*cases} | {*ELSEWHERE} == {*CODES}
+    assert not {*cases} & {*ELSEWHERE}
     for code, folder in cases.items():
         assert not warnings_of(folder / "right.net"), f"{code}: {folder.name}"
 

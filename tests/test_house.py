@@ -74,7 +74,7 @@ ROOMS_OF_COMPILER: dict[str, set[str]] = {
     "model": {"ir"},
     "reference": {"ir", "operations"},
     "passes": {"ir", "operations", "model", "reference"},
-    "elaborate": {"ir", "operations", "model", "passes"},
+    "elaborate": {"ir", "operations", "model", "passes", "analysis"},
     "pipeline": {"ir", "model", "passes"},
     "analysis": {"ir", "operations", "model", "passes"},
     "evaluation": {"ir", "operations", "model", "passes", "analysis"},

@@ -1,11 +1,10 @@
 """The progress of a compilation, for commands that show no other progress."""
 
-import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
-from netc.commands.status import Status, drawn
+from netc.commands.display import Display, is_suited
+from netc.commands.status import Status
 from netc.compiler.targets.compilation import listened_to
 
 
@@ -17,21 +16,21 @@ def compiling(compiled: int, count: int) -> Status:
 @contextmanager
 def compilation_shown() -> Iterator[None]:
     """Shows on a terminal how many kernels are compiled, in a line of the error stream that goes away at the end."""
-    is_shown = False
-
-    def show(compiled: int, count: int) -> None:
-        nonlocal is_shown
-        is_shown = compiled < count
-        text = compiling(compiled, count).text(shutil.get_terminal_size().columns) if is_shown else ""
-        with suppress(OSError):  # the terminal is gone
-            print(f"\r{drawn(text, sys.stderr.encoding)}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    if not sys.stderr.isatty():
+    if not is_suited(is_error=True):
         yield
         return
-    with listened_to(show):
-        try:
-            yield
-        finally:
-            if is_shown:
-                show(0, 0)
+    status, display = Status(""), None
+
+    def show(compiled: int, count: int) -> None:
+        nonlocal status, display
+        if compiled == count:
+            stack.close()
+            display = None
+            return
+        status = compiling(compiled, count)
+        if display is None:
+            display = stack.enter_context(Display(lambda width, _: [(status.text(width), "status")], is_error=True))
+        display.refresh()
+
+    with ExitStack() as stack, listened_to(show):
+        yield

@@ -54,8 +54,6 @@ def run(app: Callable[[], object]) -> NoReturn:
     """Runs a command and ends the process with one of STATUSES."""
     _prepare_streams()
     warnings.showwarning = show_warning
-    # matplotlib gives this warning for every letter that it draws as a box
-    warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
     status = _status_of(app)
     lost = _lost_output()
     if lost is not None and status in (DONE, WRONG):

@@ -1,6 +1,5 @@
 """The progress of trainings and studies on a terminal. Without a terminal it is plain lines."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from netc.commands.compilation import compiling
 from netc.commands.display import Display, Line, is_suited
+from netc.commands.epochs import Epochs, status_of
 from netc.commands.interrupts import NOTHING, Interrupts
 from netc.commands.metric_table import BEST, MetricTable
-from netc.commands.quantities import lasting, number, significant
+from netc.commands.quantities import lasting, number
 from netc.commands.status import Status
 from netc.commands.terminal import is_silent, metrics_text, say
 from netc.compiler.targets.compilation import listened_to
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from netc.runtime.trainer import Report
     from netc.runtime.training.decisions import Best
 
-_RECENT = 5  # epochs whose time is that of those to come
-_MOST_LOSSES = 4096  # points of the curve of losses
-_LITTLE = 0.05  # of the first epoch, too little to tell its time from
 _NOTE = 40  # columns behind a row of a fold
 
 
@@ -46,7 +43,7 @@ class Ticker:
         self._since: float | None = None  # when the task of the status began, if its time is of interest
         self._compiling: Status | None = None
         self._compiling_since = 0.0
-        self._epochs: _Epochs | None = None
+        self._epochs: Epochs | None = None
         self._table: MetricTable | None = None
         self._rows = 0  # below the last heads of a table
 
@@ -91,8 +88,8 @@ class Ticker:
     def trains(self, model: "Model", rows: Sequence["Row"] = ()) -> None:
         """Says which model is trained from now on; `rows` are its epochs that are done."""
         self.doing("")
-        self._epochs = _Epochs(model, rows)
-        self._status = Status(f"epoch {len(rows) + 1}/{model.train.epochs}", len(rows) / model.train.epochs)
+        self._epochs = Epochs(model, rows)
+        self._status = self._epochs.begins(len(rows))
 
     def took(self, row: "Row") -> bool:
         """Takes the row of an epoch that is done. Returns whether it is the best one so far."""
@@ -107,10 +104,7 @@ class Ticker:
         """Shows the progress in an epoch. The prefix stands before it."""
         if self._display is not None:
             epochs = self._epochs
-            done = (report.epoch - 1 + report.done / report.samples) / report.epochs
-            curve, left = epochs.report(report) if epochs is not None else ((), None)
-            facts = (f"loss {significant(report.loss)}", f"{report.samples_per_second:,.0f} samples/s")
-            self._status = Status(f"{prefix}epoch {report.epoch}/{report.epochs}", done, facts, curve, left)
+            self._status = status_of(report, prefix) if epochs is None else epochs.status(report, prefix)
 
     def epoch(self, row: "Row", total: int) -> None:
         """Prints the line of an epoch that is done."""
@@ -170,89 +164,6 @@ class Ticker:
         if self._compiling is None and self._epochs is not None and (text := self._epochs.standing()):
             lines.append((text[: width - 1], ""))
         return lines
-
-
-class _Epochs:
-    """The epochs of a training so far: their losses and times, and the best of them."""
-
-    def __init__(self, model: "Model", rows: Sequence["Row"]) -> None:
-        from netc.runtime.training.decisions import Stopping
-
-        self._train, self._source = model.train, model.source
-        self._epoch, self._started = 0, time.monotonic()
-        self._losses, self._seconds = list[float](), list[float]()
-        self.best: Best | None = None
-        early = model.train.early_stop
-        self._stopping: Stopping | None = None if early is None else Stopping(early)
-        for row in rows:
-            self.take(row)
-        self._seconds.clear()
-
-    @property
-    def metric(self) -> str:
-        """The metric by which an epoch is the best one."""
-        return self.best.better.metric if self.best is not None else ""
-
-    def report(self, report: "Report") -> tuple[list[float], float | None]:
-        """The curve of losses and the seconds left, after a report."""
-        self._begin(report.epoch)
-        self._add(report.loss)
-        curve = [*self._losses]
-        done, elapsed = report.done / report.samples, time.monotonic() - self._started
-        recent = self._seconds[-_RECENT:]
-        if not recent and done < _LITTLE:
-            return curve, None
-        seconds = sum(recent) / len(recent) if recent else elapsed / done
-        return curve, max(seconds * (report.epochs - report.epoch + 1) - elapsed, 0.0)
-
-    def take(self, row: "Row") -> bool:
-        """Takes the row of an epoch. Returns whether it is the best one so far."""
-        epoch = row["epoch"]
-        assert isinstance(epoch, int)
-        self._begin(epoch + 1)
-        loss = row.get("train.loss", math.nan)
-        self._add(loss if isinstance(loss, float) else math.nan)
-        if self.best is None:
-            self.best = self._new_best(row)
-        if self._stopping is not None:
-            self._stopping.best.take(row, epoch)
-        return self.best.take(row, epoch)
-
-    def _add(self, loss: float) -> None:
-        """Adds a point to the curve. A long curve loses every other one."""
-        if len(self._losses) >= _MOST_LOSSES:
-            del self._losses[::2]
-        self._losses.append(loss)
-
-    def _begin(self, epoch: int) -> None:
-        """Notes the time of the epoch before, if this one has just begun."""
-        if epoch == self._epoch:
-            return
-        now = time.monotonic()
-        if self._epoch:
-            self._seconds.append(now - self._started)
-        self._epoch, self._started = epoch, now
-
-    def _new_best(self, row: "Row") -> "Best":
-        """By which metric epochs are compared: that of `keep`, of `early_stop`, or else the loss."""
-        from netc.compiler.model import Better
-        from netc.dsl.source import Span
-        from netc.runtime.training.decisions import Best
-
-        early = self._train.early_stop
-        named = self._train.keep or (early.better if early is not None else None)
-        loss = "valid.loss" if "valid.loss" in row else "train.loss"
-        return Best(named or Better(loss, False, Span(self._source, 0, 0)))
-
-    def standing(self) -> str:
-        """The best epoch, and when `early_stop` would end the training."""
-        if self.best is None or not self.best.epoch:
-            return ""
-        text = f"* best by {self.metric}: {significant(self.best.value)} in epoch {self.best.epoch}"
-        if self._stopping is None:
-            return text
-        left = self._stopping.setting.patience - self._stopping.best.epochs_ago
-        return f"{text}; early_stop after {left} more without a better one"
 
 
 class StudyTicker(Ticker):

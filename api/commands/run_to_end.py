@@ -95,7 +95,7 @@ def _advise_to_keep(run: "Run", ticker: Ticker) -> None:
 
 def _tested(run: "Run") -> "Mapping[str, MetricValue] | None":
     """Evaluates a trained run on the test part, and prints the metrics. Returns None without such a part."""
-    from netc.runtime.trainer import refuse_lost_loss
+    from netc.runtime.lost_numbers import refuse_lost_loss
 
     if "test" not in run.load_data().parts:
         return None

@@ -116,6 +116,7 @@ def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
         if resume is not None:
             with request.launched.claimed(resume) as folder:
                 run = _resumed(folder, request, may_change, ticker)
+                request.launched.share(run.load_data())
                 run_to_end(run, request.trackers, ticker)
         else:
             if request.file is None:
@@ -144,10 +145,11 @@ def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
     from netc.runtime.training.checks import check_training
 
     ticker.doing("reading the data")
-    model, constants = options.load(file, request.settings, request.strict, request.fold)
-    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     folder = request.out or Path("runs") / file.stem
-    dataset = data_of_new_run(model, folder)
+    with request.launched.reading():
+        model, constants = options.load(file, request.settings, request.strict, request.fold)
+        model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
+        dataset = data_of_new_run(model, folder)
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say_wrapped(note)
@@ -155,6 +157,7 @@ def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
         for remark in remarks:
             say_wrapped(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
+    request.launched.share(dataset)
     ticker.doing("compiling")
     run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
     count = model.parameter_count
@@ -182,7 +185,8 @@ def _resumed(resume: Path, request: _Request, may_change: bool, ticker: Ticker) 
     file = None if request.file is None else parse_file(request.file)
     constants = {**kept_constants(resume, file), **options.constants(request.settings)}
     if not may_change and (file is not None or request.settings or request.epochs is not None):
-        take_data(opened, may_change)  # refuses before anything of the run is changed
+        with request.launched.reading():
+            take_data(opened, may_change)  # refuses before anything of the run is changed
     if file is not None:
         model = options.checked(load_model(file if fold is None else with_fold(file, fold), constants))
     else:
@@ -194,7 +198,8 @@ def _resumed(resume: Path, request: _Request, may_change: bool, ticker: Ticker) 
         say(f"changed: {change.what}")
     run = open_run(resume, request.threads, to_train=True, ranks=ranks)
     hand_on_data(opened, run)
-    dataset, changes = run.load_data(), run.data_changes
+    with request.launched.reading():
+        dataset, changes = run.load_data(), run.data_changes
     epoch = take_data(run, may_change)
     options.warn([*changes, *check_training(run.model, dataset)], strict=False)
     if epoch is not None:

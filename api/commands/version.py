@@ -10,7 +10,7 @@ import typer
 from netc.commands.terminal import say
 
 DECISIVE = ("llvmlite", "numpy")  # these decide the machine code and the numbers
-REPORTED = (*DECISIVE, "polars", "lark", "typer", "msgspec", "safetensors", "matplotlib")
+REPORTED = (*DECISIVE, "polars", "lark", "typer", "msgspec", "safetensors", "pillow")
 
 
 def versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:

@@ -13,7 +13,9 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
+from netc.dsl.source import Source, Span
 from netc.editor import annotating
+from netc.editor.carrying import carried
 from netc.editor.completion import completions
 from netc.editor.fixes import actions, formatted
 from netc.editor.meaning import hover
@@ -61,7 +63,7 @@ def _save(ls: NetServer, params: types.DidSaveTextDocumentParams) -> None:
 
 def _close(ls: NetServer, params: types.DidCloseTextDocumentParams) -> None:
     uri = params.text_document.uri
-    for analyses in (ls.analyses, ls.accepted):
+    for analyses in (ls.analyses, ls.accepted, ls.examined):
         analyses.pop(uri, None)
     ls.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, []))
 
@@ -71,12 +73,31 @@ def _close(ls: NetServer, params: types.DidCloseTextDocumentParams) -> None:
 
 def _hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     uri = params.text_document.uri
+    answer = _settled_hover(ls, params)
+    if answer is not None:
+        return answer
     analysis, before = ls.analysis(uri), ls.accepted.get(uri)
-    answer = hover(analysis, offset_at(analysis.source.text, params.position), before)
-    if answer is None:
+    described = hover(analysis, offset_at(analysis.source.text, params.position), before)
+    if described is None:
         return None
-    text, span = answer
+    text, span = described
     return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text), range_of(span))
+
+
+def _settled_hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
+    """The answer for a line that did not change, right after a change of another one: from the last version whose
+    values are known, so that an editor need not wait. None if there is no such version, or it says nothing."""
+    before = ls.settled(params.text_document.uri)
+    if before is None:
+        return None
+    now = Source(before.source.name, ls.text(params.text_document.uri), before.source.path)
+    offset = offset_at(now.text, params.position)
+    place = carried(now, before.source)(Span(now, offset, offset))
+    described = hover(before, place.start) if place is not None else None
+    span = carried(before.source, now)(described[1]) if described is not None else None
+    if described is None or span is None:
+        return None
+    return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, described[0]), range_of(span))
 
 
 def _complete(ls: NetServer, params: types.CompletionParams) -> types.CompletionList:

@@ -19,7 +19,8 @@ _PAUSE = 0.15  # seconds without a change, after which messages are published
 
 
 class NetServer(LanguageServer):
-    """The open texts, each with its analysis, and with that of its last version that the grammar accepted.
+    """The open texts, each with its analysis, that of its last version that the grammar accepted, and that of the last
+    one whose values are known.
 
     Data may be opened in the folders `allowed` and in those of the workspace.
     """
@@ -29,6 +30,7 @@ class NetServer(LanguageServer):
         self.allowed = tuple(allowed)
         self.analyses: dict[str, Analysis] = {}
         self.accepted: dict[str, Analysis] = {}
+        self.examined: dict[str, Analysis] = {}
         self.counts = Counts()
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.commands: frozenset[str] = frozenset()  # those that the editor can run
@@ -50,6 +52,13 @@ class NetServer(LanguageServer):
         analysis = self.analysis(uri)
         return analysis if analysis.file is not None else self.accepted.get(uri)
 
+    def settled(self, uri: str) -> Analysis | None:
+        """The analysis of the last version whose messages were published, if the text has changed a moment ago.
+
+        Before the pause in which the text is examined again, it answers what would otherwise keep an editor waiting.
+        """
+        return self.examined.get(uri) if uri in self.timers else None
+
     def update_folders(self) -> None:
         """Allows data to be opened in the workspace's current folders. Forgets analyses made with other folders."""
         folders = [path_of(folder.uri) for folder in self.workspace.folders.values()] or [
@@ -61,6 +70,8 @@ class NetServer(LanguageServer):
     def publish(self, uri: str) -> None:
         """Publishes the messages about a text. Those about an imported file are shown at its first line."""
         analysis = self.analysis(uri)
+        if analysis.file is not None:
+            self.examined[uri] = analysis
         version = self.workspace.get_text_document(uri).version
         top = types.Range(types.Position(0, 0), types.Position(0, 0))
         own, imported = [], []
@@ -80,6 +91,7 @@ class NetServer(LanguageServer):
 
     def pause(self, uri: str) -> None:
         """Publishes messages and frees the memory of earlier versions, while the user does not type."""
+        self.timers.pop(uri, None)
         self.publish(uri)
         gc.collect()
 

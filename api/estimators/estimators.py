@@ -1,9 +1,10 @@
 """The estimators: their parameters, what scikit-learn asks of `fit` and `predict`, and their fitted attributes.
 
-A fitted estimator holds texts, arrays and numbers alone, so that it can be copied, pickled and compared.
+A fitted estimator holds only texts, arrays and numbers, so that it can be copied, pickled and compared.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -25,26 +26,32 @@ Precision = Literal["auto", "f32", "f64", "bf16"]
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
+@dataclass(eq=False, repr=False)
 class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """The base of both estimators. scikit-learn reads the parameters from the signature of each `__init__`."""
+    """The base of both estimators, with the parameters that they share.
 
-    hidden_layer_sizes: int | Sequence[int]
-    activation: str
-    dropout: float
-    optimizer: str
-    learning_rate: float
-    weight_decay: float
-    batch_size: int
-    max_iter: int
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    standardize: bool
-    precision: Precision
-    random_state: Any
-    net: str | Path | None
-    constants: Mapping[str, Constant] | None
-    threads: int
+    scikit-learn reads parameters from the signature of `__init__`, which the dataclass writes; `loss` of a regressor is
+    added to it.
+    """
+
+    hidden_layer_sizes: int | Sequence[int] = (100,)
+    activation: str = "relu"
+    _: KW_ONLY
+    dropout: float = 0.0
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    weight_decay: float = 0.0
+    batch_size: int = 200
+    max_iter: int = 200
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    standardize: bool = True
+    precision: Precision = "auto"
+    random_state: Any = None
+    net: str | Path | None = None
+    constants: Mapping[str, Constant] | None = None
+    threads: int = 1
 
     def _fit(self, X: Array, y: Array, outputs: int, loss: str, sample_weight: Any, labels: Array | None) -> Self:
         """Trains on checked arrays; `y` has the numbers of classes, or numbers of mean 0 and variance 1."""
@@ -157,45 +164,6 @@ class Classifier(ClassifierMixin, _Network):  # type: ignore[misc]  # scikit-lea
     `metrics_` (of each epoch), `net_` (the text), `parameters_` (arrays by name).
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
-        *,
-        dropout: float = 0.0,
-        optimizer: str = "adam",
-        learning_rate: float = 0.001,
-        weight_decay: float = 0.0,
-        batch_size: int = 200,
-        max_iter: int = 200,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        standardize: bool = True,
-        precision: Precision = "auto",
-        random_state: Any = None,
-        net: str | Path | None = None,
-        constants: Mapping[str, Constant] | None = None,
-        threads: int = 1,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.standardize = standardize
-        self.precision = precision
-        self.random_state = random_state
-        self.net = net
-        self.constants = constants
-        self.threads = threads
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on rows X [samples, columns] and labels y [samples]. Raises ValueError for what it cannot use, and
         netc.Fault for a mistake in `net`."""
@@ -222,6 +190,7 @@ class Classifier(ClassifierMixin, _Network):  # type: ignore[misc]  # scikit-lea
         return labels
 
 
+@dataclass(eq=False, repr=False)
 class Regressor(RegressorMixin, _Network):  # type: ignore[misc]  # scikit-learn has no types
     """A network that predicts one number, or several, as an estimator of scikit-learn.
 
@@ -230,46 +199,8 @@ class Regressor(RegressorMixin, _Network):  # type: ignore[misc]  # scikit-learn
     may have a constant `outputs`, the number of columns of y.
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
-        *,
-        loss: str = "mse",
-        dropout: float = 0.0,
-        optimizer: str = "adam",
-        learning_rate: float = 0.001,
-        weight_decay: float = 0.0,
-        batch_size: int = 200,
-        max_iter: int = 200,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        standardize: bool = True,
-        precision: Precision = "auto",
-        random_state: Any = None,
-        net: str | Path | None = None,
-        constants: Mapping[str, Constant] | None = None,
-        threads: int = 1,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.dropout = dropout
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.standardize = standardize
-        self.precision = precision
-        self.random_state = random_state
-        self.net = net
-        self.constants = constants
-        self.threads = threads
+    _: KW_ONLY
+    loss: str = "mse"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

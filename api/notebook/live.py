@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from netc.commands.compilation import compiling
+from netc.commands.display import Display as Region
+from netc.commands.display import is_suited, printed_above
+from netc.commands.epochs import Epochs
+from netc.commands.status import Status
 from netc.compiler.model import Model
 from netc.compiler.targets.compilation import listened_to
 from netc.dsl.quoting import html_text
-from netc.notebook.curves import curves
-from netc.notebook.html import beside, metrics_table, run_html
+from netc.notebook.html import beside, curves, metrics_table, run_html
 from netc.runtime.runs.run import Run
 from netc.runtime.trainer import Report
 
@@ -63,9 +67,12 @@ def progress_in(model: Model, is_wanted: bool | None) -> Iterator[Display]:
                 yield notebook
             finally:
                 notebook.close()
-    else:
-        with terminal_display(model) as terminal, listened_to(terminal.compiling):
+    elif is_suited(is_error=True):
+        terminal = TerminalDisplay(model)
+        with printed_above(terminal.region), listened_to(terminal.compiling):
             yield terminal
+    else:
+        yield Nothing()
 
 
 def _shell() -> Any:
@@ -135,42 +142,26 @@ class NotebookDisplay:
 
 
 class TerminalDisplay:
-    """A bar of rich."""
+    """A line with a bar at the bottom of the terminal, as `netc train` has it, that goes away at the end."""
 
-    def __init__(self, bar: Any, model: Model) -> None:
-        self._bar, self._epochs = bar, model.train.epochs
-        self._task = bar.add_task("starting", total=None, facts="")
-        self._run: Run | None = None
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._epochs: Epochs | None = None
+        self._status = Status("starting")
+        self.region = Region(lambda width, _: [(self._status.text(width), "status")], is_error=True)
 
     def started(self, run: Run) -> None:
-        self._run = run
-        self._bar.update(self._task, description=f"epoch 1 of {self._epochs}", completed=0, total=self._epochs)
+        self._run, self._epochs = run, Epochs(self._model, run.metrics)
+        self._status = self._epochs.begins(len(run.metrics))
 
     def compiling(self, compiled: int, count: int) -> None:
-        self._bar.update(self._task, description="compiling kernels", completed=compiled, total=count)
+        self._status = compiling(compiled, count)
 
     def update(self, report: Report) -> None:
-        facts = f"loss {report.loss:.4g}, {report.samples_per_second:,.0f} samples/s"
-        done = report.epoch - 1 + report.done / report.samples
-        description = f"epoch {report.epoch} of {report.epochs}"
-        self._bar.update(self._task, description=description, completed=done, total=report.epochs, facts=facts)
+        assert self._epochs is not None
+        self._status = self._epochs.status(report)
 
     def epoch(self) -> None:
-        assert self._run is not None
-        done = len(self._run.metrics)
-        facts = self._run.metrics.summary().partition(", ")[2]
-        description = f"epoch {min(done + 1, self._epochs)} of {self._epochs}"
-        self._bar.update(self._task, description=description, completed=done, total=self._epochs, facts=facts)
-
-
-@contextmanager
-def terminal_display(model: Model) -> Iterator[TerminalDisplay]:
-    """A bar on the error stream that goes away at the end."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    text = TextColumn("{task.description}", markup=False)
-    facts = TextColumn("{task.fields[facts]}", markup=False)
-    columns = (text, BarColumn(bar_width=20), TimeRemainingColumn(), facts)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield TerminalDisplay(bar, model)
+        assert self._epochs is not None
+        self._epochs.take(self._run.metrics[-1])
+        self._status = self._epochs.begins(len(self._run.metrics))

@@ -15,21 +15,17 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.display import display
 
-import netc
 from netc.commands.options import constant
 from netc.compiler.model import Model
+from netc.dsl.parser import parse
 from netc.dsl.quoting import html_text
+from netc.dsl.source import Source
 from netc.notebook.html import model_html
+from netc.runtime.insight.drawing.colours import COLOURS
 from netc.runtime.insight.highlighted import highlighted
+from netc.runtime.loading import load_model
 
-_COLOURS = {  # of the classes of `highlighted`, seen on white and on black
-    "k": "#3b82c4",
-    "c": "#7d8590",
-    "n": "#c2662c",
-    "t": "#2e9e5b",
-    "f": "#8b6fd6",
-    "o": "#d0453e",
-}
+_COLOURS = {"k": "blue", "c": "grey", "n": "orange", "t": "green", "f": "purple", "o": "red"}  # of `highlighted`
 
 
 @magics_class
@@ -41,10 +37,10 @@ class NetMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         """%%net [NAME] [CONSTANT=VALUE ...]: checks the text of the cell, and assigns its model to NAME (`model`).
 
         Shows the picture of the model and its layers, warnings, and the text in colours with the numbers of its lines.
-        A mistake raises Fault, which IPython shows as the message alone.
+        A mistake raises Fault, of which IPython shows only the message.
         """
         name, constants = _arguments(line)
-        model = netc.parse(cell, f"{name}.net", **constants)
+        model = load_model(parse(Source(f"{name}.net", cell)), constants)
         self.shell.push({name: model})
         for warning in model.warnings:
             print(warning.render())
@@ -80,7 +76,7 @@ def coloured(text: str) -> str:
 
 
 def _span(kind: str, text: str) -> str:
-    return f"<span style='color:{_COLOURS[kind]}'>{html_text(text)}</span>" if kind else html_text(text)
+    return f"<span style='color:{COLOURS[_COLOURS[kind]].either}'>{html_text(text)}</span>" if kind else html_text(text)
 
 
 def _line_number(number: int) -> str:

@@ -1,1 +1,1 @@
-"""What only looks at graphs: equations, differences, outlines, receptive fields, cost, gradient diagnosis."""
+"""Analyses that read graphs and change nothing: equations, differences, outlines, receptive fields, cost, diagnosis."""

@@ -1,7 +1,7 @@
 """The graphs of integrated gradients (Sundararajan, Taly and Yan 2017): what of an output is due to each input.
 
 The path from a baseline to a sample begins where floats enter the model: at float inputs, and for inputs of classes at
-what is computed from these and from parameters alone, such as a row of an embedding's table.
+what is computed only from these and from parameters, such as a row of an embedding's table.
 """
 
 from collections.abc import Mapping

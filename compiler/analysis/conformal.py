@@ -36,7 +36,7 @@ class Covered:
 
 
 def margins_of(graph: Graph) -> dict[str, Margin]:
-    """The states of conformal prediction by name, but for those whose scores read no target, or several."""
+    """The states of conformal prediction by name, except states whose scores read no target or several."""
     margins: dict[str, Margin] = {}
     for name, value in graph.results_of(ResultKind.FITTED).items():
         if value.operation == "conformal_quantile":

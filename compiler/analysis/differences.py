@@ -27,7 +27,7 @@ def own_line(value: Value) -> str:
 class Lines:
     """The lines of a second text by the numbers of a first one.
 
-    A line of both texts, changed or not, has the first one's number; `new 7` is a line of the second alone.
+    A line of both texts, changed or not, has the first one's number; `new 7` is a line of only the second.
     """
 
     numbers: Mapping[int, str]

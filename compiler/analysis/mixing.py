@@ -12,7 +12,7 @@ from netc.compiler.operations.scan import Scan
 def mixes_samples(value: Value) -> bool:
     """Whether a value depends on several samples at once, or is computed once for all of them.
 
-    In an expanded graph the types show it, but for a scan, which has no type of its own.
+    In an expanded graph the types show it, except for a scan, which has no type of its own.
     """
     if value.role is Role.SCAN:
         return any(mixes_samples(inner) for inner in Scan.of(value).body.values())

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate.bindings import Applied
+from netc.compiler.elaborate.comparisons import source_of
 from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.loss_advice import compared_with_an_input, compared_with_itself, copied
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
 from netc.compiler.operations.elementwise import add, subtract
 from netc.compiler.operations.functions import log, relu, sigmoid
 from netc.compiler.operations.reduce import log_softmax, softmax
-from netc.compiler.operations.shape import broadcast, reshape
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 
 _REGRESSION = ("mse", "mae", "huber")
@@ -29,13 +29,6 @@ def _library(context: Context, *names: str) -> Iterator[Applied]:
     for application in context.applied:
         if application.name in names and application.is_builtin:
             yield application
-
-
-def _source_of(value: Value) -> Value:
-    """The value that this one is reshaped or broadcast from."""
-    while value.definition in (reshape, broadcast):
-        value = value.operands[0]
-    return value
 
 
 _TAKES_LOGITS = (
@@ -49,7 +42,7 @@ def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     """Warns if a block that takes logits gets the result of a softmax or a sigmoid."""
     for loss, applied in _TAKES_LOGITS:
         for application in _library(context, loss):
-            prediction = _source_of(application.operands[0])
+            prediction = source_of(application.operands[0])
             if prediction.definition in applied:
                 code = "W0503" if prediction.definition is sigmoid else "W0502"
                 yield Diagnostic(
@@ -61,10 +54,24 @@ def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
                 )
 
 
+def _relu_of_logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about a ReLU before a loss of logits: no class gets less than 0, and where all are 0 nothing is learnt."""
+    for loss in _library(context, "cross_entropy", "binary_cross_entropy"):
+        logits = source_of(loss.operands[0])
+        if logits.definition is relu:
+            yield Diagnostic(
+                "W0515",
+                f"`{loss.name}` takes logits, which may be negative, and a ReLU gives none that are",
+                Label(context.user_span(loss.spans[0])),
+                (Label(logits.span, "`relu` is here"),),
+                "leave it out after the last layer",
+            )
+
+
 def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     for loss in _library(context, *_REGRESSION):
-        prediction = _source_of(loss.operands[0])
-        if prediction.definition is relu and _source_of(loss.operands[1]).role is Role.TARGET:
+        prediction = source_of(loss.operands[0])
+        if prediction.definition is relu and source_of(loss.operands[1]).role is Role.TARGET:
             yield Diagnostic(
                 "W0505",
                 "a ReLU at the output of a regression cannot give a negative number, "
@@ -78,7 +85,7 @@ def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diag
 def _dropout_at_the_end(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     dropouts = {application.result: application for application in _library(context, "dropout")}
     for loss in _library(context, "cross_entropy", "binary_cross_entropy", "hinge", "nll", *_REGRESSION):
-        dropout = dropouts.get(_source_of(loss.operands[0]))
+        dropout = dropouts.get(source_of(loss.operands[0]))
         if dropout is not None:
             yield Diagnostic(
                 "W0506",
@@ -95,7 +102,7 @@ def _bias_before_normalisation(context: Context, train: TrainSettings) -> Iterat
         shifted = mean.operands[0]
         if shifted.definition is not add or not shifted.type.is_batched or mean.result.type.is_batched:
             continue
-        sources = [_source_of(operand) for operand in shifted.operands]
+        sources = [source_of(operand) for operand in shifted.operands]
         bias = next((source for source in sources if source.role is Role.PARAMETER), None)
         if bias is not None and any(
             user.definition is subtract and user.operands[0] is shifted and mean.result in needed_by([user.operands[1]])
@@ -128,7 +135,7 @@ def _weights_that_cancel(context: Context, train: TrainSettings) -> Iterator[Dia
     if train.samples_per_step > 1:
         return
     for weight in context.graph.results_of(ResultKind.LOSS_WEIGHT).values():
-        source = _source_of(weight)
+        source = source_of(weight)
         states = [leaf for leaf in needed_by([weight]) if leaf.role is Role.STATE]
         fitted = [leaf for leaf in states if context.states[leaf.name].weights_of is not None]
         if fitted and source.type.size(1) == 1 and not source.type.is_varying:
@@ -180,12 +187,16 @@ def _is_at_least(size: object) -> bool:
 
 ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _logits,
+    _relu_of_logits,
     _relu_of_regression,
     _dropout_at_the_end,
     _bias_before_normalisation,
     _frozen,
     _weights_that_cancel,
     _loss_on_validation_part,
+    compared_with_itself,
+    compared_with_an_input,
+    copied,
     _picture_as_steps,
 )
 

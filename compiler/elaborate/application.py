@@ -121,7 +121,7 @@ def _read_operands(call: OperationCall) -> None:
 
 
 def _is_constant(call: OperationCall) -> bool:
-    """Whether the result is known when compiling: an element-wise operation of numbers alone."""
+    """Whether the result is known when compiling: an element-wise operation of which all operands are numbers."""
     return (
         bool(call.operands)
         and all(operand.role is Role.CONSTANT for operand in call.operands)

@@ -43,9 +43,8 @@ def _as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> st
 def bind(
     context: Context, names: Sequence[str], arguments: Sequence[syntax.Argument], what: str, span: Span
 ) -> dict[str, syntax.Argument]:
-    """The arguments by the names of the parameters that they go to.
-
-    Faults E0301 and E0302 where one goes to none, or two go to the same.
+    """The arguments by parameter. Faults E0301 and E0302 for an argument without a parameter and for a second one of a
+    parameter.
     """
     bound: dict[str, syntax.Argument] = {}
     for position, argument in enumerate(arguments):

@@ -5,7 +5,7 @@ Each kind of attribute (`axes`, `pair`, `dims`, ...) has a reader in READERS.
 
 from collections.abc import Callable
 
-from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate import constants, joining, samples
 from netc.compiler.elaborate.bindings import Length
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.operation_call import OperationCall, Parameter
@@ -58,6 +58,7 @@ def _read_axis(call: OperationCall, parameter: Parameter) -> None:
 
 
 def _read_joined_axis(call: OperationCall, parameter: Parameter) -> None:
+    joining.refuse_numbers(call.operands)
     number = _single_axis(call, parameter)
     if bounded.is_along_steps(call.first, number):
         raise Mismatch("joining along a varying dimension does not run yet", code="E0901")

@@ -164,7 +164,7 @@ class Scope:
         return self.names.get(name)
 
     def set(self, name: str, item: Item, span: Span) -> None:
-        """Defines a name here, or defines it anew."""
+        """Defines a name here, or gives it a new meaning."""
         self.names[name], self.places[name] = item, span
 
     def defined_later(self, name: str) -> Span | None:

@@ -6,6 +6,7 @@ A block runs its statements in a scope of its own. A fault in a library block is
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from netc.compiler.elaborate import misfits
 from netc.compiler.elaborate.arguments import bind
 from netc.compiler.elaborate.bindings import (
     Applied,
@@ -116,7 +117,7 @@ def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | No
 
 
 def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
-    """Gives a block's parameters their arguments or defaults, and the names of their dimensions what these are."""
+    """Gives a block's parameters their arguments or defaults, and the names of their dimensions their sizes."""
     for parameter in call.block.parameters:
         name, argument = parameter.name.text, call.bound.get(parameter.name.text)
         if argument is not None:
@@ -127,9 +128,25 @@ def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
         if parameter.type is not None:
             place = argument.span if argument else parameter.name.span
             item = context.as_value(item, place)
-            for dimension, size in match_type(context, parameter.type, item, inner, place, call.block).items():
+            try:
+                sizes = match_type(context, parameter.type, item, inner, place, call.block)
+            except Fault as error:
+                operands = _compared(call)
+                raise misfits.explained(error, call.block, operands) if operands else error from None
+            for dimension, size in sizes.items():
                 inner.set(dimension, size, place)
         inner.set(name, item, parameter.name.span)
+
+
+def _compared(call: _BlockCall) -> list[misfits.Operand]:
+    """The prediction and the target that a loss or a metric compares; nothing for other blocks."""
+    if not misfits.compares(call.block):
+        return []
+    names = [parameter.name.text for parameter in call.block.parameters[:2]]
+    arguments = [call.bound[name] for name in names if name in call.bound]
+    items = [(call.items[id(argument)], argument.value.span) for argument in arguments]
+    operands = [misfits.Operand(item, place) for item, place in items if isinstance(item, Value)]
+    return operands if len(operands) == 2 else []
 
 
 def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item], span: Span) -> syntax.Block:

@@ -104,7 +104,7 @@ def check_settings(context: Context, settings: Sequence[syntax.Setting], train: 
 
 
 def check_metric(graph: Graph, diagnostics: Diagnostics, better: Better) -> None:
-    """Notes a metric that an epoch does not have: the part `train` has the losses alone."""
+    """Notes a metric that an epoch does not have: the part `train` has only the losses."""
     losses, metrics = graph.results_of(ResultKind.LOSS), graph.results_of(ResultKind.METRIC)
     if not losses:
         return

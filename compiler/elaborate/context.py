@@ -189,14 +189,14 @@ class Context:
             fault(mismatch.code, mismatch.message, span, describe_sample(item.type), others=labels, hint=mismatch.hint)
 
     def depends_on_training_alone(self, value: Value) -> bool:
-        """Whether a value is computed from constants and `training` alone."""
+        """Whether a value is computed only from constants and `training`."""
         leaves = [leaf for leaf in needed_by([value]) if not leaf.operands]
         for frame in reversed(self.frames):
             leaves = [frame.stands_for(leaf) for leaf in leaves]
         return all(leaf.role in (Role.TRAINING, Role.CONSTANT) for leaf in leaves)
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
-        """The places where values got their shapes, but for those in the library and on the line of `at`."""
+        """The places where values got their shapes, except places in the library and on the line of `at`."""
         labels: dict[Span, Label] = {}
         for value in values:
             span = value.span
@@ -267,7 +267,7 @@ class Context:
     def applying(
         self, name: str, span: Span, is_builtin: bool = True, arguments: Sequence[Span] = ()
     ) -> Iterator[None]:
-        """Values added meanwhile belong to an application of this name, but for those of its `arguments`."""
+        """Values added meanwhile belong to an application of this name, except values of its `arguments`."""
         first, before = self.graph.size, len(self.written)
         yield
         end = self.graph.size

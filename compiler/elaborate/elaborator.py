@@ -14,6 +14,7 @@ from netc.compiler.elaborate.bindings import (
     Scope,
 )
 from netc.compiler.elaborate.checks import check_results, check_settings
+from netc.compiler.elaborate.comparisons import comparisons_of
 from netc.compiler.elaborate.context import Context, Exhausted, Rules
 from netc.compiler.elaborate.definitions import constants_of, define, usable_overrides
 from netc.compiler.elaborate.expressions import constant
@@ -134,5 +135,6 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         context.dimensions.bounds,
         tuple(context.equal),
         tuple(context.applications),
+        tuple(comparisons_of(context)),
         tuple(context.diagnostics.warnings),
     )

@@ -189,7 +189,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
         return node.text == "true"
-    if node.text in ("same", "valid"):  # borders of images
+    if node.text in ("same", "valid", "causal"):  # borders of images and lines
         return node.text
     if node.text == "training":
         if context.is_frozen:

@@ -58,6 +58,16 @@ def with_common_batch(values: Sequence[Value]) -> list[Value]:
     return joined
 
 
+def refuse_numbers(values: Sequence[Value]) -> None:
+    """Raises Mismatch if one of the values to be joined is a number, or a class beside numbers."""
+    for value in values:
+        name = value.name or "x"
+        if value.type.classes is not None and any(other.type.is_float for other in values):
+            raise Mismatch("a class is a label, and joins no numbers", f"one_hot({name})", "E0402")
+        if not value.type.sample and value.type.classes is None:
+            raise Mismatch("`concat` joins along an axis, and a number has none", f"unsqueeze({name})", "E0403")
+
+
 def joins_steps(values: Sequence[Value], axes: Sequence[int | str]) -> bool:
     """Whether values are joined along a varying dimension: one of them has it, and `axes` names it."""
     sequence_value = next((value for value in values if value.type.is_varying), None)

@@ -107,10 +107,13 @@ def _declared_type(field: syntax.Expression) -> str:
 
 def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
     """The message with a hint if a value that does not fit has the name of a target, which another value took."""
-    name = diagnostic.primary.span.text
-    is_hidden = name in context.targets and name in context.outputs and diagnostic.code in ("E0401", "E0402")
+    names = {label.span.text for label in (diagnostic.primary, *diagnostic.others)}
+    hidden = names & context.targets.keys() & context.outputs
+    if not hidden or diagnostic.code not in ("E0401", "E0402"):
+        return diagnostic
+    name = min(hidden)
     hint = f"`{name}` is the output from here on: give it another name than the target, such as `prediction`"
-    return replace(diagnostic, hint=hint) if is_hidden and diagnostic.hint is None else diagnostic
+    return replace(diagnostic, hint=hint)
 
 
 def _hint(name: str, value: syntax.Expression) -> str | None:

@@ -21,7 +21,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 
 
 def default_numbers(name: str) -> dict[str, float | bool]:
-    """The default values of an optimizer's arguments, but for those without one."""
+    """The default values of an optimizer's arguments that have one."""
     return {key: value for key, value in OPTIMIZERS[name].numbers.items() if value is not None}
 
 

@@ -146,9 +146,12 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
                 "E0403",
             )
         return names.index(axis) + lead
+    if not sample:
+        raise Mismatch("a number has no axes", code="E0403")
     if not -sample <= axis < sample:
-        raise Mismatch(f"axis {axis} of a value with {sample} axes", code="E0403")
-    return axis % sample + lead if sample else lead
+        axes = "axis" if sample == 1 else "axes"
+        raise Mismatch(f"axis {axis} of a value with {sample} {axes}", code="E0403")
+    return axis % sample + lead
 
 
 def class_size(index: Value, count: int) -> int:

@@ -8,6 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from netc.compiler.elaborate.optimizer_setting import default_numbers, optimizer
+from netc.compiler.elaborate.setting_readers import (
+    above_zero,
+    at_least_zero,
+    call_of,
+    entries_of,
+    integer,
+    one_of,
+    truth,
+)
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import (
     Average,
@@ -24,7 +33,6 @@ from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
-from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
 
 _MOST_SHARDS = 4096
@@ -56,9 +64,9 @@ def train_settings(
                 choices = [*SETTINGS, *MOVING]
                 hint = nearest(name, choices, Kind.SETTING) or f"one of {', '.join(choices)}"
                 fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
-            if name == "keep" and (call := _call_of(setting.value, "average")) is not None:
+            if name == "keep" and (call := call_of(setting.value, "average")) is not None:
                 values["average"] = _average(call, constant)
-            elif name == "schedule" and (call := _call_of(setting.value, "plateau")) is not None:
+            elif name == "schedule" and (call := call_of(setting.value, "plateau")) is not None:
                 values["plateau"] = _plateau(call, constant)
             elif name in MOVING:
                 values[name] = MOVING[name](setting.value, schedule)
@@ -106,80 +114,14 @@ def _check_name(name: syntax.Name, earlier: Mapping[str, syntax.Name]) -> None:
         fault("E0601", f"`{name.text}` is set twice", name.span, others=others)
 
 
-def _integer(least: int) -> Callable[[syntax.Expression, Any], int]:
-    """A reader of integers that are at least `least`."""
-
-    def read(node: syntax.Expression, constant: Any) -> int:
-        value = constant(node)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            fault("E0602", f"this must be a whole number, at least {least}", node.span, f"it is {value}")
-        return value
-
-    return read
-
-
 def _shards(node: syntax.Expression, constant: Any) -> int:
     """Reads a power of two, so that every power of two of ranks below it can share the shards."""
-    value = _integer(1)(node, constant)
+    value = integer(1)(node, constant)
     if value & (value - 1) or value > _MOST_SHARDS:
         power = min(1 << (value.bit_length() - 1), _MOST_SHARDS)
         message = f"this must be a power of two, at most {_MOST_SHARDS}"
         fault("E0602", message, node.span, f"it is {value}", hint=f"shards = {power}")
     return value
-
-
-def _word(*words: str) -> Callable[[syntax.Expression, Any], str]:
-    """A reader of one of these words."""
-
-    def read(node: syntax.Expression, constant: Any) -> str:
-        if not isinstance(node, syntax.Name) or node.text not in words:
-            choice = f"{', '.join(words[:-1])} or {words[-1]}"
-            fault("E0602", f"this must be {choice}", node.span, hint=nearest(node.span.text, words))
-        return node.text
-
-    return read
-
-
-def _truth(node: syntax.Expression, constant: Any) -> bool:
-    value = constant(node)
-    if not isinstance(value, bool):
-        fault("E0602", "this must be true or false", node.span)
-    return value
-
-
-def _call_of(node: syntax.Expression, name: str) -> syntax.Call | None:
-    """The node if it is a call of this name, else None."""
-    match node:
-        case syntax.Call(function=syntax.Name(text=text)) if text == name:
-            return node
-    return None
-
-
-def _above_zero(node: syntax.Expression, constant: Any) -> float:
-    value = constant(node)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        fault("E0602", "this must be a number above 0", node.span, f"it is {value}")
-    return float(value)
-
-
-def _at_least_zero(node: syntax.Expression, constant: Any) -> float:
-    value = constant(node)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        fault("E0602", "this must be a number, at least 0", node.span, f"it is {value}")
-    return float(value)
-
-
-def _entries(
-    entries: Sequence[syntax.Argument], keys: Sequence[str], what: str, span: Span
-) -> dict[str, syntax.Expression]:
-    """The values of `name = value` pairs by their names. Faults E0602 for a name that is not in `keys`, or twice."""
-    values: dict[str, syntax.Expression] = {}
-    for position, entry in enumerate(entries):
-        name = entry.name.text if isinstance(entry.name, syntax.Name) else keys[min(position, len(keys) - 1)]
-        if name not in keys or name in values:
-            fault("E0602", f"{what} takes {' and '.join(keys)}", entry.span, hint=nearest(name, keys))
-        values[name] = entry.value
-    return values
 
 
 def better(node: syntax.Expression) -> Better:
@@ -212,29 +154,29 @@ def better(node: syntax.Expression) -> Better:
 def _early_stop(node: syntax.Expression, constant: Any) -> EarlyStop:
     """Reads `(metric = valid.loss, patience = 5)`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
-    values = _entries(entries, ("metric", "patience", "margin"), "`early_stop`", node.span)
+    values = entries_of(entries, ("metric", "patience", "margin"), "`early_stop`", node.span)
     if "metric" not in values:
         fault("E0602", "`early_stop` names its metric", node.span, hint="(metric = valid.loss, patience = 5)")
-    patience = _integer(1)(values["patience"], constant) if "patience" in values else 5
-    margin = _at_least_zero(values["margin"], constant) if "margin" in values else 0.0
+    patience = integer(1)(values["patience"], constant) if "patience" in values else 5
+    margin = at_least_zero(values["margin"], constant) if "margin" in values else 0.0
     return EarlyStop(better(values["metric"]), patience, margin)
 
 
 def _plateau(node: syntax.Call, constant: Any) -> Plateau:
     """Reads `plateau(patience = 10, factor = 0.1, metric = valid.loss, margin = 0.0001)`."""
-    values = _entries(node.arguments, ("patience", "factor", "metric", "margin"), "`plateau`", node.span)
-    patience = _integer(1)(values["patience"], constant) if "patience" in values else 10
-    factor = _above_zero(values["factor"], constant) if "factor" in values else 0.1
+    values = entries_of(node.arguments, ("patience", "factor", "metric", "margin"), "`plateau`", node.span)
+    patience = integer(1)(values["patience"], constant) if "patience" in values else 10
+    factor = above_zero(values["factor"], constant) if "factor" in values else 0.1
     if factor >= 1:
         fault("E0602", "`factor` must be below 1", values["factor"].span)
     watched = better(values["metric"]) if "metric" in values else Better("valid.loss", False, node.span)
-    margin = _at_least_zero(values["margin"], constant) if "margin" in values else 1e-4
+    margin = at_least_zero(values["margin"], constant) if "margin" in values else 1e-4
     return Plateau(watched, patience, factor, margin)
 
 
 def _keep(node: syntax.Expression, constant: Any) -> Better:
     """Reads `best(valid.loss)`."""
-    call = _call_of(node, "best")
+    call = call_of(node, "best")
     if call is None or len(call.arguments) != 1:
         fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss), or average(0.999)")
     return better(call.arguments[0].value)
@@ -243,11 +185,11 @@ def _keep(node: syntax.Expression, constant: Any) -> Better:
 def _average(node: syntax.Call, constant: Any) -> Average:
     """Reads `average(0.999)` or `average(last = 5)`."""
     example = "average(0.999), or average(last = 5)"
-    values = _entries(node.arguments, ("decay", "last"), "`average`", node.span)
+    values = entries_of(node.arguments, ("decay", "last"), "`average`", node.span)
     if len(values) != 1:
         fault("E0602", "`average` takes the weight of earlier steps, or a number of epochs", node.span, hint=example)
     if "last" in values:
-        return Average(None, _integer(1)(values["last"], constant))
+        return Average(None, integer(1)(values["last"], constant))
     decay = constant(values["decay"])
     if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 < decay < 1:
         fault("E0602", "the weight of earlier steps is above 0 and below 1", values["decay"].span, hint=example)
@@ -269,7 +211,7 @@ def _lr_scale(node: syntax.Expression, constant: Any) -> tuple[tuple[str, float]
     if not entries or not all(isinstance(entry.name, syntax.Text) for entry in entries):
         fault("E0602", "`lr_scale` gives patterns a factor each", node.span, hint='("features.*" = 0.1)')
     return tuple(
-        (entry.name.value, _above_zero(entry.value, constant))
+        (entry.name.value, above_zero(entry.value, constant))
         for entry in entries
         if isinstance(entry.name, syntax.Text)
     )
@@ -295,7 +237,7 @@ def _loss_scale(
 def _start_from(node: syntax.Expression, constant: Any) -> StartFrom:
     """Reads `"runs/other"`, or `("runs/other", only = "features.*")`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else (syntax.Argument(node.span, None, node),)
-    values = _entries(entries, ("run", "only"), "`start_from`", node.span)
+    values = entries_of(entries, ("run", "only"), "`start_from`", node.span)
     path = constant(values["run"]) if "run" in values else None
     if not isinstance(path, str):
         fault("E0602", "`start_from` names the folder of a run in quotes", node.span, hint='"runs/other"')
@@ -308,7 +250,7 @@ def _truncate(node: syntax.Expression, constant: Any) -> Truncate:
     if len(entries) != 1 or not isinstance(entries[0].name, syntax.Name):
         message = "`truncate` gives the number of steps of a dimension's chunks"
         fault("E0602", message, node.span, hint="truncate = (time = 100)")
-    return Truncate(entries[0].name.text, _integer(1)(entries[0].value, constant), node.span)
+    return Truncate(entries[0].name.text, integer(1)(entries[0].value, constant), node.span)
 
 
 def _memory(node: syntax.Expression, constant: Any) -> Limit:
@@ -322,15 +264,15 @@ def _memory(node: syntax.Expression, constant: Any) -> Limit:
 
 SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "optimizer": optimizer,
-    "batch": _integer(1),
-    "epochs": _integer(1),
-    "seed": _integer(0),
-    "precision": _word("f32", "f64", "bf16"),
-    "shuffle": _truth,
-    "accumulate": _integer(1),
+    "batch": integer(1),
+    "epochs": integer(1),
+    "seed": integer(0),
+    "precision": one_of("f32", "f64", "bf16"),
+    "shuffle": truth,
+    "accumulate": integer(1),
     "shards": _shards,
-    "clip_norm": _above_zero,
-    "clip_value": _above_zero,
+    "clip_norm": above_zero,
+    "clip_value": above_zero,
     "freeze": _patterns,
     "lr_scale": _lr_scale,
     "early_stop": _early_stop,

@@ -210,7 +210,7 @@ class _Match:
         )
 
     def _hint(self, lead: Item | None) -> str | None:
-        """What makes the operands fit: an image becomes a vector, a label numbers."""
+        """The hint by which the operands fit: an image becomes a vector, a label becomes numbers."""
         if isinstance(lead, tuple) and lead and not self.sizes and all(isinstance(size, int) for size in lead):
             return "`-> flatten` before the last `dense` makes one vector of an image"
         names = [dim for dim in (*lead, *self.sizes) if isinstance(dim, str)] if isinstance(lead, tuple) else []

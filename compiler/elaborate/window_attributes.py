@@ -1,11 +1,15 @@
 """The attributes of windows over images and sequences, read from the arguments of an application: sizes and borders."""
 
+from collections.abc import Sequence
+
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.operation_call import OperationCall, Parameter
+from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations import sequence
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
+from netc.dsl.source import Span
 
 
 def read_pair(call: OperationCall, parameter: Parameter) -> None:
@@ -46,9 +50,10 @@ def _pair(call: OperationCall, argument: syntax.Argument) -> tuple[int, int]:
 
 
 def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int]:
-    """Reads `same`, `valid`, a number, or (top, bottom, left, right) as the four widths of a border.
+    """Reads `same`, `valid`, `causal`, a number, or (top, bottom, left, right) as the four widths of a border.
 
-    `same` gives as many places as strides fit into the image; an odd row or column is added at the end.
+    `same` gives as many places as strides fit into the image; an odd row or column is added at the end. `causal` is
+    for lines: a window ends at its own step.
     """
     x, argument = call.first, parameter.argument
     border = call.constant(argument) if argument else parameter.default
@@ -58,18 +63,31 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
         return _same_pads(call)
     assert argument is not None
     span = argument.value.span
+    if border == "causal":
+        return _causal_pads(call, span)
     numbers = border if isinstance(border, tuple) else (border,) * (4 if len(x.type.sample) == 3 else 2)
     if len(numbers) == 2 and len(x.type.sample) == 2:
         numbers = (*numbers, 0, 0)
     if len(numbers) != 4 or isinstance(border, str):
-        fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", span, hint="pad = same")
+        title = "a border is same, valid, causal, a number, or (top, bottom, left, right)"
+        fault("E0303", title, span, hint="pad = same")
     top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
     return top, bottom, left, right
 
 
+def _causal_pads(call: OperationCall, span: Span) -> tuple[int, int, int, int]:
+    if len(call.first.type.sample) != 2:
+        fault("E0303", "an image has no direction in time", span, hint="pad = same; `causal` is for float[t, c]")
+    return (call.pairs.get("dilation", (1, 1))[0] * (int(_extents(call)[0]) - 1), 0, 0, 0)
+
+
+def _extents(call: OperationCall) -> Sequence[Dim]:
+    """The extents of a window along the axes of the image or line."""
+    return call.pairs.get("size") or call.operands[1].type.dims[: len(call.first.type.sample) - 1]
+
+
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
-    x = call.first
-    kernel = call.pairs.get("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    x, kernel = call.first, _extents(call)
     strides, dilations = call.pairs["stride"], call.pairs.get("dilation", (1, 1))
     pads: list[int] = []
     for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):

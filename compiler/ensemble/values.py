@@ -56,7 +56,7 @@ def mean_of(values: Sequence[Value]) -> Value:
 
 
 def log_of_sum(logarithms: Sequence[Value]) -> Value:
-    """The logarithm of the sum of what these are logarithms of."""
+    """log(exp(a) + exp(b) + ...) of the operands a, b, ..., without overflow."""
     total = logarithms[0]
     for value in logarithms[1:]:
         total = apply("maximum", total, value) + apply("softplus", -apply("abs", value - total))

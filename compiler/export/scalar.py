@@ -116,7 +116,7 @@ class _Translator:
     ) -> Term | float:
         """Applies a function after it converts the operands to one type.
 
-        The type is that of the first float operand, or that of the first operand if none is a float. Literals alone are
+        The type is that of the first float operand, or that of the first operand if none is a float. Only literals are
         computed here. `gives` is the result's type if it is another; `first` is an operand that is not converted.
         """
         terms = [operand for operand in operands if isinstance(operand, Term)]

@@ -136,6 +136,14 @@ class IndexTable:
         return (self.dim, *(self.other.dims if self.other is not None else ()))
 
     @property
+    def delay(self) -> int | None:
+        """How many steps back along its own dimension a table of the kind TO or IN looks; None for any other table."""
+        other = self.other
+        if other is None or other != Other(self.dim, offset=other.offset) or other.offset > 0:
+            return None
+        return -other.offset
+
+    @property
     def type(self) -> Type:
         """The type of the table, integers."""
         dims: tuple[Dim, ...] = (BATCH if self.kind in _OF_SAMPLES else self.dim,)

@@ -73,7 +73,7 @@ class Rows:
         return np.concatenate([[0], np.minimum(inner, len(done)), [len(done)]]).astype(np.int64)
 
     def table(self, kind: TableKind, size: int | None = None) -> Array:
-        """The table of a kind that concerns this dimension alone, as i32."""
+        """The table of a kind that concerns only this dimension, as i32."""
         if (kind, size) not in self.tables:
             self.tables[kind, size] = self._make(kind, size)
         return self.tables[kind, size]

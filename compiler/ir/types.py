@@ -206,7 +206,7 @@ def parse_type(text: str) -> Type:
 
 
 def _between_commas(text: str) -> list[str]:
-    """The text cut at its commas, but for those in parentheses: `min(time, 3), 4` is two dimensions."""
+    """The text cut at its commas, except those in parentheses: `min(time, 3), 4` is two dimensions."""
     pieces, depth = [""], 0
     for character in text:
         depth += {"(": 1, ")": -1}.get(character, 0)

@@ -1,6 +1,6 @@
 """The operands of a product by named indices (an einsum): of which kind each index is, and how operands are read.
 
-Rows are in the left operand and the result, columns in the right operand and the result, depth in the operands alone,
+Rows are in the left operand and the result, columns in the right operand and the result, depth only in the operands,
 and the fourth kind in all three.
 """
 

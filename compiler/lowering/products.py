@@ -1,7 +1,7 @@
 """Lowers a product by named indices (an einsum) to a call of the register tile, if its indices and strides allow it.
 
 There are four kinds of indices. Rows are in the left operand and the result, columns in the right operand and the
-result, depth in the operands alone, and the fourth kind in all three. The tile takes one index of each kind and two
+result, depth only in the operands, and the fourth kind in all three. The tile takes one index of each kind and two
 more of depth, and has three loops around it. Neighbouring indices that all operands walk as one count as one.
 """
 
@@ -181,7 +181,7 @@ def _has_many_rows(nest: _Nest) -> bool:
 
 
 def _fills_tiles(nest: _Nest) -> bool:
-    """Whether each row of a meets so many numbers of b that it pays to use tiles. That depends on sizes alone."""
+    """Whether each row of a meets so many numbers of b that it pays to use tiles. That depends only on sizes."""
     counts = [loop.count for loop in (nest.columns, nest.depth, nest.runs, nest.turns)]
     return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
 

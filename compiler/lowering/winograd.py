@@ -1,6 +1,6 @@
 """Lowers a convolution by windows of 3 x 3 elements to Winograd's (program/winograd.py), where that takes less time.
 
-The choice depends on the shape and the machine alone: never on the batch, nor on the number of workers. Images have
+The choice depends only on the shape and the machine: never on the batch, nor on the number of workers. Images have
 some tiles at least, so that transforming the weights pays for a single sample too.
 """
 

@@ -73,6 +73,8 @@ def _added(values: list[Value]) -> Value:
 
 def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair, groups: int) -> Value:
     """A convolution along a varying dimension: the sum over the kernel's elements of the steps times their weights."""
+    if w.type.lead:
+        raise Mismatch("a convolution along a varying dimension takes weights that all samples share", code="E0901")
     (size, channels, n), c = tuple(map(int, w.type.dims)), fixed_size(x.type.dims[1])
     if c != channels * groups or n % groups:
         raise Mismatch(f"the kernel has {channels * groups} channels, and {x.type} has {c}")

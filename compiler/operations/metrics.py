@@ -55,6 +55,8 @@ register(
 def _build_auc(scores: Value, label: Value) -> Value:
     if not scores.type.is_batched or not label.type.is_batched:
         raise Mismatch("`auc` compares samples: both must depend on data", code="E0402")
+    if scores.type.is_varying or label.type.is_varying:
+        raise Mismatch("`auc` of a sequence does not run yet", code="E0901")
     if label.type.classes is None:
         if scores.type.dims != label.type.dims:
             raise Mismatch(f"`auc` takes equal shapes, {list(scores.type.sample)} and {list(label.type.sample)}")

@@ -260,6 +260,8 @@ reverse = register(
 def _concat_type(*types: Type, axis: int) -> Type:
     first, size = types[0], 0
     for type_ in types:
+        if type_.rank != first.rank:
+            raise Mismatch("joined values have equally many axes", code="E0403")
         if (
             type_.dims[:axis] + type_.dims[axis + 1 :] != first.dims[:axis] + first.dims[axis + 1 :]
             or type_.dtype != first.dtype

@@ -1,7 +1,7 @@
 """The rows of a table that a batch touches: each of them once, the sums of their gradients, and their new values.
 
 An index names a row for each of its elements, and may name a row several times. The first of equal elements stands
-for the row: sums are kept there, and new values are read from there. The cost depends on the index alone, not on the
+for the row: sums are kept there, and new values are read from there. The cost depends only on the index, not on the
 rows of the table.
 """
 

@@ -304,7 +304,7 @@ def unshaped(value: Value) -> Value:
 
 
 def _varying(value: Value, rank: int) -> list[int]:
-    """The axes but for the batch along which a value varies, where it is broadcast to `rank` axes."""
+    """The axes, except the batch, along which a value varies, where it is broadcast to `rank` axes."""
     lead = rank - value.type.rank
     return [axis + lead for axis, dim in enumerate(value.type.dims) if dim not in (1, BATCH)]
 

@@ -19,7 +19,7 @@ from netc.compiler.passes.simplify import rebuild
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """`old` has the earlier steps along `axis`, then zeros up to its capacity. `new` has this step alone."""
+    """`old` has the earlier steps along `axis`, then zeros up to its capacity. `new` has only this step."""
 
     old: Value
     new: Value

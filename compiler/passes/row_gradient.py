@@ -1,4 +1,4 @@
-"""Gradients that are zero in all rows of a parameter but those that lookups read.
+"""Gradients that are zero in all rows of a parameter except those that lookups read.
 
 The gradient of `table[index]` scatters its rows into zeros of the table's size. An optimizer that is shown the sums of
 these rows needs no memory of that size: it computes new values of the touched rows, and all other rows are computed

@@ -67,7 +67,7 @@ def trimmed(graph: Graph) -> Graph:
     """Removes from scans the results that no value reads, the values and carries of the body that only these need,
     and their operands.
 
-    The remaining leaves and results of a body are numbered anew.
+    The remaining leaves and results of a body get new numbers.
     """
     if not graph.values(Role.SCAN):
         return graph

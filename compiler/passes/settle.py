@@ -1,6 +1,6 @@
 """Specialises a graph for training or inference: `training` becomes a constant; values of the other use are dropped.
 
-The share of a batch (`batch_share()`) is known in training alone. For inference it is 1, so that a prediction does not
+The share of a batch (`batch_share()`) is known only in training. For inference it is 1, so that a prediction does not
 depend on the other samples of its batch.
 """
 

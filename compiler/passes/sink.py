@@ -2,8 +2,8 @@
 
 A value that windows read (in a pool, say) then needs no memory.
 
-A slice is moved only if this computes nothing twice that costs more than reading it: either slices alone read the
-value, or a single cheap operation computes it from one large value.
+A slice is moved only if this computes nothing twice that costs more than reading it: either only slices read the value,
+or a single cheap operation computes it from one large value.
 """
 
 from dataclasses import replace

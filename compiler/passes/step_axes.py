@@ -8,7 +8,7 @@ is needed at all steps. Knows nothing of states.
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.graph import Graph, needed_by
-from netc.compiler.ir.index_tables import TableKind, table_of
+from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
@@ -71,8 +71,8 @@ def operand_axes(value: Value, axis: int) -> Axes:
     if value.role in (Role.SCAN, Role.PART):
         return _of_scan(value)
     table = next((read for operand in value.operands if (read := table_of(operand)) is not None), None)
-    if table is not None and table.kind not in (TableKind.STEP, TableKind.LENGTH):
-        return _of_moved(value, axis, table.kind)
+    if table is not None and not follows_from_step(table):
+        return _of_moved(value, axis, table)
     if axis == NONE:
         is_merged = value.definition is reshape and len(set(map(_number_of_axes, (value, *value.operands)))) > 1
         if is_merged or any(operand.type.is_varying for operand in value.operands):
@@ -95,16 +95,22 @@ def _of_scan(value: Value) -> Axes:
     return tuple(None if operand in scan.begins else rows_axis(operand) for operand in value.operands)
 
 
-def _of_moved(value: Value, axis: int, kind: TableKind) -> Axes:
+def follows_from_step(table: IndexTable) -> bool:
+    """Whether the number of the step says what a table has there: the step, how many there are, or whether an earlier
+    one exists."""
+    return table.kind in (TableKind.STEP, TableKind.LENGTH) or (table.kind is TableKind.IN and table.delay is not None)
+
+
+def _of_moved(value: Value, axis: int, table: IndexTable) -> Axes:
     """The axes for a value whose rows an index table names."""
-    operand = value.operands[0]
+    operand, kind = value.operands[0], table.kind
     if value.definition is gather and kind is TableKind.HELD:
         if axis == NONE and follows_from_number(operand):
             return (EVERY, NONE)
         return (0, NONE)
     if value.definition is gather and kind is TableKind.SAMPLE:
         return (NONE, NONE)
-    if value.definition is gather and kind is TableKind.PREVIOUS:
+    if value.definition is gather and (kind is TableKind.PREVIOUS or table.delay is not None):
         return (0, NONE)
     if value.definition is to_steps:
         return (1, NONE)
@@ -112,6 +118,8 @@ def _of_moved(value: Value, axis: int, kind: TableKind) -> Axes:
         TableKind.REVERSE: "it goes from the last step to the first",
         TableKind.LAST: "it waits for the last step",
     }
+    if table.other is not None and table.other == Other(table.dim, offset=table.other.offset):
+        raise NeedsAll(value, "its window reads later steps", "in a convolution: pad = causal")
     raise NeedsAll(value, reasons.get(kind, "it takes all steps together"))
 
 
@@ -209,6 +217,7 @@ __all__ = [
     "NONE",
     "NeedsAll",
     "follows_from_number",
+    "follows_from_step",
     "names_of_steps",
     "needed_axes",
     "operand_axes",

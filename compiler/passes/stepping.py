@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, needed_by
-from netc.compiler.ir.index_tables import TableKind, table_of
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Precision, Type
@@ -35,7 +35,16 @@ from netc.compiler.passes.histories import (
 )
 from netc.compiler.passes.later_steps import prove
 from netc.compiler.passes.narrow import narrow
-from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, names_of_steps, needed_axes, operand_axes, other_steps
+from netc.compiler.passes.step_axes import (
+    EVERY,
+    NONE,
+    NeedsAll,
+    follows_from_step,
+    names_of_steps,
+    needed_axes,
+    operand_axes,
+    other_steps,
+)
 from netc.dsl.diagnostics import fault
 
 STEP = "step.number"  # the leaf that says which step it is, from 0
@@ -190,23 +199,26 @@ class _Builder:
             case _ if value.definition is attend:
                 self.steps[value, axis] = self.attention(value, axis)
             case _ if tables:
-                self.moved(value, axis, tables[-1].kind)
+                self.moved(value, axis, tables[-1])
             case _ if table_of(value) is None and not self.in_parts(value, axis):  # a table is translated with its user
                 self.copy(value, axis, [self.merged(*operand) for operand in self.operands(value, axis)])
 
     def is_counted(self, value: Value) -> bool:
-        """Whether a leaf has the numbers of steps, or how many there are."""
+        """Whether a leaf follows from the number of the step."""
         table = table_of(value)
         if table is not None:
-            return table.kind in (TableKind.STEP, TableKind.LENGTH)
+            return follows_from_step(table)
         return value.role is Role.RANGE and bool(other_steps(value, NONE))
 
     def counted(self, value: Value, axis: int) -> Value:
-        """The number of the step, the numbers of all steps, or the number of steps so far."""
+        """The number of the step, the numbers of all steps, the number of steps so far, or whether an earlier step
+        exists."""
         table, number = table_of(value), self.number_of_step()
         if axis == EVERY or (table is None and axis == NONE):
             return numbers(self.step_graph, self.capacity)
-        if table is not None and table.kind is TableKind.LENGTH:
+        if table is not None and table.delay is not None:
+            number = apply("cast", apply("greater_equal", number, table.delay), dtype="i32")
+        elif table is not None and table.kind is TableKind.LENGTH:
             number = apply("add", number, 1)
         return apply("reshape", number, dims=(1,)) if table is None else for_all_samples(number)
 
@@ -231,14 +243,15 @@ class _Builder:
             self.steps[value, axis] = merged(self.growing[value, axis], self.number_of_step())
         return self.steps[value, axis]
 
-    def moved(self, value: Value, axis: int, kind: TableKind) -> None:
-        """Adds a value that is moved along steps by an index table of a kind."""
-        (operand, of), type_ = self.operands(value, axis)[0], self.type_at(value.type, axis)
-        if kind in (TableKind.STEP, TableKind.LENGTH):
+    def moved(self, value: Value, axis: int, table: IndexTable) -> None:
+        """Adds a value that is moved along steps by an index table."""
+        (operand, of), type_, kind = self.operands(value, axis)[0], self.type_at(value.type, axis), table.kind
+        if follows_from_step(table):
             self.copy(value, axis, [self.merged(*operand) for operand in self.operands(value, axis)])
         elif kind is TableKind.PREVIOUS:
-            result, leaf = self.state(type_, None)
-            self.steps[value, axis], self.step_graph.results[result] = leaf, self.steps[operand, of]
+            self.steps[value, axis] = self.delayed(self.steps[operand, of], 1)
+        elif table.delay is not None:
+            self.steps[value, axis] = self.delayed(self.steps[operand, of], table.delay)
         elif kind is TableKind.HELD and axis == NONE and of == 0:
             self.growing[value, axis] = self.history_of(operand)
         elif kind is TableKind.HELD and axis == NONE:
@@ -250,6 +263,19 @@ class _Builder:
         else:  # the same row, with or without an axis of one step
             assert value.definition in (gather, to_steps), value
             self.steps[value, axis] = apply("reshape", self.merged(operand, of), dims=type_.dims)
+
+    def delayed(self, row: Value, steps: int) -> Value:
+        """The row of some steps before: zeros until there are so many, which a mask hides in the whole graph."""
+        if steps == 1:
+            result, leaf = self.state(row.type, None)
+            self.step_graph.results[result] = row
+            return leaf
+        dims = row.type.dims[1:]
+        result, rows = self.state(row.type.with_dims((BATCH, steps, *dims)), None)
+        later = [apply("slice", rows, axis=1, start=1, stop=steps), apply("reshape", row, dims=(BATCH, 1, *dims))]
+        self.step_graph.results[result] = apply("concat", *later, axis=1)
+        first = apply("slice", rows, axis=1, start=0, stop=1)
+        return apply("reshape", first, dims=row.type.dims)
 
     def history_of(self, rows: Value) -> Growing:
         """The history of a value with a row for each step, one for all that read it."""

@@ -1,4 +1,4 @@
-"""Makes leaves of a finished graph's numbers, so that models that differ in such numbers alone share one program."""
+"""Makes leaves of a finished graph's numbers, so that models that differ only in such numbers share one program."""
 
 import math
 from collections import defaultdict

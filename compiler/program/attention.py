@@ -71,7 +71,7 @@ def side_of(pointer: str) -> str:
 
 
 def written(is_gradient: bool) -> tuple[str, ...]:
-    """Returns the names of the addresses that a kernel writes to, but for its scratch memory."""
+    """Returns the names of the addresses that a kernel writes to, except its scratch memory."""
     return ("of_queries", "of_keys", "of_values") if is_gradient else ("result", "sums")
 
 

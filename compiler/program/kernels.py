@@ -50,7 +50,7 @@ class AttentionKernel:
 
     @property
     def pointers(self) -> tuple[str, ...]:
-        """The names of the addresses that it uses, but for its scratch memory."""
+        """The names of the addresses that it uses, except its scratch memory."""
         return (*attention.tensors(self.is_gradient), "sums", *self.tables)
 
     def axes_of(self, pointer: str) -> tuple[str, ...]:

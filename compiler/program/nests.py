@@ -126,7 +126,7 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     A count becomes an argument if it is known only at the call, if it is the only one, or if it is that of a long
     sum, or of long rows that an index names: inputs of other widths are then gathered by the same kernel.
 
-    The order of a sum is decided by its own axes alone, before axes are joined, because which axes can be joined
+    The order of a sum is decided only by its own axes, before axes are joined, because which axes can be joined
     depends on everything in the nest. It does not depend on what else the loop computes, on how many rows a call has,
     or on the vector width. A sum in lanes runs along joined axes: its loop computes nothing else.
     """

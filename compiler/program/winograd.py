@@ -42,7 +42,7 @@ def pointers(part: Part) -> tuple[str, ...]:
 
 
 def used(part: Part, has_start: bool) -> tuple[str, ...]:
-    """Returns the names of the addresses that a kernel uses, but for its scratch memory."""
+    """Returns the names of the addresses that a kernel uses, except its scratch memory."""
     return tuple(name for name in _POINTERS[part] if name != "scratch" and (name != "start" or has_start))
 
 

@@ -1,6 +1,6 @@
 """Permission to use AMX's tile registers, which Linux gives to a process that asks for it.
 
-Their 8 KiB would make every thread's saved state larger, so the kernel of the system grants them on request alone (the
+Their 8 KiB would make every thread's saved state larger, so the kernel of the system grants them only on request (the
 Linux kernel's Documentation/arch/x86/xstate.rst). Threads and forked processes inherit the permission.
 """
 

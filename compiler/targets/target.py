@@ -2,7 +2,7 @@
 
 A target takes a graph after all passes, and its plan if it asks for one. An executable reads and writes the arrays of
 a `Call`, and asks its `Workspace` for parameters, threads and temporary memory. What machine code, contexts or kernels
-look like is known to the targets alone.
+look like is known only to the targets.
 """
 
 from collections.abc import Callable, Mapping, Sequence

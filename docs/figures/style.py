@@ -130,5 +130,5 @@ def _in_scheme(svg: str) -> str:
     body = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)  # hundredths of a point
     used = {colour for colour in SCHEME if colour in body}
     for colour in used:
-        body = body.replace(colour, f"var(--{SCHEME[colour][0]})")
+        body = body.replace(colour, f"var(--{SCHEME[colour]})")
     return f'{head} stroke-linejoin="round">{style_element(used)}{body}'

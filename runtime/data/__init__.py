@@ -1,4 +1,4 @@
-"""The `data` block at work: readers, steps fitted on the training split, splits.
+"""Reads the data that a `data` block describes: readers, splits, and steps that are fitted on the training split.
 
-Knows nothing of graphs but the types it must give.
+Knows nothing of graphs except the types of inputs and targets.
 """

@@ -23,7 +23,7 @@ from netc.runtime.data.stored import Array, Ragged
 def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
     """Returns a function `count(name, constants, asked)`: how many classes a field of the file's data has.
 
-    It reads the data and fits that field's steps alone. Faults E0702 at `asked` if the file has no such field, E0805 if
+    It reads the data and fits only that field's steps. Faults E0702 at `asked` if the file has no such field, E0805 if
     the field has one class only.
     """
 

@@ -1,12 +1,12 @@
 """Loads the data of a model: arrays by part and field.
 
-Rows are divided first; steps are fitted on the training part alone.
+Rows are divided first; steps are fitted only on the training part.
 
 Rows go through the steps a chunk at a time. Every fault names the file, the row and the column.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,10 +24,12 @@ from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, resolved, undo
+from netc.runtime.data.range_warnings import range_warnings
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.table import FilesOfRows, Table
+from netc.runtime.data.target_warnings import target_warnings
 
 
 @dataclass(slots=True, repr=False)
@@ -78,10 +80,40 @@ def load(
     """
     divided = read_parts(spec, model.source, stratifying_target(model), read)
     parts = {name: part for name, part in divided.items() if name not in without}
-    spec = resolved(spec, parts["train"].table)
+    written, spec = spec, resolved(spec, parts["train"].table)
     states = states or {}
     types = {**model.inputs, **model.targets}
     starts = _window_starts_by_part(spec, parts, types)
+    arrays = _arrays(model, spec, parts, starts, states)
+    _check_lengths(model, parts, arrays)
+    chosen = {name: part.rows[starts[name]] if starts else part.rows for name, part in parts.items()}
+    files = {name: part.table.files_of(chosen[name]) for name, part in parts.items()}
+    augmentations = {
+        name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
+    }
+    return Dataset(
+        spec,
+        arrays,
+        states,
+        {name: part.table.numbers(chosen[name]) for name, part in parts.items()},
+        (*target_warnings(model, spec, written), *_warnings(model, spec, parts, arrays["train"], states)),
+        tuple(dict.fromkeys(note for part in parts.values() for note in part.table.notes)),
+        {name: part.remarks.notes() for name, part in parts.items() if name != "train"},
+        {name: specs for name, specs in augmentations.items() if specs},
+        {part.table.name: len(part.table) for part in parts.values()},
+        {name: names for name, names in files.items() if names is not None},
+    )
+
+
+def _arrays(
+    model: Model,
+    spec: DataSpec,
+    parts: Mapping[str, Part],
+    starts: Mapping[str, Array],
+    states: dict[str, list[State]],
+) -> dict[str, dict[str, Field]]:
+    """The arrays of each part by field. Adds the states of fields that have none, fitted on the training part."""
+    types = {**model.inputs, **model.targets}
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for name, field in spec.fields.items():
         if name not in types:
@@ -96,48 +128,40 @@ def load(
                 if starts
                 else convert(field, states[name], part, type_, declared)
             )
-    for part_name, part in parts.items():
+    return arrays
+
+
+def _check_lengths(model: Model, parts: Mapping[str, Part], arrays: Mapping[str, dict[str, Field]]) -> None:
+    """Faults a sample whose sequences of one dimension differ in length, or are too short for the model."""
+    for name, part in parts.items():
         samples = Samples(part.table, part.rows)
-        same_lengths(model, arrays[part_name], samples)
-        long_enough(model, arrays[part_name], samples)
-    warnings = [
-        *dict.fromkeys(
-            warning for part in parts.values() for warning in part.table.warnings if not warning.is_silenced
-        ),
-        *(
-            warning
-            for name, type_ in types.items()
-            for warning in warnings_of(
-                FittedField(
-                    spec.fields[name],
-                    states[name],
-                    parts["train"],
-                    arrays["train"][name],
-                    type_,
-                    model.declared[name],
-                    name in model.inputs,
-                )
-            )
-        ),
-    ]
-    chosen = {name: part.rows[starts[name]] if starts else part.rows for name, part in parts.items()}
-    rows = {name: part.table.numbers(chosen[name]) for name, part in parts.items()}
-    files = {name: part.table.files_of(chosen[name]) for name, part in parts.items()}
-    augmentations = {
-        name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
-    }
-    return Dataset(
-        spec,
-        arrays,
-        states,
-        rows,
-        tuple(warnings),
-        tuple(dict.fromkeys(note for part in parts.values() for note in part.table.notes)),
-        {name: part.remarks.notes() for name, part in parts.items() if name != "train"},
-        {name: specs for name, specs in augmentations.items() if specs},
-        {part.table.name: len(part.table) for part in parts.values()},
-        {name: names for name, names in files.items() if names is not None},
+        same_lengths(model, arrays[name], samples)
+        long_enough(model, arrays[name], samples)
+
+
+def _warnings(
+    model: Model,
+    spec: DataSpec,
+    parts: Mapping[str, Part],
+    training: Mapping[str, Field],
+    states: Mapping[str, list[State]],
+) -> Iterator[Diagnostic]:
+    """Warnings about the files, each of them once, then about fields. `training` has arrays of the training part."""
+    yield from dict.fromkeys(
+        warning for part in parts.values() for warning in part.table.warnings if not warning.is_silenced
     )
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        field = FittedField(
+            spec.fields[name],
+            states[name],
+            parts["train"],
+            training[name],
+            type_,
+            model.declared[name],
+            name in model.inputs,
+        )
+        yield from warnings_of(field)
+    yield from range_warnings(model, spec, training)
 
 
 def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:

@@ -222,7 +222,7 @@ def _checksum(images: Array) -> int:
 def _keep(folder: Path, decoded: _Decoded, origin: copies.Origin) -> _Decoded | None:
     """Writes decoded pictures to the cache, and returns them mapped from there.
 
-    Returns None if the cache cannot be written: the pictures are decoded anew each time.
+    Returns None if the cache cannot be written: the pictures are decoded again each time.
     """
     try:
         folder.parent.mkdir(0o700, exist_ok=True)

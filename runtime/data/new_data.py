@@ -1,7 +1,7 @@
 """Reads new data for a trained model: inputs, by the steps that its run fitted, or values that a prediction wrote.
 
 Rows that a step refuses are left out and named, and the others are used, unless the reader is strict. Commands and
-Python programs read through `read_fields` alone, so that both give the same bits.
+Python programs read only through `read_fields`, so that both give the same bits.
 """
 
 from collections.abc import Callable, Mapping, Sequence

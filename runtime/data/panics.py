@@ -144,7 +144,7 @@ class _Calls:
             stream_filter.restore()
 
     def after_fork(self) -> None:
-        """Starts anew in a process that was forked. The calls in progress belong to threads that it does not have."""
+        """Starts again in a process that was forked. The calls in progress belong to threads that it does not have."""
         if self._filter is not None:
             self._filter.restore_in_child()
         self._lock, self._count, self._filter = threading.Lock(), 0, None

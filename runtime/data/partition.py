@@ -78,7 +78,7 @@ def part_of(table: Table, rows: Array, series: Series | None) -> Part:
 
 
 def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: FieldSpec | None) -> NoReturn:
-    """Fault E0806 for a part without rows, with the reason."""
+    """Faults E0806 for a part without rows, with the reason."""
     rows = sum(len(part.rows) for part in parts.values())
     note, hint = f"the data has {rows} row{'s' * (rows != 1)}", "a larger fraction, or more data"
     training = parts.get("train")

@@ -1,6 +1,6 @@
 """Reads a source that may consist of several files: `csv("part-*.csv")` or `csv("a.csv", "b.csv")` is one table.
 
-The files have the same columns by name, in any order. Messages name the file that a row is in. `paths_of` alone says
+The files have the same columns by name, in any order. Messages name the file that a row is in. Only `paths_of` says
 which files a path stands for.
 """
 

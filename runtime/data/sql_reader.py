@@ -1,6 +1,6 @@
 """Reads `sql("sqlite:///shop.db", "select ...")`: the rows of a query, from a SQLite or DuckDB file.
 
-A database is opened for reading alone: a query cannot write, attach other files, load extensions or run for ever.
+A database is opened only for reading: a query cannot write, attach other files, load extensions or run for ever.
 DuckDB needs the extra `duckdb`.
 """
 

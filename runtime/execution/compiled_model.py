@@ -44,7 +44,7 @@ _Value = TypeVar("_Value")
 class Options:
     """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
 
-    Programs with the same `executables` share these, if their models differ in numbers alone.
+    Programs with the same `executables` share these, if their models differ only in numbers.
     """
 
     batch: int
@@ -96,12 +96,12 @@ class CompiledModel:
         return cls(model, options, workers, FieldTypes.of(model), State.of(model, training_graph))
 
     def initialise(self) -> None:
-        """Draw the initial parameters and states of the model from its seed."""
+        """Draws the initial parameters and states of the model from its seed."""
         for name, info in {**self.model.trainables, **self.model.states}.items():
             self.state.arrays[name][...] = initial(info, self.options.seed)
 
     def extend(self, training_graph: Graph, fill: Fill) -> None:
-        """Move the arrays to a memory that also holds the states that a training graph adds; `fill` gives those values.
+        """Moves the arrays to a memory that also holds the states that a training graph adds; `fill` sets their values.
 
         Must be called under `building`. A call that runs meanwhile reads the same values in the old memory.
         """
@@ -177,7 +177,7 @@ class CompiledModel:
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
     ) -> dict[str, Array | Ragged]:
-        """Run a step of this model over the samples of `order`, with the random numbers of an epoch.
+        """Runs a step of this model over the samples of `order`, with the random numbers of an epoch.
 
         `scheduled` has one number for all batches or one for each. If it is not passed, schedules are at 1.
         """
@@ -254,7 +254,7 @@ def batch_shares(count: int, batch: int, samples: int) -> Array:
 
 
 def built_once(entries: dict[_Key, _Value], key: _Key, build: Callable[[], _Value]) -> _Value:
-    """The entry of a key, built if it is missing: by one thread alone, if several ask for it."""
+    """The entry of a key, built if it is missing: by only one thread, if several ask for it."""
     if key not in entries:
         with building:
             if key not in entries:

@@ -64,7 +64,7 @@ class Loaded:
         return {name: input_of(type_, fields[name]) for name, type_ in self.interface.inputs.items()}
 
     def run(self, call: Call) -> None:
-        """Run the steps of a call."""
+        """Runs the steps of a call."""
         self.executable.run(call, self)
 
     def repeated(self, fields: Arrays, batch: int, results: Arrays) -> Repeated:
@@ -82,7 +82,7 @@ class Loaded:
     def run_batches(
         self, fields: Arrays, order: Array, batch: int, spans: "Mapping[str, Span]", rows_of: "RowsOf | None" = None
     ) -> dict[str, Array]:
-        """Run the samples of `order`: all full steps of `batch` samples in one call, then the smaller last one.
+        """Runs the samples of `order`: all full steps of `batch` samples in one call, then the smaller last one.
 
         `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of
         a number of samples, for programs with varying dimensions.

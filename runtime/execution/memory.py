@@ -79,7 +79,7 @@ class ArenaPool:
         return arena
 
     def give_back(self, arena: Arena) -> None:
-        """Keep an arena for the next call, but no more of them than there are cores."""
+        """Keeps an arena for the next call, but no more of them than there are cores."""
         if not self._idle or len(self._idle) < cores():
             self._idle.append(arena)
 

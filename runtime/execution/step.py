@@ -90,7 +90,7 @@ class Step:
         return step
 
     def build(self, room: Sizes) -> Loaded:
-        """Build an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
+        """Builds an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
         executables = self.resources.executables
         if executables is None or self.profiled:
             return self._build(room)
@@ -164,7 +164,7 @@ class Step:
             return self.loaded
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
-        """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
+        """Runs the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
 
         Results with a value for each sample come in the order of `order`; the others have the steps as first axis.
         Several threads may run a step at the same time unless it is an update (locks.py has the guard of a program).
@@ -180,7 +180,7 @@ class Step:
         return self._names[kind]
 
     def run_arrays(self, loaded: Loaded, fields: Arrays, order: Array) -> dict[str, Array]:
-        """Run all full steps in one call, then the smaller last one."""
+        """Runs all full steps in one call, then the smaller last one."""
         return loaded.run_batches(fields, order, self.batch, self._spans, self.rows_of_step)
 
     def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Arrays, Mapping[str, Rows]]:

@@ -33,7 +33,7 @@ class Team:
         return len(self.helpers) + 1
 
     def run(self, work: Callable[[int], object], abandon: Callable[[], object]) -> None:
-        """Call `work` with the number of each worker, at the same time.
+        """Calls `work` with the number of each worker, at the same time.
 
         If one raises, `abandon` tells the others not to wait for it, and its exception is raised here.
         """
@@ -76,7 +76,7 @@ class Workers:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin without helpers: those of a parent process are not in its child."""
+        """Begins without helpers: those of a parent process are not in its child."""
         self._lock = threading.Lock()
         self._idle: list[_Jobs] = []
         self._busy = 0  # workers in calls, those included that came when none was idle
@@ -110,7 +110,7 @@ class Workers:
         return jobs
 
     def run(self, work: Callable[[int], object], members: int | None = None) -> None:
-        """Call `work`, in which nobody waits for another, with the number of each idle worker, `members` at most."""
+        """Calls `work`, in which nobody waits for another, with the number of each idle worker, `members` at most."""
         with self.team(self.count if members is None else members) as team:
             team.run(work, lambda: None)
 

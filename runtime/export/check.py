@@ -29,7 +29,7 @@ class Checked:
 
 
 def checked(run: Run, asked: Exported, path: Path) -> Checked:
-    """Compare the predictions of an exported file with those of the run."""
+    """Compares the predictions of an exported file with those of the run."""
     if asked.raw:
         raw, prepared = column_samples(run, asked, SAMPLES)
     else:

@@ -61,7 +61,7 @@ class Stepper:
     """The state of `samples` sequences, all after the same number of steps: `position`.
 
     A model with attention, or with a table of positions, cannot see more steps than its bound. A longer sequence is
-    begun anew from the last half of its steps. Faults E0506 if a step would need a later one.
+    begun again with the last half of its steps. Faults E0506 if a step would need a later one.
     """
 
     def __init__(self, compiled: CompiledModel, what: Stepped, samples: int = 1) -> None:
@@ -129,7 +129,7 @@ class Stepper:
         return step.loaded.repeated(fields, self.samples, new)
 
     def step(self, rows: Array) -> Array:
-        """Take a row of each sample; returns the output at this step, a row for each sample."""
+        """Takes a row of each sample; returns the output at this step, a row for each sample."""
         if self._most is not None:
             if self.position == self._most:
                 self._begin_anew()
@@ -169,7 +169,7 @@ class Stepper:
             self.step(rows)
 
     def reorder(self, sources: Array) -> None:
-        """Let each sample go on from the state of another: of the one that `sources` names."""
+        """Lets each sample go on from the state of another: of the one that `sources` names."""
         for array in self._states.values():
             array[...] = array[sources]
         for block in self._blocks:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.drawing.plots import (
@@ -19,7 +19,7 @@ from netc.runtime.insight.drawing.plots import (
 )
 from netc.runtime.insight.drawing.scales import Numbers, numbers_axis
 from netc.runtime.insight.sections import Curve, Curves, Heading, Note, Section, left_out
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import epoch_numbers, watched
 from netc.runtime.metric_values import MetricValue, number_of
 
 Rows = Sequence[Mapping[str, MetricValue]]  # a row for each epoch, as in metrics.jsonl
@@ -27,6 +27,7 @@ _MOST_EPOCHS = 500  # of a curve
 _MOST_POINTS = 24_000  # of all curves of a page
 _MOST_PANELS = 24
 _WIDTH, _HEIGHT, _COLUMNS = 460.0, 260.0, 3
+_SMALL = (330.0, 190.0)  # the size of a panel among other outputs
 _TITLE = 22.0  # the height of a title in a file, in pixels
 _LEAST_RATIO = 3.0  # of the largest and the least number, for which a logarithmic axis is worth showing
 _PARTS = ("train", "valid", "test")  # in the order of their colours
@@ -52,6 +53,17 @@ class _Panel:
     bands: Sequence[Sequence[tuple[float, float, float]]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a panel is drawn: its vertical axis (None: as the numbers need), its size, and up to which epoch."""
+
+    is_log: bool | None = False
+    xlabel: str = "epoch"
+    width: float = _WIDTH
+    height: float = _HEIGHT
+    last: float = math.nan
+
+
 def curve_sections(runs: Mapping[str, Rows], kept: int | None = None) -> Iterator[Section]:
     """The curves of one run, or of several in the same plots by name; `kept` is the epoch whose parameters are used."""
     panels, step = _panels(runs)
@@ -66,6 +78,22 @@ def curve_sections(runs: Mapping[str, Rows], kept: int | None = None) -> Iterato
         yield Note(f"The vertical line is epoch {kept}, whose parameters are used.")
 
 
+def small_curves(metrics: Rows, kept: int | None = None, epochs: int | None = None) -> list[tuple[str, str]]:
+    """A title and an `<svg>` element, readable without a style sheet, for the losses and for each metric.
+
+    The legends have the last numbers. The horizontal axis ends at `epochs`; a dashed line marks the epoch `kept`.
+    """
+    rows = [{"epoch": row["epoch"], **epoch_numbers(row)} for row in metrics]
+    width, height = _SMALL
+    look = _Look(None, "epoch", width, height, math.nan if epochs is None else epochs)
+    panels = [replace(panel, lines=[_with_last(line) for line in panel.lines]) for panel in _panels({"": rows})[0]]
+    return [(panel.title, _drawn(panel, look, kept)) for panel in panels if panel.lines]
+
+
+def _with_last(line: _Line) -> _Line:
+    return replace(line, name=f"{line.name} {line.points[-1][1]:.4g}")
+
+
 def draw(metrics: Rows) -> bytes:
     """An SVG file with a panel for the losses, one for each metric and one for each watched value.
 
@@ -77,7 +105,7 @@ def draw(metrics: Rows) -> bytes:
     xlabel = f"epoch, one of every {step}" if step > 1 else "epoch"
     parts = list[str]()
     for i, panel in enumerate(shown):
-        title, markup = words(panel.title, LEFT, 15, "start", 50), _drawn(panel, False, None, xlabel)
+        title, markup = words(panel.title, LEFT, 15, "start", 50), _drawn(panel, _Look(xlabel=xlabel), None)
         x, y = _WIDTH * (i % columns), (_HEIGHT + _TITLE) * (i // columns)
         parts.append(moved(title + moved(markup, 0, _TITLE), x, y))
     height = (_HEIGHT + _TITLE) * -(-len(shown) // columns)
@@ -167,7 +195,8 @@ def _curve(panel: _Panel, kept: int | None) -> Curve:
     has_log = bool(values) and min(values) > 0 and max(values) > _LEAST_RATIO * min(values)
     epochs = sorted({x for line in panel.lines for x, _ in line.points})
     points = [dict(line.points) for line in panel.lines]
-    frame = _frame(panel, False, "epoch")
+    linear, logarithmic = _Look(False), _Look(True)
+    frame = _frame(panel, linear)
     ends = [frame.at(epoch, frame.y.low)[0] for epoch in (epochs[0], epochs[-1])] if epochs else [0.0, 0.0]
     numbers = {
         "x": epochs,
@@ -175,7 +204,7 @@ def _curve(panel: _Panel, kept: int | None) -> Curve:
         "numbers": [[_digits(line.get(epoch, math.nan)) for epoch in epochs] for line in points],
         "pixels": [*ends, frame.top, frame.height - BOTTOM],
     }
-    return Curve(panel.title, _drawn(panel, False, kept), _drawn(panel, True, kept) if has_log else "", numbers)
+    return Curve(panel.title, _drawn(panel, linear, kept), _drawn(panel, logarithmic, kept) if has_log else "", numbers)
 
 
 def _digits(number: float) -> float | None:
@@ -190,19 +219,21 @@ def _values(panel: _Panel) -> list[float]:
     return [number for number in numbers if math.isfinite(number)]
 
 
-def _legend(panel: _Panel) -> tuple[list[str], float]:
-    return legend([(line.kind, line.name) for line in panel.lines], _WIDTH)
+def _legend(panel: _Panel, look: _Look) -> tuple[list[str], float]:
+    return legend([(line.kind, line.name) for line in panel.lines], look.width)
 
 
-def _frame(panel: _Panel, is_log: bool, xlabel: str) -> Frame[Numbers, Numbers]:
+def _frame(panel: _Panel, look: _Look) -> Frame[Numbers, Numbers]:
     """The axes of a panel."""
-    epochs = numbers_axis([x for line in panel.lines for x, _ in line.points], False, is_whole=True)
-    return Frame(_WIDTH, _HEIGHT, epochs, numbers_axis(_values(panel), is_log), xlabel, "", top=_legend(panel)[1])
+    xs = [x for line in panel.lines for x, _ in line.points]
+    epochs = numbers_axis([*xs, look.last], False, is_whole=True)
+    y, top = numbers_axis(_values(panel), look.is_log), _legend(panel, look)[1]
+    return Frame(look.width, look.height, epochs, y, look.xlabel, "", top=top)
 
 
-def _drawn(panel: _Panel, is_log: bool, kept: int | None, xlabel: str = "epoch") -> str:
+def _drawn(panel: _Panel, look: _Look, kept: int | None) -> str:
     """A panel as an `<svg>` element."""
-    frame, parts = _frame(panel, is_log, xlabel), _legend(panel)[0]
+    frame, parts = _frame(panel, look), _legend(panel, look)[0]
     if kept is not None and frame.x.low <= kept <= frame.x.high:
         parts.append(frame.trace("guide", [(kept, frame.y.low), (kept, frame.y.high)]))
     parts += [frame.band("s0", band) for band in panel.bands]

@@ -1,11 +1,12 @@
 """The errors of a network, for a page: its scores for each target, and the samples with the largest errors."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.runtime.data.stored import Array, Field, Ragged, taken
-from netc.runtime.insight.cells import input_cells
+from netc.runtime.insight.cells import InputCells, input_cells
 from netc.runtime.insight.classes import class_sections
 from netc.runtime.insight.confusion import confusion
 from netc.runtime.insight.pictures import as_image, png, thinned
@@ -50,49 +51,76 @@ def mistake_sections(run: Run, part: str, columns: Sequence[str] = ()) -> Iterat
     yield from left_out(len(predictions), _MOST_TARGETS, "targets")
 
 
+@dataclass(frozen=True, slots=True)
+class _Mistakes:
+    """Samples by decreasing error: their places in the part, their rows in the data, and texts of their values.
+
+    `errors` are distances from the true value, or for classes the chance of the true class.
+    """
+
+    order: Array
+    rows: Array
+    true: list[str]
+    predicted: list[str]
+    errors: Array
+    is_class: bool
+
+    @classmethod
+    def of(cls, prediction: TargetPrediction, rows: Array) -> "_Mistakes":
+        """The largest errors of a prediction; of classes only the samples that are taken for another class."""
+        order = np.argsort(-prediction.error, kind="stable")[:_WORST]
+        is_class = bool(prediction.labels)
+        if is_class:
+            order = order[prediction.predicted[order] != prediction.true[order]]
+
+        def text_of(value: float) -> str:
+            return shortened(prediction.labels[int(value)]) if is_class else f"{float(value):.4g}"
+
+        true, predicted = ([text_of(values[i]) for i in order] for values in (prediction.true, prediction.predicted))
+        errors = prediction.error[order]
+        return cls(order, rows[order], true, predicted, 1 - errors if is_class else errors, is_class)
+
+
 def _worst(run: Run, part: str, prediction: TargetPrediction, columns: Sequence[str]) -> Iterator[Section]:
     """The samples with the largest errors, as images if an input is one, or else as rows of a table."""
     dataset = run.load_data()
-    order = np.argsort(-prediction.error, kind="stable")[:_WORST]
-    is_class = bool(prediction.labels)
-    if is_class:
-        order = order[prediction.predicted[order] != prediction.true[order]]
-    if not len(order):
+    mistakes = _Mistakes.of(prediction, dataset.rows[part])
+    if not len(mistakes.order):
         yield Paragraph("None.")
         return
-
-    def value_text(value: float) -> str:
-        return shortened(prediction.labels[int(value)]) if is_class else f"{float(value):.4g}"
-
-    rows = dataset.rows[part]
-    true, predicted = ({i: value_text(values[i]) for i in order} for values in (prediction.true, prediction.predicted))
     fields = dataset.parts[part]
-    images = next((image for name in run.model.inputs if (image := _images(fields[name], order)) is not None), None)
+    of_inputs = (_images(fields[name], mistakes.order) for name in run.model.inputs)
+    images = next((images for images in of_inputs if images is not None), None)
     if images is not None:
-        yield Cards(
-            [
-                Card(
-                    png(image, most=_PIXELS),
-                    f"{true[i]}, taken for {predicted[i]}",
-                    f"row {rows[i]}: {true[i]}, taken for {predicted[i]}",
-                )
-                for i, image in zip(order, images, strict=True)
-            ]
-        )
+        yield Cards(_cards(mistakes, images))
         yield from one_of_every(thinned(images, _PIXELS)[1], "pixels, along each side,")
-        return
-    errors = {i: 1 - prediction.error[i] if is_class else prediction.error[i] for i in order}
-    cells = input_cells(run, part, order.tolist())
+    else:
+        yield from _table(mistakes, input_cells(run, part, mistakes.order.tolist()), columns)
+
+
+def _cards(mistakes: _Mistakes, images: Array) -> list[Card]:
+    """A card with its image for each of the samples."""
+    cards = []
+    for row, true, predicted, image in zip(mistakes.rows, mistakes.true, mistakes.predicted, images, strict=True):
+        title = f"{true}, taken for {predicted}"
+        cards.append(Card(png(image, most=_PIXELS), title, f"row {row}: {title}"))
+    return cards
+
+
+def _table(mistakes: _Mistakes, cells: InputCells, columns: Sequence[str]) -> Iterator[Section]:
+    """A row for each of the samples, with the cells of its inputs: first those of `columns`."""
     places = [cells.columns.index(name) for name in columns if name in cells.columns]
     places = [*dict.fromkeys([*places, *range(len(cells.columns))])][:_MOST_COLUMNS]
     yield Table(
         (
-            *("row", "true", "predicted", "chance of the true one" if is_class else "off by"),
+            *("row", "true", "predicted", "chance of the true one" if mistakes.is_class else "off by"),
             *(shortened(cells.columns[place]) for place in places),
         ),
         [
-            (str(rows[i]), true[i], predicted[i], f"{errors[i]:.3g}", *(texts[place] for place in places))
-            for i, texts in zip(order, cells.texts, strict=True)
+            (str(row), true, predicted, f"{error:.3g}", *(texts[place] for place in places))
+            for row, true, predicted, error, texts in zip(
+                mistakes.rows, mistakes.true, mistakes.predicted, mistakes.errors, cells.texts, strict=True
+            )
         ],
     )
     yield from left_out(len(cells.columns), len(places), "columns")

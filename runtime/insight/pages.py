@@ -5,13 +5,13 @@ A page is at most MOST_BYTES long: a section for which there is no room is repla
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from netc.dsl.quoting import escaped, html_lines, json_in_html
+from netc.runtime.insight.drawing.plots import style_sheet
 from netc.runtime.insight.highlighted import highlighted
 from netc.runtime.insight.sections import Curves, Heading, Note, Plots, Section, Source, Table
 
@@ -72,8 +72,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"html_lines": html_lines, "json_in_html": json_in_html, "highlighted": highlighted}
-    style = resources.files("netc.runtime.insight.drawing").joinpath("plot.css").read_text("utf-8")
-    environment.globals["style_of_plots"] = style
+    environment.globals["style_of_plots"] = style_sheet()
     return environment
 
 

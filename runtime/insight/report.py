@@ -26,7 +26,7 @@ from netc.runtime.insight.sections import (
     file_sections,
     left_out,
 )
-from netc.runtime.insight.words import shortened
+from netc.runtime.insight.words import shortened, time_text
 from netc.runtime.metric_names import single_numbers
 from netc.runtime.metric_values import Interval, Intervals, MetricValues
 from netc.runtime.runs.run import Run
@@ -39,7 +39,7 @@ def page(run: Run) -> str:
     count = run.model.parameter_count
     seconds = sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float))
     members = len(run.info.members) if run.info is not None else 0
-    training = f"{members} members" if members else f"{len(run.metrics)} epochs, {seconds:.1f} s of training"
+    training = f"{members} members" if members else f"{len(run.metrics)} epochs, {time_text(seconds)} of training"
     subtitle = f"{run.folder.resolve().name}: {count:,} parameters, {training}"
     return page_html(run.model.source.file_name, subtitle, list(_sections(run)))
 

@@ -13,3 +13,8 @@ def shortened(label: str) -> str:
 def number_text(value: float) -> str:
     """A number with three digits; nothing for NaN."""
     return "" if value != value else f"{value:.3g}"
+
+
+def time_text(seconds: float) -> str:
+    """A time in seconds, or in milliseconds."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

@@ -57,7 +57,7 @@ def place_of(path: Path) -> Span:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, whatever happens meanwhile; a pipe or a device gets the bytes directly.
+    """Writes a file whole or not at all, whatever happens meanwhile; a pipe or a device gets the bytes directly.
 
     Every command writes its files in this way. Faults E1001 if it cannot be written.
     """
@@ -73,7 +73,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
-    """Write a checkpoint. `owned` are the model's own parameters and states; the others are the optimizer's.
+    """Writes a checkpoint. `owned` are the model's own parameters and states; the others are the optimizer's.
 
     The same arrays and progress give the same bytes. So the metadata is one entry: the library writes several in any
     order.
@@ -118,7 +118,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
-    """Fill the arrays, by name, from a checkpoint. Faults E1001 if it is damaged or of another model."""
+    """Fills the arrays, by name, from a checkpoint. Faults E1001 if it is damaged or of another model."""
     stored, progress, _ = read_checkpoint(path)
     for name, array in arrays.items():
         if name not in stored or stored[name].shape != array.shape or stored[name].dtype != array.dtype:

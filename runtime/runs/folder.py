@@ -40,7 +40,7 @@ def require_place(path: Path) -> None:
 
 
 def with_free_name(folder: Path, path: Path) -> Path:
-    """Rename a folder to the first of NAME, NAME-2, NAME-3, ... that is free: a run never overwrites another.
+    """Renames a folder to the first of NAME, NAME-2, NAME-3, ... that is free: a run never overwrites another.
 
     Returns its new path.
     """

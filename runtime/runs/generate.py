@@ -36,12 +36,12 @@ class Generator:
         self.stepper = Stepper(run.program.compiled, what, samples)
 
     def next(self, token: int) -> Array:
-        """Take a token, the same one for each sample; returns the scores of the tokens that may follow the first."""
+        """Takes a token, the same one for each sample; returns the scores of the tokens that may follow the first."""
         scores: Array = self.next_of(np.full(self.stepper.samples, token, np.int32))[0]
         return scores
 
     def next_of(self, tokens: Array) -> Array:
-        """Take a token of each sample; returns the scores of the tokens that may follow, a row for each sample."""
+        """Takes a token of each sample; returns the scores of the tokens that may follow, a row for each sample."""
         scores: Array = self.stepper.step(np.asarray(tokens, np.int32)).astype(np.float64)
         return scores
 

@@ -1,4 +1,4 @@
-"""The facts about a run's folder that a table of runs shows, from its small files alone: no model is compiled for it.
+"""The facts about a run's folder that a table of runs shows, only from its small files: no model is compiled for it.
 
 A folder that is damaged, or that is no run, has a message in place of its facts.
 """

@@ -86,7 +86,7 @@ class MetricsFile:
         self._stamp: _Stamp | None = None
 
     def save(self, path: Path, rows: Sequence[Row]) -> None:
-        """Write these rows, which begin with those of the last save. `path` may change with the name of the folder.
+        """Writes these rows, which begin with those of the last save. `path` may change with the name of the folder.
 
         Faults E1001 if the file cannot be written.
         """

@@ -32,7 +32,7 @@ from netc.runtime.runs.run_info import MemberInfo, RunInfo, States, check_states
 
 
 def require_plugins(folder: Path, names: Sequence[str]) -> None:
-    """Fault E1001 if a run needs a plug-in that the user has not named: a run imports nothing by itself."""
+    """Faults E1001 if a run needs a plug-in that the user has not named: a run imports nothing by itself."""
     missing = [name for name in names if name not in plugins.loaded()]
     if missing:
         label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"

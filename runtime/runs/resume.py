@@ -59,7 +59,7 @@ def with_constants(folder: Path, constants: Mapping[str, Constant]) -> Model:
 
 
 def adopt(run: Run, model: Model, constants: Mapping[str, Constant], epochs: int | None = None) -> list[Change]:
-    """Make a run go on by another model, which was elaborated with `constants`, until `epochs` are done.
+    """Makes a run go on by another model, which was elaborated with `constants`, until `epochs` are done.
 
     Without `epochs` those of the text count if they changed, and else the run keeps its own, as `--epochs` set them.
     Returns the changes of the model and its settings, besides the `epochs` that were asked for. Faults E1004 with every
@@ -91,7 +91,7 @@ def adopt(run: Run, model: Model, constants: Mapping[str, Constant], epochs: int
 
 
 def _refuse_fewer_epochs(run: Run, model: Model) -> None:
-    """Fault E1004 for fewer epochs than the run has begun."""
+    """Faults E1004 for fewer epochs than the run has begun."""
     progress, epochs = run.progress, model.train.epochs
     begun = progress.epoch + (progress.step > 0)
     if epochs < begun:
@@ -186,7 +186,7 @@ def _first_line(span: Span) -> Span:
 
 
 def take_data(run: Run, may_change: bool) -> int | None:
-    """Load the data of a run that is to be resumed.
+    """Loads the data of a run that is to be resumed.
 
     Faults E0843 if the data has changed since the run was trained, because it could not end with the same bits. With
     `may_change` the run goes on with the data as it is now. An epoch that was interrupted then begins anew, and its
@@ -212,7 +212,7 @@ def take_data(run: Run, may_change: bool) -> int | None:
 
 
 def hand_on_data(before: Run, run: Run) -> None:
-    """Give a run the data that it had loaded before its settings were changed, if it reads the same fields."""
+    """Gives a run the data that it had loaded before its settings were changed, if it reads the same fields."""
     fields = [{*each.model.inputs, *each.model.targets} for each in (before, run)]
     if before.dataset is not None and fields[0] == fields[1]:
         run.dataset, run.data_changes = replace(before.dataset, spec=run.spec), before.data_changes

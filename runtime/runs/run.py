@@ -211,7 +211,7 @@ class Run(Displayed):
         return self.ranks is None or self.ranks.rank == 0
 
     def save_best(self) -> None:
-        """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""
+        """Keeps the current parameters: by the metric of `keep`, no epoch before was as good."""
         if not self.is_writer:
             return
         with self.program.guard.reading:
@@ -225,7 +225,7 @@ class Run(Displayed):
         return progress.epoch if progress.epoch <= self.progress.epoch else None
 
     def load_best(self) -> None:
-        """Load the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
+        """Loads the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
         ranks, is_kept = self.ranks, keeps_best(self.model, self.folder)
         if ranks is not None:
             is_kept = ranks.largest([self.is_writer and is_kept]) == [1]
@@ -239,7 +239,7 @@ class Run(Displayed):
                         ranks.copy_from_first(array)
 
     def save(self) -> None:
-        """Save the metrics, then the checkpoint that counts them: no checkpoint is without the rows of its epochs."""
+        """Saves the metrics, then the checkpoint that counts them: no checkpoint is without the rows of its epochs."""
         assert len(self.metrics) == self.progress.epoch
         if not self.is_writer:
             return

@@ -51,7 +51,7 @@ def check_start_from(model: Model) -> None:
 
 
 def start_from(model: Model, setting: StartFrom, program: Program, sources: Iterable[SourceRecord] = ()) -> StartReport:
-    """Load all parameters and states, or those that match `only`. `sources` is what the new run's data is now.
+    """Loads all parameters and states, or those that match `only`. `sources` is what the new run's data is now.
 
     Faults E1003 if one of them is missing on one side, or has another shape.
     """

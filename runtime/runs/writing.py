@@ -38,7 +38,7 @@ def start(model: Model, path: Path, overrides: Mapping[str, Any], dataset: Datas
 
 
 def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceRecord, ...]) -> None:
-    """Write every file of a new run."""
+    """Writes every file of a new run."""
     from importlib.metadata import version
 
     model, folder = run.model, run.folder
@@ -69,7 +69,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any], sources: tuple[SourceReco
 
 
 def rewrite_model(run: Run, model: Model, overrides: Mapping[str, Any]) -> None:
-    """Replace the text of a run's model and the constants that were set, by which training goes on.
+    """Replaces the text of a run's model and the constants that were set, by which training goes on.
 
     run.json has the hashes of both texts while one replaces the other, so the files belong together at any moment.
     """
@@ -84,7 +84,7 @@ def rewrite_model(run: Run, model: Model, overrides: Mapping[str, Any]) -> None:
 
 
 def rewrite_sources(run: Run) -> None:
-    """Note in run.json what the run's data is now, on which its training goes on."""
+    """Notes in run.json what the run's data is now, on which its training goes on."""
     info, _, _ = read_info(run.folder)
     info.sources = records_of(run.load_data(), run.model.source.folder)
     write_whole(run.folder / INFO, encoded(info))

@@ -114,7 +114,7 @@ def date_formats(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_time_of_day(form: str) -> bool:
-    """Whether a format of dates has a time of day alone."""
+    """Whether a format of dates has only a time of day."""
     return form in _TIMES_OF_DAY
 
 

@@ -8,6 +8,7 @@ from netc.runtime.insight.drawing.plots import Frame, Mark
 from netc.runtime.insight.drawing.scales import numbers_axis
 from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.sections import Heading, Note, Plot, Plots, Section, Summary, Table, file_sections
+from netc.runtime.insight.words import time_text
 from netc.runtime.runs.listing import Listed
 from netc.runtime.runs.metrics import whole_rows
 from netc.runtime.studies.folds import read_folds
@@ -22,12 +23,12 @@ _MOST_METRICS, _MOST_PLOTS, _MOST_EPOCHS = 40, 9, 500
 def folds_page(folder: Path) -> str:
     """The whole page. Faults E1001 if the folder is none of folds, or was changed by hand."""
     info, row = read_folds(folder), listed(folder)
-    subtitle = f"{folder.resolve().name}: {row.epochs} of {info.folds} folds, {row.seconds:.1f} s of training"
+    subtitle = f"{folder.resolve().name}: {row.epochs} of {info.folds} folds, {time_text(row.seconds)} of training"
     return page_html(info.name, subtitle, [*_sections(row), *file_sections(info.text, "run's")])
 
 
 def _sections(row: Listed) -> Iterator[Section]:
-    """All sections of the page in order, but for the file."""
+    """All sections of the page in order, except the file."""
     parts = [part for part in row.parts if part.metrics]
     all_means = means_of_parts(row)
     names = [name for name in all_means if not name.startswith("train.")] or [*all_means]

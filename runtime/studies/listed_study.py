@@ -11,7 +11,7 @@ from typing import Any
 
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import content_of
-from netc.runtime.metric_names import watched
+from netc.runtime.metric_names import single_numbers
 from netc.runtime.runs.claim import is_claimed
 from netc.runtime.runs.listing import folders_in, size_of
 from netc.runtime.studies.search import Outcome
@@ -79,7 +79,4 @@ def _take_best(row: ListedStudy, results: dict[str, Any]) -> None:
     row.best, row.settings = best["trial"], best["settings"]
     row.metrics = {name: float(mean["value"]) for name, mean in best["metrics"].items()}
     row.errors = {name: float(mean["error"]) for name, mean in best["metrics"].items() if mean["error"] is not None}
-    tests = results.get("test", {}).items()
-    row.metrics |= {
-        f"test.{name}": value for name, value in tests if isinstance(value, float) and watched(name) is None
-    }
+    row.metrics |= {f"test.{name}": value for name, value in single_numbers(results.get("test", {})).items()}

@@ -102,7 +102,7 @@ def importance_bars(importance: Importance) -> Plot:
     rows = [(name, share, "") for name, share in importance.shares.items()]
     rows += [(name, share, f", among {count} trials") for name, (share, count) in importance.conditional.items()]
     bars = [Bar(name, share, f"{share:.0%}{among}") for name, share, among in rows]
-    chart = bar_chart(bars, f"importance for {importance.metric}", _NARROW + 100)
+    chart = bar_chart(bars, f"importance for {importance.metric}")
     return Plot(chart, f"{importance.metric}, by {importance.method}")
 
 

@@ -1,6 +1,6 @@
 """One HTML page of a study: its winner, its trials and what they say of the settings.
 
-It is made from the study's folder alone.
+It is made only from the study's folder.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """The results of a cross-validation: the metrics of each fold with their mean, and the out-of-fold predictions.
 
-Each row of the data, but those of the test part, is predicted by the model that was not trained on it.
+Each row of the data, except those of the test part, is predicted by the model that was not trained on it.
 """
 
 import math

@@ -86,7 +86,7 @@ class Shared:
         self._pool.give_back(ready.programs, program)
 
     def _model(self, key: object, settings: Mapping[str, Constant], fold: int | None) -> tuple[Model, str]:
-        """The model of some settings, and what its programs depend on. A fold changes the data block alone, and with
+        """The model of some settings, and what its programs depend on. A fold changes only the data block, and with
         it the numbers of classes that are counted in the data."""
         shared = self._models.get((key, None)) or self._models.get((key, fold))
         if shared is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from netc.compiler.elaborate.checks import check_metric
 from netc.compiler.elaborate.replaced import TRAIN_SETTINGS, arguments_of, name_of_call
+from netc.compiler.elaborate.setting_readers import integer
 from netc.compiler.elaborate.settings import better
 from netc.compiler.model import Better, Model
 from netc.compiler.passes.update import OPTIMIZERS
@@ -214,13 +215,9 @@ class _Reader:
         return float(match[1]) * _UNITS[match[2]]
 
     def integer(self, least: int) -> Callable[[syntax.Expression], int]:
-        def read(node: syntax.Expression) -> int:
-            value = constant_value(node, self.constants)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                fault("E0602", f"this must be a whole number, at least {least}", node.span, f"it is {value}")
-            return value
-
-        return read
+        """A reader of integers that are at least `least`."""
+        read = integer(least)
+        return lambda node: read(node, lambda node: constant_value(node, self.constants))
 
     def method(self, node: syntax.Expression, methods: Mapping[str, Method], what: str) -> Chosen:
         """Reads `tpe`, or `tpe(startup = 20)`."""

@@ -1,6 +1,6 @@
 """The winner of a study: a run with its settings, as `netc train` makes it, and its metrics on the test part.
 
-The test part is read here alone, once every choice was made, and evaluated once.
+Only this file reads the test part. It is evaluated once, after every choice was made.
 """
 
 import math
@@ -9,6 +9,7 @@ from typing import Any
 
 from netc.runtime.insight.curves import draw
 from netc.runtime.loading import load_model
+from netc.runtime.lost_numbers import refuse_lost_loss
 from netc.runtime.metric_values import MetricValues
 from netc.runtime.runs.checkpoint import write_whole
 from netc.runtime.runs.claim import claimed
@@ -19,7 +20,7 @@ from netc.runtime.runs.starting import data_of_new_run, start_run
 from netc.runtime.studies.rounds import Rounds, Trial, best_of, front_of
 from netc.runtime.studies.search import Outcome
 from netc.runtime.studies.study import Study
-from netc.runtime.trainer import Report, refuse_lost_loss, train_claimed
+from netc.runtime.trainer import Report, train_claimed
 
 _BEST = "best"
 

@@ -10,7 +10,7 @@ from netc.dsl.files import reason, write_all
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.runs.run import Run
-from netc.runtime.trackers.tracker import epoch_of, scalars
+from netc.runtime.trackers.epochs import epoch_of, scalars
 
 FILE = "metrics.csv"
 

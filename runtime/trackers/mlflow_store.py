@@ -20,7 +20,7 @@ from netc.dsl.quoting import json_text
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.runs.run import Run
-from netc.runtime.trackers.tracker import epoch_of, scalars
+from netc.runtime.trackers.epochs import epoch_of, scalars
 from netc.runtime.typed_json import parsed
 
 FILE, DATABASE, EXPERIMENT = "mlflow.json", "mlflow.db", "netc"

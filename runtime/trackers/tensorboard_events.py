@@ -11,7 +11,7 @@ from netc.dsl.files import reason
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run import Run
-from netc.runtime.trackers.tracker import epoch_of, scalars
+from netc.runtime.trackers.epochs import epoch_of, scalars
 
 _FILES = "events.out.tfevents.*"
 

@@ -1,4 +1,4 @@
-"""What a tracker is, and the trackers by name: `netc train --log tensorboard`.
+"""Trackers, which write the metrics of epochs for other programs, by name: `netc train --log tensorboard`.
 
 The rows of metrics.jsonl are what counts. A tracker is opened with the run, and brings what it has written before up
 to these rows: so a run that is resumed has no epoch twice, and after a kill none is missing.
@@ -96,15 +96,3 @@ def _open(run: Run, name: str) -> Iterator[Tracker]:
         tracker.close(is_over=False)
         raise
     tracker.close(is_over=True)
-
-
-def scalars(row: Row) -> dict[str, float]:
-    """The numbers of an epoch by name, without the epoch itself. Matrices are left out."""
-    return {name: float(value) for name, value in row.items() if not isinstance(value, list) and name != "epoch"}
-
-
-def epoch_of(row: Row) -> int:
-    """The number of an epoch, from 1 on."""
-    number = row["epoch"]
-    assert isinstance(number, int | float)
-    return int(number)

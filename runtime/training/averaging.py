@@ -39,7 +39,7 @@ class Averages:
         return epoch - max(self._compiled.model.train.epochs - self._setting.last, 0)
 
     def end_epoch(self, epoch: int) -> bool:
-        """Take the parameters at the end of an epoch, counted from 1. Returns whether there is an average by now."""
+        """Takes the parameters at the end of an epoch, counted from 1. Returns whether there is an average by now."""
         if self._setting.decay is not None:
             return True
         number = self._number_of(epoch)
@@ -74,7 +74,7 @@ class Averages:
         return mean
 
     def describe(self, epoch: int) -> str:
-        """What the run keeps, after this many epochs."""
+        """A sentence about the parameters that the run keeps after this many epochs."""
         if self._setting.decay is not None:
             return f"kept the running mean of the parameters, {self._setting.decay:g} of it from earlier steps"
         count = self._number_of(epoch)

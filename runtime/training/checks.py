@@ -1,6 +1,6 @@
 """Checks of a model's settings against its data that can be made before the first step of training.
 
-`check_parts` needs the names of the split's parts alone, and `check_schedules` also works without the data.
+`check_parts` needs only the names of the split's parts, and `check_schedules` also works without the data.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -40,7 +40,8 @@ def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     samples = max(map(len, fields.values()), default=1)
     _check_full_batch(model, samples)
     warnings = [warning for warning in _single_classes(model, fields) if not warning.is_silenced]
-    warnings += generation_warnings(model, dataset.spec) if model.data is not None else []
+    sees_later = any(warning.code == "W0511" for warning in dataset.warnings)  # which says more
+    warnings += generation_warnings(model, dataset.spec) if model.data is not None and not sees_later else []
     return [*check_schedules(model, steps_of_epoch(model.train, samples)), *warnings]
 
 

@@ -87,6 +87,6 @@ class Carried:
         return {FIRST: first, **{name: value[chunk.running] for name, value in self.values.items()}}
 
     def take(self, chunk: Chunk, results: Mapping[str, Any]) -> None:
-        """Keep the carries that a chunk's step ended with."""
+        """Keeps the carries that a chunk's step ended with."""
         for name, value in self.values.items():
             value[chunk.running] = results[name]

@@ -34,7 +34,7 @@ class Best:
     epochs_ago: int = 0
 
     def take(self, row: Row, epoch: int) -> bool:
-        """Take the next epoch; returns whether it is better than all before, as the first value is."""
+        """Takes the next epoch; returns whether it is better than all before, as the first value is."""
         value = metric_of(self.better, row)
         if self.better.improves(value, self.value, self.margin):
             self.value, self.epoch, self.epochs_ago = value, epoch, 0
@@ -105,7 +105,7 @@ class Decisions:
                 self._keep.take(row, kept)
 
     def take(self, row: Row) -> bool:
-        """Take the row of one more epoch. Returns whether `keep` asks to keep its parameters."""
+        """Takes the row of one more epoch. Returns whether `keep` asks to keep its parameters."""
         self._epochs += 1
         self._take_rate_and_stop(row)
         return self._keep is not None and self._keep.take(row, self._epochs)

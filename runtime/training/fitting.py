@@ -15,7 +15,7 @@ from netc.runtime.inference.evaluation import Evaluator
 
 
 def fit_class_weights(compiled: CompiledModel, fields: Fields) -> None:
-    """Set the class weights before the first step: samples / (classes * samples of the class)."""
+    """Sets the class weights before the first step: samples / (classes * samples of the class)."""
     for name, info in compiled.model.states.items():
         if info.weights_of is not None:
             field, array = fields[info.weights_of], compiled.state.arrays[name]
@@ -31,7 +31,7 @@ def fitting_part(info: ParameterInfo, parts: Collection[str]) -> str:
 
 
 def refit(compiled: CompiledModel, evaluator: Evaluator, parts: Mapping[str, RawFields]) -> None:
-    """Compute each `fitted` state from its part of the data by the current parameters, after an epoch.
+    """Computes each `fitted` state from its part of the data by the current parameters, after an epoch.
 
     They are computed in the order of the file, because one may read another. A state whose part is not among `parts`
     stays as it is.

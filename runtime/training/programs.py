@@ -1,6 +1,6 @@
 """The part of a model that its programs depend on: trainings that differ only in the rest share what was compiled.
 
-A number of the optimizer is an input of a step (passes/update.py), and the runtime alone reads how long and in what
+A number of the optimizer is an input of a step (passes/update.py), and only the runtime reads how long and in what
 order a model is trained. Which numbers are 0 decides what is computed: without momentum there is no velocity.
 """
 

@@ -96,7 +96,7 @@ def _flat(arrays: list[Array]) -> Array:
 
 
 def _is_fixed(step: Step) -> bool:
-    """Whether the loss depends on parameters and fields alone, and not on random numbers that change with the epoch."""
+    """Whether the loss depends only on parameters and fields, and not on random numbers that change with the epoch."""
     supplied = [parse_supplied(name) for name in step.given]
     return not any(entry is not None and entry.kind is SuppliedKind.RANDOM for entry in supplied)
 

@@ -59,7 +59,7 @@ class Training:
 
     @classmethod
     def extending(cls, compiled: CompiledModel, fill: Fill) -> "Training":
-        """The training of a model that has memory for its own arrays alone; `fill` gives the others their values.
+        """The training of a model that has memory only for its own arrays; `fill` gives the others their values.
 
         Must be called under `building`.
         """
@@ -72,7 +72,7 @@ class Training:
 
     @property
     def kept(self) -> Mapping[str, Array]:
-        """What goes on in a resumed training beside the states of the graph, by name."""
+        """The arrays, by name, that a resumed training needs besides the states of the graph."""
         searched = {} if self._searched is None else self._searched.arrays
         return searched if self.averages is None else {**searched, **self.averages.arrays}
 

@@ -76,7 +76,7 @@ def _numpy(exported: Exported, fields: Mapping[str, Any], seed: int) -> dict[str
     """The predictions of the NumPy file.
 
     Its text runs here, in netc's own process: names and comments in it are quoted (dsl/quoting.py), so that it holds
-    nothing but our own arithmetic and kernels of loaded packages. What lies in a file is run by separate.py alone.
+    nothing but our own arithmetic and kernels of loaded packages. What lies in a file is run only by separate.py.
     """
     space: dict[str, Any] = {}
     text = numpy_file(exported, lambda name: words(2, seed, name, 0))
@@ -89,7 +89,7 @@ def _onnx(exported: Exported, fields: Mapping[str, Any], seed: int) -> dict[str,
     """The predictions of the ONNX file.
 
     Returns None if onnxruntime is not installed, does not know an operation, or computes it in less than the model's
-    precision: it has Erf and tan for f32 alone.
+    precision: it has Erf and tan only for f32.
     """
     if _loses_precision(exported.graph):
         return None

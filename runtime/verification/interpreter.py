@@ -1,7 +1,7 @@
 """An interpreter of a graph at any stage, from before the first pass to after the last one, in which every value can be
 watched, replaced or disturbed.
 
-Independent of compiler/reference.py but for the operations: it draws random values itself, so that it needs no pass.
+Independent of compiler/reference.py except for the operations: it draws random values itself, so that it needs no pass.
 """
 
 from collections.abc import Callable, Mapping

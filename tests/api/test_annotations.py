@@ -18,7 +18,7 @@ from netc.editor.kinds import MODIFIERS, TYPES, tokens
 from netc.editor.protocol import position
 from netc.editor.sections import folds, lenses
 from netc.editor.shapes import shapes
-from netc.editor.signatures import signatures
+from netc.editor.signatures import Signature, signatures
 
 SCAN = """let n = 3
 op twice(x) = 2 * x
@@ -190,22 +190,22 @@ def test_places_are_carried_over_a_change(seed: int) -> None:
 
 def colours(text: str, answer: types.SemanticTokens) -> list[tuple[str, str, list[str]]]:
     """The words that an answer of the protocol colours, decoded as an editor does it."""
-    lines, found, line, column = text.split("\n"), list[tuple[str, str, list[str]]](), 0, 0
+    lines, tokens, line, column = text.split("\n"), list[tuple[str, str, list[str]]](), 0, 0
     for i in range(0, len(answer.data), 5):
         down, ahead, length, kind, bits = answer.data[i : i + 5]
         line, column = line + down, ahead if down else column + ahead
         raw = lines[line].encode("utf-16-le")[2 * column : 2 * (column + length)]
         names = [name for place, name in enumerate(MODIFIERS) if bits >> place & 1]
-        found.append((raw.decode("utf-16-le"), TYPES[kind], names))
-    return found
+        tokens.append((raw.decode("utf-16-le"), TYPES[kind], names))
+    return tokens
 
 
 def asked(editor: Editor) -> Callable[[str], Any]:
     """Asks for one kind of annotation of the whole text."""
-    whole = types.Range(types.Position(0, 0), types.Position(10_000, 0))
+    everything = types.Range(types.Position(0, 0), types.Position(10_000, 0))
     client, document = editor.client, editor.document
     requests: dict[str, Callable[[], Any]] = {
-        "hints": lambda: client.text_document_inlay_hint_async(types.InlayHintParams(document, whole)),
+        "hints": lambda: client.text_document_inlay_hint_async(types.InlayHintParams(document, everything)),
         "tokens": lambda: client.text_document_semantic_tokens_full_async(types.SemanticTokensParams(document)),
         "folds": lambda: client.text_document_folding_range_async(types.FoldingRangeParams(document)),
         "lenses": lambda: client.text_document_code_lens_async(types.CodeLensParams(document)),
@@ -273,5 +273,5 @@ def test_no_text_ends_the_annotations(is_long: bool) -> None:
         analysis = analysed(text)
         offset = draw.randrange(len(text) + 1)
         for ask in (shapes, tokens, folds, lenses):
-            ask(analysis)
-        signatures(text, offset, analysis)
+            assert all(0 <= item.span.start <= item.span.end <= len(text) for item in ask(analysis))
+        assert all(isinstance(signature, Signature) for signature in signatures(text, offset, analysis))

@@ -207,6 +207,32 @@ def test_a_session_with_every_request(tmp_path: Path) -> None:
     in_an_editor(tmp_path / "m.net", talk)
 
 
+def test_a_hover_right_after_a_change_is_of_the_text_as_it_is(tmp_path: Path) -> None:
+    """Whether the server answers from the version before or has examined the new one: at the lines where they are now,
+    and never from the version before in the line that changed."""
+    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n", encoding="utf-8")
+
+    async def talk(editor: Editor) -> None:
+        async def hover(words: str) -> types.Hover:
+            return await editor.client.text_document_hover_async(types.HoverParams(editor.document, editor.at(words)))
+
+        editor.open(TEXT)
+        await editor.faults()
+        editor.text = "# one line\n# and another one\n" + TEXT
+        editor.change(editor.text)
+        shown = await hover("h = twice")
+        assert "h: float[8]" in shown.contents.value
+        assert shown.range == types.Range(editor.at("h = twice"), editor.at("h = twice", 1))
+        editor.text = editor.text.replace("h = twice", "renamed = twice").replace("z = h ->", "z = renamed ->")
+        editor.change(editor.text)
+        assert "renamed: float[8]" in (await hover("renamed = twice")).contents.value
+        editor.change("model {\n  input x: float[3]\n")  # the line is gone
+        editor.text = "model {\n  input x: float[3]\n"
+        assert await hover("float[3]") is not None
+
+    in_an_editor(tmp_path / "m.net", talk)
+
+
 def test_faults_are_sent_while_one_types(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n", encoding="utf-8")
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from support import ROOT, write_project
+from terminals import Moment, record
 
 import netc
 from netc.notebook import live
-from netc.notebook.curves import curves
-from netc.notebook.html import html_of
+from netc.notebook.html import curves, html_of
+from netc.runtime.insight.drawing.colours import COLOURS
 from netc.runtime.trainer import Report
 
 MOST = 2_000  # characters of the text of an output
@@ -66,7 +67,8 @@ def test_a_run_is_its_curves_and_its_metrics(run: netc.Run) -> None:
 def test_curves_have_gaps_where_a_metric_is_no_number() -> None:
     values = [3.0, 2.0, float("nan"), 1.0, 0.5]
     rows = [{"epoch": i, "train.loss": 1.0, "valid.loss": value} for i, value in enumerate(values, 1)]
-    assert curves(rows).count('stroke-width="1.6"') == 3
+    lines = re.findall(r'class="trace" d="([^"]+)"', curves(rows))
+    assert sum(line.count("M") for line in lines) == 3, "one line, and two pieces of the other"
     assert "nan" not in curves(rows)
     assert "nan" not in curves([{"epoch": 1, "train.loss": float("nan")}]).replace("train nan", "")
 
@@ -78,9 +80,9 @@ def test_predictions_are_a_table_of_the_first_rows(run: netc.Run) -> None:
     assert text.count("<tr>") == 1 + 10
     assert "<b>30 predictions</b>" in text
     assert "20 more rows" in text
-    one = run.predict([{"a": 1.0, "b": 2.0}, {"a": "x", "b": 1.0}])._repr_html_()
-    assert one is not None
-    assert "row 2 was not used: `a`" in one.replace("&#x27;", "'")
+    html = run.predict([{"a": 1.0, "b": 2.0}, {"a": "x", "b": 1.0}])._repr_html_()
+    assert html is not None
+    assert "row 2 was not used: `a`" in html.replace("&#x27;", "'")
 
 
 def test_other_objects_have_no_html() -> None:
@@ -119,6 +121,27 @@ def test_a_terminal_shows_a_bar(tmp_path: Path, capfd: pytest.CaptureFixture[str
     write_project(tmp_path)
     netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", epochs=2, progress=True)
     assert capfd.readouterr().out == "", "the bar is on the error stream"
+
+
+PRINTING = """
+import netc, time
+def show(row):
+    if row["epoch"] == 2:
+        print("in the middle")
+        print("without an end", end="")
+    time.sleep(0.4)
+netc.train(netc.load("m.net"), out="run", epochs=4, progress=True, on_epoch=show)
+print(", and the end")
+"""
+
+
+def test_what_a_callback_prints_is_above_the_bar(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    recording = record(80, tmp_path, program=PRINTING, moments=[Moment(r"epoch 4/4  ━.*  loss \d")])
+    during = recording.moments[0].split("\n")
+    assert during[0].rstrip() == "in the middle"
+    assert re.match(r"epoch 4/4  ━+╸?─+  loss [\d.]+  [▁-█]+  .* left", during[1]), during
+    assert recording.text.strip().split("\n") == ["in the middle", "without an end, and the end"], "the bar goes away"
 
 
 def test_a_notebook_shows_a_bar_and_curves_and_at_the_end_the_run(
@@ -175,7 +198,9 @@ def test_a_cell_becomes_a_model(shell: Any) -> None:
     (output,) = captured.outputs
     assert output.data["text/plain"] == repr(model)
     assert "<svg" in output.data["text/html"]
-    assert "<span style='color:#3b82c4'>model</span>" in output.data["text/html"], "the text has colours"
+    assert f"<span style='color:{COLOURS['blue'].either}'>model</span>" in output.data["text/html"], (
+        "the text has colours"
+    )
     assert output.data["text/html"].count("user-select:none") == 5, "and numbers of its lines"
 
 

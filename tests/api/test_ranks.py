@@ -116,6 +116,37 @@ def test_ranks_leave_the_files_of_one_process(folder: Path, name: str, ranks: in
     assert not [path for path in folder.iterdir() if path.name.startswith(run) and path.name != run]
 
 
+def test_ranks_share_the_columns_and_arrays_of_several_files(folder: Path, tmp_path: Path) -> None:
+    """Each file has more than 1 MB, so that ranks map its columns from the cache."""
+    rng = np.random.default_rng(1)
+    names = ",".join([*(f"c{number}" for number in range(60)), "y"])
+    for number in range(2):
+        table = np.column_stack([rng.standard_normal((2600, 60)), rng.integers(0, 3, 2600)])
+        np.savetxt(folder / f"part-{number}.csv", table, ["%.4f"] * 60 + ["%d"], ",", header=names, comments="")
+    text = """data {
+  x = columns(all, except = "y") -> standardize
+  y = column("y") -> classes
+  source = csv("part-*.csv")
+  split = (train = 0.8, valid = 0.2)
+}
+model {
+  input x: float[60]
+  target y: class(3)
+  z = x -> dense(8) -> relu -> dense(3)
+  loss cross_entropy(z, y)
+}
+"""
+    (folder / "files.net").write_text(f"{text}train {{ {SETTINGS}  batch = 64 }}\n", encoding="utf-8")
+    done = on_mpi(
+        2, "train", "files.net", "--out", "of-files", "--threads", 1, cwd=folder, NETC_CACHE=str(tmp_path / "cache")
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(folder / "of-files") == alone(folder, "files")
+    cache = [path.name for path in (tmp_path / "cache").rglob("*")]
+    assert cache.count("columns.bin") == 2
+    assert not [name for name in cache if name.startswith("shared-")], "files of shared arrays are left"
+
+
 def interrupted(folder: Path, name: str, run: str, ranks: int, number: int) -> subprocess.CompletedProcess[str]:
     """Starts a long training, and sends a signal to the launcher, or kills a rank with SIGKILL, after an epoch."""
     process = launched(
@@ -150,7 +181,7 @@ def words_of(process: str) -> bytes:
         return b""
 
 
-def finish(folder: Path, run: str, ranks: int) -> None:
+def check_resumed(folder: Path, run: str, ranks: int) -> None:
     """Resumes a run on other ranks for three more epochs, and compares it with one process."""
     begun = (folder / run / "metrics.jsonl").read_bytes().count(b"\n")
     epochs = begun + 3
@@ -166,14 +197,14 @@ def finish(folder: Path, run: str, ranks: int) -> None:
 
 def test_an_interrupted_run_goes_on_with_another_number_of_ranks(folder: Path) -> None:
     interrupted(folder, "normalised", "interrupted", 4, signal.SIGINT)
-    finish(folder, "interrupted", 2)
+    check_resumed(folder, "interrupted", 2)
 
 
 def test_a_killed_rank_ends_all_others(folder: Path) -> None:
     done = interrupted(folder, "mlp", "killed", 2, signal.SIGKILL)
     assert done.returncode != 0
     assert "rank 1" in done.stdout + done.stderr
-    finish(folder, "killed", 4)
+    check_resumed(folder, "killed", 4)
 
 
 def folds_in(folder: Path) -> dict[str, object]:
@@ -251,7 +282,7 @@ def test_check_predicts_a_step_on_ranks(folder: Path) -> None:
     both = [(step["computing"] + step["gathering"], steps[0]["seconds"]) for step in steps[1:]]
     assert [step["shared"] for step in steps[1:]] == [shared < alone for shared, alone in both]
     assert [step["seconds"] for step in steps[1:]] == [min(pair) for pair in both]
-    assert all(half["received_bytes"] < whole["received_bytes"] for half, whole in itertools.pairwise(steps[:5]))
+    assert all(half["received_bytes"] < full["received_bytes"] for half, full in itertools.pairwise(steps[:5]))
     text = command("check", "lstm.net", "--ranks", 32, "--latency", 1e6, cwd=folder).stdout
     assert "predicted for a network of 1e+06 us, 5 GB/s" in text
     assert "32 (*)" in text
@@ -265,8 +296,8 @@ def test_check_on_ranks_measures_their_network(folder: Path) -> None:
     facts = json.loads(done.stdout)["ranks"]
     assert 0 < facts["latency_us"] != 20
     assert 0 < facts["bandwidth_gb_per_second"] != 5
-    given = on_mpi(2, "check", "mlp.net", "--ranks", 4, "--latency", 7, "--json", cwd=folder)
-    assert json.loads(given.stdout)["ranks"]["latency_us"] == 7
+    result = on_mpi(2, "check", "mlp.net", "--ranks", 4, "--latency", 7, "--json", cwd=folder)
+    assert json.loads(result.stdout)["ranks"]["latency_us"] == 7
 
 
 def test_three_ranks_are_refused(folder: Path) -> None:

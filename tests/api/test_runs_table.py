@@ -28,8 +28,8 @@ def test_every_folder_has_a_row(tmp_path: Path) -> None:
     forge(tmp_path / "runs" / "b", epochs=9)  # as if it had been interrupted
     (tmp_path / "runs" / "foreign").mkdir()
     (tmp_path / "runs" / "cut").mkdir()
-    whole = (tmp_path / "runs" / "a" / "run.json").read_bytes()
-    (tmp_path / "runs" / "cut" / "run.json").write_bytes(whole[:50])
+    content = (tmp_path / "runs" / "a" / "run.json").read_bytes()
+    (tmp_path / "runs" / "cut" / "run.json").write_bytes(content[:50])
     (tmp_path / "runs" / ".hidden").mkdir()
 
     rows = {row.folder.name: row for row in listed_in(tmp_path / "runs")}

@@ -378,12 +378,12 @@ def test_a_report_and_a_table_of_studies(folder: Path) -> None:
     shutil.copytree(folder / "studies" / "m", folder / "studies" / "damaged")
     (folder / "studies" / "damaged" / "study.json").write_text("{}", encoding="utf-8")
     (folder / "studies" / "other").mkdir()
-    cut, damaged, whole = json.loads(command("studies", "--json", cwd=folder).stdout)
-    assert (whole["trials"], whole["state"], whole["best"]) == (7, "finished", results["best"]["trial"])
-    assert whole["given_up"] == results["pruned"]
-    assert whole["set"] == results["best"]["settings"]
-    assert whole["metrics"]["valid.loss"] == results["best"]["metrics"]["valid.loss"]
-    assert whole["metrics"]["test.loss"]["value"] == results["test"]["loss"]
+    cut, damaged, finished = json.loads(command("studies", "--json", cwd=folder).stdout)
+    assert (finished["trials"], finished["state"], finished["best"]) == (7, "finished", results["best"]["trial"])
+    assert finished["given_up"] == results["pruned"]
+    assert finished["set"] == results["best"]["settings"]
+    assert finished["metrics"]["valid.loss"] == results["best"]["metrics"]["valid.loss"]
+    assert finished["metrics"]["test.loss"]["value"] == results["test"]["loss"]
     assert (cut["state"], cut["best"], cut["trials"]) == ("interrupted", None, 7)
     assert damaged["state"] == "damaged"
     assert damaged["message"]

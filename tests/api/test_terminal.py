@@ -94,7 +94,7 @@ def test_a_command_shows_how_many_kernels_are_compiled(tmp_path: Path, is_termin
     count = int(steps[0][1])
     assert count > 2
     assert steps == [(str(number), str(count)) for number in range(count)], "each kernel counts once"
-    assert shown.endswith("\r\x1b[K"), "the line goes away"
+    assert shown.endswith("\r\x1b[J\x1b[?25h"), "the line goes away, and the cursor is back"
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ _WRITERS = {
 }
 _PRINTERS = {
     *("api/commands/terminal.py", "compiler/targets/cpu/compile.py", "api/notebook/magic.py"),
-    *("api/commands/interrupts.py", "api/commands/compilation.py"),  # they move the cursor of a terminal
+    "api/commands/interrupts.py",  # moves the cursor of a terminal
 }
 _STREAMS = {
     "api/commands/frame.py",

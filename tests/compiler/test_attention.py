@@ -327,8 +327,8 @@ def test_bits_do_not_depend_on_threads_or_on_what_is_shared_out() -> None:
         program = run(text, threads=threads)
         return program.predict({"x": x})["p"], program.gradients({"x": x[:3], "y": x[3:6]})[1]
 
-    (one, gradients), (two, again), (shared, _) = results(8, 1), results(8, 2), results(3, 2)
-    np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(one, shared)
+    (on_one_thread, gradients), (on_two_threads, again), (shared, _) = results(8, 1), results(8, 2), results(3, 2)
+    np.testing.assert_array_equal(on_one_thread, on_two_threads)
+    np.testing.assert_array_equal(on_one_thread, shared)
     for name, gradient in gradients.items():
         np.testing.assert_array_equal(gradient, again[name])

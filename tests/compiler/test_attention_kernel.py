@@ -112,15 +112,15 @@ class Attention:
 
     def call_packed(self, kernel: Kernel, is_gradient: bool, sides: tuple[str, ...]) -> None:
         """Calls a kernel with the rows of all samples in any order, and copies the results back."""
-        held = dict(self.arrays)
-        q, k, v = (held[name] for name in ("queries", "keys", "values"))
+        bounded = dict(self.arrays)
+        q, k, v = (bounded[name] for name in ("queries", "keys", "values"))
         numbers = {"samples": q.shape[0], "heads": q.shape[2], "query_count": q.shape[1], "key_count": k.shape[1]}
         numbers |= {"width": q.shape[3], "value_width": v.shape[3], "is_causal": int(self.is_causal)}
         numbers |= {"scale": attention.bits_of(self.scale), "lengths": 2}
         numbers |= {f"{name}_sample": 1 for name in (*attention.LENGTHS, "key_starts", "query_starts")}
         places = {}
         for side in sides:
-            lengths = held[f"{side}_lengths"]
+            lengths = bounded[f"{side}_lengths"]
             there = np.arange(numbers[f"{side}_count"]) < lengths[:, None]
             order = RNG.permutation(lengths.sum()).astype(np.int32)
             places[side] = (there, order)
@@ -132,7 +132,7 @@ class Attention:
             side = attention.side_of(name)
             if side in sides:
                 there, order = places[side]
-                array = np.moveaxis(held[name], 1, 2) if name == "sums" else held[name]
+                array = np.moveaxis(bounded[name], 1, 2) if name == "sums" else bounded[name]
                 rows = self.unwritten((len(order), *array.shape[2:]))
                 rows[order] = array[there]
                 self.arrays[name] = rows
@@ -140,12 +140,12 @@ class Attention:
         self.run(kernel, is_gradient, numbers)
         for name in self.packed:
             there, order = places[attention.side_of(name)]
-            array = np.moveaxis(held[name], 1, 2) if name == "sums" else held[name]
+            array = np.moveaxis(bounded[name], 1, 2) if name == "sums" else bounded[name]
             array[there] = self.arrays[name][order]
         for side in sides:
             del self.arrays[f"{side}_rows"], self.arrays[f"{side}_starts"]
         self.packed.clear()
-        self.arrays.update(held)
+        self.arrays.update(bounded)
 
     def sums(self) -> np.ndarray:
         """The logarithm of the sum of exponentials of a single query's scores."""
@@ -205,16 +205,16 @@ def test_the_attention_kernels(target: str, dtype: str) -> None:
     for case in (case for case in CASES if len(case[-1]) > 1):
         for sides in (("key",), ("query",), ("key", "query")):
             arguments = Attention(case, dtype, machine, spread=False)
-            held = Attention(case, dtype, machine, spread=False)
-            held.arrays.update({name: arguments.arrays[name] for name in ("queries", "keys", "values", "gradient")})
+            bounded = Attention(case, dtype, machine, spread=False)
+            bounded.arrays.update({name: arguments.arrays[name] for name in ("queries", "keys", "values", "gradient")})
             for kernel, is_gradient in ((forward, False), (backward, True)):
                 arguments.call_packed(kernel, is_gradient, sides)
-                held.call(kernel, is_gradient)
+                bounded.call(kernel, is_gradient)
             for name in ("result", "sums", "of_queries", "of_keys", "of_values"):
-                array, expected = (each.arrays[name] for each in (arguments, held))
+                array, expected = (each.arrays[name] for each in (arguments, bounded))
                 if name == "sums":
                     array, expected = np.moveaxis(array, 1, 2), np.moveaxis(expected, 1, 2)
-                lengths = held.arrays[f"{attention.side_of(name)}_lengths"]
+                lengths = bounded.arrays[f"{attention.side_of(name)}_lengths"]
                 there = np.arange(array.shape[1]) < lengths[:, None]
                 np.testing.assert_array_equal(array[there], expected[there], err_msg=f"{name} of {case}, {sides}")
     check_nan(forward, dtype, machine)

@@ -7,7 +7,7 @@ import pytest
 from both import BATCH, compiled, evaluate
 
 import netc
-from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
@@ -292,3 +292,19 @@ def test_gradients_of_a_batch_that_is_not_full(precision: str) -> None:
             np.testing.assert_allclose(
                 gradients[name], gradient, atol=tolerance, rtol=0, err_msg=f"{name}, {count} samples"
             )
+
+
+@pytest.mark.parametrize("line", ["float[20, 3]", "float[t, 3]"])
+def test_causal_borders_are_as_wide_as_windows_reach(line: str) -> None:
+    """On lines of fixed and of varying length, with dilations and strides, for convolutions and pools."""
+    text = "model {{\n  input x: {line}\n  output y = x -> {layer}\n}}\n"
+    for layer, border in (
+        ("conv(4, kernel = 3, pad = PAD)", "(2, 0)"),
+        ("conv(4, kernel = 2, dilation = 5, pad = PAD)", "(5, 0)"),
+        ("conv(4, kernel = 4, stride = 2, pad = PAD)", "(3, 0)"),
+        ("maxpool(3, stride = 1, pad = PAD)", "(2, 0)"),
+    ):
+        causal, explicit = (
+            netc.parse(text.format(line=line, layer=layer.replace("PAD", pad))) for pad in ("causal", border)
+        )
+        assert print_graph(causal.graph) == print_graph(explicit.graph)

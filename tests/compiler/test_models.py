@@ -131,7 +131,7 @@ OPTIMIZERS = {
 }
 
 
-def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, scheduler=None, factors=None) -> None:
+def check_beside_pytorch(setting: str, make, more: str = "", clip=None, scheduler=None, factors=None) -> None:
     """Takes 100 steps with netc and PyTorch from the same weights and asserts equal losses.
 
     Decay applies to all parameters, biases too, as in PyTorch.
@@ -164,7 +164,7 @@ def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, schedu
 
 @pytest.mark.parametrize("setting", OPTIMIZERS)
 def test_optimizers_agree_with_pytorch(setting: str) -> None:
-    trained_beside_pytorch(setting, OPTIMIZERS[setting])
+    check_beside_pytorch(setting, OPTIMIZERS[setting])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_optimizers_agree_with_pytorch(setting: str) -> None:
 )
 def test_clipping_agrees_with_pytorch(more: str, clip) -> None:
     setting = "sgd(lr = 0.1, momentum = 0.9)"
-    trained_beside_pytorch(setting, OPTIMIZERS[setting], more, clip)
+    check_beside_pytorch(setting, OPTIMIZERS[setting], more, clip)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_clipping_agrees_with_pytorch(more: str, clip) -> None:
 def test_schedules_agree_with_pytorch(more: str, scheduler) -> None:
     """With one step per epoch, because PyTorch's schedulers step once per epoch."""
     for setting in ("sgd(lr = 0.1, momentum = 0.9)", "adam(lr = 0.01)", "adamw(lr = 0.01, decay = 0.1)"):
-        trained_beside_pytorch(
+        check_beside_pytorch(
             setting,
             OPTIMIZERS[setting],
             more,

@@ -165,11 +165,11 @@ def test_samples_of_a_scan_are_shared_out_by_their_steps() -> None:
 
 
 def test_what_ranks_gather_is_printed_with_the_plan() -> None:
-    program, whole = planned("mlp")
-    divided = among_ranks(whole, with_small_limits(machine_for()))
+    program, undivided = planned("mlp")
+    divided = among_ranks(undivided, with_small_limits(machine_for()))
     text = "\n".join(plan_lines(program, divided))
     before = text.partition("\n\nranks gather")[0]
-    assert "\n".join(plan_lines(program, whole)) == before.replace(", on every rank", "")
+    assert "\n".join(plan_lines(program, undivided)) == before.replace(", on every rank", "")
     assert "one worker, on every rank" in text
     assert re.search(
         r"ranks gather from the end of phase 0 to phase \d\n  rows of the batch of 4 bytes at shared", text
@@ -225,8 +225,8 @@ def test_the_shares_of_ranks_are_printed() -> None:
 def test_a_forgotten_message_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, number = with_small_limits(machine_for()), 0
 
-    def without_one(whole: Plan, target: object) -> Plan:
-        divided = among_ranks(whole, machine)
+    def without_one(undivided: Plan, target: object) -> Plan:
+        divided = among_ranks(undivided, machine)
         gathers = divided.schedule.gathers
         assert gathers is not None
         messages = [message for i, message in enumerate(gathers.messages) if i != number]

@@ -52,7 +52,7 @@ CONVOLUTIONS = (
 )
 
 
-def agree(graph: Graph, leaves: list[Value], batch: int, dtype: str) -> None:
+def check_agreement(graph: Graph, leaves: list[Value], batch: int, dtype: str) -> None:
     """Asserts that one and two threads give exactly what the interpreter gives."""
     rng = np.random.default_rng(3)
     kind = {"f32": np.float32, "f64": np.float64}[dtype]
@@ -75,7 +75,7 @@ def test_products(number: int) -> None:
     graph.precision = dtype
     leaves = [leaf(graph, name, text, dtype) for name, text in zip("xy", dims, strict=True)]
     graph.results[parse_result("value.r")] = apply("einsum", *leaves, subscripts=subscripts)
-    agree(graph, leaves, batch, dtype)
+    check_agreement(graph, leaves, batch, dtype)
 
 
 @pytest.mark.parametrize("number", range(len(SUMS)))
@@ -87,7 +87,7 @@ def test_products_that_start_from_another_term(number: int) -> None:
     leaves = [leaf(graph, name, text, dtype) for name, text in zip("xyz", (*dims, other), strict=True)]
     total = apply("einsum", *leaves[:2], subscripts=subscripts) + leaves[2]
     graph.results[parse_result("value.r")] = total * 2.0
-    agree(graph, leaves, batch, dtype)
+    check_agreement(graph, leaves, batch, dtype)
 
 
 @pytest.mark.parametrize("number", range(len(CONVOLUTIONS)))
@@ -103,7 +103,7 @@ def test_convolutions_and_their_gradients(number: int) -> None:
     gradients = differentiate(graph, apply("sum", y * direction, over=tuple(range(y.type.rank))), [x, w])
     graph.results = {parse_result("value.y"): y}
     graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
-    agree(graph, [x, w, bias, direction], 70, dtype)
+    check_agreement(graph, [x, w, bias, direction], 70, dtype)
 
 
 @pytest.mark.parametrize("image", ["14, 1", "1, 14", "7, 2"])
@@ -147,7 +147,7 @@ def test_convolutions_of_few_channels(dims: tuple[str, str]) -> None:
         gradients = differentiate(graph, apply("sum", y * direction, over=(0, 1, 2, 3)), [x, w])
         graph.results = {parse_result("value.y"): y}
         graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
-        agree(graph, [x, w, direction], 70, dtype)
+        check_agreement(graph, [x, w, direction], 70, dtype)
 
 
 def test_an_outer_product_is_a_loop() -> None:
@@ -156,7 +156,7 @@ def test_an_outer_product_is_a_loop() -> None:
     leaves = [leaf(graph, "x", "batch, 5", "f32"), leaf(graph, "y", "batch, 40", "f32")]
     graph.results[parse_result("value.y")] = apply("einsum", *leaves, subscripts="bi,bj->bij")
     assert all(isinstance(task.kernel, Nest) for task in lower(run_passes(graph), 7, NAMED["avx512"]).tasks)
-    agree(graph, leaves, 7, "f32")
+    check_agreement(graph, leaves, 7, "f32")
 
 
 def test_a_convolution_to_one_channel_is_a_loop() -> None:

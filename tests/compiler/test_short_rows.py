@@ -4,7 +4,7 @@ import re
 
 import pytest
 from native import TARGETS, Kernel
-from test_rows_of_sums import agree, leaf
+from test_rows_of_sums import check_agreement, leaf
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
@@ -44,7 +44,7 @@ def test_rows(dtype: str, batch: int) -> None:
         padded = apply("pad", stored - c, axes=(1,), before=(1,), after=(2,), step=(1,))
         graph.results[parse_result(f"value.padded{length}")] = padded
         graph.results[parse_result(f"value.first{length}")] = apply("slice", stored, axis=1, start=1, stop=4) + c
-    agree(graph, leaves, batch, dtype)
+    check_agreement(graph, leaves, batch, dtype)
 
 
 @pytest.mark.parametrize("row", [4, 8, 24])

@@ -9,6 +9,9 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.cpu.jam import jam_of
 
 RNG = np.random.default_rng(7)
 SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 255, 256, 257, 300, 511, 513, 1030)
@@ -156,3 +159,23 @@ def test_extremes_along_rows(size: int, dtype: str, name: str) -> None:
     results = compiled(graph, {"x": x}, len(x))
     np.testing.assert_array_equal(results["y"], getattr(x, name)(axis=1))
     np.testing.assert_array_equal(results["z"], getattr(np.where(x < 0, x * x, x), name)(axis=1))
+
+
+ROWS = """\
+for i0 < n0 = rows
+for i1 < 32, folded
+for i2 < {length}
+t0 = f32 p0[i0 * {size} + i1 * {length} + i2]
+f32 p1[i0 * {length} + i2] = fold of t0 from f32(0.0) by a + b"""
+
+
+def test_a_sum_of_long_rows_reads_few_side_by_side() -> None:
+    """So many rows as 32 are only read at once where they are short."""
+    for length, complete in ((16, {1: 32}), (256, {})):
+        nest = parse_kernel(ROWS.format(length=length, size=32 * length).splitlines(), (0, 1))[0]
+        assert isinstance(nest, Nest)
+        assert jam_of(nest, [0], [1]).complete == complete
+        x = RNG.integers(-9, 9, (5, 32, length)).astype(np.float32)
+        graph, leaf = input_of("f32", (32, length))
+        graph.results[parse_result("s")] = apply("sum", leaf, over=(1,))
+        np.testing.assert_array_equal(compiled(graph, {"x": x}, 5)["s"], x.sum(axis=1))

@@ -159,10 +159,10 @@ def test_the_edges_of_functions(target: str, dtype: str) -> None:
     kernel.call(x.ctypes.data, result.ctypes.data, width)
     for name, row, computed in zip(names, pairs, result, strict=True):
         expected = np.array([pair[1] for pair in row], FLOATS[dtype])
-        given = computed[: len(row)]
-        np.testing.assert_array_equal(given, expected, err_msg=name)
+        results = computed[: len(row)]
+        np.testing.assert_array_equal(results, expected, err_msg=name)
         is_number = ~np.isnan(expected) & (name != "gelu")
-        assert np.array_equal(np.signbit(given)[is_number], np.signbit(expected)[is_number]), name
+        assert np.array_equal(np.signbit(results)[is_number], np.signbit(expected)[is_number]), name
 
 
 def reductions(dtype: str) -> tuple[Graph, dict[str, Array]]:

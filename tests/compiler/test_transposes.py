@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from both import compiled, evaluate
-from test_rows_of_sums import agree, leaf
+from test_rows_of_sums import check_agreement, leaf
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
@@ -38,7 +38,7 @@ def graph_of(dtype: str) -> tuple[Graph, list[Value]]:
 @pytest.mark.parametrize("batch", [1, 19])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_squares(dtype: str, batch: int) -> None:
-    agree(*graph_of(dtype), batch, dtype)
+    check_agreement(*graph_of(dtype), batch, dtype)
 
 
 def test_squares_without_machine_code() -> None:

@@ -33,8 +33,8 @@ _GUARD = 64  # elements behind the memory of a kernel, or around an array
 def strided(shape: tuple[int, ...], dtype: str, spread: bool) -> np.ndarray:
     """An array of random numbers in the middle of a larger one; if `spread`, its rows do not follow one another."""
     border = [(0, 0)] * len(shape) if not spread else [(1, 2)] * (len(shape) - 1) + [(0, 3)]
-    whole = RNG.standard_normal(np.prod([size + sum(more) for size, more in zip(shape, border, strict=True)]) + _GUARD)
-    array = whole.astype(FLOATS[dtype])[:-_GUARD].reshape(
+    memory = RNG.standard_normal(np.prod([size + sum(more) for size, more in zip(shape, border, strict=True)]) + _GUARD)
+    array = memory.astype(FLOATS[dtype])[:-_GUARD].reshape(
         [size + sum(more) for size, more in zip(shape, border, strict=True)]
     )
     return array[tuple(slice(first, first + size) for size, (first, _) in zip(shape, border, strict=True))]

@@ -86,6 +86,16 @@ def test_the_extension_of_vscode_is_one_file_with_its_licence() -> None:
     assert ignored == ["node_modules/", "dist/", "LICENSE", "*.vsix"]
 
 
+def test_the_packages_that_build_the_extension_of_vscode_are_locked() -> None:
+    """`npm ci` refuses a lock that differs from package.json, and packages that differ from their sums in it."""
+    folder = ROOT / "editors" / "vscode"
+    described = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    packages = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert packages.pop("")["devDependencies"] == described["devDependencies"]
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert "npm ci && npm run package" in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_extension_of_vscode_knows_the_commands_of_the_server() -> None:
     folder = ROOT / "editors" / "vscode"
     started = (folder / "extension.js").read_text(encoding="utf-8")

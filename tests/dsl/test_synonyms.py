@@ -201,7 +201,8 @@ def test_comments_of_other_languages_in_any_place(comment: str) -> None:
 
 
 def test_signs_of_comments_are_operators_where_their_operands_are_defined() -> None:
-    netc.parse("let n = 9 // 2\nlet m = 9 --2\n" + MODEL.format("h = x -> dense(n) -> dense(m // n)"))
+    model = netc.parse("let n = 9 // 2\nlet m = 9 --2\n" + MODEL.format("h = x -> dense(n) -> dense(m // n)"))
+    assert [type_.dims[-1] for type_ in model.parameters.values()] == [4, 4, 2, 2]
 
 
 def test_a_step_of_the_data_in_a_model() -> None:

@@ -217,8 +217,8 @@ def updated(checked: Checked) -> None:
     for value in checked.after.values(Role.GIVEN):
         supplied = parse_supplied(value.name)
         assert supplied is not None
-        given = {**OPTIMIZERS[how["optimizer"]].numbers, **how}
-        numbers.leaves[value.name] = np.asarray(given[supplied.name or "lr"])
+        numbers_of_update = {**OPTIMIZERS[how["optimizer"]].numbers, **how}
+        numbers.leaves[value.name] = np.asarray(numbers_of_update[supplied.name or "lr"])
     actual = checked.same_results(numbers)
     gradients = checked.before.select(ResultKind.GRADIENT, actual)
     if "clip_norm" in how:

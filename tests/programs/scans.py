@@ -1,6 +1,7 @@
 """Scans: carries that are updated, swapped, delayed, constant or never read; captured values; nested scans; `until`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from tests.programs.growth import Growth, Production
 from tests.programs.program import Statement
@@ -173,32 +174,40 @@ def _body(g: Growth, inner: Growth, carries: list[str], count: int) -> None:
             grow(inner, 1)
 
 
-def scan(g: Growth) -> bool:
-    """`a, b = scan xt in x with c = ... { ...; yield ... }`."""
-    if g.depth >= (3 if g.where == "scan" else 2) or (g.where == "scan" and g.depth > 2):
-        return False
-    walked = _walked(g)
-    counted = not walked or g.chance(0.25)
-    factors = _captured_product(g) if g.chance(0.2) else None
-    inner = g.child("scan")
-    _captures(g, inner)
-    if counted:
-        stop = g.draw.choice((1, 2, 3, 4))
-        start = g.draw.choice((0, 0, 1))
-        name = inner.new_name("i")
-        walked = []
-        first: Dim = stop
-        head, operands, heads = f"{start}..{start + stop}", [], [name]
-        inner.define(name, floats(), scale=4.0, is_batched=True)
-    else:
-        first = walked[0].type.dims[0]
-        heads = [inner.new_name("s") for _ in walked]
-        head = ", ".join(f"{{{n}}}" for n in range(len(walked)))
-        operands = list(walked)
-        for name, value in zip(heads, walked, strict=True):
-            inner.define(name, value.type.of(*value.type.dims[1:]), (value,), is_batched=True, is_parameter=False)
-    steps = [inner.values[name] for name in heads]
-    carries, texts = [], []
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The beginning of a scan: the names of a step's values, the text behind `in`, the values that it walks (none if it
+    counts), and the dimension that results get."""
+
+    names: list[str]
+    text: str
+    walked: list[Value]
+    dim: Dim
+
+
+def _counting_head(g: Growth, inner: Growth) -> _Head:
+    """`scan i in 1..4`."""
+    stop = g.draw.choice((1, 2, 3, 4))
+    start = g.draw.choice((0, 0, 1))
+    name = inner.new_name("i")
+    inner.define(name, floats(), scale=4.0, is_batched=True)
+    return _Head([name], f"{start}..{start + stop}", [], stop)
+
+
+def _walking_head(inner: Growth, walked: list[Value]) -> _Head:
+    """`scan s, t in x, y`."""
+    names = [inner.new_name("s") for _ in walked]
+    for name, value in zip(names, walked, strict=True):
+        inner.define(name, value.type.of(*value.type.dims[1:]), (value,), is_batched=True, is_parameter=False)
+    text = ", ".join(f"{{{number}}}" for number in range(len(walked)))
+    return _Head(names, text, walked, walked[0].type.dims[0])
+
+
+def _add_carries(g: Growth, inner: Growth, head: _Head) -> tuple[list[str], list[str], list[Value]]:
+    """The names of new carries, their texts behind `with`, and the operands of the scan with those of the carries."""
+    steps = [inner.values[name] for name in head.names]
+    operands, texts = list(head.walked), list[str]()
+    carries = []
     for _ in range(g.draw.choice((1, 1, 2, 2, 3)) if g.chance(0.93) else 0):
         text, values, type_, scale = _begin(g, inner, steps)
         name = inner.new_name("c")
@@ -207,52 +216,66 @@ def scan(g: Growth) -> bool:
         carries.append((name, type_, scale, values))
     for name, type_, scale, values in carries:
         inner.define(name, type_, values, scale=max(scale, 2.0), is_batched=True, is_parameter=False)
+    return [name for name, *_ in carries], texts, operands
+
+
+def _add_product(inner: Growth, factors: tuple[Value, Value]) -> None:
+    """Multiplies a captured value with a parameter."""
+    x, w = factors
+    dims = (*x.type.dims[:-1], w.type.dims[-1])
+    inner.assign("{0} @ {1}", factors, floats(*dims), scale=1.5 * x.scale)
+    inner.feature("captured value times a parameter")
+
+
+def _until(own: list[Value], head: _Head) -> str:
+    """` until z > 0.4` for the last number of the body that may end the scan; empty if it has none."""
+    for value in reversed(own):
+        if value.type == floats() and value.name not in head.names and not value.is_discrete:
+            return f" until {value.name} > 0.4"
+    return ""
+
+
+def scan(g: Growth) -> bool:
+    """`a, b = scan xt in x with c = ... { ...; yield ... }`."""
+    if g.depth >= (3 if g.where == "scan" else 2) or (g.where == "scan" and g.depth > 2):
+        return False
+    walked = _walked(g)
+    is_counting = not walked or g.chance(0.25)
+    factors = _captured_product(g) if g.chance(0.2) else None
+    inner = g.child("scan")
+    _captures(g, inner)
+    head = _counting_head(g, inner) if is_counting else _walking_head(inner, walked)
+    carries, texts, operands = _add_carries(g, inner, head)
     inner.reserved = set(inner.values)
     if factors is not None:
-        x, w = factors
-        dims = (*x.type.dims[:-1], w.type.dims[-1])
-        inner.assign("{0} @ {1}", factors, floats(*dims), scale=1.5 * x.scale)
-        inner.feature("captured value times a parameter")
-    _body(g, inner, [name for name, *_ in carries], g.draw.choice((0, 1, 1, 2, 3)))
+        _add_product(inner, factors)
+    _body(g, inner, carries, g.draw.choice((0, 1, 1, 2, 3)))
     own = [
         value for name, value in inner.values.items() if name not in g.values or g.values[name].number != value.number
     ]
-    yielded = [value for value in own if value.type.is_float and value.is_batched and g.fits(first, *value.type.dims)]
+    yielded = [
+        value for value in own if value.type.is_float and value.is_batched and g.fits(head.dim, *value.type.dims)
+    ]
     if not yielded:
         return False
     results = g.draw.sample(yielded[-4:], g.draw.choice([n for n in (1, 1, 2) if n <= len(yielded[-4:])]))
-    until = ""
-    if counted and g.where == "model" and g.chance(0.5):
-        number = next(
-            (
-                value
-                for value in reversed(own)
-                if value.type == floats() and value.name not in heads and not value.is_discrete
-            ),
-            None,
-        )
-        if number is not None:
-            until = f" until {number.name} > 0.4"
-    inner.add(
-        Statement(
-            "yield", (), ", ".join(f"{{{n}}}" for n in range(len(results))), tuple(result.name for result in results)
-        )
-    )
-    line = f"scan {', '.join(heads)} in {head}{until}{' with ' + ', '.join(texts) if texts else ''}"
-    trained = any(value.is_trained for value in (*operands, *results))
+    until = _until(own, head) if is_counting and g.where == "model" and g.chance(0.5) else ""
+    text = ", ".join(f"{{{number}}}" for number in range(len(results)))
+    inner.add(Statement("yield", (), text, tuple(result.name for result in results)))
+    begins = " with " + ", ".join(texts) if texts else ""
     used = tuple(operands) + tuple(
         value for value in g.values.values() if any(value.number in result.ancestors for result in results)
     )
     return _finish(
         g,
-        line,
+        f"scan {', '.join(head.names)} in {head.text}{until}{begins}",
         tuple(operands),
         used,
         inner,
-        [(result.type.of(first, *result.type.dims), result.scale) for result in results],
-        trained,
+        [(result.type.of(head.dim, *result.type.dims), result.scale) for result in results],
+        any(value.is_trained for value in (*operands, *results)),
         bool(until),
-        heads[0],
+        head.names[0],
     )
 
 

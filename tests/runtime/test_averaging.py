@@ -110,9 +110,9 @@ def steps_and_plain(path: Path) -> Path:
 @pytest.mark.parametrize("keep", ["average(0.9)", "average(last = 100)"])
 def test_an_interrupted_training_goes_on_to_the_same_bits(keep: str, tmp_path: Path) -> None:
     written(tmp_path, keep, epochs=100)
-    whole = command("train", "m.net", "--out", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
-    assert "kept the" in whole.stdout
+    uninterrupted = command("train", "m.net", "--out", "whole", cwd=tmp_path)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
+    assert "kept the" in uninterrupted.stdout
     killed_once(lambda: has_epochs(tmp_path / "cut", 6), "train", "m.net", "--out", "cut", cwd=tmp_path)
     resumed = command("train", "--resume", "cut", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr

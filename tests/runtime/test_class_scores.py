@@ -51,16 +51,16 @@ def test_one_class_alone_has_no_curve(is_positive: list[bool]) -> None:
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
-    given = prediction(classes, 200, 3)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(given.true, given.predicted)
-    for i, score in enumerate(scores_of(given, range(classes))):
+    target = prediction(classes, 200, 3)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(target.true, target.predicted)
+    for i, score in enumerate(scores_of(target, range(classes))):
         assert (score.number, score.support) == (i, support[i])
-        assert score.predicted == (given.predicted == i).sum()
+        assert score.predicted == (target.predicted == i).sum()
         assert (score.precision, score.recall, score.f1) == pytest.approx((precision[i], recall[i], f1[i]), rel=1e-12)
 
 
-def html(given: TargetPrediction) -> str:
-    return "".join(section_html(section) for section in class_sections(given, "test"))
+def html(target: TargetPrediction) -> str:
+    return "".join(section_html(section) for section in class_sections(target, "test"))
 
 
 def test_curves_and_rows_of_a_class_have_one_key() -> None:
@@ -75,13 +75,13 @@ def test_curves_and_rows_of_a_class_have_one_key() -> None:
 
 
 def test_of_many_classes_those_with_the_lowest_f1_are_shown() -> None:
-    given = prediction(1_000, 5_000, 6)
-    page = html(given)
+    target = prediction(1_000, 5_000, 6)
+    page = html(target)
     assert len(page) < 200_000
     assert "100 of 1,000 classes are shown, those with the lowest F1." in page
     assert "The 8 classes with the lowest average precision are drawn." in page
     shown = [int(number) for number in re.findall(r'<tr data-key="class (\d+)"', page)]
-    f1 = np.array([score.f1 for score in scores_of(given, range(1_000))])
+    f1 = np.array([score.f1 for score in scores_of(target, range(1_000))])
     rest = np.delete(f1, shown)
     assert len(shown) == 100
     assert f1[shown].max() <= np.nanmin(rest)
@@ -92,8 +92,8 @@ def test_the_residuals_are_described() -> None:
     true = rng.normal(size=400)
     predicted = true - rng.normal(0.5, 0.1, 400)
     predicted[0] = np.nan
-    given = TargetPrediction("y <&>", "z", (), predicted, true, np.abs(predicted - true))
-    page = "".join(section_html(section) for section in residual_sections(given))
+    target = TargetPrediction("y <&>", "z", (), predicted, true, np.abs(predicted - true))
+    page = "".join(section_html(section) for section in residual_sections(target))
     residuals = (true - predicted)[1:]
     assert f"the mean {residuals.mean():.3g} and the standard deviation {residuals.std():.3g}" in page
     assert "1 predictions are not finite, and are not drawn." in page

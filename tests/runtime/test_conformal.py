@@ -241,13 +241,13 @@ def test_a_calibration_part_takes_the_place_of_the_validation_part(iris: Path) -
 
 
 def test_an_interrupted_run_ends_with_the_same_calibration(iris: Path) -> None:
-    whole = netc.train(netc.load(iris / "iris.net"), out=iris / "whole")
+    full = netc.train(netc.load(iris / "iris.net"), out=iris / "whole")
     netc.train(netc.load(iris / "iris.net"), out=iris / "half", epochs=3)
     done = command("train", "--resume", "half", "--epochs", 6, cwd=iris)
     assert done.returncode == 0, done.stderr
     half = netc.open(iris / "half")
-    for name in whole.model.states:
-        np.testing.assert_array_equal(half.program.persistent[name], whole.program.persistent[name])
+    for name in full.model.states:
+        np.testing.assert_array_equal(half.program.persistent[name], full.program.persistent[name])
 
 
 GENERATED = """model {

@@ -92,13 +92,13 @@ def test_a_number_with_both_marks_shows_the_one_between_thousands(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", RECOGNISED)
 def test_dialects_are_recognised_and_said(kind: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content, found = RECOGNISED[kind]
+    content, dialect = RECOGNISED[kind]
     use_way(way, monkeypatch)
     (tmp_path / "t.csv").write_bytes(content)
     table = read_csv(tmp_path / "t.csv", lambda column: Use.LABELS if column == "Art" else Use.NUMBERS | Use.LABELS)
     labels = {name: [cell.removesuffix(".0") for cell in cells] for name, cells in EXPECTED.items()}
     assert cells_of(table) == labels
-    assert table.notes == ((f"t.csv: read with {found}",) if found else ())
+    assert table.notes == ((f"t.csv: read with {dialect}",) if dialect else ())
     first = 3 if kind == "a line sep=" else 2
     assert table.rows.of(np.arange(2)).tolist() == [first, first + 1]
 
@@ -297,9 +297,9 @@ def test_generated_tables(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
             else cells
             for name, cells in expected.items()
         }
-        found = cells_of(as_numbers)
+        columns = cells_of(as_numbers)
         for name in names:
-            cells = found[name] if kinds[name] is not NUMBERS else [cell and float(cell) for cell in found[name]]
+            cells = columns[name] if kinds[name] is not NUMBERS else [cell and float(cell) for cell in columns[name]]
             assert cells == numbers[name]
 
 

@@ -97,9 +97,9 @@ def raw_outputs(folder: Path, table: Path) -> Mapping[str, np.ndarray]:
     return run.predict_prepared(new.fields)
 
 
-def same_means(members: list[Path], whole: Run, table: Path) -> None:
+def same_means(members: list[Path], ensemble: Run, table: Path) -> None:
     """Float outputs are the means of the members', to the last bit."""
-    mine, theirs = raw_outputs(whole.folder, table), [raw_outputs(folder, table) for folder in members]
+    mine, theirs = raw_outputs(ensemble.folder, table), [raw_outputs(folder, table) for folder in members]
     for name, value in mine.items():
         if value.dtype.kind == "f":
             expected = mean([each[name] for each in theirs])
@@ -114,20 +114,20 @@ def same_means(members: list[Path], whole: Run, table: Path) -> None:
 )
 def test_folds_become_one_run(data: str, model: str, tmp_path: Path) -> None:
     members = folds(write_model(tmp_path, data, model))
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
     states = [json.loads((folder / "data.json").read_text(encoding="utf-8"))["x"] for folder in members]
     assert states[0] != states[1], "each member has its own steps"
-    same_means(members, whole, tmp_path / "t.csv")
-    whole = netc.open(tmp_path / "runs" / "e", threads=1)
+    same_means(members, ensemble, tmp_path / "t.csv")
+    ensemble = netc.open(tmp_path / "runs" / "e", threads=1)
     own = [netc.open(folder, threads=1).evaluate("test") for folder in members]
-    metrics = whole.evaluate("test")
+    metrics = ensemble.evaluate("test")
     assert metrics.keys() == own[0].keys()
     assert metrics["loss"] <= np.mean([each["loss"] for each in own]) * 1.05, "the mean predicts no worse than one"
     with pytest.raises(Fault) as refused:
-        whole.evaluate("valid")
+        ensemble.evaluate("valid")
     assert "training rows of some member" in str(refused.value)
-    assert set(whole.load_data().parts) == {"train", "test"}
-    rows = set(whole.load_data().rows["test"].tolist())
+    assert set(ensemble.load_data().parts) == {"train", "test"}
+    rows = set(ensemble.load_data().rows["test"].tolist())
     for folder in members:
         dataset = netc.open(folder).load_data()
         assert rows == set(dataset.rows["test"].tolist())
@@ -136,10 +136,10 @@ def test_folds_become_one_run(data: str, model: str, tmp_path: Path) -> None:
 
 def test_the_metrics_are_those_of_the_mean(tmp_path: Path) -> None:
     members = folds(write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES))
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    parts = whole.load_data().parts["test"]
-    outputs, true = whole.predict_prepared(parts), np.asarray(parts["y"])
-    metrics = whole.evaluate("test")
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    parts = ensemble.load_data().parts["test"]
+    outputs, true = ensemble.predict_prepared(parts), np.asarray(parts["y"])
+    metrics = ensemble.evaluate("test")
     chances = outputs["p"].astype(np.float64)
     assert metrics["loss"] == pytest.approx(-np.log(chances[np.arange(len(true)), true]).mean(), rel=1e-5)
     assert metrics["accuracy"] == pytest.approx((chances.argmax(1) == true).mean())
@@ -149,17 +149,17 @@ def test_the_metrics_are_those_of_the_mean(tmp_path: Path) -> None:
 
 def test_numbers_are_evaluated_in_the_units_of_the_data(tmp_path: Path) -> None:
     members = folds(write_model(tmp_path, INPUT + NUMBER + FOLDS, REGRESSION))
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    parts = whole.load_data().parts["test"]
-    guess, true = whole.predict_prepared(parts)["guess"], np.asarray(parts["y"])
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    parts = ensemble.load_data().parts["test"]
+    guess, true = ensemble.predict_prepared(parts)["guess"], np.asarray(parts["y"])
     assert true.min() > 1, "raw"
-    metrics = whole.evaluate("test")
+    metrics = ensemble.evaluate("test")
     assert metrics["mae"] == pytest.approx(np.abs(guess - true).mean(), rel=1e-5)
     first = netc.open(members[0])
     state = first.states["y"][1]
     in_units = [(np.log(values.astype(np.float64)) - state["mean"]) / state["std"] for values in (guess, true)]
     assert metrics["loss"] == pytest.approx(((in_units[0] - in_units[1]) ** 2).mean(), rel=1e-4), "as the first has it"
-    (prediction,) = predictions_of(whole, "test")
+    (prediction,) = predictions_of(ensemble, "test")
     assert np.array_equal(prediction.true, true)
 
 
@@ -188,17 +188,19 @@ def test_losses_are_those_of_mean_probabilities(case: str, tmp_path: Path) -> No
     data, model, loss = HEADS[case]
     path = write_model(tmp_path, INPUT + data + SPLIT, model)
     members = [trained(path, s=seed) for seed in range(3)]
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
     if case != "logits":
-        same_means(members, whole, tmp_path / "t.csv")
-    parts = whole.load_data().parts["valid"]
-    own = {name: value.astype(np.float64) for name, value in whole.predict_prepared(parts).items()}
-    assert whole.evaluate("valid")["loss"] == pytest.approx(loss(own, np.asarray(parts["y"])), rel=1e-5)
+        same_means(members, ensemble, tmp_path / "t.csv")
+    parts = ensemble.load_data().parts["valid"]
+    own = {name: value.astype(np.float64) for name, value in ensemble.predict_prepared(parts).items()}
+    assert ensemble.evaluate("valid")["loss"] == pytest.approx(loss(own, np.asarray(parts["y"])), rel=1e-5)
     if case == "logits":
         each = [raw_outputs(folder, tmp_path / "t.csv")["z"].astype(np.float64) for folder in members]
         chances = [np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in each]
-        assert np.allclose(np.exp(raw_outputs(whole.folder, tmp_path / "t.csv")["z"]), np.mean(chances, 0), rtol=1e-5)
-    assert whole.facts_of([*own]) == netc.open(members[0]).facts_of([*own]), "outputs stand for what the members' do"
+        assert np.allclose(
+            np.exp(raw_outputs(ensemble.folder, tmp_path / "t.csv")["z"]), np.mean(chances, 0), rtol=1e-5
+        )
+    assert ensemble.facts_of([*own]) == netc.open(members[0]).facts_of([*own]), "outputs stand for what the members' do"
 
 
 def test_a_loss_of_parameters_is_the_mean_of_the_members(tmp_path: Path) -> None:
@@ -206,28 +208,28 @@ def test_a_loss_of_parameters_is_the_mean_of_the_members(tmp_path: Path) -> None
     model += 'loss both = mse(guess, y) + l1(weights("*.b"))'
     path = write_model(tmp_path, INPUT + NUMBER + SPLIT, model)
     members = [trained(path, s=seed) for seed in range(2)]
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1).evaluate("test")
+    metrics = start_ensemble(members, tmp_path / "runs" / "e", 1).evaluate("test")
     own = [netc.open(folder).evaluate("test") for folder in members]
     for name in ("penalty_of", "both"):
-        assert whole[name] == pytest.approx(np.mean([each[name] for each in own]), rel=1e-5)
+        assert metrics[name] == pytest.approx(np.mean([each[name] for each in own]), rel=1e-5)
 
 
 def test_members_may_have_other_widths(tmp_path: Path) -> None:
     """Such as the best trials of a study."""
     path = write_model(tmp_path, INPUT + KIND + SPLIT, CLASSES)
     members = [trained(path, width=width, s=1) for width in (2, 5, 8)]
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    same_means(members, whole, tmp_path / "t.csv")
-    assert [whole.program.parameters[f"member{i}.h.dense.W"].shape[1] for i in (1, 2, 3)] == [2, 5, 8]
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, ensemble, tmp_path / "t.csv")
+    assert [ensemble.program.parameters[f"member{i}.h.dense.W"].shape[1] for i in (1, 2, 3)] == [2, 5, 8]
 
 
 def test_missing_numbers_are_filled_by_each_member(tmp_path: Path) -> None:
     data = INPUT.replace('"b"', '"c"').replace("standardize", "impute(mean) -> standardize")
     path = write_model(tmp_path, data + KIND + FOLDS, CLASSES)
     members = folds(path)
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    same_means(members, whole, tmp_path / "t.csv")
-    asked = exported(whole)
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, ensemble, tmp_path / "t.csv")
+    asked = exported(ensemble)
     assert asked.notes["x"].endswith("NaN where a value is missing; numbers of 64 bits")
     done = command("export", "runs/e", "-o", "e.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -237,9 +239,9 @@ def test_missing_numbers_are_filled_by_each_member(tmp_path: Path) -> None:
 def test_it_reports_exports_and_predicts_as_any_run(tmp_path: Path) -> None:
     path = write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES)
     folds(path)
-    made = command("ensemble", "runs/folds", "-o", "runs/e", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert made.stdout.splitlines() == [
+    result = command("ensemble", "runs/folds", "-o", "runs/e", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
         "3 members, 81 parameters -> runs/e",
         "note: the validation rows of each member are training rows of others; the test part is new to all",
     ]
@@ -292,8 +294,8 @@ def test_sequences_of_varying_length(tmp_path: Path) -> None:
     path = tmp_path / "m.net"
     path.write_text(SEQUENCES, encoding="utf-8")
     members = [trained(path, s=seed) for seed in range(2)]
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    same_means(members, whole, tmp_path / "w.csv")
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, ensemble, tmp_path / "w.csv")
     for name in ("e.onnx", "e.py"):
         done = command("export", "runs/e", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -320,8 +322,8 @@ def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "the `split` of its data block is another" in refusal([first, second], folder)
     assert "its output `y_hat` is float[3], and class(3) in `m`" in refusal([first, third], folder)
     (folder.parent / "e1").mkdir()
-    whole = start_ensemble([first, first], folder.parent / "e1")
-    assert "it is an ensemble itself" in refusal([first, whole.folder], folder)
+    ensemble = start_ensemble([first, first], folder.parent / "e1")
+    assert "it is an ensemble itself" in refusal([first, ensemble.folder], folder)
 
 
 def with_rare(path: Path, column: int, label: str, places: tuple[int, ...]) -> None:
@@ -353,8 +355,8 @@ def test_members_encode_categories_by_themselves(case: str, tmp_path: Path) -> N
     members = folds(path)
     states = [netc.open(folder).states["k"][0] for folder in members]
     assert states[0] != states[1], "each member has categories of its own"
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    same_means(members, whole, tmp_path / "t.csv")
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    same_means(members, ensemble, tmp_path / "t.csv")
     for name in ("e.onnx", "e.py"):
         done = command("export", "runs/e", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -366,11 +368,11 @@ def trained_folds(path: Path, *numbers: int) -> list[Path]:
     from netc.runtime.studies.folds import start_folds
     from netc.runtime.trainer import train
 
-    whole = start_folds(parse_file(path), path.parent / "runs" / "folds", {}, None, 1)
+    ensemble = start_folds(parse_file(path), path.parent / "runs" / "folds", {}, None, 1)
     for number in numbers:
-        run = whole.run(number, lambda *_: None)
+        run = ensemble.run(number, lambda *_: None)
         train(run, run.model.train.epochs, lambda report: None, lambda row: None)
-    return [whole.folder / f"fold-{number}" for number in numbers]
+    return [ensemble.folder / f"fold-{number}" for number in numbers]
 
 
 AUTO = CLASSES.replace("class(3)", "class(auto)").replace("dense(3)", "dense(size(y))")
@@ -388,16 +390,16 @@ def test_classes_are_those_of_all_members(tmp_path: Path) -> None:
     """A class that a member does not know has the probability 0 there."""
     members = members_with_other_classes(tmp_path, AUTO)
     assert [netc.open(folder).states["y"][0]["classes"] for folder in members] == [["a", "c"], ["a", "b", "c"]]
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    assert whole.states["y"][0]["classes"] == ["a", "b", "c"]
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    assert ensemble.states["y"][0]["classes"] == ["a", "b", "c"]
     own = [raw_outputs(folder, tmp_path / "t.csv")["p"] for folder in members]
-    chances = raw_outputs(whole.folder, tmp_path / "t.csv")
+    chances = raw_outputs(ensemble.folder, tmp_path / "t.csv")
     spread = np.stack([own[0][:, 0], np.zeros(60, np.float32), own[0][:, 1]], 1)
     assert np.array_equal(chances["p"], mean([spread, own[1]]))
     assert np.array_equal(chances["y_hat"], chances["p"].argmax(1))
-    parts = whole.load_data().parts["train"]
-    outputs, true = whole.predict_prepared(parts)["p"].astype(np.float64), np.asarray(parts["y"])
-    metrics = whole.evaluate("train")
+    parts = ensemble.load_data().parts["train"]
+    outputs, true = ensemble.predict_prepared(parts)["p"].astype(np.float64), np.asarray(parts["y"])
+    metrics = ensemble.evaluate("train")
     assert set(true.tolist()) == {0, 1, 2}
     assert metrics["loss"] == pytest.approx(-np.log(outputs[np.arange(len(true)), true]).mean(), rel=1e-5)
     assert metrics["accuracy"] == pytest.approx((outputs.argmax(1) == true).mean())
@@ -441,9 +443,9 @@ def test_truths_are_what_most_members_say(tmp_path: Path) -> None:
         HIDDEN.replace("TYPE", "class(3)") + TWO.replace("(z)\n  output", "(again)\n  output"),
     )
     members = [trained(path, s=seed) for seed in range(3)]
-    whole = start_ensemble(members, tmp_path / "runs" / "e", 1)
+    ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
     own = [raw_outputs(folder, tmp_path / "t.csv")["sure"] for folder in members]
-    assert np.array_equal(raw_outputs(whole.folder, tmp_path / "t.csv")["sure"], np.sum(own, 0) > 1.5)
+    assert np.array_equal(raw_outputs(ensemble.folder, tmp_path / "t.csv")["sure"], np.sum(own, 0) > 1.5)
 
 
 def test_labels_that_each_member_chooses_have_no_mean(tmp_path: Path) -> None:
@@ -458,8 +460,8 @@ def test_a_damaged_ensemble_is_a_message(what: str, tmp_path: Path) -> None:
     from netc.runtime.runs.run_info import decoded, encoded
 
     path = write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES)
-    whole = start_ensemble(folds(path), tmp_path / "runs" / "e", 1)
-    file = whole.folder / "run.json"
+    ensemble = start_ensemble(folds(path), tmp_path / "runs" / "e", 1)
+    file = ensemble.folder / "run.json"
     info = decoded(file.read_bytes())
     if what == "text":
         info.members[1].text = info.members[1].text.replace("dense(width)", "dense(width + 1)")
@@ -469,7 +471,7 @@ def test_a_damaged_ensemble_is_a_message(what: str, tmp_path: Path) -> None:
         info.members = info.members * 2
     file.write_bytes(encoded(info))
     with pytest.raises(Fault) as refused:
-        netc.open(whole.folder)
+        netc.open(ensemble.folder)
     assert refused.value.diagnostics[0].code == "E1001"
 
 
@@ -477,9 +479,9 @@ def test_the_best_trials_of_a_study(tmp_path: Path) -> None:
     write_model(tmp_path, INPUT + KIND + FOLDS, CLASSES)
     searched = command("study", "m.net", "--vary", "width=2,3,4,5", cwd=tmp_path)
     assert searched.returncode == 0, searched.stderr
-    made = command("ensemble", "studies/m", "--best", 3, "-o", "runs/e", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "training rows of others" not in made.stdout, "all were trained on the same fold"
+    result = command("ensemble", "studies/m", "--best", 3, "-o", "runs/e", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "training rows of others" not in result.stdout, "all were trained on the same fold"
     info = netc.open(tmp_path / "runs" / "e").info
     assert info is not None
     with (tmp_path / "studies/m/trials.csv").open(encoding="utf-8", newline="") as file:

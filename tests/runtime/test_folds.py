@@ -110,8 +110,8 @@ def test_mean_of_one_number_has_no_error() -> None:
 def test_interrupted_folds_go_on_to_the_same_bits(tmp_path: Path) -> None:
     """Killed in the middle of a fold and resumed, all folds end as without the interruption."""
     written(tmp_path, CLASSES)
-    whole = command("train", "m.net", "--folds", "--epochs", "40", "--out", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    uninterrupted = command("train", "m.net", "--folds", "--epochs", "40", "--out", "whole", cwd=tmp_path)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
     arguments = ("train", "m.net", "--folds", "--epochs", "40", "--out", "cut")
     killed_once(lambda: has_epochs(tmp_path / "cut/fold-2", 1), *arguments, cwd=tmp_path)
     resumed = command("train", "--resume", "cut", cwd=tmp_path)

@@ -28,6 +28,8 @@ MADE = {
     "a scan of one's own": "slow(e)",
     "nothing but the token": "e -> dense(8) -> relu",
     "a step's number": "concat(e, shift(e, first = 1), over = -1) -> rnn(5)",
+    "causal convolutions": "e -> conv(6, pad = causal) -> relu -> conv(8, kernel = 2, dilation = 3, pad = causal)",
+    "a mean of the last steps": "e -> avgpool(4, stride = 1, pad = causal)",
     "causal attention": "e -> dense(6) -> positions -> self_attention(2, true)",
 }
 REFUSED = {
@@ -37,6 +39,7 @@ REFUSED = {
     "the last step": "e * last(e)",
     "softmax along time": "softmax(e, over = time)",
     "attention": "e -> self_attention",
+    "a convolution": "e -> conv(6)",
 }
 BLOCK = """block slow(x: float[t, n]) {
   s = scan xt in x with h = zeros(n), k = 1 {

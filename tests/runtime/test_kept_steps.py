@@ -86,14 +86,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """The plans that were made."""
-    made, real = list[Plan](), prepared.plan_step
+    plans, real = list[Plan](), prepared.plan_step
 
     def counted(*arguments: Any) -> Plan:
-        made.append(real(*arguments))
-        return made[-1]
+        plans.append(real(*arguments))
+        return plans[-1]
 
     monkeypatch.setattr(prepared, "plan_step", counted)
-    return made
+    return plans
 
 
 def ran(text: str, **options: Any) -> dict[str, Any]:
@@ -106,10 +106,10 @@ def ran(text: str, **options: Any) -> dict[str, Any]:
     return {**losses, **predicted, **program.persistent, **program.evaluate(fields)}
 
 
-def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        arrays = (value, other[name]) if isinstance(value, list) else ([value], [other[name]])
+def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        arrays = (value, second[name]) if isinstance(value, list) else ([value], [second[name]])
         for left, right in zip(*arrays, strict=True):
             np.testing.assert_array_equal(left, right, strict=True)
 
@@ -257,7 +257,7 @@ finally:
     print(*sys.modules, file=sys.stderr)
 """
 NEVER = (
-    *("llvmlite", "networkx", "polars", "pydantic", "rich", "jinja2", "matplotlib"),
+    *("llvmlite", "networkx", "polars", "pydantic", "rich", "jinja2"),
     *("netc.compiler.lowering", "netc.compiler.planning", "netc.compiler.targets.cpu.compile"),
 )
 

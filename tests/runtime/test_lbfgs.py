@@ -193,8 +193,8 @@ def written(folder: Path, epochs: int) -> None:
 
 def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     written(tmp_path, 60)
-    whole = command("train", "m.net", "--out", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    uninterrupted = command("train", "m.net", "--out", "whole", cwd=tmp_path)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
     killed_once(lambda: has_epochs(tmp_path / "cut", 6), "train", "m.net", "--out", "cut", cwd=tmp_path)
     resumed = command("train", "--resume", "cut", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr

@@ -46,15 +46,15 @@ def test_steps_are_those_of_a_training_with_these_rates(tmp_path: Path) -> None:
     """Plain gradient descent by hand, whatever rate the file has."""
     model = netc.load(written(tmp_path, rate=0.03))
     dataset = load(model, parse_data(model))
-    found = rate_test(model, dataset, threads=1, steps=12)
+    result = rate_test(model, dataset, threads=1, steps=12)
     program = netc.compile(model, threads=1)
     weights, bias = (np.array(array, np.float64) for array in program.parameters.values())
     order = netc.runtime.random.permutation(200, 0, 0)
     x, y = (np.asarray(dataset.parts["train"][name], np.float64)[order] for name in ("x", "y"))
-    for number, rate in enumerate(np.geomspace(LOWEST, HIGHEST, 12)[: len(found.losses)]):
+    for number, rate in enumerate(np.geomspace(LOWEST, HIGHEST, 12)[: len(result.losses)]):
         batch = slice(10 * number, 10 * number + 10)
         error = x[batch] @ weights[:, 0] + bias[0] - y[batch]
-        assert found.losses[number] == pytest.approx((error**2).mean(), rel=1e-4)
+        assert result.losses[number] == pytest.approx((error**2).mean(), rel=1e-4)
         weights = weights - rate * 2 * (x[batch].T @ error)[:, None] / 10
         bias = bias - rate * 2 * error.mean()
 
@@ -63,11 +63,11 @@ def test_steps_are_those_of_a_training_with_these_rates(tmp_path: Path) -> None:
 def test_the_rate_fits_the_curvature(scale: float, tmp_path: Path) -> None:
     """Gradient descent on a bowl diverges above 1 / scale ** 2: the suggestion lies below, but not far."""
     model = netc.load(written(tmp_path, scale=scale))
-    found = rate_test(model, load(model, parse_data(model)), threads=1)
+    result = rate_test(model, load(model, parse_data(model)), threads=1)
     limit = 1 / scale**2
-    assert limit / 100 < found.steepest < limit
-    assert found.rates[-1] < 10 * limit
-    assert found.means[-1] <= 4 * found.means[10:].min()
+    assert limit / 100 < result.steepest < limit
+    assert result.rates[-1] < 10 * limit
+    assert result.means[-1] <= 4 * result.means[10:].min()
 
 
 def test_the_command_draws_a_curve_and_leaves_no_run(tmp_path: Path) -> None:
@@ -100,5 +100,5 @@ def test_what_has_no_rate_is_refused(
 def test_examples_get_rates_near_those_that_they_have() -> None:
     for name, low, high in (("iris", 1e-3, 0.3), ("digits8x8", 1e-4, 0.3)):
         model = netc.load(ROOT / f"examples/{name}.net")
-        found = rate_test(model, load(model, parse_data(model)), threads=1)
-        assert low < found.steepest < high
+        result = rate_test(model, load(model, parse_data(model)), threads=1)
+        assert low < result.steepest < high

@@ -2,7 +2,6 @@
 
 import collections
 import fcntl
-import hashlib
 import json
 import os
 import random
@@ -11,20 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import termios
-import threading
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 from support import PROJECT as TEXT
-from support import command, forge, netc_command, write_project
+from support import command, netc_command, write_project
 
 import netc
 from netc.runtime.runs.checkpoint import read_checkpoint
@@ -428,117 +425,6 @@ def test_a_resumed_run_reads_its_data_once(project: Path, monkeypatch: pytest.Mo
     assert len(left(project / "run")[1]) == 2
 
 
-def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
-    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"), encoding="utf-8")
-    mine, its = os.openpty()
-
-    def take_terminal() -> None:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-    running = subprocess.Popen(
-        netc_command("train", "m.net", "--out", "run"),
-        cwd=project,
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        start_new_session=True,
-        preexec_fn=take_terminal,
-    )
-    os.close(its)
-    shown = b""
-    while b"epoch 3" not in shown:
-        shown += os.read(mine, 1000)
-    os.close(mine)
-    assert running.wait(timeout=600) == 128 + signal.SIGHUP
-    epochs = netc.open(project / "run").progress.epoch + 1
-    assert command("train", "--resume", "run", "--epochs", epochs, cwd=project).returncode == 0
-    assert netc.open(project / "run").progress.epoch == epochs >= 3
-
-
-class Asked(Exception):
-    """Raised by a signal handler of the test."""
-
-
-def stop(number: int, frame: object) -> NoReturn:
-    raise Asked
-
-
-@pytest.mark.parametrize("raises", [False, True])
-@pytest.mark.parametrize("number", SIGNALS[1:])
-def test_a_handler_of_the_user_is_called_after_the_checkpoint(
-    number: int, raises: bool, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Training then ends with the exception of the handler, or with KeyboardInterrupt."""
-    seen: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        seen.append(netc.open(project / "run").progress.step)
-
-    handler, asked = stop if raises else note, Asked if raises else KeyboardInterrupt
-    real_steps, chunks = netc.Program.steps, []
-
-    def steps(self: netc.Program, *arguments: object) -> object:
-        chunks.append(0)
-        if len(chunks) == 2:
-            os.kill(os.getpid(), number)
-            assert not seen, "it came inside of a step"
-        return real_steps(self, *arguments)
-
-    monkeypatch.setattr(netc.Program, "steps", steps)
-    before = signal.signal(number, handler)
-    try:
-        with pytest.raises(asked):
-            netc.train(netc.load(project / "m.net"), out=project / "run")
-        assert signal.getsignal(number) is handler
-    finally:
-        signal.signal(number, before)
-    run = netc.open(project / "run")
-    assert seen == [run.progress.step] * (not raises)
-    assert run.progress.step > 0, "the step was lost"
-
-
-def test_a_signal_that_ends_the_process_does_so_after_the_checkpoint(project: Path) -> None:
-    """The data is in arrays, because the readers of tables have threads, which a fork does not copy."""
-    model = netc.parse(TEXT[TEXT.index("model {") :].replace("  keep = best(valid.loss)\n", ""))
-    rng = np.random.default_rng(0)
-    data = {"x": rng.standard_normal((40, 2), np.float32), "y": rng.standard_normal(40, np.float32)}
-    if (child := os.fork()) == 0:
-        real_steps = netc.Program.steps
-
-        def steps(self: netc.Program, *arguments: object) -> object:
-            os.kill(os.getpid(), signal.SIGTERM)
-            return real_steps(self, *arguments)
-
-        netc.Program.steps = steps
-        try:
-            netc.train(model, data, out=project / "run", threads=1)
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
-    assert netc.open(project / "run").progress.step > 0
-
-
-def test_training_in_a_thread_changes_no_signal_handler(project: Path) -> None:
-    before = [signal.getsignal(number) for number in SIGNALS[1:]]
-    seen: list[list[object]] = []
-    program = netc.Program.steps
-
-    def steps(self: netc.Program, *arguments: object) -> object:
-        seen.append([signal.getsignal(number) for number in SIGNALS[1:]])
-        return program(self, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(netc.Program, "steps", steps)
-        thread = threading.Thread(
-            target=netc.train, args=(netc.load(project / "m.net"),), kwargs={"out": project / "run", "epochs": 1}
-        )
-        thread.start()
-        thread.join()
-    assert (project / "run" / "checkpoint.safetensors").exists()
-    assert seen
-    assert all(handlers == before for handlers in seen)
-
-
 def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
     (project / "m.net").write_text(TEXT.replace("dense(8)", "dense(10 ** 13)"), encoding="utf-8")
     refused = command("train", "m.net", cwd=project)
@@ -552,54 +438,6 @@ def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
     assert re.search(r"has [\d,]+ bytes free", refused.stderr)
     assert "f32[2, 10000000000000] alone are 80,000,000,000,000 bytes" in refused.stderr
     assert not (project / "runs").exists()
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was trained for one epoch, beside its data."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_project(folder)
-    command("train", "m.net", "--out", "run", "--epochs", "1", cwd=folder)
-    return folder
-
-
-@pytest.fixture
-def forged(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the trained run."""
-    shutil.copytree(trained, tmp_path / "copy")
-    return tmp_path / "copy" / "run"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seed": None}, "run.json: Object missing required field `seed`"),
-        ({"seed": "1"}, "run.json: Expected `int`, got `str` - at `$.seed`"),
-        (
-            {"set": {"width": {"a": 1}}},
-            "run.json: Expected `bool | int | float | str | array`, got `object` - at `$.set[...]`",
-        ),
-        ({"hashes": {}}, "model.net is not as training left it"),
-        ({"plugins": ["antigravity"]}, "it was trained with the plug-in `antigravity`"),
-        ({"plugins": "antigravity"}, "run.json: Expected `array`, got `str` - at `$.plugins`"),
-    ],
-)
-def test_a_forged_run_is_a_message(forged: Path, changes: dict[str, object], message: str) -> None:
-    forge(forged, **changes)
-    refused = command("eval", forged.name, cwd=forged.parent)
-    assert refused.returncode == 1
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
-
-
-@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"x": [[{"mean": "a"}]]}', b"{}", b"\xff", b'{"x": [{}]}'])
-def test_forged_states_of_steps_are_a_message(forged: Path, content: bytes) -> None:
-    (forged / "data.json").write_bytes(content)
-    hashes = json.loads((forged / "run.json").read_text(encoding="utf-8"))["hashes"]
-    forge(forged, hashes={**hashes, "data.json": [hashlib.sha256(content).hexdigest()]})
-    refused = command("eval", forged.name, cwd=forged.parent)
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("error[E1001]: `run` is no run\n"), refused.stderr
 
 
 def test_a_checkpoint_of_an_earlier_version_opens(project: Path) -> None:

@@ -304,7 +304,7 @@ finally:
     print(*sys.modules, file=sys.stderr)
 """
 NEVER = (
-    *("llvmlite", "lark", "networkx", "polars", "typer", "click", "pydantic", "rich", "jinja2", "matplotlib"),
+    *("llvmlite", "lark", "networkx", "polars", "typer", "click", "pydantic", "rich", "jinja2"),
     *(
         "PIL",
         "importlib.metadata",

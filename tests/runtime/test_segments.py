@@ -107,7 +107,7 @@ def test_a_segment_has_the_bits_of_a_run(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_in_segments_is_the_same(kind: str, tmp_path: Path) -> None:
     segments = Segments(parse_file(written(tmp_path, kind)))
-    whole = segments.train(Segment({"width": 3}, until=6, fold=1))
+    unbroken = segments.train(Segment({"width": 3}, until=6, fold=1))
     rows: list[Any] = []
     state, is_over, until = None, False, 0
     while not is_over:
@@ -115,7 +115,7 @@ def test_a_training_in_segments_is_the_same(kind: str, tmp_path: Path) -> None:
         segment = Segment({"width": 3}, until=until, fold=1, state=state)
         result = Segments(segments.file).train(pickle.loads(pickle.dumps(segment)))
         rows, state, is_over = [*rows, *result.rows], result.state, result.is_over
-    assert (tuple(rows), state, result.metrics) == (whole.rows, whole.state, whole.metrics)
+    assert (tuple(rows), state, result.metrics) == (unbroken.rows, unbroken.state, unbroken.metrics)
 
 
 def test_results_do_not_depend_on_workers_or_order(tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_results_do_not_depend_on_workers_or_order(tmp_path: Path) -> None:
         ]
     ]  # fmt: skip
     done: list[int] = []
-    one = Segments(file).train_all(several, workers=1, on_done=lambda number, _: done.append(number))
+    serial = Segments(file).train_all(several, workers=1, on_done=lambda number, _: done.append(number))
     assert sorted(done) == [0, 1, 2, 3, 4]
-    two = Segments(file).train_all(several, workers=2)
+    parallel = Segments(file).train_all(several, workers=2)
     backwards = Segments(file).train_all(several[::-1], workers=2)[::-1]
-    assert one == two == backwards
-    assert pickle.loads(pickle.dumps(one[0])) == one[0]
-    assert len({result.state for result in one}) == len(one)
+    assert serial == parallel == backwards
+    assert pickle.loads(pickle.dumps(serial[0])) == serial[0]
+    assert len({result.state for result in serial}) == len(serial)
 
 
 def test_a_fault_is_a_result(tmp_path: Path) -> None:

@@ -77,20 +77,20 @@ def test_a_table_of_classes_is_divided_evenly(seed: int) -> None:
         counts = draw.integers(1, draw.choice([2, 4, 30, 1000]), draw.integers(1, 40))
         shares = draw.dirichlet(np.ones(draw.integers(1, 6)))
         total = int(counts.sum())
-        wanted = apportioned(shares, total, len(shares))
-        assert wanted.sum() == total
-        assert wanted.min() >= (total >= len(shares))
-        assert np.abs(wanted - shares * total).max() < max(len(shares), 1)
+        sizes = apportioned(shares, total, len(shares))
+        assert sizes.sum() == total
+        assert sizes.min() >= (total >= len(shares))
+        assert np.abs(sizes - shares * total).max() < max(len(shares), 1)
         ranks = draw.permutation(len(counts))
-        even = divided_classes(counts, wanted, None, ranks)
-        assert np.array_equal(even.sum(axis=0), wanted)
+        even = divided_classes(counts, sizes, None, ranks)
+        assert np.array_equal(even.sum(axis=0), sizes)
         assert np.array_equal(even.sum(axis=1), counts)
-        assert np.abs(even - np.outer(counts, wanted / total)).max() < 1
-        trained = divided_classes(counts, wanted, 0, ranks)
+        assert np.abs(even - np.outer(counts, sizes / total)).max() < 1
+        trained = divided_classes(counts, sizes, 0, ranks)
         assert np.array_equal(trained.sum(axis=1), counts)
         assert trained.min() >= 0
         assert trained[:, 0].min() >= 1
-        if (counts * wanted[0] / total >= 1).all():
+        if (counts * sizes[0] / total >= 1).all():
             assert np.array_equal(trained, even)
 
 
@@ -300,8 +300,8 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
             ]
         alone = series(tmp_path, columns, setting + "  split = ordered(train = 1.0)")
         assert alone["train"] == expected(rows, 1)
-        whole = series(tmp_path, columns, setting + '  split = by("store", train = 0.67, test = 0.33)')
-        assert sorted(window for part in whole.values() for window in part) == sorted(expected(rows, 1))
+        by_store = series(tmp_path, columns, setting + '  split = by("store", train = 0.67, test = 0.33)')
+        assert sorted(window for part in by_store.values() for window in part) == sorted(expected(rows, 1))
         folds = series(tmp_path, columns, setting + "  split = folds(3)")
         assert not {v for w in folds["train"] for v in w} & {v for w in folds["valid"] for v in w}
         folds = series(tmp_path, columns, setting + "  split = folds(3, ordered = true, fold = 2)")

@@ -121,8 +121,8 @@ def test_attention_as_one_operation_is_stepped(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_histories_that_attention_alone_reads_have_room_for_many_steps() -> None:
-    attending, whole = (stepper_of(long_program(STEPPED[name])) for name in ("a transformer", "a window of steps"))
-    steps = [stepping(model._graph, "time", 8) for model in (attending, whole)]
+    attending, windowed = (stepper_of(long_program(STEPPED[name])) for name in ("a transformer", "a window of steps"))
+    steps = [stepping(model._graph, "time", 8) for model in (attending, windowed)]
     assert [step.reads_earlier_steps_alone for step in steps] == [True, False]
     assert all(type_.dims[1] == 8 for step in steps for type_ in step.histories.values())
 

@@ -216,20 +216,22 @@ def test_a_strip_plot_is_these_elements() -> None:
     mark = Mark("complete", "7", "trial <7>", 50)
     plot = strip_plot([("trial 7", [1.0, 2.0, 3.0], Mean(2.0, 0.5), mark)], "loss", "below")
     assert plot.caption == "below"
+    line = 'fill="none" stroke="currentColor" stroke-opacity="0.2"'
     assert plot.markup.splitlines() == [
         '<svg class="plot" role="img" aria-label="loss" width="640" height="72" viewBox="0 0 640 72" '
+        'fill="currentColor" font-family="system-ui, sans-serif" font-size="12" '
         'style="min-width: 448px">',
-        '<path class="grid" d="M100.3 10V32"/>',
+        f'<path class="grid" d="M100.3 10V32" {line}/>',
         '<text x="100.3" y="47.0" text-anchor="middle">1</text>',
-        '<path class="grid" d="M227.1 10V32"/>',
+        f'<path class="grid" d="M227.1 10V32" {line}/>',
         '<text x="227.1" y="47.0" text-anchor="middle">1.5</text>',
-        '<path class="grid" d="M354.0 10V32"/>',
+        f'<path class="grid" d="M354.0 10V32" {line}/>',
         '<text x="354.0" y="47.0" text-anchor="middle">2</text>',
-        '<path class="grid" d="M480.9 10V32"/>',
+        f'<path class="grid" d="M480.9 10V32" {line}/>',
         '<text x="480.9" y="47.0" text-anchor="middle">2.5</text>',
-        '<path class="grid" d="M607.7 10V32"/>',
+        f'<path class="grid" d="M607.7 10V32" {line}/>',
         '<text x="607.7" y="47.0" text-anchor="middle">3</text>',
-        '<path class="grid" d="M80 21.0H628"/>',
+        f'<path class="grid" d="M80 21.0H628" {line}/>',
         '<text x="74.0" y="25.0" text-anchor="end">trial 7</text>',
         '<text x="354.0" y="66.0" text-anchor="middle">loss</text>',
         '<g class="complete" data-key="7" style="--q:50%"><title>trial &lt;7&gt;</title>'
@@ -273,9 +275,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     ],
 )
 def test_ticks(axis: Numbers | Categories, ticks: list[str]) -> None:
-    found = axis.ticks(5)
-    assert [text for _, text in found] == ticks
-    places = [place for place, _ in found]
+    marks = axis.ticks(5)
+    assert [text for _, text in marks] == ticks
+    places = [place for place, _ in marks]
     assert places == sorted(places)
     assert places[0] >= 0
     assert places[-1] <= 1

@@ -234,7 +234,9 @@ def test_a_prediction_during_training_reads_one_state(workers: int) -> None:
             return
         last = 0
         while last < 30:
-            last = states.index(program.predict({"x": fields["x"]})["p"].tobytes(), last)
+            state = program.predict({"x": fields["x"]})["p"].tobytes()
+            assert state in states[last:]
+            last = states.index(state, last)
 
     in_threads(work, 4)
 

@@ -12,7 +12,8 @@ import netc
 from netc.dsl.diagnostics import Fault
 from netc.runtime.runs.run import Run
 from netc.runtime.trackers import tracker
-from netc.runtime.trackers.tracker import scalars, tracked
+from netc.runtime.trackers.epochs import scalars
+from netc.runtime.trackers.tracker import tracked
 
 Series = dict[str, list[tuple[int, float]]]  # by metric: the number of each epoch and its value
 
@@ -72,14 +73,14 @@ def from_csv(folder: Path) -> Series:
 
 def check(run: Run, status: str = "FINISHED") -> None:
     """All three have each epoch once, with its numbers."""
-    whole = expected(run)
-    assert from_csv(run.folder) == whole
-    read, found = from_mlflow(run.folder)
-    assert read == whole
-    assert found == status
+    series = expected(run)
+    assert from_csv(run.folder) == series
+    read, recorded_status = from_mlflow(run.folder)
+    assert read == series
+    assert recorded_status == status
     shown = from_tensorboard(run.folder)
-    assert shown.keys() == whole.keys()
-    for name, points in whole.items():
+    assert shown.keys() == series.keys()
+    for name, points in series.items():
         assert [step for step, _ in shown[name]] == [step for step, _ in points]
         assert [value for _, value in shown[name]] == pytest.approx([value for _, value in points], rel=1e-6)
 

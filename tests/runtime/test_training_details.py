@@ -96,7 +96,7 @@ def test_sequences_and_chunks_count_their_samples() -> None:
     lengths = (4, 9, 2, 5)
     x = [RNG.standard_normal((n, 3)) for n in lengths]
     y = [RNG.standard_normal(n) for n in lengths]
-    whole = [(np.concatenate(x[:3]), 3), (x[3], 1)]
+    unbroken = [(np.concatenate(x[:3]), 3), (x[3], 1)]
     chunks = [
         (np.concatenate([x[0][:4], x[1][:4], x[2][:4]]), 3),
         (x[1][4:8], 1),
@@ -104,7 +104,7 @@ def test_sequences_and_chunks_count_their_samples() -> None:
         (x[3][:4], 1),
         (x[3][4:], 1),
     ]
-    for more, batches in (("", whole), ("  truncate = (t = 4)\n", chunks)):
+    for more, batches in (("", unbroken), ("  truncate = (t = 4)\n", chunks)):
         program = run(text.replace("MORE", more), "reference")
         fields = program.compiled.fields.ready({"x": x, "y": y})
         program.steps(fields, np.arange(4), 0)

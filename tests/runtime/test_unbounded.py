@@ -125,19 +125,19 @@ def test_bits_do_not_depend_on_the_batch_or_on_threads(name: str) -> None:
     x, k = ([rng.standard_normal((n, 6)).astype(np.float32) for n in lengths] for lengths in (LENGTHS, LENGTHS[::-1]))
     y = [rng.standard_normal((n, 6)).astype(np.float32) for n in LENGTHS]
     text = text_of({**ATTENDING, **STORED}[name], batch=40)
-    one, two = run(text), run(text, threads=2)
-    together = one.predict({"x": x, "k": k})["p"]
+    on_one_thread, on_two_threads = run(text), run(text, threads=2)
+    together = on_one_thread.predict({"x": x, "k": k})["p"]
     order = rng.permutation(len(LENGTHS))
-    shuffled = two.predict({"x": [x[i] for i in order], "k": [k[i] for i in order]})["p"]
+    shuffled = on_two_threads.predict({"x": [x[i] for i in order], "k": [k[i] for i in order]})["p"]
     for place, i in enumerate(order):
         np.testing.assert_array_equal(shuffled[place], together[i])
         alone = [i] if name in ATTENDING else [i, 0, len(LENGTHS) - 1]
-        again = one.predict({"x": [x[j] for j in alone], "k": [k[j] for j in alone]})
+        again = on_one_thread.predict({"x": [x[j] for j in alone], "k": [k[j] for j in alone]})
         np.testing.assert_array_equal(again["p"][0], together[i])
     fields = {"x": x, "k": k, "y": y}
-    gradients, others = one.gradients(fields)[1], two.gradients(fields)[1]
-    one.predict({"x": [rng.standard_normal((300, 6))], "k": [rng.standard_normal((200, 6))]})
-    for key, gradient in one.gradients(fields)[1].items():
+    gradients, others = on_one_thread.gradients(fields)[1], on_two_threads.gradients(fields)[1]
+    on_one_thread.predict({"x": [rng.standard_normal((300, 6))], "k": [rng.standard_normal((200, 6))]})
+    for key, gradient in on_one_thread.gradients(fields)[1].items():
         np.testing.assert_array_equal(gradient, gradients[key])
         np.testing.assert_array_equal(gradient, others[key])
 
@@ -177,9 +177,9 @@ def trained(folder: Path, epochs: int, scores: str = "  z = h -> dense(size(foll
 def test_a_model_is_trained_resumed_and_used_on_longer_sequences(tmp_path: Path) -> None:
     trained(tmp_path, 2)
     text = (tmp_path / "m.net").read_text(encoding="utf-8").replace("epochs = 2", "epochs = 4")
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    expected = trained(whole, 4).program.parameters
+    unbroken = tmp_path / "whole"
+    unbroken.mkdir()
+    expected = trained(unbroken, 4).program.parameters
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
     done = command("check", "m.net", cwd=tmp_path)
     assert "a step of 32 samples (time = 20): " in done.stdout, "as long as the data's samples"
@@ -210,10 +210,10 @@ def test_a_text_is_generated_by_a_model_with_a_mask_of_its_own() -> None:
         "  output likely = z -> dense(7) -> softmax\n}\ntrain { precision = f64 }\n"
     )
     tokens = np.random.default_rng(5).integers(0, 7, 150).astype(np.int32)
-    whole = program.predict({"token": [tokens]})["likely"][0]
+    likely = program.predict({"token": [tokens]})["likely"][0]
     graph = steppable_graph(program.model)
     stepper = Stepper(program.compiled, Stepped(graph, Result(ResultKind.OUTPUT, "likely"), "token", "time", None))
-    np.testing.assert_allclose([stepper.step(token[None])[0] for token in tokens], whole, 1e-10, 1e-12)
+    np.testing.assert_allclose([stepper.step(token[None])[0] for token in tokens], likely, 1e-10, 1e-12)
 
 
 def test_a_file_that_would_need_a_bound_is_refused(tmp_path: Path) -> None:

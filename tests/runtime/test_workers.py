@@ -87,7 +87,9 @@ def test_workers_work_at_the_same_time() -> None:
     import threading
 
     meeting = threading.Barrier(3, timeout=300)
-    Workers(3).run(lambda number: meeting.wait())
+    arrivals = list[int]()
+    Workers(3).run(lambda number: arrivals.append(meeting.wait()))
+    assert sorted(arrivals) == [0, 1, 2]
 
 
 def test_helpers_end_with_their_program() -> None:

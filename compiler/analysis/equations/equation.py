@@ -28,7 +28,7 @@ class Loop:
 class Equation:
     """`left = right`, and the line of the file that it comes from (0 for none).
 
-    `value` computes it in the derivation's graph; None if it is computed inside a scan alone. `opens` is set for the
+    `value` computes it in the derivation's graph; None if it is computed only inside a scan. `opens` is set for the
     first equation of a loop.
     """
 

@@ -3,7 +3,7 @@
 It consists of loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,6 @@ from netc.compiler.targets.cpu.context import (
     MEMBERS_OF_ALL,
     MESSAGES,
     OFFSETS,
-    PROFILE,
     ROWS,
     SPINS,
     STEPS,
@@ -51,10 +50,10 @@ from netc.compiler.targets.cpu.context import (
 )
 from netc.compiler.targets.cpu.messages import emit_messages
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
+from netc.compiler.targets.cpu.step_function import StepFunction, is_x86
 from netc.compiler.targets.gathering import RECORD, borders, lag_of
 
-_FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
-_I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+_I64, _BYTE = ir.IntType(64), ir.IntType(8)
 
 
 def emit(
@@ -82,119 +81,95 @@ class _Frame:
     begin: Any
 
 
-class _Emitter:
+class _Emitter(StepFunction):
     """Emits one schedule."""
 
     def __init__(
         self, schedule: Schedule, symbols: Mapping[KernelSource, str], profiled: bool, spoiled: Arenas | None
     ) -> None:
+        module = ir.Module("step")
+        module.triple = llvm.get_default_triple()
         self.schedule, self.profiled, self.spoiled = schedule, profiled, spoiled
-        self.module = ir.Module("step")
-        self.module.triple = llvm.get_default_triple()
-        self.is_x86 = self.module.triple.startswith("x86_64")
         self.kernels = {
-            kernel: ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
+            kernel: ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
             for kernel, symbol in symbols.items()
         }
-        self.barrier = emit_barrier(self.module, self.is_x86)
-        self.messages = emit_messages(self.module) if schedule.gathers is not None else None
-        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64.as_pointer()]), "netc_run")
-        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.context = function.args[0]
+        self.barrier = emit_barrier(module, is_x86(module))
+        self.messages = emit_messages(module) if schedule.gathers is not None else None
+        super().__init__(module, "netc_run")
         self.emit_run()
-
-    def word(self, index: int) -> Any:
-        """Loads a word of the context."""
-        return self.builder.load(self.builder.gep(self.context, [self.number(index)]))
-
-    @staticmethod
-    def number(value: int) -> Any:
-        return ir.Constant(_I64, value)
-
-    def intrinsic(self, name: str, type_: Any) -> Any:
-        return self.module.globals.get(name) or ir.Function(self.module, type_, name)
-
-    def times(self, value: Any, factor: int) -> Any:
-        return self.builder.mul(value, self.number(factor))
-
-    def smaller(self, x: Any, y: Any) -> Any:
-        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
-
-    @contextmanager
-    def loop(self, low: Any, high: Any, step: int) -> Iterator[Any]:
-        """for i in range(low, high, step)"""
-        builder = self.builder
-        before, head = builder.block, builder.append_basic_block("loop")
-        body, end = builder.append_basic_block("body"), builder.append_basic_block("end")
-        builder.branch(head)
-        builder.position_at_end(head)
-        i = builder.phi(_I64)
-        i.add_incoming(low, before)
-        builder.cbranch(builder.icmp_signed("<", i, high), body, end)
-        builder.position_at_end(body)
-        yield i
-        i.add_incoming(builder.add(i, self.number(step)), builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
-
-    # -------------------------------------------------------------- the run
 
     def emit_run(self) -> None:
         """The body of netc_run: a loop over steps, with the phases inside."""
-        builder = self.builder
-        self.memories = [self.word(index) for index in range(ORDER + 1)]
-        self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
-        gathers = self.schedule.gathers
-        self.of_all = self.member, self.members
-        if gathers is not None:
-            self.of_all = self.word(MEMBER_OF_ALL), self.word(MEMBERS_OF_ALL)
-        meeting = borders(gathers, len(self.schedule.phases)) if gathers is not None else ()
+        builder, gathers = self.builder, self.schedule.gathers
+        self.load_sizes()
         steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
         first = [self.word(FIRST_TABLE + index) for index in range(len(self.schedule.tables))]
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
-        restore = self.restore = self.flush_subnormals()
+        self.restore = self.flush_subnormals()
+        self.load_lengths()
+
+        def meet() -> None:
+            failed = builder.call(self.barrier, [state, self.members, give_way, spins])
+            with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
+                self.restore()
+                builder.ret(self.number(1))
+
+        with self.loop(self.number(0), steps, 1) as step:
+            self.move_to(step, order, first)
+            if self.spoiled is not None:
+                self.spoil(self.spoiled)
+                meet()
+            self.emit_phases(meet, step, state)
+        if gathers is not None:
+            self.complete_last(gathers, steps, state)
+        if entered is not None:
+            self.add_ticks(entered, sum(len(group.calls) for phase in self.schedule.phases for group in phase))
+        self.restore()
+        builder.ret(self.number(0))
+
+    def load_sizes(self) -> None:
+        """Loads what all steps have in common: memories, this worker's number, the number of workers, the batch."""
+        self.memories = [self.word(index) for index in range(ORDER + 1)]
+        self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
+        self.of_all = self.member, self.members
+        if self.schedule.gathers is not None:
+            self.of_all = self.word(MEMBER_OF_ALL), self.word(MEMBERS_OF_ALL)
+
+    def load_lengths(self) -> None:
+        """Loads the words of each varying dimension, and with them how many rows there are along each dimension."""
         behind = FIRST_TABLE + len(self.schedule.tables)
         self.words = {
             dim: [self.word(behind + len(DIMENSION) * n + word) for word in DIMENSION]
             for n, dim in enumerate(self.schedule.dims)
         }
         self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
-        call = 0
-        with self.loop(self.number(0), steps, 1) as step:
-            done = builder.mul(step, self.batch)
-            self.memories[ORDER] = builder.add(order, self.times(done, 4))
-            self.tables = [
-                builder.add(base, builder.add(self.times(step, fixed), self.times(done, per_sample)))
-                for base, (fixed, per_sample) in zip(first, self.schedule.tables, strict=True)
-            ]
 
-            def meet() -> None:
-                failed = builder.call(self.barrier, [state, self.members, give_way, spins])
-                with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
-                    restore()
-                    builder.ret(self.number(1))
+    def move_to(self, step: Any, order: Any, first: Sequence[Any]) -> None:
+        """Sets the addresses of a step's samples and tables, from those of the first step."""
+        builder = self.builder
+        done = builder.mul(step, self.batch)
+        self.memories[ORDER] = builder.add(order, self.times(done, 4))
+        self.tables = [
+            builder.add(base, builder.add(self.times(step, fixed), self.times(done, per_sample)))
+            for base, (fixed, per_sample) in zip(first, self.schedule.tables, strict=True)
+        ]
 
-            if self.spoiled is not None:
-                self.spoil(self.spoiled)
+    def emit_phases(self, meet: Callable[[], None], step: Any, state: Any) -> None:
+        """The phases of a step, each with a barrier behind it (`meet`), and the messages between them."""
+        gathers, call = self.schedule.gathers, 0
+        meeting = borders(gathers, len(self.schedule.phases)) if gathers is not None else ()
+        for number, phase in enumerate(self.schedule.phases):
+            alone = 0
+            for group in phase:
+                self.emit_group(group, call, alone)
+                call += len(group.calls)
+                alone += group.kind == "one"
+            meet()
+            if gathers is not None and number in meeting:
+                self.gather(gathers, number, step, state)
                 meet()
-            for number, phase in enumerate(self.schedule.phases):
-                alone = 0
-                for group in phase:
-                    self.emit_group(group, call, alone)
-                    call += len(group.calls)
-                    alone += group.kind == "one"
-                meet()
-                if number in meeting:
-                    assert gathers is not None
-                    self.gather(gathers, number, step, state)
-                    meet()
-        if gathers is not None:
-            self.complete_last(gathers, steps, state)
-        if entered is not None:
-            self.add_ticks(entered, call)
-        restore()
-        builder.ret(self.number(0))
 
     def gather(self, gathers: Gathers, phase: int, step: Any, state: Any) -> None:
         """The rank's first worker begins the messages after a phase, and completes those that the next one needs. If
@@ -360,31 +335,3 @@ class _Emitter:
                 return self.number(factor)
             case Count(factor, per):
                 return self.times(frame.rows if per == "rows" else self.counts[per], factor)
-
-    def ticks(self) -> Any:
-        """Reads a clock of constant rate. On ARM a program may not read the counter of cycles."""
-        name = "llvm.readcyclecounter" if self.is_x86 else "llvm.readsteadycounter"
-        return self.builder.call(self.intrinsic(name, ir.FunctionType(_I64, [])), [])
-
-    def add_ticks(self, before: Any, index: int) -> None:
-        """Adds the ticks since `before` to a word at PROFILE."""
-        builder = self.builder
-        spent = builder.sub(self.ticks(), before)
-        at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(index)])
-        builder.store(builder.add(builder.load(at), spent), at)
-
-    def flush_subnormals(self) -> Any:
-        """Flushes subnormal numbers to zero from here on, if the CPU has a switch for it. The returned function emits
-        the switch back."""
-        if not self.is_x86:
-            return lambda: None
-        builder, pointer = self.builder, _BYTE.as_pointer()
-        get, put = (
-            self.intrinsic(f"llvm.x86.sse.{name}mxcsr", ir.FunctionType(ir.VoidType(), [pointer]))
-            for name in ("st", "ld")
-        )
-        before, during = builder.alloca(_I32), builder.alloca(_I32)
-        builder.call(get, [builder.bitcast(before, pointer)])
-        builder.store(builder.or_(builder.load(before), ir.Constant(_I32, _FLUSH)), during)
-        builder.call(put, [builder.bitcast(during, pointer)])
-        return lambda: builder.call(put, [builder.bitcast(before, pointer)])

@@ -39,7 +39,7 @@ def fold_extremes(writer: NestWriter) -> list[str]:
     """Each row is compared in vectors if it fills one, and by keys if it does not, or if it may have a NaN."""
     (axis,) = writer.folded
     dtype, extent, number = writer.folds[0].target.dtype, writer.ranges[axis], range(len(writer.folds))
-    known = writer.nest.extents[axis]
+    fixed_extent = writer.nest.extents[axis]
 
     def part(lanes: int, first: bool) -> list[str]:
         writer.part = f"c{lanes}"
@@ -56,10 +56,10 @@ def fold_extremes(writer: NestWriter) -> list[str]:
 
     def in_vectors(lanes: int) -> list[str]:
         lines = [f"i{axis} = 0", *part(lanes, True)]
-        if known is None or known >= 2 * lanes:
+        if fixed_extent is None or fixed_extent >= 2 * lanes:
             lines.append(f"for i{axis} in range({lanes}, {extent} // {lanes} * {lanes}, {lanes}):")
             lines += indented(part(lanes, False))
-        if known is None or known % lanes:
+        if fixed_extent is None or fixed_extent % lanes:
             lines += [f"i{axis} = {extent} - {lanes}", *part(lanes, False)]
         for i, fold in enumerate(writer.folds):
             lines.append(f"total{i} = {_WORD[writer.keyed(fold) or '']}_{dtype}c{lanes}(best{i})")
@@ -69,11 +69,11 @@ def fold_extremes(writer: NestWriter) -> list[str]:
     word = DTYPES[dtype].word
     lines = [f"doubt = {word}(NAN)", *(f"total{i} = {word}(0.0)" for i in number)]
     wide, narrow = (size // DTYPES[dtype].bytes for size in _BYTES)
-    if known is None:
+    if fixed_extent is None:
         lines += [f"if {extent} >= {wide}:", *indented(in_vectors(wide))]
         lines += [f"elif {extent} >= {narrow}:", *indented(in_vectors(narrow))]
     else:
-        lines += in_vectors(wide if known >= wide else narrow)
+        lines += in_vectors(wide if fixed_extent >= wide else narrow)
     lines += ["if doubt != doubt:", *indented(_by_keys(writer))]
     end = [writer.store(fold, f"total{i}") for i, fold in enumerate(writer.folds)]
     return writer.loops(writer.kept, [*lines, *end])

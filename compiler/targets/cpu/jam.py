@@ -1,13 +1,14 @@
 """Chooses how many points of a nest the body of its innermost loop computes at once ("unroll and jam").
 
 Elements that several of these points read are then loaded once, and a total stays in a register while several elements
-are added to it. The order in which a sum is taken does not change. Knows the nest alone, no text and no machine.
+are added to it. The order in which a sum is taken does not change. Knows only the nest, no text and no machine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.scalars import words_of
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
@@ -21,6 +22,8 @@ _MOST_WEIGHT = 320  # of a body: the time to compile a kernel grows with it
 _WORD_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
 _UNROLLED = 384  # LLVM unrolls a loop of a smaller weight completely, and then finds no vectors in it
 _PENALTY = 1.0  # for such a loop, in loads for each point
+_MOST_ROWS = 16  # that a body reads side by side, if they are long
+_LONG = 512  # bytes of such a row
 _GAIN = 0.001  # in loads for each point, that a longer body must be worth for each unit of its weight
 
 
@@ -114,7 +117,21 @@ def _weight(nest: Nest, jam: Jam) -> int:
 def _fits(nest: Nest, jam: Jam) -> bool:
     """Whether the totals of a body fit into registers, and its text is not too long."""
     totals = len(nest.outputs) * _size(nest, _counts(jam, jam.steps), False)
-    return totals <= _MOST_TOTALS and _weight(nest, jam) <= _MOST_WEIGHT
+    return totals <= _MOST_TOTALS and _weight(nest, jam) <= _MOST_WEIGHT and not _is_spread(nest, jam)
+
+
+def _is_spread(nest: Nest, jam: Jam) -> bool:
+    """Whether a body reads so many long rows side by side that the CPU does not fetch them ahead.
+
+    Rows of windows, whose products are summed, are read several times, and so from the first cache.
+    """
+    length = nest.extents[-1]
+    if length is None or any(output.is_multiply_add for output in nest.outputs):
+        return False
+    loads = [line.value for line in nest.lines if isinstance(line.value, Access)]
+    counts = _counts(jam, jam.steps)
+    rows = [_elements(load, counts) for load in loads if load.strides[-1] * length * DTYPES[load.dtype].bytes >= _LONG]
+    return sum(rows) > _MOST_ROWS
 
 
 def _cost(nest: Nest, jam: Jam) -> float:

@@ -108,10 +108,10 @@ class _Narrow:
             for place, first in zip(self.places, [*(a + a_row * head for head in self.heads), b], strict=True):
                 self.builder.store(first.value, place)
             if along == "depth":
-                whole = depth // self.columns
-                with function.loop(0, whole):
+                groups = depth // self.columns
+                with function.loop(0, groups):
                     self.add(rows, self.columns)
-                with function.loop(whole * self.columns, depth):
+                with function.loop(groups * self.columns, depth):
                     self.add(rows, 1)
             else:
                 with function.loop(0, depth):

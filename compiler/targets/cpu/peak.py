@@ -1,5 +1,5 @@
 """The peak of this machine: floating-point operations per second of one core, measured by loops of multiply-adds, of
-divisions and of square roots on registers alone."""
+divisions and of square roots, only on registers."""
 
 import ctypes
 import time

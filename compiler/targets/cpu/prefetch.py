@@ -3,7 +3,7 @@
 Three walks are measured to need it, because the processor does not foresee them; all others are left to it. The
 gradient of a depthwise convolution's weights sums over windows: it reads short pieces of several rows at a time. The
 convolution itself writes vectors of several short rows in turn. And rows that lie apart, as those inside of a padded
-image do, end before the processor has recognised them. Knows the nest alone, no text and no machine.
+image do, end before the processor has recognised them. Knows only the nest, no text and no machine.
 """
 
 from collections.abc import Collection, Iterator, Mapping

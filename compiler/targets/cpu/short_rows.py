@@ -3,7 +3,7 @@ sums the body of the innermost loop computes side by side.
 
 LLVM unrolls a short loop of known length completely and then finds no vectors in it, unless it is told not to, and it
 makes a call of `memcpy` of a loop that copies one row. A body that computes several rows is too rich for that. What is
-the same in all rows is then loaded once. Knows the nest alone, no text and no machine.
+the same in all rows is then loaded once. Knows only the nest, no text and no machine.
 """
 
 from netc.compiler.program.nests import Access, Nest

@@ -2,7 +2,7 @@
 
 Element i goes to lane i % LANES of chunk i // LANES. Chunk j is added to running sum j % 4; the four sums are added
 pairwise. Then the chunks that are left are added, the lanes are added pairwise, and last the elements that fill no
-chunk are added in order. The order is a function of the count alone, so a sum has the same bits in every kernel that
+chunk are added in order. The order depends only on the count, so a sum has the same bits in every kernel that
 computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and
 asks for their sum (`sum_f32(address, count)`), unless it adds them where it computes them (sums_in_chunks.py).
 """

@@ -1,7 +1,7 @@
 """Writes sums of products of neighbouring elements, each in the lanes of a vector of running sums.
 
 Element i of a row goes to running sum i % LANES. The first LANES elements of all rows are added, then the next ones,
-and last the running sums: the first half to the second, until one is left. The order depends on the nest alone, on no
+and last the running sums: the first half to the second, until one is left. The order depends only on the nest, on no
 machine, and not on how many sums a body computes side by side.
 """
 

@@ -144,7 +144,7 @@ class _Tile:
 
     @property
     def repeats_in_memory(self) -> bool:
-        """Whether the instruction for pairs repeats each pair of a by itself: if it is used for one vector alone, or if
+        """Whether the instruction for pairs repeats each pair of a by itself: if it is used for only one vector, or if
         few registers are left."""
         machine = self.lanes.machine
         is_full = (self.height + 1) * self.number > machine.registers - _SPARE

@@ -1,6 +1,6 @@
 """Which lines of a nest can be computed in vectors of neighbouring elements that its text names.
 
-Functions such as exp are not among them: LLVM chooses how many vectors of these are under way. Knows the nest alone.
+Functions such as exp are not among them: LLVM chooses how many vectors of these are under way. Knows only the nest.
 """
 
 from collections.abc import Sequence

@@ -88,7 +88,7 @@ class _Call:
         return None if lengths is None else int(lengths[sample])
 
     def _index(self, name: str, sample: int, head: int) -> Array:
-        """The elements of a packed tensor that are those of a sample's head: rows, and columns but for sums."""
+        """The elements of a packed tensor of a sample's head: its rows, and its columns except in sums."""
         side, numbers, length = attention.side_of(name), self.numbers, self._length(name, sample)
         first = int(self.arrays[f"{side}_starts"][sample])
         at = np.arange(first, first + (length or 0))

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from netc.runtime.insight.drawing.plots import LETTER, Mark, svg, words
 
-_ROW, _WIDTH = 22.0, 560.0  # the height of a bar with the gap below it, and the width of a chart, in pixels
+_ROW, _LONGEST = (
+    22.0,
+    270.0,
+)  # the height of a bar with the gap below it, and the length of all from end to end, in pixels
 _LONGEST_NAME, _LONGEST_TEXT = 28, 24
 
 
@@ -20,10 +23,11 @@ class Bar:
     error: float = math.nan
 
 
-def bar_chart(bars: Sequence[Bar], title: str, width: float = _WIDTH) -> str:
+def bar_chart(bars: Sequence[Bar], title: str) -> str:
     """A bar for each number, from 0 to the right, or to the left if it is negative, as an `<svg>` element."""
     left = 16 + LETTER * max((min(len(bar.name), _LONGEST_NAME) for bar in bars), default=0)
-    right = width - 16 - LETTER * max((min(len(bar.text), _LONGEST_TEXT) for bar in bars), default=0)
+    right = left + _LONGEST
+    width = right + 16 + LETTER * max((min(len(bar.text), _LONGEST_TEXT) for bar in bars), default=0)
     low = min((bar.value for bar in bars if math.isfinite(bar.value)), default=0.0)
     high = max((bar.value for bar in bars if math.isfinite(bar.value)), default=0.0)
     low, high = min(low, 0.0), max(high, 0.0)

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.dsl.quoting import svg_text
+from netc.runtime.insight.drawing.colours import COLOURS, FILE_STYLE
 
 _WIDTH, _ROW, _MARGIN, _LETTER = 1200.0, 22.0, 8.0, 6.4
-_COLOURS = {"step": "#cbd5e1", "forward": "#93c5fd", "backward": "#fdba74", "update": "#c4b5fd", "waiting": "#e2e8f0"}
+_COLOURS = {"step": "slate", "forward": "blue", "backward": "orange", "update": "purple", "waiting": "grey"}
+_TINTS = (
+    0.25,
+    0.5,
+    0.38,
+    0.28,
+)  # how much of its colour fills a box of a row, from below; that of rows above is the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +40,8 @@ def flame_svg(flame: Flame) -> str:
     boxes = "\n".join(_boxes(flame, 0.0, 0, depth, _WIDTH / flame.seconds))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + 2 * _MARGIN:g} {height:g}" '
-        f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11">\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{boxes}\n</svg>\n'
+        f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11" fill="currentColor">'
+        f"<style>{FILE_STYLE}</style>\n{boxes}\n</svg>\n"
     )
 
 
@@ -50,9 +57,9 @@ def _boxes(flame: Flame, start: float, level: int, depth: int, scale: float) -> 
     x, y = _MARGIN + start * scale, _MARGIN + (depth - 1 - level) * _ROW
     boxes = [
         f"<g><title>{svg_text(f'{flame.name}: {flame.description}')}</title>"
-        f'<rect x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{_ROW - 1:g}" fill="{_COLOURS[flame.kind]}" '
-        f'fill-opacity="{1 - 0.18 * max(level - 1, 0):g}" stroke="#ffffff" rx="2"/>'
-        f'<text x="{x + 4:.2f}" y="{y + 15:.2f}" fill="#0f172a">{svg_text(_fitting(flame.name, width))}</text></g>'
+        f'<rect x="{x:.2f}" y="{y:.2f}" width="{max(width - 1, 0.3):.2f}" height="{_ROW - 1:g}" '
+        f'fill="{COLOURS[_COLOURS[flame.kind]].either}" fill-opacity="{_TINTS[min(level, len(_TINTS) - 1)]:g}" rx="2"/>'
+        f'<text x="{x + 4:.2f}" y="{y + 15:.2f}">{svg_text(_fitting(flame.name, width))}</text></g>'
     ]
     for inner in flame.inside:
         boxes += _boxes(inner, start, level + 1, depth, scale)

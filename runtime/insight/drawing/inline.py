@@ -3,15 +3,15 @@
 Everything is an attribute, so that it needs no style sheet and no script. A unit is a pixel.
 """
 
-from collections.abc import Iterator
-
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
 from netc.dsl.quoting import svg_text
-from netc.runtime.insight.drawing.grids import Link, is_lane
-from netc.runtime.insight.drawing.layout import COLOURS, HEAD, LEADING, LINK, PAD, Layout, Placed, all_placed, font_size
+from netc.runtime.insight.drawing.colours import COLOURS
+from netc.runtime.insight.drawing.layout import LINK, TINT, Layout
+from netc.runtime.insight.drawing.shapes import Curve, Lane, Rectangle, Words, links, rectangles
 
 _FONT = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif"  # texts are measured in the first
+_LINE = COLOURS[LINK].either
 
 
 def inline_picture(outline: Outline, model: Model, unfold: int = 0, scale: float = 1.15) -> str:
@@ -22,8 +22,8 @@ def inline_picture(outline: Outline, model: Model, unfold: int = 0, scale: float
     """
     layout = Layout(outline, model, unfold)
     width, height = layout.outermost.width, layout.outermost.height
-    parts = [part for placed in all_placed(layout.outermost) for part in _box(placed, model)]
-    parts += [part for placed in all_placed(layout.outermost) for part in _links(layout, placed)]
+    parts = [_box(rectangle, model) for rectangle in rectangles(layout)]
+    parts += [_link(link) for link in links(layout)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" '
         f'aria-label="the graph of {svg_text(model.source.file_name)}" viewBox="0 0 {width:.0f} {height:.0f}" '
@@ -32,27 +32,15 @@ def inline_picture(outline: Outline, model: Model, unfold: int = 0, scale: float
     )
 
 
-def _box(placed: Placed, model: Model) -> Iterator[str]:
-    """A rounded rectangle and its text, at the top if the box is unfolded; folded blocks have a thick edge."""
-    if placed.box is None:
-        return
-    _, edge = COLOURS[placed.box.kind]
-    is_folded = bool(placed.box.inside) and placed.grid is None
-    key = f' data-key="line {placed.box.span.line}"' if placed.box.span.source is model.source else ""
-    yield f"<g{key}><title>{svg_text(_place(placed.box, model))}</title>"
-    yield (
-        f'<rect x="{placed.x:.1f}" y="{placed.y:.1f}" width="{placed.width:.1f}" height="{placed.height:.1f}" rx="4" '
-        f'fill="{edge}" fill-opacity="0.14" stroke="{edge}" stroke-width="{1.6 if is_folded else 0.8}"/>'
+def _box(shape: Rectangle, model: Model) -> str:
+    (x, y), colour, span = shape.corner, COLOURS[shape.colour].either, shape.box.span
+    key = f' data-key="line {span.line}"' if span.source is model.source else ""
+    return (
+        f"<g{key}><title>{svg_text(_place(shape.box, model))}</title>"
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" rx="4" '
+        f'fill="{colour}" fill-opacity="{TINT:g}" stroke="{colour}" stroke-width="{shape.edge:g}"/>'
+        f"{''.join(map(_text, shape.words))}</g>"
     )
-    if placed.grid is not None:
-        y = placed.y + HEAD / 2
-        yield _words(placed.lines[0], placed.x + PAD, y, "start", is_title=True)
-        yield _words("  ".join(placed.lines[1:]), placed.x + placed.width - PAD, y, "end", is_title=False)
-    else:
-        for number, line in enumerate(placed.lines):
-            y = placed.y + PAD / 2 + (number + 0.5) * LEADING
-            yield _words(line, placed.x + placed.width / 2, y, "middle", is_title=number == 0)
-    yield "</g>"
 
 
 def _place(box: Box, model: Model) -> str:
@@ -63,28 +51,21 @@ def _place(box: Box, model: Model) -> str:
     return f"line {span.line}: {span.source.line(span.line).strip()}"
 
 
-def _words(text: str, x: float, y: float, anchor: str, is_title: bool) -> str:
-    weight = ' font-weight="bold"' if is_title else ' fill-opacity="0.75"'
-    size = font_size(is_title)
+def _text(words: Words) -> str:
+    weight = ' font-weight="bold"' if words.is_title else ' fill-opacity="0.75"'
+    y = words.y + 0.35 * words.size
     return (
-        f'<text x="{x:.1f}" y="{y + 0.35 * size:.1f}" text-anchor="{anchor}" font-size="{size:g}"{weight}>'
-        f"{svg_text(text)}</text>"
+        f'<text x="{words.x:.1f}" y="{y:.1f}" text-anchor="{words.anchor}" font-size="{words.size:g}"{weight}>'
+        f"{svg_text(words.text)}</text>"
     )
 
 
-def _links(layout: Layout, placed: Placed) -> Iterator[str]:
-    """The links between the boxes of a grid, and the lanes in which some of them pass a row."""
-    for link in placed.grid.links if placed.grid is not None else ():
-        yield _link(layout, placed, link)
-        if is_lane(link.end):
-            x, y = layout.top(placed, link.end)
-            yield f'<path d="M{x:.1f} {y:.1f}V{layout.bottom(placed, link.end):.1f}" fill="none" stroke="{LINK}"/>'
-
-
-def _link(layout: Layout, placed: Placed, link: Link) -> str:
-    """Straight down to the end of the row, then a curve to the next row; with an arrow head where a box is."""
-    (x, y), (x0, y0), (x1, y1) = layout.path(placed, link)
-    bend = (y1 - y0) / 2
-    curve = f"M{x:.1f} {y:.1f}L{x0:.1f} {y0:.1f}C{x0:.1f} {y0 + bend:.1f} {x1:.1f} {y1 - bend:.1f} {x1:.1f} {y1:.1f}"
-    head = f'<path d="M{x1:.1f} {y1:.1f}l-2.6 -5h5.2z" fill="{LINK}"/>' if link.end in placed.inside else ""
-    return f'<path d="{curve}" fill="none" stroke="{LINK}" stroke-width="0.9"/>{head}'
+def _link(link: Curve | Lane) -> str:
+    if isinstance(link, Lane):
+        x, y = link.top
+        return f'<path d="M{x:.1f} {y:.1f}V{link.bottom:.1f}" fill="none" stroke="{_LINE}"/>'
+    (x, y), (x0, y0), (x1, y1) = link.begin, link.turn, link.end
+    (xa, ya), (xb, yb) = link.controls
+    curve = f"M{x:.1f} {y:.1f}L{x0:.1f} {y0:.1f}C{xa:.1f} {ya:.1f} {xb:.1f} {yb:.1f} {x1:.1f} {y1:.1f}"
+    head = f'<path d="M{x1:.1f} {y1:.1f}l-2.6 -5h5.2z" fill="{_LINE}"/>' if link.has_head else ""
+    return f'<path d="{curve}" fill="none" stroke="{_LINE}" stroke-width="0.9"/>{head}'

@@ -5,29 +5,29 @@ A unit is a point; y goes down.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
-from netc.dsl.quoting import plot_text
 from netc.runtime.insight.drawing.grids import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
+from netc.runtime.insight.drawing.letters import width_of
 from netc.runtime.insight.drawing.words import lines_of
 
-# fill, line
-COLOURS = {
-    "input": ("#dbeafe", "#3b82c4"),
-    "target": ("#fde8d0", "#c27a2c"),
-    "operation": ("#ffffff", "#94a3b8"),
-    "block": ("#eef2f7", "#64748b"),
-    "scan": ("#ecfdf5", "#0f9f6e"),
-    "carry": ("#d1fae5", "#0f9f6e"),
-    "state": ("#ede9fe", "#7c5cc4"),
-    "output": ("#dcfce7", "#2e9e5b"),
-    "loss": ("#fee2e2", "#d0453e"),
-    "metric": ("#fef9c3", "#a58b13"),
-    "watch": ("#fef9c3", "#a58b13"),
+# The colour of each kind of box; `colours.py` has their values.
+KINDS = {
+    "input": "blue",
+    "target": "orange",
+    "operation": "faint",
+    "block": "slate",
+    "scan": "teal",
+    "carry": "teal",
+    "state": "purple",
+    "output": "green",
+    "loss": "red",
+    "metric": "gold",
+    "watch": "gold",
 }
-LINK = "#64748b"
+LINK = "slate"  # the colour of links
+TINT = 0.14  # how much of its colour fills a box
 SIZE, LEADING, PAD, HEAD = 9.0, 12.5, 7.0, 20.0  # of the font, a line, the border in a box, the title of an open one
 _BETWEEN_ROWS, _BETWEEN_COLUMNS, _MARGIN, _LANE = 22.0, 16.0, 12.0, 6.0
 
@@ -64,7 +64,7 @@ class Layout:
         if box.inside and depth < self.unfold:
             return self._grid(box, box.inside, box.key, depth + 1)
         lines = lines_of(box, self.model)
-        width = max(width_of(line, i == 0) for i, line in enumerate(lines)) + 2 * PAD
+        width = max(_width(line, i == 0) for i, line in enumerate(lines)) + 2 * PAD
         return Placed(box, width, len(lines) * LEADING + PAD, lines)
 
     def _grid(self, box: Box | None, boxes: tuple[Box, ...], key: int, depth: int) -> Placed:
@@ -78,7 +78,7 @@ class Layout:
             columns[column] = max(columns[column], placed.width if placed else _LANE)
             rows[row] = max(rows[row], placed.height if placed else 0.0)
         lines = lines_of(box, self.model) if box is not None else []
-        title = width_of(" ".join(lines), True) + 2 * PAD if lines else 0.0
+        title = _width(" ".join(lines), True) + 2 * PAD if lines else 0.0
         width = max(sum(columns) + _BETWEEN_COLUMNS * (len(columns) - 1) + 2 * _MARGIN, title)
         head = HEAD if box is not None else 0.0
         height = head + sum(rows) + _BETWEEN_ROWS * (len(rows) - 1) + 2 * _MARGIN
@@ -141,13 +141,5 @@ def font_size(is_title: bool) -> float:
     return SIZE if is_title else SIZE - 1
 
 
-@cache
-def width_of(text: str, is_title: bool) -> float:
-    """The width of a text in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    if not text.strip():
-        return 0.0
-    font = FontProperties(weight="bold" if is_title else "normal")
-    return float(TextPath((0, 0), plot_text(text), size=font_size(is_title), prop=font).get_extents().x1)
+def _width(text: str, is_title: bool) -> float:
+    return font_size(is_title) * width_of(text, is_bold=is_title)

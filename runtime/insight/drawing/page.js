@@ -114,3 +114,6 @@ for (const [name, open] of [["unfold", true], ["fold", false]])
   });
 window.addEventListener("resize", draw);
 draw();
+// A picture that is wider than the window begins with its first box in the middle.
+const first = picture.querySelector(".box");
+if (first) first.scrollIntoView({ block: "nearest", inline: "center" });

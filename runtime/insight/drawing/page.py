@@ -8,13 +8,14 @@ from importlib import resources
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
 from netc.dsl.quoting import html_text, json_in_html
+from netc.runtime.insight.drawing.colours import scheme_css
 from netc.runtime.insight.drawing.grids import TOP, Grid, box_item, grids_of, is_lane
-from netc.runtime.insight.drawing.layout import COLOURS
+from netc.runtime.insight.drawing.layout import KINDS
 from netc.runtime.insight.drawing.words import details_of, lines_of
 
 _HEAD = (  # of an arrow
     '<marker id="head" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
-    '<path d="M0 0 6 3 0 6z" fill="#64748b"/></marker>'
+    '<path d="M0 0 6 3 0 6z"/></marker>'
 )
 
 
@@ -29,16 +30,17 @@ def page(outline: Outline, model: Model, unfold: int = 0) -> str:
     boxes = "".join(_grid(grids, outline.boxes, TOP, model, unfold))
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title>
-<style>{style}</style>
+<style>{scheme_css()}
+{style}</style>
 <body>
 <main>
 <h1>{name}</h1>
-<p>{count:,} parameters. A triangle, or a double click, unfolds a block; a click tells what a box is.</p>
+<p>{count:,} parameters. A triangle, or a double click, unfolds a block.</p>
 <nav><button id="unfold">unfold all</button> <button id="fold">fold all</button></nav>
-<div id="picture"><svg><defs>{_HEAD}</defs><g fill="none" stroke="#64748b"></g></svg>
-{boxes}</div>
+<div id="scroll"><div id="picture"><svg><defs>{_HEAD}</defs><g></g></svg>
+{boxes}</div></div>
 </main>
-<aside><p>A click on a box tells what it is.</p></aside>
+<aside><p>A click on a box shows its shape, its line and its parameters.</p></aside>
 <script type="application/json" id="facts">{facts}</script>
 <script>{script}</script>
 </body></html>
@@ -60,12 +62,11 @@ def _grid(grids: dict[int, Grid], boxes: Iterable[Box], key: int, model: Model, 
 
 def _box(grids: dict[int, Grid], box: Box, position: str, model: Model, unfold: int) -> Iterator[str]:
     """A box, with its own grid of boxes inside."""
-    fill, edge = COLOURS[box.kind]
     title, *rest = (html_text(line) for line in lines_of(box, model))
     is_open = unfold > 0
     kinds = ["box", *(["holds"] if box.inside else []), *(["open"] if box.inside and is_open else [])]
     button = f'<button class="fold" title="unfold or fold">{"▾" if is_open else "▸"}</button>' if box.inside else ""
-    yield f'<div class="{" ".join(kinds)}" id="{box.key}" style="{position};--fill:{fill};--edge:{edge}">'
+    yield f'<div class="{" ".join(kinds)}" id="{box.key}" style="{position};--edge:var(--{KINDS[box.kind]})">'
     yield f"<b>{button}{title}</b>" + "".join(f"<small>{line}</small>" for line in rest)
     if box.inside:
         yield from _grid(grids, box.inside, box.key, model, unfold - 1)

@@ -1,7 +1,8 @@
 """Plots in SVG that are written by hand, so that they follow the colours of the page and can react to the mouse.
 
-Classes and the variable `--q` say what a mark means, and the style sheet of the page gives them colours. `data-key`
-names what a mark belongs to: the script of the page highlights all marks and rows with the same key.
+Classes and the variable `--q` say what a mark means, and the style sheet of the page gives them colours. Curves have
+attributes too, which count where there is no style sheet, as in a notebook: it may be light or dark. `data-key` names
+what a mark belongs to: the script of the page highlights all marks and rows with the same key.
 """
 
 import math
@@ -11,12 +12,13 @@ from importlib import resources
 from typing import Generic, TypeVar
 
 from netc.dsl.quoting import bounded, svg_text
+from netc.runtime.insight.drawing.colours import COLOURS, SERIES, scheme_css
 from netc.runtime.insight.drawing.scales import Categories, Scale
 
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 12.0, 10.0, 40.0  # around the axes, in pixels
 LETTER = 6.6  # pixels
-COLOURS = 20  # that series have: the classes `s0` to `s19`
 _LEGEND_ROW, _SAMPLE = 17.0, 18.0  # the height of a row of a legend, and the width of a sample of a colour, in pixels
+_LINE = 'fill="none" stroke="currentColor"'  # of a path where there is no style sheet
 Point = tuple[float, float]
 
 
@@ -34,7 +36,15 @@ class Mark:
         key = f' data-key="{svg_text(self.key)}"' if self.key else ""
         style = f' style="--q:{self.quality}%"' if self.quality is not None else ""
         title = f"<title>{svg_text(self.title)}</title>" if self.title else ""
-        return f'<g class="{self.kind}"{key}{style}>{title}{markup}</g>'
+        return f'<g class="{self.kind}"{_attributes(self.kind)}{key}{style}>{title}{markup}</g>'
+
+
+def _attributes(kind: str) -> str:
+    """The look of a series or a guide where there is no style sheet."""
+    first, *others = kind.split()
+    name = "grey" if first == "guide" else SERIES[int(first[1:])] if first[1:].isdigit() else ""
+    dashes = ' stroke-dasharray="5 3"' if "dashed" in others or first == "guide" else ""
+    return f' color="{COLOURS[name].either}"{dashes}' if name else ""
 
 
 X = TypeVar("X", bound=Scale)
@@ -77,7 +87,9 @@ class Frame(Generic[X, Y]):
                 pieces.append([])
         path = "".join(_path(piece) for piece in pieces if len(piece) > 1)
         dots = "".join(dot(*piece[0], "") for piece in pieces if len(piece) == 1)
-        return Mark(kind, title=title).around((f'<path class="trace" d="{path}"/>' if path else "") + dots)
+        return Mark(kind, title=title).around(
+            (f'<path class="trace" d="{path}" {_LINE} stroke-width="1.7"/>' if path else "") + dots
+        )
 
     def band(self, kind: str, points: Iterable[tuple[float, float, float]]) -> str:
         """The area between two lines: each point is x and the ends of y; those that are not finite are left out."""
@@ -102,12 +114,12 @@ class Frame(Generic[X, Y]):
         parts = list[str]()
         for place, text in self.x.ticks(max(2, int((right - self.left) / 60))):
             x = self.left + place * (right - self.left)
-            parts.append(f'<path class="grid" d="M{x:.1f} {self.top:g}V{bottom:g}"/>')
+            parts.append(_grid_line(f"M{x:.1f} {self.top:g}V{bottom:g}"))
             parts.append(words(text, x, bottom + 15, "middle", 12))
         room = 14 if isinstance(self.y, Categories) else 30
         for place, text in self.y.ticks(max(2, int((bottom - self.top) / room))):
             y = bottom - place * (bottom - self.top)
-            parts.append(f'<path class="grid" d="M{self.left:g} {y:.1f}H{right:g}"/>')
+            parts.append(_grid_line(f"M{self.left:g} {y:.1f}H{right:g}"))
             parts.append(words(text, self.left - 6, y + 4, "end", int((self.left - 14) / LETTER)))
         parts.append(words(self.xlabel, (self.left + right) / 2, self.height - 6, "middle", 40))
         across = (self.top + bottom) / 2
@@ -125,20 +137,26 @@ def svg(width: float, height: float, name: str, parts: Iterable[str]) -> str:
     inner = "\n".join(parts)
     return (
         f'<svg class="plot" role="img" aria-label="{svg_text(name)}" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}" style="min-width: {0.7 * width:.0f}px">\n{inner}\n</svg>'
+        f'viewBox="0 0 {width:g} {height:g}" fill="currentColor" font-family="system-ui, sans-serif" font-size="12" '
+        f'style="min-width: {0.7 * width:.0f}px">\n{inner}\n</svg>'
     )
 
 
 def svg_file(width: float, height: float, parts: Iterable[str]) -> bytes:
     """An SVG file of its own that has the colours of the reader's scheme, light or dark. `parts` are plots, say."""
-    style = resources.files(__package__).joinpath("plot.css").read_text("utf-8")
     inner = "\n".join(parts)
     text = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="file" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}">\n<style>{style}</style>\n'
-        f'<rect class="paper" width="100%" height="100%" fill="#ffffff"/>\n{inner}\n</svg>\n'
+        f'viewBox="0 0 {width:g} {height:g}">\n<style>{style_sheet()}</style>\n'
+        f'<rect class="paper" width="100%" height="100%" fill="{COLOURS["paper"].light}"/>\n{inner}\n</svg>\n'
     )
     return text.encode()
+
+
+def style_sheet() -> str:
+    """The style sheet of plots, with the colours of the reader's scheme."""
+    series = "\n".join(f".plot .s{i} {{ color: var(--{name}) }}" for i, name in enumerate(SERIES))
+    return "\n".join((scheme_css(), resources.files(__package__).joinpath("plot.css").read_text("utf-8") + series))
 
 
 def moved(markup: str, x: float, y: float) -> str:
@@ -153,7 +171,7 @@ def legend(entries: Iterable[tuple[str, str]], width: float) -> tuple[list[str],
         room = _SAMPLE + min(len(text), 30) * LETTER + 14
         if x + room > width and x > LEFT:
             x, y = LEFT, y + _LEGEND_ROW
-        parts.append(Mark(kind).around(f'<path class="sample" d="M{x:.0f} {y + 4:g}h12"/>'))
+        parts.append(Mark(kind).around(f'<path class="sample" d="M{x:.0f} {y + 4:g}h12" {_LINE} stroke-width="3"/>'))
         parts.append(words(text, x + _SAMPLE, y + 8, "start", 30))
         x += room
     return parts, y + _LEGEND_ROW + 2 if parts else TOP
@@ -161,7 +179,11 @@ def legend(entries: Iterable[tuple[str, str]], width: float) -> tuple[list[str],
 
 def series(number: int) -> str:
     """The class of a series, which decides its colour."""
-    return f"s{number % COLOURS}"
+    return f"s{number % len(SERIES)}"
+
+
+def _grid_line(path: str) -> str:
+    return f'<path class="grid" d="{path}" {_LINE} stroke-opacity="0.2"/>'
 
 
 def _path(points: Iterable[Point]) -> str:

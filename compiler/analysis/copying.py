@@ -1,0 +1,63 @@
+"""Finds models that can copy what their loss asks for: a step of the prediction reads the very element of the label.
+
+An autoencoder, whose label is its input, is no such model: its code has no steps, or its numbers pass a narrow layer.
+So labels at the same step as the input count only if they are classes, which a model can pass on through any layer.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netc.compiler.analysis.reach import opening, reaches
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value
+from netc.compiler.model import Application, Comparison
+from netc.dsl.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A comparison whose label is the element of the input `source` at a `distance` from each step, and the first
+    value that reads it."""
+
+    comparison: Comparison
+    source: Value
+    distance: int
+    reader: Value
+
+
+def copy_of(graph: Graph, comparison: Comparison, source: Value, leaf: Value, ahead: int = 0) -> Copy | None:
+    """How a prediction can copy its label; None if it cannot.
+
+    The label is made of `leaf`: of the input `source` itself, or of a target with the same elements, `ahead` steps on.
+    """
+    of_label = reaches(graph, leaf).get(comparison.label, {})
+    if not of_label:
+        return None
+    along = reaches(graph, source)
+    for axis, reach in along.get(comparison.prediction, {}).items():
+        step = of_label[axis].distance if axis in of_label else None
+        if step is None:
+            continue
+        distance = step + ahead
+        if reach.includes(distance) and (distance or source.type.classes is not None):
+            return Copy(comparison, source, distance, opening(along, comparison.prediction, distance))
+    return None
+
+
+def without_later_steps(text: str) -> str | None:
+    """A layer of the library that reads later steps, as it is written where it reads none; None for another text."""
+    if match := re.fullmatch(r"bidirectional\((.*)\)", text):
+        return match[1]
+    if match := re.fullmatch(r"self_attention(?:\((.*)\))?", text):
+        return f"self_attention({match[1] + ', ' if match[1] else ''}causal = true)"
+    return None
+
+
+def place_in_file(applications: Sequence[Application], value: Value) -> Span:
+    """The place of a value in the user's file: that of the innermost application there which added it."""
+    if not value.span.source.is_library:
+        return value.span
+    around = [call for call in applications if call.first <= value.number < call.end]
+    own = [call for call in around if not call.span.source.is_library]
+    return min(own, key=lambda call: call.end - call.first).span if own else value.span
