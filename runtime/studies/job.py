@@ -8,6 +8,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.runs.run_info import Constant
+from netc.runtime.studies.helper import Fields
 from netc.runtime.studies.segments import Segment, SegmentResult, Segments
 
 # the name, text and path of a file, the constants that replace its own, and modules of plug-ins
@@ -23,6 +24,12 @@ def job_of(source: Source, constants: Mapping[str, Constant]) -> Job:
 def train(job: Job, segment: Segment) -> SegmentResult:
     """Trains a segment of a study in this process."""
     return _segments(job).train(segment)
+
+
+def train_plainly(job: Job, fields: Fields) -> Fields | None:
+    """The same from the fields of a segment to those of its result."""
+    result = train(job, Segment(*fields))
+    return result.fields if result.error is None else None
 
 
 @cache

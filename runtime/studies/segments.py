@@ -17,7 +17,7 @@ from netc.runtime import plugins
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.start_from import check_start_from, start_from
-from netc.runtime.studies.helper import Helpers
+from netc.runtime.studies.helper import Fields, Helpers
 from netc.runtime.studies.shared import Prepared, Shared
 from netc.runtime.studies.trial import Trial, without_times
 from netc.runtime.trainer import train_claimed
@@ -40,6 +40,11 @@ class Segment:
     seed: int | None = None
     state: bytes | None = None
 
+    @property
+    def fields(self) -> Fields:
+        """What a helper process needs to know."""
+        return {**self.settings}, self.until, self.fold, self.seed, self.state
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentResult:
@@ -58,6 +63,11 @@ class SegmentResult:
     is_over: bool
     stopped: str | None = None
     error: Diagnostic | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """All but an error, as a helper process returns it."""
+        return self.epoch, self.rows, {**self.metrics}, self.state, self.is_over, self.stopped
 
 
 @dataclass(slots=True)
@@ -97,13 +107,9 @@ class Segments:
         results: dict[int, SegmentResult] = {}
         is_abandoned = threading.Event()
         count = max(min(workers or cores(), len(segments)), 1)
-
-        def here(segment: Segment) -> SegmentResult:
-            return self.train(segment, is_abandoned)
-
         with ThreadPoolExecutor(count) as pool:
             pending = {
-                pool.submit(self._helpers.train, segment, here, count, is_abandoned): number
+                pool.submit(self._train_anywhere, segment, count, is_abandoned): number
                 for number, segment in enumerate(segments)
             }
             try:
@@ -116,6 +122,15 @@ class Segments:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [results[number] for number in range(len(segments))]
+
+    def _train_anywhere(self, segment: Segment, workers: int, is_abandoned: threading.Event) -> SegmentResult:
+        """The result of a segment, from a helper process or this thread."""
+        fields = self._helpers.train(segment.fields, is_abandoned)
+        if fields is not None:
+            epoch, rows, *others = fields
+            return SegmentResult(epoch, tuple(rows), *others)
+        with self._helpers.beside(workers):
+            return self.train(segment, is_abandoned)
 
     def train(self, segment: Segment, is_abandoned: threading.Event | None = None) -> SegmentResult:
         """The result of one segment, trained on this thread alone. A Fault becomes the result's `error`.
