@@ -34,8 +34,10 @@ def find_lr(
         raise typer.BadParameter(f"`{optimizer}` finds the length of its steps by itself", param_hint="--find-lr")
     with Ticker(launched.ranks is not None) as ticker:
         ticker.doing("reading the data")
-        dataset = load(model, parse_data(model))
+        with launched.reading():
+            dataset = load(model, parse_data(model))
         options.warn(dataset.warnings, strict)
+        launched.share(dataset)
         ticker.doing("testing learning rates")
         result = rate_test(model, dataset, launched.threads(threads), ranks=launched.ranks)
     _show(result)

@@ -21,6 +21,7 @@ from netc.commands.terminal import say
 from netc.runtime.distributed.launch import launched_rank, launched_ranks, place_of_launch, start
 
 if TYPE_CHECKING:
+    from netc.runtime.data.dataset import Dataset
     from netc.runtime.distributed.mpi import MpiRanks
 
 TOGETHER = ("train", "study", "check")  # the commands that ranks run together
@@ -46,6 +47,19 @@ class Launched:
     def place(self, path: Path) -> Path:
         """The path of a file or folder that rank 0 writes; another path for what other ranks write."""
         return path if self.ranks is None or self.ranks.rank == 0 else self.temporary / "own"
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Inside, ranks read data, once on each host."""
+        from netc.runtime.distributed.shared_data import read_once
+
+        return read_once(self.ranks)
+
+    def share(self, dataset: "Dataset") -> None:
+        """Keeps the data of ranks once on each host."""
+        if self.ranks is not None:
+            from netc.runtime.distributed.shared_data import share_on_hosts
+
+            share_on_hosts(dataset, self.ranks)
 
     def agreed(self, is_true: bool) -> bool:
         """Whether something is true on rank 0."""

@@ -44,38 +44,42 @@ class _Request:
         return request if ranks.rank == 0 else replace(request, out=self.launched.place(Path()), trackers=[])
 
 
+# The options, in the order of the help page.
+_File = Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")]
+_Epochs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of epochs, instead of the file's.")]
+_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")]
+_Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Resume a run that was interrupted, with a changed file if M.net is given too."),
+]
+_Fold = Annotated[int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")]
+_Folds = Annotated[
+    bool,
+    typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
+]
+_FindLr = Annotated[
+    bool,
+    typer.Option("--find-lr", help="Try learning rates in a short training that raises them; draws NAME-lr.svg."),
+]
+_ChangedData = Annotated[bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")]
+_Trackers = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="KIND", help="Write metrics for tensorboard, mlflow or as csv. May be repeated."),
+]
+
+
 def train(
-    file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
+    file: _File = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of epochs, instead of the file's.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN", help="Resume a run that was interrupted, with a changed file if M.net is given too."
-        ),
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")
-    ] = None,
-    folds: Annotated[
-        bool,
-        typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
-    ] = False,
-    finds_rate: Annotated[
-        bool,
-        typer.Option("--find-lr", help="Try learning rates in a short training that raises them; draws NAME-lr.svg."),
-    ] = False,
-    changed_data: Annotated[
-        bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
-    ] = False,
-    trackers: Annotated[
-        list[str] | None,
-        typer.Option("--log", metavar="KIND", help="Write metrics for tensorboard, mlflow or as csv. May be repeated."),
-    ] = None,
+    epochs: _Epochs = None,
+    out: _Out = None,
+    resume: _Resume = None,
+    fold: _Fold = None,
+    folds: _Folds = False,
+    finds_rate: _FindLr = False,
+    changed_data: _ChangedData = False,
+    trackers: _Trackers = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -116,6 +120,7 @@ def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
         if resume is not None:
             with request.launched.claimed(resume) as folder:
                 run = _resumed(folder, request, may_change, ticker)
+                request.launched.share(run.load_data())
                 run_to_end(run, request.trackers, ticker)
         else:
             if request.file is None:
@@ -144,10 +149,11 @@ def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
     from netc.runtime.training.checks import check_training
 
     ticker.doing("reading the data")
-    model, constants = options.load(file, request.settings, request.strict, request.fold)
-    model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
     folder = request.out or Path("runs") / file.stem
-    dataset = data_of_new_run(model, folder)
+    with request.launched.reading():
+        model, constants = options.load(file, request.settings, request.strict, request.fold)
+        model = replace(model, train=replace(model.train, epochs=request.epochs or model.train.epochs))
+        dataset = data_of_new_run(model, folder)
     options.warn(dataset.warnings, request.strict)
     for note in dataset.notes:
         say_wrapped(note)
@@ -155,6 +161,7 @@ def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
         for remark in remarks:
             say_wrapped(f"note: {part}, {remark}")
     options.warn(check_training(model, dataset), request.strict)
+    request.launched.share(dataset)
     ticker.doing("compiling")
     run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
     count = model.parameter_count
@@ -182,7 +189,8 @@ def _resumed(resume: Path, request: _Request, may_change: bool, ticker: Ticker) 
     file = None if request.file is None else parse_file(request.file)
     constants = {**kept_constants(resume, file), **options.constants(request.settings)}
     if not may_change and (file is not None or request.settings or request.epochs is not None):
-        take_data(opened, may_change)  # refuses before anything of the run is changed
+        with request.launched.reading():
+            take_data(opened, may_change)  # refuses before anything of the run is changed
     if file is not None:
         model = options.checked(load_model(file if fold is None else with_fold(file, fold), constants))
     else:
@@ -194,7 +202,8 @@ def _resumed(resume: Path, request: _Request, may_change: bool, ticker: Ticker) 
         say(f"changed: {change.what}")
     run = open_run(resume, request.threads, to_train=True, ranks=ranks)
     hand_on_data(opened, run)
-    dataset, changes = run.load_data(), run.data_changes
+    with request.launched.reading():
+        dataset, changes = run.load_data(), run.data_changes
     epoch = take_data(run, may_change)
     options.warn([*changes, *check_training(run.model, dataset)], strict=False)
     if epoch is not None:

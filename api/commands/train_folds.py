@@ -92,7 +92,9 @@ def _claimed_folds(request: FoldsRequest) -> "Iterator[Folds]":
         if not launched.agreed(is_folds(request.resume)):
             read_folds(request.resume)  # ends in a message on all ranks
         with launched.claimed(request.resume, files_to_resume(request.resume)) as folder:
-            yield open_folds(folder, threads, launched.ranks)
+            folds = open_folds(folder, threads, launched.ranks)
+            folds.reading = launched.reading
+            yield folds
         return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
@@ -100,6 +102,7 @@ def _claimed_folds(request: FoldsRequest) -> "Iterator[Folds]":
     constants = options.constants(request.settings)
     folds = start_folds(parse_file(request.file), path, constants, request.epochs, threads, launched.ranks)
     say(f"{request.file}: {folds.info.folds} folds -> {folds.folder}")
+    folds.reading = launched.reading
     with claimed(folds.folder):
         yield folds
 
@@ -113,6 +116,7 @@ def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[s
     count, resume = folds.info.folds, f"netc train --resume {quoted(folds.folder)}"
     ticker.doing(f"preparing fold {number}/{count}", "the folds before it are saved", resume)
     run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
+    request.launched.share(run.load_data())
     place = f"in fold {number} of {count}"
     trackers = request.trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
     with tracked(run, trackers) as log:

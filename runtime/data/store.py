@@ -10,8 +10,9 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import polars
 
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
+_WORTH_A_COPY = 1 << 20  # bytes of a table that several processes read
+_is_shared = ContextVar("is_shared", default=False)
 _FORMAT = 5
 _COLUMNS, _LISTING = "columns.bin", "columns.json"
 _ALIGNMENT = 64  # bytes: each column begins at a multiple of it
@@ -61,7 +64,18 @@ Columns = dict[str, Array | TextColumn]
 
 
 def is_large(path: Path) -> bool:
-    return path.stat().st_size >= LARGE
+    """Whether a table is read through its copy in the cache."""
+    return path.stat().st_size >= (_WORTH_A_COPY if _is_shared.get() else LARGE)
+
+
+@contextmanager
+def sharing_tables() -> Iterator[None]:
+    """Reads all but small tables through their copies in the cache inside, because other processes read them too."""
+    token = _is_shared.set(True)
+    try:
+        yield
+    finally:
+        _is_shared.reset(token)
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -72,6 +86,21 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
     with _nameless_file() as file:
         _reserve(file, size)
         return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def written(array: Array) -> Path | None:
+    """A temporary file in the cache folder with the elements of an array; None if there is no room for it."""
+    path: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=home.folder(), prefix="shared-", delete=False) as file:
+            path = Path(file.name)
+            _reserve(file, array.nbytes)
+            array.tofile(file)
+            return path
+    except OSError:
+        if path is not None:
+            path.unlink(missing_ok=True)
+        return None
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

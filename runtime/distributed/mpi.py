@@ -4,8 +4,10 @@ Only this file, mpi_exchange.py and studies/mpi.py import mpi4py. `exchange` ser
 (compiler/targets/target.py), the other methods training.
 """
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from mpi4py import MPI
 
 from netc.compiler.targets.target import Part
+from netc.runtime.data import store
 from netc.runtime.data.stored import Array
 from netc.runtime.distributed.mpi_exchange import MpiExchange
 from netc.runtime.distributed.network import Network
@@ -26,16 +29,18 @@ _PAUSE = 0.01  # seconds between two looks at a message
 
 @dataclass(frozen=True, slots=True)
 class MpiRanks:
-    """The ranks of a communicator. Messages about the end of the program use one of their own, so that they pass
-    those of a step that some ranks are still in."""
+    """The ranks of a communicator, and those on the host of this one. Messages about the end of the program use one of
+    their own, so that they pass those of a step that some ranks are still in."""
 
     world: Any
     ending: Any
+    host: Any
 
     @classmethod
     def of_world(cls) -> "MpiRanks":
         """The ranks that the launcher started. All of them must call this."""
-        return cls(MPI.COMM_WORLD.Dup(), MPI.COMM_WORLD.Dup())
+        world = MPI.COMM_WORLD
+        return cls(world.Dup(), world.Dup(), world.Split_type(MPI.COMM_TYPE_SHARED, world.rank))
 
     @property
     def rank(self) -> int:
@@ -78,11 +83,40 @@ class MpiRanks:
 
     def from_first(self, content: bytes) -> bytes:
         """The content that rank 0 has, for all ranks."""
-        size = np.array([len(content)], np.int64)
-        self.world.Bcast(size)
-        received = np.frombuffer(content, np.uint8).copy() if self.rank == 0 else np.empty(int(size[0]), np.uint8)
-        self.world.Bcast([received, MPI.BYTE])
-        return received.tobytes()
+        return _from_first(self.world, content)
+
+    @contextmanager
+    def first_on_host_first(self) -> Iterator[None]:
+        """What is inside is done by the first rank of each host, and then by the others, which wait for that."""
+        is_first = self.host.rank == 0
+        try:
+            if not is_first:
+                self._wait_on_host()
+            yield
+        finally:
+            if is_first:
+                self._wait_on_host()
+
+    def _wait_on_host(self) -> None:
+        """Waits for all ranks of the host, and leaves the processor to them."""
+        request = self.host.Ibarrier()
+        while not request.Test():
+            time.sleep(_PAUSE)
+
+    def shared_on_host(self, array: Array) -> Array:
+        """The array of the first rank on each host, whose copies on the other ranks are equal: in a file that they all
+        map into memory. The array itself if there is no room for the file."""
+        if self.host.size == 1:
+            return array
+        path = store.written(array) if self.host.rank == 0 else None
+        name = _from_first(self.host, os.fsencode(path) if path is not None else b"")
+        if not name:
+            return array
+        mapped: Array = np.memmap(os.fsdecode(name), array.dtype, "c", shape=array.shape)
+        self.host.Barrier()
+        if path is not None:
+            path.unlink()  # the mapped memory stays
+        return mapped
 
     def copy_from_first(self, array: Array) -> None:
         """Fills an array, which all ranks have with the same shape, with the elements that rank 0 has."""
@@ -122,6 +156,15 @@ class MpiRanks:
     def abort(self, status: int) -> None:
         """Ends all ranks at once."""
         MPI.COMM_WORLD.Abort(status)
+
+
+def _from_first(ranks: Any, content: bytes) -> bytes:
+    """The content that the first rank of a communicator has, for all its ranks."""
+    size = np.array([len(content)], np.int64)
+    ranks.Bcast(size)
+    received = np.frombuffer(content, np.uint8).copy() if ranks.rank == 0 else np.empty(int(size[0]), np.uint8)
+    ranks.Bcast([received, MPI.BYTE])
+    return received.tobytes()
 
 
 def _seconds_of(pair: Any, sizes: Sequence[int]) -> float:

@@ -7,7 +7,7 @@ and the fold that was running goes on from its checkpoint.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,11 @@ class FoldsInfo(msgspec.Struct, kw_only=True):
 
 class Folds:
     """The folder of a cross-validation. The runs of its folds are started or opened one after the other. `ranks` are as
-    in Program."""
+    in Program; data is read inside of `reading()`."""
 
     def __init__(self, folder: Path, info: FoldsInfo, threads: int | None = None, ranks: Ranks | None = None) -> None:
         self.folder, self.info, self.threads, self.ranks = folder, info, threads, ranks
+        self.reading: Callable[[], AbstractContextManager[object]] = nullcontext
         source = Source(info.name, info.text, Path(info.path) if info.path else None)
         self._file = parse(source)
         self._tables: dict[tuple[SourceSpec, Path], Table] = {}
@@ -89,11 +90,13 @@ class Folds:
         folder = self.folder / f"fold-{number}"
         if os.path.isdir(folder):
             run = open_run(folder, self.threads, to_train=True, ranks=self.ranks)
-            run.load_data()
+            with self.reading():
+                run.load_data()
             tell([*run.data_changes], [])
             return run
         model = self.model(number)
-        dataset = data_of_new_run(model, folder, read=self._read)
+        with self.reading():
+            dataset = data_of_new_run(model, folder, read=self._read)
         remarks = (f"note: {part}, {remark}" for part, remarks in dataset.remarks.items() for remark in remarks)
         warnings = [*model.warnings, *dataset.warnings, *check_training(model, dataset)]
         tell(warnings, [*dataset.notes, *remarks])

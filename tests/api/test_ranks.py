@@ -116,6 +116,37 @@ def test_ranks_leave_the_files_of_one_process(folder: Path, name: str, ranks: in
     assert not [path for path in folder.iterdir() if path.name.startswith(run) and path.name != run]
 
 
+def test_ranks_share_the_columns_and_arrays_of_several_files(folder: Path, tmp_path: Path) -> None:
+    """Each file has more than 1 MB, so that ranks map its columns from the cache."""
+    rng = np.random.default_rng(1)
+    names = ",".join([*(f"c{number}" for number in range(60)), "y"])
+    for number in range(2):
+        table = np.column_stack([rng.standard_normal((2600, 60)), rng.integers(0, 3, 2600)])
+        np.savetxt(folder / f"part-{number}.csv", table, ["%.4f"] * 60 + ["%d"], ",", header=names, comments="")
+    text = """data {
+  x = columns(all, except = "y") -> standardize
+  y = column("y") -> classes
+  source = csv("part-*.csv")
+  split = (train = 0.8, valid = 0.2)
+}
+model {
+  input x: float[60]
+  target y: class(3)
+  z = x -> dense(8) -> relu -> dense(3)
+  loss cross_entropy(z, y)
+}
+"""
+    (folder / "files.net").write_text(f"{text}train {{ {SETTINGS}  batch = 64 }}\n", encoding="utf-8")
+    done = on_mpi(
+        2, "train", "files.net", "--out", "of-files", "--threads", 1, cwd=folder, NETC_CACHE=str(tmp_path / "cache")
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(folder / "of-files") == alone(folder, "files")
+    cache = [path.name for path in (tmp_path / "cache").rglob("*")]
+    assert cache.count("columns.bin") == 2
+    assert not [name for name in cache if name.startswith("shared-")], "files of shared arrays are left"
+
+
 def interrupted(folder: Path, name: str, run: str, ranks: int, number: int) -> subprocess.CompletedProcess[str]:
     """Starts a long training, and sends a signal to the launcher, or kills a rank with SIGKILL, after an epoch."""
     process = launched(

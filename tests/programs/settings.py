@@ -28,6 +28,7 @@ SCHEDULES = (
     "where(step < 2, 0.5, 1)",
     "plateau(patience = 1, factor = 0.5)",
 )
+SHARDS = ("16", "32", "64")
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 18, 20, 24, 31, 32, 33, 40)
 
 
@@ -98,6 +99,9 @@ def settings(g: Growth) -> tuple[tuple[str, str], ...]:
     elif g.shared.least and not g.shared.bounds and g.chance(0.4):
         chosen["truncate"] = f"({g.draw.choice(sorted(g.shared.least))} = {g.draw.choice((1, 2, 3))})"
         g.feature("truncate")
+    if g.chance(0.1):
+        chosen["shards"] = g.draw.choice(SHARDS)
+        g.feature("shards")
     return tuple(chosen.items())
 
 

@@ -31,6 +31,7 @@ SETTINGS = (
     "memory",
     "accumulate",
     "truncate",
+    "shards",
 )
 # in place of an optimizer that searches, the checks take gradient descent (runtime/verification/subject.py)
 STEPPING = tuple(name for name, rule in OPTIMIZERS.items() if not rule.searches)
