@@ -1,4 +1,4 @@
-"""The receptive field of a value in an image or a line, computed by the formula and found by changing one pixel or step."""
+"""The receptive field of a value in an image or a line, computed by the formula and found by moving one number."""
 
 import numpy as np
 import pytest
