@@ -66,6 +66,9 @@ def _parser() -> Lark:
     return parser_of(grammar, Newlines())
 
 
+_MODEL = "model.net"  # the file of a run, in its folder
+
+
 def parse_file(path: Path, name: str | None = None) -> syntax.File:
     """Reads and parses a file. Raises Fault E0104 if it cannot be read, and what `parse` raises."""
     shown = name or str(path)
@@ -74,7 +77,8 @@ def parse_file(path: Path, name: str | None = None) -> syntax.File:
     except FileNotFoundError:
         fault("E0104", f"there is no file `{shown}`", _start_of(shown), hint=near_file(str(path)))
     except OSError as error:
-        fault("E0104", f"cannot read `{shown}`", _start_of(shown), reason(error))
+        hint = f"this is the folder of a run, and its file is `{path / _MODEL}`" if (path / _MODEL).is_file() else None
+        fault("E0104", f"cannot read `{shown}`", _start_of(shown), reason(error), hint=hint)
     except UnicodeDecodeError as error:
         fault("E0104", f"`{shown}` is not UTF-8", _start_of(shown), reason(error))
     return parse(Source(shown, text, path))

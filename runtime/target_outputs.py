@@ -17,9 +17,9 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.compiler.operations.elementwise import add, divide, multiply, subtract
+from netc.compiler.operations.elementwise import add, cast, divide, multiply, subtract
 from netc.compiler.operations.functions import exp, log, sigmoid
-from netc.compiler.operations.reduce import log_softmax, softmax
+from netc.compiler.operations.reduce import argmax, log_softmax, softmax
 from netc.runtime.columns import Distribution, OutputFacts
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
@@ -130,7 +130,7 @@ def _logits(value: Value) -> Value:
 
 def _source(value: Value) -> Value | None:
     """The operand whose order a value keeps, or None if it does not keep that of one operand."""
-    if value.role is Role.SHAPE or value.definition in _NORMALISED or value.operation in ("argmax", "cast"):
+    if value.role is Role.SHAPE or value.definition in _NORMALISED or value.definition in (argmax, cast):
         return value.operands[0]
     if value.definition in _ARITHMETIC:
         left, right = value.operands

@@ -1,6 +1,6 @@
 """`netc check M.net`: checks a file and its data, and computes what a training step costs."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,6 +14,9 @@ from netc.dsl.quoting import json_text
 from netc.runtime.distributed.launch import launched_rank
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netc.commands.outside import OutsideData
     from netc.compiler.model import Model
     from netc.dsl.diagnostics import Diagnostic
     from netc.runtime.data.dataset import Dataset
@@ -27,39 +30,47 @@ _VERIFY = (
 )
 
 
+# The options, in the order of the help page.
+_Resolved = Annotated[bool, typer.Option("--resolved", help="Print only the file, with every default filled in.")]
+_Try = Annotated[bool, typer.Option("--try", help="Run two steps on synthetic data of the declared types.")]
+_Verify = Annotated[
+    bool,
+    typer.Option("--verify", help=_VERIFY),
+]
+_Data = Annotated[
+    bool, typer.Option("--data", help="With `--verify`: use the first training samples of the file's data.")
+]
+_Values = Annotated[
+    bool, typer.Option("--values", help="Print every value of the graph and every parameter too, with its shape.")
+]
+_Ranks = Annotated[
+    int | None,
+    typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to so many ranks of MPI."),
+]
+_Latency = Annotated[
+    float | None, typer.Option(min=0, metavar="US", help="With `--ranks`: microseconds until a message arrives.")
+]
+_Bandwidth = Annotated[
+    float | None,
+    typer.Option(min=0.001, metavar="GB", help="With `--ranks`: gigabytes per second that a rank receives."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
 def check(
     file: options.ModelFile,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
     strict: options.Strict = False,
-    resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print only the file, with every default filled in.")
-    ] = False,
-    try_it: Annotated[
-        bool, typer.Option("--try", help="Run two steps on synthetic data of the declared types.")
-    ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help=_VERIFY),
-    ] = False,
-    data: Annotated[
-        bool, typer.Option("--data", help="With `--verify`: use the first training samples of the file's data.")
-    ] = False,
-    values: Annotated[
-        bool, typer.Option("--values", help="Print every value of the graph and every parameter too, with its shape.")
-    ] = False,
-    ranks: Annotated[
-        int | None,
-        typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to so many ranks of MPI."),
-    ] = None,
-    latency: Annotated[
-        float | None, typer.Option(min=0, metavar="US", help="With `--ranks`: microseconds until a message arrives.")
-    ] = None,
-    bandwidth: Annotated[
-        float | None,
-        typer.Option(min=0.001, metavar="GB", help="With `--ranks`: gigabytes per second that a rank receives."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    resolved: _Resolved = False,
+    try_it: _Try = False,
+    verify: _Verify = False,
+    data: _Data = False,
+    values: _Values = False,
+    ranks: _Ranks = None,
+    latency: _Latency = None,
+    bandwidth: _Bandwidth = None,
+    as_json: _Json = False,
     threads: options.Threads = None,
 ) -> None:
     """Check a file and its data, and print a row for each layer: its shape, its parameters and its FLOPs; then the
@@ -68,7 +79,6 @@ def check(
     Example: netc check examples/mnist.net
     """
     from netc.commands.outside import OutsideData
-    from netc.runtime.resolved import resolved_text
 
     if ranks is None:
         refuse_ranks("check without --ranks")
@@ -81,36 +91,52 @@ def check(
     if model.data is not None:
         outside.name_sources(model)
     if resolved:
-        say_lines(resolved_text(model).removesuffix("\n"))
-        return
-    if data and not verify:
+        _print_resolved(model)
+    elif verify:
+        _verify(model, outside, data, as_json)
+    elif data:
         raise typer.BadParameter("it only applies with --verify", param_hint="--data")
-    if verify:
+    else:
         with outside.named():
-            report = verify_model(model, data, quietly=as_json)
+            of_data, dataset = _warnings(model, constants)
+        options.warn(of_data, strict)
+        facts = _facts(model, dataset, try_it, threads)
+        if ranks is not None:
+            facts["ranks"] = facts_of_ranks(model, ranks, network)
         if as_json:
-            say_lines(json_text(report, indent=2))
-        raise typer.Exit(0 if report["ok"] else 1)
+            _print_json(facts, [*model.warnings, *of_data], outside)
+        else:
+            print_facts(model, facts, values)
+            if ranks is not None:
+                print_ranks(facts["ranks"])
+
+
+def _print_resolved(model: "Model") -> None:
+    from netc.runtime.resolved import resolved_text
+
+    say_lines(resolved_text(model).removesuffix("\n"))
+
+
+def _verify(model: "Model", outside: "OutsideData", with_data: bool, as_json: bool) -> NoReturn:
+    """Computes the model in several ways, and exits with status 1 if something differs."""
     with outside.named():
-        of_data, dataset = _warnings(model, constants)
-    options.warn(of_data, strict)
-    warnings = [*model.warnings, *of_data]
-    program, tried = _two_steps(model, threads) if try_it else (None, [])  # it leaves its plan in the cache
-    facts = facts_of(model, threads, dataset, program)
-    if try_it:
-        facts["tried"] = tried
-    if ranks is not None:
-        facts["ranks"] = facts_of_ranks(model, ranks, network)
+        report = verify_model(model, with_data, quietly=as_json)
     if as_json:
-        facts["warnings"] = [
-            {"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings
-        ]
-        facts["outside"] = list(outside.paths)
-        say_lines(json_text(facts, indent=2))
-        return
-    print_facts(model, facts, values)
-    if ranks is not None:
-        print_ranks(facts["ranks"])
+        say_lines(json_text(report, indent=2))
+    raise typer.Exit(0 if report["ok"] else 1)
+
+
+def _facts(model: "Model", dataset: "Dataset | None", is_tried: bool, threads: int | None) -> "dict[str, Any]":
+    """What is printed about a model; if it is tried, with the losses of two steps, which leave their plan in the
+    cache."""
+    program, losses = _two_steps(model, threads) if is_tried else (None, [])
+    facts = facts_of(model, threads, dataset, program)
+    return {**facts, "tried": losses} if is_tried else facts
+
+
+def _print_json(facts: "dict[str, Any]", warnings: "Sequence[Diagnostic]", outside: "OutsideData") -> None:
+    listed = [{"code": warning.code, "title": warning.title, "line": warning.primary.span.line} for warning in warnings]
+    say_lines(json_text({**facts, "warnings": listed, "outside": list(outside.paths)}, indent=2))
 
 
 def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagnostic], Dataset | None]":

@@ -18,73 +18,85 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
 
 
+# The options, in the order of the help page.
+_File = Annotated[Path, typer.Argument(metavar="M.net", help="The model's file; with DATA, a run's folder.")]
+_Data = Annotated[
+    Path | None,
+    typer.Argument(metavar="DATA", help="A file with rows: explain the predictions of a run for them."),
+]
+_After = Annotated[
+    str | None,
+    typer.Option(
+        "--after",
+        metavar="PASS",
+        help="Print the graph after elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, "
+        "simplify, hoist, factor, lift, sink or recompute; or the tasks of the step (lower), or its phases and "
+        "addresses (plan).",
+    ),
+]
+_Line = Annotated[int | None, typer.Option("--line", metavar="N", help="Only for one line of the file.")]
+_Diff = Annotated[
+    str | None,
+    typer.Option(
+        "--diff",
+        metavar="PASS|FILE",
+        help="Print how the graph has changed since that pass, or from another version of the file.",
+    ),
+]
+_Fusion = Annotated[bool, typer.Option("--fusion", help="Print which values share a loop, and why others do not.")]
+_Gradient = Annotated[
+    bool,
+    typer.Option(
+        "--gradient",
+        help="Print the equations of the model: from its inputs to the loss, and from the loss back to each parameter.",
+    ),
+]
+_Latex = Annotated[bool, typer.Option("--latex", help="With `--gradient`: print the equations as LaTeX.")]
+_Values = Annotated[
+    bool,
+    typer.Option(
+        "--values",
+        help="With `--gradient`: print the numbers of each equation, for one row of the data and the parameters "
+        "that training begins with.",
+    ),
+]
+_Row = Annotated[
+    int | None,
+    typer.Option(
+        "--row",
+        metavar="N",
+        help="With `--values` or DATA: the row of the data (default: the first; three of DATA).",
+    ),
+]
+_Output = Annotated[
+    str | None,
+    typer.Option("--output", metavar="NAME", help="With DATA: the output (default: that of the first target)."),
+]
+_Out = Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="With DATA: write a page (.html).")]
+_Cache = Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")]
+_Ranks = Annotated[
+    int | None,
+    typer.Option(
+        min=2, max=4096, metavar="N", help="With `--after plan`: what so many ranks of MPI share out and gather."
+    ),
+]
+
+
 def explain(
-    file: Annotated[Path, typer.Argument(metavar="M.net", help="The model's file; with DATA, a run's folder.")],
-    data: Annotated[
-        Path | None,
-        typer.Argument(metavar="DATA", help="A file with rows: explain the predictions of a run for them."),
-    ] = None,
-    after: Annotated[
-        str | None,
-        typer.Option(
-            "--after",
-            metavar="PASS",
-            help="Print the graph after elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, "
-            "simplify, hoist, factor, lift, sink or recompute; or the tasks of the step (lower), or its phases and "
-            "addresses (plan).",
-        ),
-    ] = None,
-    line: Annotated[int | None, typer.Option("--line", metavar="N", help="Only for one line of the file.")] = None,
-    diff: Annotated[
-        str | None,
-        typer.Option(
-            "--diff",
-            metavar="PASS|FILE",
-            help="Print how the graph has changed since that pass, or from another version of the file.",
-        ),
-    ] = None,
-    fusion: Annotated[
-        bool, typer.Option("--fusion", help="Print which values share a loop, and why others do not.")
-    ] = False,
-    gradient: Annotated[
-        bool,
-        typer.Option(
-            "--gradient",
-            help="Print the equations of the model: from its inputs to the loss, and from the loss back to each "
-            "parameter.",
-        ),
-    ] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="With `--gradient`: print the equations as LaTeX.")] = False,
-    values: Annotated[
-        bool,
-        typer.Option(
-            "--values",
-            help="With `--gradient`: print the numbers of each equation, for one row of the data and the parameters "
-            "that training begins with.",
-        ),
-    ] = False,
-    row: Annotated[
-        int | None,
-        typer.Option(
-            "--row",
-            metavar="N",
-            help="With `--values` or DATA: the row of the data (default: the first; three of DATA).",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", metavar="NAME", help="With DATA: the output (default: that of the first target)."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="With DATA: write a page (.html).")
-    ] = None,
-    cache: Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")] = False,
-    ranks: Annotated[
-        int | None,
-        typer.Option(
-            min=2, max=4096, metavar="N", help="With `--after plan`: what so many ranks of MPI share out and gather."
-        ),
-    ] = None,
+    file: _File,
+    data: _Data = None,
+    after: _After = None,
+    line: _Line = None,
+    diff: _Diff = None,
+    fusion: _Fusion = False,
+    gradient: _Gradient = False,
+    latex: _Latex = False,
+    values: _Values = False,
+    row: _Row = None,
+    output: _Output = None,
+    out: _Out = None,
+    cache: _Cache = False,
+    ranks: _Ranks = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
@@ -100,34 +112,41 @@ def explain(
         return
     if output is not None or out is not None:
         raise typer.BadParameter("it only applies with DATA", param_hint="--output" if output is not None else "--out")
-    from netc.compiler import pipeline
-    from netc.compiler.ir.graph import print_graph
-    from netc.compiler.passes.storage import as_bytes
-
     if not gradient and (latex or values or row is not None):
         raise typer.BadParameter("it only applies with --gradient", param_hint="--latex" if latex else "--values")
     model, _ = options.load(file, settings)
     _check_stages(after, diff, line)
     _check_ranks(ranks, after, model)
     if diff is not None:
-        _show_difference(model, after or pipeline.stages()[-1], diff, line, settings)
-        return
-    if after is not None and after not in STAGES:
-        graph = pipeline.training_stages(model)[after]
-        say_lines("\n".join(_values_of_line(graph, line)) if line is not None else print_graph(graph).rstrip("\n"))
-        return
-    if gradient:
+        _show_difference(model, after, diff, line, settings)
+    elif after is not None and after not in STAGES:
+        _show_graph(model, after, line)
+    elif gradient:
         show_gradient(model, line, latex, values or row is not None, row)
-        return
-    graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
-    if after is not None:
-        show_program(model, graph, after, line, ranks)
-        return
-    if fusion:
-        show_fusion(graph, line)
-        return
-    tasks = tasks_of_line(lowered(model, graph)[0].tasks, line)
-    (show_cache if cache else show_kernels)(tasks)
+    elif after is not None:
+        show_program(model, _step(model), after, line, ranks)
+    elif fusion:
+        show_fusion(_step(model), line)
+    else:
+        tasks = tasks_of_line(lowered(model, _step(model))[0].tasks, line)
+        (show_cache if cache else show_kernels)(tasks)
+
+
+def _show_graph(model: "Model", after: str, line: int | None) -> None:
+    """Prints the graph after a pass, or what of it is of one line."""
+    from netc.compiler import pipeline
+    from netc.compiler.ir.graph import print_graph
+
+    graph = pipeline.training_stages(model)[after]
+    say_lines("\n".join(_values_of_line(graph, line)) if line is not None else print_graph(graph).rstrip("\n"))
+
+
+def _step(model: "Model") -> "Graph":
+    """The graph of a training step after all passes."""
+    from netc.compiler import pipeline
+    from netc.compiler.passes.storage import as_bytes
+
+    return pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
 
 
 def _check_stages(after: str | None, diff: str | None, line: int | None) -> None:
@@ -172,12 +191,18 @@ def _values_of_line(graph: "Graph", line: int) -> list[str]:
     return [*shown, *(f"{result} = %{value.number}" for result, value in graph.results.items() if value in values)]
 
 
-def _show_difference(model: "Model", after: str, diff: str, line: int | None, settings: list[str] | None) -> None:
-    """Prints what changed between two passes, or between another version of the file and this one."""
+def _show_difference(
+    model: "Model", after: str | None, diff: str, line: int | None, settings: list[str] | None
+) -> None:
+    """Prints what changed between two passes, or between another version of the file and this one.
+
+    Without `after` the graph is that after the last pass.
+    """
     from netc.compiler import pipeline
     from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference, own_line
 
     stages = pipeline.training_stages(model)
+    after = after or pipeline.stages()[-1]
     if diff in pipeline.stages():
         first, second = sorted((diff, after), key=pipeline.stages().index)
         if first == second:

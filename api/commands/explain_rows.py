@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _ROWS = 3  # that are explained unless one is asked for
 _LISTED = 20  # columns, words or steps of a row
 _BAR = 20  # characters of the longest bar
+_OF_STEPS = "an output with numbers for each step is not explained, only one for the whole sample"
 _GRID = 8  # rows and columns of a picture that is printed
 
 
@@ -63,11 +64,14 @@ def _explainer(run: "Run", output: str | None) -> "Explainer":
     if output is None:
         output = explained_output(run.model)
         if output is None:
-            names = ", ".join(run.model.outputs)
-            raise typer.BadParameter(f"no output compares with a target: name one of {names}", param_hint="--output")
+            names = ", ".join(name for name in run.model.outputs if may_be_explained(run.model, name))
+            fact = f"no output compares with a target: name one of {names}" if names else _OF_STEPS
+            raise typer.BadParameter(fact, param_hint="--output")
     options.known_values(run.model, [output])
     if not may_be_explained(run.model, output):
-        raise typer.BadParameter(f"`{output}` is not one number or one row of floats a sample", param_hint="--output")
+        is_of_steps = run.model.values[output].type.is_varying
+        fact = _OF_STEPS if is_of_steps else f"`{output}` is not one number or one row of floats a sample"
+        raise typer.BadParameter(fact, param_hint="--output")
     try:
         return Explainer(run, output)
     except ValueError as error:
@@ -79,10 +83,9 @@ def _show(number: int, explanation: "Explained") -> None:
     from netc.runtime.insight.explained import Pixels
 
     attributed = explanation.attributed
-    say(
-        f"row {number}: {explanation.predicted}; {attributed.output} {attributed.score:.4g}, "
-        f"at the baseline {attributed.baseline:.4g}"
-    )
+    score = f"{attributed.output} {attributed.score:.4g}"
+    predicted = score if explanation.predicted == score else f"{explanation.predicted}; {score}"
+    say(f"row {number}: {predicted}, at the baseline {attributed.baseline:.4g}")
     parts = [(share.name, share.cell, share.value) for share in explanation.shares]
     _show_parts(("column", "cell", "part"), parts)
     for part in explanation.parts:

@@ -7,64 +7,73 @@ import typer
 
 from netc.commands import options
 
+# The options, in the order of the help page.
+_Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A file with the columns that the inputs read, in any order; `-` reads standard input. For pictures, "
+        "a folder or one picture.",
+    ),
+]
+_Provided = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given",
+        metavar="NAME",
+        help="DATA contains this value, as `--output` wrote it, and it is not computed. May be repeated.",
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="A file for the answers: .csv, .json, .jsonl or .parquet (default: csv on standard output; a terminal "
+        "shows at most 80 characters of a cell).",
+    ),
+]
+_Beam = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="The number of hypotheses that beam search keeps in a decoder."),
+]
+_Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="COLUMN", help="Write this column of DATA before the answers. May be repeated."),
+]
+_Join = Annotated[
+    bool,
+    typer.Option(
+        "--join",
+        help="Write all columns of DATA before the answers. An answer whose name is taken is called NAME_predicted.",
+    ),
+]
+_Reader = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="The format of DATA: csv, parquet, jsonl, ... (default: by its suffix; for standard input that of the "
+        "training data).",
+    ),
+]
+_Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse DATA if one of its rows cannot be used (exit status 1).")
+]
+
 
 def predict(
     run: options.RunFolder,
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="A file with the columns that the inputs read, in any order; `-` reads standard input. For pictures, "
-            "a folder or one picture.",
-        ),
-    ],
+    data: _Data,
     outputs: options.Outputs = None,
-    provided: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--given",
-            metavar="NAME",
-            help="DATA contains this value, as `--output` wrote it, and it is not computed. May be repeated.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            metavar="FILE",
-            help="A file for the answers: .csv, .json, .jsonl or .parquet (default: csv on standard output; a terminal "
-            "shows at most 80 characters of a cell).",
-        ),
-    ] = None,
-    beam: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="The number of hypotheses that beam search keeps in a decoder."),
-    ] = 1,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", metavar="COLUMN", help="Write this column of DATA before the answers. May be repeated."),
-    ] = None,
-    join: Annotated[
-        bool,
-        typer.Option(
-            "--join",
-            help="Write all columns of DATA before the answers. An answer whose name is taken is called "
-            "NAME_predicted.",
-        ),
-    ] = False,
-    reader: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="NAME",
-            help="The format of DATA: csv, parquet, jsonl, ... (default: by its suffix; for standard input that of the "
-            "training data).",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse DATA if one of its rows cannot be used (exit status 1).")
-    ] = False,
+    provided: _Provided = None,
+    out: _Out = None,
+    beam: _Beam = 1,
+    keep: _Keep = None,
+    join: _Join = False,
+    reader: _Reader = None,
+    strict: _Strict = False,
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:

@@ -23,54 +23,59 @@ if TYPE_CHECKING:
 _SHOWN = 10  # trials in the table at the end
 
 
+# The options, in the order of the help page.
+_File = Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Replace a `let` value or a setting of `train` in all trials."),
+]
+_Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="NAME=VALUES",
+        help='Vary a setting, as in a `study` block: width=8,16,32, or "lr = log(1e-4, 1e-1)". May be repeated.',
+    ),
+]
+_Trials = Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of trials, instead of the file's.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="PATH",
+        help="The study's folder (default: studies/NAME); with --report, the page's file.",
+    ),
+]
+_Resume = Annotated[Path | None, typer.Option(metavar="STUDY", help="Go on with a study that was interrupted.")]
+_Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="STUDY",
+        help="Write a page about a study, also a running one: its trials, the importance of its settings "
+        "(default: report.html in the study). Trains nothing.",
+    ),
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Number of trainings at a time (default: one for each core). Any number gives the same table.",
+    ),
+]
+
+
 def study(
-    file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Replace a `let` value or a setting of `train` in all trials."
-        ),
-    ] = None,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--vary",
-            metavar="NAME=VALUES",
-            help='Vary a setting, as in a `study` block: width=8,16,32, or "lr = log(1e-4, 1e-1)". May be repeated.',
-        ),
-    ] = None,
+    file: _File = None,
+    settings: _Settings = None,
+    vary: _Vary = None,
     plugins: options.Plugins = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of trials, instead of the file's.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            metavar="PATH",
-            help="The study's folder (default: studies/NAME); with --report, the page's file.",
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="STUDY", help="Go on with a study that was interrupted.")
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="STUDY",
-            help="Write a page about a study, also a running one: its trials, the importance of its settings "
-            "(default: report.html in the study). Trains nothing.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Number of trainings at a time (default: one for each core). Any number gives the same table.",
-        ),
-    ] = None,
+    trials: _Trials = None,
+    out: _Out = None,
+    resume: _Resume = None,
+    report: _Report = None,
+    workers: _Workers = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -44,38 +44,42 @@ class _Request:
         return request if ranks.rank == 0 else replace(request, out=self.launched.place(Path()), trackers=[])
 
 
+# The options, in the order of the help page.
+_File = Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")]
+_Epochs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of epochs, instead of the file's.")]
+_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")]
+_Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Resume a run that was interrupted, with a changed file if M.net is given too."),
+]
+_Fold = Annotated[int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")]
+_Folds = Annotated[
+    bool,
+    typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
+]
+_FindLr = Annotated[
+    bool,
+    typer.Option("--find-lr", help="Try learning rates in a short training that raises them; draws NAME-lr.svg."),
+]
+_ChangedData = Annotated[bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")]
+_Trackers = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="KIND", help="Write metrics for tensorboard, mlflow or as csv. May be repeated."),
+]
+
+
 def train(
-    file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
+    file: _File = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of epochs, instead of the file's.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN", help="Resume a run that was interrupted, with a changed file if M.net is given too."
-        ),
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="The validation part of a split into folds.")
-    ] = None,
-    folds: Annotated[
-        bool,
-        typer.Option("--folds", help="Train a run for each fold, and print the mean of each metric over the folds."),
-    ] = False,
-    finds_rate: Annotated[
-        bool,
-        typer.Option("--find-lr", help="Try learning rates in a short training that raises them; draws NAME-lr.svg."),
-    ] = False,
-    changed_data: Annotated[
-        bool, typer.Option("--changed-data", help="Resume a run although its data has changed since.")
-    ] = False,
-    trackers: Annotated[
-        list[str] | None,
-        typer.Option("--log", metavar="KIND", help="Write metrics for tensorboard, mlflow or as csv. May be repeated."),
-    ] = None,
+    epochs: _Epochs = None,
+    out: _Out = None,
+    resume: _Resume = None,
+    fold: _Fold = None,
+    folds: _Folds = False,
+    finds_rate: _FindLr = False,
+    changed_data: _ChangedData = False,
+    trackers: _Trackers = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,

@@ -13,7 +13,7 @@ from netc.compiler.analysis.outline import outline_of
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import bounded, html_text
-from netc.runtime.insight.curves import small_curves
+from netc.runtime.insight.curves import SMALL_WIDTH, small_curves
 from netc.runtime.insight.drawing.inline import inline_picture
 from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import MetricValue
@@ -24,7 +24,7 @@ _MOST_BOXES = 150  # in the picture of a model
 _MOST_LAYERS = 60  # rows of its table
 _MOST_ROWS, _MOST_COLUMNS, _WIDEST = 10, 12, 60  # of a table of predictions, and the characters of a cell
 _MOST_METRICS = 16
-_MOST_PANELS, _COLUMNS = 6, 3  # of curves
+_MOST_PANELS, _COLUMNS, _GAP = 6, 3, 8  # of curves: how many, beside each other, and pixels between them
 _SOFT = "opacity:0.7"
 
 
@@ -73,8 +73,9 @@ def run_html(run: Run) -> str:
 def curves(rows: Sequence[Mapping[str, MetricValue]], kept: int | None = None, epochs: int | None = None) -> str:
     """The curves of a run with a row for each epoch, up to the epoch `epochs`; a line marks the epoch `kept`."""
     panels = small_curves(rows, kept, epochs)[:_MOST_PANELS]
-    inner = "".join(f"<div><b>{html_text(bounded(title, 40))}</b>{svg}</div>" for title, svg in panels)
-    look = f"display:grid;grid-template-columns:repeat({min(len(panels), _COLUMNS)},auto);gap:8px 12px;font-size:13px"
+    inner = "".join(f"<div><div><b>{html_text(bounded(title, 40))}</b></div>{svg}</div>" for title, svg in panels)
+    room = min(len(panels), _COLUMNS) * (SMALL_WIDTH + _GAP)
+    look = f"display:flex;flex-wrap:wrap;gap:{_GAP}px;max-width:{room:g}px;font-size:13px"
     return f"<div style='{look}'>{inner}</div>"
 
 

@@ -1,4 +1,4 @@
-"""Which outputs are intervals or sets of conformal prediction, and for which target: read from the graph.
+"""Finds the outputs of a graph that are intervals or sets of conformal prediction, and the target of each.
 
 Their states are fitted as a `conformal_quantile` of scores that compare the model with a target.
 """

@@ -1,4 +1,4 @@
-"""Which values of an expanded graph depend on several samples at once.
+"""Finds the values of an expanded graph that depend on several samples at once.
 
 An evaluation is cut there, and predictions before such values are a sample's own.
 """

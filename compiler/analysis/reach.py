@@ -18,11 +18,12 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Dim
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.convolution import Convolution, conv2d
-from netc.compiler.operations.elementwise import greater, greater_equal, less, less_equal
+from netc.compiler.operations.elementwise import greater, greater_equal, less, less_equal, where
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.reduce import log_softmax, softmax
+from netc.compiler.operations.reshaping import one_hot
 from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.scan import Part, Scan, SlotKind, pack, unpack
 from netc.compiler.operations.shape import Order, Pad, Slice, reshape, reverse
@@ -110,7 +111,7 @@ def _join(own: Reaches, axis: int, reach: Reach) -> None:
 
 def _is_hidden(value: Value) -> bool:
     """Whether random numbers choose the elements that remain: a denoising model may see the others."""
-    if value.operation != "where":
+    if value.definition is not where:
         return False
     return any(source.operation in RANDOM for source in needed_by([value.operands[0]]))
 
@@ -175,7 +176,7 @@ def _through(value: Value, number: int, axis: int, reach: Reach, along: Mapping[
     place = axis + value.type.rank - operand.type.rank
     if isinstance(lower, Scalar) or value.role is Role.SHAPE or value.type.dims == operand.type.dims:
         return [(place, reach)] if value.type.dims[place] == operand.type.dims[axis] else []
-    return [(axis, reach)] if value.operation == "one_hot" else []
+    return [(axis, reach)] if value.definition is one_hot else []
 
 
 def _cut(value: Value, number: int, axis: int, reach: Reach) -> Places:

@@ -1,4 +1,5 @@
-"""Which values of a graph are in the units of a target, so that the preparation of the target is undone for them too.
+"""Finds the values of a graph that are in the units of a target, so that the preparation of the target is undone for
+them too.
 
 Read from the graph: an output that is subtracted from a target is in its units, and so are the bounds that conformal
 prediction puts around a value.
@@ -12,12 +13,21 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.compiler.operations.elementwise import subtract
+from netc.compiler.operations.elementwise import (
+    COMPARISONS,
+    add,
+    divide,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+    where,
+)
+from netc.compiler.operations.shape import concat, reshape, slice_
 
-_REARRANGING = ("reshape", "slice", "concat")  # operations whose results have the elements of their operands
-_LINEAR = (*_REARRANGING, "add", "subtract", "multiply", "divide")
-_ADDING = ("add", "subtract", "maximum", "minimum", "where")
-_COMPARING = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+_REARRANGING = (reshape, slice_, concat)  # operations whose results have the elements of their operands
+_LINEAR = (*_REARRANGING, add, subtract, multiply, divide)
+_ADDING = (add, subtract, maximum, minimum, where)
 _OF_MODEL = (Role.INPUT, Role.PARAMETER, Role.STATE)
 Units = Mapping[Value, str]  # the target of each value that is in the units of one
 
@@ -47,7 +57,7 @@ def spread(graph: Graph, units: Units) -> dict[Value, str]:
     samples = {leaf.name: leaf.type.sample for leaf in graph.values(Role.TARGET)}
     result = {value: target for value, target in units.items() if _ends_in(value, samples.get(target, ()))}
     for value in graph.values():
-        if value not in result and value.operation in _REARRANGING and value.type.is_float:
+        if value not in result and value.definition in _REARRANGING and value.type.is_float:
             names = {result.get(operand) for operand in value.operands}
             target = names.pop() if len(names) == 1 else None
             if target is not None and _ends_in(value, samples.get(target, ())):
@@ -63,14 +73,14 @@ def mixes_units(graph: Graph, value: Value, target: str, units: Units) -> bool:
         if inner not in live or (dependents.isdisjoint(inner.operands) and inner.name != target):
             continue
         dependents.add(inner)
-        own = inner.operands[1:] if inner.operation == "where" else inner.operands  # without the condition
+        own = inner.operands[1:] if inner.definition is where else inner.operands  # without the condition
         others = [operand for operand in own if operand not in dependents and units.get(operand) != target]
         is_of_model = any(leaf.role in _OF_MODEL for leaf in needed_by(others))
-        adds = inner.operation in _ADDING and not linear.isdisjoint(inner.operands)
-        if is_of_model and (adds or inner.operation in _COMPARING):
+        adds = inner.definition in _ADDING and not linear.isdisjoint(inner.operands)
+        if is_of_model and (adds or inner.operation in COMPARISONS):
             return True
         if inner.role is Role.TARGET or (
-            inner.operation in _LINEAR
+            inner.definition in _LINEAR
             and not is_of_model
             and all(operand in linear or operand not in dependents for operand in own)
             and not any(units.get(operand) == target and operand not in dependents for operand in own)

@@ -54,6 +54,20 @@ def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
                 )
 
 
+def _relu_of_logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
+    """Warns about a ReLU before a loss of logits: no class gets less than 0, and where all are 0 nothing is learnt."""
+    for loss in _library(context, "cross_entropy", "binary_cross_entropy"):
+        logits = source_of(loss.operands[0])
+        if logits.definition is relu:
+            yield Diagnostic(
+                "W0515",
+                f"`{loss.name}` takes logits, which may be negative, and a ReLU gives none that are",
+                Label(context.user_span(loss.spans[0])),
+                (Label(logits.span, "`relu` is here"),),
+                "leave it out after the last layer",
+            )
+
+
 def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     for loss in _library(context, *_REGRESSION):
         prediction = source_of(loss.operands[0])
@@ -173,6 +187,7 @@ def _is_at_least(size: object) -> bool:
 
 ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
     _logits,
+    _relu_of_logits,
     _relu_of_regression,
     _dropout_at_the_end,
     _bias_before_normalisation,

@@ -57,8 +57,8 @@ class _Dependence:
     def of(cls, graph: Graph) -> Self:
         values = graph.values()
         return cls(
-            dependents(graph, [value for value in values if value.operation == "target"]),
-            dependents(graph, [value for value in values if value.operation == "parameter"]),
+            dependents(graph, [value for value in values if value.role is Role.TARGET]),
+            dependents(graph, [value for value in values if value.role is Role.PARAMETER]),
             dependents(graph, [value for value in values if _is_split_metric(value)]),
         )
 

@@ -51,7 +51,11 @@ def compared_with_an_input(context: Context, train: TrainSettings) -> Iterator[D
             continue
         if not any(value.role is Role.PARAMETER for value in sources):
             continue
-        fact = "the model reads it as well, and can copy it" if leaf in sources else "a prediction has to be given it"
+        fact = (
+            "the model reads it as well, and can copy it"
+            if leaf in sources
+            else "the prediction does not read it, as it would not read a target"
+        )
         yield Diagnostic(
             "W0512",
             f"`{each.loss}` compares with the input `{leaf.name}`, which is no target",

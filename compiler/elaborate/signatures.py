@@ -9,6 +9,7 @@ from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
@@ -216,7 +217,7 @@ class _Match:
         names = [dim for dim in (*lead, *self.sizes) if isinstance(dim, str)] if isinstance(lead, tuple) else []
         if names and isinstance(lead, tuple) and len(lead) == len(self.sizes):
             return f"both operands need the same length: `{names[0]}` in the types of both"
-        if self.node.kind == "float" and self.value.operation == "input" and self.value.type.classes is not None:
+        if self.node.kind == "float" and self.value.role is Role.INPUT and self.value.type.classes is not None:
             return f"`{self.value.name} -> embed(32)` gives each label a vector of numbers, `one_hot` a 1 at its place"
         return None
 

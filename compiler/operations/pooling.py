@@ -186,7 +186,7 @@ def _maxplace_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
     return windows.reshape(*windows.shape[:-2], -1).argmax(axis=-1).astype(x.dtype)
 
 
-register(
+maxplace2d = register(
     Operation(
         "maxplace2d",
         "The position of the largest element in each window, counted by rows, as a float; of equal ones, the first.",

@@ -10,7 +10,7 @@ from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import Scalar, Value
 from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf
 from netc.compiler.passes.simplify import rebuild
 
@@ -80,7 +80,7 @@ def _read_by_loops_alone(graph: Graph) -> set[Value]:
             for reader in readers[value]:
                 if reader.role is Role.SHAPE:
                     pending.append(reader)
-                elif reader.operation not in OPERATIONS or not isinstance(OPERATIONS[reader.operation].lower, Scalar):
+                elif reader.definition is None or not isinstance(reader.definition.lower, Scalar):
                     return False
         return True
 

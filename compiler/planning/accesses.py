@@ -1,4 +1,4 @@
-"""Which elements a call of a kernel reaches behind its pointers, read from the kernel as data.
+"""The elements that a call of a kernel reaches behind its pointers, read from the kernel as data.
 
 For verify_plan and for the emulator. Offsets that are loaded from memory are left out.
 """

@@ -1,4 +1,4 @@
-"""Where the bytes of a kernel call lie: in which cache, or in memory.
+"""Finds where the bytes of a kernel call lie: in which cache, or in memory.
 
 The model is that of a cache that keeps what was used last. A worker finds a buffer again in a cache if it has touched
 no more than this cache keeps since it last touched the same part of the buffer. Between calls of one group that part is

@@ -1,4 +1,4 @@
-"""How many rows a worker takes through a group of tasks at once, so that its second cache still has what it needs.
+"""Chooses how many rows a worker takes through a group at once, so that its second cache still has what it needs.
 
 Knows groups of tasks and the sizes of their buffers, no addresses.
 """

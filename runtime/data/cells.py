@@ -18,7 +18,7 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 from netc.runtime.data.cell_text import hint_for_number, label_of
-from netc.runtime.data.remarks import NEW_CATEGORY, Lack, Remarks
+from netc.runtime.data.remarks import EXAMPLES, NEW_CATEGORY, Lack, Remarks
 from netc.runtime.data.stored import Array
 
 Index = tuple[int, ...]
@@ -153,6 +153,21 @@ class Location:
             categories.setdefault(self.column(position), []).append(label_of(cells[tuple(position)]))
         for column, texts in categories.items():
             self.remarks.add_unseen(self.span, column, texts, lack, labels)
+
+    def note_far_outside(self, values: Array, mask: Array, training: Callable[[tuple[int, ...]], str]) -> None:
+        """Notes numbers that `mask` says are far outside of those of training. Its values are used all the same.
+
+        `training` says what training had in the column of the element at an index behind the samples.
+        """
+        if self.is_target or not mask.any():
+            return
+        for place in map(tuple, np.argwhere(mask.any(axis=0)).tolist()):
+            column: Any = (slice(None), *place)
+            outside = values[column][mask[column]]
+            shown = [f"{value:.6g}" for value in outside[:EXAMPLES].tolist()]
+            lack = Lack("cell", "far outside of what training had", training(place))
+            texts = [*shown, *shown[-1:] * (len(outside) - len(shown))]
+            self.remarks.add_unseen(self.span, self.column((0, *place)), texts, lack, ())
 
     def hint_for_missing(self, kind: CellKind) -> str | None:
         """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""

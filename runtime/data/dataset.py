@@ -24,6 +24,7 @@ from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, resolved, undo
+from netc.runtime.data.range_warnings import range_warnings
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
@@ -160,6 +161,7 @@ def _warnings(
             name in model.inputs,
         )
         yield from warnings_of(field)
+    yield from range_warnings(model, spec, training)
 
 
 def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:

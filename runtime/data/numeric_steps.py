@@ -1,6 +1,7 @@
 """Steps on numbers: standardize, minmax, scale, log, clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,29 @@ from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
 from netc.runtime.data.state_checks import are_numbers, is_number
 from netc.runtime.data.stored import Array
 
+_FAR = 20.0  # standard deviations from the mean of training that are worth a note
+_FAR_WIDTHS = 5.0  # ranges of training, beyond its least and its largest number
 _ROUNDING = 8 * np.finfo(np.float64).eps  # relative
 
 
 def _floats(chunks: Chunks) -> Iterator[Array]:
     for array, location in chunks():
         yield numbers(array, location).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """The results of a step that are not far outside of training's, and the words for the numbers in its state."""
+
+    least: float
+    most: float
+    numbers: tuple[str, str]
+    words: Callable[[float, float], str]
+
+    def of_column(self, state: State, place: tuple[int, ...]) -> str:
+        """The words for one column."""
+        first, second = (np.asarray(state[name]) for name in self.numbers)
+        return self.words(*(float(each[place] if each.ndim else each) for each in (first, second)))
 
 
 def _arithmetic(
@@ -25,11 +43,15 @@ def _arithmetic(
     fit: Callable[[Chunks, Sequence[Any]], State],
     undo: Callable[[Array, State], Array],
     keeps: Mapping[str, Callable[[Any], bool]],
+    usual: _Usual,
 ) -> DataStep:
     """A step that is plain arithmetic on numbers, in float64."""
 
     def apply(array: Any, state: State, location: Location) -> Array:
-        result: Array = formula(numbers(array, location).astype(np.float64), state)
+        values = numbers(array, location).astype(np.float64)
+        result: Array = formula(values, state)
+        is_outside = (result < usual.least) | (result > usual.most)
+        location.note_far_outside(values, is_outside, lambda place: usual.of_column(state, place))
         return result
 
     return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps, name=name)
@@ -71,6 +93,9 @@ STANDARDIZE = _arithmetic(
     _standardize_fit,
     lambda array, state: array * state["std"] + state["mean"],
     {"mean": are_numbers, "std": are_numbers},
+    _Usual(
+        -_FAR, _FAR, ("mean", "std"), lambda mean, std: f"its mean was {mean:.6g}, its standard deviation {std:.3g}"
+    ),
 )
 
 
@@ -88,6 +113,12 @@ MINMAX = _arithmetic(
     _minmax_fit,
     lambda array, state: array * state["range"] + state["min"],
     {"min": are_numbers, "range": are_numbers},
+    _Usual(
+        -_FAR_WIDTHS,
+        1 + _FAR_WIDTHS,
+        ("min", "range"),
+        lambda least, width: f"it went from {least:.6g} to {least + width:.6g}",
+    ),
 )
 
 

@@ -1,4 +1,5 @@
-"""Remarks of steps about cells that they use all the same: categories and tokens that training did not have."""
+"""Remarks of steps about cells that they use all the same: categories and tokens that training did not have, and
+numbers far outside of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,16 +8,20 @@ from netc.dsl.diagnostics import nearest
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 
-_EXAMPLES = 3
+EXAMPLES = 3
 _WIDEST = 60  # characters of an example
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """The words for cells that lack something: "2 cells with a category that training did not have"."""
+    """The words for cells that lack something: "2 cells with a category that training did not have".
+
+    For numbers, `training` says what training had.
+    """
 
     noun: str
     clause: str
+    training: str = ""
 
 
 NEW_CATEGORY = Lack("cell", "with a category that training did not have")
@@ -24,7 +29,7 @@ NEW_CATEGORY = Lack("cell", "with a category that training did not have")
 
 @dataclass(slots=True)
 class Unseen:
-    """The categories of a column that training did not see: the number of cells, the first few categories, and the
+    """The categories or numbers of a column that training did not see: how many cells, the first few of them, and the
     hints "did you mean ...?" for them.
 
     Several fields may read a column; each has a count of its own in `counts`, by the place of its step.
@@ -45,9 +50,10 @@ class Unseen:
         for example in self.examples:
             text = example if len(example) <= _WIDEST else f"{example[:_WIDEST]}..."
             hint = f" ({self.hints[example]})" if example in self.hints else ""
-            shown.append(f'"{shown_cell(text)}"{hint}')
+            shown.append(text if lack.training else f'"{shown_cell(text)}"{hint}')
+        training = f"; {lack.training}" if lack.training else ""
         noun = f"{self.count:,} {lack.noun}{'s' * (self.count > 1)}"
-        return f"column `{shown_cell(column)}`: {noun} {lack.clause}: {', '.join(shown)}"
+        return f"column `{shown_cell(column)}`: {noun} {lack.clause}: {', '.join(shown)}{training}"
 
 
 @dataclass(slots=True)
@@ -69,7 +75,7 @@ class Remarks:
         entry = self.unseen.setdefault((column, lack), Unseen())
         entry.counts[step] = entry.counts.get(step, 0) + len(categories)
         for category in dict.fromkeys(categories):
-            if len(entry.examples) < _EXAMPLES and category not in entry.examples:
+            if len(entry.examples) < EXAMPLES and category not in entry.examples:
                 entry.examples.append(category)
                 if (hint := similar(category, labels)) is not None:
                     entry.hints[category] = hint
@@ -80,7 +86,7 @@ class Remarks:
             entry = self.unseen.setdefault(key, Unseen())
             for step, count in noticed.counts.items():
                 entry.counts[step] = entry.counts.get(step, 0) + count
-            entry.examples = list(dict.fromkeys([*entry.examples, *noticed.examples]))[:_EXAMPLES]
+            entry.examples = list(dict.fromkeys([*entry.examples, *noticed.examples]))[:EXAMPLES]
             entry.hints |= noticed.hints
 
     def notes(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a training step costs in memory and arithmetic, computed from its plan before anything is allocated."""
+"""The cost of a training step in memory and arithmetic, computed from its plan before anything is allocated."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

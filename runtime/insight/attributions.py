@@ -1,7 +1,8 @@
 """Attributions of a prediction to its inputs: integrated gradients (Sundararajan, Taly and Yan 2017) of a run.
 
 The path goes from a baseline, where every number that enters the model is 0, to a sample: for standardized columns
-that is their mean, for pictures black, for words and letters a vector of zeros.
+that is their mean, for pictures black, for words and letters a vector of zeros. For the places of `one_hot` it is not
+0, which would be a row without a category, but the same share of each category.
 """
 
 from collections.abc import Callable, Mapping
@@ -85,7 +86,8 @@ class Explainer:
         scores, gradients = self._along_the_path(starts, own, selector)
         inputs: dict[str, Array] = {}
         for name, origin in graphs.origins.items():
-            part = gradients[name] * _first(starts[name]).astype(np.float64)
+            sample_values = _first(starts[name]).astype(np.float64)
+            part = gradients[name] * (sample_values - self._baseline(name, sample_values))
             if name != origin:  # an embedded class: one number for each
                 axes = _first(own[origin]).ndim
                 part = part.reshape(*part.shape[:axes], -1).sum(axis=-1)
@@ -111,7 +113,10 @@ class Explainer:
             same = {
                 name: _chosen(field, np.zeros(count, np.int64)) for name, field in own.items() if name not in origins
             }
-            along = {name: _along(starts[name], places[chunk]) for name in origins}
+            along = {
+                name: _along(starts[name], places[chunk], self._baseline(name, _first(starts[name])))
+                for name in origins
+            }
             chosen = np.broadcast_to(selector, (count, *selector.shape)).copy()
             fields = {**same, **along, SELECTOR: chosen}
             results = _run(self.run, ("gradients", self.output), self.graphs.gradients, fields, count)
@@ -120,6 +125,15 @@ class Explainer:
                 part = _weighted(results[str(ResultKind.GRADIENT.named(name))], weights[chunk])
                 gradients[name] = gradients[name] + part if name in gradients else part
         return (scores[0], scores[1]), gradients
+
+    def _baseline(self, name: str, like: Array) -> Array:
+        """The beginning of the path at a point of the graph, with the shape of a sample's values `like`."""
+        baseline = np.zeros(like.shape)
+        field = self.run.spec.fields.get(name)
+        if field is not None and field.steps and field.steps[-1].name == "one_hot":
+            categories = len(self.run.states[name][-1]["classes"])
+            baseline[..., :categories] = 1 / max(categories, 1)
+        return baseline
 
     def _in_units(self, attributed: Attributed) -> Attributed:
         """The same in the units of the data, if a target has them and a difference of 1 is as much everywhere."""
@@ -158,10 +172,10 @@ def _first(field: Any) -> Array:
     return np.asarray(next(iter(field)) if isinstance(field, Ragged) else field[0])
 
 
-def _along(start: Any, places: Array) -> Field:
-    """The points of the path from 0 to the first sample of a field."""
+def _along(start: Any, places: Array, baseline: Array) -> Field:
+    """The points of the path from a baseline to the first sample of a field."""
     sample = _first(start)
-    path = (places.reshape(-1, *(1,) * sample.ndim) * sample).astype(sample.dtype)
+    path: Array = (baseline + places.reshape(-1, *(1,) * sample.ndim) * (sample - baseline)).astype(sample.dtype)
     if not isinstance(start, Ragged):
         return path
     return Ragged(path.reshape(-1, *sample.shape[1:]), np.full(len(places), len(sample), np.int64))

@@ -27,7 +27,7 @@ _MOST_EPOCHS = 500  # of a curve
 _MOST_POINTS = 24_000  # of all curves of a page
 _MOST_PANELS = 24
 _WIDTH, _HEIGHT, _COLUMNS = 460.0, 260.0, 3
-_SMALL = (330.0, 190.0)  # the size of a panel among other outputs
+SMALL_WIDTH, _SMALL_HEIGHT = 330.0, 190.0  # of a panel among other outputs
 _TITLE = 22.0  # the height of a title in a file, in pixels
 _LEAST_RATIO = 3.0  # of the largest and the least number, for which a logarithmic axis is worth showing
 _PARTS = ("train", "valid", "test")  # in the order of their colours
@@ -84,8 +84,7 @@ def small_curves(metrics: Rows, kept: int | None = None, epochs: int | None = No
     The legends have the last numbers. The horizontal axis ends at `epochs`; a dashed line marks the epoch `kept`.
     """
     rows = [{"epoch": row["epoch"], **epoch_numbers(row)} for row in metrics]
-    width, height = _SMALL
-    look = _Look(None, "epoch", width, height, math.nan if epochs is None else epochs)
+    look = _Look(None, "epoch", SMALL_WIDTH, _SMALL_HEIGHT, math.nan if epochs is None else epochs)
     panels = [replace(panel, lines=[_with_last(line) for line in panel.lines]) for panel in _panels({"": rows})[0]]
     return [(panel.title, _drawn(panel, look, kept)) for panel in panels if panel.lines]
 

@@ -1,6 +1,5 @@
-"""What becomes of a run's gradients: how far back in time and through how many layers they reach, which units are dead
-or saturated, and what the file could do about it.
-"""
+"""Diagnosis of a run's gradients: how far back in time and through how many layers they reach, which units are dead or
+saturated, and what the file could do about it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Why a run predicts what it does, for its page: integrated gradients of some rows."""
+"""Explanations of a run's predictions, for its page: integrated gradients of some rows."""
 
 import math
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from netc.runtime.runs.run import Run
 
 METHOD = (
     "How much each input contributes to a prediction: its gradient, averaged along a path from a baseline, where all "
-    "numbers that enter the model are 0, to the sample, times its change. The contributions add up to the difference "
-    "between the two predictions."
+    "numbers that enter the model are 0 and each category of a column has the same share, to the sample, times its "
+    "change. The contributions add up to the difference between the two predictions."
 )
 _WORST, _BEST = 3, 2
 _MOST_SHARES, _MOST_WORDS = 12, 400

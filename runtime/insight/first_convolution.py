@@ -1,4 +1,4 @@
-"""What the first convolution of a model has learned, for a run's page: its kernels, and its maps of one sample."""
+"""The first convolution of a trained model, for a run's page: its kernels, and its maps of one sample."""
 
 from collections.abc import Iterator
 

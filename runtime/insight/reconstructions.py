@@ -1,4 +1,4 @@
-"""What an autoencoder makes of its input, for a run's page: images side by side, or curves along the steps."""
+"""Reconstructions of an autoencoder, for a run's page: images side by side, or curves along the steps."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

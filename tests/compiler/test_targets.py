@@ -24,7 +24,7 @@ from netc.compiler.ir.value import apply
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets import named as targets
 from netc.compiler.targets import processor
-from netc.compiler.targets.cpu.compile import parts_of
+from netc.compiler.targets.cpu.compile import kernel_module, parts_of
 from netc.compiler.targets.cpu.math.errors import ERRORS
 from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.cpu.source import KernelSource, source_of
@@ -330,6 +330,19 @@ def test_commands_report_a_wrong_target_with_status_1(monkeypatch: pytest.Monkey
         assert done.returncode == status, done.stderr
         assert ("error[E1006]" in done.stderr) == (status == 1)
         assert "Traceback" not in done.stderr
+
+
+def test_loops_of_wide_vectors_gather_no_elements_on_zen() -> None:
+    """Other CPUs do."""
+    wide = replace(machine_for("avx512"), features="+avx512bf16")
+    zen = replace(wide, cpu="znver4")
+    assert wide.llvm_features == "+avx512bf16,-prefer-256-bit"
+    assert zen.llvm_features == "+avx512bf16,-prefer-256-bit,+prefer-no-gather"
+    assert replace(zen, vector_bytes=32).llvm_features == "+avx512bf16"
+    text = "def kernel(p0, p1, n0):\n    for i in range(n0):\n        store_f32_1(p1, i, load_f32_0(p0, i * 3))\n"
+    for machine in (wide, zen):
+        module, _ = kernel_module(KernelSource("loop", text, 3), machine)
+        assert ("llvm.masked.gather" in str(module)) == (machine is wide)
 
 
 def test_the_key_of_a_kernel_contains_exactly_what_decides_its_code() -> None:

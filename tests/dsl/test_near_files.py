@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from netc.dsl.diagnostics import Fault
 from netc.dsl.near_files import near_file
+from netc.dsl.parser import parse_file
 
 
 @pytest.fixture
@@ -51,3 +53,14 @@ def test_a_folder_that_cannot_be_listed_gives_no_hint(folder: Path, monkeypatch:
 
     monkeypatch.setattr("os.scandir", refused)
     assert near_file("irs.net", folder) is None
+
+
+def test_the_folder_of_a_run_is_no_file_but_has_one(folder: Path) -> None:
+    run = folder / "runs" / "iris"
+    (run / "model.net").touch()
+    with pytest.raises(Fault) as refused:
+        parse_file(run)
+    assert refused.value.diagnostics[0].hint == f"this is the folder of a run, and its file is `{run / 'model.net'}`"
+    with pytest.raises(Fault) as refused:
+        parse_file(folder / "data")
+    assert refused.value.diagnostics[0].hint is None

@@ -98,6 +98,24 @@ def test_numbers_are_explained_in_the_units_of_the_data(tmp_path: Path) -> None:
     assert abs(result.gap) < 1e-6
 
 
+def test_a_category_is_explained_against_the_same_share_of_each(tmp_path: Path) -> None:
+    rows = [{"k": "pqr"[i % 3], "y": float(i)} for i in range(24)]
+    run = run_of(
+        tmp_path,
+        'k = column("k") -> one_hot',
+        "input k: float[4]\ntarget y: float\nz = k -> dense(1) -> squeeze\noutput guess = z\nloss mse(z, y)",
+        rows,
+    )
+    weights = np.asarray(run.program.parameters["z.dense.W"])[:, 0].astype(np.float64)
+    fields = run.load_data().parts["test"]
+    for sample in range(3):
+        result = Explainer(run, "guess").explain(fields, sample)
+        assert result.baseline == pytest.approx(weights[:3].mean())
+        place = int(np.argmax(np.asarray(fields["k"])[sample]))
+        assert result.inputs["k"].sum() == pytest.approx(weights[place] - weights[:3].mean())
+        assert abs(result.gap) < 1e-9
+
+
 TEXT_ROWS = [{"t": text, "k": kind, "y": y} for text, kind, y in [("ab", "u", "p"), ("bcab", "v", "q")] * 10]
 
 

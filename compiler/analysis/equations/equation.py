@@ -1,6 +1,6 @@
 """An equation, and the loop over steps that it may stand in. Data only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netc.compiler.analysis.equations.formula import Formula, Name
 from netc.compiler.ir.value import Value
@@ -22,6 +22,16 @@ class Loop:
     def before(self) -> int:
         """The step before, relative to this one."""
         return 1 if self.is_reversed else -1
+
+    @property
+    def direction(self) -> str:
+        """The order of the steps in words."""
+        return "from the last to the first" if self.is_reversed else "from the first to the last"
+
+    @property
+    def starts(self) -> tuple[tuple[Name, Formula], ...]:
+        """The names of the carries before the first step, and what they are."""
+        return tuple((replace(name, step=self.before), begin) for name, begin in self.begins)
 
 
 @dataclass(frozen=True, slots=True)

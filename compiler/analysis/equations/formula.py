@@ -4,8 +4,8 @@ A sum collects equal terms and takes out common factors, a product collects powe
 turns `-(1 / batch) * y + 1 / batch * p` into `(p - y) / batch` whatever p and y are. Knows no graph.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how strongly a written formula binds
 
@@ -78,6 +78,12 @@ class Sum:
     """Two terms or more, or one that is not a bare factor."""
 
     terms: tuple[Term, ...]
+
+    @property
+    def addends(self) -> Iterator[tuple[str, "Sum"]]:
+        """The terms behind the first one: the sign before each, and the term without it."""
+        for term in self.terms[1:]:
+            yield "-" if term.number < 0 else "+", Sum((replace(term, number=abs(term.number)),))
 
 
 Formula = Name | Call | MatrixProduct | Transpose | Condition | Element | Sum

@@ -5,7 +5,6 @@ A name is written by its last part, `W_{\mathrm{dense}}`, with as much before it
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from netc.compiler.analysis.equations.derivation import Derivation
 from netc.compiler.analysis.equations.equation import Equation, Loop
@@ -92,12 +91,9 @@ class Writer:
         return row if equation.opens is None else f"{self._loop(equation.opens)} \\\\\n{row}"
 
     def _loop(self, loop: Loop) -> str:
-        direction = "from the last to the first" if loop.is_reversed else "from the first to the last"
-        begins = ", ".join(
-            f"{self.text(replace(name, step=loop.before))} = {self.text(begin)}" for name, begin in loop.begins
-        )
+        begins = ", ".join(f"{self.text(name)} = {self.text(begin)}" for name, begin in loop.starts)
         start = rf"\text{{; before it, }} {begins}" if begins else ""
-        return rf"  & \text{{for each step }} t \text{{ of {_plain(loop.dim)}, {direction}}}{start}"
+        return rf"  & \text{{for each step }} t \text{{ of {_plain(loop.dim)}, {loop.direction}}}{start}"
 
     def text(self, formula: Formula, binding: int = SUM) -> str:
         """A formula, in parentheses beside an operator that binds more strongly."""
@@ -121,8 +117,11 @@ class Writer:
             case Element(inner, at):
                 place = at.replace("..", r" \ldots ") if isinstance(at, str) else self.text(at)
                 return rf"{{{self.text(inner, ATOM)}}}_{{\left[ {place} \right]}}", ATOM
-            case Sum(terms):
-                return self._sum(terms)
+            case Sum((term,)):
+                return self._term(term)
+            case Sum((first, *_)):
+                rest = (f" {sign} {self.text(addend, PRODUCT)}" for sign, addend in formula.addends)
+                return self.text(Sum((first,))) + "".join(rest), SUM
         raise AssertionError(formula)
 
     def _name(self, name: Name) -> str:
@@ -159,16 +158,6 @@ class Writer:
         """The axes below a sign."""
         words = ", ".join(axis if axis.isdigit() else rf"\mathrm{{{_plain(axis)}}}" for axis in over)
         return f"_{{{words}}}" if over else ""
-
-    def _sum(self, terms: Sequence[Term]) -> tuple[str, int]:
-        if len(terms) == 1:
-            return self._term(terms[0])
-        parts = [self.text(Sum((terms[0],)))]
-        for term in terms[1:]:
-            sign = "-" if term.number < 0 else "+"
-            size = Term(abs(term.number), term.divisor, term.factors)
-            parts.append(f"{sign} {self.text(Sum((size,)), PRODUCT)}")
-        return " ".join(parts), SUM
 
     def _term(self, term: Term) -> tuple[str, int]:
         """A product, with a fraction line where something divides it."""

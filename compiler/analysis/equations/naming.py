@@ -15,6 +15,9 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.convolution import conv2d
+from netc.compiler.operations.elementwise import add, subtract
+from netc.compiler.operations.linear import einsum
 from netc.compiler.passes.simplify import simplify
 
 _DEEP = 3  # brackets inside each other in one equation
@@ -50,7 +53,7 @@ class Level:
         self.live = [value for value in self.graph.values() if value in needed]
         self.users = {}
         for value in self.live:  # a value is read through those that only change its shape
-            if value.operation not in SILENT:
+            if value.definition not in SILENT:
                 for operand in value.operands:
                     self.users.setdefault(shown(operand), set()).add(value)
 
@@ -108,7 +111,7 @@ class Namer:
         self.level.name(value, new_name(letter, self.taken))
 
     def _can_have_name(self, value: Value) -> bool:
-        is_leaf = not value.operands or value.operation in SILENT or value.role in (Role.SCAN, Role.PART)
+        is_leaf = not value.operands or value.definition in SILENT or value.role in (Role.SCAN, Role.PART)
         return not is_leaf and value not in self.level.names and value.type.dtype != "bool"
 
     def _name_between_layers(self) -> None:
@@ -136,7 +139,7 @@ class Namer:
         """Names what several equations share, and the inner parts of equations that would be hard to read."""
         level = self.level
         for value in level.live:
-            if value.operation in SILENT or not value.operands or value.role in (Role.SCAN, Role.PART):
+            if value.definition in SILENT or not value.operands or value.role in (Role.SCAN, Role.PART):
                 continue
             formula = level.reader().definition(value)
             while depth(formula) > _DEEP or weight(formula) > _LARGE:
@@ -189,7 +192,7 @@ def _letter(value: Value) -> str:
     """`z` for a sum before a function, `h` for a function of such a sum, `t` for what does not depend on data."""
     if not value.type.is_batched:
         return "t"
-    return "z" if value.operation in ("einsum", "conv2d", "add", "subtract") else "h"
+    return "z" if value.definition in (einsum, conv2d, add, subtract) else "h"
 
 
 def depth(formula: Formula) -> int:

@@ -4,14 +4,16 @@ from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.elementwise import COMPARISONS
+from netc.compiler.operations.elementwise import COMPARISONS, cast, copied, equal
+from netc.compiler.operations.pooling import maxplace2d
+from netc.compiler.operations.shape import broadcast, reshape
 
-SILENT = ("reshape", "broadcast", "cast", "copied")  # the same numbers in another shape or type
+SILENT = (reshape, broadcast, cast, copied)  # the same numbers in another shape or type
 
 
 def shown(value: Value) -> Value:
     """The value whose numbers another one has in another shape or type."""
-    while value.operation in SILENT:
+    while value.definition in SILENT:
         value = value.operands[0]
     return value
 
@@ -46,7 +48,7 @@ def count_of(value: Value) -> tuple[float, list[str]] | None:
 def label_of(value: Value) -> Value | None:
     """The class of a one-hot mask: whether the classes 0, 1, 2, ... equal it. None for any other value."""
     value = shown(value)
-    if value.operation != "equal":
+    if value.definition is not equal:
         return None
     label, positions = map(shown, value.operands)
     return label if positions.role is Role.RANGE and label.type.dtype == "i32" else None
@@ -60,5 +62,5 @@ def is_mask(value: Value) -> bool:
 def place_of(condition: Value) -> Value | None:
     """The value that says where each maximum was, of a condition that compares it with one place."""
     condition = shown(condition)
-    place = shown(condition.operands[0]) if condition.operation == "equal" else None
-    return place if place is not None and place.operation == "maxplace2d" else None
+    place = shown(condition.operands[0]) if condition.definition is equal else None
+    return place if place is not None and place.definition is maxplace2d else None

@@ -37,8 +37,10 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.elementwise import COMPARISONS
+from netc.compiler.operations.elementwise import COMPARISONS, equal, where
+from netc.compiler.operations.gathering import scatter_add
 from netc.compiler.operations.linear import Subscripts
+from netc.compiler.operations.reduce import sum_, variance_whole
 from netc.compiler.operations.scan import Part
 from netc.compiler.operations.shape import Count, Slice
 
@@ -144,13 +146,13 @@ class Reader:
         total, divided_by = shown(total), shown(by)
         if total in self.names:
             return None
-        table = table_of(total.operands[1]) if total.operation == "scatter_add" else None
+        table = table_of(total.operands[1]) if total.definition is scatter_add else None
         divisor = table_of(divided_by)
         if table is not None and divisor is not None and divisor.kind is TableKind.LENGTH:
             if table.kind is TableKind.SAMPLE and table.dim == divisor.dim:
                 return Call("mean", (self.formula(total.operands[0]),), (table.dim,))
             return None
-        if total.operation != "sum":
+        if total.definition is not sum_:
             return None
         inner = total.operands[0]
         dims = [inner.type.dims[axis] for axis in total.attributes_as(Over).over]
@@ -172,7 +174,7 @@ class Reader:
     def _mask(self, condition: Value) -> Formula:
         """A condition as 0 or 1; whether a mask is 1 is the mask itself."""
         condition = shown(condition)
-        if condition.operation == "equal" and condition not in self.names:
+        if condition.definition is equal and condition not in self.names:
             left, right = map(shown, condition.operands)
             if right.role is Role.CONSTANT and right.attributes_as(Constant).value == 1 and is_mask(left):
                 return self.formula(left)
@@ -182,7 +184,7 @@ class Reader:
         label = label_of(value)
         if label is not None:
             return Call("onehot", (self.formula(label),))
-        if value.operation == "equal" and is_mask(value.operands[0]):
+        if value.definition is equal and is_mask(value.operands[0]):
             return self._mask_or_condition(value)
         left, right = map(self.formula, value.operands)
         return Condition(COMPARISONS[value.operation], left, right)
@@ -244,10 +246,10 @@ class Reader:
     def _sum(self, value: Value) -> Formula:
         """A sum; over the classes, what the label's element of a one-hot mask leaves."""
         inner = shown(value.operands[0])
-        if inner.operation == "where" and inner not in self.names:
+        if inner.definition is where and inner not in self.names:
             condition, chosen, other = inner.operands
             mask = shown(condition)
-            mask = shown(mask.operands[0]) if mask.operation == "equal" and is_mask(mask.operands[0]) else mask
+            mask = shown(mask.operands[0]) if mask.definition is equal and is_mask(mask.operands[0]) else mask
             label, axis = label_of(mask), inner.type.rank - 1
             if label is not None and value.attributes_as(Over).over == (axis,) and self.formula(other) == number(0):
                 return Element(self.formula(chosen), self.formula(label))
@@ -256,7 +258,7 @@ class Reader:
     def _unpooled(self, value: Value) -> Formula:
         """The derivative of a pooled maximum: it goes to the element that was the largest."""
         parts = [shown(operand) for operand in value.operands]
-        if all(part.operation == "where" and place_of(part.operands[0]) is not None for part in parts):
+        if all(part.definition is where and place_of(part.operands[0]) is not None for part in parts):
             places = {(place_of(part.operands[0]), shown(part.operands[1])) for part in parts}
             if len(places) == 1:
                 place, spread = places.pop()
@@ -267,7 +269,7 @@ class Reader:
     def _call(self, value: Value) -> Formula:
         arguments = tuple(self.formula(operand) for operand in value.operands)
         if isinstance(value.attributes, Over) and value.operands:
-            function = "variance" if value.operation == "variance_whole" else value.operation
+            function = "variance" if value.definition is variance_whole else value.operation
             return Call(function, arguments, axes(value.operands[0], value))
         if isinstance(value.attributes, Axis) and value.operands:
             axis = value.attributes.axis - int(value.type.is_batched)

@@ -1,7 +1,5 @@
 """Equations as lines of text, in the notation of the language."""
 
-from dataclasses import replace
-
 from netc.compiler.analysis.equations.derivation import Derivation
 from netc.compiler.analysis.equations.equation import Loop
 from netc.compiler.analysis.equations.formula import (
@@ -45,8 +43,11 @@ def _written(formula: Formula) -> tuple[str, int]:
             return f"[{text_of(left)} {sign} {text_of(right)}]", ATOM
         case Element(inner, at):
             return f"{text_of(inner, ATOM)}[{at if isinstance(at, str) else text_of(at)}]", ATOM
-        case Sum(terms):
-            return _sum(terms)
+        case Sum((term,)):
+            return _term(term)
+        case Sum((first, *_)):
+            rest = (f" {sign} {text_of(addend, PRODUCT)}" for sign, addend in formula.addends)
+            return text_of(Sum((first,))) + "".join(rest), SUM
     raise AssertionError(formula)
 
 
@@ -54,16 +55,6 @@ def _over(axes: tuple[str, ...]) -> list[str]:
     if not axes:
         return []
     return [f"over = {axes[0] if len(axes) == 1 else '(' + ', '.join(axes) + ')'}"]
-
-
-def _sum(terms: tuple[Term, ...]) -> tuple[str, int]:
-    if len(terms) == 1:
-        return _term(terms[0])
-    parts = [text_of(Sum((terms[0],)))]
-    for term in terms[1:]:
-        sign = "-" if term.number < 0 else "+"
-        parts.append(f"{sign} {text_of(Sum((Term(abs(term.number), term.divisor, term.factors),)), PRODUCT)}")
-    return " ".join(parts), SUM
 
 
 def _term(term: Term) -> tuple[str, int]:
@@ -96,10 +87,9 @@ def _joined(parts: list[tuple[str, int]], is_alone: bool) -> str:
 
 def heading(loop: Loop) -> str:
     """The words before the equations of one step."""
-    direction = "from the last to the first" if loop.is_reversed else "from the first to the last"
-    begins = [f"{text_of(replace(name, step=loop.before))} = {text_of(formula)}" for name, formula in loop.begins]
+    begins = [f"{text_of(name)} = {text_of(formula)}" for name, formula in loop.starts]
     start = f"; before it, {', '.join(begins)}" if begins else ""
-    return f"for each step t of {loop.dim}, {direction}{start}"
+    return f"for each step t of {loop.dim}, {loop.direction}{start}"
 
 
 _NOTATION = {

@@ -85,28 +85,31 @@ class _Kernel(PanelKernel):
         words["tile"] = 0
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
-            self.multiply_single_panels(runs, depth)
+            self.multiply_single_panels(turns, runs, depth)
         with run.when(~is_single):
             self.multiply_strips(turns, runs, depth)
 
     def is_single_panel(self, turns: Word, runs: Word, depth: Word) -> Word:
-        """Whether each batch has one strip, one panel, and one block of rows, which is not copied."""
+        """Whether each turn is one strip, one panel, and one block of rows, which is not copied.
+
+        There may be several turns if they have runs: the next strip is then not prefetched.
+        """
         words = self.words
-        is_strip = turns.equals(1) & (runs <= words["together"]) & (depth <= words["most"])
+        has_runs = (runs > 1) & words["packs_b"].equals(0)
+        is_strip = (turns.equals(1) | has_runs) & (runs <= words["together"]) & (depth <= words["most"])
         is_block = (words["rows_count"] <= BLOCK) & (words["columns_count"] <= self.width)
         return is_strip & is_block & words["packs_a"].equals(0)
 
-    def multiply_single_panels(self, runs: Word, depth: Word) -> None:
-        """The loops over batches, each of which is one panel. All that batches share is set before them, because small
-        products take less time than the loops around strips."""
+    def multiply_single_panels(self, turns: Word, runs: Word, depth: Word) -> None:
+        """The loops over batches and turns, each of which is one panel. All that they share is set before them, because
+        small products take less time than the loops around strips."""
         words, run = self.words, self.run
-        words["start_row"], words["reads_start"] = words["rows_start"], words["has_start"]
         words["runs"], words["depth"] = runs, depth
         words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
         packs_b = words["packs_b"].equals(1)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
-        self.find_next(words["a"], words["b"], run.number(0), words["most"])
+        self.find_next(words["a"], words["b"], turns - 1, words["most"])
         is_narrow, is_same = self.is_narrow(), self.is_same_for_batches("b")
 
         def pack(b: Word) -> None:
@@ -118,10 +121,16 @@ class _Kernel(PanelKernel):
         with self.batches() as (a, b, c, start):
             with run.when(packs_b & ~is_same):
                 pack(b)
-            words["block_a"], words["panel"], words["lines"] = a, packs_b.choose(words["pack"], b), 0
             words["panel_c"] = words["strip_c"] = c
-            words["panel_start"] = start
-            self.multiply(is_narrow)
+            words["panel_start"], words["start_row"] = start, words["rows_start"]
+            words["reads_start"] = words["has_start"]
+            with run.loop(0, turns) as turn:
+                at = {"turns": turn.index}
+                words["block_a"], words["lines"] = a + self.moved("a", at), 0
+                words["panel"] = packs_b.choose(words["pack"], b + self.moved("b", at))
+                words["touching"] = (turn.index + 1).equals(turns).choose(words["touches"], 0)
+                self.multiply(is_narrow)
+                words["panel_start"], words["start_row"], words["reads_start"] = c, words["rows_c"], 1
 
     def is_same_for_batches(self, operand: str) -> Word:
         """Whether an operand is the same in all batches."""
