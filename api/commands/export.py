@@ -27,7 +27,7 @@ def export(
         bool,
         typer.Option(
             "--columns",
-            help="The ONNX file takes each column of the data as an input [batch], of texts or f64, where ONNX has "
+            help="The ONNX file takes each column of the data as an input of texts or f64, where ONNX has "
             "words for its steps. The command names what is left to do.",
         ),
     ] = False,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
-from netc.dsl.diagnostics import Diagnostic, fault
+from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.displayed import Displayed
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load, undone
@@ -101,7 +101,7 @@ class Run(Displayed):
         parts = self.load_data().parts
         if part not in parts:
             split = self.spec.split
-            hint = None
+            hint = nearest(part, parts)
             if split.way == "folds" and not split.fold:
                 hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
             fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)

@@ -403,6 +403,7 @@ train { epochs = 2 }
     ]
     assert trained.stdout.splitlines()[:2] == notes
     assert command("eval", "runs/m", "--part", "valid", cwd=tmp_path).stderr.splitlines() == notes
+    assert "hint: did you mean `valid`?" in command("eval", "runs/m", "--part", "validation", cwd=tmp_path).stderr
     (tmp_path / "new.csv").write_text(
         "city,name,v,when\nRome,u,3,1.7.2003\nLima,x,,\n oslo,,99,3.7.2003\n", encoding="utf-8"
     )
