@@ -20,8 +20,8 @@ _STEPS = 200
 _MEMORY = 0.9  # of the running mean of losses
 _DIVERGED = 4.0  # times the least mean
 _LITTLE = 0.1  # of a fall
-# Of the rate with the least loss. The running mean follows ten steps later, in which the rate rises 2.5-fold, and a rate
-# above the limit of a narrow valley needs some more steps before the loss rises.
+# Of the rate with the least loss. The running mean follows ten steps later, in which the rate rises 2.5-fold, and above
+# the limit of a narrow valley the loss needs some more steps before it rises.
 _HIGHEST_SHARE = 0.2
 _FIRST = 10  # steps before which the mean says little
 
