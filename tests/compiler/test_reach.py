@@ -65,15 +65,15 @@ def interval_by_changes(text: str) -> tuple[int, int]:
 @pytest.mark.parametrize("dim", ["t", STEPS])
 @pytest.mark.parametrize("expression", FOLLOWED)
 def test_the_reach_is_the_interval_of_steps_that_matter(expression: str, dim: object) -> None:
-    agrees(expression, dim, FOLLOWED[expression])
+    check_reach(expression, dim, FOLLOWED[expression])
 
 
 @pytest.mark.parametrize("expression", FIXED_ONLY)
 def test_the_reach_of_parts_of_a_sequence(expression: str) -> None:
-    agrees(expression, STEPS, FIXED_ONLY[expression])
+    check_reach(expression, STEPS, FIXED_ONLY[expression])
 
 
-def agrees(expression: str, dim: object, expected: tuple[float, float]) -> None:
+def check_reach(expression: str, dim: object, expected: tuple[float, float]) -> None:
     text = text_of(expression, dim)
     (reach,) = reach_of(text).values()
     assert (reach.first, reach.last, reach.turned) == (*expected, False)
