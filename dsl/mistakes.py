@@ -43,7 +43,7 @@ def _of_another_language(source: Source, place: Span) -> str | None:
     first = re.match(r"\s*(\w+)", line)
     if first and first[1] in WORDS and not (first[1] == "import" and '"' in line):
         return WORDS[first[1]]
-    if hint := _of_method(line, at) or _of_setting(line, at) or _of_type(line, at):
+    if hint := _of_method(line, at) or _of_setting(line, at) or _of_type(line, at) or _of_python(line, at):
         return hint
     return synonyms.COMMENT if sign_before(line[:at]) else None
 
@@ -75,6 +75,19 @@ def _of_type(line: str, at: int) -> str | None:
     if declared is None or line[at : at + 1] != "(" or declared[2] == "class":
         return None
     return f"the dimensions of a type stand in brackets: `{declared[2] or 'float'}[{declared[3]}]`"
+
+
+def _of_python(line: str, at: int) -> str | None:
+    """The hint for `model:`, a comma at the end of a setting, `for i in range(2)`, and an output without a name."""
+    if block := re.match(r"\s*(data|model|train|study)\s*:\s*(#|$)", line):
+        return f"{block[1]} {{ ... }}"
+    if line[at : at + 1] == "," and re.match(r"\s*\w+\s*=", line) and not line[at + 1 :].split("#")[0].strip():
+        return "each setting has a line of its own, without a comma"
+    if loop := re.match(r"\s*(for\s+\w+\s+in)\s+range\(\s*(?:(\w+)\s*,\s*)?(\w+)\s*\)", line):
+        return f"{loop[1]} {loop[2] or 0}..{loop[3]} {{"
+    if result := re.match(r"\s*(output|watch)\s+([^=#]*?)\s*(#|$)", line):
+        return f"{result[1]} name = {result[2]}"
+    return None
 
 
 def _for_semicolon(line: str, at: int) -> str:

@@ -113,6 +113,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "rand randlike": "uniform_like(x)",
             "detach nograd": "stop_gradient(x)",
             "len shape": "`size(label)` is the number of classes, and a dimension's name is its length",
+            "true false": "`true` and `false` begin with a small letter",
             "none null": "leave it out: netc has no `none`",
             "while": "for i in 0..3 { }",
         }

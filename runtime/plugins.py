@@ -77,6 +77,11 @@ def are_any() -> bool:
     return bool(_named or _origin or _added)
 
 
+def are_installed() -> bool:
+    """Whether all additions come from installed packages, so that another process has them too."""
+    return not _named and all(name in _origin for name in _added)
+
+
 def origin_of(name: str) -> str | None:
     """The plug-in that an operation, reader or optimizer comes from, or None."""
     return _origin.get(name)

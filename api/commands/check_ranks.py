@@ -59,10 +59,10 @@ def facts_of_ranks(model: "Model", ranks: int, network: "Network") -> dict[str, 
 def _last_that_pays(predicted: "list[Prediction]", shards: int) -> int:
     """The most ranks that are clearly faster than half of them, if there are shards for them."""
     last = 1
-    for half, whole in pairwise(predicted):
-        if half.seconds < _PAYS * whole.seconds or whole.ranks > shards:
+    for half, full in pairwise(predicted):
+        if half.seconds < _PAYS * full.seconds or full.ranks > shards:
             break
-        last = whole.ranks
+        last = full.ranks
     return last
 
 

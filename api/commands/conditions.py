@@ -29,14 +29,14 @@ def holds(text: str, facts: Mapping[str, Any], option: str) -> bool:
     sign, fact = match["sign"], facts.get(match["name"])
     if fact is None:
         return False
-    wanted = _number(match["value"])
+    number = _number(match["value"])
     if sign in ("=", "!="):
-        is_number = isinstance(fact, int | float) and not isinstance(fact, bool) and wanted is not None
-        is_equal = fact == wanted if is_number else fnmatchcase(_text(fact), match["value"])
+        is_number = isinstance(fact, int | float) and not isinstance(fact, bool) and number is not None
+        is_equal = fact == number if is_number else fnmatchcase(_text(fact), match["value"])
         return is_equal == (sign == "=")
-    if wanted is None:
+    if number is None:
         raise typer.BadParameter(f"`{sign}` compares with a number: `{text}`", param_hint=option)
-    return isinstance(fact, int | float) and _SIGNS[sign](fact, wanted)
+    return isinstance(fact, int | float) and _SIGNS[sign](fact, number)
 
 
 def order(values: Sequence[Any], is_reversed: bool) -> list[int]:

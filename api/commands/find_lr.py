@@ -53,5 +53,5 @@ def _show(test: "RateTest") -> None:
     rows += [(number(float(test.rates[i])), number(test.losses[i]), number(test.means[i])) for i in chosen]
     table(rows, right=range(3))
     say(f"the loss falls fastest at lr = {test.steepest:.1g}, and is least at lr = {test.least:.1g}")
-    lowest, highest = (f"{rate:.1g}" for rate in sorted((test.steepest, test.least / 10)))
+    lowest, highest = (f"{rate:.1g}" for rate in test.advised)
     say(f"try lr = {lowest}" if lowest == highest else f"try lr = {lowest} to {highest}")

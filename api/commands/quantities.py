@@ -25,9 +25,9 @@ def rounded(count: int, unit: str = "") -> str:
     return f"{float(digits) * 10**scale:.{max(2 - scale, 0)}f} {_THOUSANDS[thousands - 1]}{unit}"
 
 
-def share(part: float, whole: float) -> str:
-    """A part of the whole in percent: < 0.1 %, 78.3 %. Nothing for nothing."""
-    percent = 100 * part / whole if part else 0.0
+def share(part: float, total: float) -> str:
+    """A part of the total in percent: < 0.1 %, 78.3 %. An empty text for 0."""
+    percent = 100 * part / total if part else 0.0
     return "" if not percent else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
 
 
@@ -47,9 +47,9 @@ def lasting(seconds: float) -> str:
         return f"{_three(seconds * 1e3)} ms"
     if seconds < 99.5:
         return f"{_three(seconds)} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
+    rounded = round(seconds)
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 6000 else f"{minutes // 60:,} h"
 

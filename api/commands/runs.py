@@ -60,9 +60,9 @@ def _sorted(rows: "list[Listed]", name: str, is_reversed: bool) -> "list[Listed]
     """The rows in the order of a column. Those without a value there come last. Raises BadParameter for a name that no
     row has."""
     facts = [_columns_of(row) for row in rows]
-    known = [*dict.fromkeys(key for each in facts for key in each)]
-    if rows and name not in known:
-        raise typer.BadParameter(f"no run has `{name}`: there are {', '.join(known)}", param_hint="--sort")
+    keys = [*dict.fromkeys(key for each in facts for key in each)]
+    if rows and name not in keys:
+        raise typer.BadParameter(f"no run has `{name}`: there are {', '.join(keys)}", param_hint="--sort")
     order = conditions.order([each.get(name) for each in facts], is_reversed)
     return [rows[i] for i in order]
 

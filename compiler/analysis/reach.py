@@ -117,7 +117,7 @@ def _is_hidden(value: Value) -> bool:
 
 
 def _of_part(value: Value, along: Mapping[Value, Reaches]) -> Reaches:
-    """What a scan yields at a step depends on all earlier steps, and on its own where it is read before the yield."""
+    """A value that a scan yields depends on all earlier steps, and on its own step if that is read before the yield."""
     scan, result = Scan.of(value.operands[0]), value.attributes_as(Part).result
     own: Reaches = {}
     if result.kind is not ResultKind.YIELD:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.pooling import Pool, avgpool2d, maxpool2d
+from netc.compiler.operations.shape import reshape
 
 _WINDOWS = (conv2d, maxpool2d, avgpool2d)
 
@@ -20,41 +22,48 @@ _WINDOWS = (conv2d, maxpool2d, avgpool2d)
 @dataclass(frozen=True, slots=True)
 class Field:
     """A receptive field: its size in pixels of the input, and the distance of neighbouring fields (`step`), height
-    first."""
+    first. On a line the width of both is 1, and is not printed."""
 
     size: tuple[int, int]
     step: tuple[int, int]
 
     def __str__(self) -> str:
-        apart = (
-            f", {self.step[0]} apart" if self.step[0] == self.step[1] else f", {self.step[0]} x {self.step[1]} apart"
-        )
-        return f"{self.size[0]} x {self.size[1]}" + (apart if self.step != (1, 1) else "")
+        is_line = self.size[1] == self.step[1] == 1
+        is_even = is_line or self.step[0] == self.step[1]
+        size = str(self.size[0]) if is_line else f"{self.size[0]} x {self.size[1]}"
+        apart = str(self.step[0]) if is_even else f"{self.step[0]} x {self.step[1]}"
+        return size if self.step == (1, 1) else f"{size}, {apart} apart"
 
 
 @dataclass(frozen=True, slots=True)
 class Windowed:
-    """A convolution or a pool, its number of parameters, and that of a dense layer of the same sizes (`dense`)."""
+    """A convolution or a pool, its number of parameters, and that of a dense layer of the same sizes (`dense`).
+
+    `kernel` and `stride` have one number on a line and two on an image, `pad` two (before, after) and four.
+    """
 
     value: Value
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    pad: tuple[int, int, int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
     parameters: int
     dense: int
     sees: Field | None
 
 
 def receptive_fields(graph: Graph) -> dict[Value, Field]:
-    """The receptive field, in the input image, of each value that is computed from it by windows and element-wise
-    operations."""
+    """The receptive field, in the input image or line, of each value that is computed from it by windows and
+    element-wise operations. Windows see a line as an image one column wide."""
     fields: dict[Value, Field] = {}
     for value in graph.values():
         if not value.operands:
-            if value.role is Role.INPUT and len(value.type.sample) == 3:
+            if value.role is Role.INPUT and len(value.type.sample) in (2, 3):
                 fields[value] = Field((1, 1), (1, 1))
             continue
         before = fields.get(value.operands[0])
+        if before is not None and value.definition is reshape and _as_image(value) == _as_image(value.operands[0]):
+            fields[value] = before
+            continue
         if value.definition in _WINDOWS and before is not None:
             fields[value] = _through(value, before)
             continue
@@ -69,6 +78,12 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
             )
             fields[value] = Field((height, width), (rows, columns))
     return fields
+
+
+def _as_image(value: Value) -> tuple[Dim, ...]:
+    """The dimensions of an image, or of a line as an image one column wide."""
+    sample = value.type.sample
+    return (sample[0], 1, sample[1]) if len(sample) == 2 else sample
 
 
 def _kernel(value: Value) -> tuple[int, int]:
@@ -101,5 +116,6 @@ def windowed(graph: Graph) -> Iterator[Windowed]:
         x = value.operands[0].type
         weights = value.operands[1].type.size(1) if value.definition is conv2d else 0
         dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
-        own = _windows(value)
-        yield Windowed(value, _kernel(value), own.stride, own.pad, weights, dense, fields.get(value))
+        own, axes = _windows(value), 1 if x.sample[1] == 1 else 2
+        kernel, stride, pad = _kernel(value)[:axes], own.stride[:axes], own.pad[: 2 * axes]
+        yield Windowed(value, kernel, stride, pad, weights, dense, fields.get(value))

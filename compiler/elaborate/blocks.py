@@ -3,6 +3,7 @@
 A block runs its statements in a scope of its own. A fault in a library block is shown where the file applies the block.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -168,7 +169,23 @@ def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item],
             return block
     takes = " or ".join(type_.span.text for type_ in types)
     note = f"this is {describe_sample(first.type)}"
-    fault("E0401", f"`{target.block.name.text}` takes {takes}", span, note, others=context.origins([first], span))
+    fault(
+        "E0401",
+        f"`{target.block.name.text}` takes {takes}",
+        span,
+        note,
+        others=context.origins([first], span),
+        hint=_as_image(first, types),
+    )
+
+
+def _as_image(value: Value, types: Sequence[syntax.TypeOf]) -> str | None:
+    """The hint for a row of pixels where an image is meant: its sides, if they are equal."""
+    size = value.type.sample[0] if len(value.type.sample) == 1 else 0
+    side = math.isqrt(size) if isinstance(size, int) else 0
+    if side < 2 or side * side != size or all(len(type_.dims) != 3 for type_ in types):
+        return None
+    return f"an image has height, width and channels: `-> reshape({side}, {side}, 1)` before it"
 
 
 def _may_take(block: syntax.Block, items: Sequence[Item]) -> bool:

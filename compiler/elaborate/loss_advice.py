@@ -1,14 +1,14 @@
 """Warnings about losses that a model can make small without learning anything: they compare with what it has read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from netc.compiler.analysis.copying import copy_of, place_in_file, without_later_steps
 from netc.compiler.elaborate.comparisons import comparisons_of, source_of
 from netc.compiler.elaborate.context import Context
-from netc.compiler.ir.graph import dependents, needed_by
+from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.model import TrainSettings
 from netc.dsl.diagnostics import Diagnostic, Label
 
@@ -28,8 +28,8 @@ def compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Dia
     read = dependents(context.graph, context.graph.values(Role.TARGET))
     if own or not losses or not context.targets or any(loss in read for loss in losses.values()):
         return
-    if any(_inputs_of(each.label) or _inputs_of(each.prediction) for each in comparisons):
-        return  # an autoencoder, which compares with its input, may have a target for its metrics
+    if _compares_with_input(context.graph, losses.values()):
+        return  # an autoencoder may have a target for its metrics
     name = next(iter(context.targets))
     span = next(iter(losses.values())).span
     yield Diagnostic(
@@ -38,6 +38,19 @@ def compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Dia
         Label(context.user_span(span)),
         (Label(context.declared[name], "it has no influence on training"),),
         "mse(y, target) compares a number with its target, cross_entropy(logits, target) a class",
+    )
+
+
+def _compares_with_input(graph: Graph, losses: Iterable[Value]) -> bool:
+    """Whether an element-wise operation takes what a model has computed and an input as it is, as an autoencoder's loss
+    does."""
+    learned, given = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
+    return any(
+        isinstance(OPERATIONS[value.operation].lower, Scalar)
+        and not learned.isdisjoint(value.operands)
+        and any(operand in given and operand not in learned for operand in value.operands)
+        for value in needed_by(losses)
+        if value.operands
     )
 
 

@@ -36,7 +36,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """What is wrong with a comparison: the operand to change, how, and a title where the types say little."""
+    """A fault of a comparison: the operand to change, how, and a title where the types say little."""
 
     operand: Operand
     hint: str

@@ -3,6 +3,7 @@
 Only an assignment that nothing reads is meant otherwise, since these words may be names too.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -119,11 +120,17 @@ def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
 def _hint(name: str, value: syntax.Expression) -> str | None:
     """A hint at what the user most likely meant; None if the name is no word of the language."""
     if name in _STATEMENTS:
-        return _STATEMENTS[name].format(expression(value))
+        return _STATEMENTS[name].format(_function_of(value) if isinstance(value, syntax.Text) else expression(value))
     if name in _SETTINGS:
         return f"it belongs to {_SETTINGS[name]}"
     meant = synonym(name, Kind.SETTING, ())
     return _setting_hint(meant) if meant is not None else None
+
+
+def _function_of(text: syntax.Text) -> str:
+    """The call that a text such as "categorical_crossentropy" stands for; the text itself if it is no known name."""
+    meant = re.search(r"`(\w+\(.*?\))", synonym(text.value, Kind.VALUE, ()) or "")
+    return meant[1] if meant is not None else expression(text)
 
 
 def _setting_hint(meant: str) -> str | None:

@@ -30,6 +30,8 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
     function = node.function if isinstance(node, syntax.Call) else node
     arguments = node.arguments if isinstance(node, syntax.Call) else ()
     name = function.text if isinstance(function, syntax.Name) else ""
+    if isinstance(node, syntax.Text) and node.value in OPTIMIZERS:
+        fault("E0602", "an optimizer stands without quotes", node.span, hint=f"optimizer = {node.value}(lr = 0.001)")
     if name not in OPTIMIZERS:
         fault(
             "E0602",

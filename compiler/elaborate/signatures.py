@@ -26,6 +26,10 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str
     check_kind(node)
     dims: list[Dim] = []
     for axis, dim in enumerate(node.dims):
+        if isinstance(dim, syntax.Name) and dim.text == "None":
+            others = ", ".join(other.span.text for other in node.dims if other is not dim)
+            hint = f"{node.kind}[{others}]" if others else node.kind
+            fault("E0401", "a type has no dimension for the batch", dim.span, "it is that of one sample", hint=hint)
         if isinstance(dim, syntax.Leading):
             fault("E0401", "`...` stands in a block's signature only", dim.span)
         varying = _varying(context, dim, scope, axis, field_name)

@@ -70,6 +70,10 @@ def _reshape_type(x: Type, dims: tuple[Dim, ...]) -> Type:
     if before != after or [dim for dim in x.dims if isinstance(dim, str)] != [
         dim for dim in dims if isinstance(dim, str)
     ]:
+        lost = next((dim for dim in x.dims[x.lead :] if isinstance(dim, str) and dim not in dims), None)
+        if lost is not None:
+            hint = f"`last` takes the last step, `mean(h, over = {lost})` the mean of all"
+            raise Mismatch(f"`{lost}` has no fixed number of steps, so they cannot become one vector", hint=hint)
         raise Mismatch(f"{before} elements cannot become {after}")
     return x.with_dims(dims)
 

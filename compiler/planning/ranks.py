@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.accesses import Touched, reached, touched
 from netc.compiler.planning.traffic import traffic
-from netc.compiler.program.gathers import Division, Gather, Gathers, Message
+from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.product import Product
-from netc.compiler.program.schedule import PRIVATE, Address, Call, Count, Group
+from netc.compiler.program.schedule import PERSISTENT, PRIVATE, Address, Call, Count, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.machine import Machine
 
@@ -81,6 +81,7 @@ def among_ranks(plan: Plan, machine: Machine) -> Plan:
     of them."""
     walked, tasks = plan.schedule.walked, iter(plan.tasks)
     phases: list[list[tuple[Group, list[_Access]]]] = []
+    spans: set[Span] = set()
     for phase in plan.schedule.phases:
         phases.append([])
         for group in phase:
@@ -90,17 +91,26 @@ def among_ranks(plan: Plan, machine: Machine) -> Plan:
                 for task, call in zip(own, group.calls, strict=True)
                 for access in _accesses(group, task, call, walked, plan.sizes)
             ]
+            spans.update(span for task, call in zip(own, group.calls, strict=True) for span in _persistent(task, call))
             repeated = not _is_shared_out(accesses) or _is_small(group, own, plan.sizes, machine)
             phases[-1].append((replace(group, is_repeated=group.kind == "one" or repeated), accesses))
     schedule = replace(
         plan.schedule,
         phases=tuple(tuple(group for group, _ in phase) for phase in phases),
-        gathers=_gathers(phases),
+        gathers=_gathers(phases, tuple(sorted(spans))),
     )
     return replace(plan, schedule=schedule)
 
 
-def _gathers(phases: Sequence[Sequence[tuple[Group, Sequence[_Access]]]]) -> Gathers:
+def _persistent(task: Task, call: Call) -> Iterator[Span]:
+    """Yields the bytes of the parameters and states that a task has pointers to."""
+    for pointer, address in zip(task.pointers, call.arguments, strict=False):
+        if isinstance(address, Address) and address.memory == PERSISTENT:
+            begin = address.offset - pointer.offset * pointer.buffer.type.itemsize
+            yield begin, begin + pointer.buffer.type.nbytes(1)
+
+
+def _gathers(phases: Sequence[Sequence[tuple[Group, Sequence[_Access]]]], touched: tuple[Span, ...]) -> Gathers:
     """The messages of a step, and what is still divided after it."""
     steps = _Steps(len(phases))
     before: dict[Buffer, _Rows] | None = None
@@ -120,7 +130,7 @@ def _gathers(phases: Sequence[Sequence[tuple[Group, Sequence[_Access]]]]) -> Gat
         buffer for (_, end), gathers in steps.gathers.items() if end >= len(phases) for buffer in gathers.values()
     }
     at_end = [steps.gather(buffer, rows) for buffer, rows in steps.divided.items() if buffer not in whole_later]
-    return Gathers(tuple(messages), _in_order(at_end))
+    return Gathers(tuple(messages), _in_order(at_end), touched)
 
 
 def _in_order(gathers: Iterable[Gather]) -> tuple[Gather, ...]:

@@ -4,14 +4,14 @@ A rank is a process with its own memory that does its share of the groups of a s
 and that another one reads are gathered between the phases, the rows of several values in one message. Knows no graph.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from netc.compiler.ir.rows import Rows
 
-Span = tuple[int, int]  # the first row, and the one behind the last
+Span = tuple[int, int]  # the first row or byte, and the one behind the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,12 @@ class Gather:
     row_bytes: int
     division: Division
 
+    def overlaps(self, spans: Iterable[Span]) -> bool:
+        """Whether rows of a parameter or state lie in ranges of bytes of the same memory."""
+        assert self.division.kind == "pieces", self.division
+        end = self.offset + self.row_bytes * self.division.extent
+        return any(low < end and self.offset < high for low, high in spans)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -55,10 +61,11 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Gathers:
     """The messages of a step, and the parameters and states of which a rank knows only its rows until the last step of
-    a run is done."""
+    a run is done. `touched` are the ranges of bytes of all parameters and states that a step reads or writes."""
 
     messages: tuple[Message, ...]
     at_end: tuple[Gather, ...]
+    touched: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)

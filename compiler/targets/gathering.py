@@ -67,7 +67,7 @@ class Gathering:
     """The messages of one call, as words at `address` (see RECORD). They serve for the same call again."""
 
     def __init__(self, gathers: Gathers, ranks: Ranks, sizes: StepSizes, layout: Layout) -> None:
-        self._ranks, self._layout, self._at_end = ranks, layout, gathers.at_end
+        self._ranks, self._layout = ranks, layout
         self._rows = cache(lambda division: _Rows.of(division, ranks.count, sizes))
         messages = [self._divided(message.gathers) for message in gathers.messages]
         packets = [self._ends_of_packet(packed) for _, packed in messages]
@@ -97,15 +97,10 @@ class Gathering:
         if code := int(self._table[0]):
             raise self._ranks.failure(code)
 
-    @property
-    def leaves_divided(self) -> bool:
-        """Whether each rank has only its rows of some parameters and states after a call."""
-        return bool(self._at_end)
-
-    def gather_rest(self) -> None:
-        """Gathers these parameters and states."""
+    def gather_rest(self, gathers: Sequence[Gather]) -> None:
+        """Gathers parameters and states that a call has left divided."""
         parts = []
-        for gather in self._at_end:
+        for gather in gathers:
             address, ends = self._layout(gather)[0], self._rows(gather.division).ends
             if ends is not None:
                 parts.append(Part(address, [end * gather.row_bytes for end in ends]))

@@ -5,7 +5,7 @@ a `Call`, and asks its `Workspace` for parameters, threads and temporary memory.
 look like is known only to the targets.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a saved prediction runs without a graph
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.rows import Rows
     from netc.compiler.ir.types import Sizes, Type
+    from netc.compiler.program.gathers import Gather
     from netc.compiler.program.plan import CallLayout, Plan
     from netc.compiler.targets.bounds import Bounds
     from netc.compiler.targets.machine import Machine
@@ -157,21 +158,24 @@ class Ranks(Protocol):
 
 @dataclass(slots=True)
 class Divided:
-    """The parameters and states of which each rank has only its own rows, after a program has updated them. The same
-    program goes on with these; before anything else reads them, all ranks gather the rest."""
+    """The parameters and states of which each rank has only its own rows, after programs have updated them. A program
+    that divides them in the same way goes on with these; before anything else reads them, all ranks gather the rest.
+    `rest` has the functions that gather some of them."""
 
-    program: object = None
-    gathering: Callable[[], None] | None = None
+    rest: "dict[Gather, Callable[[Sequence[Gather]], None]]" = field(default_factory=dict)
 
-    def gather(self, unless: object = None) -> None:
-        """Gathers what is divided, unless the program `unless` has left it."""
-        if self.gathering is not None and (unless is None or unless is not self.program):
-            gathering, self.gathering, self.program = self.gathering, None, None
-            gathering()
+    def gather(self, unless: "Container[Gather]" = (), touched: Sequence[tuple[int, int]] | None = None) -> None:
+        """Gathers what lies in the ranges of bytes `touched`, None for all, but for what is in `unless`."""
+        chosen = [
+            gather for gather in self.rest if gather not in unless and (touched is None or gather.overlaps(touched))
+        ]
+        functions = {gather: self.rest.pop(gather) for gather in chosen}
+        for function in dict.fromkeys(functions.values()):
+            function([gather for gather in chosen if functions[gather] == function])
 
-    def leave(self, program: object, gathering: Callable[[], None]) -> None:
+    def leave(self, gathers: "Sequence[Gather]", function: "Callable[[Sequence[Gather]], None]") -> None:
         """A program leaves parameters and states divided, and the function gathers them."""
-        self.program, self.gathering = program, gathering
+        self.rest.update(dict.fromkeys(gathers, function))
 
 
 class Workspace(Protocol):

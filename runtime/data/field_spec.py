@@ -99,6 +99,14 @@ def _written_out(node: syntax.Expression, other: syntax.Expression) -> str:
 
 def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
     """The hint for a field that begins with a reader, or with anything else."""
+    match head:
+        case syntax.Index(indices=(syntax.Text() as column,)):
+            return f"{name} = column({column.span.text})"
+        case syntax.Binary(operator="/" | "*", left=left, right=syntax.Number() as factor) if (
+            call_of(left)[0] in _HEADS
+        ):
+            size = factor.span.text if head.operator == "*" else f"1 / {factor.span.text}"
+            return f"{name} = {left.span.text} -> scale({size})"
     if kind in READERS:
         return f"source = {head.span.text}"
     return nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")'
@@ -147,6 +155,8 @@ def _several_columns(head: syntax.Expression, arguments: Sequence[syntax.Argumen
         value = argument.value
         if isinstance(value, syntax.Leading):
             fault("E0303", "every column has its name", value.span, hint=PATTERN)
+        if isinstance(value, syntax.ListOf) and not is_rest:
+            fault("E0303", "`columns` takes names, no list", value.span, hint=f"columns({value.span.text.strip('[]')})")
         entries = [entry.value for entry in value.entries] if isinstance(value, syntax.Tuple) else [value]
         for entry in entries:
             name = _column_name(entry, constants)

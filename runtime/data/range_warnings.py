@@ -19,6 +19,7 @@ from netc.compiler.operations.shape import Order, pad
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.runtime.data import windows
 from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 _ROWS = 1 << 14  # the samples that are looked at
@@ -52,6 +53,8 @@ def _raw_pixels(model: Model, spec: DataSpec, training: Mapping[str, Field]) -> 
         values = _first_values(training[leaf.name])
         if values is None or len(field.columns) > 1 or leaf.type.size(1) < _PIXELS:
             continue
+        if any(STEPS[step.name].takes_text for step in field.steps):
+            continue  # counts of words
         if values.min() >= 0 and _LEAST <= values.max() <= _MOST and (values == np.floor(values)).all():
             yield Diagnostic(
                 "W0801",

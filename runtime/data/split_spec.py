@@ -156,6 +156,9 @@ def _parts(entries: Sequence[syntax.Argument], constants: Constants, takes_seed:
         if name == "seed" and takes_seed and parts.seed is None:
             parts.seed = _seed(entry.value, constants)
             continue
+        if not name and not isinstance(entry.value, syntax.Name):
+            hint = "split = (train = 0.8, valid = 0.1, test = 0.1)"
+            fault("E0602", "each share of a split has the name of its part", entry.span, hint=hint)
         hint = nearest(name, PARTS, Kind.PART) or "train, valid, test and calibration"
         if name not in PARTS:
             fault("E0602", f"there is no part `{name or entry.span.text}`", entry.span, hint=hint)

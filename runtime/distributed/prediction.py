@@ -105,13 +105,16 @@ def _costs(model: Model, network: Network, count: int) -> tuple[float, float, in
     program = Program(model, threads=1, ranks=last if count > 1 else None)
     batch = model.train.samples_per_step
     fields = program.compiled.fields.ready(synthetic_data(model, batch))
-    program.steps(fields, np.arange(batch), 0)  # one step: its messages, and then those that end a chunk of steps
-    messages = last.messages.copy()
+    program.steps(fields, np.arange(batch), 0)  # one step, with all its messages
+    messages = [message for message in last.messages if not message.runs]
     computing, steps = _seconds_of_step(lambda count: program.steps(fields, np.tile(np.arange(batch), count), 0))
+    last.messages.clear()
+    program.steps(fields, np.tile(np.arange(batch), steps), 0)  # a chunk: messages outside of steps are fewer
+    shares = [(message, 1.0) for message in messages]
+    shares += [(message, message.runs / steps) for message in last.messages if message.runs]
     gathering, nbytes = 0.0, 0.0
-    for message in messages:
+    for message, share in shares:
         seconds, received = _cost(message.parts, network, last)
-        share = 1 / steps if message.runs else 1
         gathering, nbytes = gathering + seconds * share, nbytes + received * share
     return computing, gathering, round(nbytes)
 

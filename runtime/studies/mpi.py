@@ -8,20 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from netc.dsl.parser import parse
-from netc.dsl.source import Source
-from netc.runtime import plugins
 from netc.runtime.distributed.launch import launched_ranks, ranks_of_launch
-from netc.runtime.runs.run_info import Constant
+from netc.runtime.studies.job import Job, job_of, train
 from netc.runtime.studies.rounds import TrainAll
-from netc.runtime.studies.segments import Segment, SegmentResult, Segments
+from netc.runtime.studies.segments import Segment, SegmentResult
 from netc.runtime.studies.study import Study
-
-Job = tuple[str, str, str | None, tuple[tuple[str, Constant], ...], tuple[str, ...]]  # what a rank knows of a study
 
 
 @contextmanager
@@ -42,9 +35,7 @@ def pool() -> Iterator[Any]:
 
 def on_all_ranks(study: Study, executor: Executor) -> TrainAll:
     """Trains segments on all ranks, one at a time on each: the other ranks have theirs from `executor`."""
-    source = study.folder.source
-    path = str(source.path) if source.path is not None else None
-    job: Job = (source.name, source.text, path, tuple(study.constants.items()), tuple(plugins.loaded()))
+    job = job_of(study.folder.source, study.constants)
 
     def train_all(segments: Sequence[Segment], on_done: Callable[[int, SegmentResult], object]) -> None:
         waiting = queue.SimpleQueue[int]()
@@ -94,15 +85,3 @@ def _serve(
             done.put((number, train(number)))
         except BaseException as error:
             done.put((number, error))
-
-
-def train(job: Job, segment: Segment) -> SegmentResult:
-    """Trains a segment of a study on this rank."""
-    return _segments(job).train(segment)
-
-
-@cache
-def _segments(job: Job) -> Segments:
-    name, text, path, constants, names = job
-    plugins.load(names)
-    return Segments(parse(Source(name, text, Path(path) if path is not None else None)), dict(constants))

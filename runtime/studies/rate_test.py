@@ -20,6 +20,9 @@ _STEPS = 200
 _MEMORY = 0.9  # of the running mean of losses
 _DIVERGED = 4.0  # times the least mean
 _LITTLE = 0.1  # of a fall
+# Of the rate with the least loss. The running mean follows ten steps later, in which the rate rises 2.5-fold, and above
+# the limit of a narrow valley the loss needs some more steps before it rises.
+_HIGHEST_SHARE = 0.2
 _FIRST = 10  # steps before which the mean says little
 
 
@@ -35,6 +38,14 @@ class RateTest:
     means: Array
     steepest: float
     least: float
+
+    @property
+    def advised(self) -> tuple[float, float]:
+        """The lowest and the highest rate to try: from a tenth of `least` to `steepest`, in their order, but at most
+        `_HIGHEST_SHARE` of `least`."""
+        lowest, highest = sorted((self.steepest, self.least / 10))
+        most = _HIGHEST_SHARE * self.least
+        return min(lowest, most), min(highest, most)
 
 
 def rate_test(

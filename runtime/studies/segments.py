@@ -13,12 +13,16 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.targets.machine import cores
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.runtime import plugins
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.start_from import check_start_from, start_from
+from netc.runtime.studies.helper import Fields, Helpers
 from netc.runtime.studies.shared import Prepared, Shared
 from netc.runtime.studies.trial import Trial, without_times
 from netc.runtime.trainer import train_claimed
+
+_MOST_COPIED = 500_000_000  # bytes of data that each process may have for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class Segment:
     fold: int | None = None
     seed: int | None = None
     state: bytes | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """What a helper process needs to know."""
+        return {**self.settings}, self.until, self.fold, self.seed, self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,11 @@ class SegmentResult:
     stopped: str | None = None
     error: Diagnostic | None = None
 
+    @property
+    def fields(self) -> Fields:
+        """All but an error, as a helper process returns it."""
+        return self.epoch, self.rows, {**self.metrics}, self.state, self.is_over, self.stopped
+
 
 @dataclass(slots=True)
 class Segments:
@@ -63,9 +77,20 @@ class Segments:
     file: syntax.File
     constants: Mapping[str, Constant] = field(default_factory=dict)
     shared: Shared = field(init=False)
+    _helpers: Helpers = field(init=False)
 
     def __post_init__(self) -> None:
         self.shared = Shared(self.file)
+        self._helpers = Helpers(self._job, self._is_shareable)
+
+    def _job(self) -> object:
+        from netc.runtime.studies.job import job_of
+
+        return job_of(self.file.source, self.constants)
+
+    def _is_shareable(self) -> bool:
+        """Whether another process trains the same segments, and may read the data once more."""
+        return plugins.are_installed() and self.shared.nbytes <= _MOST_COPIED
 
     def train_all(
         self,
@@ -76,13 +101,16 @@ class Segments:
         """The results of segments, in their order; `workers` are trained at a time, by default one for each core.
 
         `on_done` is called in the calling thread as each is done, with its number in `segments`. Its exceptions, and
-        KeyboardInterrupt, end the others after their epoch.
+        KeyboardInterrupt, end the others after their epoch. Segments that take long are trained in several processes
+        (helper.py).
         """
         results: dict[int, SegmentResult] = {}
         is_abandoned = threading.Event()
-        with ThreadPoolExecutor(max(min(workers or cores(), len(segments)), 1)) as pool:
+        count = max(min(workers or cores(), len(segments)), 1)
+        with ThreadPoolExecutor(count) as pool:
             pending = {
-                pool.submit(self.train, segment, is_abandoned): number for number, segment in enumerate(segments)
+                pool.submit(self._train_anywhere, segment, count, is_abandoned): number
+                for number, segment in enumerate(segments)
             }
             try:
                 for done in as_completed(pending):
@@ -90,9 +118,19 @@ class Segments:
                     on_done(pending[done], results[pending[done]])
             except BaseException:
                 is_abandoned.set()
+                self._helpers.end()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [results[number] for number in range(len(segments))]
+
+    def _train_anywhere(self, segment: Segment, workers: int, is_abandoned: threading.Event) -> SegmentResult:
+        """The result of a segment, from a helper process or this thread."""
+        fields = self._helpers.train(segment.fields, is_abandoned)
+        if fields is not None:
+            epoch, rows, *others = fields
+            return SegmentResult(epoch, tuple(rows), *others)
+        with self._helpers.beside(workers):
+            return self.train(segment, is_abandoned)
 
     def train(self, segment: Segment, is_abandoned: threading.Event | None = None) -> SegmentResult:
         """The result of one segment, trained on this thread alone. A Fault becomes the result's `error`.

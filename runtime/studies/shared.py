@@ -16,7 +16,7 @@ from netc.runtime.data.request import Uses
 from netc.runtime.data.sources import read_source
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.split_spec import with_fold
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 from netc.runtime.locks import Mutex
 from netc.runtime.plugins import load_installed
@@ -69,6 +69,13 @@ class Shared:
                 ready = Prepared(model, programs, dataset, undone(dataset.spec, dataset.states, model.targets))
                 _remember(self._prepared, (key, fold), ready)
             return ready
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all data sets that are remembered."""
+        with self._lock:
+            parts = [part for dataset in self._datasets.values() for part in dataset.parts.values()]
+        return sum(_bytes_of(stored) for part in parts for stored in part.values())
 
     def take(self, ready: Prepared, seed: int) -> Program:
         """A program with the initial parameters of a seed, for one trial at a time."""
@@ -136,6 +143,16 @@ class Shared:
 def _key_of(settings: Mapping[str, Constant]) -> object:
     """Settings by value and type: `true` is not 1."""
     return tuple(sorted((name, repr(value)) for name, value in settings.items()))
+
+
+def _bytes_of(stored: Field) -> int:
+    match stored:
+        case Ragged():
+            return int(stored.rows.nbytes)
+        case Bytes():
+            return int(stored.array.nbytes)
+        case _:
+            return int(stored.nbytes)
 
 
 def _remember(entries: dict[Any, Any], key: object, value: object) -> None:

@@ -48,7 +48,7 @@ class Study:
         return Rounds(self.spec, self.model, self.folder, search, train_all, on_change)
 
     def on_this_machine(self, workers: int | None) -> TrainAll:
-        """Trains segments on threads of this process, `workers` at a time, by default one for each core."""
+        """Trains segments on this machine, `workers` at a time, by default one for each core."""
         segments = Segments(self.folder.file, self.constants)
         return lambda jobs, on_done: segments.train_all(jobs, workers, on_done)
 

@@ -15,7 +15,7 @@ _FORMS = ("split(x, 2)", "split(x, 2, over = 0)", "stack(x, z)", "shift(x, z)", 
 _NAMES = [name for name, operation in OPERATIONS.items() if operation.is_callable]
 
 
-def _refused_or_accepted(first: str, second: str, expression: str) -> None:
+def check_no_exception(first: str, second: str, expression: str) -> None:
     netc_file = f"model {{\n  input x: {first}\n  {second}\n  output p = {expression}\n}}\n"
     try:
         netc.parse(netc_file)
@@ -28,18 +28,18 @@ def _refused_or_accepted(first: str, second: str, expression: str) -> None:
 @pytest.mark.parametrize("name", _NAMES)
 def test_an_operation_of_any_samples_gives_a_value_or_a_message(name: str) -> None:
     for kind, form in itertools.product(_KINDS, _OF_ONE):
-        _refused_or_accepted(kind, "input z: float", form.format(name))
+        check_no_exception(kind, "input z: float", form.format(name))
 
 
 @pytest.mark.parametrize("name", [name for name in _NAMES if len(OPERATIONS[name].arguments) != 1])
 def test_an_operation_of_two_samples_gives_a_value_or_a_message(name: str) -> None:
     for first, second, form in itertools.product(_KINDS, _KINDS, _OF_TWO):
-        _refused_or_accepted(first, f"input z: {second}", form.format(name))
+        check_no_exception(first, f"input z: {second}", form.format(name))
     for first, second in itertools.product(_KINDS, ("float", "float[3]", "float[2, 3]", "float[2, 3, 4]")):
-        _refused_or_accepted(first, f"param z: {second}", f"{name}(x, z)")
+        check_no_exception(first, f"param z: {second}", f"{name}(x, z)")
 
 
 @pytest.mark.parametrize("form", _FORMS)
 def test_a_form_of_any_samples_gives_a_value_or_a_message(form: str) -> None:
     for first, second in itertools.product(_KINDS, _KINDS):
-        _refused_or_accepted(first, f"input z: {second}", form)
+        check_no_exception(first, f"input z: {second}", form)

@@ -52,6 +52,17 @@ MLP = """model {
 train { optimizer = adam(lr = 0.01)
   batch = 24 }
 """
+LARGE = """model {
+  input x: float[400]
+  target y: class(7)
+  h = x -> dense(600) -> tanh
+  z = h -> dense(7)
+  loss cross_entropy(z, y)
+}
+train { optimizer = adam(lr = 0.01)
+  batch = 8
+  accumulate = 3 }
+"""
 CONVOLUTION = """model {
   input x: float[12, 12, 2]
   target y: class(3)
@@ -287,6 +298,25 @@ def test_calls_that_try_one_worker_compute_the_bits_of_all(name: str, monkeypatc
     for _ in range(2):
         assert trained(Program(model, threads=2), count) == alone
     assert teams == {1, 2}
+
+
+def test_states_of_the_optimizer_stay_divided_while_gradients_accumulate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three updates leave the optimizer's states and what they accumulate divided, until all of them are done."""
+    model = netc.parse(LARGE)
+    count = model.train.samples_per_step * 3
+    alone = trained(Program(model, threads=1), count)
+    gathered: dict[int, list[int]] = {0: [], 1: []}
+    run = ThreadExchange.run
+
+    def counted(self: ThreadExchange) -> None:
+        gathered[self._ranks.rank].append(sum(part.ends[-1] - part.ends[0] for part in self._parts))
+        run(self)
+
+    monkeypatch.setattr(ThreadExchange, "run", counted)
+    assert on_ranks(2, lambda rank: trained(Program(model, threads=1, ranks=rank), count)) == [alone] * 2
+    states = 2 * 4 * 400 * 600  # two of the large matrix
+    assert [nbytes >= states for nbytes in gathered[0]] == [True, True], "once for each epoch"
+    assert gathered[0] == gathered[1]
 
 
 def test_an_error_of_a_message_ends_the_step() -> None:

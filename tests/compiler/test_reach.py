@@ -65,15 +65,15 @@ def interval_by_changes(text: str) -> tuple[int, int]:
 @pytest.mark.parametrize("dim", ["t", STEPS])
 @pytest.mark.parametrize("expression", FOLLOWED)
 def test_the_reach_is_the_interval_of_steps_that_matter(expression: str, dim: object) -> None:
-    agrees(expression, dim, FOLLOWED[expression])
+    check_reach(expression, dim, FOLLOWED[expression])
 
 
 @pytest.mark.parametrize("expression", FIXED_ONLY)
 def test_the_reach_of_parts_of_a_sequence(expression: str) -> None:
-    agrees(expression, STEPS, FIXED_ONLY[expression])
+    check_reach(expression, STEPS, FIXED_ONLY[expression])
 
 
-def agrees(expression: str, dim: object, expected: tuple[float, float]) -> None:
+def check_reach(expression: str, dim: object, expected: tuple[float, float]) -> None:
     text = text_of(expression, dim)
     (reach,) = reach_of(text).values()
     assert (reach.first, reach.last, reach.turned) == (*expected, False)
@@ -124,3 +124,10 @@ def test_a_loss_may_compare_with_an_input_where_it_solves_an_equation() -> None:
     equation = "input x: float\ny = unsqueeze(x) -> dense(8) -> tanh -> dense(1) -> squeeze\n"
     assert codes(f"{equation}output p = y\nloss mse(grad(y, x), x)") == []
     assert codes("input x: float[2]\ninput y: float\nz = x -> dense(1) -> squeeze\nloss mse(z, y)") == ["W0512"]
+
+
+def test_an_autoencoder_may_have_a_target_for_its_metrics() -> None:
+    model = "input x: float[8]\ntarget y: float\nz = x -> dense(3) -> dense(8)\n"
+    assert codes(f"{model}loss mse(z, x)\nmetric mae(sum(z), y)") == []
+    assert codes(f"{model}loss sum(square(x - z))\nmetric mae(sum(z), y)") == []
+    assert codes(f"{model}loss sum(square(1 - z))\nmetric mae(sum(z), y)") == ["W0510"]

@@ -1,4 +1,4 @@
-"""The receptive field of a value in an image, computed by the formula and found by changing one pixel."""
+"""The receptive field of a value in an image or a line, computed by the formula and found by moving one number."""
 
 import numpy as np
 import pytest
@@ -45,3 +45,30 @@ def test_convolution_weights_beside_those_of_a_dense_layer() -> None:
     conv, pool = windowed(model.graph)
     assert (conv.parameters, conv.dense) == (400, 28 * 28 * 28 * 28 * 16)
     assert (pool.parameters, str(pool.sees)) == (0, "6 x 6, 2 apart")
+
+
+@pytest.mark.parametrize(
+    ("layers", "size"),
+    [
+        ("conv(2, kernel = 5) -> maxpool(2) -> conv(2)", 10),
+        ("conv(2, pad = causal) -> conv(2, dilation = 2, pad = causal) -> conv(2, dilation = 4, pad = causal)", 15),
+    ],
+)
+def test_the_receptive_field_on_a_line(layers: str, size: int) -> None:
+    model = netc.parse(
+        f"model {{\n  input x: float[64, 3]\n  output y = x -> {layers}\n}}\ntrain {{ precision = f64 }}"
+    )
+    *_, last = windowed(model.graph)
+    assert (len(last.kernel), len(last.stride), len(last.pad)) == (1, 1, 2)
+    assert last.sees is not None
+    assert str(last.sees).partition(",")[0] == str(size)
+    program, x = netc.compile(model), np.random.default_rng(0).standard_normal((1, 64, 3))
+    still = program.predict({"x": x})["y"]
+    at, seen = still.shape[1] // 2, []
+    for step in range(64):
+        moved = x.copy()
+        moved[0, step] += 100
+        if not np.array_equal(program.predict({"x": moved})["y"][0, at], still[0, at]):
+            seen.append(step)
+    assert seen == [*range(seen[0], seen[0] + size)]
+    assert "causal" not in layers or seen[-1] == at

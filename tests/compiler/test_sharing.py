@@ -1,11 +1,12 @@
 """Whether ranks or workers share the steps of a program out: calls try both ways, and their times decide."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from netc.compiler.program.gathers import Division, Gather
 from netc.compiler.targets import sharing
 from netc.compiler.targets.sharing import Sharing
 from netc.compiler.targets.target import Call, Divided
@@ -78,12 +79,23 @@ def test_only_calls_of_similar_sizes_are_compared() -> None:
     assert sharing.is_next_shared(call_of(2))
 
 
-def test_what_a_program_leaves_divided_is_gathered_before_another_one_runs() -> None:
-    divided, gathered, first, other = Divided(), list[str](), object(), object()
+def test_what_a_program_leaves_divided_is_gathered_before_it_is_read_otherwise() -> None:
+    divided, gathered = Divided(), list[list[int]]()
+
+    def gather(gathers: Sequence[Gather]) -> None:
+        gathered.append([gather.offset for gather in gathers])
+
+    first, second, third = (Gather(0, offset, 8, Division("pieces", extent=8)) for offset in (0, 64, 128))
     divided.gather()
-    divided.leave(first, lambda: gathered.append("rest"))
-    divided.gather(unless=first)
+    divided.leave([first, second, third], gather)
+    divided.gather([first], [(0, 64), (192, 256)])  # it divides the first in the same way, and does not read the others
     assert gathered == []
-    divided.gather(unless=other)
+    divided.gather([first], [(0, 64), (127, 130)])
+    assert gathered == [[64, 128]]
+    divided.gather([replace(first, division=Division("pieces", extent=8, grain=4))], [(0, 64)])
+    assert gathered == [[64, 128], [0]]
+    divided.leave([second], gather)
+    divided.leave([third], lambda gathers: gathered.append([]))
     divided.gather()
-    assert gathered == ["rest"]
+    divided.gather()
+    assert gathered == [[64, 128], [0], [64], []]

@@ -72,7 +72,7 @@ def test_every_entry_names_what_netc_has() -> None:
     """The code of each hint can be parsed, and begins with a name that exists."""
     library = {entry.name for entry in entries()} | {"x", "loss", "input", "metric", "model", "none"}
     names = {
-        Kind.VALUE: library | {"for"},
+        Kind.VALUE: library | {"for", "true", "false"},
         Kind.TYPE: {"float", "class", "bool", "precision", "train"},
         Kind.INITIALISER: set(INITIALISERS),
         Kind.SETTING: {*SETTINGS, *MOVING, "model", "data", "split", "loss", "metric", "source"},

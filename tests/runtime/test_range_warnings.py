@@ -102,3 +102,24 @@ def test_raw_pixels_are_warned_of_where_weights_read_them(tmp_path: Path) -> Non
     assert pictures(tmp_path, "", "flatten -> dense(3)") == ["W0801"]
     assert pictures(tmp_path, " -> scale(1 / 255)", "conv(2, kernel = 3)") == []
     assert pictures(tmp_path, "", "layernorm -> conv(2, kernel = 3)") == []
+
+
+def test_counts_of_words_are_no_pixels(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("t,y\n" + "".join(f"{'ab' * 30}{'xyz'[i % 3]},{i % 2}\n" for i in range(12)))
+    text = """data {
+  source = csv("t.csv")
+  x = column("t") -> ngrams(2, 20)
+  y = column("y")
+  split = ordered(train = 1.0)
+}
+model {
+  input x: float[20]
+  target y: class(2)
+  z = x -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    assert "W0801" not in {warning.code for warning in load(model, parse_data(model)).warnings}

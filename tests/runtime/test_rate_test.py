@@ -66,8 +66,16 @@ def test_the_rate_fits_the_curvature(scale: float, tmp_path: Path) -> None:
     result = rate_test(model, load(model, parse_data(model)), threads=1)
     limit = 1 / scale**2
     assert limit / 100 < result.steepest < limit
+    assert limit / 100 < result.advised[0] <= result.advised[1] < limit
     assert result.rates[-1] < 10 * limit
     assert result.means[-1] <= 4 * result.means[10:].min()
+
+
+def test_the_advice_stays_below_the_limit_of_a_narrow_valley() -> None:
+    """valley.net: the largest curvature is 20.9, so that gradient descent diverges above 2 / 20.9 (chapter 7)."""
+    model = netc.load(ROOT / "examples" / "course" / "valley.net")
+    result = rate_test(model, load(model, parse_data(model)), threads=1)
+    assert 0.01 < result.advised[0] <= result.advised[1] < 0.096 < result.steepest
 
 
 def test_the_command_draws_a_curve_and_leaves_no_run(tmp_path: Path) -> None:

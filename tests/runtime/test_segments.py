@@ -11,9 +11,12 @@ import pytest
 import netc
 from netc.compiler.targets.cpu.target import Cpu, MachineCode
 from netc.compiler.targets.target import Request
+from netc.dsl import syntax
 from netc.dsl.parser import parse_file
+from netc.runtime import plugins
 from netc.runtime.runs.checkpoint import CHECKPOINT, read_checkpoint
 from netc.runtime.runs.run import Run
+from netc.runtime.studies import helper
 from netc.runtime.studies.segments import Segment, SegmentResult, Segments
 from netc.runtime.studies.trial import without_times
 
@@ -216,3 +219,59 @@ def test_trials_that_differ_in_constants_share_what_is_compiled(
         arrays, _, _ = read_checkpoint(run.folder / CHECKPOINT)
         assert bits(segments, segment, result) == {name: array.tobytes() for name, array in arrays.items()}
     assert segments.train(Segment({"rate": 0.0}, 2, 1)).error is None, "a number that passes read has its own code"
+
+
+def started(file: syntax.File, monkeypatch: pytest.MonkeyPatch) -> Segments:
+    """Segments that start a helper process as soon as two threads train."""
+    monkeypatch.setattr(helper, "_WORTH_A_PROCESS", 0.0)
+    return Segments(file)
+
+
+def test_a_helper_process_trains_the_same_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = parse_file(written(tmp_path, "kept"))
+    several = [Segment({"lr": lr, "keep": "best(valid.loss)"}, 6, fold) for lr in (0.1, 0.02, 1e38) for fold in (1, 2)]
+    expected = Segments(file).train_all(several, workers=1)
+    segments = started(file, monkeypatch)
+    results = segments.train_all(several * 3, workers=2)
+    (process,) = segments._helpers._all
+    assert [replace(result, error=None) for result in results] == [replace(entry, error=None) for entry in expected] * 3
+    titles = [result.error.title if result.error else None for result in results]
+    assert titles == [entry.error.title if entry.error else None for entry in expected] * 3
+    here = list[Segment]()
+    monkeypatch.setattr(Segments, "train", lambda self, segment, _: here.append(segment))
+    assert segments.train_all(several[:1], workers=1)[0].state == expected[0].state, "by the idle helper"
+    assert here == []
+    segments._helpers.end()
+    assert process._process.poll() is not None
+
+
+def test_the_segment_of_a_helper_that_ends_is_trained_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = started(parse_file(written(tmp_path, "plain")), monkeypatch)
+    several = [Segment({"lr": lr}, 2, 1) for lr in (0.1, 0.02, 0.3, 0.4)]
+    first = segments.train_all(several, workers=2)
+    for process in segments._helpers._all:
+        process._process.kill()
+        process._process.wait()
+    assert segments.train_all(several, workers=2) == first
+
+
+def test_an_exception_ends_helpers_in_the_middle_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = started(parse_file(written(tmp_path, "plain")), monkeypatch)
+    segments.train_all([Segment({}, 1, 1)] * 4, workers=2)
+    processes = [*segments._helpers._all]
+    assert len(processes) == 1
+
+    def stop(number: int, result: SegmentResult) -> None:
+        raise KeyboardInterrupt
+
+    long = Segment({"epochs": 10**6}, until=10**6, fold=1)
+    with pytest.raises(KeyboardInterrupt):
+        segments.train_all([long, Segment({}, until=1, fold=1), long], workers=2, on_done=stop)
+    assert processes[0]._process.poll() is not None
+
+
+def test_additions_of_this_process_alone_are_trained_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_named", ["some.module"])
+    segments = started(parse_file(written(tmp_path, "plain")), monkeypatch)
+    segments.train_all([Segment({}, 1, 1)] * 4, workers=2)
+    assert segments._helpers._all == []

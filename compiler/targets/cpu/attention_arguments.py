@@ -1,4 +1,4 @@
-"""What all attention kernels have in common: their arguments in a record, and the loops over samples and heads."""
+"""The common part of all attention kernels: their arguments in a record, and the loops over samples and heads."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

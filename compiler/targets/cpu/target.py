@@ -121,7 +121,11 @@ class MachineCode:
         is_shared = ranks is not None and (ranks.must_share or self._among_ranks.is_next_shared(call))
         tries_workers = self._tries_workers(workspace) and (not tries_ranks or self._among_ranks.is_decided)
         members = self.members if not tries_workers or self._among_workers.is_next_shared(call) else 1
-        workspace.divided.gather(unless=self if is_shared else None)
+        gathers = self.layout.gathers
+        if gathers is None:
+            workspace.divided.gather()
+        else:
+            workspace.divided.gather(gathers.at_end if is_shared else (), gathers.touched)
         begin = perf_counter()
         ready = self._run(call, workspace, ranks if is_shared else None, members)
         seconds = perf_counter() - begin
@@ -129,8 +133,8 @@ class MachineCode:
             self._among_workers.took(call, members > 1, seconds)
         if tries_ranks:
             self._among_ranks.took(call, is_shared, seconds, ranks)
-        if ready.gathering is not None and ready.gathering.leaves_divided:
-            workspace.divided.leave(self, ready.gathering.gather_rest)
+        if gathers is not None and ready.gathering is not None:
+            workspace.divided.leave(gathers.at_end, ready.gathering.gather_rest)
 
     def _tries_workers(self, workspace: Workspace) -> bool:
         """Whether calls may be done by one worker. The ticks of a profile are those of all."""

@@ -1,4 +1,4 @@
-"""What the kernels of Winograd's convolution have in common: their record, loops over tiles, and the products of a
+"""The common part of the kernels of Winograd's convolution: their record, loops over tiles, and the products of a
 block, one for each position in a tile (program/winograd.py)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
