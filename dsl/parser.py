@@ -3,6 +3,7 @@
 A text that does not follow the grammar raises a Fault. After a syntax error the rest of the text is still checked.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -77,7 +78,9 @@ def parse_file(path: Path, name: str | None = None) -> syntax.File:
     except FileNotFoundError:
         fault("E0104", f"there is no file `{shown}`", _start_of(shown), hint=near_file(str(path)))
     except OSError as error:
-        hint = f"this is the folder of a run, and its file is `{path / _MODEL}`" if (path / _MODEL).is_file() else None
+        # os.path: a method of Path raises where the name is too long
+        is_run = os.path.isfile(path / _MODEL)
+        hint = f"this is the folder of a run, and its file is `{path / _MODEL}`" if is_run else None
         fault("E0104", f"cannot read `{shown}`", _start_of(shown), reason(error), hint=hint)
     except UnicodeDecodeError as error:
         fault("E0104", f"`{shown}` is not UTF-8", _start_of(shown), reason(error))

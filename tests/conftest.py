@@ -17,7 +17,7 @@ _CACHE = Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}"
 os.environ["NETC_CACHE"] = str(_CACHE)
 os.environ["PYTHONIOENCODING"] = "utf-8"  # for the commands that tests start, whatever the locale is
 os.environ["COLUMNS"] = "100"
-for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
+for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME"):
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
 # or each command that tests start in a process of its own would compile netc's 300 modules anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

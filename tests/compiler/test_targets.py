@@ -30,6 +30,7 @@ from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import machine_for, runnable
+from tests.math_errors import computed as computed_by_kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -330,6 +331,19 @@ def test_commands_report_a_wrong_target_with_status_1(monkeypatch: pytest.Monkey
         assert done.returncode == status, done.stderr
         assert ("error[E1006]" in done.stderr) == (status == 1)
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_angles_beside_multiples_of_a_quarter_turn(name: str, target: str) -> None:
+    """The reduced angle is a small difference there, of which every digit must be right."""
+    angles = [(np.arange(1, 600) * (np.pi / 2)).astype(np.float32)]
+    for _ in range(4):
+        angles = [angles[0], *(np.nextafter(angle, np.float32(end)) for angle in angles for end in (0, np.inf))]
+    x = np.unique(np.concatenate(angles))
+    exact = REFERENCES[name](x.astype(np.float64))
+    units = np.exp2(np.floor(np.log2(np.abs(exact))) - 23)
+    assert (np.abs(computed_by_kernel(name, "f32", target, x) - exact) / units).max() <= 2
 
 
 def test_loops_of_wide_vectors_gather_no_elements_on_zen() -> None:

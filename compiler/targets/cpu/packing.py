@@ -8,7 +8,7 @@ from netc.compiler.targets.cpu.vectors import Lanes, Vectors, transposed
 from netc.compiler.targets.machine import LINE, VECTORS
 
 _COLUMNS = 4  # that pack_rows takes at a time
-_SMALL = 4  # rows of the squares in which columns are turned that fill no vector
+_SMALL = 4  # rows, at most, of the squares in which columns are turned that fill no vector
 _AHEAD = 16  # rows of b, or columns of a, between one that is copied and one that is prefetched
 
 
@@ -38,10 +38,11 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
             for i, row in enumerate(vectors.transposed(rows)):  # those past the depth are never read
                 vectors.store(row, to + ((k.index + i) * width + j.index) * size)
         in_pieces = b_row.equals(1).choose(columns, in_squares)
-        with function.loop(in_squares, in_pieces, _SMALL) as j, function.loop(0, depth, _SMALL) as k:
+        few = min(_SMALL, count)
+        with function.loop(in_squares, in_pieces, few) as j, function.loop(0, depth, few) as k:
             # a column that does not exist is the last one that does, and past the panel's width nothing is written
-            places = [at_most(j.index + i, columns - 1) * b_column + k.index for i in range(_SMALL)]
-            small = transposed(function.builder, [vectors.load_piece(b + at * size, _SMALL) for at in places], size)
+            places = [at_most(j.index + i, columns - 1) * b_column + k.index for i in range(few)]
+            small = transposed(function.builder, [vectors.load_piece(b + at * size, few) for at in places], size)
             for i, row in enumerate(small):
                 vectors.store(row, to + ((k.index + i) * width + j.index) * size)
         with function.loop(in_pieces, columns) as j, function.loop(0, depth) as k:

@@ -60,8 +60,10 @@ def reduced_to_two_parts(x: Term) -> tuple[Term, Term, Term]:
     step, step_lost = product(n, n.like(-second)) if x.scope.has_fma else (n * -second, n.like(0.0))
     total, low = add_smaller(r, step)  # exact though r may be smaller, because it is a multiple of step's last digit
     low = low + step_lost
-    for part in rest:
-        low = fma(n, -part, low)
+    for part in rest[:-1]:  # beside a multiple of pi/2 it cancels most of the total
+        total, lost = add_smaller(total, n * -part)
+        low = low + lost
+    low = fma(n, -rest[-1], low)
     r = total + low
     return bits, select(x.equals(0), x, r), (total - r) + low  # -0 for -0
 
