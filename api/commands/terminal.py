@@ -29,6 +29,8 @@ _GAP = 2  # columns between those of a table
 _LEAST_TEXT = 24  # columns for the text behind a mark
 # the title of a message, or what stands in its margin before a label, a hint or a note
 _MESSAGE = re.compile(r"(?P<margin> +(?:\| +(?:\^+|-+) |\| |= \w+: ))|(?:error|warning)\[")
+_JOINT = "\N{NO-BREAK SPACE}"
+_QUANTITY = re.compile(r"(?<=\d) (?=[kMGTP]?(?:B|FLOPs)\b)")  # the space between a number and its unit
 _MOST = 50  # the most messages that are shown at a time
 
 
@@ -77,10 +79,11 @@ def say_wrapped(text: str) -> None:
         say(text)
         return
     width = shutil.get_terminal_size().columns - 1
+    joined = _QUANTITY.sub(_JOINT, escaped(text))  # a number and its unit stay on one line
     for line in textwrap.wrap(
-        escaped(text), max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        joined, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     ):
-        _write(line)
+        _write(line.replace(_JOINT, " "))
 
 
 def say_lines(text: str) -> None:
