@@ -17,7 +17,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, is_scalar, large_reads, loops_behind, walks
-from netc.compiler.passes.sink import is_light, steps_of
+from netc.compiler.passes.sink import is_light, is_spread, steps_of
 
 _MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
@@ -157,9 +157,9 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
 def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
     """Inlines cheap values with several users, such as x - mean: each loop that reads one computes it again.
 
-    This moves no more bytes than to store and read the value would: each is computed from a single large value, or
-    from others that most of its readers read anyway, or at least as many of them as there are sources are computed from
-    the same sources (the parts of the gradient of a pool).
+    This moves no more bytes than to store and read the value would: each is computed from a single large value, or only
+    from values with fewer elements, or from others that most of its readers read anyway, or at least as many of them as
+    there are sources are computed from the same sources (the parts of the gradient of a pool).
     """
     steps: dict[Value, int] = {}
     several: dict[frozenset[Value], list[Value]] = {}
@@ -169,14 +169,16 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
             continue
         steps[value] = steps_of(value)
         steps[value] += sum(steps.get(operand, 0) for operand in set(value.operands) if operand in fusion.inlined)
-        if value in roots or not is_light(value) or value in fusion.starts or value in fusion.inlined:
+        if value in roots or value in fusion.starts or value in fusion.inlined:
+            continue
+        if not is_light(value) and not is_spread(value):
             continue
         if not all(walks(user, value) and user not in fusion.starts for user in users):
             continue
         sources = frozenset(fusion.large(value))
         if any(source.role in (Role.INPUT, Role.TARGET) for source in sources) or steps[value] > MOST_STEPS:
             continue
-        if len(sources) == 1 or _moves_less(fusion, value, sources):
+        if len(sources) == 1 or is_spread(value) or _moves_less(fusion, value, sources):
             fusion.inlined.add(value)
         else:
             several.setdefault(sources, []).append(value)

@@ -16,7 +16,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.passes.sink import is_large, is_light
+from netc.compiler.passes.sink import is_large, is_light, is_spread
 
 MOST_STEPS = 8  # cheap operations that are computed again instead of a load
 _MOST_VALUES = 64  # between a value and those that are stored, so that the pass takes linear time
@@ -85,7 +85,7 @@ class _Cones:
                 elif is_large(operand):
                     sources.add(operand)
             self.sources[value] = frozenset(sources)
-            if is_light(value) and len(sources) == 1 and steps <= MOST_STEPS:
+            if (is_light(value) or is_spread(value)) and len(sources) == 1 and steps <= MOST_STEPS:
                 self.steps[value] = steps
             if self._is_walked(value) and (len(users[value]) == 1 or value in self.steps):
                 self.inside.add(value)

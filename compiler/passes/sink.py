@@ -76,6 +76,17 @@ def is_light(value: Value) -> bool:
     return is_one and bool(large) and all(operand.type.dims == value.type.dims for operand in large)
 
 
+def is_spread(value: Value) -> bool:
+    """Whether a value is a single cheap operation on values that all have fewer elements, such as `label == classes`.
+
+    To compute it again reads less than to read it.
+    """
+    if not value.operands or not value.type.is_batched:
+        return False
+    is_one = isinstance(OPERATIONS[value.operation].lower, Scalar) and steps_of(value) == 1
+    return is_one and all(operand.type.dims != value.type.dims for operand in value.operands)
+
+
 def steps_of(value: Value) -> int:
     """The cheap operations that an element of a scalar value takes: none for a conversion, one for arithmetic, and for
     a function, such as exp, as many as it has floating-point operations."""
