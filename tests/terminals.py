@@ -113,7 +113,8 @@ def masked(text: str) -> str:
             line = re.sub(f"[━╸─]{{10,}}|[{_GLYPHS}]{{2,}}", lambda bar: "BAR" if bar[0][0] in "━╸─" else "CURVE", line)
             line = line.replace("  RATE samples/s", "")  # there may be no room for it
             line = re.sub(r"(loss|kernels|,) [\d.e-]+", r"\1 N", re.sub(r"\d+ of \d+ kernels", "N of N kernels", line))
-        if line.startswith("a step of") or "intermediate values" in line:  # the memory depends on the number of cores, and so do the lines
+        # the memory depends on the number of cores, and so do the lines
+        if line.startswith("a step of") or "intermediate values" in line:
             line = re.sub(r"[\d.]+ [kMG]?B\b", "SIZE", line)
         lines.append(line.rstrip())
     return "\n".join(lines) + "\n"
