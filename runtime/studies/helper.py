@@ -5,9 +5,6 @@ more time waiting for each other than a second core gives. So a study whose work
 process for each worker but one. A process that fails is not used again, and its segment is trained here.
 """
 
-import os
-import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -29,10 +26,10 @@ Fields = tuple[Any, ...]  # of a segment, or of its result without `error`
 
 
 class Helper:
-    """A process that trains segments of a job (job.py), one at a time. It ends with this object, or this process."""
+    """A process that trains segments of a job (remote.py), one at a time. It ends with this object, or this process."""
 
     def __init__(self, job: object) -> None:
-        command = [sys.executable, "-P", "-m", "netc.runtime.studies.helper"]
+        command = [sys.executable, "-P", "-m", "netc.runtime.studies.remote"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -45,36 +42,26 @@ class Helper:
         assert requests is not None
         assert replies is not None
         if self._first is not None:
-            _write(requests, self._first)
+            write(requests, self._first)
             self._first = None
-        _write(requests, segment)
-        result = _read(replies)
+        write(requests, segment)
+        result = read(replies)
         return None if result is None else tuple(result)
 
 
-def _write(stream: IO[bytes], value: object) -> None:
+def write(stream: IO[bytes], value: object) -> None:
     content = msgspec.msgpack.encode(value)
     stream.write(len(content).to_bytes(8) + content)
     stream.flush()
 
 
-def _read(stream: IO[bytes]) -> Any:
+def read(stream: IO[bytes]) -> Any:
     """What was written, with lists for tuples. Raises OSError at the end."""
     size = stream.read(8)
     content = stream.read(int.from_bytes(size))
     if len(size) < 8 or len(content) < int.from_bytes(size):
         raise OSError("the stream ended")
     return msgspec.msgpack.decode(content)
-
-
-def _with_tuples(value: Any) -> Any:
-    match value:
-        case list():
-            return tuple(map(_with_tuples, value))
-        case dict():
-            return {key: _with_tuples(entry) for key, entry in value.items()}
-        case _:
-            return value
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -156,37 +143,3 @@ class Helpers:
     def _taken(self) -> Helper | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
-
-
-def _serve() -> None:
-    """Runs a helper process. Its input is the path of modules, a fingerprint of netc's files and a job, then segments;
-    its output are the fields of their results. It ends with its input, so with the process that has started it.
-
-    Exits with status 1 if netc's files have changed since that process was started.
-    """
-    from netc.runtime.studies.job import train_plainly
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches it too
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a model's data step prints is no reply
-    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
-    place, expected, job = requests.get()
-    sys.path[:] = place
-    if fingerprint() != expected:
-        os._exit(1)
-    while True:
-        _write(replies, train_plainly(job, requests.get()))
-
-
-def _receive(stream: IO[bytes], requests: "queue.SimpleQueue[Any]") -> None:
-    """Reads requests; ends the process when there are no more."""
-    try:
-        while True:
-            requests.put(_with_tuples(_read(stream)))
-    finally:
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    _serve()

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from netc.runtime.distributed.launch import launched_ranks, ranks_of_launch
-from netc.runtime.studies.job import Job, job_of, train
+from netc.runtime.studies.job import Job, job_of
+from netc.runtime.studies.remote import train
 from netc.runtime.studies.rounds import TrainAll
 from netc.runtime.studies.segments import Segment, SegmentResult
 from netc.runtime.studies.study import Study

@@ -18,6 +18,7 @@ from netc.runtime.metric_values import Row
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.start_from import check_start_from, start_from
 from netc.runtime.studies.helper import Fields, Helpers
+from netc.runtime.studies.job import job_of
 from netc.runtime.studies.shared import Prepared, Shared
 from netc.runtime.studies.trial import Trial, without_times
 from netc.runtime.trainer import train_claimed
@@ -84,8 +85,6 @@ class Segments:
         self._helpers = Helpers(self._job, self._is_shareable)
 
     def _job(self) -> object:
-        from netc.runtime.studies.job import job_of
-
         return job_of(self.file.source, self.constants)
 
     def _is_shareable(self) -> bool:
