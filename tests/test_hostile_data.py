@@ -41,7 +41,8 @@ from netc.runtime.runs.run import Run
 from netc.runtime.starting.starting_file import starting_file
 
 SEED = 20261129
-PLACE = re.compile(r"(translate\()?[\d.MLHVhv ()-]+(rotate\(-90\))?")  # in a plot: it depends on the length of labels
+# In a plot: it depends on the length of labels.
+PLACE = re.compile(r"min-width: \d+px|(translate\()?[\d.MLHVhv ()-]+(rotate\(-90\))?")
 NET = """data {
   source = jsonl("t.jsonl")
   x = columns("a", "b") -> standardize

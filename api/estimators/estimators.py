@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -17,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
+from netc.estimators.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from netc.estimators.networks import Constant, Text, predict, prepared, train
 from netc.estimators.texts import WEIGHT, Layers, text_of
 from netc.runtime.data.stored import Array
@@ -27,7 +27,7 @@ _LARGEST_SEED = np.iinfo(np.int32).max
 
 
 @dataclass(eq=False, repr=False)
-class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class _Network(BaseEstimator):
     """The base of both estimators, with the parameters that they share.
 
     scikit-learn reads parameters from the signature of `__init__`, which the dataclass writes; `loss` of a regressor is
@@ -147,7 +147,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         }
 
 
-class Classifier(ClassifierMixin, _Network):  # type: ignore[misc]  # scikit-learn has no types
+class Classifier(ClassifierMixin, _Network):
     """A network that predicts one of several classes, as an estimator of scikit-learn.
 
     The parameters are those of `MLPClassifier` where that has them. `activation`, `optimizer` and `precision` are words
@@ -191,7 +191,7 @@ class Classifier(ClassifierMixin, _Network):  # type: ignore[misc]  # scikit-lea
 
 
 @dataclass(eq=False, repr=False)
-class Regressor(RegressorMixin, _Network):  # type: ignore[misc]  # scikit-learn has no types
+class Regressor(RegressorMixin, _Network):
     """A network that predicts one number, or several, as an estimator of scikit-learn.
 
     Its parameters are those of `Classifier`, and `loss`: `mse`, `huber`, or another loss of the library for two arrays

@@ -1,11 +1,14 @@
 """Executables that several programs of one process run, each with its own parameters, memory and numbers."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from netc.compiler.program.plan import Plan
-from netc.compiler.targets.target import Executable
-from netc.runtime.execution.kept_steps import PlanFacts
 from netc.runtime.locks import Mutex
+
+if TYPE_CHECKING:  # a saved prediction imports no pass
+    from netc.compiler.program.plan import Plan
+    from netc.compiler.targets.target import Executable
+    from netc.runtime.execution.kept_steps import PlanFacts
 
 _MOST = 64  # that are remembered
 
@@ -14,9 +17,9 @@ _MOST = 64  # that are remembered
 class SharedExecutable:
     """An executable with the facts of its plan, and the plan if one was made."""
 
-    executable: Executable
-    facts: PlanFacts
-    plan: Plan | None
+    executable: "Executable"
+    facts: "PlanFacts"
+    plan: "Plan | None"
 
 
 @dataclass(slots=True)
