@@ -9,7 +9,9 @@ from netc.compiler.targets.target import Call, Ranks
 
 _FEW, _MANY = 2, 4  # calls of each kind after which a clear difference decides, and after which any does
 _CLEAR = 1.3  # times that the best call of one kind takes, if the other kind is clearly faster
-_AGAIN = 512  # decided calls after which both are tried again, because other programs may have disturbed the trial
+# Decided calls after which both are tried again, because other programs may have disturbed the trial. They double each
+# time, so that a wrong decision lasts no longer than everything before it.
+_AGAIN, _MOST = 32, 4096
 _UNDECIDED, _ALONE, _SHARED = range(3)
 
 
@@ -20,6 +22,7 @@ class Sharing:
         self._seconds: dict[int, dict[bool, list[float]]] = {}  # by size and kind, for a sample or a row
         self._decision = _UNDECIDED
         self._calls = 0  # since the decision
+        self._again = _AGAIN
 
     @property
     def is_decided(self) -> bool:
@@ -37,8 +40,9 @@ class Sharing:
         """Takes the seconds of a call into account. Ranks that are given make the same calls, and rank 0 decides."""
         if self._decision:
             self._calls += 1
-            if self._calls >= _AGAIN:
+            if self._calls >= self._again:
                 self._seconds, self._decision, self._calls = {}, _UNDECIDED, 0
+                self._again = min(2 * self._again, _MOST)
             return
         rows = _rows(call)
         trial = self._seconds.setdefault(rows.bit_length(), {True: [], False: []})

@@ -61,9 +61,11 @@ def test_rank_0_decides_for_all() -> None:
 
 
 def test_both_ways_are_tried_again_after_many_calls() -> None:
-    shared = calls(None, {True: [5.0] * 2 + [1.0], False: [2.0]}, sharing._AGAIN + 10)
-    assert shared[4 : 4 + sharing._AGAIN] == [False] * sharing._AGAIN
-    assert shared[4 + sharing._AGAIN :] == [True, False, True, False, True, True]
+    """After twice as many each time: both other programs and the program itself may change."""
+    seconds = {True: [5.0] * 2 + [1.0] * 34 + [3.0], False: [2.0]}
+    shared = calls(None, seconds, 4 + sharing._AGAIN + 4 + 2 * sharing._AGAIN + 6)
+    trial, first, second = [True, False, True, False], [False] * sharing._AGAIN, [True] * 2 * sharing._AGAIN
+    assert shared == [*trial, *first, *trial, *second, *trial, False, False]
 
 
 def test_only_calls_of_similar_sizes_are_compared() -> None:
