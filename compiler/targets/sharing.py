@@ -5,21 +5,41 @@ Both compute the same bits, so no step is wasted. A step that is too small for m
 for any network, processor and number of ranks and workers.
 """
 
+from dataclasses import dataclass, field
+
 from netc.compiler.targets.target import Call, Ranks
 
-_FEW, _MANY = 2, 4  # calls of each kind after which a clear difference decides, and after which any does
-_CLEAR = 1.3  # times that the best call of one kind takes, if the other kind is clearly faster
+_TRIED = 2  # calls of each kind that a decision takes
+# Steps that are shared in a row first: threads that were idle sleep, or have no core of their own until the system
+# finds one for them. A call counts as so many at most.
+_WARM_UP, _MOST_OF_A_CALL = 16, 8
 # Decided calls after which both are tried again, because other programs may have disturbed the trial. They double each
 # time, so that a wrong decision lasts no longer than everything before it.
 _AGAIN, _MOST = 32, 4096
 _UNDECIDED, _ALONE, _SHARED = range(3)
 
 
+@dataclass(slots=True)
+class _Trial:
+    """The seconds of calls of similar sizes, for a sample or a row: of shared ones, and then of the others."""
+
+    shared: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    steps: int = 0  # that were shared
+
+    @property
+    def is_next_shared(self) -> bool:
+        return self.steps < _WARM_UP or len(self.shared) < _TRIED
+
+
 class Sharing:
-    """The calls that have tried both ways, and then the decision. Only calls of similar sizes are compared."""
+    """The calls that have tried both ways, and then the decision. Only calls of similar sizes are compared.
+
+    Everything but the seconds is the same on all ranks, so they make the same calls.
+    """
 
     def __init__(self) -> None:
-        self._seconds: dict[int, dict[bool, list[float]]] = {}  # by size and kind, for a sample or a row
+        self._trials: dict[int, _Trial] = {}  # by size
         self._decision = _UNDECIDED
         self._calls = 0  # since the decision
         self._again = _AGAIN
@@ -33,24 +53,26 @@ class Sharing:
         """Whether the next call is to be shared out."""
         if self._decision:
             return self._decision == _SHARED
-        seconds = self._seconds.get(_rows(call).bit_length())
-        return seconds is None or len(seconds[True]) <= len(seconds[False])
+        trial = self._trials.get(_rows(call).bit_length())
+        return trial is None or trial.is_next_shared
 
     def took(self, call: Call, is_shared: bool, seconds: float, ranks: Ranks | None = None) -> None:
         """Takes the seconds of a call into account. Ranks that are given make the same calls, and rank 0 decides."""
         if self._decision:
             self._calls += 1
             if self._calls >= self._again:
-                self._seconds, self._decision, self._calls = {}, _UNDECIDED, 0
+                self._trials, self._decision, self._calls = {}, _UNDECIDED, 0
                 self._again = min(2 * self._again, _MOST)
             return
         rows = _rows(call)
-        trial = self._seconds.setdefault(rows.bit_length(), {True: [], False: []})
-        trial[is_shared].append(seconds / rows)
-        if len(trial[True]) == len(trial[False]) and ((count := len(trial[True])) == _FEW or count >= _MANY):
-            shared, alone = (min(trial[kind]) for kind in (True, False))
-            is_clear = max(shared, alone) >= (_CLEAR if count == _FEW else 1.0) * min(shared, alone)
-            decision = (_SHARED if shared < alone else _ALONE) if is_clear else _UNDECIDED
+        trial = self._trials.setdefault(rows.bit_length(), _Trial())
+        if is_shared:
+            trial.shared.append(seconds / rows)
+            trial.steps += min(call.steps, _MOST_OF_A_CALL)
+        else:
+            trial.alone.append(seconds / rows)
+        if len(trial.alone) == _TRIED:
+            decision = _SHARED if min(trial.shared, default=seconds) <= min(trial.alone) else _ALONE
             if ranks is not None:
                 (decision,) = ranks.largest([decision if ranks.rank == 0 else _UNDECIDED])
             self._decision = decision

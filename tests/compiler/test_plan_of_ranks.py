@@ -24,6 +24,7 @@ from netc.compiler.program.listing import plan_lines
 from netc.compiler.program.listing_of_ranks import lines_of_shares
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.tasks import Tasks
+from netc.compiler.targets import sharing
 from netc.compiler.targets.emulator import ranks as emulated
 from netc.compiler.targets.emulator.memory import BrokenPlan
 from netc.compiler.targets.named import machine_for
@@ -288,6 +289,8 @@ def test_calls_that_try_one_worker_compute_the_bits_of_all(name: str, monkeypatc
     count = model.train.batch * model.train.accumulate * 2 - 5
     alone = trained(Program(model, threads=1), count)
     monkeypatch.setattr(loaded.Loaded, "must_share", False)
+    monkeypatch.setattr(sharing, "_WARM_UP", 0)  # one call by all workers, and then one by a single one
+    monkeypatch.setattr(sharing, "_TRIED", 1)
     teams, team = set[int](), loaded.Loaded.team
 
     def counted(self: loaded.Loaded, most: int) -> AbstractContextManager[Team]:

@@ -27,13 +27,14 @@ class Ranks:
 
 
 def call_of(samples: int) -> Call:
-    """A call of two steps of so many samples in all."""
-    return Call({}, {}, np.arange(samples), 2, samples // 2, {})
+    """A call of so many samples in all, in ten steps, or of a single one."""
+    steps = 10 if samples > 1 else 1
+    return Call({}, {}, np.arange(samples), steps, samples // steps, {})
 
 
-def calls(ranks: Ranks | None, seconds: dict[bool, list[float]], count: int = 10) -> list[bool]:
+def calls(ranks: Ranks | None, seconds: dict[bool, list[float]], count: int, samples: int = 20) -> list[bool]:
     """Which of the calls are shared out, if they take so long. The last time of a kind is also that of later calls."""
-    sharing, shared, call = Sharing(), list[bool](), call_of(4)
+    sharing, shared, call = Sharing(), list[bool](), call_of(samples)
     for _ in range(count):
         shared.append(sharing.is_next_shared(call))
         times = seconds[shared[-1]]
@@ -42,43 +43,44 @@ def calls(ranks: Ranks | None, seconds: dict[bool, list[float]], count: int = 10
     return shared
 
 
+TRIAL = [True, True, False, False]  # of calls of ten steps
+
+
 @pytest.mark.parametrize("ranks", [Ranks(), None])
-def test_the_clearly_faster_way_is_chosen_after_two_calls_of_each(ranks: Ranks | None) -> None:
-    assert calls(ranks, {True: [9.0, 1.0], False: [9.0, 2.0]}) == [True, False, True, False] + [True] * 6
-    assert calls(ranks, {True: [9.0, 2.0], False: [9.0, 1.0]}) == [True, False, True, False] + [False] * 6
+def test_the_faster_way_is_chosen_after_two_calls_of_each(ranks: Ranks | None) -> None:
+    assert calls(ranks, {True: [9.0, 1.0], False: [9.0, 2.0]}, 10) == TRIAL + [True] * 6
+    assert calls(ranks, {True: [9.0, 2.0], False: [9.0, 1.0]}, 10) == TRIAL + [False] * 6
     assert ranks is None or ranks.asked == 2
 
 
-def test_a_small_difference_needs_four_calls() -> None:
-    ranks = Ranks()
-    assert calls(ranks, {True: [1.1], False: [1.0]}) == [True, False] * 4 + [False] * 2
-    assert ranks.asked == 2
+def test_calls_of_one_step_are_shared_until_all_threads_are_awake() -> None:
+    seconds = {True: [5.0] * 12 + [1.0], False: [2.0]}
+    assert calls(None, seconds, 30, samples=1) == [True] * 16 + [False] * 2 + [True] * 12
 
 
 def test_rank_0_decides_for_all() -> None:
-    shared = calls(Ranks(rank=1, decision=2), {True: [5.0], False: [1.0]})
-    assert shared == [True, False, True, False] + [True] * 6
+    assert calls(Ranks(rank=1, decision=2), {True: [5.0], False: [1.0]}, 10) == TRIAL + [True] * 6
 
 
 def test_both_ways_are_tried_again_after_many_calls() -> None:
     """After twice as many each time: both other programs and the program itself may change."""
-    seconds = {True: [5.0] * 2 + [1.0] * 34 + [3.0], False: [2.0]}
-    shared = calls(None, seconds, 4 + sharing._AGAIN + 4 + 2 * sharing._AGAIN + 6)
-    trial, first, second = [True, False, True, False], [False] * sharing._AGAIN, [True] * 2 * sharing._AGAIN
-    assert shared == [*trial, *first, *trial, *second, *trial, False, False]
+    again = sharing._AGAIN
+    seconds = {True: [5.0] * 2 + [1.0] * (2 + 2 * again) + [3.0], False: [2.0]}
+    shared = calls(None, seconds, 4 + again + 4 + 2 * again + 6)
+    assert shared == [*TRIAL, *[False] * again, *TRIAL, *[True] * 2 * again, *TRIAL, False, False]
 
 
 def test_only_calls_of_similar_sizes_are_compared() -> None:
     """A call of one sample takes longer for a sample than a call of many."""
     sharing = Sharing()
-    for samples in (2, 8, 64, 512):  # all are shared out, as a call of this size alone says nothing
+    for samples in (20, 80, 640, 5120):  # all are shared out, as a call of this size alone says nothing
         assert sharing.is_next_shared(call_of(samples))
         sharing.took(call_of(samples), True, 1.0)
-    for is_shared in (False, True, False):
-        assert sharing.is_next_shared(call_of(600)) == is_shared
-        sharing.took(call_of(600), is_shared, 1.0 if is_shared else 3.0)
+    for is_shared in (True, False, False):
+        assert sharing.is_next_shared(call_of(6000)) == is_shared
+        sharing.took(call_of(6000), is_shared, 1.0 if is_shared else 3.0)
     assert sharing.is_decided
-    assert sharing.is_next_shared(call_of(2))
+    assert sharing.is_next_shared(call_of(20))
 
 
 def test_what_a_program_leaves_divided_is_gathered_before_it_is_read_otherwise() -> None:
