@@ -138,6 +138,7 @@ def test_folds(columns: int, project: Path, golden) -> None:
     golden(FOLDER / f"folds-{columns}.txt", masked(recording.text))
 
 
+@pytest.mark.every(2)  # it waits for epochs
 @WIDTHS
 def test_ctrl_c_and_resume(columns: int, project: Path, golden) -> None:
     """The screen in the second epoch, with the line at the bottom; the answer to Ctrl-C; the resumed run to its end."""

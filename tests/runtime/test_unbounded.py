@@ -75,7 +75,7 @@ def operations(graph: Graph) -> list[str]:
     return [value.operation for value in graph.values()]
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(6)
 @pytest.mark.parametrize("precision", ["f32", "f64", "bf16"])
 @pytest.mark.parametrize("name", ATTENDING)
 def test_everything_agrees(name: str, precision: str) -> None:
@@ -85,7 +85,7 @@ def test_everything_agrees(name: str, precision: str) -> None:
     assert [str(difference) for difference in verify(sampled(model).subject)] == []
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(4)
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("name", STORED)
 def test_everything_agrees_where_values_are_stored_at_a_bound(name: str, precision: str) -> None:
