@@ -20,29 +20,30 @@ from netc.runtime.studies import helper
 from netc.runtime.studies.segments import Segment, SegmentResult, Segments
 from netc.runtime.studies.trial import without_times
 
-TEXT = """
-let width = 4
-let rate = 0.1
-data {
+DATA = """data {
   source = csv("t.csv")
   x = columns("a", "b") -> standardize
   y = column("v") -> standardize
   split = folds(3)
 }
-model {
+"""
+TEXT = f"""
+let width = 4
+let rate = 0.1
+{DATA}model {{
   input x: float[2]
   target y: float
   z = x -> dense(width) -> tanh -> dropout(rate) -> dense(1) -> squeeze
   output guess = z
   loss mse(z, y)
   metric mae(z, y)
-}
-train {
+}}
+train {{
   optimizer = OPTIMIZER
   batch = 8
   epochs = 6
   SETTINGS
-}
+}}
 """
 KINDS = {
     "plain": ("adam(lr = 0.05)", ""),
@@ -163,17 +164,11 @@ def test_an_exception_ends_the_other_segments(tmp_path: Path) -> None:
         segments.train_all([Segment({}, until=1, fold=1), long, long], workers=2, on_done=stop)
 
 
-CONSTANTS = """
+CONSTANTS = f"""
 let rate = 0.1
 let weight = 0.5
 let leak = 0.05
-data {
-  source = csv("t.csv")
-  x = columns("a", "b") -> standardize
-  y = column("v") -> standardize
-  split = folds(3)
-}
-model {
+{DATA}model {{
   input x: float[2]
   target y: float
   h = x -> dense(6) -> gelu -> dropout(rate)
@@ -182,12 +177,12 @@ model {
   loss mse(z, y)
   loss shrunk = weight * mean(h ** 2)
   metric mae(z / weight, y)
-}
-train {
+}}
+train {{
   optimizer = adam(lr = 0.02)
   batch = 8
   epochs = 2
-}
+}}
 """
 
 
