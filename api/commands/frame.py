@@ -70,9 +70,7 @@ def leave(status: int) -> NoReturn:
     plugins = sys.modules.get("netc.runtime.plugins")
     if plugins is not None and plugins.are_any():
         sys.exit(status)
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # ends pools of threads first, which wait for work otherwise
     atexit._run_exitfuncs()
     _lost_output()
     os._exit(status)

@@ -328,3 +328,16 @@ def test_a_process_ends_after_its_threads_and_exit_functions(status: int) -> Non
     )
     done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, "thread\nexit function\n", "")
+
+
+def test_a_process_ends_although_a_pool_of_threads_waits_for_work() -> None:
+    """The readers of some versions of polars leave one."""
+    start = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from netc.commands import frame\n"
+        "pool = ThreadPoolExecutor(1)\n"
+        "pool.submit(print, 'done').result()\n"
+        "frame.leave(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
