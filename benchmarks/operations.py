@@ -38,7 +38,7 @@ from netc.testing import graph_of, random_array
 
 SECONDS = 0.05  # of measuring each graph
 WORST = 30
-_STEPS, _RUNS = 4000, 20  # of a step that takes some microseconds, to count ticks
+_STEPS, _RUNS = 100_000, 10  # of a step that takes some microseconds, to count ticks
 _DIRECTION = "g"  # the input that a result is multiplied with, which begins the backward pass
 _FORWARD, _INPUT, _WEIGHT = "forward", "input gradient", "weight gradient"
 
