@@ -127,7 +127,7 @@ def _verify(model: "Model", outside: "OutsideData", with_data: bool, as_json: bo
 
 
 def _facts(model: "Model", dataset: "Dataset | None", is_tried: bool, threads: int | None) -> "dict[str, Any]":
-    """What is printed about a model; if it is tried, with the losses of two steps, which leave their plan in the
+    """The facts to print about a model; if it is tried, with the losses of two steps, which leave their plan in the
     cache."""
     program, losses = _two_steps(model, threads) if is_tried else (None, [])
     facts = facts_of(model, threads, dataset, program)

@@ -1,4 +1,4 @@
-"""What `netc predict` does: reads new data for a run, predicts, and writes the answers beside the columns to keep."""
+"""The work of `netc predict`: reads new data for a run, predicts, and writes the answers beside the columns to keep."""
 
 import sys
 from collections.abc import Iterator, Sequence

@@ -136,12 +136,15 @@ class IndexTable:
         return (self.dim, *(self.other.dims if self.other is not None else ()))
 
     @property
-    def delay(self) -> int | None:
-        """How many steps back along its own dimension a table of the kind TO or IN looks; None for any other table."""
+    def offset(self) -> int | None:
+        """The distance of the step along its own dimension that a table of the kind TO or IN names; else None."""
         other = self.other
-        if other is None or other != Other(self.dim, offset=other.offset) or other.offset > 0:
-            return None
-        return -other.offset
+        return other.offset if other is not None and other == Other(self.dim, offset=other.offset) else None
+
+    @property
+    def delay(self) -> int | None:
+        """How many steps back such a table looks; None if it looks at later steps, and for any other table."""
+        return None if self.offset is None or self.offset > 0 else -self.offset
 
     @property
     def type(self) -> Type:

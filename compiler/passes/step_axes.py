@@ -8,7 +8,7 @@ is needed at all steps. Knows nothing of states.
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.graph import Graph, needed_by
-from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
@@ -118,7 +118,7 @@ def _of_moved(value: Value, axis: int, table: IndexTable) -> Axes:
         TableKind.REVERSE: "it goes from the last step to the first",
         TableKind.LAST: "it waits for the last step",
     }
-    if table.other is not None and table.other == Other(table.dim, offset=table.other.offset):
+    if table.offset is not None:
         raise NeedsAll(value, "its window reads later steps", "in a convolution: pad = causal")
     raise NeedsAll(value, reasons.get(kind, "it takes all steps together"))
 

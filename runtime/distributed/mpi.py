@@ -87,7 +87,7 @@ class MpiRanks:
 
     @contextmanager
     def first_on_host_first(self) -> Iterator[None]:
-        """What is inside is done by the first rank of each host, and then by the others, which wait for that."""
+        """The body of this context runs on the first rank of each host, and then on the others, which wait for that."""
         is_first = self.host.rank == 0
         try:
             if not is_first:

@@ -56,7 +56,7 @@ def write(stream: IO[bytes], value: object) -> None:
 
 
 def read(stream: IO[bytes]) -> Any:
-    """What was written, with lists for tuples. Raises OSError at the end."""
+    """The value that `write` has sent, with lists for tuples. Raises OSError at the end."""
     size = stream.read(8)
     content = stream.read(int.from_bytes(size))
     if len(size) < 8 or len(content) < int.from_bytes(size):

@@ -43,7 +43,7 @@ class Segment:
 
     @property
     def fields(self) -> Fields:
-        """What a helper process needs to know."""
+        """The fields as plain values, which a helper process is sent."""
         return {**self.settings}, self.until, self.fold, self.seed, self.state
 
 
