@@ -16,15 +16,13 @@ from netc.runtime.runs.data_changes import changes_of, records_of
 from netc.runtime.runs.folder import require_place
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.check import check_study
-from netc.runtime.studies.declarations import StudySpec
+from netc.runtime.studies.declarations import Chosen, StudySpec
 from netc.runtime.studies.options import with_lines
 from netc.runtime.studies.rounds import Rounds, Standing, TrainAll
 from netc.runtime.studies.search import Search, require_optuna
 from netc.runtime.studies.segments import Segments
 from netc.runtime.studies.space import grid_size
 from netc.runtime.studies.store import StudyFolder, new_study, open_folder
-
-_GRID = "search = grid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,8 @@ def start_study(
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)
     if _is_small(model, spec):
-        lines = [*lines, _GRID]
-        full = with_lines(file, lines)
-        model = load_model(full, dict(constants))
-        spec = _spec(full, model, constants)
+        lines = [*lines, "search = grid"]  # for whoever opens the study again
+        spec = replace(spec, search=Chosen("grid", {}, spec.search.span), trials=None)
     dataset = _data_of(model)
     tell(model, dataset)
     sources = records_of(dataset, model.source.folder)
