@@ -29,8 +29,8 @@ from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Array
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import batches, loaded, sequences
-from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.batches import result_of
+from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
