@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Dim
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.elementwise import greater, greater_equal, less, less_equal, where
 from netc.compiler.operations.gathering import gather

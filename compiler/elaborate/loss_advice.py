@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from netc.compiler.analysis.copying import copy_of, place_in_file, without_later_steps
 from netc.compiler.elaborate.comparisons import comparisons_of, source_of
 from netc.compiler.elaborate.context import Context
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import TrainSettings
 from netc.dsl.diagnostics import Diagnostic, Label
 
