@@ -1,4 +1,4 @@
-"""Which steps of an input a step of a value reads: an interval of distances for each axis that runs along the steps.
+"""The steps of an input that a step of a value reads: an interval of distances for each axis along the steps.
 
 A distance 0 is the same step, -1 the one before, and an endless interval reads all steps on a side. A value that has
 no axis of steps, such as the last state of a recurrent layer, is a bottleneck: what is computed from it alone is not

@@ -45,11 +45,11 @@ def compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Dia
 def _compares_with_input(graph: Graph, losses: Iterable[Value]) -> bool:
     """Whether an element-wise operation takes what a model has computed and an input as it is, as an autoencoder's loss
     does."""
-    learned, given = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
+    learned, from_inputs = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
     return any(
         isinstance(OPERATIONS[value.operation].lower, Scalar)
         and not learned.isdisjoint(value.operands)
-        and any(operand in given and operand not in learned for operand in value.operands)
+        and any(operand in from_inputs and operand not in learned for operand in value.operands)
         for value in needed_by(losses)
         if value.operands
     )

@@ -94,7 +94,7 @@ class Value:
         return self.attributes
 
     def lowered_as(self, kind: builtins.type[L]) -> L:
-        """How the operation becomes a kernel, as an object of the class `kind`, which it must belong to."""
+        """The rule by which the operation becomes a kernel, which must be an object of the class `kind`."""
         lower = OPERATIONS[self.operation].lower
         assert isinstance(lower, kind), f"{self} is no {kind.__name__}, {self.span}"
         return lower

@@ -1,4 +1,4 @@
-"""Which values are kept in 16 bits: those whose elements are all in bf16, on a machine whose products read them so.
+"""The values that are kept in 16 bits: those whose elements are all in bf16, on a machine whose products read them so.
 
 Rounded values are such, and those that only move or repeat elements of rounded values. Loops read and write 16 bits as
 f32; attention and custom kernels read f32, so a value that they read is kept in f32.

@@ -42,7 +42,7 @@ class SlotKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Which operand of a scan a leaf of its body stands for."""
+    """The operand of a scan that a leaf of its body stands for."""
 
     kind: SlotKind
     index: int
