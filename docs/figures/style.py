@@ -1,4 +1,4 @@
-"""How figures of the course look: colours that follow the reader's colour scheme, real text, small files.
+"""The style of the course's figures: colours that follow the reader's colour scheme, real text, small files.
 
 A figure is a function without arguments that returns a matplotlib figure or an SVG as bytes. `picture` registers it
 under its name, and `write` saves it. In the saved file each colour of `SCHEME` is a CSS variable: a `<style>` element
