@@ -34,9 +34,7 @@ def residual_blocks() -> Figure:
 
 def _layers(panel: Axes, x: float, y: float) -> None:
     style = "round,pad=0,rounding_size=0.12"
-    panel.add_patch(
-        FancyBboxPatch((x - 0.6, y - 0.35), 1.2, 0.7, boxstyle=style, facecolor=BLUE_FILL, edgecolor=BLUE)
-    )
+    panel.add_patch(FancyBboxPatch((x - 0.6, y - 0.35), 1.2, 0.7, boxstyle=style, facecolor=BLUE_FILL, edgecolor=BLUE))
     panel.text(x, y, "$f$", ha="center", va="center")
 
 
