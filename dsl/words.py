@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Place(Enum):
-    """Where a word stands, as a text with the example in place of `{}`."""
+    """The surroundings of a word, as a text with the example in place of `{}`."""
 
     FILE = "{}"
     DATA = "data {{\n{}\n}}"

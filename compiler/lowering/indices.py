@@ -61,7 +61,7 @@ class Indices:
 
     @property
     def width(self) -> int:
-        """How many columns there are; 0 if that depends on the batch."""
+        """The number of columns; 0 if it depends on the batch."""
         return math.prod(size if isinstance(size, int) else 0 for size in map(self.sizes.__getitem__, self.columns))
 
     def fit_tile(self) -> bool:
