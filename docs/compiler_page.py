@@ -174,7 +174,8 @@ dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums
 vector with those of other rows. A convolution is the same product, over a view of the image whose strides overlap,
 unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small windows of an image
 of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
-sums, in registers.
+sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: it is read where it lies,
+and a tile of one row would wait for its sums.
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
 large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
