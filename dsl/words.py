@@ -4,8 +4,9 @@ Layers, operations, optimizers and steps describe themselves where they are defi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from netc.dsl.dataclasses import dataclass
 
 
 class Place(Enum):

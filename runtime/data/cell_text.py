@@ -6,10 +6,12 @@ one spelling that a label has, whatever file it comes from.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
+
+from netc.dsl.dataclasses import dataclass
 
 # white space as Python and Rust have it; each engine alone would leave out some
 BLANKS = (
