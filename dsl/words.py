@@ -10,7 +10,7 @@ from netc.dsl.dataclasses import dataclass
 
 
 class Place(Enum):
-    """Where a word stands, as a text with the example in place of `{}`."""
+    """The surroundings of a word, as a text with the example in place of `{}`."""
 
     FILE = "{}"
     DATA = "data {{\n{}\n}}"

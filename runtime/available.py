@@ -90,7 +90,7 @@ def unwritten(proc: Path = _PROC) -> int:
 
 
 def _written(pagemap: IO[bytes], first: int, last: int) -> int:
-    """How many pages, from `first` to before `last`, are in memory or swapped out. Raises OSError."""
+    """The number of pages from `first` to before `last` that are in memory or swapped out. Raises OSError."""
     pagemap.seek(_PAGEMAP_BYTES * first)
     count, rest = 0, _PAGEMAP_BYTES * (last - first)
     while rest and (piece := pagemap.read(min(rest, _PIECE))):

@@ -39,7 +39,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How training ended: the epochs of this call, why it stopped before the last one, and what `keep` kept.
+    """The outcome of a training: the epochs of this call, why it stopped before the last one, and what `keep` kept.
 
     `is_over` says whether no epoch of the model's settings is left, or training has stopped by itself.
     """

@@ -21,7 +21,7 @@ _LEAST_CURVE, _MOST_CURVE = 12, 32
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far something is.
+    """The progress of some work, drawn as one line.
 
     `done` is a share between 0 and 1, None if it is not known. `facts` are shown from the first on, as many as there
     is room for; the first one matters more than the curve. `curve` are numbers that become a line of blocks, `left` are

@@ -27,7 +27,7 @@ class Copy:
 
 
 def copy_of(graph: Graph, comparison: Comparison, source: Value, leaf: Value, ahead: int = 0) -> Copy | None:
-    """How a prediction can copy its label; None if it cannot.
+    """The way in which a prediction can copy its label; None if it cannot.
 
     The label is made of `leaf`: of the input `source` itself, or of a target with the same elements, `ahead` steps on.
     """

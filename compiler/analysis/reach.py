@@ -1,4 +1,4 @@
-"""Which steps of an input a step of a value reads: an interval of distances for each axis that runs along the steps.
+"""The steps of an input that a step of a value reads: an interval of distances for each axis along the steps.
 
 A distance 0 is the same step, -1 the one before, and an endless interval reads all steps on a side. A value that has
 no axis of steps, such as the last state of a recurrent layer, is a bottleneck: what is computed from it alone is not
@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Dim
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.elementwise import greater, greater_equal, less, less_equal, where
 from netc.compiler.operations.gathering import gather

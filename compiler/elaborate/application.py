@@ -19,9 +19,10 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.operation_call import OperationCall
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import describe_sample
-from netc.compiler.ir.value import Operation, Scalar, Value
+from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.printer import expression

@@ -170,7 +170,7 @@ class Context:
                 fault(mismatch.code, mismatch.message, span, others=labels, hint=mismatch.hint)
 
     def _declared(self, dim: str | None) -> list[Label]:
-        """Where a varying dimension was named first."""
+        """The place where a varying dimension was named first."""
         return [Label(self.dimensions.spans[dim], "declared here")] if dim in self.dimensions.spans else []
 
     @property

@@ -40,7 +40,7 @@ class Member:
     classes: Mapping[str, Classes] = field(default_factory=dict)
 
     def heads(self) -> Heads:
-        """Where the model's own values end."""
+        """The places where the model's own values end."""
         model = self.model
         weights = {name for name, info in model.states.items() if info.weights_of is not None}
         return heads_of(model.graph, weights, [name for name in self.prepare if name in model.inputs])

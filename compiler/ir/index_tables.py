@@ -143,7 +143,7 @@ class IndexTable:
 
     @property
     def delay(self) -> int | None:
-        """How many steps back such a table looks; None if it looks at later steps, and for any other table."""
+        """The number of steps that such a table looks back; None if it looks ahead, and for any other table."""
         return None if self.offset is None or self.offset > 0 else -self.offset
 
     @property

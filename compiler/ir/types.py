@@ -164,7 +164,7 @@ class Type:
         return tuple(size_of(dim, sizes) for dim in self.dims)
 
     def size(self, sizes: Sizes) -> int:
-        """How many elements a value of this type has."""
+        """The number of elements of a value of this type."""
         return math.prod(self.shape(sizes))
 
     def nbytes(self, sizes: Sizes) -> int:

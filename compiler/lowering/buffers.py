@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import cached_property
 
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.forms import Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding

@@ -11,10 +11,11 @@ from dataclasses import field
 from functools import cached_property
 
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
-from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, is_scalar, large_reads, loops_behind, walks
 from netc.compiler.passes.sink import is_light, is_spread, steps_of

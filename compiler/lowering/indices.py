@@ -94,5 +94,5 @@ def indices_of(einsum: Value, views: Views) -> tuple[Indices, Views]:
 
 
 def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
-    """How many columns there are; 0 if that depends on the batch."""
+    """The number of columns; 0 if it depends on the batch."""
     return math.prod(size if isinstance(size, int) else 0 for size in (sizes[letter] for letter in columns))

@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, SpecialForm
 from netc.compiler.ir.types import BATCH, Mismatch, Sizes, Type, size_of
-from netc.compiler.ir.value import Operation, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]

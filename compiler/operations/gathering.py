@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, Scatter, SpecialForm
 from netc.compiler.ir.types import Dim, Mismatch, Type, size_of
-from netc.compiler.ir.value import Operation, Scatter, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.dsl.dataclasses import dataclass
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Expansion, Form, SpecialForm
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, fixed_size
-from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.window import (
     Pads,
     Pair,

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Over
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, SpecialForm
 from netc.compiler.ir.types import Mismatch, Type
-from netc.compiler.ir.value import Operation, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.dsl.dataclasses import dataclass
 
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table_of
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.attention import attend
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts

@@ -82,7 +82,7 @@ def moment_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How numbers are written: the mark before decimals, and the one between thousands (empty: there is none)."""
+    """The notation of numbers: the mark before decimals, and the one between thousands (empty: there is none)."""
 
     decimal: str = "."
     thousands: str = ""

@@ -316,7 +316,7 @@ def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) ->
 
 
 def _without_column(location: Location, index: Index) -> str:
-    """How one of several columns is left out, for a hint."""
+    """The text that leaves out one of several columns, for a hint."""
     if len(location.columns) < 2:
         return ""
     return f', and `columns(all, except = "{shown_cell(location.column(index))}")` leaves a column out'

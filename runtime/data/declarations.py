@@ -60,7 +60,7 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """How rows are divided into parts.
+    """The division of rows into parts.
 
     `way` is "random", "ordered", "by" (rows that have the same cell in `column` stay together), "hash" (the same, and
     the cell alone decides the part), "column" (the cells of `column` name the parts) or "folds". `fractions` are the
@@ -113,7 +113,7 @@ class SplitSpec:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
-    """Which rows of a table follow one another, so that windows may be cut from them.
+    """The rows of a table that follow one another, so that windows may be cut from them.
 
     Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
     `time`, and where these differ by more than about `every`, there is a gap; without a `time`, in the order of the

@@ -25,7 +25,7 @@ _EXAMPLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NumberForm:
-    """How the numbers of a column are written: the units before and after them, which may be missing, and the marks."""
+    """The notation of a column's numbers: the units before and after them, which may be missing, and the marks."""
 
     before: str
     after: str

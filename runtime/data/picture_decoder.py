@@ -47,7 +47,7 @@ class TooManyPixels(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How pictures are decoded.
+    """The settings of a picture decoder.
 
     `size` is the height and width that they are scaled to; without it they keep theirs. `channels` is 1 (grey) or 3
     (red, green, blue); without it grey pictures have 1 and others 3. `ground` is the colour behind transparent pixels.

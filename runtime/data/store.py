@@ -254,7 +254,7 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a column lies in the file of all columns: from the byte `start` on."""
+    """The place of a column in the file of all columns: from the byte `start` on."""
 
     name: str
     is_text: bool

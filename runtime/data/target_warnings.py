@@ -89,7 +89,7 @@ def _moved_fields(model: Model, spec: DataSpec) -> Iterator[Diagnostic]:
 
 
 def _steps_ahead(field: FieldSpec, target: FieldSpec, type_: Type) -> int | None:
-    """How many steps on a target has the elements of an input field; None if its elements are others."""
+    """The number of steps that a target is ahead of an input with the same elements; None for other elements."""
     if field.columns != target.columns or _kept_steps(field) != _kept_steps(target):
         return None
     if any(step.name == "train_only" for step in field.steps):

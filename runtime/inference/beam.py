@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import OPERATIONS, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import Model
 from netc.compiler.operations.reduce import argmax, softmax
 from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, unpack

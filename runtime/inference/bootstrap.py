@@ -21,7 +21,7 @@ _MOST_ELEMENTS = 40_000_000  # that all resamples read, while they are more than
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How often and how many of `count` samples are drawn.
+    """The number of resamples, and how many of `count` samples each draws.
 
     Of many samples only `size` are drawn at a time, and deviations are scaled by sqrt(size / count) (Bickel, Götze and
     van Zwet 1997): so the time does not grow with the data.

@@ -26,7 +26,7 @@ _LONG_SAMPLES = 0.5  # the share of the samples that go back at least as far as 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far back in time the gradient of a state of a scan reaches.
+    """The number of steps that the gradient of a scan's state reaches back in time.
 
     `sizes[k]` is the mean norm of the gradient, of the loss at a sample's last step, k steps before that step. States
     of the same scan have the same `group`.

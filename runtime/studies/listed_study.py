@@ -69,7 +69,7 @@ def _listed(folder: Path) -> ListedStudy:
 
 
 def _outcomes(folder: Path) -> Counter[str]:
-    """How the trials of all rounds that are done ended."""
+    """The outcomes of the trials of all rounds that are done."""
     path = folder / TABLE
     text = content_of(path).decode() if os.path.exists(path) else ""
     return Counter(line["state"] for line in csv.DictReader(io.StringIO(text, newline="")))

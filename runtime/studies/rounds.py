@@ -40,7 +40,7 @@ class Trial:
 
     @property
     def reached(self) -> list[Reached]:
-        """Where each training stood when it was last looked at."""
+        """The standing of each training when it was last looked at."""
         return [training.reached[min(self.done, len(training.reached)) - 1] for training in self.trainings]
 
     def means(self, spec: StudySpec) -> list[Mean]:
@@ -111,7 +111,7 @@ class Rounds:
 
     @property
     def total(self) -> int | None:
-        """How many trials there will be, if that is known."""
+        """The number of trials that there will be, if it is known."""
         if self.spec.search.name != "grid":
             return self.spec.trials
         return grid_size(self.spec.space, self.spec.trials or _MOST_COUNTED)

@@ -129,7 +129,7 @@ class Decisions:
 
     @property
     def describe_kept(self) -> str | None:
-        """Which epoch's parameters `keep` leaves; None without `keep`."""
+        """The epoch whose parameters `keep` leaves, as text; None without `keep`."""
         if self._keep is None:
             return None
         metric = self._keep.better.metric

@@ -1,4 +1,4 @@
-"""How many steps workers do before they leave compiled code, between which Ctrl-C and progress are looked at."""
+"""The number of steps that workers do before they leave compiled code; Ctrl-C and progress are looked at in between."""
 
 from netc.dsl.dataclasses import dataclass
 

@@ -51,7 +51,7 @@ def compared(results: int = 1) -> None:
 
 @dataclass(slots=True)
 class Rounding:
-    """How far rounding may move results.
+    """The distance by which rounding may move results.
 
     `disturbed(noise)` computes them again with noise in every operation; it is called only in doubt.
     """

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Operation, SplitMetric, Value
+from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.compiler.model import Model
 from netc.compiler.targets.cpu.target import MachineCode
 from netc.dsl.dataclasses import dataclass

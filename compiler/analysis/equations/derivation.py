@@ -151,7 +151,7 @@ class _Writer:
             yield Equation(replace(name, is_derivative=True), right, value.span.line, slope)
 
     def _ordered(self, groups: Sequence[list[Equation]]) -> list[Equation]:
-        """From the loss back: each group as soon as all that it reads has been stated, parameters first."""
+        """Orders the groups from the loss back: each as soon as all that it reads has been stated, parameters first."""
         parameters = {self.level.text_of(value) for value in self.level.live if value.role is Role.PARAMETER}
         defines = [{_whole(equation.left) for equation in group} for group in groups]
         everything = set[Name]().union(*defines)

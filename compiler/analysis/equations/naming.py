@@ -197,7 +197,7 @@ def _letter(value: Value) -> str:
 
 
 def depth(formula: Formula) -> int:
-    """How many brackets stand inside each other."""
+    """The depth of nested brackets."""
     if isinstance(formula, Name):
         return 0
     inner = max(map(depth, parts_of(formula)), default=0)

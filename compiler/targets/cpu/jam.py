@@ -160,7 +160,7 @@ def _moves(nest: Nest, jam: Jam, steps: int) -> float:
 
 
 def _elements(access: Access, counts: Mapping[int, int]) -> int:
-    """How many elements the points of a body load."""
+    """The number of elements that the points of a body load."""
     offsets = {0}
     for axis, count in counts.items():
         stride = access.strides[axis]

@@ -116,5 +116,5 @@ def generic_of(kernel: Kernel) -> GenericKernel:
 
 
 def _arguments(nest: Nest) -> int:
-    """How many addresses and counts the kernel of a nest takes."""
+    """The number of addresses and counts that the kernel of a nest takes."""
     return len(nest.buffers) + nest.extents.count(None)

@@ -111,7 +111,7 @@ def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Funct
 
 @dataclass(slots=True)
 class _Depth:
-    """Where the loop over the depth begins: pointers to a's groups and to b, and the offsets of rows in a group."""
+    """The start of the loop over the depth: pointers to a's groups and to b, and the offsets of rows in a group."""
 
     groups: list[Any]
     b: Any

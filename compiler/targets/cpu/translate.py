@@ -40,7 +40,7 @@ def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers:
 
 @dataclass(slots=True)
 class _Loop:
-    """Where `continue` and `break` go, and the ways from there."""
+    """The blocks that `continue` and `break` of a loop jump to, and the jumps that lead there."""
 
     again: Any
     end: Any

@@ -272,7 +272,7 @@ class Run:
         placed.kernel(Access(placed, member, frame, unit), pointers, counts)
 
     def reference(self, spot: Spot, frame: Frame, member: int = 0) -> Reference:
-        """Where a pointer stands, and the bytes of its buffer there: in private memory those of the frame's rows."""
+        """The place of a pointer, and the bytes of its buffer there: in private memory those of the frame's rows."""
         address, memory = spot.address, spot.address.memory
         region = self.private[member] if memory == PRIVATE else self.regions[memory]
         low = spot.low + self.moved.get(memory, 0)

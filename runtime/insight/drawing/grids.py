@@ -1,4 +1,4 @@
-"""Where the boxes of a model stand: a grid for each box that holds others, and the links between its positions.
+"""The positions of a model's boxes: a grid for each box that holds others, and the links between its positions.
 
 Rows are layers by the longest path from above (Sugiyama, Tagawa and Toda 1981). A link that passes rows has a lane in
 each of them, so that it crosses no box; what goes on stays in its column, so that a chain is a straight line. A link

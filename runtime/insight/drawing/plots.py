@@ -24,7 +24,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a mark looks: its class, the key that it is highlighted by, its tooltip, and how good it is in percent."""
+    """The look of a mark: its class, the key that it is highlighted by, its tooltip, and how good it is in percent."""
 
     kind: str
     key: str = ""

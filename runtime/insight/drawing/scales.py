@@ -25,7 +25,7 @@ class Numbers:
     is_whole: bool = False
 
     def place(self, value: object) -> float:
-        """Where a number lies."""
+        """The position of a number."""
         assert isinstance(value, int | float)
         if self.is_log:
             return math.log(value / self.low) / math.log(self.high / self.low)
@@ -63,7 +63,7 @@ class Categories:
     texts: Sequence[str]
 
     def place(self, value: object) -> float:
-        """Where a text lies."""
+        """The position of a text."""
         return (self.texts.index(str(value)) + 0.5) / len(self.texts)
 
     def ticks(self, most: int) -> list[Tick]:
