@@ -85,6 +85,9 @@ class StoredCount:
     dtype: str
 
 
+FIRST_EQUAL_ACCESSES = 5  # of each element: itself, a slot of the table, the element named there, the slot, the result
+
+
 @dataclass(frozen=True, slots=True)
 class FirstEqual:
     """Stores for each element of an index the number of the first element that is equal to it.
