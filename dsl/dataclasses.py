@@ -1,29 +1,19 @@
-"""Dataclasses with slots, made several times as quickly as by the standard library.
+"""Dataclasses with slots, made many times as quickly as by the standard library.
 
 netc has some hundreds of them, and the standard library compiles up to six methods for each: a quarter of the time in
-which a command starts. Here `__init__` is compiled alone, and the others are closures. A class does the same as one of
-the standard library; type checkers, `fields`, `replace` and `asdict` see no difference.
+which a command starts. Here a method is compiled when it is first used. A class does the same as one of the standard
+library; type checkers, `fields`, `replace` and `asdict` see no difference.
 """
 
 import dataclasses as standard
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError
+from functools import partial
 from inspect import get_annotations
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, get_origin
 
-_Method = Callable[..., Any]
 _Fields = dict[str, "Field[Any]"]
-
-
-class _Factory:
-    """The default of a parameter whose value is made for each object."""
-
-    def __repr__(self) -> str:
-        return "<factory>"
-
-
-_ABSENT = _Factory()
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -36,66 +26,101 @@ else:
         return standard.dataclass(class_, frozen=frozen, eq=eq, repr=repr, **others)
 
 
+class _Lazy:
+    """An attribute of a class that is made when it is first asked for."""
+
+    def __init__(self, make: Callable[[type], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        attribute = self._make(self._owner)
+        setattr(self._owner, self._name, attribute)
+        return attribute.__get__(instance, owner) if callable(attribute) else attribute
+
+
+class _Factory:
+    """The default of a parameter whose value is made for each object."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_ABSENT = _Factory()
+
+
 def _slotted(class_: type, is_frozen: bool, has_eq: bool, has_repr: bool, weakref_slot: bool = False) -> type:
     """A class with the members of another one, a slot for each field, and the methods of a dataclass."""
     bases: list[Any] = [base for base in class_.__mro__[:0:-1] if standard.is_dataclass(base)]
-    assert all(base.__dataclass_params__.frozen == is_frozen for base in bases), (
-        f"{class_} and its bases: frozen or not"
-    )
-    declared = _declared(class_)
-    fields = {field.name: field for part in (*bases, declared) for field in standard.fields(part)}
-    assert not any(field.kw_only for field in fields.values()), f"{class_} has fields without a position"
-
-    apart = {"__dict__", "__weakref__", *fields}
+    assert all(base.__dataclass_params__.frozen == is_frozen for base in bases), f"bases of {class_}"
+    annotations = get_annotations(class_)
+    names = {
+        **{field.name: None for base in bases for field in standard.fields(base)},
+        **{name: None for name, type_ in annotations.items() if not _is_of_class(type_)},
+    }
+    apart = {"__dict__", "__weakref__", *names}
     members: dict[str, Any] = {name: member for name, member in class_.__dict__.items() if name not in apart}
     taken = {slot for base in class_.__mro__[1:] for slot in base.__dict__.get("__slots__", ())}
-    slots = [*fields, "__weakref__"] if weakref_slot else [*fields]
+    slots = [*names, "__weakref__"] if weakref_slot else names
     members["__slots__"] = tuple(slot for slot in slots if slot not in taken)
     members["__dataclass_params__"] = _PARAMETERS[is_frozen]
-    members["__dataclass_fields__"] = {
-        name: field for part in (*bases, declared) for name, field in part.__dataclass_fields__.items()
-    }
-    members.setdefault("__match_args__", tuple(field.name for field in fields.values() if field.init))
+    members["__dataclass_fields__"] = _Lazy(lambda _: _fields(class_, bases))
+    members.setdefault("__match_args__", _Lazy(_match_args))
+    members.setdefault("__init__", _Lazy(partial(_init, is_frozen=is_frozen)))
+    if has_repr:
+        members.setdefault("__repr__", _Lazy(_repr))
+    if has_eq:
+        if members.get("__hash__") is None:  # as in a class with an `__eq__` of its own
+            members["__hash__"] = _Lazy(_hash) if is_frozen else None
+        members.setdefault("__eq__", _Lazy(_eq))
+    if is_frozen:
+        members.setdefault("__getstate__", _getstate)
+        members.setdefault("__setstate__", _setstate)
     slotted: Any = type(class_)(class_.__name__, class_.__bases__, members)
     slotted.__qualname__ = class_.__qualname__
-    for name, method in _methods(slotted, fields, is_frozen, has_eq, has_repr):
-        if members.get(name) is None:  # a class with `__eq__` has None as its `__hash__`
-            setattr(slotted, name, method)
+    if is_frozen:
+        slotted.__setattr__ = _refusal(slotted, names, "assign to", "__setattr__")
+        slotted.__delattr__ = _refusal(slotted, names, "delete", "__delattr__")
     return slotted  # type: ignore[no-any-return]  # a type, to which attributes were added
 
 
-def _declared(class_: type) -> Any:
-    """A dataclass without methods whose fields are those that a class declares itself."""
+def _is_of_class(annotation: object) -> bool:
+    """Whether an annotation declares an attribute of the class, which is no field."""
+    if isinstance(annotation, str):
+        return annotation.removeprefix("typing.").startswith("ClassVar")
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _fields(class_: type, bases: list[Any]) -> _Fields:
+    """The fields of a class without slots, which still has their defaults, and of its bases."""
     annotations = get_annotations(class_)
     members = {name: class_.__dict__[name] for name in annotations if name in class_.__dict__}
     head = {"__module__": class_.__module__, "__doc__": class_.__name__, "__annotations__": annotations}
-    return standard.dataclass(init=False, repr=False, eq=False, match_args=False)(type("Fields", (), members | head))
+    plain = standard.dataclass(init=False, repr=False, eq=False, match_args=False)
+    declared: Any = plain(type("Fields", (), {**members, **head}))
+    fields = {name: field for part in (*bases, declared) for name, field in part.__dataclass_fields__.items()}
+    assert not any(field.kw_only is True for field in fields.values()), f"{class_} has fields without a position"
+    return fields
 
 
-def _methods(
-    class_: type, fields: _Fields, is_frozen: bool, has_eq: bool, has_repr: bool
-) -> Iterator[tuple[str, _Method | None]]:
-    """The methods of a dataclass, by name."""
-    yield "__init__", _init(class_, fields, is_frozen)
-    if has_repr:
-        yield "__repr__", _repr([field.name for field in fields.values() if field.repr])
-    if has_eq:
-        compared = [field.name for field in fields.values() if field.compare]
-        yield "__eq__", _eq(class_, compared)
-        yield "__hash__", _hash(class_, compared) if is_frozen else None
-    if is_frozen:
-        yield "__setattr__", _refusal(class_, fields, "assign to", "__setattr__")
-        yield "__delattr__", _refusal(class_, fields, "delete", "__delattr__")
-        yield "__getstate__", _getstate
-        yield "__setstate__", _setstate
+def _match_args(class_: type) -> tuple[str, ...]:
+    return tuple(field.name for field in _fields_of(class_) if field.init)
 
 
-def _init(class_: type, fields: _Fields, is_frozen: bool) -> _Method:
+def _fields_of(class_: Any) -> tuple["Field[Any]", ...]:
+    return standard.fields(class_)
+
+
+def _init(class_: type, is_frozen: bool) -> Callable[..., None]:
     """`__init__`. In a frozen class it fills the slots by their descriptors, because assignments are refused."""
     scope: dict[str, Any] = {"_ABSENT": _ABSENT}
-    parameters, lines = ["self"], []
-    for name, field in fields.items():
-        value = name
+    parameters, lines, annotations = ["self"], [], dict[str, Any]()
+    for field in _fields_of(class_):
+        name = value = field.name
+        if field.init:
+            annotations[name] = field.type
         if field.default_factory is not MISSING:
             scope[f"_new_{name}"] = field.default_factory
             value = f"_new_{name}()"
@@ -117,60 +142,50 @@ def _init(class_: type, fields: _Fields, is_frozen: bool) -> _Method:
         lines.append(f" _set_{name}(self, {value})" if is_frozen else f" self.{name} = {value}")
     if hasattr(class_, "__post_init__"):
         lines.append(" self.__post_init__()")
-    head = f"__init__({', '.join(parameters)}):"
-    init = _compiled(class_, "\n".join([head, *(lines or [" pass"])]), scope)
-    init.__annotations__ = {name: field.type for name, field in fields.items() if field.init} | {"return": None}
+    init = _compiled(class_, "\n".join([f"__init__({', '.join(parameters)}):", *(lines or [" pass"])]), scope)
+    init.__annotations__ = {**annotations, "return": None}
     return init
 
 
-def _repr(names: list[str]) -> _Method:
+def _repr(class_: type) -> Callable[[object], str]:
+    names = [field.name for field in _fields_of(class_) if field.repr]
+
     @recursive_repr()
-    def __repr__(self: Any) -> str:
+    def __repr__(self: object) -> str:
         parts = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{self.__class__.__qualname__}({parts})"
 
     return __repr__
 
 
-def _eq(class_: Any, names: list[str]) -> _Method:
-    """`__eq__`, which is compiled when it is first called: hardly any objects are compared."""
-
-    def compare(self: Any, other: Any) -> Any:
-        mine, others = (_tuple(instance, names) for instance in ("self", "other"))
-        body = f"return {mine} == {others} if other.__class__ is self.__class__ else NotImplemented"
-        method = class_.__eq__ = _compiled(class_, f"__eq__(self, other): {body}", {})
-        return method(self, other)
-
-    return compare
+def _eq(class_: type) -> Callable[..., Any]:
+    mine, others = (_compared(class_, instance) for instance in ("self", "other"))
+    body = f"return {mine} == {others} if other.__class__ is self.__class__ else NotImplemented"
+    return _compiled(class_, f"__eq__(self, other): {body}", {})
 
 
-def _hash(class_: Any, names: list[str]) -> _Method:
-    """`__hash__`, which is compiled when it is first called."""
-
-    def compute(self: Any) -> Any:
-        method = class_.__hash__ = _compiled(class_, f"__hash__(self): return hash({_tuple('self', names)})", {})
-        return method(self)
-
-    return compute
+def _hash(class_: type) -> Callable[..., Any]:
+    return _compiled(class_, f"__hash__(self): return hash({_compared(class_, 'self')})", {})
 
 
-def _tuple(instance: str, names: list[str]) -> str:
-    return f"({''.join(f'{instance}.{name}, ' for name in names)})"
+def _compared(class_: type, instance: str) -> str:
+    """A tuple of the fields by which objects are compared, as an expression."""
+    return f"({''.join(f'{instance}.{field.name}, ' for field in _fields_of(class_) if field.compare)})"
 
 
-def _compiled(class_: type, text: str, scope: dict[str, Any]) -> _Method:
+def _compiled(class_: type, text: str, scope: dict[str, Any]) -> Callable[..., Any]:
     """A method of a class from its text. `scope` has what it reads besides its arguments."""
     exec(f"def {text}", scope)
-    method: _Method = scope[text[: text.index("(")]]
+    method: Callable[..., Any] = scope[text[: text.index("(")]]
     method.__qualname__ = f"{class_.__qualname__}.{method.__name__}"
     return method
 
 
-def _refusal(class_: type, fields: _Fields, verb: str, method: str) -> _Method:
+def _refusal(class_: type, names: dict[str, None], verb: str, method: str) -> Callable[..., None]:
     """The method of a frozen class that would assign or delete an attribute. Subclasses may have other attributes."""
 
-    def refuse(self: Any, name: str, *value: Any) -> None:
-        if type(self) is class_ or name in fields:
+    def refuse(self: object, name: str, *value: object) -> None:
+        if type(self) is class_ or name in names:
             raise FrozenInstanceError(f"cannot {verb} field {name!r}")
         getattr(super(class_, self), method)(name, *value)
 

@@ -179,6 +179,27 @@ def test_copies_are_equal_and_independent(pair: tuple[dict[str, Any], dict[str, 
         assert weakref.ref(own)() is own
 
 
+def test_a_class_may_extend_the_methods_of_its_base(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    for kind in pair:
+
+        class Checked(kind["Single"]):  # type: ignore[misc, name-defined]
+            """A class that calls the methods of its base."""
+
+            def __init__(self, value: float) -> None:
+                super().__init__(value + 1)
+
+            def __eq__(self, other: object) -> bool:
+                return bool(super().__eq__(other))
+
+            def __repr__(self) -> str:
+                return f"checked {super().__repr__()}"
+
+        assert Checked(1).self_ == 2
+        assert Checked(1) == Checked(1)
+        assert Checked(1) != Checked(2)
+        assert repr(Checked(1)).startswith("checked ")
+
+
 def test_an_object_that_contains_itself_is_printed(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     printed = []
     for kind in pair:
