@@ -6,8 +6,10 @@ runs on. Knows no kernel and no plan.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from netc.dsl.dataclasses import dataclass
 
 Level = Literal["first cache", "second cache", "last cache", "memory"]
 Stream = Literal["read", "write", "update", "copy"]
