@@ -158,7 +158,7 @@ class Location:
     def note_far_outside(self, values: Array, mask: Array, training: Callable[[tuple[int, ...]], str]) -> None:
         """Notes numbers that `mask` says are far outside of those of training. Its values are used all the same.
 
-        `training` says what training had in the column of the element at an index behind the samples.
+        `training` says which numbers training had in the column of the element at an index behind the samples.
         """
         if self.is_target or not mask.any():
             return

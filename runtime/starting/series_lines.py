@@ -7,14 +7,12 @@ from netc.runtime.starting.column_guess import Guess
 from netc.runtime.starting.other_files import train_lines
 from netc.runtime.starting.series_guess import SeriesGuess
 from netc.runtime.starting.table_file import Columns, Field, series_line, source_lines
+from netc.runtime.starting.taken_names import taken_names
 
 _LONGEST_WINDOW = 24  # steps of a series that a prediction reads
 _VALID = 0.15  # the share of the validation part
 _MOST_OF_VALID = 0.6  # the share of its rows that a window may take, so that some windows fit into it
 _FEW = 3000  # rows: with fewer, batches are smaller and epochs more
-_TAKEN = frozenset(
-    ("before", "calendar", "which", "steps", "hidden", "estimate", "prediction", "source", "split", "series")
-)
 
 
 def is_series_file(columns: Columns) -> bool:
@@ -31,7 +29,7 @@ def series_file(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     assert series is not None, "is_series_file says whether there is one"
     window = min(_LONGEST_WINDOW, int(series.shortest * _VALID * _MOST_OF_VALID))
     inputs = list(_inputs(series, window))
-    name = net_name(columns.goal.name, _TAKEN, "value")
+    name = net_name(columns.goal.name, taken_names(), "value")
     values = _values(columns.goal)
     several = f"several series, one for each `{net_comment(series.column.name)}`" if series.column else "a series"
     yield "data {"
