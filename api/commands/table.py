@@ -51,7 +51,7 @@ def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
     for name in names:
         function = getattr(import_module(f"netc.commands.{COMMANDS[name]}"), COMMANDS[name])
         text = "\n\n".join(" ".join(part.split()) for part in (function.__doc__ or "").split("\n\n"))
-        summary = re.match(r".*?\.(?= |$)", text)
+        summary = re.match(r".*?\.(?=\s|$)", text)
         app.command(
             name, cls=Command, context_settings=_HELP, help=text, short_help=summary[0] if summary is not None else text
         )(function)
