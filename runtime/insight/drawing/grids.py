@@ -6,9 +6,10 @@ between boxes of different depth passes a port of each box that it enters or lea
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from netc.compiler.analysis.outline import Box, Outline
+from netc.dsl.dataclasses import dataclass
 
 TOP = 0  # the grid of the outermost boxes; others have the key of their box
 Item = str  # a box (its key), a port (`i` enters, `o` leaves) or a lane (`l`)

@@ -5,7 +5,8 @@ A place is between 0, the beginning of an axis, and 1, its end.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from netc.dsl.dataclasses import dataclass
 
 Tick = tuple[float, str]  # its place and its text
 
