@@ -8,13 +8,12 @@ out, and predicts for the others (pipeline.py).
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
@@ -159,7 +158,7 @@ class Location:
     def note_far_outside(self, values: Array, mask: Array, training: Callable[[tuple[int, ...]], str]) -> None:
         """Notes numbers that `mask` says are far outside of those of training. Its values are used all the same.
 
-        `training` says what training had in the column of the element at an index behind the samples.
+        `training` says which numbers training had in the column of the element at an index behind the samples.
         """
         if self.is_target or not mask.any():
             return

@@ -10,7 +10,7 @@ Of pairs of bf16 numbers, the depth counts pairs, and strides of a count numbers
 tiles.py calls the tiles.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
@@ -19,7 +19,6 @@ from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
-from netc.dsl.dataclasses import dataclass
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.
