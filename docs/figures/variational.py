@@ -13,7 +13,7 @@ PAPER = LinearSegmentedColormap.from_list("paper", ["white", "black"])
 
 
 def _sheet(digits: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Pictures of 8 by 8 side by side, each with a white border of a pixel: [row * column, 64] to [10 row, 10 column]."""
+    """Pictures of 8 by 8 side by side, each in a white border: [row * column, 64] to [10 row, 10 column]."""
     framed = np.pad(digits.reshape(rows, columns, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
     return framed.swapaxes(1, 2).reshape(10 * rows, 10 * columns)
 
