@@ -17,10 +17,11 @@ A package registers it by an entry point of the group `netc.operations`, a comma
 """
 
 from netc.compiler.elaborate.library import Library
+from netc.compiler.ir.forms import Custom as Own
+from netc.compiler.ir.forms import Expansion, Fold, Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Mismatch, Type
-from netc.compiler.ir.value import Custom as Own
-from netc.compiler.ir.value import Expansion, Fold, Operation, Scalar, Value, apply
+from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.operations.elementwise_definition import defined as elementwise
 from netc.compiler.operations.elementwise_definition import unbroadcast
 from netc.compiler.passes.simplify import rebuild

@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.elaborate.special import FORMS
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Expansion, Form, Scalar, SpecialForm, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
-from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Scalar, SpecialForm, View
+from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.printer import parameter_text
 from netc.dsl.words import WORDS
 from netc.runtime.data.augment import AUGMENTATIONS

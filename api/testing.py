@@ -15,11 +15,12 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.backends import Backend, target_of
+from netc.compiler.ir.forms import Custom, Expansion, Scalar, SplitMetric
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTypeName, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Custom, Expansion, Operation, Scalar, SplitMetric, Value, apply
+from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass

@@ -39,7 +39,7 @@ def first(settings: Settings) -> None:
 
 
 def answers(settings: Settings) -> None:
-    """How long an editor waits for the language server."""
+    """The time that an editor waits for the language server."""
     table(editor.table(settings.rounds), right=(1, 2))
 
 

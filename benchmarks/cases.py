@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 from netc.compiler.elaborate.library import LIBRARIES, Library
-from netc.compiler.ir.value import OPERATIONS, Operation, Scalar
+from netc.compiler.ir.forms import Scalar
+from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.dsl.printer import parameter_text
 

@@ -42,7 +42,7 @@ def compare(before: Saved, settings: Settings) -> bool:
 
 
 def differences(before: Saved, now: Saved) -> Iterator[str]:
-    """What else changed since the file was written: such a difference may be why a time did."""
+    """Other differences from the time when the file was written, which may be the cause of a changed time."""
     yield f"before: {before.date}; now: {now.date}"
     for key in sorted(before.machine.keys() | now.machine.keys()):
         old, new = before.machine.get(key), now.machine.get(key)
@@ -54,7 +54,7 @@ def differences(before: Saved, now: Saved) -> Iterator[str]:
 
 
 def _keys(before: Saved, settings: Settings) -> list[Key]:
-    """What the file has and the settings select, in the order of the models."""
+    """The rows of the file that the settings select, in the order of the models."""
     return [
         (model.name, threads, name)
         for threads in settings.threads

@@ -1,4 +1,4 @@
-"""How long an editor waits for the language server: each request, through the protocol, right after a change of a
+"""The time that an editor waits for the language server: each request, through the protocol, right after a change of a
 file of 300 lines."""
 
 import asyncio

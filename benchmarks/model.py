@@ -1,4 +1,4 @@
-"""What a model of the benchmarks is: one network for netc, PyTorch and JAX, with its batch, its data and its weights.
+"""A model of the benchmarks: one network for netc, PyTorch and JAX, with its batch, its data and its weights.
 
 The netc text is the original: its parameters name and shape the initial weights that every contender starts from.
 Knows no contender; netc is imported only by what reads the text, so that a peer's process does without it.

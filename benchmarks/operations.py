@@ -1,8 +1,9 @@
 """The table of operations: every operation and block on several shapes, forward and its gradients, beside its bound."""
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from unittest.mock import patch
@@ -27,9 +28,9 @@ from netc.compiler.targets.target import Timed
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Array
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution import loaded, sequences
+from netc.runtime.execution import batches, loaded, sequences
+from netc.runtime.execution.batches import result_of
 from netc.runtime.execution.fields import Fields
-from netc.runtime.execution.loaded import result_of
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
@@ -111,9 +112,9 @@ def measure(case: Case, threads: int = 1, seconds: float = SECONDS) -> Iterator[
     for parts_of, graph in ((_forward_parts, forward(case)), (_gradient_parts, backward(case))):
         if graph is None:
             continue
-        ready = _ready(case, graph, program, workers)
-        with _kept_results():
-            times = fastest(ready.step, ready.run, case.batch, seconds, tick())
+        ready, of_tick = _ready(case, graph, program, workers), tick()
+        with _kept_results(graph):
+            times = fastest(ready.step, ready.run, case.batch, seconds, of_tick)
         assert isinstance(ready.step.executable, Timed)
         bounds = ready.step.executable.bounds(ready.step.members, workers.run)
         parts = parts_of(ready.step.graph, rows_of(ready.step, times, ready.fields, bounds), directions)
@@ -141,19 +142,24 @@ def tick() -> float:
 
 
 @contextmanager
-def _kept_results() -> Iterator[None]:
-    """Within this context, all runs write their results to the same memory, and all steps of a run (`_same_rows`).
+def _kept_results(graph: Graph) -> Iterator[None]:
+    """Within this context, all runs write the results of a graph to the same memory, and all steps of a run
+    (`_same_rows`).
 
-    Otherwise each run writes to new pages, and the time to get these from the system counts as that of a kernel.
+    Otherwise each run writes to new pages, and the time to get these from the system counts as that of a kernel. Each
+    result has its own memory: results of one type are asked for in turns.
     """
-    memory: dict[tuple[Type, tuple[int, ...]], Array] = {}
+    memory: dict[tuple[Type, tuple[int, ...]], deque[Array]] = {}
+    of_type = Counter(value.type for value in graph.results.values())
 
     def kept(type_: Type, shape: tuple[int, ...]) -> Array:
-        if (type_, shape) not in memory:
-            memory[type_, shape] = result_of(type_, shape)
-        return memory[type_, shape]
+        arrays = memory.setdefault((type_, shape), deque())
+        arrays.append(result_of(type_, shape) if len(arrays) < of_type[type_] else arrays.popleft())
+        return arrays[-1]
 
-    with patch.object(loaded, "result_of", kept), patch.object(sequences, "result_of", kept):
+    with ExitStack() as stack:
+        for module in (batches, loaded, sequences):
+            stack.enter_context(patch.object(module, "result_of", kept))
         yield
 
 

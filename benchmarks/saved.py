@@ -105,7 +105,7 @@ def _results(entries: Any) -> Iterator[tuple[tuple[str, int], Measured]]:
 
 
 def machine() -> dict[str, Any]:
-    """What decides the speed of this machine, as far as it says so."""
+    """The properties of this machine that decide its speed, as far as the system reports them."""
     from netc.compiler.targets.machine import host
 
     target = host()

@@ -63,6 +63,6 @@ def change(before: Sequence[float], now: Sequence[float]) -> Change:
 
 
 def verdict(before: Sequence[float], sweeps: Sequence[Sequence[float]]) -> Verdict:
-    """What all sweeps agree on; `Verdict.SAME` if they do not."""
+    """The verdict that all sweeps agree on; `Verdict.SAME` if they differ."""
     verdicts = {change(before, sweep).verdict for sweep in sweeps}
     return verdicts.pop() if len(verdicts) == 1 else Verdict.SAME

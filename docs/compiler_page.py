@@ -174,7 +174,8 @@ dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums
 vector with those of other rows. A convolution is the same product, over a view of the image whose strides overlap,
 unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small windows of an image
 of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
-sums, in registers.
+sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: it is read where it lies,
+and a tile of one row would wait for its sums.
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
 large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
@@ -305,13 +306,16 @@ operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself 
   is that of netc's polynomial, on a machine that never waits. A product counts two for each multiply-add; a convolution
   by Winograd's filtering counts what it computes, transforms too, and not the direct sums that it saves. The bound of
   the arithmetic is the time of all operations at the rate of multiply-adds, or that of its divisions and roots in their
-  unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are read. A
-  step of a scan is a call.
+  unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are read.
+  The search for equal indices in a hash table (`first_equal`) counts five loads and stores of single elements for each
+  index, which depend on data, and of which the first cache answers as many as of whole vectors. A step of a scan is a
+  call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
   touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
-  step before counts too. With several workers, what another has written lies at best in the last cache. What the last
-  cache keeps is measured, because it is less than its size: the largest arrays that a copy still moves faster than if
-  half of their bytes came from memory. On a virtual machine with 32 MiB these were 26 MiB.
+  step before counts too. With several workers, what another has written lies at best in the last cache. That cache
+  keeps less than its size, the less the fuller it is, because pages share its sets unevenly: on a virtual machine with
+  32 MiB, copies of 8 MiB moved 96 GB a second, of 16 MiB 69, of 24 MiB 37, and from memory 26. So copies of sixteen
+  sizes are measured, and of bytes that lie so far back the share comes from memory that explains the time.
 - **Limits.** Bytes that several calls of the register tile read again, gaps in a stride, and conflicts of cache lines
   count as lost time. On a virtual machine the last cache may be shared with others. The time of each kernel is
   its shortest in many short runs; a share a little above 100% means that the rates were measured at a busier time.

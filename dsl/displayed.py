@@ -19,5 +19,5 @@ class Displayed:
 
 
 def render_with(renderer: Renderer) -> None:
-    """From now on, `renderer` writes the HTML of all such objects."""
+    """Sets the function that writes the HTML of all such objects from now on."""
     _renderers.append(renderer)

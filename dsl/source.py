@@ -2,8 +2,10 @@
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

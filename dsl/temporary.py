@@ -231,7 +231,7 @@ def _host() -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """When a process of this host started, in ticks since the boot; None if no such process is running."""
+    """The time when a process of this host started, in ticks since the boot; None if no such process is running."""
     try:
         content = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

@@ -7,12 +7,12 @@ Linux counts a page as used only once it is written: `pledge` counts arrays that
 import os
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
@@ -90,7 +90,7 @@ def unwritten(proc: Path = _PROC) -> int:
 
 
 def _written(pagemap: IO[bytes], first: int, last: int) -> int:
-    """How many pages, from `first` to before `last`, are in memory or swapped out. Raises OSError."""
+    """The number of pages from `first` to before `last` that are in memory or swapped out. Raises OSError."""
     pagemap.seek(_PAGEMAP_BYTES * first)
     count, rest = 0, _PAGEMAP_BYTES * (last - first)
     while rest and (piece := pagemap.read(min(rest, _PIECE))):

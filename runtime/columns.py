@@ -5,11 +5,12 @@ graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.data_step import UNKNOWN
 from netc.runtime.data.stored import Array
 

@@ -1,4 +1,4 @@
-"""How a loss encodes the classes of a target: computed by the graph itself for a few samples, never guessed.
+"""The classes of a target as a loss encodes them: computed by the graph itself for a few samples, never guessed.
 
 Knows the graph of a model, not its data.
 """

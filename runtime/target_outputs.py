@@ -1,4 +1,4 @@
-"""Which output of a model belongs to which target or input: read from the graph, never from shapes or numbers.
+"""The target or input that each output of a model belongs to: read from the graph, never from shapes or numbers.
 
 A loss compares logits with a target. An output belongs to that target if it is made of the same logits by operations
 that keep their order: a softmax of them holds a probability for each class. Knows nothing of runs or files.

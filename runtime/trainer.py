@@ -6,11 +6,11 @@ Reports through callbacks; knows no terminal.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.lost_numbers import not_a_number, refuse_lost_loss, refuse_lost_numbers, refuse_weights
 from netc.runtime.metric_names import watched
@@ -39,7 +39,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How training ended: the epochs of this call, why it stopped before the last one, and what `keep` kept.
+    """The outcome of a training: the epochs of this call, why it stopped before the last one, and what `keep` kept.
 
     `is_over` says whether no epoch of the model's settings is left, or training has stopped by itself.
     """

@@ -24,7 +24,7 @@ _PATIENCE = 120.0  # seconds until a test with ranks that wait for one another f
 
 @dataclass(slots=True)
 class _Shared:
-    """What the threads have in common."""
+    """The state that the threads share."""
 
     count: int
     parts: list[Array] = field(default_factory=list)

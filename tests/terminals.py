@@ -28,7 +28,7 @@ _GLYPHS = "▁▂▃▄▅▆▇█"
 
 @dataclass
 class Recording:
-    """What a terminal showed: the screen at some moments, and all lines in the end. `status` is the exit status."""
+    """The output of a terminal: the screen at some moments, and all lines in the end. `status` is the exit status."""
 
     moments: list[str] = field(default_factory=list)
     text: str = ""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import netc
-from benchmarks import compare, saved
+from benchmarks import compare, operations, saved
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import Measured
 from benchmarks.model import Model
@@ -16,6 +16,7 @@ from benchmarks.models.gpt import Gpt
 from benchmarks.printing import Rows, geometric_mean, print_means
 from benchmarks.settings import Settings
 from benchmarks.verdict import FLOOR, Verdict, change, time_of, verdict
+from netc.runtime.execution.workers import Workers
 
 NEW = (
     *("anomaly detection", "image classification", "keyword spotting"),
@@ -246,3 +247,15 @@ def test_netc_and_pytorch_have_nearly_the_same_losses_in_bf16() -> None:
     np.testing.assert_allclose(narrow[:, 0], narrow[:, 1], atol=0.03 * wide[0, 0])
     np.testing.assert_allclose(wide[:, 0], wide[:, 1], rtol=1e-5)
     assert (np.abs(narrow - wide).max(axis=0) > 1e-5).all()
+
+
+def test_runs_of_the_table_of_operations_write_to_the_same_memory() -> None:
+    case = next(operations.cases("add large f32"))
+    graph = operations.backward(case)
+    assert graph is not None
+    ready = operations._ready(case, graph, None, Workers(1))
+    with operations._kept_results(graph):
+        runs = [ready.step.run(ready.fields, np.arange(case.batch)) for _ in range(3)]
+    places = [{name: array.ctypes.data for name, array in results.items()} for results in runs]
+    assert places[0] == places[1] == places[2]
+    assert len({*places[0].values()}) == len(places[0]) == 2

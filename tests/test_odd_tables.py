@@ -35,13 +35,13 @@ def year(moment: datetime.datetime) -> float:
 
 
 def expected_values(column: Column, rows: Sequence[int]) -> list[Any]:
-    """What the cells of some rows mean: numbers, dates as years, labels; None where a cell is missing."""
+    """The meaning of the cells of some rows: numbers, dates as years, labels; None where a cell is missing."""
     values = [column.values[row] for row in rows]
     return [year(value) if isinstance(value, datetime.datetime) else value for value in values]
 
 
 def points(moment: datetime.datetime, cycles: Sequence[str]) -> list[float]:
-    """Where a moment lies in the year, the week and the day: a sine and a cosine of each."""
+    """The position of a moment in the year, the week and the day: a sine and a cosine of each."""
     day = (moment - moment.replace(hour=0, minute=0)) / datetime.timedelta(days=1)
     phases = {"year": year(moment) % 1, "week": (moment.weekday() + day) / 7, "day": day}
     return [wave(2 * np.pi * phases[name]) for name in cycles for wave in (np.sin, np.cos)]

@@ -9,7 +9,7 @@ from netc.compiler.targets.compilation import listened_to
 
 
 def compiling(compiled: int, count: int) -> Status:
-    """How far a compilation is."""
+    """The progress of a compilation."""
     return Status("compiling", compiled / count, (f"{compiled} of {count} kernels",))
 
 

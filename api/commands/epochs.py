@@ -1,4 +1,4 @@
-"""Where a training is: its epochs so far, their losses and times, the best of them, and the time that is left."""
+"""The progress of a training: its epochs so far, their losses and times, the best epoch, and the time that is left."""
 
 import math
 import time
@@ -48,12 +48,12 @@ class Epochs:
         return self.best.better.metric if self.best is not None else ""
 
     def status(self, report: "Report", prefix: str = "") -> Status:
-        """Where the training is after a report. The prefix stands before it."""
+        """The progress after a report, as a line of text behind the prefix."""
         curve, left = self._report(report)
         return status_of(report, prefix, curve, left)
 
     def begins(self, done: int) -> Status:
-        """Where the training is after so many epochs, before it has sent a report of the next one."""
+        """The progress after a number of epochs, before the first report of the next one."""
         epochs, recent = self._train.epochs, self._seconds[-_RECENT:]
         left = sum(recent) / len(recent) * (epochs - done) if recent else None
         facts = (f"loss {significant(self._losses[-1])}",) if self._losses else ()
@@ -100,7 +100,7 @@ class Epochs:
         self._epoch, self._started = epoch, now
 
     def _new_best(self, row: "Row") -> "Best":
-        """By which metric epochs are compared: that of `keep`, of `early_stop`, or else the loss."""
+        """The metric by which epochs are compared: that of `keep`, of `early_stop`, or else the loss."""
         from netc.compiler.model import Better
         from netc.dsl.source import Span
         from netc.runtime.training.decisions import Best

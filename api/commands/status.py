@@ -6,9 +6,9 @@ It is a text of at most the width of the terminal. What draws it is `display.py`
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from netc.commands.quantities import lasting
+from netc.dsl.dataclasses import dataclass
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BAR, _HALF, _REST = "━", "╸", "─"
@@ -21,7 +21,7 @@ _LEAST_CURVE, _MOST_CURVE = 12, 32
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far something is.
+    """The progress of some work, drawn as one line.
 
     `done` is a share between 0 and 1, None if it is not known. `facts` are shown from the first on, as many as there
     is room for; the first one matters more than the curve. `curve` are numbers that become a line of blocks, `left` are

@@ -5,10 +5,10 @@ The text need not be correct.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.literals import blanked
 from netc.editor.analysis import Analysis
 from netc.editor.completion import open_brackets
@@ -74,7 +74,7 @@ def _skipped(plain: str, start: int) -> int:
 
 
 def _arguments(label: str, name: str) -> tuple[tuple[int, int], ...]:
-    """Where the arguments of a signature stand in it: between the commas that are inside no other bracket."""
+    """The positions of a signature's arguments: the texts between commas that are inside no other bracket."""
     begin = label.rfind(f"{name}(")  # the last of `classes, classes(unknown), classes(unknown, n)`
     if begin < 0:
         return ()

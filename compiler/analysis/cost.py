@@ -1,10 +1,11 @@
 """The cost of a graph: the arithmetic of a step, counted from the expressions of its operations."""
 
 from netc.compiler.ir.arithmetic import Arithmetic, arithmetic_of
+from netc.compiler.ir.forms import Expansion, Fold, Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, size_of
-from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.attention import attend, attend_gradient, attention_flops
 from netc.compiler.operations.linear import Subscripts, einsum_flops
 from netc.compiler.operations.running import cumsum

@@ -4,8 +4,9 @@ An evaluation is cut there, and predictions before such values are a sample's ow
 """
 
 from netc.compiler.ir.attributes import Dims
+from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import Scan
 
 

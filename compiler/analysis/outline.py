@@ -5,17 +5,18 @@ and changes of form.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from netc.compiler.analysis.cost import flops, flops_of
 from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.forms import Expansion
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, describe_sample, is_undeclared
-from netc.compiler.ir.value import Expansion, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Model
 from netc.compiler.operations.elementwise import COMPARISONS, cast, where
 from netc.compiler.operations.linear import Subscripts
@@ -23,6 +24,7 @@ from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
 from netc.compiler.operations.shape import broadcast
 from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.simplify import expand
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 _OWNED = (Role.PARAMETER, Role.STATE)

@@ -1,4 +1,4 @@
-"""Which steps of an input a step of a value reads: an interval of distances for each axis that runs along the steps.
+"""The steps of an input that a step of a value reads: an interval of distances for each axis along the steps.
 
 A distance 0 is the same step, -1 the one before, and an endless interval reads all steps on a side. A value that has
 no axis of steps, such as the last state of a recurrent layer, is a bottleneck: what is computed from it alone is not
@@ -8,15 +8,16 @@ An operation without a rule ends the path too: an interval may be missing, and n
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Dim
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.elementwise import greater, greater_equal, less, less_equal, where
 from netc.compiler.operations.gathering import gather
@@ -27,6 +28,7 @@ from netc.compiler.operations.reshaping import one_hot
 from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.scan import Part, Scan, SlotKind, pack, unpack
 from netc.compiler.operations.shape import Order, Pad, Slice, reshape, reverse
+from netc.dsl.dataclasses import dataclass
 
 _COMPARISONS = (greater, greater_equal, less, less_equal)
 

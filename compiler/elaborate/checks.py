@@ -5,18 +5,19 @@ Both checks look only at models without errors.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import Better, TrainSettings
 from netc.dsl import syntax
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostics, nearest, nearest_or_all
 from netc.dsl.source import Span
 

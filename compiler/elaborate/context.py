@@ -5,7 +5,7 @@ Every function of this folder takes a Context first. This file knows nothing of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +36,7 @@ from netc.compiler.operations import (
     sequence,
 )
 from netc.dsl import syntax
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span
 
@@ -169,7 +170,7 @@ class Context:
                 fault(mismatch.code, mismatch.message, span, others=labels, hint=mismatch.hint)
 
     def _declared(self, dim: str | None) -> list[Label]:
-        """Where a varying dimension was named first."""
+        """The place where a varying dimension was named first."""
         return [Label(self.dimensions.spans[dim], "declared here")] if dim in self.dimensions.spans else []
 
     @property
@@ -234,6 +235,10 @@ class Context:
                 "or one that is multiplied by a number",
                 hint="loss weighted(error, weight)",
             )
+        if isinstance(item, tuple):
+            are_vectors = any(isinstance(part, Value) and part.type.sample for part in item)
+            hint = f"concat({span.text.strip()[1:-1].strip()})" if are_vectors and span.text[:1] in "[(" else None
+            fault("E0205", "a list is no value", span, hint=hint)
         kind = _KINDS.get(type(item), "this")
         fault("E0205", f"{kind} is no value", span, "it has to be applied to something" if kind != "a text" else "")
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from netc.compiler.analysis.copying import copy_of, place_in_file, without_later_steps
 from netc.compiler.elaborate.comparisons import comparisons_of, source_of
 from netc.compiler.elaborate.context import Context
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import TrainSettings
 from netc.dsl.diagnostics import Diagnostic, Label
 
@@ -44,11 +45,11 @@ def compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Dia
 def _compares_with_input(graph: Graph, losses: Iterable[Value]) -> bool:
     """Whether an element-wise operation takes what a model has computed and an input as it is, as an autoencoder's loss
     does."""
-    learned, given = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
+    learned, from_inputs = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
     return any(
         isinstance(OPERATIONS[value.operation].lower, Scalar)
         and not learned.isdisjoint(value.operands)
-        and any(operand in given and operand not in learned for operand in value.operands)
+        and any(operand in from_inputs and operand not in learned for operand in value.operands)
         for value in needed_by(losses)
         if value.operands
     )

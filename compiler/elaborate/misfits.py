@@ -5,11 +5,12 @@ scores of classes or `float[...]` for numbers; the second takes the target, `cla
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault, Label
 from netc.dsl.source import Span
 

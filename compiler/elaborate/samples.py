@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.compiler.elaborate import contractions
+from netc.compiler.ir.forms import Custom, Scalar
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
-from netc.compiler.ir.value import OPERATIONS, Custom, Operation, Scalar, Value, apply
+from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply
 from netc.compiler.operations import bounded, sequence
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]

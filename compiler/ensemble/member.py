@@ -1,11 +1,12 @@
 """A member of an ensemble: its model, and how its inputs, targets, outputs and classes become those of the ensemble."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from netc.compiler.analysis.heads import Heads, heads_of
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.dsl.dataclasses import dataclass
 
 Change = Callable[[Value], Value]
 
@@ -39,7 +40,7 @@ class Member:
     classes: Mapping[str, Classes] = field(default_factory=dict)
 
     def heads(self) -> Heads:
-        """Where the model's own values end."""
+        """The places where the model's own values end."""
         model = self.model
         weights = {name for name, info in model.states.items() if info.weights_of is not None}
         return heads_of(model.graph, weights, [name for name in self.prepare if name in model.inputs])

@@ -13,11 +13,12 @@ from netc.compiler.export.numpy_frame import assembled, identifiers
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import RowTerms, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.forms import Custom, Fold
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Custom, Fold, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import COMPARISONS
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.program.custom import definition

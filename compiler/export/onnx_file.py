@@ -18,9 +18,10 @@ from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import declared_dims
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Fold, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.dsl.quoting import escaped, json_text
 

@@ -7,21 +7,22 @@ tables of compiler/ir/rows.py from the samples' lengths.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
 from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import names_in, value_of
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import Bounded, Dim, is_undeclared
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import Part, Scan, Slot
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 
 

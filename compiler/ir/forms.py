@@ -1,9 +1,15 @@
-"""The forms of kernels that operations declare, besides element-wise expressions, folds and views.
+"""How an operation becomes a kernel: the rule that each operation declares as its `lower`.
 
-compiler/lowering/ has a function for each form, registered with `lowers` (lowering/forms.py).
+An operation without a kernel of its own is a view or expands to others. For a `Form`, compiler/lowering/ has a
+function, registered with `lowers` (lowering/forms.py).
 """
 
+from collections.abc import Callable
 from enum import Enum
+from typing import Any, ClassVar
+
+from netc.compiler.ir.strides import StridedLayout
+from netc.dsl.dataclasses import dataclass
 
 
 class Form(Enum):
@@ -27,3 +33,84 @@ class Form(Enum):
     ATTENTION_SUMS = "is computed by the kernel of its attention"
     ATTENTION_GRADIENT = "computes the gradients of attention, block by block"
     CUSTOM = "runs a function of the user, sample by sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Element by element: a Python expression over the operands x, y, z and the attributes.
+
+    It may call the functions of targets/cpu/math/.
+    """
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A reduction: an initial value and a Python expression that combines the result so far, `a`, with the next, `b`.
+
+    `keyed` (max or min) does the same over integers that are ordered as the elements are; a vector may combine these in
+    any order.
+    """
+
+    initial: str
+    combine: str
+    keyed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """No kernel: the operand's memory is read with other strides.
+
+    `layout(strides, result, operand, **attributes)` takes the strides of the operand and the two types. It returns the
+    view's layout, or None if no strides describe it; the operand is then copied.
+    """
+
+    layout: Callable[..., StridedLayout | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialForm:
+    """A kernel of a special form, for which compiler/lowering/ has a function."""
+
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Each row of the first operand is combined with the row of the result that the second operand, an index, names.
+
+    `initial` and `combine` are those of a `Fold`.
+    """
+
+    form: ClassVar[Form] = Form.SCATTER
+    initial: str
+    combine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A custom kernel: a plain function over the arrays of one sample, the result's first (program/custom.py)."""
+
+    form: ClassVar[Form] = Form.CUSTOM
+    function: Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitMetric:
+    """No kernel: the reference computes it once, over all samples of a split. Only metrics and `fitted` may use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """No kernel: a pass replaces the value before its graph is lowered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A function that builds the result from other operations."""
+
+    build: Callable[..., Any]
+
+
+KernelRule = Scalar | Fold | View | SpecialForm | Scatter | Custom | SplitMetric | Replaced | Expansion

@@ -7,7 +7,6 @@ its samples.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Type, bound_text, parse_bound
 from netc.compiler.ir.value import Builder, Value
+from netc.dsl.dataclasses import dataclass
 
 
 class TableKind(Enum):
@@ -143,7 +143,7 @@ class IndexTable:
 
     @property
     def delay(self) -> int | None:
-        """How many steps back such a table looks; None if it looks at later steps, and for any other table."""
+        """The number of steps that such a table looks back; None if it looks ahead, and for any other table."""
         return None if self.offset is None or self.offset > 0 else -self.offset
 
     @property

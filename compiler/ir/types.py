@@ -8,10 +8,11 @@ sample (rows.py defines their order). If a value has two varying dimensions, or 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+
+from netc.dsl.dataclasses import dataclass
 
 BATCH = "batch"
 SHARD_COUNT = 16  # of a batch of any size: the rounding of a sum over the batch depends on where it is cut
@@ -163,7 +164,7 @@ class Type:
         return tuple(size_of(dim, sizes) for dim in self.dims)
 
     def size(self, sizes: Sizes) -> int:
-        """How many elements a value of this type has."""
+        """The number of elements of a value of this type."""
         return math.prod(self.shape(sizes))
 
     def nbytes(self, sizes: Sizes) -> int:

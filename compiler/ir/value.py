@@ -6,15 +6,15 @@ is one result in one graph. This file knows no particular operation and no pass.
 
 import builtins  # for `type`, where a field has that name
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from dataclasses import field
+from typing import Any, Protocol, TypeVar
 
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Expansion, KernelRule
 from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.strides import StridedLayout
 from netc.compiler.ir.types import DTypeName, Mismatch, Type
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 A = TypeVar("A", bound=Attributes)
@@ -95,7 +95,7 @@ class Value:
         return self.attributes
 
     def lowered_as(self, kind: builtins.type[L]) -> L:
-        """How the operation becomes a kernel, as an object of the class `kind`, which it must belong to."""
+        """The rule by which the operation becomes a kernel, which must be an object of the class `kind`."""
         lower = OPERATIONS[self.operation].lower
         assert isinstance(lower, kind), f"{self} is no {kind.__name__}, {self.span}"
         return lower
@@ -171,90 +171,6 @@ class Value:
         return apply("greater_equal", self, other)
 
 
-# ------------------------------------------------------------------ how an operation becomes a kernel
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """Element by element: a Python expression over the operands x, y, z and the attributes.
-
-    It may call the functions of targets/cpu/math/.
-    """
-
-    expression: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """A reduction: an initial value and a Python expression that combines the result so far, `a`, with the next, `b`.
-
-    `keyed` (max or min) does the same over integers that are ordered as the elements are; a vector may combine these in
-    any order.
-    """
-
-    initial: str
-    combine: str
-    keyed: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """No kernel: the operand's memory is read with other strides.
-
-    `layout(strides, result, operand, **attributes)` takes the strides of the operand and the two types. It returns the
-    view's layout, or None if no strides describe it; the operand is then copied.
-    """
-
-    layout: Callable[..., StridedLayout | None]
-
-
-@dataclass(frozen=True, slots=True)
-class SpecialForm:
-    """A kernel of a special form, for which compiler/lowering/ has a function."""
-
-    form: Form
-
-
-@dataclass(frozen=True, slots=True)
-class Scatter:
-    """Each row of the first operand is combined with the row of the result that the second operand, an index, names.
-
-    `initial` and `combine` are those of a `Fold`.
-    """
-
-    form: ClassVar[Form] = Form.SCATTER
-    initial: str
-    combine: str
-
-
-@dataclass(frozen=True, slots=True)
-class Custom:
-    """A custom kernel: a plain function over the arrays of one sample, the result's first (program/custom.py)."""
-
-    form: ClassVar[Form] = Form.CUSTOM
-    function: Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class SplitMetric:
-    """No kernel: the reference computes it once, over all samples of a split. Only metrics and `fitted` may use it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """No kernel: a pass replaces the value before its graph is lowered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """A function that builds the result from other operations."""
-
-    build: Callable[..., "Value"]
-
-
-KernelRule = Scalar | Fold | View | SpecialForm | Scatter | Custom | SplitMetric | Replaced | Expansion
-
-
 @dataclass(frozen=True, slots=True, eq=False)  # an operation is defined once, so identity says which it is
 class Operation:
     """One operation, with everything about it.
@@ -290,7 +206,8 @@ class Operation:
     def __call__(self, *operands: "Value | float", **attributes: Any) -> Value:
         """Applies the operation to values of one graph; numbers among the operands become constants."""
         if isinstance(self.lower, Expansion) and self.gradient is None:
-            return self.lower.build(*operands, **attributes)
+            expansion: Value = self.lower.build(*operands, **attributes)
+            return expansion
         present = [operand for operand in operands if isinstance(operand, Value)]
         anchor = next((operand for operand in present if operand.type.is_float), present[0])
         values = [
@@ -334,20 +251,10 @@ __all__ = [
     "Attribute",
     "Attributes",
     "Builder",
-    "Custom",
-    "Expansion",
-    "Fold",
-    "KernelRule",
     "Mismatch",
     "Operation",
-    "Replaced",
-    "Scalar",
-    "Scatter",
-    "SpecialForm",
-    "SplitMetric",
     "Surroundings",
     "Value",
-    "View",
     "apply",
     "make_attributes",
     "register",

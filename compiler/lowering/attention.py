@@ -123,7 +123,7 @@ def _kernel(value: Value, views: Mapping[str, StridedView], tables: Sequence[Val
 
 
 def _steps(type_: Type) -> Dim:
-    """How many steps are stored for each sample, or for all together."""
+    """The number of steps that are stored for each sample, or for all together."""
     return type_.dims[0] if is_packed(type_) else type_.dims[1]
 
 

@@ -4,17 +4,18 @@ A value has a buffer of its own, or is read through another's (a view: reshape, 
 inside the loop of its users, which fuse.py has decided. Knows no form of kernels: forms.py has the table of them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.forms import Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
@@ -22,6 +23,7 @@ from netc.compiler.lowering.storage import Storage
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

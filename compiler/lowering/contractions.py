@@ -179,7 +179,7 @@ def _run(
 
 
 def _cost(letter: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> float:
-    """How much the operands cost for each element along an index: an element that is loaded alone costs 1."""
+    """The cost of the operands for each element along an index: an element that is loaded alone costs 1."""
     size = sizes[letter]
     lanes = min(size, _LANES) if isinstance(size, int) else _LANES
     strides = [walk.get(letter, 0) for walk in walks]

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from netc.compiler.ir.forms import Form
-from netc.compiler.ir.value import Custom, Value
+from netc.compiler.ir.forms import Custom, Form
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.program.kernels import ArrayArgument, CustomKernel

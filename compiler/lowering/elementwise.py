@@ -1,7 +1,8 @@
 """Loops over points: element-wise values and folds that share a loop."""
 
+from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.value import OPERATIONS, Fold, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import Unit
 from netc.compiler.lowering.loop import Loop

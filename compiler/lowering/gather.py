@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from netc.compiler.ir.forms import Form
-from netc.compiler.ir.value import Scatter, Value
+from netc.compiler.ir.forms import Form, Scatter
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.forms import lowers

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.forms import Fold, Scalar
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.fuse import Fusion
 from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact

@@ -7,11 +7,12 @@ pad is a kernel of its own, which `netc explain` and `netc profile` show.
 
 from dataclasses import replace
 
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.fuse import Fusion
 from netc.compiler.lowering.loop import LoopContext

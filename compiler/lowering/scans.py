@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH
-from netc.compiler.ir.value import OPERATIONS, Value, View, apply
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.lowering.buffers import Bindings, Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers

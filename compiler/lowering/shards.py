@@ -6,9 +6,10 @@ The bits of a sum depend on where it is cut, so the number of shards does not de
 from collections.abc import Sequence
 from dataclasses import replace
 
+from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.value import OPERATIONS, Fold, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.program.tasks import Buffer, StridedView

@@ -1,4 +1,4 @@
-"""Which values are kept in 16 bits: those whose elements are all in bf16, on a machine whose products read them so.
+"""The values that are kept in 16 bits: those whose elements are all in bf16, on a machine whose products read them so.
 
 Rounded values are such, and those that only move or repeat elements of rounded values. Loops read and write 16 bits as
 f32; attention and custom kernels read f32, so a value that they read is kept in f32.
@@ -7,10 +7,10 @@ f32; attention and custom kernels read f32, so a value that they read is kept in
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Custom, Form, SpecialForm, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import OPERATIONS, Custom, SpecialForm, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import as_bf16, copied
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad

@@ -1,9 +1,9 @@
 """The walk that lowers a graph: leaves, then the units of fuse.py one after another, then results and updates."""
 
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Custom, Form, Scatter, SpecialForm
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Custom, Scatter, SpecialForm, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.elementwise import lower_loop
 from netc.compiler.lowering.forms import LOWERED

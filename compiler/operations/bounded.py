@@ -18,7 +18,7 @@ from netc.compiler.operations.sequence import length, lengths, rows_of
 
 
 def most_steps(x: Value) -> int:
-    """How many steps the first axis behind the batch has at most, for a loop that is written out step by step.
+    """The largest number of steps of the first axis behind the batch, for a loop that is written out step by step.
 
     Raises Mismatch if that is a varying dimension whose bound is not declared.
     """

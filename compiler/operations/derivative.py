@@ -4,10 +4,11 @@ from collections.abc import Iterable, Set
 from typing import Any
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.forms import Replaced
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import Operation, Replaced, Value, register
+from netc.compiler.ir.value import Operation, Value, register
 
 
 def _no_reference(*_: Any, **__: Any) -> Any:

@@ -7,8 +7,9 @@ import numpy as np
 
 from netc.compiler.ir import bf16
 from netc.compiler.ir.attributes import Attributes, Constant, ElementType
+from netc.compiler.ir.forms import Expansion, Scalar
 from netc.compiler.ir.types import DTYPES, Type, broadcast_dims
-from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.elementwise_definition import bool_type, choose, elementwise, result_type
 
 copied = elementwise(

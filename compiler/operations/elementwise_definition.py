@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, Unpack
 
 from netc.compiler.ir.attributes import attributes_class
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.types import Mismatch, Type, broadcast_dims
-from netc.compiler.ir.value import Operation, Scalar, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 
 Gradient = Callable[..., "Value | float | tuple[Value | float | None, ...] | None"]
 

@@ -7,8 +7,9 @@ All of them are expanded where they are applied.
 import math
 from typing import Any
 
+from netc.compiler.ir.forms import Expansion
 from netc.compiler.ir.types import Mismatch, Type, fixed_size
-from netc.compiler.ir.value import Expansion, Operation, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.convolution import CONVOLUTION
 from netc.compiler.operations.pooling import enlarged
 from netc.compiler.operations.sequence import repeated, taps

@@ -3,17 +3,18 @@
 The runtime collects their operands batch by batch and then computes each once, by its NumPy reference (evaluation.py).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Over
+from netc.compiler.ir.forms import Expansion, SplitMetric
 from netc.compiler.ir.types import BATCH, Bounded, Mismatch, Type, describe_sample
-from netc.compiler.ir.value import Expansion, Operation, SplitMetric, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.bounded import hold
 from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_type
 from netc.compiler.operations.sequence import lengths
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,15 @@ A small window is computed element by element: the elements at (i, j) of all win
 slices fuse with the values around them.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Expansion, Form, SpecialForm
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, fixed_size
-from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.window import (
     Pads,
     Pair,
@@ -24,6 +23,7 @@ from netc.compiler.operations.window import (
     window_gradient,
     windows_of,
 )
+from netc.dsl.dataclasses import dataclass
 
 _MOST_IN_A_LOOP = 9  # the largest window whose elements one loop takes one by one
 

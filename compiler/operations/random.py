@@ -7,18 +7,19 @@ epoch. The rest is arithmetic on 32-bit words, which is written in operations.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, ElementType
+from netc.compiler.ir.forms import Expansion, Scalar
 from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, DTYPES, Type
-from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.elementwise_definition import elementwise, result_type
+from netc.dsl.dataclasses import dataclass
 
 RANDOM = ("uniform_like", "normal_like")
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Dims, Over
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Expansion, Fold, Form, SpecialForm
 from netc.compiler.ir.types import Bounded, Dim, Type
-from netc.compiler.ir.value import Expansion, Fold, Operation, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 
 Axes = tuple[int, ...]
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.forms import Expansion
 from netc.compiler.ir.types import Mismatch, Type
-from netc.compiler.ir.value import Expansion, Operation, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 
 
 def _build_flatten(x: Value) -> Value:

@@ -1,14 +1,14 @@
 """The running sum along an axis, from its first element on, or from its last one (the gradient of the other)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Over
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, SpecialForm
 from netc.compiler.ir.types import Mismatch, Type
-from netc.compiler.ir.value import Operation, SpecialForm, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ run. It has a leaf for each operand that it reads, whose slot says which one (`x
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -17,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, SpecialForm, View
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table
 from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
-from netc.compiler.ir.value import Builder, Operation, SpecialForm, Value, View, apply, register
+from netc.compiler.ir.value import Builder, Operation, Value, apply, register
+from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +42,7 @@ class SlotKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Which operand of a scan a leaf of its body stands for."""
+    """The operand of a scan that a leaf of its body stands for."""
 
     kind: SlotKind
     index: int

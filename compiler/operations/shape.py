@@ -5,19 +5,19 @@ read the operand's memory in another order are Views.
 """
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Axis, Dims, Over
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, Scalar, SpecialForm, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
-from netc.compiler.ir.value import Operation, Scalar, SpecialForm, Value, View, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.forms import Form
+from netc.compiler.ir.forms import Form, Scatter, SpecialForm
 from netc.compiler.ir.types import Mismatch, Type
-from netc.compiler.ir.value import Operation, Scatter, SpecialForm, register
+from netc.compiler.ir.value import Operation, register
 
 Array = np.ndarray[Any, Any]
 

@@ -3,15 +3,16 @@
 Takes and returns values. Convolutions and pooling are built on it (convolution.py, pooling.py).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.forms import View
 from netc.compiler.ir.strides import StridedLayout
 from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
-from netc.compiler.ir.value import Operation, Value, View, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
+from netc.dsl.dataclasses import dataclass
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]

@@ -8,7 +8,6 @@ or drops some of them, keeps them in memory anyway.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant, Over
 from netc.compiler.ir.graph import Graph
@@ -22,6 +21,7 @@ from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.reduce import softmax
 from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import rebuild
+from netc.dsl.dataclasses import dataclass
 
 _FEW_SCORES = 1024  # of a head: with fewer, they stay in the first cache beside their operands
 _MASKED = -1e9  # a score that a mask replaces by at most this has no weight
@@ -133,7 +133,7 @@ def _with_axes(value: Value, places: _Places) -> Value:
 
 
 def _query_lengths(copy: Graph, match: _Match, copies: dict[Value, Value]) -> list[Value]:
-    """How many queries each sample has, if they vary and it is known; without it all that are stored count."""
+    """The number of queries of each sample, if it varies and is known; without it all stored queries count."""
     (queries, keys, _), place, key_place = match.operands, match.places[0][1], match.places[1][1]
     dim = 1 if place is None else queries.type.dims[place]
     key_dim = 1 if key_place is None else keys.type.dims[key_place]
@@ -250,7 +250,7 @@ def _place(letters: str, letter: str) -> _Axis:
 
 
 def _places(letters: str, batch: str, steps: str, head: str, columns: str) -> _Places:
-    """Where the axes of an operand are that these letters stand for; no letter stands for an axis that is not there."""
+    """The axes of an operand that these letters stand for; None for a letter that the operand does not have."""
     return (_place(letters, batch), _place(letters, steps), _place(letters, head), _place(letters, columns))
 
 

@@ -8,11 +8,12 @@ the gradients of the weights.
 from dataclasses import replace
 
 from netc.compiler.ir.attributes import Dims
+from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
-from netc.compiler.ir.value import OPERATIONS, Value, View, apply
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import (
     Part,

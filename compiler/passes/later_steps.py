@@ -7,15 +7,16 @@ length is unknown at the step too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table_of
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.attention import attend
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
@@ -24,6 +25,7 @@ from netc.compiler.operations.running import RunningSum, cumsum
 from netc.compiler.operations.shape import Order, Slice
 from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
 from netc.compiler.passes.step_numbers import Counted, Number, Region, compared
+from netc.dsl.dataclasses import dataclass
 
 VANISHING = -1e9  # the softmax of a number below this one is exactly 0 beside any ordinary number
 _LENGTH = "it depends on the number of all steps"

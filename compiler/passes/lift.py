@@ -6,8 +6,9 @@ normalisation before the pool), they are computed part by part.
 """
 
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.reduce import sum_
 from netc.compiler.operations.window import Pair, image_axes, parts_of

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
+from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Precision
-from netc.compiler.ir.value import OPERATIONS, Value, View, apply
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.operations.attention import attend, attend_gradient, attend_sums
 from netc.compiler.operations.convolution import conv2d, conv2d_input, conv2d_weights
 from netc.compiler.operations.elementwise import cast

@@ -77,7 +77,7 @@ def _dim_of(type_: Type, with_rows: set[str | None]) -> Bounded | None:
 
 
 def _length(copy: Graph, side: Value, dim: Bounded | None, lengths: list[Value]) -> Value:
-    """How many steps of a side each sample has, i32[batch]: by a table, as it is known, or all that are stored."""
+    """The number of steps of a side for each sample, i32[batch]: from a table, as it is known, or all stored steps."""
     if dim is not None:
         return table(copy, TableKind.LENGTH, dim.name)
     if lengths:

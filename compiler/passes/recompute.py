@@ -10,10 +10,11 @@ something reads what a value is computed from is estimated, because loops are ma
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.sink import is_large, is_light, is_spread

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims
+from netc.compiler.ir.forms import Expansion
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type, fixed_size
-from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value
+from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.compiler.operations.derivative import passes_by, variables
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE
 
 
@@ -38,7 +39,8 @@ def expand(graph: Graph, kept: Collection[Operation] = ()) -> Graph:
         is_kept = not value.operands or value.definition in kept
         lower = None if is_kept else OPERATIONS[value.operation].lower
         if isinstance(lower, Expansion):
-            return lower.build(*operands, **value.keywords)
+            expansion: Value = lower.build(*operands, **value.keywords)
+            return expansion
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)

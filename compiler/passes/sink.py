@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from netc.compiler.ir.arithmetic import arithmetic_of
 from netc.compiler.ir.attributes import ElementType
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.shape import Slice, slice_
 from netc.compiler.passes.simplify import rebuild, simplify
 

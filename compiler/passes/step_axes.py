@@ -7,11 +7,12 @@ is needed at all steps. Knows nothing of states.
 """
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.attention import Attending
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts

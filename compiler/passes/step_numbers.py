@@ -5,8 +5,10 @@ current one, the later ones, and the space beyond the end of the sequence.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+
+from netc.dsl.dataclasses import dataclass
 
 
 class Counted(Enum):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from netc.compiler.ir.attributes import Attributes, Constant
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import Scalar, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf
 from netc.compiler.passes.simplify import rebuild
 

@@ -7,7 +7,6 @@ into the step before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from netc.compiler.ir.types import Sizes
 from netc.compiler.planning.traffic import Touch, rows_of, steps_of, traffic
@@ -15,6 +14,7 @@ from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import Group
 from netc.compiler.program.tasks import Buffer, Task
 from netc.compiler.targets.bounds import LEVELS, Bounds, Level, Stream, Work
+from netc.dsl.dataclasses import dataclass
 
 _FEW = 8  # a call that writes less than one byte for so many that it reads only reads, and the other way round
 
@@ -50,11 +50,14 @@ class Locality:
         for number, placed in enumerate(self.placed):
             nbytes = dict.fromkeys(LEVELS, 0)
             for buffer, touch in placed.touches.items():
-                nbytes[self._level(number, buffer, bounds)] += touch.nbytes
+                level, missed = self._level(number, buffer, bounds)
+                from_memory = round(touch.nbytes * missed)
+                nbytes[level] += touch.nbytes - from_memory
+                nbytes["memory"] += from_memory
             yield Work(nbytes=nbytes, stream=_stream(placed.touches.values()))
 
-    def _level(self, number: int, buffer: Buffer, bounds: Bounds) -> Level:
-        """The level in which a task finds a buffer."""
+    def _level(self, number: int, buffer: Buffer, bounds: Bounds) -> tuple[Level, float]:
+        """The level in which a task finds a buffer, and the share of it that comes from memory nevertheless."""
         placed = self.placed[number]
         if buffer.kind == "table" and buffer.name in self.data:
             return bounds.level_of(self.data[buffer.name] // self.members)
@@ -65,11 +68,11 @@ class Locality:
         if placed.task.walk is not None and not buffer.type.is_varying:  # a carry or a weight: again in the next step
             first = next(i for i, entry in enumerate(self.placed) if entry.group is placed.group)
             return bounds.level_of(self._touched(first, first + len(placed.group.calls) - 1, in_block=True))
-        level = bounds.level_of(self._touched(before, number, in_block=False))
+        level, missed = bounds.level_of(self._touched(before, number, in_block=False))
         is_elsewhere = other.task.axis != placed.task.axis and buffer in other.task.writes
         if self.members > 1 and is_elsewhere:  # another worker's cache has it
-            return max(level, LEVELS[-2], key=LEVELS.index)
-        return level
+            return max(level, LEVELS[-2], key=LEVELS.index), missed
+        return level, missed
 
     def _last_touch(self, number: int, buffer: Buffer) -> int:
         """The task that touched a buffer before this one, in this step or the one before."""

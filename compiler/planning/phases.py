@@ -7,12 +7,13 @@ it, if a shard of them fits the cache. What is computed from memory that is kept
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Walk
 from netc.compiler.targets.machine import Machine
+from netc.dsl.dataclasses import dataclass
 
 Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 

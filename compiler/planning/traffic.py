@@ -6,14 +6,14 @@ which an access moves, at most the buffer. Knows no cache and no time.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
-from netc.compiler.program.kernels import Contraction, StoredCount
+from netc.compiler.program.kernels import FIRST_EQUAL_ACCESSES, Contraction, FirstEqual, StoredCount
 from netc.compiler.program.nests import Access, Line, Nest
 from netc.compiler.program.product import WALKS, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
+from netc.dsl.dataclasses import dataclass
 
 _NO_TRAFFIC = ("order", "scratch")  # kinds of buffers that are not counted
 
@@ -85,6 +85,14 @@ def number_of(count: Count, task: Task, sizes: Sizes) -> int:
     if count.per == "rows":
         return count.factor * rows_of(task, sizes)
     return count.factor * (1 if count.per == "one" else size_of(count.per, sizes))
+
+
+def accesses_of(task: Task, sizes: Sizes) -> int:
+    """Returns how many single elements a task loads and stores at addresses that depend on other elements."""
+    if not isinstance(task.kernel, FirstEqual):
+        return 0
+    (count,) = task.counts
+    return FIRST_EQUAL_ACCESSES * number_of(count, task, sizes)
 
 
 def _of_nest(task: Task, nest: Nest, sizes: Sizes) -> Iterable[tuple[Pointer, int, bool]]:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from netc.compiler.ir.forms import Custom
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.ir.value import OPERATIONS, Custom
+from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import attention, winograd
 from netc.compiler.program.kernels import (
     ArrayArgument,

@@ -6,12 +6,13 @@ kernel text.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.winograd import Part
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,9 @@ class StoredCount:
     """Stores the count that it is called with: the size of a dimension, as a number of the graph."""
 
     dtype: str
+
+
+FIRST_EQUAL_ACCESSES = 5  # of each element: itself, a slot of the table, the element named there, the slot, the result
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,43 @@
 """The figures of the chapter on convolution."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from .scheme import BLUE, GREEN, GREY, GREY_FILL, INK, ORANGE
+from .scheme import BLUE, BLUE_FILL, GREEN, GREY, GREY_FILL, INK, ORANGE, ORANGE_FILL
 from .style import figure, framed, picture, trained
+
+SEVEN = np.array([[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0], [0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0],
+                  [0, 1, 0, 0, 0, 0]])  # fmt: skip
+STROKE = np.array([[-1, -1, -1], [2, 2, 2], [-1, -1, -1]])
+
+
+@picture
+def sliding() -> Figure:
+    """A kernel on two places of a picture: each window gives one number of the result."""
+    canvas, axes = figure(7, 2.3, 1, 3)
+    outputs = np.lib.stride_tricks.sliding_window_view(SEVEN, (3, 3)).reshape(4, 4, 9) @ STROKE.ravel()
+    windows = ((0, 1, BLUE, BLUE_FILL), (3, 0, ORANGE, ORANGE_FILL))  # row, column and colours
+    panels = zip(axes[0], ("picture", "kernel", "result"), (SEVEN, STROKE, outputs), (3, 0, 1), strict=True)
+    for panel, title, numbers, size in panels:
+        _table(panel, numbers)
+        for row, column, edge, fill in windows if size else ():
+            panel.add_patch(Rectangle((column, row), size, size, facecolor=fill, edgecolor="none", zorder=0))
+            panel.add_patch(Rectangle((column, row), size, size, facecolor="none", edgecolor=edge, linewidth=2))
+        middle = len(numbers) / 2
+        panel.set(title=title, xlim=(middle - 3.1, middle + 3.1), ylim=(middle + 3.1, middle - 3.1))
+        panel.set_aspect("equal")
+        panel.axis("off")
+    return canvas
+
+
+def _table(panel: Axes, numbers: np.ndarray) -> None:
+    """Whole numbers in a grid of unit squares that begins at (0, 0)."""
+    for (row, column), number in np.ndenumerate(numbers):
+        panel.add_patch(Rectangle((column, row), 1, 1, facecolor="none", edgecolor=GREY, linewidth=0.5))
+        text = str(number).replace("-", "−")
+        panel.text(column + 0.5, row + 0.53, text, ha="center", va="center", weight="bold" if number else "normal")
 
 
 @picture

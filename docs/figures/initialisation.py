@@ -55,7 +55,7 @@ def initialisation() -> Figure:
 
 @picture
 def saturation() -> Figure:
-    """How the activations of tanh units are distributed in the layers 1, 10 and 20, for three gains."""
+    """The distribution of the activations of tanh units in the layers 1, 10 and 20, for three gains."""
     canvas, axes = figure(7, 2.5, 1, 3)
     for panel, gain in zip(axes[0], (0.5, 1, 3), strict=True):
         activations, _ = _start(gain, "tanh")

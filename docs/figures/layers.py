@@ -8,21 +8,22 @@ from matplotlib.figure import Figure
 from netc import Run
 
 from .scheme import BLUE, BLUE_FILL, GREY, INK, ORANGE, ORANGE_FILL
-from .style import figure, picture, plane, trained
+from .style import chances, figure, picture, plane, trained
 
 
 @picture
 def rings() -> Figure:
     """The predicted ring of each point, with a non-linearity between the layers and without."""
     canvas, axes = figure(6.4, 3.2, 1, 2)
-    x, y, grid = plane(-3, 3, 160)
+    x, y, grid = plane(-3, 3, 80)
     for panel, bent in zip(axes[0], (True, False), strict=True):
         run = trained("rings", bent=bent)
-        likely = run.predict_prepared({"point": grid})["probability"][:, 1].reshape(x.shape)
+        inner = run.predict_prepared({"point": grid})["probability"][:, 0].reshape(x.shape)
         test = run.load_data().parts["test"]
         points, labels = np.asarray(test["point"]), np.asarray(test["ring"])
-        panel.contourf(x, y, likely, 20, cmap="RdBu", vmin=0, vmax=1, alpha=0.75)
-        panel.scatter(*points.T, c=labels, cmap="RdBu", edgecolors=INK, linewidths=0.4, s=14)
+        chances(panel, x, y, inner)
+        for label, colour in ((0, BLUE), (1, ORANGE)):
+            panel.plot(*points[labels == label].T, ".", color=colour, markeredgecolor=INK, markeredgewidth=0.4)
         reach = 1.15 * float(np.abs(points).max())
         panel.set(
             title="with tanh" if bent else "without", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[]
@@ -52,9 +53,9 @@ def folding() -> Figure:
         for (a, c), place in zip(corners, places, strict=True):
             colour = BLUE if a != c else ORANGE
             panel.plot(*place, "o", color=colour, markersize=9, zorder=3, clip_on=False)
-            away = (10 if place[0] < 0.5 else -10, 9 if place[1] < 0.5 else -15)
+            away = (10 if place[0] < 0.5 else -10, 9 if place[1] < 0.5 else -25 if panel is after and a == c else -15)
             both = panel is after and a == c  # in one place
-            text = ("0, 0 and 1, 1" if a else "") if both else f"{a:.0f}, {c:.0f}"
+            text = ("0, 0 and\n1, 1" if a else "") if both else f"{a:.0f}, {c:.0f}"
             panel.annotate(text, place, away, textcoords="offset points",
                            ha="left" if place[0] < 0.5 else "right")  # fmt: skip
         panel.set(xlim=(-0.08, 1.08), ylim=(-0.08, 1.08), xticks=[0, 1], yticks=[0, 1], aspect="equal")

@@ -51,7 +51,7 @@ def conveyor() -> Figure:
 
 @picture
 def gates() -> Figure:
-    """What two marked numbers leave in the cells of a trained LSTM, from the marks to the end of the sequence."""
+    """The trace of two marked numbers in the cells of a trained LSTM, from the marks to the end of the sequence."""
     run = trained("course/adding_gates")
     x = np.asarray(run.load_data().parts["test"]["x"])
     x = x[np.flatnonzero(x[:, 8:, 1].any(1))[:1]]

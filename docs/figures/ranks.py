@@ -24,7 +24,7 @@ ROUNDS = 2  # measurements, of which the fastest counts
 
 @picture
 def speed_ups() -> Figure:
-    """How many times faster a step is predicted to be on up to 256 ranks."""
+    """The predicted speed-up of a step on up to 256 ranks."""
     canvas, ((panel,),) = figure(6, 3.6)
     panel.loglog(COUNTS, COUNTS, color=GREY, linewidth=0.8, linestyle="--", base=2)
     for name, (colour, label) in MODELS.items():

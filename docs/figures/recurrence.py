@@ -15,9 +15,10 @@ def recurrence() -> Figure:
     test = run.load_data().parts["test"]
     predicted, true = run.predict_prepared(test)["spots"], run.undone()["following"](np.asarray(test["following"]))
     canvas, ((panel,),) = figure(6.4, 2.6)
-    panel.plot(true, color=GREY, label="true", linewidth=2)
-    panel.plot(predicted, color=BLUE, label="predicted a year before")
-    panel.set(xlabel="year of the test part", ylabel="sunspots")
+    years = 2009 - np.arange(len(true), 0, -1)  # the table ends with 2008
+    panel.plot(years, true, color=GREY, label="true", linewidth=2)
+    panel.plot(years, predicted, color=BLUE, label="predicted a year before")
+    panel.set(xlabel="year", ylabel="sunspots")
     panel.legend()
     return canvas
 

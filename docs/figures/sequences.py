@@ -22,7 +22,7 @@ SHAPES = [
 @picture
 def sequence_shapes() -> Figure:
     """The shapes of tasks with sequences: which steps have an input, and which an output."""
-    canvas, axes = figure(7.4, 2.6, 1, len(SHAPES))
+    canvas, axes = figure(7.4, 1.7, 1, len(SHAPES))
     for panel, (title, example, inputs, outputs, steps) in zip(axes[0], SHAPES, strict=True):
         for step in range(steps):
             _box(panel, step, 1, GREEN, GREEN_FILL)
@@ -37,7 +37,7 @@ def sequence_shapes() -> Figure:
         middle = (steps - 1) / 2
         panel.text(middle, -0.55, example, ha="center", va="top", fontsize=7.5)
         panel.set_title(title, fontsize=8.5)
-        panel.set(xlim=(middle - 3, middle + 3), ylim=(-1.7, 2.6))
+        panel.set(xlim=(middle - 3, middle + 3), ylim=(-1.75, 2.4))
         panel.set_aspect("equal")
         panel.axis("off")
     return canvas
@@ -69,7 +69,7 @@ def packed_rows() -> Figure:
             position, left = position + shown, left - shown
     wasted = 1 - sum(lengths) / (longest * len(lengths))
     padded.set(title=f"padded: {wasted:.0%} of the rows are empty", xlabel="step")
-    packed.set(title="packed: no empty rows", xlabel="row, line by line")
+    packed.set(title="packed: no empty rows", xlabel="the same rows, one after the other")
     for panel in axes[0]:
         panel.set(ylim=(len(lengths), -1), yticks=[], xlim=(0, longest))
     padded.set(ylabel="sequence of the batch")

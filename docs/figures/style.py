@@ -1,4 +1,4 @@
-"""How figures of the course look: colours that follow the reader's colour scheme, real text, small files.
+"""The style of the course's figures: colours that follow the reader's colour scheme, real text, small files.
 
 A figure is a function without arguments that returns a matplotlib figure or an SVG as bytes. `picture` registers it
 under its name, and `write` saves it. In the saved file each colour of `SCHEME` is a CSS variable: a `<style>` element
@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
@@ -23,7 +24,7 @@ import netc
 from netc.compiler.analysis.outline import outline_of
 from netc.runtime.insight.drawing.figure import picture as drawn_model
 
-from .scheme import COLOURS, GREY, INK, SCHEME, style_element
+from .scheme import BLUE, COLOURS, GREY, INK, ORANGE, SCHEME, style_element
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -94,6 +95,19 @@ def plane(low: float, high: float, count: int) -> tuple[Array, Array, Array]:
     side = np.linspace(low, high, count, dtype=np.float32)
     x, y = np.meshgrid(side, side)
     return x, y, np.stack([x, y], -1).reshape(-1, 2)
+
+
+def chances(panel: Axes, x: Array, y: Array, chance: Array) -> None:
+    """Colours a plane by a probability: blue towards 1, orange towards 0, nothing at one half, where a line is drawn.
+
+    `x`, `y` and `chance` are [row, column], as from `plane`.
+    """
+    levels = np.linspace(0, 1, 14)
+    strengths = np.abs(levels[:-1] + levels[1:] - 1)
+    sides = [ORANGE if level < 0.5 else BLUE for level in levels[:-1]]
+    colours = [to_rgba(side, 0.75 * strength) for side, strength in zip(sides, strengths, strict=True)]
+    panel.contourf(x, y, chance, levels, colors=colours)
+    panel.contour(x, y, chance, [0.5], colors=INK, linewidths=1)
 
 
 def trained(name: str, epochs: int | None = None, **constants: Any) -> netc.Run:

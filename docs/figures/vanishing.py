@@ -20,7 +20,7 @@ def _gradients_by_step(name: str, epochs: int | None = None, **constants: Any) -
 
 @picture
 def jacobians() -> Figure:
-    """What is left of the gradient after so many steps, for matrices that shrink, keep or stretch every vector."""
+    """The rest of the gradient after a number of steps, for matrices that shrink, keep or stretch every vector."""
     canvas, axes = figure(6.8, 2.8, 1, 2)
     for panel, squash in zip(axes[0], (False, True), strict=True):
         for gain, colour in ((1.05, ORANGE), (1.0, BLUE), (0.9, GREEN)):
@@ -34,7 +34,7 @@ def jacobians() -> Figure:
 
 @picture
 def vanishing() -> Figure:
-    """How much of the gradient reaches each step after training, in a plain recurrent network and in an LSTM."""
+    """The part of the gradient that reaches each step after training, in a plain recurrent network and in an LSTM."""
     canvas, ((panel,),) = figure(5.6, 2.8)
     for cell, colour in (("rnn", ORANGE), ("lstm", BLUE)):
         panel.semilogy(_gradients_by_step("adding", cell=cell), color=colour, label=cell)

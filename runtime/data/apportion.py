@@ -26,7 +26,7 @@ def apportioned(shares: Array, count: int, named: int) -> Array:
 
 
 def divided_classes(counts: Array, sizes: Array, train: int | None, ranks: Array) -> Array:
-    """How many rows of each class each part gets, [classes, parts]: as evenly as whole rows can be divided.
+    """The number of rows of each class in each part, [classes, parts]: as even as whole rows allow.
 
     `counts` has the rows of each class and `sizes` those of each part, with the same sum. Rows and columns of the
     result add up to them. Each class has at least one row in the part `train`, which grows if it is too small for that.

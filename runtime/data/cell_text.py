@@ -4,12 +4,15 @@ one spelling that a label has, whatever file it comes from.
 `polars_cells.py` applies the same rules to columns of polars.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
+
+from netc.dsl.dataclasses import dataclass
 
 # white space as Python and Rust have it; each engine alone would leave out some
 BLANKS = (
@@ -80,7 +83,7 @@ def moment_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How numbers are written: the mark before decimals, and the one between thousands (empty: there is none)."""
+    """The notation of numbers: the mark before decimals, and the one between thousands (empty: there is none)."""
 
     decimal: str = "."
     thousands: str = ""
@@ -113,10 +116,13 @@ class Notation:
         if self.decimal == "." or self._pattern.fullmatch(text.strip(BLANKS)) is not None:
             return False
         try:
-            float(text)
+            return math.isfinite(float(text))
         except ValueError:
             return False
-        return True
+
+
+class Misread(Exception):
+    """A cell is a number in another notation than that of its file (`Notation.misreads`)."""
 
 
 @dataclass(frozen=True, slots=True)

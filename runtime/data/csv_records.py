@@ -3,9 +3,10 @@
 import csv
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.cell_text import CellRules
 
 BLANKS_BETWEEN = " "  # the delimiter of tables in which any number of blanks and tabs separates cells
@@ -16,7 +17,7 @@ csv.field_size_limit(_LONGEST_CELL)
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a csv file is written. `header` says whether the first record names the columns, or gives their names.
+    """The format of a csv file. `header` says whether the first record names the columns, or gives their names.
 
     An empty `quote` or `comment` means that there is none. With `has_sep_line` the first line is `sep=;`, as
     spreadsheets write it. `skip` lines at the beginning are left out.

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged

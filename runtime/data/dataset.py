@@ -7,13 +7,14 @@ Rows go through the steps a chunk at a time. Every fault names the file, the row
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.runtime.data import windows
 from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented
@@ -126,7 +127,7 @@ def _arrays(
             arrays[part_name][name] = (
                 convert_windows(field, states[name], part, starts[part_name], type_, declared)
                 if starts
-                else convert(field, states[name], part, type_, declared)
+                else convert(field, states[name], part, type_, declared, proposes_type=part_name == "train")
             )
     return arrays
 

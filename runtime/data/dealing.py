@@ -14,7 +14,7 @@ from netc.runtime.random import generator
 
 
 def _sizes(shares: Mapping[str, float], count: int) -> Array:
-    """How many rows each part gets."""
+    """The number of rows of each part."""
     return apportioned(np.array(list(shares.values())), count, sum(bool(name) for name in shares))
 
 

@@ -1,9 +1,9 @@
 """The records that a checked `data` block consists of: its source, its fields with their steps, its split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE, Span
 
 DIVISION = 2  # the version of the rules that split.py, series.py and windows.py follow
@@ -60,7 +60,7 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """How rows are divided into parts.
+    """The division of rows into parts.
 
     `way` is "random", "ordered", "by" (rows that have the same cell in `column` stay together), "hash" (the same, and
     the cell alone decides the part), "column" (the cells of `column` name the parts) or "folds". `fractions` are the
@@ -113,7 +113,7 @@ class SplitSpec:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
-    """Which rows of a table follow one another, so that windows may be cut from them.
+    """The rows of a table that follow one another, so that windows may be cut from them.
 
     Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
     `time`, and where these differ by more than about `every`, there is a gap; without a `time`, in the order of the

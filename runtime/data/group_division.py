@@ -33,12 +33,12 @@ def divided_groups(groups: Array, sizes: Array, named: int, random: np.random.Ge
 
 
 def _misfit(room: Sequence[float], count: float, part: int) -> float:
-    """How far the size of a group is from the room that a part has left."""
+    """The difference between the size of a group and the room that a part has left."""
     return abs(room[part] - count)
 
 
 def _fit(room: Sequence[float], sizes: Sequence[int], count: float, part: int) -> tuple[bool, float]:
-    """How much a part lacks a group of so many rows: parts that have room for half of the group come first."""
+    """The need of a part for a group of so many rows: parts that have room for half of the group come first."""
     has_room = sizes[part] > 0 and 2 * room[part] >= count
     return has_room, room[part] / sizes[part] if has_room else room[part]
 

@@ -6,11 +6,11 @@ bookkeepers write it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cell_text import BLANKS, Notation
 from netc.runtime.data.cells import Location, is_missing
@@ -25,7 +25,7 @@ _EXAMPLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NumberForm:
-    """How the numbers of a column are written: the units before and after them, which may be missing, and the marks."""
+    """The notation of a column's numbers: the units before and after them, which may be missing, and the marks."""
 
     before: str
     after: str

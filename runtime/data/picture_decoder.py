@@ -6,12 +6,12 @@ FORMATS lists the only decoders of Pillow that may run. Knows nothing of folders
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.files import opened, reason
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
@@ -47,7 +47,7 @@ class TooManyPixels(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How pictures are decoded.
+    """The settings of a picture decoder.
 
     `size` is the height and width that they are scaled to; without it they keep theirs. `channels` is 1 (grey) or 3
     (red, green, blue); without it grey pictures have 1 and others 3. `ground` is the colour behind transparent pixels.

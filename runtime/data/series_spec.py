@@ -71,7 +71,7 @@ def _time(node: syntax.Expression, arguments: Sequence[syntax.Argument], constan
 
 
 def _form(node: syntax.Expression, constants: Constants) -> str:
-    """How dates are written. Faults E0303 if it is no format."""
+    """The format of dates. Faults E0303 if it is no format."""
     form = constant_value(node, constants)
     if not is_format(form):
         fact = "`format` has the directives of strptime, in quotes"

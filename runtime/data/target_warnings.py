@@ -4,12 +4,12 @@ Takes a model and its data block; looks at no row.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from netc.compiler.analysis.copying import Copy, copy_of, place_in_file, without_later_steps
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.quoting import cell, net_string
 from netc.runtime.data import windows
@@ -89,7 +89,7 @@ def _moved_fields(model: Model, spec: DataSpec) -> Iterator[Diagnostic]:
 
 
 def _steps_ahead(field: FieldSpec, target: FieldSpec, type_: Type) -> int | None:
-    """How many steps on a target has the elements of an input field; None if its elements are others."""
+    """The number of steps that a target is ahead of an input with the same elements; None for other elements."""
     if field.columns != target.columns or _kept_steps(field) != _kept_steps(target):
         return None
     if any(step.name == "train_only" for step in field.steps):

@@ -32,7 +32,7 @@ def launched_rank() -> int:
 
 
 def _launch() -> tuple[int, int]:
-    """How many processes were started, and the number of this one: by the first launcher that says both."""
+    """The number of processes that were started, and the rank of this one: from the first launcher that says both."""
     for pair in zip(COUNTS, RANKS, strict=True):
         count, rank = (os.environ.get(name, "") for name in pair)
         if all(text.isascii() and text.isdigit() for text in (count, rank)):

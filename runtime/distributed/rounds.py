@@ -1,4 +1,4 @@
-"""Who sends what to whom when all ranks gather the bytes of all.
+"""The rounds of messages by which all ranks gather the bytes of all.
 
 Each rank sends its bytes to every other one at once, for up to 16 ranks. More of them exchange in rounds: first within
 blocks of 16 neighbours, and then what these blocks have. So a rank has few partners, and no bytes arrive twice.

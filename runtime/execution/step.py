@@ -137,7 +137,7 @@ class Step:
         return Loaded(executable, members, self.resources)
 
     def _members(self, facts: PlanFacts, room: Sizes, all_share: bool) -> int:
-        """How many workers take part: all of them, or as many as a step is worth. Raises NotEnough if there is no
+        """The number of workers that take part: all, or as many as a step is worth. Raises NotEnough if there is no
         memory for them."""
         workers, samples = self.resources.workers, size_of(BATCH, room)
         all_share = all_share or workers.shares_small_steps

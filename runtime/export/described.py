@@ -61,7 +61,7 @@ def _left(pairs: Sequence[tuple[StepSpec, State]]) -> list[str]:
 
 
 def _missing(pairs: Sequence[tuple[StepSpec, State]]) -> list[str]:
-    """How a missing number is written, if the file fills it."""
+    """The text of a missing number, if the file fills it."""
     fills = any(step.name == "impute" and not state["drop"] for step, state in pairs)
     return ["NaN where a value is missing"] if fills else []
 

@@ -1,4 +1,4 @@
-"""Which inputs of an exported ONNX file can be its raw columns, and how; for the others, the reason.
+"""The inputs of an exported ONNX file that can be its raw columns, and how; for the others, the reason.
 
 A field can, if its steps are `impute`, then `classes`, `one_hot` or `vocabulary`, then arithmetic, which is part of
 every file. So can numbers and dates, and their buckets: the file takes values where `number` and `date` read texts.
@@ -44,7 +44,7 @@ def with_columns(run: Run, asked: Exported) -> tuple[Exported, dict[str, str]]:
 
 
 def _columns(run: Run, field: FieldSpec, type_: Type) -> RawColumns | None:
-    """How the columns of a field become an input of this type; None if ONNX has no words for its steps."""
+    """The way in which the columns of a field become an input of this type; None if ONNX cannot express its steps."""
     states = run.states[field.name]
     if type_.is_varying or any(step.name == "window" for step in field.steps):
         return None

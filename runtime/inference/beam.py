@@ -6,17 +6,17 @@ argmax.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import OPERATIONS, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import Model
 from netc.compiler.operations.reduce import argmax, softmax
 from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, unpack
@@ -24,6 +24,7 @@ from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array

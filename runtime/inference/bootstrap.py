@@ -6,10 +6,10 @@ plain numbers; evaluation.py computes the metrics.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.metric_values import Interval
 
@@ -21,7 +21,7 @@ _MOST_ELEMENTS = 40_000_000  # that all resamples read, while they are more than
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How often and how many of `count` samples are drawn.
+    """The number of resamples, and how many of `count` samples each draws.
 
     Of many samples only `size` are drawn at a time, and deviations are scaled by sqrt(size / count) (Bickel, Götze and
     van Zwet 1997): so the time does not grow with the data.

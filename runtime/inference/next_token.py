@@ -1,4 +1,4 @@
-"""Which models predict the next token of a text, and whether `netc generate` can step them from token to token.
+"""Finds models that predict the next token of a text, and whether `netc generate` can step them from token to token.
 
 Knows a model and its `data` block, but neither data nor parameters.
 """

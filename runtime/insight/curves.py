@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.drawing.plots import (
     BOTTOM,
@@ -55,7 +56,7 @@ class _Panel:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """How a panel is drawn: its vertical axis (None: as the numbers need), its size, and up to which epoch."""
+    """The settings of a panel: its vertical axis (None: as the numbers need), its size, and up to which epoch."""
 
     is_log: bool | None = False
     xlabel: str = "epoch"

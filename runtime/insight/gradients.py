@@ -4,13 +4,13 @@ Takes a run and gives numbers. What is wrong with them is decided in `findings.p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.analysis.diagnosis import Probe, diagnosis
 from netc.compiler.ir.graph import Graph
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program
@@ -26,7 +26,7 @@ _LONG_SAMPLES = 0.5  # the share of the samples that go back at least as far as 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far back in time the gradient of a state of a scan reaches.
+    """The number of steps that the gradient of a scan's state reaches back in time.
 
     `sizes[k]` is the mean norm of the gradient, of the loss at a sample's last step, k steps before that step. States
     of the same scan have the same `group`.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.ir.value import Value
 from netc.compiler.planning.locality import Locality
-from netc.compiler.planning.traffic import number_of
+from netc.compiler.planning.traffic import accesses_of, number_of
 from netc.compiler.program import winograd
 from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.bounds import Bound, Bounds, Work
 from netc.compiler.targets.target import Timed
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.sequences import SequenceStep
@@ -236,7 +237,7 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[W
             names, counts = winograd.numbers(task.kernel.part), (number_of(count, task, sizes) for count in task.counts)
             done = Arithmetic(winograd.flops(task.kernel.part, dict(zip(names, counts, strict=True))))
         counted.update(task.values)  # a sum in shards is two tasks of the same values
-        works.append(replace(work, **asdict(done), dtype=_dtype(task)))
+        works.append(replace(work, **asdict(done), dtype=_dtype(task), accesses=accesses_of(task, sizes)))
     return works
 
 

@@ -35,7 +35,7 @@ def save_outcome(run: Run, stopped: str | None, tested: Mapping[str, MetricValue
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """How training ended; None if it has not, or if the file is damaged."""
+    """The outcome of a training; None if it has not ended, or if the file is damaged."""
     try:
         outcome: Outcome = parsed(content_of(folder / OUTCOME), Outcome)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Where the training of a run stands, and how the learning rate goes on after its settings changed: for `--resume`."""
+"""The standing of a run's training, and its learning rate after its settings changed: for `--resume`."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _SAME = 1e-6  # the relative difference of two rates from which a user is told
 
 
 def standing(run: Run, train: TrainSettings) -> str:
-    """How far the training of a run came, by the settings that it had, and why it ended there."""
+    """The progress of a run's training, by the settings that it had, and why it ended there."""
     progress, decisions = run.progress, Decisions(train, run.metrics)
     done = f"{progress.epoch} of {run.model.train.epochs} epochs done"
     if progress.step:
@@ -25,7 +25,7 @@ def standing(run: Run, train: TrainSettings) -> str:
 
 
 def moved_rate(run: Run, before: TrainSettings) -> str | None:
-    """How the learning rate moves at the next step because settings changed; None if it goes on as it would have."""
+    """The change of the learning rate at the next step that is due to changed settings; None if there is none."""
     assert run.dataset is not None
     after = run.model.train
     steps = steps_of_epoch(after, len(next(iter(run.dataset.parts["train"].values()))))

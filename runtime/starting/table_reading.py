@@ -5,10 +5,11 @@ Guesses about columns, the number of their places and the trial all take their c
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault
 from netc.dsl.literals import TEXT
 from netc.runtime.data.declarations import SourceSpec

@@ -13,11 +13,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Any
 
 import msgspec
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.environment import fingerprint
 from netc.runtime.locks import Mutex
 

@@ -1,11 +1,11 @@
-"""How much each setting of a study matters, by Optuna."""
+"""The importance of each setting of a study, by Optuna."""
 
 import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.rounds import Trial
 from netc.runtime.studies.search import Outcome, distribution_of, stored
@@ -16,7 +16,7 @@ LEAST_TRIALS = 8  # complete ones: the share of a setting among fewer says nothi
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """How much each setting matters for a metric, as shares of 1, by `method`: `fANOVA` or `PED-ANOVA`.
+    """The importance of each setting for a metric, as shares of 1, by `method`: `fANOVA` or `PED-ANOVA`.
 
     A setting with a condition stands in `conditional` with its share among the settings that vary in the trials that
     have it, and with the number of these trials. One of every `step` complete trials was looked at.

@@ -5,10 +5,11 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import content_of
 from netc.runtime.metric_names import single_numbers
@@ -68,7 +69,7 @@ def _listed(folder: Path) -> ListedStudy:
 
 
 def _outcomes(folder: Path) -> Counter[str]:
-    """How the trials of all rounds that are done ended."""
+    """The outcomes of the trials of all rounds that are done."""
     path = folder / TABLE
     text = content_of(path).decode() if os.path.exists(path) else ""
     return Counter(line["state"] for line in csv.DictReader(io.StringIO(text, newline="")))

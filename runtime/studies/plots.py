@@ -83,7 +83,7 @@ def parallel(view: View) -> Plot:
 
 
 def height_of(view: View, trial: Trial, place: int, axis: Scale, ends: tuple[float, float]) -> float:
-    """Where the line of a trial crosses an axis that goes from `ends[1]`, the bottom, to `ends[0]`."""
+    """The height at which the line of a trial crosses an axis from `ends[1]`, the bottom, to `ends[0]`."""
     top, bottom = ends
     settings = view.spec.space
     if place >= len(settings):

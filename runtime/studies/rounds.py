@@ -8,10 +8,11 @@ import math
 import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 
 from netc.compiler.model import Model
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.results import Mean, mean_of
 from netc.runtime.studies.search import Outcome, Search, rungs
@@ -39,7 +40,7 @@ class Trial:
 
     @property
     def reached(self) -> list[Reached]:
-        """Where each training stood when it was last looked at."""
+        """The standing of each training when it was last looked at."""
         return [training.reached[min(self.done, len(training.reached)) - 1] for training in self.trainings]
 
     def means(self, spec: StudySpec) -> list[Mean]:
@@ -110,7 +111,7 @@ class Rounds:
 
     @property
     def total(self) -> int | None:
-        """How many trials there will be, if that is known."""
+        """The number of trials that there will be, if it is known."""
         if self.spec.search.name != "grid":
             return self.spec.trials
         return grid_size(self.spec.space, self.spec.trials or _MOST_COUNTED)

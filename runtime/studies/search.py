@@ -27,7 +27,7 @@ from netc.runtime.studies.space import Choice, Domain, Values, grid, is_varied
 
 
 class Outcome(Enum):
-    """How a trial ended."""
+    """The outcome of a trial."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"

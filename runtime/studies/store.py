@@ -56,7 +56,7 @@ class StudyInfo(msgspec.Struct, kw_only=True):
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """Where a training stood after some epochs: its metrics, whether it was over, and the error that ended it."""
+    """The standing of a training after some epochs: its metrics, whether it was over, and the error that ended it."""
 
     epoch: int
     metrics: dict[str, float]
@@ -139,7 +139,7 @@ class StudyFolder:
     # ------------------------------------------------------------ results
 
     def clock(self) -> Clock:
-        """How long the study has taken so far."""
+        """The time that the study has taken so far."""
         try:
             clock: Clock = parsed(content_of(self.path / _CLOCK), Clock)
         except (OSError, ValueError):

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.drawing.plots import Mark
 from netc.runtime.insight.drawing.scales import Categories, Scale, numbers_axis
@@ -54,7 +54,7 @@ class View:
         return {trial.number: round(100 * (1 - place / last)) for place, trial in enumerate(drawn)}
 
     def mark(self, trial: Trial, is_long: bool = False) -> Mark:
-        """How the marks of a trial look. `is_long` gives it a tooltip with all settings."""
+        """The look of a trial's marks. `is_long` gives it a tooltip with all settings."""
         assert trial.outcome is not None
         kind = "winner" if self.ranked and trial is self.ranked[0] else trial.outcome.value
         title = self.described(trial) if is_long else f"trial {trial.number}: {self.values_text(trial)}"

@@ -6,9 +6,10 @@ the same, however many there were before.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.metric_values import MetricValue
 
 Row = Mapping[str, MetricValue]
@@ -128,7 +129,7 @@ class Decisions:
 
     @property
     def describe_kept(self) -> str | None:
-        """Which epoch's parameters `keep` leaves; None without `keep`."""
+        """The epoch whose parameters `keep` leaves, as text; None without `keep`."""
         if self._keep is None:
             return None
         metric = self._keep.better.metric

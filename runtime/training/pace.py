@@ -1,6 +1,6 @@
-"""How many steps workers do before they leave compiled code, between which Ctrl-C and progress are looked at."""
+"""The number of steps that workers do before they leave compiled code; Ctrl-C and progress are looked at in between."""
 
-from dataclasses import dataclass
+from netc.dsl.dataclasses import dataclass
 
 _SECONDS = 0.05  # that workers stay in compiled code
 

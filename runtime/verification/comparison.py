@@ -7,11 +7,12 @@ noise moves the expected results themselves.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.interpreter import Noise
 
@@ -50,7 +51,7 @@ def compared(results: int = 1) -> None:
 
 @dataclass(slots=True)
 class Rounding:
-    """How far rounding may move results.
+    """The distance by which rounding may move results.
 
     `disturbed(noise)` computes them again with noise in every operation; it is called only in doubt.
     """

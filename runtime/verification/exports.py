@@ -10,10 +10,11 @@ from netc.compiler import pipeline
 from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.scalar import IN_SINGLE_PRECISION
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import Scalar, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Ragged

@@ -8,20 +8,21 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Operation, SplitMetric, Value
+from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.compiler.model import Model
 from netc.compiler.targets.cpu.target import MachineCode
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.stored import Array

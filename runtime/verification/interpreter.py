@@ -11,11 +11,12 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.bf16 import as_bf16 as rounded_to_bf16
+from netc.compiler.ir.forms import Expansion, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Sizes
-from netc.compiler.ir.value import OPERATIONS, Expansion, Scalar, Value, View
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import scan
 from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.scan import Part

@@ -5,7 +5,7 @@ programs over them. Knows no check.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from netc.compiler.model import Model, Optimizer
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Target
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import Options

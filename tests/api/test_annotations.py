@@ -1,4 +1,4 @@
-"""What an editor shows in a text: shapes, signatures, colours of names, folds, and commands above the blocks."""
+"""The information that an editor shows in a text: shapes, signatures, colours of names, folds, code lenses."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What notebooks show: models, runs and predictions as HTML, the progress of a training, `%%net`, a whole notebook."""
+"""The output in notebooks: models, runs and predictions as HTML, the progress of a training, `%%net`, notebooks."""
 
 import importlib.util
 import json

@@ -88,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(run: Path) -> dict[str, object]:
-    """What training leaves: the bytes of all arrays, and the rows of metrics without their times."""
+    """The result of a training: the bytes of all arrays, and the rows of metrics without their times."""
     times = re.compile(rb'"(seconds|samples_per_second)": [^,}]+')
     metrics = times.sub(b"", (run / "metrics.jsonl").read_bytes())
     files = sorted(path for path in run.glob("*.safetensors"))

@@ -7,7 +7,8 @@ import pytest
 from llvmlite import ir
 
 from netc.compiler.ir.arithmetic import FUNCTIONS, Arithmetic, arithmetic_of
-from netc.compiler.ir.value import OPERATIONS, Scalar
+from netc.compiler.ir.forms import Scalar
+from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program.scalars import WORD_NAMES
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
 from netc.compiler.targets.cpu.math import calls

@@ -158,7 +158,7 @@ class Attention:
         return sums
 
     def expected(self) -> dict[str, np.ndarray]:
-        """What both kernels compute, in f64, sample by sample."""
+        """The sums that both kernels compute, in f64, sample by sample."""
         arrays = {name: array.astype(np.float64) for name, array in self.arrays.items() if "_lengths" not in name}
         result = {name: np.zeros_like(arrays[name]) for name in ("result", "of_queries", "of_keys", "of_values")}
         t, s = arrays["queries"].shape[1], arrays["keys"].shape[1]

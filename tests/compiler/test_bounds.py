@@ -8,20 +8,23 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Sizes
 from netc.compiler.lowering.lower import lower
+from netc.compiler.operations.touched import first_equal
 from netc.compiler.planning.locality import Locality
 from netc.compiler.planning.plan import plan
-from netc.compiler.planning.traffic import traffic
+from netc.compiler.planning.traffic import accesses_of, traffic
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
 from netc.compiler.targets.cpu import bounds_measured
 from netc.compiler.targets.cpu.bounds_calls import measure_call
-from netc.compiler.targets.cpu.bounds_streams import measure_rates, usable_last_cache
+from netc.compiler.targets.cpu.bounds_streams import last_cache_misses, measure_rates
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import NAMED
+from netc.testing import graph_of
 
 KIB = 1 << 10
 RATES = {
@@ -34,6 +37,8 @@ BOUNDS = Bounds(
     {"f32": 40.0, "f64": 20.0},
     RATES,
     {"first cache": 32 * KIB, "second cache": KIB**2, "last cache": 8 * KIB**2},
+    ((4 * KIB**2, 0.0), (8 * KIB**2, 0.5)),
+    40.0,
     0.25,
 )
 
@@ -56,6 +61,7 @@ BOUNDS = Bounds(
         (Work(0, "f32", {"memory": 50, "last cache": 200, "first cache": 200}), "last cache", 1.25),
         (Work(0, "f32", {"memory": 100, "first cache": 8000}), "first cache", 8100 / 800),
         (Work(200, "f32", {"first cache": 160}), "call", 0.25),
+        (Work(0, "f32", {"first cache": 160}, accesses=20), "first cache", 0.5),
     ],
 )
 def test_the_slowest_rate_bounds_a_kernel(work: Work, name: str, seconds: float) -> None:
@@ -65,7 +71,15 @@ def test_the_slowest_rate_bounds_a_kernel(work: Work, name: str, seconds: float)
 
 def test_a_level_keeps_what_fits_into_it() -> None:
     distances = {32 * KIB: "first cache", 32 * KIB + 1: "second cache", 2 * KIB**2: "last cache", 9 * KIB**2: "memory"}
-    assert {distance: BOUNDS.level_of(distance) for distance in distances} == distances
+    assert {distance: BOUNDS.level_of(distance)[0] for distance in distances} == distances
+
+
+def test_the_last_cache_loses_more_the_fuller_it_is() -> None:
+    shares = {4 * KIB**2: 0.0, 5 * KIB**2: 0.125, 6 * KIB**2: 0.25, 8 * KIB**2: 0.5}
+    assert {distance: BOUNDS.level_of(distance)[1] for distance in shares} == pytest.approx(shares)
+    assert BOUNDS.level_of(2 * KIB**2) == ("last cache", 0.0)
+    assert BOUNDS.level_of(9 * KIB**2) == ("memory", 0.0)
+    assert replace(BOUNDS, misses=()).level_of(8 * KIB**2) == ("last cache", 0.0)
 
 
 # ------------------------------------------------------------------ what a call touches
@@ -108,6 +122,13 @@ def test_a_lookup_touches_the_rows_that_it_reads_and_not_the_table() -> None:
     assert [(nbytes, 0)] == [touch for task in touched(tasks, batch) for touch in task if touch[0] >= nbytes]
 
 
+def test_equal_indices_are_found_by_single_accesses() -> None:
+    graph, _, result = graph_of(first_equal, ("class(9)[batch, 3]",), {})
+    graph.results = {ResultKind.VALUE.named("y"): result}
+    tasks = lower(graph, 8, NAMED["avx512"]).tasks
+    assert [accesses_of(task, 8) for task in tasks] == [0, 5 * 8 * 3], "the batch is gathered, and searched"
+
+
 def test_windows_that_overlap_touch_their_image_once() -> None:
     batch = 4
     tasks = tasks_of("input x: float[20, 20, 8]\noutput z = x -> conv(16)", batch)
@@ -130,12 +151,18 @@ def test_a_step_of_a_scan_reads_its_weights_again() -> None:
 # ------------------------------------------------------------------ where it lies
 
 
-def levels_of(text: str, batch: int, bounds: Bounds, members: int = 1) -> list[set[str]]:
-    """The levels of the bytes of each task of a model."""
+def works_of(text: str, batch: int, bounds: Bounds, members: int = 1) -> list[Work]:
+    """The bytes of each task of a model, by level."""
     tasks = tasks_of(text, batch)
     persistent = {name: 4096 * KIB * i for i, name in enumerate(tasks.leaves)}
-    works = Locality(plan(tasks, persistent, batch, NAMED["avx512"]), batch, members, {"x": 1 << 40}).works(bounds)
-    return [{level for level, nbytes in work.nbytes.items() if nbytes} for work in works]
+    return [*Locality(plan(tasks, persistent, batch, NAMED["avx512"]), batch, members, {"x": 1 << 40}).works(bounds)]
+
+
+def levels_of(text: str, batch: int, bounds: Bounds, members: int = 1) -> list[set[str]]:
+    """The levels of the bytes of each task of a model."""
+    return [
+        {level for level, nbytes in work.nbytes.items() if nbytes} for work in works_of(text, batch, bounds, members)
+    ]
 
 
 CHAIN = "input x: float[64]\nparam w: float[64, 64] = ones\nz = x @ w\nloss mean(square(z))"
@@ -148,6 +175,18 @@ def test_bytes_lie_where_they_were_touched_last() -> None:
     tiny = replace(BOUNDS, capacities={"first cache": KIB, "second cache": 2 * KIB, "last cache": 4 * KIB})
     assert any("memory" in levels for levels in levels_of(CHAIN, 8, tiny)[1:])
     assert not any("first cache" in levels for levels in levels_of(CHAIN, 256, tiny)[:1])
+
+
+def test_some_bytes_of_a_full_last_cache_come_from_memory() -> None:
+    small = {"first cache": 4 * KIB, "second cache": 8 * KIB, "last cache": 256 * KIB}
+    fits, spills = (replace(BOUNDS, capacities=small, misses=((256 * KIB, share),)) for share in (0.0, 0.75))
+    before, after = (works_of(CHAIN, 256, bounds) for bounds in (fits, spills))
+    assert [sum(work.nbytes.values()) for work in after] == [sum(work.nbytes.values()) for work in before]
+    moved = [new.nbytes["memory"] - old.nbytes["memory"] for old, new in zip(before, after, strict=True)]
+    assert [new.nbytes["last cache"] - old.nbytes["last cache"] for old, new in zip(before, after, strict=True)] == [
+        -nbytes for nbytes in moved
+    ]
+    assert any(moved)
 
 
 def test_what_another_worker_has_written_lies_in_the_cache_that_both_share() -> None:
@@ -249,12 +288,16 @@ def test_the_loops_run_on_every_instruction_set(name: str) -> None:
         assert all(rates[near][stream] >= rates[far][stream] > 0 for stream in STREAMS)
 
 
-def test_the_last_cache_keeps_what_moves_faster_than_half_from_memory() -> None:
+def test_what_the_last_cache_misses_follows_from_the_rate_of_copies() -> None:
     capacities = {"first cache": 4 * KIB, "second cache": 16 * KIB, "last cache": 64 * KIB}
 
-    def usable(rate: float) -> int:
-        rates = {level: dict.fromkeys(STREAMS, rate) for level in LEVELS}
-        return usable_last_cache(host(), capacities, rates, 1, alone, runs=1)
+    def misses(near: float, far: float) -> list[tuple[int, float]]:
+        rates = {level: dict.fromkeys(STREAMS, far if level == "memory" else near) for level in LEVELS}
+        return last_cache_misses(host(), capacities, rates, 1, alone, runs=1)
 
-    assert usable(1.0) == capacities["last cache"], "every size moves faster than a byte in a second"
-    assert usable(1e18) == capacities["second cache"], "none does: it keeps no more than the cache before it"
+    sizes = [size * KIB for size in range(20, 65, 4)]
+    assert misses(2.0, 1.0) == [(size, 0.0) for size in sizes], "every size moves faster than two bytes in a second"
+    assert misses(1e18, 1e18) == [(size, 1.0) for size in sizes], "all bytes move as slowly as from memory"
+    shares = [share for _, share in misses(1e18, 1e6)]
+    assert shares == sorted(shares), "more arrays do not move faster"
+    assert 0 < shares[0] < 1

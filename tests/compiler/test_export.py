@@ -21,11 +21,12 @@ from netc.compiler.analysis.outline import outline_of
 from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
+from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
-from netc.compiler.ir.value import OPERATIONS, SplitMetric
+from netc.compiler.ir.value import OPERATIONS
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.cells import Location
 from netc.runtime.data.dataset import load

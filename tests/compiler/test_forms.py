@@ -3,8 +3,8 @@
 import pytest
 
 from netc.compiler import operations  # noqa: F401  registers the operations
-from netc.compiler.ir.forms import Form
-from netc.compiler.ir.value import OPERATIONS, Custom, Scatter, SpecialForm
+from netc.compiler.ir.forms import Custom, Form, Scatter, SpecialForm
+from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.lowering import lower  # noqa: F401  registers the forms
 from netc.compiler.lowering.forms import LOWERED, lowers
 

@@ -8,10 +8,11 @@ from support import ROOT
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.ir.forms import Custom
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.types import Sizes
-from netc.compiler.ir.value import OPERATIONS, Custom, Operation
+from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan

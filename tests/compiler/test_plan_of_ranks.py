@@ -132,7 +132,7 @@ def fields_of(program: Program, count: int) -> Fields:
 
 
 def trained(program: Program, count: int) -> tuple[object, ...]:
-    """What two epochs over `count` samples leave, and an evaluation."""
+    """The result of two epochs over `count` samples, and of an evaluation."""
     program.workers.shares_small_steps = True
     fields = fields_of(program, count)
     losses = [program.steps(fields, np.arange(count), epoch).values for epoch in range(2)]

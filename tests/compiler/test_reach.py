@@ -1,4 +1,4 @@
-"""Which steps of an input a value reads, by the analysis and by changing one step after another."""
+"""The steps of an input that a value reads, by the analysis and by changing one step after another."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How many rows of a parameter a worker takes at once through its gradient and its update."""
+"""The number of rows of a parameter that a worker takes at once through its gradient and its update."""
 
 from dataclasses import replace
 

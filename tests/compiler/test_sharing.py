@@ -33,7 +33,7 @@ def call_of(samples: int) -> Call:
 
 
 def calls(ranks: Ranks | None, seconds: dict[bool, list[float]], count: int, samples: int = 20) -> list[bool]:
-    """Which of the calls are shared out, if they take so long. The last time of a kind is also that of later calls."""
+    """The calls that are shared out, if they take so long. The last time of a kind is also that of later calls."""
     sharing, shared, call = Sharing(), list[bool](), call_of(samples)
     for _ in range(count):
         shared.append(sharing.is_next_shared(call))

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.forms import Scalar
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.fuse import Fusion, Unit
 
 

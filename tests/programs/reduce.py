@@ -251,7 +251,7 @@ PASSES: tuple[Callable[[Program], Iterator[Program]], ...] = (
 
 @dataclass(slots=True)
 class Search:
-    """How many candidates may still be run, and those that were seen."""
+    """The number of candidates that may still be run, and those that were seen."""
 
     fails: Fails
     attempts: int

@@ -1,4 +1,4 @@
-"""What exported files say about their inputs, and how they take raw numbers."""
+"""The descriptions of inputs in exported files, and how these files take raw numbers."""
 
 import ast
 import json

@@ -56,7 +56,7 @@ def run(folder: Path) -> Path:
 
 
 def predicted(run: Path, data: str, name: str = "new.csv") -> str:
-    """What `netc predict RUN FILE -o` writes for this text."""
+    """The predictions that `netc predict RUN FILE -o` writes for this text."""
     Path(name).write_text(data)
     predicting.write_predictions(run, Path(name), Path("out.csv"))
     return Path("out.csv").read_text()

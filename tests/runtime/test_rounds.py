@@ -1,4 +1,4 @@
-"""Who sends what to whom when ranks gather the bytes of all, and how long a network takes for it."""
+"""The rounds of messages by which ranks gather the bytes of all, and the time that a network takes for them."""
 
 import numpy as np
 import pytest

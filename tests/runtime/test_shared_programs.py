@@ -1,4 +1,4 @@
-"""Which models share programs: those that differ in numbers that a step reads, and in what the runtime alone reads."""
+"""Models share programs if they differ only in numbers that a step reads, and in settings of the runtime."""
 
 from pathlib import Path
 from typing import Any

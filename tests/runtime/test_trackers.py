@@ -34,7 +34,7 @@ def expected(run: Run) -> Series:
 
 
 def from_tensorboard(folder: Path) -> Series:
-    """What TensorBoard shows of a folder. It keeps floats of 32 bits."""
+    """The values that TensorBoard reads from a folder. It keeps floats of 32 bits."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
@@ -46,7 +46,7 @@ def from_tensorboard(folder: Path) -> Series:
 
 
 def from_mlflow(folder: Path) -> tuple[Series, str]:
-    """What MLflow has of a run, and its status there."""
+    """The values that MLflow has of a run, and its status there."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 

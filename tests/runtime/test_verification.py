@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 import netc
 from netc.commands.table import app_of
 from netc.compiler import pipeline
+from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import Sizes
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan

@@ -1,7 +1,7 @@
 """The equations of a model, forward from its inputs to the loss and backward from the loss to its parameters."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netc.compiler.analysis.equations.equation import Equation
 from netc.compiler.analysis.equations.formula import Formula, Name, everywhere
@@ -21,6 +21,7 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
@@ -150,7 +151,7 @@ class _Writer:
             yield Equation(replace(name, is_derivative=True), right, value.span.line, slope)
 
     def _ordered(self, groups: Sequence[list[Equation]]) -> list[Equation]:
-        """From the loss back: each group as soon as all that it reads has been stated, parameters first."""
+        """Orders the groups from the loss back: each as soon as all that it reads has been stated, parameters first."""
         parameters = {self.level.text_of(value) for value in self.level.live if value.role is Role.PARAMETER}
         defines = [{_whole(equation.left) for equation in group} for group in groups]
         everything = set[Name]().union(*defines)

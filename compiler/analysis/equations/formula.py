@@ -5,7 +5,9 @@ turns `-(1 / batch) * y + 1 / batch * p` into `(p - y) / batch` whatever p and y
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from netc.dsl.dataclasses import dataclass
 
 SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how strongly a written formula binds
 

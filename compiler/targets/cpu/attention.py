@@ -65,7 +65,7 @@ class AttentionWriter(AttentionArguments):
         return self.place("rows", self.run.number(number * self.block) + j)
 
     def width_of(self, name: str) -> Word:
-        """How far rows of a block of an operand are apart."""
+        """The distance between rows of a block of an operand."""
         is_wide = dict(program.axes_of(name))["column"] == "value_width"
         width: Word = self.room.value_width if is_wide else self.room.width
         return width
@@ -90,7 +90,7 @@ class AttentionWriter(AttentionArguments):
         return address
 
     def apart(self, part: str) -> Word:
-        """How far the rows of a part are apart."""
+        """The distance between rows of a part."""
         return self.words[f"{part}_apart"]
 
     def is_elsewhere(self, part: str) -> Word:

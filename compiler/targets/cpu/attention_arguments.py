@@ -61,7 +61,7 @@ class AttentionArguments:
         self.copied_out(self.run, *block, *self.view(name, first), *sizes, self.order(name, first))
 
     def columns_of(self, name: str) -> Word:
-        """How many columns an operand has."""
+        """The number of columns of an operand."""
         return self.words[{size for axis, size in program.axes_of(name) if axis == "column"}.pop()]
 
     @contextmanager

@@ -8,13 +8,13 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Level
 from netc.compiler.targets.cpu.bounds_calls import measure_call
-from netc.compiler.targets.cpu.bounds_streams import measure_rates, usable_last_cache
+from netc.compiler.targets.cpu.bounds_streams import last_cache_misses, measure_rates
 from netc.compiler.targets.cpu.peak import Kind, Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
 from netc.dsl import eviction, home, temporary
@@ -43,8 +43,9 @@ def measure(machine: Machine, members: int, run: Run) -> Bounds:
 
     flops, divisions = rates("multiply-add", dtypes_of(machine)), rates("division", _DIVIDED)
     roots, streams = rates("root", _DIVIDED), measure_rates(machine, capacities, members, run)
-    usable = usable_last_cache(machine, capacities, streams, members, run)
-    return Bounds(flops, divisions, roots, streams, {**capacities, "last cache": usable}, measure_call(machine))
+    misses = last_cache_misses(machine, capacities, streams, members, run)
+    accesses = streams["first cache"]["copy"] / machine.vector_bytes
+    return Bounds(flops, divisions, roots, streams, capacities, misses, accesses, measure_call(machine))
 
 
 def dtypes_of(machine: Machine) -> tuple[str, ...]:
@@ -67,7 +68,7 @@ def _key(machine: Machine, members: int) -> dict[str, Any]:
     return {**fields, "model": _model_of_cpu(), **others}
 
 
-_FORM = 2  # counts changes of what is measured
+_FORM = 3  # counts changes of what is measured
 _DIVIDED = ("f32", "f64")  # types in which kernels divide
 # fields of a Machine
 _MEASURED = ("cpu", "features", "vector_bytes", "has_fma", "has_pairs", "has_tiles", "first_cache", "second_cache")
@@ -98,10 +99,11 @@ def _read(key: Mapping[str, Any], dtypes: Sequence[str]) -> Bounds | None:
         if stored["digest"] != _digest(stored["bounds"]):
             return None
         bounds = Bounds(**stored["bounds"])
+        bounds = replace(bounds, misses=tuple((size, share) for size, share in bounds.misses))
         numbers = [bounds.flops[dtype] for dtype in dtypes]
         numbers += [rates[dtype] for rates in (bounds.divisions, bounds.roots) for dtype in _DIVIDED]
         numbers += [bounds.rates[level][stream] for level in LEVELS for stream in STREAMS]
-        numbers += [*(bounds.capacities[level] for level in LEVELS[:-1]), bounds.call]
+        numbers += [*(bounds.capacities[level] for level in LEVELS[:-1]), bounds.accesses, bounds.call]
         if not all(0 < number < math.inf for number in numbers):
             return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

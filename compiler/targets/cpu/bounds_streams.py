@@ -22,6 +22,7 @@ _LEAST, _LARGEST = 64 << 20, 256 << 20  # bytes of the arrays in memory, of all 
 _MOVED: dict[Level, int] = {"first cache": 1 << 28, "second cache": 1 << 27, "last cache": 1 << 26, "memory": 1 << 26}
 _RUNS = 40
 _PARTS = 16  # of the last cache: sizes that are tried
+_NEAR = 0.95  # of the last cache's rate: nothing comes from memory
 _I64 = ir.IntType(64)
 
 
@@ -117,29 +118,31 @@ def measure_rates(
     return rates
 
 
-def usable_last_cache(
+def last_cache_misses(
     machine: Machine,
     capacities: Mapping[Level, int],
     rates: Mapping[Level, Mapping[Stream, float]],
     members: int,
     run: Run,
     runs: int = _RUNS,
-) -> int:
-    """Returns the bytes that the last cache keeps for each of `members` workers: at most its capacity.
+) -> list[tuple[int, float]]:
+    """Returns for some sizes, which rise up to the last cache's, the share of bytes that come from memory when each of
+    `members` workers walks arrays of this size again and again.
 
-    That is the largest of some sizes at which the arrays of a copy still move in less time than if half of their bytes
-    came from memory. A cache keeps less than its size because pages share its sets unevenly, and because on a virtual
-    machine others use it too.
+    It is the share whose transfer from memory takes as long as a copy of such arrays. A cache keeps less than its size
+    because pages share its sets unevenly, and because on a virtual machine others use it too.
     """
     loops = StreamLoops(machine)
-    stream: Stream = "copy"
     second, last = capacities["second cache"], capacities["last cache"]
-    halfway = 2 / (1 / rates["last cache"][stream] + 1 / rates["memory"][stream])
-    for part in range(_PARTS, 0, -1):
-        size = last * part // _PARTS
-        if size <= second or _rate(loops, stream, size, _MOVED["last cache"], members, run, runs) >= halfway:
-            return max(size, second)
-    return second
+    near, far = rates["last cache"]["copy"], rates["memory"]["copy"]
+    sizes = [size for part in range(1, _PARTS + 1) if (size := last * part // _PARTS) > second]
+    misses, share = list[tuple[int, float]](), 0.0
+    for size in sizes:
+        rate = _rate(loops, "copy", size, _MOVED["last cache"], members, run, runs)
+        if rate < _NEAR * near:
+            share = max(share, min(far / rate, 1.0))
+        misses.append((size, share))
+    return misses
 
 
 def _working_set(level: Level, capacities: Mapping[Level, int], members: int) -> int:

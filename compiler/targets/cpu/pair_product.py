@@ -126,7 +126,7 @@ class PairKernel(ProductKernel):
             yield [words[name if is_b_moved else f"strip_{name}"] + self.moved(name, batch) for name in operands]
 
     def moved(self, operand: str, indices: Mapping[str, Word]) -> Word:
-        """How far an operand moves in some loops, in bytes."""
+        """The distance that an operand moves in some loops, in bytes."""
         steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
         unit = self.lanes.unit if operand in ("a", "b") else self.size
         return sum(steps, self.run.number(0)) * unit

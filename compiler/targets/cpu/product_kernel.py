@@ -68,7 +68,7 @@ class ProductKernel(ABC):
             yield a, b, c, start
 
     def moved(self, operand: str, indices: Mapping[str, Word]) -> Word:
-        """How far an operand moves in some loops, in bytes."""
+        """The distance that an operand moves in some loops, in bytes."""
         steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
         return sum(steps, self.run.number(0)) * self.size
 

@@ -1,4 +1,4 @@
-"""Which numbers of a nest's shape its machine code takes as arguments, so that models of other widths share the code.
+"""The numbers of a nest's shape that its machine code takes as arguments, so that models of other widths share it.
 
 These are extents, and strides along all axes but the last. Nests of short rows keep their numbers, because code for
 rows of a known length is faster there. So do those whose body depends on the shape: it computes several rows

@@ -12,9 +12,7 @@ tiles.py calls the tiles.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from llvmlite import ir
@@ -23,6 +21,7 @@ from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, at_least, at_most, pinned
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
+from netc.dsl.dataclasses import dataclass
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.
@@ -33,7 +32,7 @@ FIELDS = (
 # The fields of tiles that fetch ahead: an address, how far the next one is, in bytes, at each row of depth, and how far
 # the next tile's is; that of the tile behind it is so much less than `fetched_turn`.
 AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
-# The fields of a call that multiplies several tiles: their number, and how far a is apart from one to the next, in bytes.
+# The fields of a call that multiplies several tiles: their number, and how far a's rows of two tiles are apart, in bytes.
 REPEATED = ("tiles", "a_next")
 _SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
 FEW_ROWS = 4  # of a product whose tiles are wide
@@ -134,7 +133,7 @@ def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Funct
 
 @dataclass(slots=True)
 class _Depth:
-    """Where the loop over the depth begins: pointers to a's groups and to b, and the offsets of rows in a group."""
+    """The start of the loop over the depth: pointers to a's groups and to b, and the offsets of rows in a group."""
 
     groups: list[Any]
     b: Any

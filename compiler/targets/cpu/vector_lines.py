@@ -1,4 +1,4 @@
-"""Which lines of a nest can be computed in vectors of neighbouring elements that its text names.
+"""Finds the lines of a nest that its text can compute in vectors of neighbouring elements.
 
 Functions such as exp are not among them: LLVM chooses how many vectors of these are under way. Knows only the nest.
 """

@@ -1,4 +1,4 @@
-"""Which nests compute rows of sums in vectors that their text names, in place of a loop that LLVM turns into vectors.
+"""Finds nests that compute rows of sums in vectors named by their text, not in a loop that LLVM turns into vectors.
 
 LLVM computes what is left of a row element by element, or a short row of known length without any vector. A text with
 vectors computes the rest of a row in one narrow vector. Knows only the nest, no text and no machine.

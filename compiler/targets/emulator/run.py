@@ -10,7 +10,6 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -23,6 +22,7 @@ from netc.compiler.targets import target
 from netc.compiler.targets.emulator.calls import Placed, Spot, passing_on
 from netc.compiler.targets.emulator.kernels import kernel_of
 from netc.compiler.targets.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
+from netc.dsl.dataclasses import dataclass
 
 _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
 
@@ -272,7 +272,7 @@ class Run:
         placed.kernel(Access(placed, member, frame, unit), pointers, counts)
 
     def reference(self, spot: Spot, frame: Frame, member: int = 0) -> Reference:
-        """Where a pointer stands, and the bytes of its buffer there: in private memory those of the frame's rows."""
+        """The place of a pointer, and the bytes of its buffer there: in private memory those of the frame's rows."""
         address, memory = spot.address, spot.address.memory
         region = self.private[member] if memory == PRIVATE else self.regions[memory]
         low = spot.low + self.moved.get(memory, 0)

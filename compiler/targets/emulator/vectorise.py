@@ -8,7 +8,6 @@ source, once for each text.
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -29,6 +28,7 @@ from netc.compiler.targets.emulator.kernel_loops import (
 )
 from netc.compiler.targets.emulator.texts import MemoryAccess, access_of, accesses
 from netc.compiler.targets.emulator.words import WORDS
+from netc.dsl.dataclasses import dataclass
 
 
 def vectorised(function: ast.FunctionDef) -> Any:

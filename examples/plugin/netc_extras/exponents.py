@@ -8,8 +8,8 @@ from netc.extend import Graph, Pass, Value, apply, rebuild
 
 def _joined(graph: Graph) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "multiply" and all(one.operation == "exp" for one in operands):
-            left, right = (one.operands[0] for one in operands)
+        if value.operation == "multiply" and all(operand.operation == "exp" for operand in operands):
+            left, right = (operand.operands[0] for operand in operands)
             return apply("exp", left + right)
         return copy.add_copy(value, operands)
 

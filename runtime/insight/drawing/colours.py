@@ -6,7 +6,8 @@ on any background. Imports nothing of netc, so that the site of the docs may rea
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where the boxes of a model stand: a grid for each box that holds others, and the links between its positions.
+"""The positions of a model's boxes: a grid for each box that holds others, and the links between its positions.
 
 Rows are layers by the longest path from above (Sugiyama, Tagawa and Toda 1981). A link that passes rows has a lane in
 each of them, so that it crosses no box; what goes on stays in its column, so that a chain is a straight line. A link
@@ -6,9 +6,10 @@ between boxes of different depth passes a port of each box that it enters or lea
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from netc.compiler.analysis.outline import Box, Outline
+from netc.dsl.dataclasses import dataclass
 
 TOP = 0  # the grid of the outermost boxes; others have the key of their box
 Item = str  # a box (its key), a port (`i` enters, `o` leaves) or a lane (`l`)

@@ -7,10 +7,10 @@ what a mark belongs to: the script of the page highlights all marks and rows wit
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Generic, TypeVar
 
+from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import bounded, svg_text
 from netc.runtime.insight.drawing.colours import COLOURS, SERIES, scheme_css
 from netc.runtime.insight.drawing.scales import Categories, Scale
@@ -24,7 +24,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a mark looks: its class, the key that it is highlighted by, its tooltip, and how good it is in percent."""
+    """The look of a mark: its class, the key that it is highlighted by, its tooltip, and how good it is in percent."""
 
     kind: str
     key: str = ""

@@ -5,7 +5,8 @@ A place is between 0, the beginning of an axis, and 1, its end.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from netc.dsl.dataclasses import dataclass
 
 Tick = tuple[float, str]  # its place and its text
 
@@ -24,7 +25,7 @@ class Numbers:
     is_whole: bool = False
 
     def place(self, value: object) -> float:
-        """Where a number lies."""
+        """The position of a number."""
         assert isinstance(value, int | float)
         if self.is_log:
             return math.log(value / self.low) / math.log(self.high / self.low)
@@ -62,7 +63,7 @@ class Categories:
     texts: Sequence[str]
 
     def place(self, value: object) -> float:
-        """Where a text lies."""
+        """The position of a text."""
         return (self.texts.index(str(value)) + 0.5) / len(self.texts)
 
     def ticks(self, most: int) -> list[Tick]:
