@@ -9,7 +9,7 @@ from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Number, Record, Word, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
-from netc.compiler.targets.cpu.tile import all_sizes, rows_of_next, tiles_of_next
+from netc.compiler.targets.cpu.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
 from netc.compiler.targets.cpu.vectors import Vectors
 from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
 
@@ -41,7 +41,7 @@ NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *tile.REPEATED, 
 class PanelKernel(ProductKernel):
     """Writes the function multiply_panel(record), whose record has the variables NAMES."""
 
-    def sizes(self) -> Sequence[tile.Size]:
+    def sizes(self) -> Sequence[Size]:
         """The sizes of tiles, those for few rows and those with half vectors among them."""
         return all_sizes(self.lanes.machine)
 
