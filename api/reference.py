@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.library import LIBRARIES
@@ -14,7 +15,6 @@ from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.printer import parameter_text
 from netc.dsl.words import WORDS
 from netc.runtime.data.augment import AUGMENTATIONS

@@ -4,6 +4,7 @@ A metric may reduce over the batch (`rmse`, `r2`, a weighted loss). It is cut be
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from netc.compiler.analysis.mixing import mixes_samples
 from netc.compiler.analysis.units import mixes_units, spread, values_in_units_of_targets
@@ -16,7 +17,6 @@ from netc.compiler.model import Model
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

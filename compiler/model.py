@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import SHARD_COUNT, Precision, Type, describe_sample
 from netc.compiler.ir.value import Value
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.displayed import Displayed
 from netc.dsl.quoting import bounded

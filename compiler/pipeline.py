@@ -8,6 +8,7 @@ A model has three programs: `training` (one step), evaluation (evaluation.py: me
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from netc.compiler.ir.graph import Graph, verify
@@ -33,7 +34,6 @@ from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.truncate import truncated
 from netc.compiler.passes.update import update
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 

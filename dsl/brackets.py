@@ -4,8 +4,8 @@ Takes the text and an offset in it, and knows nothing of the grammar.
 """
 
 import re
+from dataclasses import dataclass
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.literals import COMMENT, TEXT
 from netc.dsl.source import Source, Span

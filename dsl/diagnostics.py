@@ -6,12 +6,11 @@ messages so that independent faults are reported together. This file does not kn
 
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NoReturn
 from unicodedata import combining, east_asian_width
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import bounded, escaped
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind, synonym

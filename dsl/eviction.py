@@ -11,10 +11,10 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from netc.dsl import home, temporary
-from netc.dsl.dataclasses import dataclass
 
 TABLES = "tables"  # the folder of copies of data tables
 _FILE = re.compile(

@@ -5,7 +5,7 @@ A text that does not follow the grammar raises a Fault. After a syntax error the
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,7 +17,6 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 from netc.dsl import syntax
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced
 from netc.dsl.characters import forbidden_characters
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long

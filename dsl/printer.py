@@ -6,10 +6,10 @@ A comment on its own line is printed before the statement that follows it; a com
 import re
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.quoting import net_string
 from netc.dsl.syntax import Expression

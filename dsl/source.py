@@ -2,10 +2,8 @@
 
 import re
 from bisect import bisect_right
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

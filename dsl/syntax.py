@@ -4,9 +4,8 @@ Spans are not compared, so two trees are equal if they have the same meaning.
 """
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Source, Span
 
 

@@ -1,8 +1,7 @@
 """A word of the language, as `netc ops` and messages describe it, and the place where it is written."""
 
+from dataclasses import dataclass
 from enum import Enum
-
-from netc.dsl.dataclasses import dataclass
 
 
 class Place(Enum):

@@ -5,12 +5,11 @@ graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.data_step import UNKNOWN
 from netc.runtime.data.stored import Array
 

@@ -5,11 +5,11 @@ The value of a metric is a number, or a matrix as nested lists.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.results import ResultKind
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.columns import Distribution
 from netc.runtime.data.classes import classes_of_unread_field
 from netc.runtime.data.stored import Array, Field, Ragged

@@ -3,10 +3,9 @@
 Building a program takes longer than many trainings of a small model do.
 """
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.execution.shared_executables import SharedExecutables
 from netc.runtime.execution.workers import Workers

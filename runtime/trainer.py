@@ -6,11 +6,11 @@ Reports through callbacks; knows no terminal.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.lost_numbers import not_a_number, refuse_lost_loss, refuse_lost_numbers, refuse_weights
 from netc.runtime.metric_names import watched

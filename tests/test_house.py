@@ -42,16 +42,6 @@ def test_imports_go_down(path: Path) -> None:
         assert not {"pickle", "marshal", "shelve", "dill"} & set(names), "what is unpickled can run code"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_dataclasses_are_those_that_are_made_quickly(path: Path) -> None:
-    standard = {f"dataclasses.{name}" for name in ("dataclass", "make_dataclass")} & imports_of(path)
-    allowed = {
-        "dsl/dataclasses.py": {"dataclasses.dataclass"},
-        "compiler/ir/attributes.py": {"dataclasses.make_dataclass"},
-    }
-    assert standard == allowed.get(str(path.relative_to(ROOT)), set()), "netc.dsl.dataclasses has a decorator"
-
-
 def rooms_of_runtime() -> dict[str, set[str]]:
     """For each folder of runtime/ and each module directly in it, those that it imports."""
     folder = ROOT / "runtime"

@@ -11,12 +11,12 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import NoReturn, Self
 
 from netc.commands import display
 from netc.commands.frame import INTERRUPTED
 from netc.commands.terminal import say
-from netc.dsl.dataclasses import dataclass
 
 NOTHING = "nothing was kept"
 _MOMENT = 0.3  # seconds that the main thread has for its own answer

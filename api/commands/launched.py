@@ -12,12 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netc.commands import frame
 from netc.commands.terminal import say
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.distributed.launch import launched_rank, launched_ranks, place_of_launch, start
 
 if TYPE_CHECKING:

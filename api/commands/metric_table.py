@@ -4,11 +4,11 @@ The columns are chosen from the first row. Those that matter least are left out 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from netc.commands.quantities import lasting, significant
-from netc.dsl.dataclasses import dataclass
 
 _GAP = 2
 _NUMBER = 9  # columns of a number: 1.234e-05

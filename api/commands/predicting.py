@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netc.commands import prediction_files
 from netc.commands.terminal import say
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.columns import blanked, columns_of
 
 if TYPE_CHECKING:
@@ -49,11 +49,8 @@ class _Prediction:
     columns: dict[str, list[Any]]
 
 
-_ALL = Selection()
-
-
 def write_predictions(
-    run: Path, data: Path, out: Path | None = None, selection: Selection = _ALL, threads: int | None = None
+    run: Path, data: Path, out: Path | None = None, selection: Selection = Selection(), threads: int | None = None
 ) -> None:
     """Predicts for a data file and writes the outputs to the file `out`, or to standard output.
 

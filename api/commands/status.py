@@ -6,9 +6,9 @@ It is a text of at most the width of the terminal. What draws it is `display.py`
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from netc.commands.quantities import lasting
-from netc.dsl.dataclasses import dataclass
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BAR, _HALF, _REST = "━", "╸", "─"

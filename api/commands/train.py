@@ -1,7 +1,7 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,6 @@ from netc.commands.progress import Ticker
 from netc.commands.run_to_end import run_to_end
 from netc.commands.terminal import say, say_wrapped
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
-from netc.dsl.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from netc.runtime.runs.run import Run

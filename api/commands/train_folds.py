@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from netc.commands.next_steps import quoted, show_commands
 from netc.commands.progress import Ticker
 from netc.commands.quantities import number
 from netc.commands.terminal import say, table
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:

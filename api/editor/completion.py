@@ -5,11 +5,11 @@ The text need not be correct.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.literals import blanked, is_code_at_end
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import entry_text, reference

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.printer import print_file
 from netc.dsl.source import Span

@@ -4,10 +4,9 @@ Knows scopes, but no values.
 """
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 

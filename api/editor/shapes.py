@@ -2,11 +2,11 @@
 chain that is written over several lines."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 

@@ -5,10 +5,10 @@ The text need not be correct.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.literals import blanked
 from netc.editor.analysis import Analysis
 from netc.editor.completion import open_brackets

@@ -4,7 +4,7 @@ A fitted estimator holds only texts, arrays and numbers, so that it can be copie
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.estimators.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from netc.estimators.networks import Constant, Text, predict, prepared, train
 from netc.estimators.texts import WEIGHT, Layers, text_of

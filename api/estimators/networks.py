@@ -5,7 +5,7 @@ once for each shape of a network. Knows no scikit-learn.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.dataset import Dataset, from_arrays

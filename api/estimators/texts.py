@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
-
-from netc.dsl.dataclasses import dataclass
 
 INPUT, TARGET, WEIGHT = "x", "y", "sample_weight"  # the fields of such a text
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")

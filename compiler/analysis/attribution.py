@@ -5,6 +5,7 @@ what is computed only from these and from parameters, such as a row of an embedd
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph, dependents
 from netc.compiler.ir.results import ResultKind
@@ -18,7 +19,6 @@ from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
-from netc.dsl.dataclasses import dataclass
 
 SELECTOR = "the chosen entry"  # an input of the graph of gradients; no name of a model has blanks
 SCORE = ResultKind.VALUE.named("score")

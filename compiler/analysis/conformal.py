@@ -3,6 +3,8 @@
 Their states are fitted as a `conformal_quantile` of scores that compare the model with a target.
 """
 
+from dataclasses import dataclass
+
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
@@ -10,7 +12,6 @@ from netc.compiler.ir.value import Value
 from netc.compiler.operations.calibration import Level
 from netc.compiler.operations.elementwise import add, greater_equal, neg, subtract
 from netc.compiler.operations.shape import concat, reshape
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ So labels at the same step as the input count only if they are classes, which a 
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from netc.compiler.analysis.reach import opening, reaches
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Comparison
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 

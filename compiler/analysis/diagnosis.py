@@ -7,6 +7,7 @@ the first step, which is the last one of a scan that goes backwards.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from netc.compiler.ir.dims import same
@@ -36,7 +37,6 @@ from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
 from netc.compiler.passes.simplify import rebuild
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 UNITS = (relu, tanh, sigmoid)  # units that can be dead or saturated

@@ -7,12 +7,12 @@ import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Source
 
 LineOf = Callable[[Value], str]

@@ -5,6 +5,7 @@ of several probabilities.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from netc.compiler.ir.attributes import Over
@@ -15,7 +16,6 @@ from netc.compiler.ir.value import Value
 from netc.compiler.operations.elementwise import multiply
 from netc.compiler.operations.functions import sigmoid, softplus
 from netc.compiler.operations.reduce import log_softmax, logsumexp, softmax
-from netc.dsl.dataclasses import dataclass
 
 
 class LogitKind(Enum):

@@ -4,11 +4,11 @@ A layer is one of the outermost boxes of the outline. `netc check` and notebooks
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from netc.compiler.analysis.outline import RESULTS, Box, Outline, outline_of
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 
 _UNNAMED = ("input", "target", *RESULTS)  # boxes whose title is a name of the file's
 

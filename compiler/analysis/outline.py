@@ -5,7 +5,7 @@ and changes of form.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
 from netc.compiler.operations.shape import broadcast
 from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.simplify import expand
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 _OWNED = (Role.PARAMETER, Role.STATE)

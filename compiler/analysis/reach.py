@@ -8,7 +8,7 @@ An operation without a rule ends the path too: an interval may be missing, and n
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.forms import Scalar
@@ -28,7 +28,6 @@ from netc.compiler.operations.reshaping import one_hot
 from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.scan import Part, Scan, SlotKind, pack, unpack
 from netc.compiler.operations.shape import Order, Pad, Slice, reshape, reverse
-from netc.dsl.dataclasses import dataclass
 
 _COMPARISONS = (greater, greater_equal, less, less_equal)
 

@@ -6,6 +6,7 @@ Walks the elaborated graph, in which layers are gone, and conv2d and pools are o
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
@@ -15,7 +16,6 @@ from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.pooling import Pool, avgpool2d, maxpool2d
 from netc.compiler.operations.shape import reshape
-from netc.dsl.dataclasses import dataclass
 
 _WINDOWS = (conv2d, maxpool2d, avgpool2d)
 

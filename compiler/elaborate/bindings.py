@@ -1,12 +1,11 @@
 """The items that a name can stand for during elaboration, and the scopes where names are looked up."""
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 Constant = int | float | bool | str | tuple[Any, ...]

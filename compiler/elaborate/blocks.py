@@ -5,7 +5,7 @@ A block runs its statements in a scope of its own. A fault in a library block is
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.elaborate import misfits
 from netc.compiler.elaborate.arguments import bind
@@ -26,7 +26,6 @@ from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.source import Span
 

@@ -5,6 +5,7 @@ Both checks look only at models without errors.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
 
@@ -17,7 +18,6 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import Better, TrainSettings
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostics, nearest, nearest_or_all
 from netc.dsl.source import Span
 

@@ -5,7 +5,7 @@ Every function of this folder takes a Context first. This file knows nothing of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -36,7 +36,6 @@ from netc.compiler.operations import (
     sequence,
 )
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span
 

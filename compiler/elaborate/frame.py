@@ -5,7 +5,7 @@ graph through a leaf of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.ir.attributes import Attributes, Given
 from netc.compiler.ir.dims import bound_of
@@ -17,7 +17,6 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.scan import SlotKind, add_leaf
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE, Span
 
 

@@ -3,13 +3,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
 from netc.compiler.elaborate.bindings import BlockFunction, Item, Scope
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
 

@@ -5,12 +5,11 @@ scores of classes or `float[...]` for numbers; the second takes the target, `cla
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault, Label
 from netc.dsl.source import Span
 

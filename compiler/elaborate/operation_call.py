@@ -1,7 +1,7 @@
 """An application of an operation while its arguments are read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from netc.compiler.elaborate import constants, samples
@@ -11,7 +11,6 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 

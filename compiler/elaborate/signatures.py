@@ -2,7 +2,7 @@
 declares.
 """
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from netc.compiler.elaborate import constants
@@ -13,7 +13,6 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind

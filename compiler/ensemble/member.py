@@ -1,12 +1,11 @@
 """A member of an ensemble: its model, and how its inputs, targets, outputs and classes become those of the ensemble."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.analysis.heads import Heads, heads_of
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 
 Change = Callable[[Value], Value]
 

@@ -5,6 +5,7 @@ user writes with the same equations becomes the same operation.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.scan import Scan, SlotKind, add_leaf
-from netc.dsl.dataclasses import dataclass
 
 Equations = Callable[[Value, Sequence[Value], Sequence[Value]], tuple[Value, ...]]
 

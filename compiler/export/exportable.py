@@ -1,7 +1,7 @@
 """A model to be exported: its prediction graph in the operations that both file formats have, and its numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from netc.compiler.operations.pooling import avgpool2d, maxpool2d
 from netc.compiler.operations.reduce import log_softmax, logsumexp, softmax
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 

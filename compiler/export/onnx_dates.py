@@ -4,9 +4,10 @@ All numbers are whole but the fraction, so f64 has them exactly. The calendar is
 its years begin in March, so that a leap day is the last of a year, and its eras have 400 years.
 """
 
+from dataclasses import dataclass
+
 from netc.compiler.export.onnx_nodes import OnnxNodes
 from netc.compiler.export.scalar import Term
-from netc.dsl.dataclasses import dataclass
 
 _DAY = 86400.0  # seconds
 _TO_1970 = 719468.0  # days from March 1 of the year 0

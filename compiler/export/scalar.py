@@ -3,10 +3,10 @@
 import ast
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from netc.compiler.ir.types import DTYPES
-from netc.dsl.dataclasses import dataclass
 
 _BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _COMPARE = {

@@ -7,6 +7,7 @@ tables of compiler/ir/rows.py from the samples' lengths.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
 from netc.compiler.export.exportable import Array, Exported
@@ -22,7 +23,6 @@ from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import Bounded, Dim, is_undeclared
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import Part, Scan, Slot
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 
 

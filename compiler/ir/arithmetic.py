@@ -5,9 +5,8 @@ roots are counted beside the others, because CPUs compute them in a unit of thei
 """
 
 import ast
+from dataclasses import dataclass
 from functools import cache
-
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

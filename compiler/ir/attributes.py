@@ -6,12 +6,11 @@ rules. Knows no value and no graph.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from functools import cache
 from typing import Any
 
 from netc.compiler.ir.types import Dim, DTypeName
-from netc.dsl.dataclasses import dataclass
 
 
 class Nested:

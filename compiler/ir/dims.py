@@ -7,12 +7,11 @@ dimension without any name is called `steps of N`: every sample has N rows.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 _SAME = re.compile(r"steps of (\d+)")

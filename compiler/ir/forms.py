@@ -5,11 +5,11 @@ function, registered with `lowers` (lowering/forms.py).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
 from netc.compiler.ir.strides import StridedLayout
-from netc.dsl.dataclasses import dataclass
 
 
 class Form(Enum):

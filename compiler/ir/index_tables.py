@@ -7,6 +7,7 @@ its samples.
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Type, bound_text, parse_bound
 from netc.compiler.ir.value import Builder, Value
-from netc.dsl.dataclasses import dataclass
 
 
 class TableKind(Enum):

@@ -4,10 +4,9 @@ A graph prints a result as `KIND.NAME`, and its parser reads that back. Arrays, 
 this text; nobody else takes it apart.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-
-from netc.dsl.dataclasses import dataclass
 
 
 class ResultKind(Enum):

@@ -6,7 +6,7 @@ one for each sample that still runs, in this order. There is no padding and no m
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.index_tables import Other, TableKind
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 

@@ -5,9 +5,9 @@ its operation computes with these functions.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import Dim
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 The name of such a leaf is the printed form of a `Supplied`; only this file reads it.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-
-from netc.dsl.dataclasses import dataclass
 
 
 class SuppliedKind(Enum):

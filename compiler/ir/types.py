@@ -8,11 +8,10 @@ sample (rows.py defines their order). If a value has two varying dimensions, or 
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-
-from netc.dsl.dataclasses import dataclass
 
 BATCH = "batch"
 SHARD_COUNT = 16  # of a batch of any size: the rounding of a sum over the batch depends on where it is cut

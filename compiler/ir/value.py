@@ -6,7 +6,7 @@ is one result in one graph. This file knows no particular operation and no pass.
 
 import builtins  # for `type`, where a field has that name
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
@@ -14,7 +14,6 @@ from netc.compiler.ir.forms import Expansion, KernelRule
 from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTypeName, Mismatch, Type
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 A = TypeVar("A", bound=Attributes)

@@ -4,7 +4,7 @@ A value has a buffer of its own, or is read through another's (a view: reshape, 
 inside the loop of its users, which fuse.py has decided. Knows no form of kernels: forms.py has the table of them.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netc.compiler.ir.attributes import Constant
@@ -23,7 +23,6 @@ from netc.compiler.lowering.storage import Storage
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

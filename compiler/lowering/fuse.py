@@ -7,7 +7,7 @@ because the register tile can start from that term. elementwise.py lowers the lo
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from netc.compiler.ir.attributes import Over
@@ -19,7 +19,6 @@ from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, is_scalar, large_reads, loops_behind, walks
 from netc.compiler.passes.sink import is_light, is_spread, steps_of
-from netc.dsl.dataclasses import dataclass
 
 _MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few

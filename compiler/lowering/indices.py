@@ -6,13 +6,12 @@ and the fourth kind in all three.
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.tasks import StridedView
-from netc.dsl.dataclasses import dataclass
 
 _FEW_COLUMNS = 2
 

@@ -7,7 +7,7 @@ more of depth, and has three loops around it. Neighbouring indices that all oper
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
@@ -17,7 +17,6 @@ from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
 from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
-from netc.dsl.dataclasses import dataclass
 
 _BETTER = 1.2  # times as well filled
 _SHORT_RUN = 9  # elements of a row of a window

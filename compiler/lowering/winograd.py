@@ -5,6 +5,7 @@ some tiles at least, so that transforming the weights pays for a single sample t
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
@@ -15,7 +16,6 @@ from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
 from netc.compiler.program.winograd import POSITIONS, STEP, WINDOW
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
-from netc.dsl.dataclasses import dataclass
 
 # Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
 _OF_TILE, _OF_RESULTS, _OF_SLOPES = 90, 60, 70  # to transform it

@@ -14,6 +14,7 @@ more for each packed side: where a sample's steps begin in the second table, and
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,6 @@ from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form, SpecialForm
 from netc.compiler.ir.types import BATCH, Mismatch, Sizes, Type, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 LENGTHS = ("key_lengths", "query_lengths")

@@ -5,6 +5,7 @@ As in metrics.py, the runtime computes each once over all samples of a part, by 
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import Operation, register
-from netc.dsl.dataclasses import dataclass
 
 _LEAST, _MOST = 0.01, 100.0  # temperatures
 _MOST_STEPS = 100

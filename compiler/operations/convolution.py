@@ -9,6 +9,7 @@ of the padded input, which are a view: nothing is copied.
 that the channels of input and output are split into.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.ir.attributes import Attributes
@@ -18,7 +19,6 @@ from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, padded, places, windows_of
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

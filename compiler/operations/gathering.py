@@ -1,5 +1,6 @@
 """Rows of a value by their index: `gather` takes them, and `scatter_add` and `segment_max` combine them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form, Scatter, SpecialForm
 from netc.compiler.ir.types import Dim, Mismatch, Type, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ The gradient of an einsum consists of einsums, so no other product is needed.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from netc.compiler.ir.forms import Expansion, Form, SpecialForm
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

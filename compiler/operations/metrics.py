@@ -3,6 +3,7 @@
 The runtime collects their operands batch by batch and then computes each once, by its NumPy reference (evaluation.py).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.bounded import hold
 from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_type
 from netc.compiler.operations.sequence import lengths
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A small window is computed element by element: the elements at (i, j) of all win
 slices fuse with the values around them.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from netc.compiler.operations.window import (
     window_gradient,
     windows_of,
 )
-from netc.dsl.dataclasses import dataclass
 
 _MOST_IN_A_LOOP = 9  # the largest window whose elements one loop takes one by one
 

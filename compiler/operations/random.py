@@ -7,6 +7,7 @@ epoch. The rest is arithmetic on 32-bit words, which is written in operations.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.elementwise_definition import elementwise, result_type
-from netc.dsl.dataclasses import dataclass
 
 RANDOM = ("uniform_like", "normal_like")
 

@@ -1,5 +1,6 @@
 """The running sum along an axis, from its first element on, or from its last one (the gradient of the other)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Form, SpecialForm
 from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

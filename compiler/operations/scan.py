@@ -9,6 +9,7 @@ run. It has a leaf for each operand that it reads, whose slot says which one (`x
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -23,7 +24,6 @@ from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
 from netc.compiler.ir.value import Builder, Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 

@@ -5,6 +5,7 @@ read the operand's memory in another order are Views.
 """
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +18,6 @@ from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

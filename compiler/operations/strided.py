@@ -7,10 +7,10 @@ among its weights, because its columns then fill a vector.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.window import Pads, Pair, image_axes, windows_of
-from netc.dsl.dataclasses import dataclass
 
 _FEW_COLUMNS = 16  # columns of a product that one vector holds
 Span = tuple[int, int]  # start and stop along an axis

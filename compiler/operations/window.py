@@ -3,6 +3,7 @@
 Takes and returns values. Convolutions and pooling are built on it (convolution.py, pooling.py).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from netc.compiler.ir.forms import View
 from netc.compiler.ir.strides import StridedLayout
 from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Operation, Value, apply, register
-from netc.dsl.dataclasses import dataclass
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]

@@ -8,6 +8,7 @@ or drops some of them, keeps them in memory anyway.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant, Over
 from netc.compiler.ir.graph import Graph
@@ -21,7 +22,6 @@ from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.reduce import softmax
 from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import rebuild
-from netc.dsl.dataclasses import dataclass
 
 _FEW_SCORES = 1024  # of a head: with fewer, they stay in the first cache beside their operands
 _MASKED = -1e9  # a score that a mask replaces by at most this has no weight

@@ -5,6 +5,7 @@ the history need not be copied for one more row.
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
@@ -14,7 +15,6 @@ from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.passes.narrow import is_view
 from netc.compiler.passes.simplify import rebuild
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

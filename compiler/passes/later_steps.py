@@ -7,7 +7,7 @@ length is unknown at the step too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from netc.compiler.operations.running import RunningSum, cumsum
 from netc.compiler.operations.shape import Order, Slice
 from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
 from netc.compiler.passes.step_numbers import Counted, Number, Region, compared
-from netc.dsl.dataclasses import dataclass
 
 VANISHING = -1e9  # the softmax of a number below this one is exactly 0 beside any ordinary number
 _LENGTH = "it depends on the number of all steps"

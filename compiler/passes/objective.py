@@ -10,6 +10,7 @@ A loss whose weights add up to 0 is 0 in that step, with gradients of 0.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, needed_by
@@ -20,7 +21,6 @@ from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
-from netc.dsl.dataclasses import dataclass
 
 ACCUMULATED = "accumulated."
 _WEIGHTS = "weights of "

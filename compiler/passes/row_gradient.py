@@ -6,13 +6,13 @@ as if their gradient was the number 0, or stay as they are.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from netc.compiler.ir.types import BATCH, Dim, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.gathering import RowCount, scatter_add
-from netc.dsl.dataclasses import dataclass
 
 _STEPS = 32  # a guess of the steps of a sample along a dimension without a bound
 # A lookup costs about so much more than a row of a table in its turn: one worker adds and stores the rows, one by one.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims
@@ -15,7 +16,6 @@ from netc.compiler.operations.derivative import passes_by, variables
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE
 
 

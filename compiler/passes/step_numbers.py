@@ -5,10 +5,8 @@ current one, the later ones, and the space beyond the end of the sequence.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
-
-from netc.dsl.dataclasses import dataclass
 
 
 class Counted(Enum):

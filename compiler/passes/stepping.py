@@ -6,7 +6,7 @@ that can be written so never sees a later step. A generated token then costs its
 histories, however long the text before it is.
 """
 
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from netc.compiler.ir.attributes import Dims
@@ -45,7 +45,6 @@ from netc.compiler.passes.step_axes import (
     operand_axes,
     other_steps,
 )
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 
 STEP = "step.number"  # the leaf that says which step it is, from 0

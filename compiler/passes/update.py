@@ -4,7 +4,7 @@ Formulas and defaults are those that PyTorch documents under the same names; `de
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -16,7 +16,6 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
 from netc.compiler.passes.row_gradient import Gradient, Touched, gradient_of
-from netc.dsl.dataclasses import dataclass
 
 STEP = "optimizer.step"
 AVERAGE = "average."  # begins the name of the state that holds the mean of a parameter

@@ -4,6 +4,7 @@ For verify_plan and for the emulator. Offsets that are loaded from memory are le
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from netc.compiler.program import attention, winograd
@@ -19,7 +20,6 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, WALKS, Product
-from netc.dsl.dataclasses import dataclass
 
 Interval = tuple[int, int]
 

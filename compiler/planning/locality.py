@@ -7,6 +7,7 @@ into the step before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import Sizes
 from netc.compiler.planning.traffic import Touch, rows_of, steps_of, traffic
@@ -14,7 +15,6 @@ from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import Group
 from netc.compiler.program.tasks import Buffer, Task
 from netc.compiler.targets.bounds import LEVELS, Bounds, Level, Stream, Work
-from netc.dsl.dataclasses import dataclass
 
 _FEW = 8  # a call that writes less than one byte for so many that it reads only reads, and the other way round
 

@@ -7,13 +7,12 @@ it, if a shard of them fits the cache. What is computed from memory that is kept
 """
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Walk
 from netc.compiler.targets.machine import Machine
-from netc.dsl.dataclasses import dataclass
 
 Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 

@@ -7,6 +7,7 @@ block. The plan contains the schedule (program/schedule.py), which a target runs
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
@@ -16,7 +17,6 @@ from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.program.tasks import Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ its pointers (a scatter), or if it is so small that a message would take longer.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.accesses import Touched, reached, touched
@@ -21,7 +21,6 @@ from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import PERSISTENT, PRIVATE, Address, Call, Count, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.machine import Machine
-from netc.dsl.dataclasses import dataclass
 
 _MOST_ROUNDS = 4  # steps until what is divided at the end of a step is the same as at its beginning
 

@@ -4,13 +4,13 @@ Knows groups of tasks and the sizes of their buffers, no addresses.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Buffer
-from netc.dsl.dataclasses import dataclass
 
 
 def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:

@@ -6,6 +6,7 @@ which an access moves, at most the buffer. Knows no cache and no time.
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.program.kernels import FIRST_EQUAL_ACCESSES, Contraction, FirstEqual, StoredCount
@@ -13,7 +14,6 @@ from netc.compiler.program.nests import Access, Line, Nest
 from netc.compiler.program.product import WALKS, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
-from netc.dsl.dataclasses import dataclass
 
 _NO_TRAFFIC = ("order", "scratch")  # kinds of buffers that are not counted
 

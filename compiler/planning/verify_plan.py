@@ -14,6 +14,7 @@ Takes the tasks and their plan, raises AssertionError. Values are checked by run
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.strides import contiguous
@@ -25,7 +26,6 @@ from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task, Tasks
 from netc.compiler.program.verify import verify_tasks
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

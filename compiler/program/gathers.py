@@ -5,9 +5,8 @@ and that another one reads are gathered between the phases, the rows of several 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-from netc.dsl.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from netc.compiler.ir.rows import Rows

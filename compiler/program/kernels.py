@@ -6,13 +6,12 @@ kernel text.
 """
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.winograd import Part
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

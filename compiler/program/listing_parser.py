@@ -5,7 +5,7 @@ Raises ValueError with the line that cannot be read.
 """
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Graph
@@ -19,7 +19,6 @@ from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.product import TOUCHED, WALKS, Loop, Product
 from netc.compiler.program.schedule import Address, Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk, buffer_numbers
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE
 
 _BUFFER = re.compile(

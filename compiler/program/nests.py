@@ -5,11 +5,10 @@ Neighbouring axes that all accesses walk as one are joined here. A target writes
 
 import math
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from netc.compiler.program.scalars import Expression, Number, Word
-from netc.dsl.dataclasses import dataclass
 
 Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
 BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache

@@ -1,11 +1,11 @@
 """The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netc.compiler.ir.types import Sizes, Type
 from netc.compiler.program.schedule import Schedule
-from netc.dsl.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from netc.compiler.program.gathers import Gathers

@@ -10,9 +10,8 @@ tiles.py holds the kernel. Knows no buffers and no machine.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from netc.dsl.dataclasses import dataclass
 
 P = TypeVar("P")  # what stands for an address: a Pointer, a Reference, an int
 N = TypeVar("N")  # what stands for a number: a Count or an int

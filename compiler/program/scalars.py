@@ -6,10 +6,9 @@ given operands. A target writes trees in words of its own with `written`. Knows 
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ A target decides how a schedule is run. Knows no graph.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-from netc.dsl.dataclasses import dataclass
 
 if TYPE_CHECKING:  # a plan whose code is linked already has none
     from netc.compiler.program.gathers import Gathers

@@ -4,7 +4,7 @@ Tasks name buffers, not addresses; plan.py chooses those.
 """
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from netc.compiler.ir.results import Result
@@ -13,7 +13,6 @@ from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.program.kernels import Kernel
 from netc.compiler.program.schedule import Count
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(eq=False, slots=True)

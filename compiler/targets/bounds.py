@@ -6,10 +6,8 @@ runs on. Knows no kernel and no plan.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
-
-from netc.dsl.dataclasses import dataclass
 
 Level = Literal["first cache", "second cache", "last cache", "memory"]
 Stream = Literal["read", "write", "update", "copy"]

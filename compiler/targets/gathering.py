@@ -5,6 +5,7 @@ Machine code begins and completes the messages between phases (cpu/messages.py),
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, pairwise
 
@@ -12,7 +13,6 @@ import numpy as np
 
 from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span, StepSizes, spans_of
 from netc.compiler.targets.target import Array, Exchange, Part, Ranks
-from netc.dsl.dataclasses import dataclass
 
 # Behind a word for the code of an error, the table has for each message the counts and the addresses of four lists:
 # copies into a packet, copies out of it, calls that begin the exchange, and calls that complete it.

@@ -6,13 +6,12 @@ this machine. Knows no kernel and no pass.
 """
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from netc.compiler.ir.types import DTYPES, SHARD_COUNT
 from netc.compiler.targets.processor import processor
-from netc.dsl.dataclasses import dataclass
 
 LINE = 64  # bytes of a cache line
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers

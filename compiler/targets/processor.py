@@ -5,11 +5,11 @@ there too, under what Linux says.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from netc.dsl import records
-from netc.dsl.dataclasses import dataclass
 
 _CPU = Path("/proc/cpuinfo")
 # what /proc/cpuinfo says of one processor at one moment

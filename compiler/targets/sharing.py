@@ -5,10 +5,9 @@ Both compute the same bits, so no step is wasted. A step that is too small for m
 for any network, processor and number of ranks and workers.
 """
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.targets.target import Call, Ranks
-from netc.dsl.dataclasses import dataclass
 
 _TRIED = 2  # calls of each kind that a decision takes
 # Steps that are shared in a row first: threads that were idle sleep, or have no core of their own until the system

@@ -7,12 +7,10 @@ look like is known only to the targets.
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-
-from netc.dsl.dataclasses import dataclass
 
 if TYPE_CHECKING:  # a saved prediction runs without a graph
     from netc.compiler.ir.graph import Graph

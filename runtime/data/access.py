@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 
 Outside = Callable[[Path, str, Span], None]  # the file, its name in the text, and the place of that name

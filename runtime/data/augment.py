@@ -8,12 +8,12 @@ outside of them are 0.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.types import Type, describe_sample
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.data_step import are_integers

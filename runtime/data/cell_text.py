@@ -7,12 +7,10 @@ one spelling that a label has, whatever file it comes from.
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from netc.dsl.dataclasses import dataclass
 
 # white space as Python and Rust have it; each engine alone would leave out some
 BLANKS = (

@@ -1,11 +1,11 @@
 """Computes the constants in a `data` block, and takes calls such as `csv(...)` apart."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.elaborate.constants import compute
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.declarations import Constants
 

@@ -5,11 +5,10 @@ has changed, the copy would never be used again: it is removed when another copy
 """
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from netc.dsl import eviction, home, temporary
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.files import content_of
 from netc.dsl.quoting import json_text
 from netc.runtime.typed_json import parsed

@@ -5,10 +5,10 @@ A regular text is taken apart by polars, any other by the module csv, which is s
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.csv_check import regular_blocks
 from netc.runtime.data.csv_rows import CsvRows
 from netc.runtime.data.dialect import Detected

@@ -3,10 +3,9 @@
 import csv
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import islice
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.cell_text import CellRules
 
 BLANKS_BETWEEN = " "  # the delimiter of tables in which any number of blanks and tabs separates cells

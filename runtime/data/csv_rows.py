@@ -3,13 +3,12 @@
 import csv
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TextIO
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.runtime.data.cell_text import cleaned, cleaner

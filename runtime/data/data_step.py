@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged

@@ -5,11 +5,11 @@ Takes the fitted states of a field and the array that training reads. Knows noth
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.types import Type, describe_sample
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span

@@ -7,14 +7,13 @@ Rows go through the steps a chunk at a time. Every fault names the file, the row
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.runtime.data import windows
 from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented

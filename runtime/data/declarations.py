@@ -1,9 +1,9 @@
 """The records that a checked `data` block consists of: its source, its fields with their steps, its split."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE, Span
 
 DIVISION = 2  # the version of the rules that split.py, series.py and windows.py follow

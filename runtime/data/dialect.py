@@ -6,10 +6,9 @@ possible, a message names the option that decides.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import cell, net_string
 from netc.runtime.data.cell_text import CellRules, is_missing_text, is_number_or_blank

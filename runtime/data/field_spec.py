@@ -1,12 +1,12 @@
 """Checks the fields of a `data` block: `x = columns("a", "b") -> standardize` becomes a FieldSpec."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
 from netc.dsl.printer import expression
 from netc.dsl.synonyms import PATTERN, Kind, synonym

@@ -7,14 +7,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc.dsl import eviction, home, temporary
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import json_text
 from netc.runtime.available import NotEnough, refuse

@@ -5,14 +5,13 @@ Python programs read only through `read_fields`, so that both give the same bits
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netc.compiler.ir.types import Type
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Source, Span
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, RowFault, RowProblem

@@ -6,11 +6,11 @@ bookkeepers write it.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cell_text import BLANKS, Notation
 from netc.runtime.data.cells import Location, is_missing

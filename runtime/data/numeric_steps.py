@@ -1,11 +1,11 @@
 """Steps on numbers: standardize, minmax, scale, log, clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
 from netc.runtime.data.state_checks import are_numbers, are_optional_numbers, is_number

@@ -6,12 +6,12 @@ FORMATS lists the only decoders of Pillow that may run. Knows nothing of folders
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.files import opened, reason
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array

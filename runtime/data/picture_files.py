@@ -6,13 +6,12 @@ What is left out is said in notes: hidden files, files that are no pictures, pic
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span

@@ -4,13 +4,12 @@ Knows nothing of the type that the model declares: conversion.py compares what c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at

@@ -6,10 +6,10 @@
 import codecs
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.constant_values import constant_or_truth, constant_value
 from netc.runtime.data.declarations import Constants

@@ -5,12 +5,12 @@ file stays on disk (store.py). polars is imported where a table is read, as that
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span

@@ -2,9 +2,8 @@
 numbers far outside of its own."""
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import nearest
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span

@@ -1,12 +1,11 @@
 """The request to a reader: the file, the use of each of its columns, and the options of the source."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Flag, auto
 from pathlib import Path
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.data.cells import BadRows
 

@@ -1,11 +1,10 @@
 """The numbers that the rows of a table have in their file, where blank lines and comments may stand between them."""
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 
 

@@ -3,11 +3,11 @@
 Takes a table, and gives numbers of rows. What windows.py cuts from them is another matter.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cells import Location, numbers

@@ -7,10 +7,9 @@ import glob
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import opened
 from netc.dsl.quoting import cell

@@ -1,11 +1,10 @@
 """Checks the split of a `data` block: `split = (train = 0.8, test = 0.2)` becomes a SplitSpec."""
 
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind

@@ -1,11 +1,10 @@
 """The forms of a field in memory: a plain array, bytes with a scale, or sequences of different lengths."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 _MOST_SHOWN = 24  # arrays in the printed form of a dictionary

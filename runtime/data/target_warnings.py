@@ -4,12 +4,12 @@ Takes a model and its data block; looks at no row.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler.analysis.copying import Copy, copy_of, place_in_file, without_later_steps
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.quoting import cell, net_string
 from netc.runtime.data import windows

@@ -8,11 +8,11 @@ series.py says which rows follow one another.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.types import BATCH, Type, describe_sample
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at

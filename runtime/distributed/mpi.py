@@ -8,13 +8,13 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from netc.compiler.targets.target import Part
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data import store
 from netc.runtime.data.stored import Array
 from netc.runtime.distributed.mpi_exchange import MpiExchange

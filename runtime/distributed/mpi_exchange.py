@@ -6,6 +6,7 @@ Who sends what to whom is in rounds.py. All requests are between two ranks, so e
 import ctypes
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 from mpi4py import MPI
 
 from netc.compiler.targets.target import NativeCall, Part
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.distributed.rounds import bytes_of, rounds
 

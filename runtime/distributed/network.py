@@ -1,8 +1,8 @@
 """The network between ranks as numbers: how long messages of several sizes take."""
 
-import numpy as np
+from dataclasses import dataclass
 
-from netc.dsl.dataclasses import dataclass
+import numpy as np
 
 REQUEST = 0.3e-6  # seconds of a further request, where nobody has measured it: Zen 4, Open MPI
 

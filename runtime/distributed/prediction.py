@@ -7,14 +7,13 @@ needs for the bytes that a rank receives. Overlap with computing is not counted.
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 
 from netc.compiler.model import Model
 from netc.compiler.targets.target import NativeCall, Part
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.distributed.network import Network

@@ -5,7 +5,7 @@ Training, prediction and evaluation share one: each brings graphs, this runs the
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -19,7 +19,6 @@ from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.model import Model
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged

@@ -1,13 +1,13 @@
 """The fields that a caller passes, checked against the model and brought into the form that steps take."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import DTYPES, Type
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ Nothing is kept in the debugging mode, which verifies every plan; with plug-ins,
 contain; and for targets other than machine code, which have nothing to keep.
 """
 
+from dataclasses import dataclass
+
 import msgspec
 
 from netc.compiler.backends import target_of
@@ -21,7 +23,6 @@ from netc.compiler.program.gathers import Gathers
 from netc.compiler.program.plan import CallLayout, Table
 from netc.compiler.targets.target import Code, Target
 from netc.dsl import records
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import json_text
 from netc.runtime.environment import fingerprint
 from netc.runtime.execution.memory import is_debugging

@@ -5,6 +5,7 @@ Any number of threads may run it at the same time.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ import numpy as np
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Call, Divided, Executable, Ranks, Team
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.batches import Arrays, Batches, input_of, result_of, result_shape
 from netc.runtime.execution.memory import Arena, ArenaPool, Borrowed, Memory, is_debugging

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +10,6 @@ from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.program.plan import ALIGNMENT
 from netc.compiler.program.schedule import NAN_BYTE
 from netc.compiler.targets.machine import cores
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.available import pledge, require
 from netc.runtime.data.stored import Array
 

@@ -1,7 +1,7 @@
 """The resources that all steps of a program share: the memory of parameters and states, threads, and the target."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netc.compiler.backends import target_of
@@ -10,7 +10,6 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
 from netc.compiler.targets.target import Divided, Target
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Arrays
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.shared_executables import SharedExecutables

@@ -1,6 +1,7 @@
 """Batches of sequences of different lengths: samples ordered by length, rows of varying dimensions, index tables."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.targets.target import Call
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.batches import result_of
 from netc.runtime.execution.loaded import Loaded

@@ -1,9 +1,8 @@
 """Executables that several programs of one process run, each with its own parameters, memory and numbers."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.locks import Mutex
 
 if TYPE_CHECKING:  # a saved prediction imports no pass

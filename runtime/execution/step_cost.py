@@ -1,6 +1,7 @@
 """The cost of a training step in memory and arithmetic, computed from its plan before anything is allocated."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.data.synthetic import LONGEST

@@ -9,11 +9,10 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 
 from netc.compiler.targets.target import Ranks
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.locks import renew_after_fork
 
 _Done = queue.SimpleQueue[BaseException | None]

@@ -4,13 +4,13 @@ A Python file runs in a process of its own (separate.py), an ONNX file in onnxru
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.export.exportable import Exported
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.files import reason
 from netc.runtime.export.samples import column_samples, from_padded, padded, samples_of
 from netc.runtime.export.separate import Failed, NotRun, predict_separately

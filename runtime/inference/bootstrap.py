@@ -6,10 +6,10 @@ plain numbers; evaluation.py computes the metrics.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.metric_values import Interval
 

@@ -1,7 +1,7 @@
 """Losses and metrics of a model over all samples of a split: some values batch by batch, the rest once from these."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count

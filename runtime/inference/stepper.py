@@ -5,6 +5,7 @@ The states of several samples lie side by side, so they are stepped together, an
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from netc.compiler.ir.types import Type
 from netc.compiler.passes.stepping import STEP, Stepping, stepping
 from netc.compiler.program.plan import SLACK
 from netc.compiler.reference import evaluate
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.execution.loaded import Repeated

@@ -6,6 +6,7 @@ that is their mean, for pictures black, for words and letters a vector of zeros.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged, taken
 from netc.runtime.execution.fields import Fields
 from netc.runtime.runs.run import Run

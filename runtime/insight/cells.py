@@ -1,10 +1,10 @@
 """The cells of a part's rows as the data files have them, before any step: for pages and explanations."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data import windows
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.stored import Array

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.drawing.plots import Frame, Mark, evenly, legend, line, series
 from netc.runtime.insight.drawing.scales import numbers_axis

@@ -5,11 +5,11 @@ A code is an output float[n] from which alone another output is computed that a 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.types import describe_sample
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.inference.parts import inputs_of, part_of
 from netc.runtime.insight.drawing.plots import Frame, legend, series

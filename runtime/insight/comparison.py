@@ -5,8 +5,8 @@ Each run is evaluated on its own data, once.
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.curves import curve_sections
 from netc.runtime.insight.drawing.plots import Frame, Mark, series

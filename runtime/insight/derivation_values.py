@@ -4,13 +4,13 @@ The reference interpreter computes them in double precision.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.analysis.equations.derivation import Derivation, derive
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.stored import Array, Field

@@ -1,9 +1,10 @@
 """Diagnosis of a run's gradients: how far back in time and through how many layers they reach, which units are dead or
 saturated, and what the file could do about it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.data.stored import Ragged
 from netc.runtime.insight.drawing.plots import LEFT, LETTER, Frame, Mark, legend, moved, series, svg_file, words

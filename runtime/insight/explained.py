@@ -1,10 +1,10 @@
 """The attributions of a sample by what a person knows: columns with their cells, words, steps, pixels."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.execution.fields import Fields
 from netc.runtime.insight.attributions import Attributed

@@ -5,12 +5,12 @@ initial values of its parameters. The text of the file is never searched.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model, ParameterInfo
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.source import Span
 from netc.runtime.insight.gradients import Layer, Measured, Reach, Units

@@ -4,13 +4,13 @@ Takes a run and gives numbers. What is wrong with them is decided in `findings.p
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.analysis.diagnosis import Probe, diagnosis
 from netc.compiler.ir.graph import Graph
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program

@@ -1,10 +1,10 @@
 """The errors of a network, for a page: its scores for each target, and the samples with the largest errors."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.insight.cells import InputCells, input_cells
 from netc.runtime.insight.classes import class_sections

@@ -6,7 +6,7 @@ numbers.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.reference import values_of
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint

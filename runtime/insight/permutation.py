@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Bytes, Field, taken
 from netc.runtime.execution.fields import Fields
 from netc.runtime.insight.drawing.bars import Bar, bar_chart

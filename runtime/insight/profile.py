@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.bounds import Bound, Bounds, Work
 from netc.compiler.targets.target import Timed
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.sequences import SequenceStep

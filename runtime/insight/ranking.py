@@ -3,9 +3,10 @@
 Takes arrays and gives arrays; the sections of a page are in classes.py.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 
 

@@ -5,9 +5,8 @@ Every text in a part is escaped while the page is written, so that no name, labe
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
-
-from netc.dsl.dataclasses import dataclass
 
 _MOST_TEXT = 100_000  # characters of a file
 _MOST_PICTURE = 300_000  # characters of the picture of a model

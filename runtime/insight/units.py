@@ -1,10 +1,10 @@
 """The columns of the data as places in the fields of a model: what may be shuffled or explained by itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.stored import Field, Ragged
 from netc.runtime.execution.fields import Fields

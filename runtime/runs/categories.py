@@ -5,7 +5,7 @@ into its own, as if it had encoded the cells itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from netc.compiler.ensemble.member import Classes
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.cells import natural
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec

@@ -7,7 +7,7 @@ import errno
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from netc.dsl import temporary
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import is_device, opened, reason, write_to_device
 from netc.dsl.quoting import json_text, with_nan

@@ -6,7 +6,7 @@ their units are always in the units of the data. Where categories differ, the en
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +17,6 @@ from netc.compiler.ensemble.member import Change, Classes, Member
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span

@@ -6,7 +6,7 @@ model, batch, seed). What changed is written into the run, so that the next `--r
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import TRAINED, ResultKind
 from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse

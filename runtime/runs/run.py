@@ -6,14 +6,13 @@ run.json has the hashes of the first and the third file, and its own: what is op
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.displayed import Displayed
 from netc.runtime.columns import OutputFacts

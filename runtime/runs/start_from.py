@@ -5,11 +5,10 @@ Whether they fit needs no program: `check_start_from` is called before one is ma
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from netc.compiler.model import Model, StartFrom
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.runtime.data.source_record import SourceRecord

@@ -8,12 +8,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import net_string
 from netc.runtime.data.cells import is_missing, natural, texts_of
 from netc.runtime.data.date_step import moment_of

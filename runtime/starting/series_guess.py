@@ -5,11 +5,11 @@ Takes guesses about the columns, and their cells. What is written for a series i
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.stored import Array

@@ -4,10 +4,9 @@ Takes guesses about the columns. Does not know whether the file trains; starting
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.runtime.data.sql_reader import SCHEMES
 from netc.runtime.starting.cell_forms import is_time_of_day

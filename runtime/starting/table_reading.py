@@ -5,11 +5,10 @@ Guesses about columns, the number of their places and the trial all take their c
 
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault
 from netc.dsl.literals import TEXT
 from netc.runtime.data.declarations import SourceSpec

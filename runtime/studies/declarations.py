@@ -1,9 +1,9 @@
 """The records that a checked `study` block consists of, and what the words in it can do."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from netc.compiler.model import Better
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.studies.space import Space
 

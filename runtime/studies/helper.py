@@ -13,12 +13,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import msgspec
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.environment import fingerprint
 from netc.runtime.locks import Mutex
 

@@ -3,9 +3,9 @@
 import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.rounds import Trial
 from netc.runtime.studies.search import Outcome, distribution_of, stored

@@ -5,11 +5,10 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import content_of
 from netc.runtime.metric_names import single_numbers

@@ -3,13 +3,13 @@ arXiv:1506.01186). A good rate lies where the loss falls fastest, well below the
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array
 from netc.runtime.program import Program

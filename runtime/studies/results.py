@@ -5,11 +5,11 @@ Each row of the data, except those of the test part, is predicted by the model t
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.columns import columns_of
 from netc.runtime.data.stored import Array
 from netc.runtime.metric_names import single_numbers

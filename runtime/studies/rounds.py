@@ -8,11 +8,10 @@ import math
 import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.results import Mean, mean_of
 from netc.runtime.studies.search import Outcome, Search, rungs

@@ -8,11 +8,10 @@ data, so that other processes and machines can train it too: each has a `Segment
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from netc.compiler.targets.machine import cores
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.runtime import plugins
 from netc.runtime.metric_values import Row

@@ -1,14 +1,13 @@
 """The parts that the trials of a file share: tables, data by fold, models by settings, compiled programs."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import Dataset, load, undone

@@ -6,11 +6,11 @@ Plain data and its values; knows neither how a space is read from a text (distri
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.elaborate.constants import compute
 from netc.compiler.elaborate.replaced import name_of_call
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 from netc.runtime.runs.run_info import Constant

@@ -5,7 +5,7 @@ Faults E0601 for unknown or repeated settings, E0602 for wrong values, E0201 and
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from netc.compiler.elaborate.checks import check_metric
@@ -15,7 +15,6 @@ from netc.compiler.elaborate.settings import better
 from netc.compiler.model import Better, Model
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind

@@ -1,13 +1,12 @@
 """A study as a whole: started, or opened to go on; checked, and ready to be run on one machine or over MPI."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.source import Span
 from netc.runtime.data.dataset import Dataset, load

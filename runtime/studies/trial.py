@@ -1,13 +1,12 @@
 """A training in memory, without the folder of a run. Its state is bytes, from which it goes on to the same bits."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array
 from netc.runtime.metric_values import MetricValues, Row

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.drawing.plots import Mark
 from netc.runtime.insight.drawing.scales import Categories, Scale, numbers_axis

@@ -6,10 +6,10 @@ to these rows: so a run that is resumed has no epoch twice, and after a kill non
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.runtime.metric_values import Row

@@ -1,6 +1,7 @@
 """Truncated backpropagation: a step of the optimizer for each chunk of long sequences, carries handed on."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import Truncate
 from netc.compiler.passes.truncate import FIRST
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 _APART = 1_000_003  # epochs that chunks count as, so that each draws other random numbers

@@ -6,10 +6,9 @@ the same, however many there were before.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.metric_values import MetricValue
 
 Row = Mapping[str, MetricValue]

@@ -8,10 +8,10 @@ Vectors are f64 and have an entry for each element of each parameter. Knows a fu
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 
 _DECREASE, _CURVATURE = 1e-4, 0.9  # the constants c1 and c2 of the Wolfe conditions that the book advises

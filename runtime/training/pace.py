@@ -1,6 +1,6 @@
 """The number of steps that workers do before they leave compiled code; Ctrl-C and progress are looked at in between."""
 
-from netc.dsl.dataclasses import dataclass
+from dataclasses import dataclass
 
 _SECONDS = 0.05  # that workers stay in compiled code
 

@@ -7,12 +7,11 @@ noise moves the expected results themselves.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.interpreter import Noise
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from netc.dsl.dataclasses import dataclass
 
 BATCH = 5  # samples
 Array = np.ndarray[Any, Any]

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from netc.compiler.ir.types import DTYPES, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.compiler.model import Model
 from netc.compiler.targets.cpu.target import MachineCode
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.stored import Array

@@ -4,12 +4,12 @@ installation.
 
 import platform
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from netc.compiler.targets.named import machine_for
 from netc.dsl import home
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.runtime.verification import CHECKS, differences_of
 from netc.runtime.verification.comparison import counting

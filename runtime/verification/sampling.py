@@ -2,14 +2,13 @@
 the interpreter can compute in minutes.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netc.compiler.analysis.cost import flops
 from netc.compiler.model import Model
 from netc.compiler.passes.pack import at_length
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.synthetic import synthetic_data

@@ -5,6 +5,7 @@ pass and no program.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from netc.compiler.model import Model
 from netc.compiler.operations.scan import ScanAttributes
 from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.truncate import FIRST
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.sequences import Batch
 from netc.runtime.random import generator, words

@@ -7,6 +7,7 @@ the steps shrink, is not judged.
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import stop_gradient
 from netc.compiler.passes.prepare import derived
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.comparison import compared

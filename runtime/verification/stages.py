@@ -5,6 +5,7 @@ it says, shows as a difference.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
@@ -24,7 +25,6 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.stabilise import stabilise
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.verification.subject import has_loss
 
 

@@ -5,7 +5,7 @@ programs over them. Knows no check.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from netc.compiler.model import Model, Optimizer
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Target
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import Options

@@ -1,7 +1,7 @@
 """The equations of a model, forward from its inputs to the loss and backward from the loss to its parameters."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.analysis.equations.equation import Equation
 from netc.compiler.analysis.equations.formula import Formula, Name, everywhere
@@ -21,7 +21,6 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 

@@ -1,10 +1,9 @@
 """An equation, and the loop over steps that it may stand in. Data only."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.analysis.equations.formula import Formula, Name
 from netc.compiler.ir.value import Value
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

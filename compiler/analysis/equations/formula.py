@@ -5,9 +5,7 @@ turns `-(1 / batch) * y + 1 / batch * p` into `(p - y) / batch` whatever p and y
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-
-from netc.dsl.dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how strongly a written formula binds
 

@@ -6,7 +6,7 @@ results, `t1`, ... for any other part that is shared or would make an equation h
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.analysis.equations.formula import Formula, Name, Sum, parts_of
 from netc.compiler.analysis.equations.patterns import SILENT, shown
@@ -19,7 +19,6 @@ from netc.compiler.operations.convolution import conv2d
 from netc.compiler.operations.elementwise import add, subtract
 from netc.compiler.operations.linear import einsum
 from netc.compiler.passes.simplify import simplify
-from netc.dsl.dataclasses import dataclass
 
 _DEEP = 3  # brackets inside each other in one equation
 _LARGE = 20  # names and numbers in one equation

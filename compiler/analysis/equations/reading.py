@@ -5,7 +5,7 @@ rows of sequences) is read as what it means: `[h > 0]`, `mean`, `last`.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.analysis.equations.formula import (
     Call,
@@ -43,7 +43,6 @@ from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.reduce import sum_, variance_whole
 from netc.compiler.operations.scan import Part
 from netc.compiler.operations.shape import Count, Slice
-from netc.dsl.dataclasses import dataclass
 
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 _FEW_POWERS = 16

@@ -1,6 +1,6 @@
 """A scan with the equations of one of its steps, forward and backward."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.analysis.equations.equation import Equation, Loop
 from netc.compiler.analysis.equations.formula import Formula, Name
@@ -8,7 +8,6 @@ from netc.compiler.analysis.equations.naming import Level
 from netc.compiler.analysis.equations.stepped import with_later
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(slots=True)

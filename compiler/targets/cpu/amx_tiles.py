@@ -9,6 +9,7 @@ tiles are fixed in the code, so LLVM allocates no tile register and moves none t
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -16,7 +17,6 @@ from llvmlite import ir
 from netc.compiler.targets.cpu import amx_emulated
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, value_of
 from netc.compiler.targets.machine import LINE, TILE, Machine
-from netc.dsl.dataclasses import dataclass
 
 TILES = 8
 # The 64 bytes that configure the registers, as words: palette 1, and for each tile the bytes of a row and the rows.

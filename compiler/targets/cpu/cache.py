@@ -13,12 +13,11 @@ import re
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from netc.dsl import eviction, home, temporary
-from netc.dsl.dataclasses import dataclass
 
 _DIGEST = 32
 _FAMILY = 12  # digits of an entry's name that are the same for a kernel on every CPU, with every version

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache as cache_once
 from typing import IO, Any
 
@@ -20,7 +20,6 @@ import llvmlite.binding as llvm
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
-from netc.dsl.dataclasses import dataclass
 
 _WORTH_A_PROCESS = 6  # kernels: a helper process starts as slowly as a few of them compile
 

@@ -9,6 +9,7 @@ of its rank, and that among the workers of all ranks.
 
 import ctypes
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Arena, Array, Call, Memory
-from netc.dsl.dataclasses import dataclass
 
 if TYPE_CHECKING:  # saved machine code runs without a graph
     from netc.compiler.ir.rows import Rows

@@ -5,6 +5,7 @@ It consists of loops, addresses and calls, nothing that would need an optimiser.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -51,7 +52,6 @@ from netc.compiler.targets.cpu.messages import emit_messages
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
 from netc.compiler.targets.cpu.step_function import StepFunction, is_x86
 from netc.compiler.targets.gathering import RECORD, borders, lag_of
-from netc.dsl.dataclasses import dataclass
 
 _I64, _BYTE = ir.IntType(64), ir.IntType(8)
 

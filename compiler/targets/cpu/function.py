@@ -6,11 +6,10 @@ tiles.py writes the product kernel with it. Knows no kernel.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
-
-from netc.dsl.dataclasses import dataclass
 
 ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)

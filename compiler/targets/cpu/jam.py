@@ -5,14 +5,13 @@ are added to it. The order in which a sum is taken does not change. Knows only t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import combinations, product
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.scalars import words_of
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
-from netc.dsl.dataclasses import dataclass
 
 Point = Mapping[int, int]  # by axis: the distance from the first point of the body
 _MOST_TOTALS = 12  # that stay in registers side by side

@@ -10,10 +10,9 @@ import mmap
 import struct
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-from netc.dsl.dataclasses import dataclass
 
 ENTRY = "netc_run"  # the function of a schedule
 # what object code may call: kernels call these functions of libm, and LLVM calls those that fill and copy memory

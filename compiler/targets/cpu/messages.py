@@ -6,12 +6,12 @@ calls of C functions, such as those of MPI, whose addresses the record has.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.gathering import CALL, COPY, PACKS, STARTS, UNPACKS, WAITS
-from netc.dsl.dataclasses import dataclass
 
 _I64, _I32, _I1, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(1), ir.IntType(8)
 

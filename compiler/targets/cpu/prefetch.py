@@ -7,11 +7,11 @@ image do, end before the processor has recognised them. Knows only the nest, no 
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.targets.machine import LINE
-from netc.dsl.dataclasses import dataclass
 
 _AHEAD = 8192  # bytes between what is read and what is prefetched, measured to be far enough for memory
 _LONG = 4096  # bytes of a row that the processor recognises in time

@@ -1,5 +1,6 @@
 """The source of a kernel for CPUs: text from which compile.py makes object code, and which is part of its key."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -18,7 +19,6 @@ from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.custom import write_custom
 from netc.compiler.targets.cpu.loops import write, write_generic
-from netc.dsl.dataclasses import dataclass
 
 # A hash table with open addressing: slot by slot the number of the first element with a value, or -1. It is half full
 # at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4).

@@ -5,7 +5,7 @@ Saved machine code is opened without LLVM, so whatever compiles is imported wher
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -22,7 +22,6 @@ from netc.compiler.targets.gathering import Gathering, silent_table
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.sharing import Sharing
 from netc.compiler.targets.target import Array, Call, Code, Interface, Ranks, Request, Workspace
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

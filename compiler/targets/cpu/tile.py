@@ -12,6 +12,7 @@ tiles.py calls the tiles.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -21,7 +22,6 @@ from netc.compiler.targets.cpu.function import BYTE, I64, Function, Word, at_mos
 from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP
-from netc.dsl.dataclasses import dataclass
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.

@@ -1,11 +1,10 @@
 """The sizes of register tiles, and which of them take the rows and columns of a product. Knows no kernel."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.targets.cpu.function import Number, Word, at_least, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
-from netc.dsl.dataclasses import dataclass
 
 FEW_ROWS = 4  # of a product whose tiles are wide
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows

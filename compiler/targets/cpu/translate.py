@@ -8,7 +8,7 @@ integers. Knows no word.
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from llvmlite import ir
@@ -19,7 +19,6 @@ from netc.compiler.targets.cpu.operators import binary
 from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
 from netc.compiler.targets.cpu.values import Kind, Value, Word, constant
 from netc.compiler.targets.cpu.variables import State, Variables
-from netc.dsl.dataclasses import dataclass
 
 
 def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers: Mapping[str, float]) -> ir.Module:

@@ -5,13 +5,13 @@ text, such as `load_f32_0`, is a function that emits its instructions (`word`). 
 """
 
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.math.terms import TYPES
-from netc.dsl.dataclasses import dataclass
 
 _FLOATS = ("f32", "f64")
 _NO_SIGN = ("u8", "bool")  # types whose bits become other integers without a sign

@@ -6,14 +6,13 @@ LLVM (`phi`) chooses by the way that control came. It is written when the variab
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.values import Kind, Value, common, converted, type_of
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,7 @@ Addresses are in bytes. Knows no kernel.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
@@ -13,7 +13,6 @@ from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
 from netc.compiler.targets.machine import LINE, PIECE, Machine
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

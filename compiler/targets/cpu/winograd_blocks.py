@@ -3,6 +3,7 @@ block, one for each position in a tile (program/winograd.py)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.program import winograd as program
@@ -12,7 +13,6 @@ from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_transforms import Square
-from netc.dsl.dataclasses import dataclass
 
 # Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, where operands
 # and result of the first position lie, and how far positions, and panels of b, are apart.

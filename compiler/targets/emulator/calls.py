@@ -4,6 +4,7 @@ Everything that does not change from step to step is computed once. Knows no mem
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH
@@ -11,7 +12,6 @@ from netc.compiler.program.kernels import form_of
 from netc.compiler.program.schedule import PRIVATE, TABLES, Address, Count, Schedule
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.emulator.kernels import EmulatedKernel
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

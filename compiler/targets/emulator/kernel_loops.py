@@ -3,9 +3,9 @@
 import ast
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from netc.compiler.targets.emulator.texts import Form, accesses, linear
-from netc.dsl.dataclasses import dataclass
 
 
 class NotVector(Exception):

@@ -3,6 +3,7 @@ arguments."""
 
 import ast
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,6 @@ from netc.compiler.targets.emulator.texts import access_of, function_of, parsed
 from netc.compiler.targets.emulator.vectorise import vectorised
 from netc.compiler.targets.emulator.winograd import winograd_of
 from netc.compiler.targets.emulator.words import WORDS
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 

@@ -9,6 +9,7 @@ Most arrays are small, so `np.count_nonzero` is used in place of `any`, which ta
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy as np
 from netc.compiler.ir.bf16 import from_bits, to_bits
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.tasks import Buffer
-from netc.dsl.dataclasses import dataclass
 
 Array = np.ndarray[Any, Any]
 _WORD = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}

@@ -5,7 +5,7 @@ until it is gathered. So a plan that forgets a message, or gathers other rows th
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from netc.compiler.targets.emulator.memory import BrokenPlan
 from netc.compiler.targets.emulator.run import Emulator, Run
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Request
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -22,7 +23,6 @@ from netc.compiler.targets import target
 from netc.compiler.targets.emulator.calls import Placed, Spot, passing_on
 from netc.compiler.targets.emulator.kernels import kernel_of
 from netc.compiler.targets.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
-from netc.dsl.dataclasses import dataclass
 
 _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
 

@@ -1,9 +1,10 @@
 """The emulator as a target: runs the plan of the machine code in Python, and checks every access to memory."""
 
+from dataclasses import dataclass
+
 from netc.compiler.targets.emulator.run import Emulator
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Request
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ source, once for each text.
 
 import ast
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -28,7 +29,6 @@ from netc.compiler.targets.emulator.kernel_loops import (
 )
 from netc.compiler.targets.emulator.texts import MemoryAccess, access_of, accesses
 from netc.compiler.targets.emulator.words import WORDS
-from netc.dsl.dataclasses import dataclass
 
 
 def vectorised(function: ast.FunctionDef) -> Any:

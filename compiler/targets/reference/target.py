@@ -5,6 +5,7 @@ each step and writes results and updates back.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from netc.compiler.ir.value import Value
 from netc.compiler.reference import Evaluate, evaluate
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Call, Interface, Request, Workspace
-from netc.dsl.dataclasses import dataclass
 
 _UPDATE = ResultKind.UPDATE
 _READ = (Role.INPUT, Role.TARGET, Role.GIVEN)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.insight.drawing.plots import LETTER, Mark, svg, words
 
 _ROW, _LONGEST = (

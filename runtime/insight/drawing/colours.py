@@ -6,8 +6,7 @@ on any background. Imports nothing of netc, so that the site of the docs may rea
 """
 
 from collections.abc import Iterable
-
-from netc.dsl.dataclasses import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

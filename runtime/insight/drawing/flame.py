@@ -4,8 +4,8 @@ From below: the step; forward, backward and update; the lines of the file; kerne
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import svg_text
 from netc.runtime.insight.drawing.colours import COLOURS, FILE_STYLE
 

@@ -6,10 +6,9 @@ between boxes of different depth passes a port of each box that it enters or lea
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.analysis.outline import Box, Outline
-from netc.dsl.dataclasses import dataclass
 
 TOP = 0  # the grid of the outermost boxes; others have the key of their box
 Item = str  # a box (its key), a port (`i` enters, `o` leaves) or a lane (`l`)

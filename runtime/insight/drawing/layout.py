@@ -4,11 +4,10 @@ A unit is a point; y goes down.
 """
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.insight.drawing.grids import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
 from netc.runtime.insight.drawing.letters import width_of
 from netc.runtime.insight.drawing.words import lines_of

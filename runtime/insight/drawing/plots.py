@@ -7,10 +7,10 @@ what a mark belongs to: the script of the page highlights all marks and rows wit
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Generic, TypeVar
 
-from netc.dsl.dataclasses import dataclass
 from netc.dsl.quoting import bounded, svg_text
 from netc.runtime.insight.drawing.colours import COLOURS, SERIES, scheme_css
 from netc.runtime.insight.drawing.scales import Categories, Scale

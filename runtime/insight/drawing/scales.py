@@ -5,8 +5,7 @@ A place is between 0, the beginning of an axis, and 1, its end.
 
 import math
 from collections.abc import Iterable, Sequence
-
-from netc.dsl.dataclasses import dataclass
+from dataclasses import dataclass
 
 Tick = tuple[float, str]  # its place and its text
 

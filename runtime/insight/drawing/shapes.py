@@ -1,9 +1,9 @@
 """The picture of a model as shapes, outermost first: boxes with their texts, and links. Knows no file format."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netc.compiler.analysis.outline import Box
-from netc.dsl.dataclasses import dataclass
 from netc.runtime.insight.drawing.grids import Link, is_lane
 from netc.runtime.insight.drawing.layout import HEAD, KINDS, LEADING, PAD, Layout, Placed, all_placed, font_size
 

@@ -1,12 +1,11 @@
 """The text in a box of the picture, and the details that are shown when it is clicked."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from netc.compiler.analysis.outline import RESULTS, Box
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ alone, so that an element has the same bits in a vector and alone.
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.math import huge_angles, trigonometry
 from netc.compiler.targets.cpu.math.terms import Scope, Term, absolute, select
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

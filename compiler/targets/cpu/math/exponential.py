@@ -6,6 +6,7 @@ cancellation, and add powers of two, which are exact.
 """
 
 import math
+from dataclasses import dataclass
 
 from netc.compiler.targets.cpu.math.terms import (
     Term,
@@ -18,7 +19,6 @@ from netc.compiler.targets.cpu.math.terms import (
     select,
     with_sign,
 )
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

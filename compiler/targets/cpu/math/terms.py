@@ -7,12 +7,11 @@ in a vector and alone. Knows no function of libm.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
 from llvmlite import ir
-
-from netc.dsl.dataclasses import dataclass
 
 Operand = Union["Term", float, int]
 TYPES: dict[str, Any] = {

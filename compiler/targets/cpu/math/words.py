@@ -6,6 +6,7 @@ an element that has versions for vectors.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,7 +25,6 @@ from netc.compiler.targets.cpu.math import (
 from netc.compiler.targets.cpu.math.terms import Scope, Term, fma
 from netc.compiler.targets.cpu.values import Value, Vector, converted, splat
 from netc.compiler.targets.machine import Machine
-from netc.dsl.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
