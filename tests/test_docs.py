@@ -25,7 +25,7 @@ TITLE = re.compile(r'^\{\.(net|text) title="[^"]+"\}$')  # of a file that a page
 
 
 def fences(path: Path) -> list[tuple[str, str]]:
-    """The fenced texts of a page, each with its kind: its first line, or `net` or `text` for a file that the page shows."""
+    """The fenced texts of a page, each with its kind: its first line, or `net` or `text` for a file that is shown."""
     text = path.read_text(encoding="utf-8")
     fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("\n```") == 2 * len(fences), f"{path}: a fence that is not closed"
