@@ -213,7 +213,8 @@ vector (`targets/cpu/vector_rows.py`); so are odd rows that are copied, or added
 along rows are compiled from a text that adds vectors as it computes them,
 in the same order (`targets/cpu/sums_in_chunks.py`), and maxima along rows from one that compares floats in vectors and
 looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to
-write out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
+write out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`). Short rows of
+functions such as `exp` whose sum is taken in order are stored first, and added behind their loop.
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
