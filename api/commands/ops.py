@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show only this one, in detail.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show only this one, in detail.")] = None,
     test: Annotated[
         bool,
         typer.Option(
