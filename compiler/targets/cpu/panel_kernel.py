@@ -34,7 +34,7 @@ _VARIABLES = (
     *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-_FIRST_FETCHING, _SECOND_FETCHING = 2, 3  # tiles that prefetch the next panel, line by line
+_FIRST_FETCHING, _SECOND_FETCHING = 0, 1  # tiles that prefetch the next panel, line by line
 NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *tile.REPEATED, *_VARIABLES)))
 
 
