@@ -7,7 +7,8 @@ depends on it alone is decided before the text is translated. Words of math/ tak
 
 Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
-(sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, and `range_i32c32(i)` is i, i + 1, ..., i + 31.
+(sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, `store_f32c32_0` stores them, and
+`range_i32c32(i)` is i, i + 1, ..., i + 31.
 Extremes in chunks (extremes_in_chunks.py) use these too.
 """
 
@@ -29,7 +30,7 @@ from netc.compiler.targets.machine import Machine
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(8)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
-_CHUNKS = re.compile(r"\b(load|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
+_CHUNKS = re.compile(r"\b(load|store|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
 
 
 def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
@@ -42,7 +43,10 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
     for match in _CHUNKS.finditer(text):
         verb, dtype, elements, scope = match.groups()
         kind = Vector(dtype, int(elements))
-        yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _WORDS_OF_CHUNKS[verb](kind)
+        if verb == "store":
+            yield match.group(), _store(kind, kind.lanes, int(scope))
+        else:
+            yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _WORDS_OF_CHUNKS[verb](kind)
     for dtype, lanes in LANES.items():
         yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))

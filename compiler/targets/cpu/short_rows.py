@@ -35,11 +35,7 @@ def has_free_rows(nest: Nest) -> bool:
             index = walks[access.indirect[0]]
             if not isinstance(index, Access) or index.strides[last]:
                 return False
-    written = {nest.buffers[store.pointer]: store for store in stores if store.pointer is not None}
-    return all(store.strides[last] for store in stores) and all(
-        load.pointer is None or nest.buffers[load.pointer] not in written or load == written[nest.buffers[load.pointer]]
-        for load in loads
-    )
+    return all(store.strides[last] for store in stores) and nest.has_free_order
 
 
 def rows_side_by_side(nest: Nest) -> Jam:
