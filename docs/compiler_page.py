@@ -209,8 +209,8 @@ Where rows are long, the text that is compiled takes the numbers of a shape (ext
 that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
 vector (`targets/cpu/vector_rows.py`); so are odd rows that are copied, or added to rows that an index names. Sums
-along rows are compiled from a text that adds vectors as it computes them,
-in the same order (`targets/cpu/sums_in_chunks.py`), also if values of the rows are stored beside, and maxima along rows from one that compares floats in vectors and
+along rows are compiled from a text that adds vectors as it computes them, in the same order, also if values of these
+rows are stored (`targets/cpu/sums_in_chunks.py`), and maxima along rows from one that compares floats in vectors and
 looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). LLVM finds the vectors of all other loops; it is told not to
 write out short rows of known length before it has looked for them (`targets/cpu/loop_hints.py`).
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into

@@ -20,7 +20,7 @@ from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
 from netc.compiler.targets.cpu.transposes import squares, transposed_loads
-from netc.compiler.targets.cpu.vector_rows import copies_odd_rows, has_vector_rows
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows
 
 
 def write(nest: Nest) -> str:
@@ -39,7 +39,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or copies_odd_rows(nest)
+        in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or has_odd_rows(nest)
         return _text(NestWriter(nest, None, in_vectors, has_hints=True)), ()
     return _text(NestWriter(nest, shape, has_hints=True)), tuple(shape.numbers.values())
 
