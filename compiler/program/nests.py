@@ -105,9 +105,7 @@ class Nest:
         each load, or of the same one at the same point."""
         loads = [load for load in self.loads() if load.pointer is not None]
         stores = [output.target for output in self.outputs if output.target.pointer is not None]
-        return all(
-            load == store for load in loads for store in stores if self._buffer(load) == self._buffer(store)
-        )
+        return all(load == store for load in loads for store in stores if self._buffer(load) == self._buffer(store))
 
     def _buffer(self, access: Access) -> int:
         assert access.pointer is not None

@@ -2,14 +2,17 @@
 
 import re
 
+import numpy as np
 import pytest
-from native import TARGETS, Kernel
+from native import FLOATS, TARGETS, Kernel
 from test_rows_of_sums import check_agreement, leaf
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.cpu.short_rows import reads_short_rows_across
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.named import machine_for
 
@@ -62,3 +65,38 @@ def test_rows_that_may_overlap_are_loops() -> None:
     for stride, hint in ((24, True), (32, False)):
         lines = ROWS.format(row=24, stride=stride, out=0).splitlines()
         assert ("in row(24)" in generic_of(parse_kernel(lines, (0, 1))[0]).source.text) == hint
+
+
+ACROSS = """\
+for i0 < n0 = rows
+for i1 < {short}
+for i2 < {long}
+t0 = {dtype} p0[i0 * {whole} + i1 + i2 * {short}]
+t1 = {dtype} p1[i1]
+t2 = t0 + t1
+{dtype} p2[i0 * {whole} + i1 * {long} + i2] = t2"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_short_rows_that_are_read_across(target: str, dtype: str) -> None:
+    """They are the innermost loop if LLVM can load so many at once, beside rows of any length."""
+    for short, long in ((2, 8), (3, 200), (6, 24), (8, 17), (9, 24), (6, 7)):
+        text = ACROSS.format(dtype=dtype, short=short, long=long, whole=short * long)
+        kernel = parse_kernel(text.splitlines(), (0, 1, 2))[0]
+        assert isinstance(kernel, Nest)
+        assert reads_short_rows_across(kernel) == (short <= 8 and long >= 8)
+        rng = np.random.default_rng(0)
+        x, c = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((5, long, short), (short, 1)))
+        result = np.zeros((5, short, long), FLOATS[dtype])
+        generic = generic_of(kernel)
+        code = Kernel(generic.source, machine_for(target))
+        code.call(*(array.ctypes.data for array in (x, c, result)), 5, *generic.numbers)
+        np.testing.assert_array_equal(result, x.transpose(0, 2, 1) + c)
+
+
+def test_rows_in_place_keep_their_order() -> None:
+    lines = ACROSS.format(dtype="f32", short=6, long=24, whole=144).replace("p2", "p0").splitlines()
+    kernel = parse_kernel(lines, (0, 1))[0]
+    assert isinstance(kernel, Nest)
+    assert not reads_short_rows_across(kernel)

@@ -30,7 +30,9 @@ from netc.compiler.targets.machine import Machine
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(8)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
-_CHUNKS = re.compile(r"\b(load|store|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
+_CHUNKS = re.compile(
+    r"\b(load|store|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
+)
 
 
 def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:

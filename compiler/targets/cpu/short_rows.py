@@ -13,6 +13,7 @@ from netc.compiler.targets.cpu.jam import Jam
 _FEWEST = 3  # elements of a row that LLVM shall compute in vectors
 _SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of several rows by itself
 _UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
+_GROUP = 8  # rows that LLVM loads at once to pick elements from them
 _AROUND = 3  # instructions of a loop besides those of its lines
 _WORD = 24  # instructions of a function such as exp
 _STEPS = (1, 2, 4, 8, 16, 32)
@@ -36,6 +37,23 @@ def has_free_rows(nest: Nest) -> bool:
             if not isinstance(index, Access) or index.strides[last]:
                 return False
     return all(store.strides[last] for store in stores) and nest.has_free_order
+
+
+def reads_short_rows_across(nest: Nest) -> bool:
+    """Whether a nest reads operands across their rows, which are as short as the axis before the last one and follow
+    one another. All else that it reads and writes moves by at most one element along the last axis.
+
+    If such rows are the innermost loop, LLVM writes it out, loads several of them as vectors and picks their elements.
+    """
+    last = len(nest.extents) - 1
+    if last < 1 or any(nest.folded) or nest.combine is not None or (nest.extents[last] or _SHORTEST) < _SHORTEST:
+        return False
+    rows = nest.extents[last - 1]
+    if rows is None or not 1 < rows <= _GROUP or any(access.indirect is not None for access in nest.accesses()):
+        return False
+    across = [load for load in nest.loads() if load.pointer is not None and load.strides[last - 1 :] == (1, rows)]
+    others = [access for access in nest.accesses() if access not in across]
+    return bool(across) and all(access.strides[last] in (0, 1) for access in others) and nest.has_free_order
 
 
 def rows_side_by_side(nest: Nest) -> Jam:
