@@ -9,14 +9,16 @@ from dataclasses import replace
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl import synonyms
+from netc.dsl import words as language
+from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
 from netc.dsl.comments import sign_before
-from netc.dsl.diagnostics import Diagnostic, Label, nearest_or_all
-from netc.dsl.literals import COMMENT, TEXT, blanked
+from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.literals import blanked
+from netc.dsl.sections import outside_of_blocks
 from netc.dsl.source import Source, Span
-from netc.dsl.synonyms import METHODS, SIGNS, WORDS, Kind
+from netc.dsl.synonyms import METHODS, SIGNS, WORDS
+from netc.dsl.word import Place
 
-_BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
-OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
 CONTINUES = (
     *["+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->", "else"],
@@ -115,7 +117,7 @@ def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) ->
     token = error.token
     if token.type == "$END":
         length, last = len(source.text), len(source.text.rstrip())
-        return _unclosed(source, Span(source, length, length)) or _unexpected(source, Span(source, last, last), "")
+        return unmatched(source, Span(source, length, length)) or _unexpected(source, Span(source, last, last), "")
     start = token.start_pos or 0
     if token.type == "_NL":
         return _unexpected(source, Span(source, start, start), "\n")
@@ -144,7 +146,7 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
     if early:
         return early
     if word in CLOSE or word == "\n":
-        unclosed = _unclosed(source, place, only_mismatch=True)
+        unclosed = unmatched(source, place, only_mismatch=True)
         if unclosed:
             return unclosed
     identifier = re.match(r"\w+", source.text[place.start :])
@@ -169,7 +171,10 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
         )
     is_first = not before or before.endswith("\n")
     if word in _TOP and is_first:
-        return _only_at_top(place)
+        return _only_at_top(source, place)
+    is_at_top = is_first and not open_brackets(source.text[: place.start])
+    if is_at_top and (outside := outside_of_blocks(source, place)):
+        return outside
     if word in _HARD and (is_first or not after) and not (is_first and word in WORDS):
         return Diagnostic(
             "E0101",
@@ -177,8 +182,6 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             Label(place, "a word of the language, not a name"),
             hint=f"{word}_ is a name",
         )
-    if is_first and (outside := _outside(source, place, word)):
-        return outside
     if re.match(r"[^\W\d]\w*$|\d", word) and before and not before.endswith("\n") and not after:
         return Diagnostic(
             "E0101", f"unexpected `{word}`", Label(place, "expected an operator or a new line before this")
@@ -186,26 +189,25 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
     return Diagnostic("E0101", f"unexpected `{word}`", Label(place))
 
 
-def _outside(source: Source, place: Span, word: str) -> Diagnostic | None:
-    """The message for a block that the language does not have, and for an assignment outside of any block."""
-    if re.match(r"[^\W\d]", word) and re.match(r"[ \t]*\{", source.text[place.end :]):
-        hint = nearest_or_all(word, ("data", "model", "train", "study"), Kind.SECTION)
-        return Diagnostic("E0101", f"there is no block `{word}`", Label(place), hint=hint)
-    if re.match(r"\s*=[^=]", source.text[place.end :]):
-        title = f"`{word}` is assigned outside of a model or a block"
-        return Diagnostic("E0101", title, Label(place), hint=f"let {word} = ...")
-    return None
-
-
 def _section_inside(source: Source, place: Span, word: str) -> Diagnostic | None:
     """The message for a block such as `train {` inside of another one, where its name could be that of a value."""
     section = re.search(r"(?:^|\n)[ \t]*(data|train|model|study)[ \t]*$", source.text[: place.start])
-    return _only_at_top(Span(source, section.start(1), section.end(1))) if word == "{" and section else None
+    return _only_at_top(source, Span(source, section.start(1), section.end(1))) if word == "{" and section else None
 
 
-def _only_at_top(place: Span) -> Diagnostic:
+def _only_at_top(source: Source, place: Span) -> Diagnostic:
+    """The message for a word of the top level inside of braces, one of which was most likely never closed."""
+    unclosed = None if is_balanced(source.text) else open_block(source, place)
+    if unclosed is not None and _begins_left_of(source, place, unclosed.primary.span):
+        return unclosed
     title = f"`{place.text}` is only allowed at the top level, outside of any `{{ }}`"
     return Diagnostic("E0101", title, Label(place))
+
+
+def _begins_left_of(source: Source, place: Span, opened: Span) -> bool:
+    """Whether the line of `place` begins no further to the right than that of an opening brace."""
+    line = source.line(opened.line)
+    return place.column - 1 <= len(line) - len(line.lstrip())
 
 
 def _type_missing(source: Source, place: Span, word: str) -> Diagnostic | None:
@@ -241,7 +243,8 @@ def _unfinished_line(source: Source, place: Span, after: re.Match[str] | None) -
             "E0101", "the line ends too early", Label(place, "here"), hint=f"input {line}, or target {line}"
         )
     if re.fullmatch(r"((output|watch|update)\s+)?\w+", line) and not after:
-        return Diagnostic("E0101", "the line ends too early", Label(place, "here"), hint=f"{line} = ...")
+        example = language.WORDS[line].example if line in language.settings_of(Place.TRAIN) else f"{line} = ..."
+        return Diagnostic("E0101", "the line ends too early", Label(place, "here"), hint=example)
     if after:
         return Diagnostic("E0101", f"something is missing after `{after[0]}`", Label(place, "the line ends here"))
     return Diagnostic("E0101", "the line ends too early", Label(place, "here"))
@@ -252,7 +255,7 @@ def _left_open(source: Source, place: Span, word: str) -> Diagnostic | None:
 
     Neither a `{` nor the start of another statement can stand inside of such brackets.
     """
-    opened = _open_brackets(source.text[: place.start])
+    opened = open_brackets(source.text[: place.start])
     if not opened or opened[-1][0] == "{":
         return None
     bracket, at = opened[-1]
@@ -271,7 +274,7 @@ def _left_open(source: Source, place: Span, word: str) -> Diagnostic | None:
 
 def _comment_in_brackets(source: Source, place: Span) -> Diagnostic | None:
     """The message for a comment as other languages write it, at the end of the line before `place` within brackets."""
-    opened = _open_brackets(source.text[: place.start])
+    opened = open_brackets(source.text[: place.start])
     start = source.text.rfind("\n", 0, place.start)
     if start < 0 or source.text[start : place.start].strip() or not opened or opened[-1][0] == "{":
         return None
@@ -312,60 +315,3 @@ def _two_points(source: Source, place: Span) -> Diagnostic | None:
         return None
     number = Span(source, start + before.start(), place.start + after.end())
     return Diagnostic("E0101", f"`{number.text}` is not a number", Label(number, "it has two decimal points"))
-
-
-def _open_brackets(text: str) -> list[tuple[str, int]]:
-    """The brackets that are open at the end of a text, each with its offset."""
-    opened: list[tuple[str, int]] = []
-    for token in _BRACKETS.finditer(text):
-        if token[0] in OPEN:
-            opened.append((token[0], token.start()))
-        elif token[0] in CLOSE and opened:
-            opened.pop()
-    return opened
-
-
-def is_balanced(text: str) -> bool:
-    """Whether all brackets of a text match."""
-    opened: list[str] = []
-    for token in _BRACKETS.findall(text):
-        if token in OPEN:
-            opened.append(OPEN[token])
-        elif token in CLOSE and (not opened or opened.pop() != token):
-            return False
-    return not opened
-
-
-def _unclosed(source: Source, place: Span, only_mismatch: bool = False) -> Diagnostic | None:
-    """The message for brackets before the end of `place` that do not match, or that are never closed.
-
-    With `only_mismatch` a bracket that is still open there is no fault.
-    """
-    opened: list[tuple[str, int]] = []
-    for token in _BRACKETS.finditer(source.text[: place.end]):
-        if token[0] in OPEN:
-            opened.append((token[0], token.start()))
-        elif token[0] in CLOSE:
-            if not opened:
-                return Diagnostic(
-                    "E0102",
-                    f"`{token[0]}` closes what was never opened",
-                    Label(Span(source, token.start(), token.end())),
-                )
-            bracket, at = opened.pop()
-            if OPEN[bracket] != token[0]:
-                return Diagnostic(
-                    "E0102",
-                    f"`{bracket}` is closed by `{token[0]}`",
-                    Label(Span(source, token.start(), token.end()), f"expected `{OPEN[bracket]}`"),
-                    (Label(Span(source, at, at + 1), "opened here"),),
-                )
-    if opened and not only_mismatch:
-        bracket, at = opened[-1]
-        return Diagnostic(
-            "E0102",
-            f"`{bracket}` is never closed",
-            Label(Span(source, at, at + 1), "opened here"),
-            hint=f"add `{OPEN[bracket]}`",
-        )
-    return None

@@ -15,17 +15,19 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl import syntax
+from netc.dsl.brackets import CLOSE, OPEN, is_balanced
 from netc.dsl.characters import forbidden_characters
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
 from netc.dsl.literals import unquoted, wrong_escape
-from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain, is_balanced
+from netc.dsl.mistakes import CONTINUES, explain
 from netc.dsl.near_files import near_file
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
 
 _MOST_SYNTAX_FAULTS = 10
+_OUTSIDE = "E0103"  # the code of a statement outside of its block
 
 
 class TooLong(Exception):
@@ -104,8 +106,9 @@ def parse(source: Source, text: str | None = None) -> syntax.File:
         try:
             tree = _parser().parse(text)
         except (UnexpectedCharacters, UnexpectedToken) as error:
-            faults.append(explain(source, error))
-            shortened = _without_line(text, faults[-1].primary.span.line)
+            message = explain(source, error)
+            faults.append(message)
+            shortened = _without_line(text, message)
             if shortened is None or len(faults) == _MOST_SYNTAX_FAULTS:
                 break
             text = shortened
@@ -128,13 +131,17 @@ def parse(source: Source, text: str | None = None) -> syntax.File:
     return syntax.File(source, tuple(items))
 
 
-def _without_line(text: str, number: int) -> str | None:
-    """The text with one line blanked, so that the rest can be checked; None if that would unbalance its brackets.
+def _without_line(text: str, message: Diagnostic) -> str | None:
+    """The text with the line of a message blanked, so that the rest can be checked.
 
-    A line that stands by itself at the margin takes what is indented below it along, such as the body of a `class`.
+    Returns None if that would unbalance its brackets, and for a line outside of its block, since the lines after it
+    are outside for the same reason. A line that stands by itself at the margin takes what is indented below it along,
+    such as the body of a `class`.
     """
-    lines = text.split("\n")
+    lines, number = text.split("\n"), message.primary.span.line
     line = lines[number - 1]
+    if message.code == _OUTSIDE:
+        return None
     if not line.strip() or any(line.count(a) != line.count(b) for a, b in OPEN.items()):
         return None
     end = number

@@ -142,6 +142,22 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "warmupepochs warmupsteps": "warmup",
             "gamma": "factor",
             "stepsize": "every",
+            "returnsequences": "leave it out: the result has all steps; `-> last` takes the last one",
+            "returnstate": "the result has all steps, and `last(states)` is the last one",
+            "gobackwards": "`reverse(x, over = 0) -> lstm(64)` reads from the end; `bidirectional(lstm(64))` both ways",
+            "batchfirst": "leave it out: the batch is no dimension of a value",
+            "numlayers nlayers": "one after the other: `x -> lstm(64) -> lstm(64)`",
+            "recurrentdropout dropoutrate": "dropout is a layer of its own: `x -> dense(64) -> relu -> dropout(0.2)`",
+            "bias usebias": "a product without a bias: `param w: float[4, 8]`, then `x @ w`",
+            "kernelregularizer regularizer": "a setting of training: `optimizer = adamw(decay = 0.01)`",
+            "kernelinitializer initializer biasinitializer weightinit": "a parameter of your own says how it begins: "
+            "`param w: float[4, 8] = he_normal`",
+            "trainable requiresgrad": 'a setting of training: `freeze = "features.*"`',
+            "inplace": "leave it out: netc decides where a value lies",
+            "reduction": "leave it out: a loss is the mean over the samples",
+            "fromlogits": "leave it out: `cross_entropy` takes logits",
+            "outputdim embeddingdim": "the number comes first, without a name: `embed(32)`",
+            "numembeddings vocabsize": "the label knows its classes: `letters -> embed(32)`",
         }
     ),
     Kind.TYPE: _table(

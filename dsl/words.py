@@ -1,33 +1,12 @@
-"""The words of the language itself, each with an example and a description, for `netc ops` and docs/operations.md.
+"""The words of the language itself, each with an example and a description, for `netc ops` and for messages.
 
 Layers, operations, optimizers and steps describe themselves where they are defined.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 
-
-class Place(Enum):
-    """The surroundings of a word, as a text with the example in place of `{}`."""
-
-    FILE = "{}"
-    DATA = "data {{\n{}\n}}"
-    MODEL = "model {{\n{}\n}}"
-    BLOCK = "block name(x: float[n]) {{\n{}\n}}"
-    SCAN = "model {{\nh = scan e in x with h = zeros(4) {{\n{}\n}}\n}}"
-    TRAIN = "train {{\n{}\n}}"
-    TYPE = "model {{\ninput x: {}\n}}"
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word with an example of its use at `place`."""
-
-    example: str
-    place: Place
-    doc: str
-
+from netc.dsl.setting_words import SETTING_WORDS
+from netc.dsl.word import Place, Word
 
 WORDS: Mapping[str, Word] = {
     # ------------------------------------------------------------ a file
@@ -83,6 +62,54 @@ WORDS: Mapping[str, Word] = {
         "Divides the rows: the model learns from `train`, is compared between epochs on `valid`, and is judged once, "
         "at the end, on `test`. These shares are the default.",
     ),
+    "series": Word(
+        'series = by("store", time = "date", every = "1 day")',
+        Place.DATA,
+        "Says which rows of a table follow one another, so that `window` and `next` may cut sequences from them.",
+    ),
+    "folds": Word(
+        "split = folds(5)",
+        Place.DATA,
+        "Divides the rows into parts of equal size, each of which is once the validation part: `netc train M.net "
+        '--folds` trains with each. `folds(5, by = "patient")` keeps groups together, `ordered = true` the order.',
+    ),
+    "by": Word(
+        'split = by("patient", train = 0.8, test = 0.2)',
+        Place.DATA,
+        "Divides the rows so that those with the same cell in a column stay together; in `series` and `folds` too.",
+    ),
+    "ordered": Word(
+        "split = ordered(train = 0.8, test = 0.2)",
+        Place.DATA,
+        "Divides the rows in their order: the first ones are for training, and the last ones for the test.",
+    ),
+    "hash": Word(
+        'split = hash("id", train = 0.8, test = 0.2)',
+        Place.DATA,
+        "Divides the rows by the cell of a column alone, so that a row keeps its part when the data grows.",
+    ),
+    "all": Word(
+        'x = columns(all, except = "species")',
+        Place.DATA,
+        "In `columns`: all columns of the table, but those of `except`.",
+    ),
+    "except": Word(
+        'x = columns(all, except = ("id", "species"))', Place.DATA, "In `columns(all, ...)`: the columns to leave out."
+    ),
+    "valid": Word(
+        "split = (train = 0.8, valid = 0.2)",
+        Place.DATA,
+        "The validation part of the data, by which epochs are compared (`valid.loss`). As a border, "
+        "`conv(16, pad = valid)` adds no zeros.",
+    ),
+    "test": Word(
+        "split = (train = 0.8, test = 0.2)", Place.DATA, "The part of the data that judges a model once, at the end."
+    ),
+    "calibration": Word(
+        "split = (train = 0.6, valid = 0.1, calibration = 0.1, test = 0.2)",
+        Place.DATA,
+        "A part of the data from which `calibrated` and `conformal` learn how sure a model may be.",
+    ),
     # ------------------------------------------------------------ a model
     "input": Word("input x: float[4]", Place.MODEL, "Declares a field of the data that predictions are made from."),
     "target": Word(
@@ -129,10 +156,25 @@ WORDS: Mapping[str, Word] = {
     ),
     "return": Word("return 2 * x", Place.BLOCK, "Gives the result of a block."),
     "yield": Word("yield h", Place.SCAN, "Gives the result of a step of a scan."),
-    # ------------------------------------------------------------ training
-    "optimizer": Word("optimizer = adam(lr = 0.001)", Place.TRAIN, "The rule by which parameters follow the gradient."),
-    "batch": Word("batch = 32", Place.TRAIN, "The number of samples in one step of training."),
-    "epochs": Word("epochs = 10", Place.TRAIN, "How often training goes through all samples."),
+    "if": Word(
+        "h = x if training else 2 * x",
+        Place.MODEL,
+        "Chooses by a condition that is known when compiling; `where(condition, a, b)` chooses by numbers of the data.",
+    ),
+    "training": Word(
+        "h = x -> dropout(0.5) if training else x",
+        Place.MODEL,
+        "True while training, otherwise false.",
+    ),
+    "same": Word(
+        "h = x -> conv(16, pad = same)", Place.MODEL, "The border with which a convolution keeps the size of an image."
+    ),
+    "causal": Word(
+        "h = x -> conv(16, pad = causal)",
+        Place.MODEL,
+        "The border of a sequence at whose end no later step is seen; `self_attention(causal = true)` is the same for "
+        "attention.",
+    ),
     # ------------------------------------------------------------ types
     "float": Word(
         "float[28, 28]",
@@ -147,4 +189,13 @@ WORDS: Mapping[str, Word] = {
         "sequence of labels of any length, such as a text.",
     ),
     "bool": Word("bool[10]", Place.TYPE, "The type of truth values."),
+    "auto": Word("class(auto)", Place.TYPE, "As the number of classes: the one that the data has."),
+    **SETTING_WORDS,
 }
+
+
+def settings_of(place: Place) -> frozenset[str]:
+    """The words that are settings of a block, as `epochs` is one of `train`: their examples begin with them."""
+    return frozenset(
+        name for name, word in WORDS.items() if word.place is place and word.example.startswith(f"{name} =")
+    )

@@ -19,14 +19,13 @@ import numpy as np
 
 import netc
 from netc.compiler.backends import Backend
-from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.execution.fields import Fields
+from netc.runtime.loading import load_model
 from netc.runtime.studies.check import check_study
 from netc.runtime.training.checks import check_schedules, check_training
 
@@ -126,7 +125,7 @@ def warnings_of(path: Path) -> list[Diagnostic]:
     """
     text = path.read_bytes().decode()  # line ends stay as they are in the file
     file = parse(Source(path.name, text, path))
-    model = elaborate(file, {}, class_counter(file))
+    model = load_model(file, {})
     if model.study is not None:
         check_study(model)
     if model.data is None:

@@ -1,9 +1,10 @@
 """Applications of operations and `op`s; those of blocks and layers are in blocks.py."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from netc.compiler.elaborate import joining, samples
-from netc.compiler.elaborate.arguments import bind
+from netc.compiler.elaborate.arguments import as_layer, bind, refuse_late
 from netc.compiler.elaborate.attributes import read_attribute
 from netc.compiler.elaborate.bindings import (
     Applied,
@@ -39,6 +40,8 @@ def apply_item(
         with context.applying(function.text, span, arguments=[argument.span for argument in arguments]):
             return context.rules.forms[function.text](context, arguments, span, scope)
     target = evaluate(context, function, scope)
+    if not (isinstance(target, Operation) and set(target.arguments.values()) & set(_VARIADIC)):
+        refuse_late(arguments, expression(function), span)
     match target:
         case Operation():
             return apply_operation(context, target, arguments, span, scope)
@@ -84,9 +87,21 @@ def apply_operation(
             *context.origins(call.operands, span),
         ]
 
-    first, *more = context.guard(span, lambda: _results(call), labels)
+    try:
+        first, *more = context.guard(span, lambda: _results(call), labels)
+    except Fault as error:
+        raise _of_a_layer(error, call, arguments) from None
     context.applied.append(Applied(operation.name, True, tuple(call.operands), spans, first, span))
     return Results((first, *more)) if more else first
+
+
+def _of_a_layer(error: Fault, call: OperationCall, arguments: Sequence[syntax.Argument]) -> Fault:
+    """The fault of an operation; with a hint at the layer, if numbers stand where the operation takes weights."""
+    first = error.diagnostics[0]
+    has_numbers = any(operand.role is Role.CONSTANT for operand in call.operands[1:])
+    if first.hint is not None or not has_numbers:
+        return error
+    return Fault([replace(first, hint=as_layer(call.operation.name, arguments, call.span)), *error.diagnostics[1:]])
 
 
 def _bound_call(

@@ -30,7 +30,7 @@ def _for_layer(context: Context, what: str, node: syntax.Expression) -> str | No
     return f"-> {expression(node)} -> {what}" if is_layer else None
 
 
-def _as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
+def as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
     """The hint for an operation that is called like the layer which applies it: `conv2d(16, kernel = 5)`."""
     entry = synonym(what, Kind.VALUE, ())
     layer = re.search(r"`(\w+)\(", entry or "")
@@ -69,7 +69,7 @@ def bind(
                     f"`{what}` has no argument `{name}`",
                     argument.name.span,
                     hint=nearest(name, names, Kind.ARGUMENT)
-                    or _as_layer(what, arguments, span)
+                    or as_layer(what, arguments, span)
                     or f"it takes {', '.join(names)}",
                 )
         if name in bound:
@@ -81,6 +81,19 @@ def bind(
             )
         bound[name] = argument
     return bound
+
+
+def refuse_late(arguments: Sequence[syntax.Argument], what: str, span: Span) -> None:
+    """Faults E0301 for an argument without a name after one with a name, as in `conv(pad = same, 8)`."""
+    written = [argument for argument in arguments if argument.span.start >= span.start]  # none before `->`
+    first = next((number for number, argument in enumerate(written) if argument.name is not None), len(written))
+    late = next((argument for argument in written[first:] if argument.name is None), None)
+    if late is None:
+        return
+    texts = [argument.span.text for argument in sorted(written, key=lambda argument: argument.name is not None)]
+    note = "its position says nothing behind a name"
+    title = "an argument without a name stands after one with a name"
+    fault("E0301", title, late.span, note, hint=f"{what}({', '.join(texts)})")
 
 
 def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple[int | str, ...]:

@@ -3,6 +3,7 @@
 Each kind of attribute (`axes`, `pair`, `dims`, ...) has a reader in READERS.
 """
 
+import math
 from collections.abc import Callable
 
 from netc.compiler.elaborate import constants, joining, samples
@@ -86,7 +87,7 @@ def _read_new_axis(call: OperationCall, parameter: Parameter) -> None:
 
 def _read_dims(call: OperationCall, parameter: Parameter) -> None:
     first = call.first
-    sizes = [_size(call, argument) for argument in call.rest]
+    sizes = [_size(call, argument, number) for number, argument in enumerate(call.rest)]
     call.attributes[parameter.name] = samples.batched_dims(sizes, first)
 
 
@@ -159,10 +160,24 @@ READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
 }
 
 
-def _size(call: OperationCall, argument: syntax.Argument) -> Dim:
+def _size(call: OperationCall, argument: syntax.Argument, number: int) -> Dim:
     """A dimension of a shape: a number, or a varying dimension by its name."""
     size = call.constant(argument)
+    if size == -1:
+        fault("E0304", "a dimension must be at least 1", argument.span, "this is -1", hint=_rest(call, number))
     return size.dim if isinstance(size, Length) else constants.integer(size, argument.span, "a dimension")
+
+
+def _rest(call: OperationCall, number: int) -> str | None:
+    """The hint for `reshape(x, 4, -1)`: the shape with the number that the size of the value leaves for -1."""
+    if len(call.rest) == 1:
+        return "`flatten` makes one vector of a value: x -> flatten"
+    others = [call.constant(argument) for argument in (*call.rest[:number], *call.rest[number + 1 :])]
+    sizes = [*call.first.type.sample, *others]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        return None
+    total, divisor = math.prod(call.first.type.sample), math.prod(others)
+    return f"{total // divisor} in its place, which is what is left" if total % divisor == 0 else None
 
 
 _OF_TWO = {"min": ("minimum", "smaller"), "max": ("maximum", "larger")}

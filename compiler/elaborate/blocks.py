@@ -20,6 +20,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.option_words import refuse_other_word
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.types import describe_sample
@@ -54,6 +55,8 @@ def apply_block(
     if target.arguments:
         pairs[1:1] = [(argument, target.arguments_scope or scope) for argument in target.arguments]
     # arguments come first, so that applications in them are counted before this one
+    for argument, where in pairs:
+        refuse_other_word(argument, _default_of(target.block, argument), where)
     items = {id(argument): evaluate(context, argument.value, where) for argument, where in pairs}
     block = _block_for(context, target, [items[id(argument)] for argument, _ in pairs if argument.name is None], span)
     bound: dict[str, syntax.Argument] = {}
@@ -66,7 +69,10 @@ def apply_block(
     _require_arguments(call)
     result = _run_block(context, call, inner)
     if result is None:
-        fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
+        assigned = [name.text for step in block.body if isinstance(step, syntax.Assign) for name in step.names]
+        hint = f"return {assigned[-1]}, as its last line" if assigned else None
+        others = [Label(span, "applied here")]
+        fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=others, hint=hint)
     first = result.items[0]
     values = {name: item for name, item in inner.names.items() if name in bound and isinstance(item, Value)}
     if isinstance(first, Value):
@@ -74,6 +80,12 @@ def apply_block(
         is_builtin = block.span.source.is_library
         context.applied.append(Applied(block.name.text, is_builtin, tuple(values.values()), spans, first, span))
     return first if len(result.items) == 1 else result
+
+
+def _default_of(block: syntax.Block, argument: syntax.Argument) -> syntax.Expression | None:
+    """The default of the parameter that an argument names; None if it names none."""
+    name = argument.name.text if isinstance(argument.name, syntax.Name) else None
+    return next((parameter.default for parameter in block.parameters if parameter.name.text == name), None)
 
 
 def _require_arguments(call: _BlockCall) -> None:

@@ -234,6 +234,10 @@ class Context:
                 "or one that is multiplied by a number",
                 hint="loss weighted(error, weight)",
             )
+        if isinstance(item, tuple):
+            are_vectors = any(isinstance(part, Value) and part.type.sample for part in item)
+            hint = f"concat({span.text.strip()[1:-1].strip()})" if are_vectors and span.text[:1] in "[(" else None
+            fault("E0205", "a list is no value", span, hint=hint)
         kind = _KINDS.get(type(item), "this")
         fault("E0205", f"{kind} is no value", span, "it has to be applied to something" if kind != "a text" else "")
 

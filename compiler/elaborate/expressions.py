@@ -16,6 +16,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.operators import binary, unary
+from netc.compiler.elaborate.option_words import BORDERS
 from netc.compiler.elaborate.stacks import on_new_stack
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
@@ -189,7 +190,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
         return node.text == "true"
-    if node.text in ("same", "valid", "causal"):  # borders of images and lines
+    if node.text in BORDERS:
         return node.text
     if node.text == "training":
         if context.is_frozen:

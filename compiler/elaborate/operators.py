@@ -6,8 +6,8 @@ from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Item, Length, Results, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.dims import plus, times
-from netc.compiler.ir.types import describe_sample
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.types import Mismatch, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.printer import expression
@@ -86,7 +86,27 @@ def binary(context: Context, node: syntax.Binary, x: Item, y: Item) -> Item:
         return [*labels, *context.origins((a, b), span)]
 
     with context.applying(symbol, span):
-        return context.guard(span, lambda: samples.apply_operation(operation, [a, b], {}), others)
+        joined = f"concat({_inside(left).span.text}, {_inside(right).span.text})"
+        return context.guard(span, lambda: _applied(operation, a, b, joined), others)
+
+
+def _applied(operation: Operation, a: Value, b: Value, joined: str) -> Value:
+    """The result of an operator. Raises Mismatch, with the hint `joined` for a sum of vectors of two sizes."""
+    try:
+        return samples.apply_operation(operation, [a, b], {})
+    except Mismatch as mismatch:
+        are_vectors = len(a.type.sample) == len(b.type.sample) >= 1 and a.type.sample[:-1] == b.type.sample[:-1]
+        if operation.name != "add" or not are_vectors or mismatch.hint:
+            raise
+        hint = f"`{joined}` puts them side by side"
+        raise Mismatch(mismatch.message, hint, mismatch.code, mismatch.about) from None
+
+
+def _inside(node: syntax.Expression) -> syntax.Expression:
+    """An expression without the brackets around it."""
+    while isinstance(node, syntax.Group):
+        node = node.value
+    return node
 
 
 def _length(symbol: str, x: Length | int, y: Length | int) -> str | None:

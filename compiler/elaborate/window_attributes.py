@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.operation_call import OperationCall, Parameter
+from netc.compiler.elaborate.option_words import BORDERS, refuse_unknown_word
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations import sequence
 from netc.dsl import syntax
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import fault, nearest_name
 from netc.dsl.source import Span
 
 
@@ -24,6 +25,8 @@ def read_pair(call: OperationCall, parameter: Parameter) -> None:
 
 
 def read_border(call: OperationCall, parameter: Parameter) -> None:
+    if parameter.argument is not None:
+        refuse_unknown_word(parameter.argument, parameter.name, BORDERS, call.scope)
     word = call.constant(parameter.argument) if parameter.argument else parameter.default
     call.attributes[parameter.name] = word if word in ("same", "valid") else _pads(call, parameter)
 
@@ -70,7 +73,8 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
         numbers = (*numbers, 0, 0)
     if len(numbers) != 4 or isinstance(border, str):
         title = "a border is same, valid, causal, a number, or (top, bottom, left, right)"
-        fault("E0303", title, span, hint="pad = same")
+        match = nearest_name(border, BORDERS) if isinstance(border, str) else None
+        fault("E0303", title, span, hint=f"pad = {match or 'same'}")
     top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
     return top, bottom, left, right
 

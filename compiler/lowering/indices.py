@@ -5,7 +5,7 @@ and the fourth kind in all three.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import Dim
@@ -59,6 +59,11 @@ class Indices:
     def depth(self) -> list[str]:
         return [letter for letter in self.left if letter in self.right and letter not in self.out]
 
+    @property
+    def width(self) -> int:
+        """The number of columns; 0 if it depends on the batch."""
+        return math.prod(size if isinstance(size, int) else 0 for size in map(self.sizes.__getitem__, self.columns))
+
     def fit_tile(self) -> bool:
         """Whether something is summed, each index is of one of the four kinds, and the last of the result is one of
         several columns. An outer product only writes its result, which a loop does row after row."""
@@ -66,9 +71,7 @@ class Indices:
         if len(self.out) != len(kinds) or set(self.left + self.right) - set(self.out) - set(self.depth):
             return False
         columns = self.columns
-        return (
-            bool(columns and self.depth) and self.out[-1] == columns[-1] and _width(columns, self.sizes) > _FEW_COLUMNS
-        )
+        return bool(columns and self.depth) and self.out[-1] == columns[-1] and self.width > _FEW_COLUMNS
 
     def strides_of(self, views: Views) -> tuple[Strides, Strides, Strides, Strides]:
         """Returns the strides of a, b, the result and the starting value, which are 0 if there is none."""
@@ -90,8 +93,3 @@ def indices_of(einsum: Value, views: Views) -> tuple[Indices, Views]:
     if out and out[-1] in left and out[-1] not in right:
         left, right, views = right, left, replace(views, a=views.b, b=views.a)
     return Indices(left, right, out, sizes), views
-
-
-def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
-    """The number of columns; 0 if it depends on the batch."""
-    return math.prod(size if isinstance(size, int) else 0 for size in (sizes[letter] for letter in columns))

@@ -21,6 +21,7 @@ from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, P
 _BETTER = 1.2  # times as well filled
 _SHORT_RUN = 9  # elements of a row of a window
 _FEW_ELEMENTS = 50  # of a window
+_WIDE = 8  # vectors of a row, of which tiles of one row take so many
 _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
 
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
@@ -53,13 +54,13 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     out, sizes, strides = indices.out, indices.sizes, indices.strides_of(views)
     lead = next(letter for letter in indices.depth if sizes[letter] == BATCH) if in_shards else out[0]
     of_pairs = all(view.buffer is not None and view.buffer.type.dtype == "bf16" for view in (views.a, views.b))
-    nest = _nest(indices, strides, lead, of_pairs)
+    dtype = value.type.dtype
+    nest = _nest(indices, strides, lead, of_pairs, machine.lanes(dtype))
     if nest is None or (views.start is not None and nest.columns.start.factor != 1):
         return None
     if not of_pairs and _has_small_windows(nest):
         return None
     leads = [operand.get(lead, 0) for operand in strides]
-    dtype = value.type.dtype
     in_tiles = of_pairs and machine.has_tiles and _fills_tiles(nest)
     pack_elements = (_copied_pairs if of_pairs else _copied_elements)(nest, machine, dtype)
     product = _product(value, views, nest, leads, pack_elements, in_shards)
@@ -74,7 +75,7 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     )
 
 
-def _nest(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool) -> _Nest | None:
+def _nest(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, lanes: int) -> _Nest | None:
     """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
 
     If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone, unless it is one of
@@ -92,9 +93,18 @@ def _nest(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: boo
     (column,) = _last(1, columns)
     if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
         return None
-    if row_loop is None and not batches and column.b.factor != 1 and depth.a.factor == depth.b.factor == 1:
-        return None  # a matrix, whose rows are summed, times a vector: a loop reads it where it lies
+    if row_loop is None and not of_pairs and _is_read_well(column, depth, indices.width, lanes):
+        return None  # a vector times a matrix, which is read once: a loop reads it where it lies
     return _Nest(row, column, depth, runs, turns, inner, middle, outer)
+
+
+def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, lanes: int) -> bool:
+    """Whether a loop reads a matrix well that a vector is multiplied by: along its sums, or in rows that are not wide.
+
+    It reads several wide rows at a time. Where these share sets of the first cache, that was measured to take twice as
+    long as the wide tiles of a row, which read one piece after another.
+    """
+    return (column.b.factor == 1 and 0 < width < _WIDE * lanes) or depth.a.factor == depth.b.factor == 1
 
 
 def _has_small_windows(nest: _Nest) -> bool:

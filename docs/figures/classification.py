@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .scheme import BLUE, ORANGE
-from .style import figure, picture, trained
+from .style import figure, framed, picture, trained
 
 
 @picture
@@ -12,14 +12,15 @@ def classification() -> Figure:
     """Four digits of the test part, and the predicted probability of each class."""
     run = trained("digits8x8", 20)
     test = run.load_data().parts["test"]
-    images = np.asarray(test["image"])
+    images, labels = np.asarray(test["image"]), np.asarray(test["digit"])
     chances = run.predict_prepared(test)["probability"]
     order = np.argsort(chances.max(1))
     chosen = [*order[-2:], *order[:2]]  # two that it is sure of, two that it is not
     canvas, axes = figure(6.4, 2.8, 2, 4)
     for column, i in enumerate(chosen):
         axes[0][column].imshow(images[i].reshape(8, 8), cmap="gray_r")
-        axes[0][column].axis("off")
+        axes[0][column].set(title=f"a {labels[i]}")
+        framed(axes[0][column])
         axes[1][column].bar(range(10), chances[i], color=BLUE)
         axes[1][column].set(ylim=(0, 1), xticks=range(10), yticks=[0, 1] if column == 0 else [])
     return canvas

@@ -4,6 +4,7 @@ one spelling that a label has, whatever file it comes from.
 `polars_cells.py` applies the same rules to columns of polars.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -113,10 +114,13 @@ class Notation:
         if self.decimal == "." or self._pattern.fullmatch(text.strip(BLANKS)) is not None:
             return False
         try:
-            float(text)
+            return math.isfinite(float(text))
         except ValueError:
             return False
-        return True
+
+
+class Misread(Exception):
+    """A cell is a number in another notation than that of its file (`Notation.misreads`)."""
 
 
 @dataclass(frozen=True, slots=True)

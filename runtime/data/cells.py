@@ -72,6 +72,7 @@ class BadRows:
         return np.isin(rows, np.fromiter(self.problems, np.int64, len(self.problems)))
 
 
+_MOST_MARKS = 0.1  # of the cells of a column of numbers may be texts that stand for missing values
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -157,7 +158,7 @@ class Location:
     def note_far_outside(self, values: Array, mask: Array, training: Callable[[tuple[int, ...]], str]) -> None:
         """Notes numbers that `mask` says are far outside of those of training. Its values are used all the same.
 
-        `training` says what training had in the column of the element at an index behind the samples.
+        `training` says which numbers training had in the column of the element at an index behind the samples.
         """
         if self.is_target or not mask.any():
             return
@@ -248,7 +249,7 @@ def numbers(
             ~np.isfinite(values) & ~(may_lack & np.isnan(values)),
             "E0803",
             "a value is not finite",
-            hint=lambda index: _hint_for_infinite(array[index]),
+            hint=lambda index: _as_mark(array[index]),
         )
     return values
 
@@ -262,7 +263,7 @@ def _with_truth_values(array: Array) -> Array:
     return result
 
 
-def _hint_for_infinite(cell: Any) -> str:
+def _as_mark(cell: Any) -> str:
     mark = shown_cell(cell.strip()) if isinstance(cell, str) else ""
     return f'missing = ["{mark}"] in the source, if it stands for a missing value' if mark else ""
 
@@ -301,24 +302,33 @@ def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) ->
     mask = np.zeros(array.shape, bool)
     for index in facts:
         mask[index] = True
+    are_few = mask.mean(axis=0) <= _MOST_MARKS
     location.refuse(
         mask,
         "E0803",
         facts.__getitem__,
         lambda index: f"{location.cell(index)}{f': {shown_cell(array[index])}' if index in too_large else ''}",
         hint=lambda index: (
-            hint_for_number(str(array[index])) or f"{hint_for_text}{_without_column(location, index)}"
+            hint_for_number(str(array[index]))
+            or (_as_mark(array[index]) if are_few[index[1:]] else "")
+            or _as_field(location, index)
+            or hint_for_text
             if isinstance(array[index], str)
             else ""
         ),
     )
 
 
-def _without_column(location: Location, index: Index) -> str:
-    """The text that leaves out one of several columns, for a hint."""
-    if len(location.columns) < 2:
-        return ""
-    return f', and `columns(all, except = "{shown_cell(location.column(index))}")` leaves a column out'
+def _as_field(location: Location, index: Index) -> str:
+    """The hint with a field for the one of several columns that has texts."""
+    return hint_of_text_column(location.column(index)) if len(location.columns) > 1 else ""
+
+
+def hint_of_text_column(column: str) -> str:
+    """The hint for a column of texts among columns of numbers: a field of its own."""
+    name, field = shown_cell(column), column if column.isidentifier() else "kind"
+    left_out = f'leave it out, as `columns(all, except = "{name}")` does'
+    return f'{left_out}; `{field} = column("{name}") -> one_hot` makes a field of its own of it'
 
 
 def natural(label: str) -> tuple[int, float, str]:

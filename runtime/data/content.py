@@ -13,7 +13,7 @@ _SHARE = 4  # an unpacked file may take 1 / _SHARE of the free memory: its text,
 _MOST = 1 << 31
 _CELL = 80  # bytes of a cell that is kept as a Python text or number, with what points to it
 _COLUMN = 2_500  # bytes of a column besides its cells
-_ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read from disk, column by column"
+ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read from disk, column by column"
 
 
 def content(path: Path, shown: str, span: Span) -> bytes:
@@ -23,7 +23,7 @@ def content(path: Path, shown: str, span: Span) -> bytes:
     """
     if path.suffix == ".gz":
         return _unpacked(path, shown, span)
-    require_at(2 * path.stat().st_size, f"`{shown}`", span, _ON_DISK)
+    require_at(2 * path.stat().st_size, f"`{shown}`", span, ON_DISK)
     return content_of(path)
 
 
@@ -36,7 +36,7 @@ def _unpacked(path: Path, shown: str, span: Span) -> bytes:
             total += len(piece)
             if total > most:
                 note = f"{path.stat().st_size:,} bytes packed; {room}"
-                fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, note, hint=_ON_DISK)
+                fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, note, hint=ON_DISK)
             pieces.append(piece)
     return b"".join(pieces)
 
@@ -50,7 +50,7 @@ def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> Non
         cells = sum(text.count(bytes([separator])) for separator in separators)
         columns = text[: text.find(b"\n")].count(separators[:1])
         size = 4 * len(text) + _CELL * cells + _COLUMN * columns
-        require_at(size, f"the {cells:,} cells of `{shown}`", span, _ON_DISK)
+        require_at(size, f"the {cells:,} cells of `{shown}`", span, ON_DISK)
 
 
 def require_characters(text: str, size: int, shown: str, span: Span) -> None:

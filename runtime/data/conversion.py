@@ -4,6 +4,7 @@ together.
 Bytes that are only scaled and reshaped stay bytes: a quarter of the memory.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,17 +26,28 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 # NumPy's warnings are off while steps are applied: a result that is not finite is a fault.
 WITHOUT_WARNINGS = np.errstate(over="ignore", divide="ignore", invalid="ignore")
 _LARGEST_BYTE = 255
+_IMAGE = 3  # dimensions: height, width and channels
+_CHANNELS = (1, 3, 4)
 _KEEP_BYTES = ("scale", "reshape", "flatten", "train_only")  # steps after which bytes can still be stored as bytes
 
 
-def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span = NOWHERE) -> Field:
+def convert(
+    field: FieldSpec,
+    states: Sequence[State],
+    part: Part,
+    type_: Type,
+    declared: Span = NOWHERE,
+    proposes_type: bool = False,
+) -> Field:
     """The values of a field in a part, of the type that the model declares at `declared`.
+
+    With `proposes_type`, the model and not the data is taken to be wrong where a sample has another shape.
 
     Faults E0803, E0804 and E0805 where a value, the shape of a sample or a class does not fit the type.
     """
     _check_class_count(field, labels_of(field, states), type_, declared)
     if type_.is_varying:
-        return _sequences(field, states, part, type_, declared)
+        return _sequences(field, states, part, type_, declared, proposes_type)
     scales = [state["by"] for step, state in zip(field.steps, states, strict=True) if step.name == "scale"]
     stays_bytes = len(scales) <= 1 and _stays_bytes(field, part, type_) and all(map(_scales_bytes, scales))
     dtype = np.dtype(np.uint8) if stays_bytes else DTYPES[type_.dtype].numpy
@@ -49,7 +61,7 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
             values if stays_bytes else _widened(field, numbers(values, location, may_lack=may_lack), result.shape[1:])
         )
         if array.shape[1:] != result.shape[1:]:
-            _refuse_shape("sample", array.shape[1:], field, type_, declared)
+            _refuse_shape("sample", array.shape[1:], field, type_, declared, proposes_type)
         return array if stays_bytes else _checked(array, location, type_, may_lack)
 
     count = 0
@@ -104,7 +116,9 @@ def _scales_bytes(factor: float) -> bool:
     return abs(factor) <= float(np.finfo(np.float32).max) / _LARGEST_BYTE
 
 
-def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> Ragged:
+def _sequences(
+    field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span, proposes_type: bool
+) -> Ragged:
     """The values of a field whose samples have lengths of their own. A row that is left out has the length 0."""
     shape, may_lack = type_.shape(1)[1:], _may_lack(field, states)
     rows, lengths = [np.empty((0, *shape), DTYPES[type_.dtype].numpy)], np.zeros(len(part.rows), np.int64)
@@ -117,7 +131,7 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
         step_location = per_step(location, sequences)
         values = _widened(field, numbers(sequences.rows, step_location, may_lack=may_lack), shape)
         if values.shape[1:] != shape:
-            _refuse_shape("step", values.shape[1:], field, type_, declared)
+            _refuse_shape("step", values.shape[1:], field, type_, declared, proposes_type)
         return Ragged(_checked(values, step_location, type_, may_lack), sequences.lengths)
 
     count = 0
@@ -129,11 +143,34 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
     return Ragged(np.concatenate(rows), lengths)
 
 
-def _refuse_shape(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type, declared: Span) -> None:
+def _refuse_shape(
+    what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type, declared: Span, proposes_type: bool
+) -> None:
     """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
     fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
-    hint = describe_sample(type_.with_dims((*type_.dims[: -len(shape)], *shape))) if _has_places(field) else None
+    hint = _as_read(what, shape, field, type_) if proposes_type or _has_places(field) else None
     fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=_steps_turned(field) or hint)
+
+
+def _as_read(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type) -> str:
+    """The hint with the declaration that the data has: as it is, or with a step that gives it the declared shape."""
+    declared = type_.shape(1)[1:]
+    word, read_type = "target" if field.is_target else "input", type_.with_dims((*type_.dims[:1], *shape))
+    read = f"{word} {field.name}: {describe_sample(read_type)}"
+    if len(shape) < len(declared) == _IMAGE and math.prod(declared) == math.prod(shape):
+        image = (*declared[1:], declared[0]) if _is_channels_first(declared) else declared
+        sizes = ", ".join(map(str, image))
+        changed = f", and `input {field.name}: float[{sizes}]`, since channels come last" if image != declared else ""
+        return f"`-> reshape({sizes})` in `{field.name} = ...` of the data{changed}"
+    if len(shape) == 3 and sorted(shape) == sorted(declared):
+        return f"{read}, since channels come last"
+    return read
+
+
+def _is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether a declared image most likely has its channels first, as other libraries have them."""
+    height, width, channels = shape
+    return height in _CHANNELS and height != width and (channels not in _CHANNELS or channels == width)
 
 
 def _steps_turned(field: FieldSpec) -> str | None:

@@ -1,9 +1,12 @@
-"""Checks whether a csv text is so regular that polars takes it apart as `csv_rows.py` does, which is slower.
+"""Cuts a csv text into blocks of whole records, and checks that polars takes them apart as `csv_rows.py` does, which is
+slower.
 
-Then each row is as long as the header, no line is blank, and quotes stand only around whole cells.
+In a regular text each row is as long as the header, no line is blank, and quotes stand only around whole cells.
 """
 
+import codecs
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -11,88 +14,111 @@ from netc.runtime.data.csv_records import BLANKS_BETWEEN, Dialect
 from netc.runtime.data.stored import Array
 from netc.runtime.data.text_file import TextFile
 
-_BLOCK = 1 << 23  # bytes at a time, and the rest of the last line
-_LONGEST_LINE = 1 << 26  # bytes
-_NEWLINE, _RETURN, _QUOTE = b'\n\r"'
-_MARK = b"\xef\xbb\xbf"
+_BLOCK = 1 << 20  # bytes at a time, and the rest of the last record
+_LONGEST_RECORD = 1 << 26  # bytes
+_NEWLINE, _RETURN = b"\n\r"
+_MARK = codecs.BOM_UTF8
 
 
-def is_regular(file: TextFile, dialect: Dialect, width: int) -> bool:
-    """Whether a file is regular; `width` is the number of its columns."""
-    is_plain = dialect.encoding in ("utf-8", "utf-8-sig") and dialect.rules.notation.is_plain
-    if not is_plain or dialect.comment or dialect.has_sep_line or dialect.quote != '"' or dialect.line_end != "\n":
-        return False
-    if len(dialect.delimiter.encode()) != 1 or dialect.delimiter == BLANKS_BETWEEN or dialect.skip:
-        return False
-    delimiters, is_quoted = 0, False  # of the record that a block ends in
-    for block in _blocks(file):
-        if len(block) > _LONGEST_LINE:
-            return False
-        checked = _check(np.frombuffer(block, np.uint8), ord(dialect.delimiter), width, delimiters, is_quoted)
-        if checked is None:
-            return False
-        delimiters, is_quoted = checked
-    return not is_quoted
+class Irregular(Exception):
+    """A csv text is not regular: the module csv has to take it apart."""
 
 
-def _blocks(file: TextFile) -> Iterator[bytes]:
-    """The bytes of a file without its byte order mark, in blocks that end with a line; a line end is added if it lacks
-    the last one.
+def regular_blocks(file: TextFile, dialect: Dialect, width: int) -> Iterator[bytes]:
+    """Yields the records of a file in UTF-8, some of them at a time, without its header and the lines that are skipped.
+
+    `width` is the number of columns. Raises Irregular at the first block that is not regular.
     """
-    rest = b""
-    with file.open() as stream:
-        if stream.read(len(_MARK)) != _MARK:
-            stream.seek(0)
-        while piece := stream.read(_BLOCK):
-            lines, end, tail = (rest + piece).rpartition(b"\n")
-            if end:
-                yield lines + end
-            rest = tail if end else rest + piece
-            if len(rest) > _LONGEST_LINE:
-                break
+    if not _may_be_regular(dialect):
+        raise Irregular
+    rest, tried = b"", 0
+    has_header = dialect.header is True
+    for piece in chain(_pieces(file, dialect), [b""]):
+        rest += piece
+        if piece and len(rest) < 2 * tried:
+            continue  # a long record is not searched again and again for its end
+        if not piece and rest and not rest.endswith(b"\n"):
+            rest += b"\n"
+        ends = _ends_of_records(rest[: rest.rfind(b"\n") + 1], dialect, width)
+        if len(ends):
+            start, end = int(ends[0]) + 1 if has_header else 0, int(ends[-1]) + 1
+            if start < end:
+                yield rest[start:end]
+            rest, tried, has_header = rest[end:], 0, False
+        else:
+            tried = len(rest)
+        if len(rest) > _LONGEST_RECORD:
+            raise Irregular
     if rest:
-        yield rest + b"\n"
+        raise Irregular
 
 
-def _check(block: Array, delimiter: int, width: int, delimiters: int, is_quoted: bool) -> tuple[int, bool] | None:
-    """The number of delimiters in the record that a block ends in, and whether it ends inside of quotes.
+def _may_be_regular(dialect: Dialect) -> bool:
+    if dialect.comment or dialect.line_end != "\n" or len(dialect.quote.encode()) > 1:
+        return False
+    return len(dialect.delimiter.encode()) == 1 and dialect.delimiter != BLANKS_BETWEEN
 
-    Takes the same of the block before. None if the block is not regular.
+
+def _pieces(file: TextFile, dialect: Dialect) -> Iterator[bytes]:
+    """The bytes of a file in UTF-8, without a byte order mark and the lines that are skipped."""
+    if dialect.encoding in ("utf-8", "utf-8-sig"):
+        with file.open() as stream:
+            if stream.read(len(_MARK)) != _MARK:
+                stream.seek(0)
+            for _ in range(dialect.skip + dialect.has_sep_line):
+                stream.readline()
+            while piece := stream.read(_BLOCK):
+                yield piece
+    else:
+        with file.text(dialect.encoding, "\n") as text:
+            for _ in range(dialect.skip + dialect.has_sep_line):
+                text.readline()
+            while characters := text.read(_BLOCK):
+                yield characters.encode()
+
+
+def _ends_of_records(block: bytes, dialect: Dialect, width: int) -> Array:
+    """The places of the line ends of the records in a block, which begins with a record and ends with a line end.
+
+    Raises Irregular if one of these records is not regular.
     """
-    quotes = np.flatnonzero(block == _QUOTE)
-    is_outside = np.ones(len(block), bool)
-    if len(quotes) or is_quoted:
-        if not _are_around_cells(block, quotes, delimiter, is_quoted):
-            return None
-        is_outside = ((np.cumsum(block == _QUOTE) + is_quoted) & 1) == 0
-    returns = np.flatnonzero((block == _RETURN) & is_outside)
-    if (block[returns + 1] != _NEWLINE).any():  # a block ends with a line end, so each has a byte after it
-        return None
-    ends = np.flatnonzero((block == _NEWLINE) & is_outside)
-    totals = np.cumsum((block == delimiter) & is_outside)
+    array = np.frombuffer(block, np.uint8)
+    is_end, is_delimiter = array == _NEWLINE, array == ord(dialect.delimiter)
+    is_outside: Array | None = None  # of quotes
+    quote = dialect.quote.encode()
+    if quote and quote in block:
+        is_quote = array == quote[0]
+        is_outside = np.cumsum(is_quote, dtype=np.uint8) & 1 == 0
+        _check_quotes(array, np.flatnonzero(is_quote), dialect)
+        is_end &= is_outside
+        is_delimiter &= is_outside
+    ends = np.flatnonzero(is_end)
     if not len(ends):
-        return delimiters + int(totals[-1]), bool((len(quotes) + is_quoted) & 1)
-    counts = np.diff(totals[ends], prepend=-delimiters)
-    if (counts != width - 1).any() or (width == 1 and _has_blank_line(block, ends, is_quoted)):
-        return None
-    return int(totals[-1] - totals[ends[-1]]), bool((len(quotes) + is_quoted) & 1)
+        return ends
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    if b"\r" in block:
+        is_return = array == _RETURN
+        returns = np.flatnonzero(is_return if is_outside is None else is_return & is_outside)
+        if (array[returns + 1] != _NEWLINE).any():  # a block ends with a line end, so each has a byte after it
+            raise Irregular
+    counts = np.add.reduceat(is_delimiter[: ends[-1] + 1].view(np.uint8), starts, dtype=np.intp)
+    if (counts != width - 1).any():
+        raise Irregular
+    if width == 1 and ((ends == starts) | ((ends == starts + 1) & (array[starts] == _RETURN))).any():
+        raise Irregular  # a blank line
+    return ends
 
 
-def _has_blank_line(block: Array, ends: Array, is_quoted: bool) -> bool:
-    starts = np.concatenate([[-1 if not is_quoted else -2], ends[:-1]]) + 1
-    lengths = ends - np.maximum(starts, 0) + is_quoted * (starts < 0)
-    is_return = block[np.maximum(ends - 1, 0)] == _RETURN
-    return bool(((lengths == 0) | ((lengths == 1) & is_return)).any())
-
-
-def _are_around_cells(block: Array, quotes: Array, delimiter: int, is_quoted: bool) -> bool:
-    """Whether each opening quote stands at the start of a cell, and each closing one at its end. (A doubled quote in a
-    cell closes and opens.)
+def _check_quotes(block: Array, quotes: Array, dialect: Dialect) -> None:
+    """Raises Irregular unless each opening quote stands at the start of a cell, and each closing one at its end. (A
+    doubled quote in a cell closes and opens.)
     """
-    opening, closing = quotes[int(is_quoted) :: 2], quotes[1 - int(is_quoted) :: 2]
+    delimiter, quote = ord(dialect.delimiter), ord(dialect.quote)
+    opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, block[opening - 1], _NEWLINE)
     after = block[closing + 1]  # a block ends with a line end
-    return bool(
-        np.isin(before, (delimiter, _NEWLINE, _QUOTE)).all()
-        and np.isin(after, (delimiter, _NEWLINE, _RETURN, _QUOTE)).all()
+    is_right = np.isin(before, (delimiter, _NEWLINE, quote)).all() and np.isin(
+        after, (delimiter, _NEWLINE, _RETURN, quote)
     )
+    if not np.all(is_right):
+        raise Irregular

@@ -126,7 +126,7 @@ def _arrays(
             arrays[part_name][name] = (
                 convert_windows(field, states[name], part, starts[part_name], type_, declared)
                 if starts
-                else convert(field, states[name], part, type_, declared)
+                else convert(field, states[name], part, type_, declared, proposes_type=part_name == "train")
             )
     return arrays
 

@@ -10,7 +10,15 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import CellKind, Location, is_missing, numbers, refuse_missing, texts_of
+from netc.runtime.data.cells import (
+    CellKind,
+    Location,
+    hint_of_text_column,
+    is_missing,
+    numbers,
+    refuse_missing,
+    texts_of,
+)
 from netc.runtime.data.data_step import Chunks, DataStep, State, column_blocks, unchanged
 from netc.runtime.data.state_checks import are_cells_or_none, is_flag, is_number
 from netc.runtime.data.stored import Array
@@ -25,6 +33,7 @@ def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     if method == "drop" or (method not in _STATISTICS and method != "mode"):
         return {"fill": [method] * math.prod(first.shape[1:]), "drop": method == "drop"}
     fills: list[Any] = []
+    hint = hint_of_text_column if first.ndim > 1 and first.shape[1] > 1 else lambda name: "impute(mode) fills texts"
     for block, location in column_blocks(chunks):
         missing = is_missing(block)
         for i, name in enumerate(location.columns):
@@ -32,14 +41,14 @@ def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
             place = replace(location, columns=(name,), rows=location.rows[present])
             if not len(present):
                 fault("E0803", "a column of the training split is empty", location.span, f"`{shown_cell(name)}`")
-            fills.append(_fill_of(block[present, i], method, place))
+            fills.append(_fill_of(block[present, i], method, place, hint(name)))
     return {"fill": fills, "drop": False}
 
 
-def _fill_of(column: Array, method: str, location: Location) -> Any:
+def _fill_of(column: Array, method: str, location: Location, hint: str) -> Any:
     """The mean, median or mode of the cells of a column, none of which is missing."""
     if method in _STATISTICS:
-        values = numbers(column, location, "impute(mode) fills texts").astype(np.float64)
+        values = numbers(column, location, hint).astype(np.float64)
         value = float(_STATISTICS[method](values))
         return int(value) if column.dtype == object and value.is_integer() else value  # cells are labels perhaps
     counts = Counter(column.tolist() if column.dtype != object else texts_of(column))

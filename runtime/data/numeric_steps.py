@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
-from netc.runtime.data.state_checks import are_numbers, is_number
+from netc.runtime.data.state_checks import are_numbers, are_optional_numbers, is_number
 from netc.runtime.data.stored import Array
 
 _FAR = 20.0  # standard deviations from the mean of training that are worth a note
@@ -23,17 +23,30 @@ def _floats(chunks: Chunks) -> Iterator[Array]:
 
 @dataclass(frozen=True, slots=True)
 class _Usual:
-    """The results of a step that are not far outside of training's, and the words for the numbers in its state."""
+    """The results of a step that are not far outside of training's, from `least` to `most`.
+
+    `limits(state)` are the least and the largest number of training, for each column: None if an older run did not keep
+    them. A number between them is never outside, as a 1 among thousands of zeros.
+    """
 
     least: float
     most: float
-    numbers: tuple[str, str]
-    words: Callable[[float, float], str]
+    limits: Callable[[State], tuple[Any, Any] | None]
+
+    def is_outside(self, values: Array, results: Array, state: State) -> Array:
+        """True for each number far outside of those of training."""
+        limits = self.limits(state)
+        if limits is None:
+            return np.zeros(results.shape, bool)
+        is_far: Array = (results < self.least) | (results > self.most)
+        return is_far & ((values < limits[0]) | (values > limits[1])) if is_far.any() else is_far
 
     def of_column(self, state: State, place: tuple[int, ...]) -> str:
-        """The words for one column."""
-        first, second = (np.asarray(state[name]) for name in self.numbers)
-        return self.words(*(float(each[place] if each.ndim else each) for each in (first, second)))
+        """The words for the numbers that training had in a column."""
+        low, high = (
+            float(limit[place] if limit.ndim else limit) for limit in map(np.asarray, self.limits(state) or ())
+        )
+        return f"they went from {low:.6g} to {high:.6g}"
 
 
 def _arithmetic(
@@ -50,7 +63,7 @@ def _arithmetic(
     def apply(array: Any, state: State, location: Location) -> Array:
         values = numbers(array, location).astype(np.float64)
         result: Array = formula(values, state)
-        is_outside = (result < usual.least) | (result > usual.most)
+        is_outside = usual.is_outside(values, result, state)
         location.note_far_outside(values, is_outside, lambda place: usual.of_column(state, place))
         return result
 
@@ -82,6 +95,8 @@ def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     return {
         "mean": np.where(is_same, low, mean).tolist(),
         "std": np.where(deviation > 0, deviation, 1.0).tolist(),  # squares of tiny numbers may underflow
+        "min": low.tolist(),
+        "max": high.tolist(),
     }
 
 
@@ -92,10 +107,8 @@ STANDARDIZE = _arithmetic(
     lambda array, state: (array - state["mean"]) / state["std"],
     _standardize_fit,
     lambda array, state: array * state["std"] + state["mean"],
-    {"mean": are_numbers, "std": are_numbers},
-    _Usual(
-        -_FAR, _FAR, ("mean", "std"), lambda mean, std: f"its mean was {mean:.6g}, its standard deviation {std:.3g}"
-    ),
+    {"mean": are_numbers, "std": are_numbers, "min": are_optional_numbers, "max": are_optional_numbers},
+    _Usual(-_FAR, _FAR, lambda state: (state["min"], state["max"]) if "min" in state and "max" in state else None),
 )
 
 
@@ -116,8 +129,7 @@ MINMAX = _arithmetic(
     _Usual(
         -_FAR_WIDTHS,
         1 + _FAR_WIDTHS,
-        ("min", "range"),
-        lambda least, width: f"it went from {least:.6g} to {least + width:.6g}",
+        lambda state: (state["min"], np.asarray(state["min"]) + state["range"]),
     ),
 )
 

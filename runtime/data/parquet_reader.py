@@ -1,6 +1,6 @@
 """Reads `parquet("file.parquet")`: a table of typed columns. Large files stay on disk (store.py)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from netc.runtime.data.cell_text import CellRules
 from netc.runtime.data.panics import quiet_panics
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.request import Request
-from netc.runtime.data.store import Scan, is_large, stored_columns
+from netc.runtime.data.store import Scan, is_large, rows_at_a_time, stored_columns
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table, column_of, plain_cells
 
@@ -36,7 +36,8 @@ def read_scan(request: Request, scan: "Callable[[], polars.LazyFrame]") -> Table
         names = frame.collect_schema().names()
         needed = request.needed(names)
         if is_large(request.path):
-            columns, rows = stored_columns(request, names, partial(_open_scan, frame.select(needed), rules_of(request)))
+            open_scan = partial(_open_scan, frame, needed, rules_of(request))
+            columns, rows = stored_columns(request, names, open_scan)
             return Table(request.shown, columns, rows, names=tuple(names))
         count = frame.select(polars.len()).collect().item()
         require_at(_CELL * count * len(needed), f"{count:,} rows of {len(needed):,} columns", request.span)
@@ -44,8 +45,16 @@ def read_scan(request: Request, scan: "Callable[[], polars.LazyFrame]") -> Table
 
 
 @contextmanager
-def _open_scan(frame: "polars.LazyFrame", rules: CellRules) -> "Iterator[Scan]":
-    yield Scan(frame, rules)
+def _open_scan(frame: "polars.LazyFrame", needed: list[str], rules: CellRules) -> "Iterator[Scan]":
+    import polars
+
+    def batches(names: Sequence[str]) -> "Iterator[polars.DataFrame]":
+        size = rows_at_a_time(len(names))
+        yield from frame.select(names).collect_batches(chunk_size=size, maintain_order=True)
+
+    schema, count = frame.collect_schema(), frame.select(polars.len()).collect().item()
+    numeric = frozenset(name for name in needed if schema[name].is_numeric() or schema[name] == polars.Boolean)
+    yield Scan(batches, needed, rules, count=count, numeric=numeric)
 
 
 def rules_of(request: Request) -> CellRules:

@@ -14,6 +14,11 @@ def are_numbers(value: Any) -> bool:
     return array.dtype.kind in "if" and bool(np.isfinite(array).all())
 
 
+def are_optional_numbers(value: Any) -> bool:
+    """Numbers, as `are_numbers` has them, or None: an older run did not keep them."""
+    return value is None or are_numbers(value)
+
+
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

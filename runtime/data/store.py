@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
 _WORTH_A_COPY = 1 << 20  # bytes of a table that several processes read
 _is_shared = ContextVar("is_shared", default=False)
-_FORMAT = 5
+_FORMAT = 6
+_CHANGED = "it changed while it was read"
 _COLUMNS, _LISTING = "columns.bin", "columns.json"
 _ALIGNMENT = 64  # bytes: each column begins at a multiple of it
 _ROWS = 1 << 16  # rows at a time, while a table is written
-_CELLS = 1 << 22  # cells at a time: fewer rows of a table that has many columns
+_CELLS = 1 << 20  # cells at a time: fewer rows of a table that has many columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +123,23 @@ def _nameless_file() -> IO[bytes]:
         return tempfile.TemporaryFile()
 
 
+Batches = Callable[[Sequence[str]], "Iterator[polars.DataFrame]"]  # of some columns, from the first row on
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A table to copy: `frame` is its content, of the needed columns, and `rows` the numbers that its rows have in the
-    file.
+    """A table to copy: `batches` yields some rows at a time of the columns that it is given, which are some of `names`.
+
+    `rows` are the numbers that the rows have in the file. `count` is how many there are, and `numeric` are columns
+    without texts, if the file says so.
     """
 
-    frame: "polars.LazyFrame"
+    batches: Batches
+    names: Sequence[str]
     rules: CellRules = PLAIN
     rows: RowNumbers = FROM_ONE
+    count: int | None = None
+    numeric: frozenset[str] = frozenset()
 
 
 Open = Callable[[], AbstractContextManager[Scan]]  # opens a table that is not in the cache
@@ -159,6 +168,11 @@ def stored_columns(request: Request, names: Sequence[str], open_scan: Open) -> S
         except OSError as error:
             fault("E0801", f"cannot keep `{request.shown}` on disk", request.span, error.strerror or str(error))
     return stored
+
+
+def rows_at_a_time(columns: int) -> int:
+    """The rows of a batch of a table with so many columns."""
+    return max(1, min(_ROWS, _CELLS // max(columns, 1)))
 
 
 def _folder_of(origin: copies.Origin) -> Path | None:
@@ -212,32 +226,33 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
 
     Raises OSError, and ValueError if the table has not as many rows as when they were counted.
     """
-    from netc.runtime.data.polars_cells import texts
+    from netc.runtime.data.polars_cells import float_array, word_numbers
 
     layout = _layout_of(scan, uses)
     places = {place.name: place for place in layout.places}
     words: dict[str, dict[str, int]] = {place.name: {} for place in layout.places if place.is_text}
     checksums = dict.fromkeys(places, 0)
-    chunk = max(1, min(_ROWS, _CELLS // max(len(places), 1)))
     rows = 0
     with (folder / _COLUMNS).open("wb", buffering=0) as file:
         file.truncate(layout.size)
-        for batch in scan.frame.collect_batches(chunk_size=chunk, maintain_order=True):
+        for batch in scan.batches(scan.names):
             require(SMALL, "the next rows of the table")  # its words are kept in memory
             if rows + batch.height > layout.rows:
-                raise ValueError("it changed while it was read")
+                raise ValueError(_CHANGED)
             for column in batch.get_columns():
                 name, place = column.name, places[column.name]
                 if place.is_text:
-                    content = _code_bytes(texts(column, uses(name), scan.rules), words[name])
+                    content = word_numbers(column, uses(name), scan.rules, words[name]).tobytes()
+                elif (numbers := float_array(column, scan.rules)) is not None:
+                    content = numbers.tobytes()
                 else:
-                    content = _number_bytes(column, scan.rules)
+                    raise ValueError(_CHANGED)
                 checksums[name] = zlib.crc32(content, checksums[name])
                 file.seek(place.start + rows * place.dtype.itemsize)
                 write_all(file.fileno(), content)
             rows += batch.height
     if rows != layout.rows:
-        raise ValueError("it changed while it was read")
+        raise ValueError(_CHANGED)
     columns = [
         {
             "name": name,
@@ -247,8 +262,8 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
         }
         for name, place in places.items()
     ]
-    numbers = {"first": scan.rows.first, "gaps": scan.rows.gaps.tolist()}
-    listing = {"rows": rows, "size": layout.size, "columns": columns, "numbers": numbers}
+    row_numbers = {"first": scan.rows.first, "gaps": scan.rows.gaps.tolist()}
+    listing = {"rows": rows, "size": layout.size, "columns": columns, "numbers": row_numbers}
     (folder / _LISTING).write_text(json_text(listing), encoding="utf-8")
 
 
@@ -275,47 +290,32 @@ class _Layout:
 
 
 def _layout_of(scan: Scan, uses: Uses) -> _Layout:
-    """Reads a table once to count its rows, and to find the columns whose every cell is a number or missing."""
-    schema = scan.frame.collect_schema()
-    rows, numeric = _count(scan, [name for name in schema.names() if not uses(name) & WORDS])
+    """Reads a table once, unless its file says enough, to count its rows, and to find the columns whose every cell is a
+    number or missing.
+    """
+    rows, numeric = _count(scan, uses)
     places: list[_Place] = []
     end = 0
-    for name in schema.names():
+    for name in scan.names:
         place = _Place(name, name not in numeric, -(-end // _ALIGNMENT) * _ALIGNMENT)
         end = place.start + rows * place.dtype.itemsize
         places.append(place)
     return _Layout(rows, end, tuple(places))
 
 
-def _number_bytes(column: "polars.Series", rules: CellRules) -> bytes:
-    from netc.runtime.data.polars_cells import numbers
+def _count(scan: Scan, uses: Uses) -> tuple[int, set[str]]:
+    """The number of rows, and the names of the columns that are not needed as texts and have no text."""
+    from netc.runtime.data.polars_cells import float_array
 
-    expression = numbers(column.name, column.dtype, rules)
-    values: Array = column.to_frame().select(expression).to_series().to_numpy(allow_copy=True)
-    return values.tobytes()
-
-
-def _code_bytes(cells: Sequence[str | None], words: dict[str, int]) -> bytes:
-    """The numbers of texts, by `words`, which new texts are added to; -1 where one is missing."""
-    codes = [-1 if cell is None else words.setdefault(cell, len(words)) for cell in cells]
-    return np.array(codes, np.int32).tobytes()
-
-
-def _count(scan: Scan, names: list[str]) -> tuple[int, set[str]]:
-    """The number of rows, and the names, out of `names`, of the columns whose every cell is a number or missing."""
-    import polars
-
-    from netc.runtime.data.polars_cells import is_no_number
-
-    schema = scan.frame.collect_schema()
-    # `is_null` makes polars parse the rows; to count them alone it counts line ends, some of which are inside of cells
-    counts = [polars.col(name).is_null().len() for name in schema.names()[:1]]
-    others = [is_no_number(name, schema[name], scan.rules).sum() for name in names]
-    expressions = [expression.alias(str(i)) for i, expression in enumerate((*counts, *others))]
-    if not expressions:
-        return 0, set()
-    rows, *other_cells = scan.frame.select(expressions).collect(engine="streaming").row(0)
-    return rows, {name for name, count in zip(names, other_cells, strict=True) if not count}
+    numeric = {name for name in scan.names if not uses(name) & WORDS}
+    open_names = [name for name in scan.names if name in numeric - scan.numeric]
+    if scan.count is not None and not open_names:
+        return scan.count, numeric
+    rows = 0
+    for batch in scan.batches(open_names or scan.names[:1]):
+        numeric -= {name for name in open_names if name in numeric and float_array(batch[name], scan.rules) is None}
+        rows += batch.height
+    return rows, numeric
 
 
 def _open(folder: Path) -> Stored | None:

@@ -173,8 +173,18 @@ class Table:
         if name not in names:
             listed = ", ".join(map(cell, names[:_LISTED]))
             hint = f"it has {listed}{', ...' if len(names) > _LISTED else ''}"
-            hint = PATTERN if _PATTERN.search(name) else nearest(name, names) or hint
+            if (delimiter := _delimiter_within(name, names)) is not None:
+                hint = f'the table has one column, whose name contains it: delimiter = "{delimiter}"'
+            else:
+                hint = PATTERN if _PATTERN.search(name) else nearest(name, names) or hint
             fault("E0802", f"`{self.name}` has no column `{name}`", span, label, hint=hint)
+
+
+def _delimiter_within(name: str, names: Sequence[str]) -> str | None:
+    """The character around a column's name in the only name of a table, if its header was read as one cell."""
+    match = re.search(rf"(?:^|(.))\"?{re.escape(name)}\"?(?:$|(.))", names[0]) if len(names) == 1 else None
+    between = (match[1] or match[2]) if match is not None else None
+    return {"\t": "\\t"}.get(between, between) if between in (",", ";", "\t", "|", " ") else None
 
 
 def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:

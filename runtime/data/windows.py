@@ -6,6 +6,7 @@ series k rows on, after it selects the row k after the window's last. All fields
 series.py says which rows follow one another.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
         if cut.step != first.step:
             fact = "windows of one data block begin at the same rows"
             others = [Label(first.span, f"every {first.step} rows")]
-            fault("E0804", fact, cut.span, f"every {cut.step} rows", others=others)
+            fault("E0804", fact, cut.span, f"every {cut.step} rows", others=others, hint=_with_one_step(first, cut))
     reach = max(cut.reach for cut in cuts)
     lengths = np.diff(stretches, append=rows)
     counts = np.maximum((lengths - reach) // first.step + 1, 0)
@@ -88,6 +89,14 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
     return starts
 
 
+def _with_one_step(first: Cut, second: Cut) -> str:
+    """The hint with the window that has to change: the one without a written step, if the other one has it."""
+    has_step = "," in first.span.text
+    wrong, step = (second, first.step) if has_step or "," not in second.span.text else (first, second.step)
+    size = re.search(r"\d+", wrong.span.text)
+    return f"`window({size[0] if size else 'n'}, {step})` in place of `{wrong.span.text}`"
+
+
 def row_type(type_: Type, cut: Cut) -> Type:
     """The type of one row of a series, where `type_` is that of a window."""
     return type_.with_dims((BATCH, *(type_.sample if cut.is_single else type_.sample[1:])))
@@ -99,7 +108,8 @@ def cut_windows(field: FieldSpec, cut: Cut, rows: Array, starts: Array, type_: T
         return np.ascontiguousarray(rows[starts + cut.first])
     if not type_.is_varying and type_.sample[0] != cut.count:
         fact, note = f"`{field.name}` is declared as {describe_sample(type_)}", f"a window has {cut.count} rows"
-        fault("E0804", fact, declared, note, others=[Label(cut.span)])
+        hint = describe_sample(type_.with_dims((BATCH, cut.count, *type_.sample[1:])))
+        fault("E0804", fact, declared, note, others=[Label(cut.span)], hint=hint)
     what, remedy = f"{len(starts):,} windows of `{field.name}`", "window(n, step) begins one every `step` rows"
     require_at(len(starts) * cut.count * rows[:1].nbytes, what, cut.span, remedy)
     windows = rows[starts[:, None] + cut.first + np.arange(cut.count)]

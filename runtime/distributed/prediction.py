@@ -4,9 +4,11 @@ One rank's share of the step is run and timed here, without any message. Each me
 needs for the bytes that a rank receives. Overlap with computing is not counted.
 """
 
+import ctypes
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from netc.runtime.program import Program
 _CHUNK = 0.05  # seconds of a chunk of steps, after which ranks gather the optimizer's states
 _SECONDS = 0.4  # in which each number of ranks is timed
 _FEWEST = 5  # runs
+_SEMAPHORE_WORDS = 8  # of 64 bits: more than a semaphore of any Linux has
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,34 @@ def predictions(model: Model, network: Network, counts: Sequence[int]) -> list[P
     return [Prediction(count, *_costs(model, network, count), alone) for count in counts]
 
 
-@dataclass(slots=True)
 class _Message:
-    """A message that is not sent. `runs` counts how often it would have been, outside of steps."""
+    """A message that is not sent. `count` says how often it would have been: machine code that begins it raises a
+    semaphore, which calls no Python."""
 
-    parts: Sequence[Part]
-    starts: tuple[NativeCall, ...] = ()
     waits: tuple[NativeCall, ...] = ()
-    runs: int = 0
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts, self._runs = parts, 0
+        self._semaphore = (ctypes.c_int64 * _SEMAPHORE_WORDS)()
+        _system().sem_init(self._semaphore, 0, 0)
+        post = ctypes.cast(_system().sem_post, ctypes.c_void_p).value or 0
+        self.starts: tuple[NativeCall, ...] = ((post, ctypes.addressof(self._semaphore), 0, 0),)
+
+    @property
+    def count(self) -> int:
+        """The number of times that it was begun, in steps and outside of them."""
+        value = ctypes.c_int()
+        _system().sem_getvalue(self._semaphore, ctypes.byref(value))
+        return value.value + self._runs
 
     def run(self) -> None:
         """See Exchange.run."""
-        self.runs += 1
+        self._runs += 1
+
+
+@cache
+def _system() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +124,16 @@ def _costs(model: Model, network: Network, count: int) -> tuple[float, float, in
     program = Program(model, threads=1, ranks=last if count > 1 else None)
     batch = model.train.samples_per_step
     fields = program.compiled.fields.ready(synthetic_data(model, batch))
-    program.steps(fields, np.arange(batch), 0)  # one step, with all its messages
-    messages = [message for message in last.messages if not message.runs]
+    program.steps(fields, np.arange(batch), 0)  # builds what steps need
     computing, steps = _seconds_of_step(lambda count: program.steps(fields, np.tile(np.arange(batch), count), 0))
-    last.messages.clear()
+    before = {id(message): message.count for message in last.messages}
     program.steps(fields, np.tile(np.arange(batch), steps), 0)  # a chunk: messages outside of steps are fewer
-    shares = [(message, 1.0) for message in messages]
-    shares += [(message, message.runs / steps) for message in last.messages if message.runs]
     gathering, nbytes = 0.0, 0.0
-    for message, share in shares:
-        seconds, received = _cost(message.parts, network, last)
-        gathering, nbytes = gathering + seconds * share, nbytes + received * share
-    return computing, gathering, round(nbytes)
+    for message in last.messages:
+        if times := message.count - before.get(id(message), 0):
+            seconds, received = _cost(message.parts, network, last)
+            gathering, nbytes = gathering + seconds * times, nbytes + received * times
+    return computing, gathering / steps, round(nbytes / steps)
 
 
 def _seconds_of_step(run: Callable[[int], object]) -> tuple[float, int]:

@@ -6,6 +6,7 @@ says what to do.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from netc.runtime.starting.trial import places_of, try_training
 Write = Callable[[Columns, Sequence[Field]], Iterator[str]]  # the lines below the comments at the top
 _FEWEST_ROWS = 10
 _MOST_TRIALS = 10
+_TARGETS = ("class", "number")
 _LEFT_OUT = ("id", "unique", "useless")
 _AT_LAST = {"id": "number", "unique": "text"}  # what columns are taken for if there are no others
 
@@ -195,7 +197,7 @@ def _columns(request: Request, tables: Tables) -> Columns:
         table = table_with(request.data, options, tables)
         guesses = _guesses(table, target, pictures, span)
     goal = next(guess for guess in guesses if guess.name == target)
-    _check_target(goal, request.shown, span)
+    _check_target(goal, request.shown, span, lambda: _possible_targets(table, target, span))
     if all(guess is goal or guess.kind in _LEFT_OUT for guess in guesses):  # names or numbers of rows may say something
         guesses = [
             guess if guess is goal else replace(guess, kind=_AT_LAST.get(guess.kind, guess.kind)) for guess in guesses
@@ -221,21 +223,28 @@ def _last_filled(table: Table, span: Span) -> str:
     return next(filled, list(table.columns)[-1])
 
 
-def _check_target(goal: Guess, data: str, span: Span) -> None:
-    """Faults E0803 if a column can be neither a class nor a number to predict."""
+def _possible_targets(table: Table, target: str, span: Span) -> list[str]:
+    """At most three other columns that can be targets, the last ones of the table first."""
+    guesses = (
+        guess_column(name, table.column(name, span)[:], is_target=True)
+        for name in reversed([*table.columns])
+        if name != target and not _unwritable(name)
+    )
+    return [guess.name for guess in islice((guess for guess in guesses if guess.kind in _TARGETS), 3)]
+
+
+def _check_target(goal: Guess, data: str, span: Span, others: Callable[[], list[str]]) -> None:
+    """Faults E0803 if a column can be neither a class nor a number to predict; `others` are columns for the hint."""
     if why := _unwritable(goal.name):
-        note = f"no `.net` text can name it: {why}"
-        hint = "give the column another name, or --target COLUMN"
-        fault("E0803", f"`{cell(goal.name)}` of `{data}` cannot be a target", span, note, hint=hint)
-    if goal.kind not in ("class", "number"):
+        why, hint = f"no `.net` text can name it: {why}", "give the column another name, or --target COLUMN"
+    elif goal.kind in _TARGETS:
+        return
+    else:
         why = goal.note or f"it is {'an' if goal.kind == 'array' else 'a'} {goal.kind}"
-        fault(
-            "E0803",
-            f"`{cell(goal.name)}` of `{data}` cannot be a target",
-            span,
-            why,
-            hint="--target COLUMN names another column",
-        )
+        hint = "--target COLUMN names another column"
+    if names := ", ".join(map(cell, others())):
+        hint += f": {names}"
+    fault("E0803", f"`{cell(goal.name)}` of `{data}` cannot be a target", span, why, hint=hint)
 
 
 def _unwritable(text: str) -> str:

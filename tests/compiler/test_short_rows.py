@@ -100,3 +100,36 @@ def test_rows_in_place_keep_their_order() -> None:
     kernel = parse_kernel(lines, (0, 1))[0]
     assert isinstance(kernel, Nest)
     assert not reads_short_rows_across(kernel)
+
+
+SUMS = """\
+for i0 < n0 = rows
+for i1 < {row}, folded
+t0 = {dtype} p0[i0 * {row} + i1]
+t1 = exp.{dtype}(t0)
+t2 = tanh.{dtype}(t1)
+{dtype} p1[i0 * {row} + i1] = t2
+{dtype} p2[i0] = fold of t2 from {dtype}(0.0) by a + b"""
+
+
+@pytest.mark.parametrize("row", [8, 11, 16])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_sums_of_functions_along_short_rows(target: str, dtype: str, row: int) -> None:
+    """The functions are computed in vectors where these fill a row, and their elements added one after the other."""
+    source = generic_of(parse_kernel(SUMS.format(row=row, dtype=dtype).splitlines(), (0, 1, 2))[0]).source
+    assert f"in row({row})" in source.text
+    code, x = Kernel(source, machine_for(target)), np.random.default_rng(row).standard_normal((7, row))
+    x, stored, sums = x.astype(FLOATS[dtype]), np.empty((7, row), FLOATS[dtype]), np.full(8, 7, FLOATS[dtype])
+    code.call(x.ctypes.data, stored.ctypes.data, sums.ctypes.data, 7)
+    np.testing.assert_allclose(stored, np.tanh(np.exp(x)), rtol=1e-6)
+    np.testing.assert_array_equal(sums[:7], [np.add.accumulate(values)[-1] for values in stored])
+    assert sums[7] == 7
+    packed = {"sse2": r"\bmulp[sd]\b"}.get(target, r"\bv(fmadd\d+|mul)p[sd]\b")
+    assert row % 8 or re.search(packed, code.assembly)
+
+
+def test_sums_of_functions_that_are_written_out_stay_a_loop() -> None:
+    """LLVM finds vectors of several rows in what it writes out."""
+    source = generic_of(parse_kernel(SUMS.format(row=4, dtype="f32").splitlines(), (0, 1, 2))[0]).source
+    assert "in row(" not in source.text

@@ -76,11 +76,22 @@ def test_the_order_is_part_of_a_listing() -> None:
     assert "total0 = fma_f32(t0, t1, total0)" in source_of(kernel).text  # the emulator adds in any order
 
 
-def test_a_matrix_times_a_vector_is_a_loop_where_its_rows_are_summed() -> None:
-    """The register tile reads a matrix along rows of the result; it would have to turn this one."""
-    for subscripts, form in (("ij,j->i", "loop"), ("ij,i->j", "product")):
-        graph = Graph()
-        a, x = (graph.leaf(Role.PARAMETER, name, Type("f32", dims)) for name, dims in (("a", (40, 40)), ("x", (40,))))
-        graph.results[parse_result("y")] = apply("einsum", a, x, subscripts=subscripts)
-        tasks = lower(graph, {"batch": 4}, machine_for("avx2")).tasks
-        assert form_of(tasks[-1].kernel) == form
+@pytest.mark.parametrize(
+    ("subscripts", "columns", "form"),
+    [
+        *(("ij,j->i", 80, "loop"), ("ij,i->j", 40, "loop"), ("ij,i->j", 80, "product")),
+        *(("bij,bj->bi", 80, "loop"), ("bij,bi->bj", 40, "loop"), ("bij,bi->bj", 80, "product")),
+    ],
+)
+def test_a_matrix_times_a_vector_is_a_loop_unless_its_rows_are_wide(subscripts: str, columns: int, form: str) -> None:
+    """The register tile would have to turn a matrix whose rows are summed, and does nothing else than read it once.
+    It reads wide rows, of at least 8 vectors, well along rows of the result."""
+    sizes: dict[str, str | int] = {"b": "batch", "i": 40, "j": columns}
+    graph = Graph()
+    a, x = (
+        graph.leaf(Role.PARAMETER, name, Type("f32", tuple(sizes[letter] for letter in letters)))
+        for name, letters in zip("ax", subscripts.partition("->")[0].split(","), strict=True)
+    )
+    graph.results[parse_result("y")] = apply("einsum", a, x, subscripts=subscripts)
+    tasks = lower(graph, {"batch": 4}, machine_for("avx2")).tasks
+    assert form_of(tasks[-1].kernel) == form

@@ -350,7 +350,8 @@ def test_a_wider_input_has_places_that_stay_zero(tmp_path: Path) -> None:
     ]
     assert not data.parts["test"]["x"].any()
     assert [warning.code for warning in data.warnings] == ["W0835"]
-    with pytest.raises(netc.Fault, match=r"`x` has the shape \[3\], the model says float\[2\](.|\n)*hint: float\[3\]"):
+    wrong = r"`x` has the shape \[3\], the model says float\[2\](.|\n)*hint: input x: float\[3\]"
+    with pytest.raises(netc.Fault, match=wrong):
         loaded(tmp_path, column(CITIES), 'column("x") -> one_hot', "float[2]")
 
 

@@ -16,10 +16,13 @@ import netc
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
 from netc.runtime.data import csv_reader, store
-from netc.runtime.data.csv_check import is_regular
+from netc.runtime.data.cells import Location, numbers
+from netc.runtime.data.csv_check import Irregular, regular_blocks
+from netc.runtime.data.csv_frames import regular_frames
 from netc.runtime.data.csv_records import Dialect, Records
+from netc.runtime.data.dialect import Detected
 from netc.runtime.data.readers import read
-from netc.runtime.data.request import AS_NUMBERS, Use, Uses, every
+from netc.runtime.data.request import AS_NUMBERS, Request, Use, Uses, every
 from netc.runtime.data.spec import parse_block
 from netc.runtime.data.table import Table
 from netc.runtime.data.text_file import TextFile
@@ -310,9 +313,7 @@ PIECES = ("a", ",", ",", "\n", "\n", '"', '""', "\r\n", "\r", " ", "é", ',"', '
 def test_a_regular_text_is_taken_apart_alike_by_polars(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For any text that `is_regular` lets through, polars gives the cells that the module csv gives."""
-    import polars
-
+    """For any text whose blocks are regular, polars gives the cells that the module csv gives."""
     draw, compared = random.Random(seed), 0
     monkeypatch.setattr("netc.runtime.data.csv_check._BLOCK", draw.choice((1, 5, 1 << 20)))
     for _ in range(400):
@@ -327,15 +328,60 @@ def test_a_regular_text_is_taken_apart_alike_by_polars(
             body = "".join(draw.choices(PIECES, k=draw.randint(1, 12)))
         text = f"{head}\n{body}".encode()
         file = TextFile(tmp_path, "t", NOWHERE, text)
-        if not is_regular(file, Dialect(), width):
+        try:
+            blocks = [*regular_blocks(file, Dialect(), width)]
+        except Irregular:
             continue
         with file.text("utf-8", "\n") as stream:
             rows = list(Records(iter(stream), Dialect()))
         assert all(len(row) == width for row in rows)
-        frame = polars.read_csv(text, infer_schema=False)
-        assert [[cell or "" for cell in row] for row in frame.rows()] == rows[1:]
+        assert all(block.endswith(b"\n") for block in blocks)
+        names = tuple(f"c{i}" for i in range(width))
+        frames = regular_frames(file, Request(tmp_path, "t", NOWHERE), Detected(Dialect(), names), names)
+        assert [[cell or "" for cell in row] for frame in frames for row in frame.rows()] == rows[1:]
         compared += 1
     assert compared > 40
+
+
+ODD_NUMBERS = (
+    *("0", "1", "-1.5", "+2", ".5", "5.", "1e5", "1e999", "-1E-999", "nan", "NaN", "-nan", "inf", "-Infinity", "1_000"),
+    *("0x10", "1e", ".", "٣", "½", " 1 ", "\t7", "1.5f", "TRUE", "--1", "-999", "NA", "", "  ", "9" * 400, "1 000"),
+    *("1,5", ",5", "-2,25", "1.500", "1.234,5", "1,234.5", "1,2,3"),
+)
+DIALECTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"missing": ["NA", "-999", "1"]},
+    {"decimal": ","},
+    {"decimal": ",", "thousands": ".", "missing": ["NA", "5,"]},
+    {"thousands": " "},
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_column_has_the_same_numbers_or_message_in_each_way(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether polars or Python reads a number, and whether a column becomes an array or stays texts."""
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    draw = random.Random(seed)
+    for case in range(40):
+        options = {"delimiter": ";", **draw.choice(DIALECTS)}
+        usual = draw.choice((("1", "2.5"), ("1,5", "3"), ODD_NUMBERS))
+        cells = [draw.choice(usual if draw.random() < 0.9 else ODD_NUMBERS) for _ in range(draw.randint(1, 30))]
+        use = draw.choice((Use.NUMBERS, Use.NUMBERS | Use.LABELS))
+        path = tmp_path / f"{case}.csv"
+        path.write_text("x;y\n" + "".join(f'"{cell}";a\n' for cell in cells), encoding="utf-8")
+        results = []
+        for way in WAYS:
+            use_way(way, monkeypatch)
+            try:
+                table = read_csv(path, every(use), **options)
+                location = Location("t", ("x",), table.numbers(np.arange(len(cells))), NOWHERE)
+                column = numbers(table.columns["x"][np.arange(len(cells))], location, may_lack=True)
+                results.append(column.astype(np.float64).tobytes())
+            except netc.Fault as fault:
+                results.append(str(fault))
+        assert len(set(results)) == 1, (options, use, cells, results)
 
 
 # ------------------------------------------------------------------ what a source may say

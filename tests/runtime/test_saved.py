@@ -117,7 +117,7 @@ def test_a_saved_prediction_gives_the_same_bits(trained: Path, cache: Path, comp
 def netc_fields(folder: Path) -> dict[str, np.ndarray]:
     table = np.loadtxt(folder / "data.csv", delimiter=",", skiprows=1, usecols=(0, 1))
     run = json.loads((folder / "run" / "data.json").read_text())["x"][0]
-    (mean, deviation) = (np.array(run[key]) for key in run)
+    mean, deviation = (np.array(run[key]) for key in ("mean", "std"))
     return {"x": ((table - mean) / deviation).astype(np.float32)}
 
 

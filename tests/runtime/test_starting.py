@@ -176,6 +176,11 @@ def test_several_files_and_databases(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "`a`: it is the same in every row(.|\n)*hint: columns that",
         ),
         ("a,y\n" + "1,2\n3,2\n" * 9, "cannot be a target", "it is the same in every row(.|\n)*hint: --target"),
+        (
+            "a,b,c,y\n" + "".join(f"{i * i},{'uv'[i % 2]},1,word {i}\n" for i in range(20)),
+            "`y` of `.*t.csv` cannot be a target",
+            "it is a text(.|\n)*hint: --target COLUMN names another column: b, a$",
+        ),
     ],
 )
 def test_what_nothing_can_be_learned_from(text: str, fact: str, advice: str, tmp_path: Path) -> None:

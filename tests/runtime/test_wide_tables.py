@@ -75,19 +75,20 @@ def test_a_wide_table_is_written_a_few_rows_at_a_time(
     tmp_path: Path, on_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of cells in a piece is limited, and the pieces are joined again."""
-    frame().write_csv(tmp_path / "t.csv")
+    frame().write_parquet(tmp_path / "t.parquet")
     heights: list[int] = []
     collect = polars.LazyFrame.collect_batches
 
     def watched(self: polars.LazyFrame, **options: object) -> Iterator[polars.DataFrame]:
-        assert options["chunk_size"] == 7
         for batch in collect(self, **options):
-            heights.append(batch.height)
+            if self.collect_schema().len() > 1:  # the column with texts is read first, to see whether it has some
+                assert options["chunk_size"] == 7
+                heights.append(batch.height)
             yield batch
 
     monkeypatch.setattr(polars.LazyFrame, "collect_batches", watched)
     monkeypatch.setattr(store, "_CELLS", 7 * (COLUMNS + 1) + 3)
-    columns = table("csv", tmp_path / "t.csv").columns
+    columns = table("parquet", tmp_path / "t.parquet").columns
     assert sum(heights) == ROWS
     assert np.array_equal(columns["c7"][np.arange(ROWS)], frame()["c7"].to_numpy())
 

@@ -6,8 +6,9 @@ makes a call of `memcpy` of a loop that copies one row. A body that computes sev
 the same in all rows is then loaded once. Knows only the nest, no text and no machine.
 """
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.scalars import names_of, words_of
+from netc.compiler.program.scalars import Binary, Name, names_of, words_of
 from netc.compiler.targets.cpu.jam import Jam
 
 _FEWEST = 3  # elements of a row that LLVM shall compute in vectors
@@ -15,8 +16,10 @@ _SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of sever
 _UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
 _GROUP = 8  # rows that LLVM loads at once to pick elements from them
 _AROUND = 3  # instructions of a loop besides those of its lines
-_WORD = 24  # instructions of a function such as exp
+_WORD = 24  # instructions of a function such as exp, of f32
+_WORD_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
+_ADDITION = Binary("+", Name("a"), Name("b"))
 _COPIES = 4  # copies of one row that are written side by side
 
 
@@ -54,6 +57,21 @@ def reads_short_rows_across(nest: Nest) -> bool:
     across = [load for load in nest.loads() if load.pointer is not None and load.strides[last - 1 :] == (1, rows)]
     others = [access for access in nest.accesses() if access not in across]
     return bool(across) and all(access.strides[last] in (0, 1) for access in others) and nest.has_free_order
+
+
+def sums_rows_of_words(nest: Nest) -> bool:
+    """Whether a nest sums, in order, short rows of expressions with functions such as exp, and LLVM does not write out
+    the loop over such a row. If it does, it finds vectors of several rows."""
+    extent = nest.extents[-1] if nest.extents else None
+    folds = [output for output in nest.outputs if output.fold is not None]
+    if extent is None or extent < _FEWEST or nest.sums != "in order" or not folds or nest.argmax:
+        return False
+    dtype, sums = folds[0].target.dtype, all(fold.fold and fold.fold.combine == _ADDITION for fold in folds)
+    if not sums or not DTYPES[dtype].is_float or not nest.folded[-1] or nest.folded.count(True) > 1:
+        return False
+    words = sum(words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
+    instructions = len(nest.lines) + len(nest.outputs) + words * (_WORD_OF_F64 if dtype == "f64" else _WORD) + _AROUND
+    return words > 0 and extent * instructions >= _UNROLLED
 
 
 def rows_side_by_side(nest: Nest) -> Jam:

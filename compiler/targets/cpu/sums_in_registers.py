@@ -6,6 +6,7 @@ from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import BLOCK, Output
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.nest_writer import SCOPES, NestWriter, indented
+from netc.compiler.targets.cpu.short_rows import sums_rows_of_words
 
 _ADDITION = Binary("+", Name("a"), Name("b"))
 
@@ -24,6 +25,8 @@ def fold_in_registers(writer: NestWriter) -> list[str]:
         writer.store(fold, f"of_key_{fold.target.dtype}({total})" if writer.keyed(fold) else total)
         for total, fold in pairs
     ]
+    if writer.has_hints and sums_rows_of_words(writer.nest):
+        return _fold_after_row(writer, start, pairs, end)
     inside = [*writer.lines(), *writer.stores(), *combine]
     if not blocked:
         return writer.loops(writer.kept, [*start, *writer.loops(writer.folded, inside), *end])
@@ -35,6 +38,18 @@ def _is_blocked(writer: NestWriter, output: Output) -> bool:
     """Whether a fold is a sum of floats that is computed block by block."""
     is_sum = writer.reduction(output).combine == _ADDITION
     return writer.nest.sums != "in order" and is_sum and DTYPES[output.target.dtype].is_float
+
+
+def _fold_after_row(
+    writer: NestWriter, start: list[str], sums: Sequence[tuple[str, Output]], end: list[str]
+) -> list[str]:
+    """Stores the elements of a row, which LLVM then computes in vectors, and adds them in order behind it."""
+    (axis,), scope = writer.folded, SCOPES - 1
+    blocks = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in sums]
+    keep = [f"store_{fold.target.dtype}_{scope}(block_of_{total}, i{axis}, {fold.line})" for total, fold in sums]
+    row = [f"for i{axis} in row({writer.ranges[axis]}):", *indented([*writer.lines(), *writer.stores(), *keep])]
+    add = [f"{total} = {total} + load_{fold.target.dtype}_{scope}(block_of_{total}, i{axis})" for total, fold in sums]
+    return [*blocks, *writer.loops(writer.kept, [*start, *row, *writer.loops([axis], add), *end])]
 
 
 def _fold_in_blocks(writer: NestWriter, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:

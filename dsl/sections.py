@@ -1,0 +1,47 @@
+"""Lines that stand outside of the block they belong to: a statement without `model {`, a setting without `train {`.
+
+Takes the text and the word that begins the line. Knows the words of the language, but not its grammar.
+"""
+
+import re
+
+from netc.dsl.diagnostics import Diagnostic, Label, nearest_or_all
+from netc.dsl.source import Source, Span
+from netc.dsl.synonyms import Kind
+from netc.dsl.word import Place
+from netc.dsl.words import settings_of
+
+_SECTIONS = ("data", "model", "train", "study")
+_STATEMENTS = re.compile(
+    r"(input|target)\s+\w+\s*:|(param|state)\s+\w+\s*[:=]|(output|update|watch)\s+\w+\s*=|(loss|metric)\s+\w"
+    r"|for\s+\w+\s+in\b|(return|yield)\b"
+)
+_FIELD = re.compile(r"\w+\s*=\s*(column|columns|field)\b")
+
+
+def outside_of_blocks(source: Source, place: Span) -> Diagnostic | None:
+    """The message for a line at the top level whose first word is at `place`; None if it may be anything else."""
+    line = source.text[place.start :].partition("\n")[0]
+    if re.match(r"[^\W\d]\w*[ \t]*\{", line):
+        hint = nearest_or_all(place.text, _SECTIONS, Kind.SECTION)
+        return Diagnostic("E0101", f"there is no block `{place.text}`", Label(place), hint=hint)
+    if section := _section_of(place.text, line):
+        title = f"`{place.text}` stands outside of `{section} {{ }}`"
+        has_section = re.search(rf"(?m)^[ \t]*{section}\s*\{{", source.text)
+        hint = f"move it between the braces of `{section}`" if has_section else f"a line `{section} {{` before this one"
+        return Diagnostic("E0103", title, Label(place), hint=hint)
+    if re.match(r"\w+\s*=[^=]", line):
+        title = f"`{place.text}` is assigned outside of a model or a block"
+        return Diagnostic("E0101", title, Label(place), hint=f"let {place.text} = ...")
+    return None
+
+
+def _section_of(word: str, line: str) -> str | None:
+    """The block that a line belongs to, by its first word or its value."""
+    if _STATEMENTS.match(line):
+        return "model"
+    if not re.match(r"\w+\s*=[^=]", line):
+        return None
+    if word in settings_of(Place.DATA) or _FIELD.match(line):
+        return "data"
+    return "train" if word in settings_of(Place.TRAIN) else None
