@@ -7,7 +7,7 @@ from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.loops import write_generic
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_one_vector
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel
 
@@ -168,3 +168,49 @@ def test_odd_rows_that_an_index_names(target: str) -> None:
             code.call(order.ctypes.data, x.ctypes.data, result.ctypes.data, len(order))
             np.testing.assert_array_equal(result[:, :c], expected)
             np.testing.assert_array_equal(result[:, c:], 7)
+
+
+# Folds of rows whose length the call says: sums of expressions, and maxima, along two axes.
+FOLDS = """\
+for i0 < n0 = batch, folded
+for i1 < {places}, folded
+for i2 < n2 = rows
+t0 = i32 p0[i0]
+t1 = {dtype} p1[i1 * {c} + i2 + t0 * {image}]
+t2 = {dtype} p2[i2]
+t3 = t1 - t2
+t4 = t3 * t3
+{dtype} p3[i2] = fold of t4 from {dtype}(0.0) by a + b
+{dtype} p4[i2] = fold of t1 from {dtype}(-inf) by a if a >= b or a != a else b with keys max"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:
+    """Of every width around that of a vector, with the bits of a sum in order, and without writing beside it."""
+    order, rng = np.array([1, 0, 2], np.int32), np.random.default_rng(0)
+    for places in (1, 6, 13):
+        for c in (1, 2, 3, 4, 5, 8, 9, 16, 17):
+            text = FOLDS.format(dtype=dtype, places=places, c=c, image=places * c)
+            kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
+            assert isinstance(kernel, Nest)
+            assert may_fit_one_vector(kernel)
+            x, mean = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((3, places, c), (c,)))
+            if c > 1:
+                x[1, places // 2, 1] = np.nan
+            total, largest = (np.full(c + 3, 7, FLOATS[dtype]) for _ in range(2))
+            generic = generic_of(kernel)
+            code = Kernel(generic.source, machine_for(target))
+            code.call(*(array.ctypes.data for array in (order, x, mean, total, largest)), 3, c, *generic.numbers)
+            rows = x[order].reshape(-1, c)
+            differences = rows - mean
+            np.testing.assert_array_equal(total[:c], np.add.accumulate(differences * differences)[-1])
+            np.testing.assert_array_equal(largest[:c], rows.max(axis=0))
+            np.testing.assert_array_equal((total[c:], largest[c:]), 7)
+
+
+def test_totals_of_functions_are_left_to_loops() -> None:
+    text = FOLDS.format(dtype="f32", places=6, c=4, image=24).replace("t3 * t3", "exp.f32(t3)")
+    kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
+    assert isinstance(kernel, Nest)
+    assert not may_fit_one_vector(kernel)
