@@ -12,7 +12,7 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.cpu.short_rows import reads_short_rows_across
+from netc.compiler.targets.cpu.short_rows import reads_short_rows_across, rows_side_by_side
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.named import machine_for
 
@@ -133,3 +133,26 @@ def test_sums_of_functions_that_are_written_out_stay_a_loop() -> None:
     """LLVM finds vectors of several rows in what it writes out."""
     source = generic_of(parse_kernel(SUMS.format(row=4, dtype="f32").splitlines(), (0, 1, 2))[0]).source
     assert "in row(" not in source.text
+
+
+OUTER = """\
+for i0 < n0 = rows
+for i1 < {row}
+t0 = {dtype} p0[i0]
+t1 = {dtype} p1[i1]
+t2 = t0 * t1
+{dtype} p2[i0 * {row} + i1] = t2"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_long_row_is_read_once_for_four_results(dtype: str) -> None:
+    itemsize = FLOATS[dtype]().itemsize
+    for row, steps in ((4096 * 4 // itemsize, 4), (1000, 1)):
+        kernel = parse_kernel(OUTER.format(row=row, dtype=dtype).splitlines(), (0, 1, 2))[0]
+        assert isinstance(kernel, Nest)
+        assert rows_side_by_side(kernel).steps == steps
+        x, y = (np.random.default_rng(0).normal(size=size).astype(FLOATS[dtype]) for size in (7, row))
+        result, generic = np.zeros((7, row), FLOATS[dtype]), generic_of(kernel)
+        code = Kernel(generic.source, machine_for(TARGETS[0]))
+        code.call(*(array.ctypes.data for array in (x, y, result)), 7, *generic.numbers)
+        np.testing.assert_array_equal(result, np.outer(x, y))

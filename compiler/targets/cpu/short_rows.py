@@ -21,6 +21,7 @@ _WORD_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
 _ADDITION = Binary("+", Name("a"), Name("b"))
 _COPIES = 4  # copies of one row that are written side by side
+_FALLS_OUT = 16 << 10  # bytes of such a row: half of the first cache
 
 
 def has_free_rows(nest: Nest) -> bool:
@@ -85,6 +86,8 @@ def rows_side_by_side(nest: Nest) -> Jam:
     rows, length = extents[along:]
     if length is None or length < _SHORTEST:
         return only
+    if _repeats_a_long_row(nest, along):
+        return only if rows is not None and rows < _COPIES else Jam({}, along, _COPIES)
     repeated, moving = _instructions(nest, along)
     least = _COPIES if _copies_a_row(nest, along) else 1
     for steps in _STEPS:
@@ -107,6 +110,16 @@ def _instructions(nest: Nest, along: int) -> tuple[int, int]:
         else:
             moving += weight
     return repeated, moving
+
+
+def _repeats_a_long_row(nest: Nest, along: int) -> bool:
+    """Whether each row is computed from one long row and from numbers of its own, as in an outer product. The long row
+    does not stay in the first cache while results are written, so it is read once for several of them."""
+    loads, last = [load for load in nest.loads() if load.pointer is not None], len(nest.extents) - 1
+    lengths = [DTYPES[load.dtype].bytes * (nest.extents[last] or 0) for load in loads if load.strides[last]]
+    return max(lengths, default=0) >= _FALLS_OUT and not any(
+        load.indirect is not None or (load.strides[along] and load.strides[last]) for load in loads
+    )
 
 
 def _copies_a_row(nest: Nest, along: int) -> bool:
