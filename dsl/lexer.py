@@ -8,8 +8,8 @@ from typing import ClassVar
 from pygments.lexer import RegexLexer, bygroups, words
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Text, Whitespace
 
-_HARD = ("let", "import", "as", "block", "op", "class", "return", "yield", "scan", "for", "in", "with", "until")
-_CHOICE = ("if", "else", "and", "or", "not")
+from netc.dsl.keywords import KEYWORDS
+
 _SECTIONS = ("data", "model", "train", "study")
 _DECLARED = ("input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer")
 _TYPES = ("float", "bool", "class", "int")
@@ -32,7 +32,7 @@ class NetLexer(RegexLexer):
             (r"[ \t\r]+", Whitespace),
             (rf"\b({'|'.join(_SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
             (rf"({'|'.join(_TYPES)})(?=[ \t]*[\[(])", Keyword.Type),
-            (words((*_HARD, *_CHOICE), prefix=r"\b", suffix=r"\b"), Keyword),
+            (words(KEYWORDS, prefix=r"\b", suffix=r"\b"), Keyword),
             (words(_TYPES, prefix=r"(?<=: )", suffix=r"\b"), Keyword.Type),
             (words(("true", "false", "yes", "no", "training"), prefix=r"\b", suffix=r"\b"), Keyword.Constant),
             (r"\d+(?=\.\.)", Number.Integer),

@@ -13,6 +13,7 @@ from netc.dsl import words as language
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
 from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.keywords import DEFINITIONS, KEYWORDS
 from netc.dsl.literals import blanked
 from netc.dsl.sections import outside_of_blocks
 from netc.dsl.source import Source, Span
@@ -125,11 +126,7 @@ def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) ->
 
 
 _CLOSING = r'close it with `"`; `\"` is a quote within the text, and a backslash is written `\\`'
-_TOP = ("let", "import", "block", "op", "data", "train", "study", "model")
-_HARD = (
-    *_TOP[:4],
-    *["as", "class", "return", "yield", "scan", "for", "in", "with", "until", "if", "else", "and", "or", "not"],
-)
+_AT_TOP = (*DEFINITIONS, "data", "train", "study", "model")
 
 
 def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
@@ -170,12 +167,12 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
         )
     is_first = not before or before.endswith("\n")
-    if word in _TOP and is_first:
+    if word in _AT_TOP and is_first:
         return _only_at_top(source, place)
     is_at_top = is_first and not open_brackets(source.text[: place.start])
     if is_at_top and (outside := outside_of_blocks(source, place)):
         return outside
-    if word in _HARD and (is_first or not after) and not (is_first and word in WORDS):
+    if word in KEYWORDS and (is_first or not after) and not (is_first and word in WORDS):
         return Diagnostic(
             "E0101",
             f"unexpected `{word}`",

@@ -8,11 +8,10 @@ Lark or Python, are generated again.
 import hashlib
 import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lark import Lark
+from lark import Lark, __version__
 from lark.grammar import Rule
 from lark.lexer import TerminalDef
 
@@ -32,7 +31,7 @@ def parser_of(grammar: str, postlex: Any) -> Lark:
 
 def _path_of(grammar: str) -> Path | None:
     folder = home.folder()
-    key = repr((grammar, version("lark"), sys.version_info[:3]))
+    key = repr((grammar, __version__, sys.version_info[:3]))
     return folder / f"parser-{hashlib.sha256(key.encode()).hexdigest()[:32]}.tables" if folder else None
 
 

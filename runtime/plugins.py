@@ -7,7 +7,6 @@ also name a single one.
 
 import importlib
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +21,7 @@ from netc.dsl.source import Source, Span
 from netc.runtime.data.data_step import DataStep
 from netc.runtime.data.readers import READERS, Reader
 from netc.runtime.data.steps import STEPS
+from netc.runtime.environment import may_have_entry_points
 
 GROUPS = ("netc.operations", "netc.passes", "netc.readers", "netc.steps", "netc.optimizers", "netc.libraries")
 Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library
@@ -50,6 +50,10 @@ def load_installed() -> None:
     if _looked:
         return
     _looked = True
+    if not may_have_entry_points("netc."):
+        return
+    from importlib.metadata import entry_points
+
     installed = entry_points()  # one look through what is installed, for all groups
     for group in GROUPS:
         for entry in installed.select(group=group):

@@ -11,7 +11,7 @@ from netc.dsl.quoting import json_text
 
 
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show only this one, in detail.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show only this one, in detail.")] = None,
     test: Annotated[
         bool,
         typer.Option(

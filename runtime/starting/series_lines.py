@@ -7,12 +7,10 @@ from netc.runtime.starting.column_guess import Guess
 from netc.runtime.starting.other_files import train_lines
 from netc.runtime.starting.series_guess import SeriesGuess
 from netc.runtime.starting.table_file import Columns, Field, series_line, source_lines
+from netc.runtime.starting.taken_names import taken_names
 
 _LONGEST_WINDOW = 24  # steps of a series that a prediction reads
 _FEW = 3000  # rows: with fewer, batches are smaller and epochs more
-_TAKEN = frozenset(
-    ("before", "calendar", "which", "steps", "hidden", "estimate", "prediction", "source", "split", "series")
-)
 
 
 def is_series_file(columns: Columns) -> bool:
@@ -29,7 +27,7 @@ def series_file(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     assert series is not None, "is_series_file says whether there is one"
     window = min(_LONGEST_WINDOW, series.shortest // 10 - 1)  # the validation part has a tenth of the rows
     inputs = list(_inputs(series, window))
-    name = net_name(columns.goal.name, _TAKEN, "value")
+    name = net_name(columns.goal.name, taken_names(), "value")
     values = _values(columns.goal)
     several = f"several series, one for each `{net_comment(series.column.name)}`" if series.column else "a series"
     yield "data {"

@@ -13,32 +13,12 @@ from netc.runtime.starting.cell_forms import is_time_of_day
 from netc.runtime.starting.column_guess import Guess
 from netc.runtime.starting.picture_columns import maps_of
 from netc.runtime.starting.series_guess import SeriesGuess
+from netc.runtime.starting.taken_names import taken_names
 
 _WIDEST = 80  # characters of a label
 _FEW = 1700  # rows: with fewer a network soon knows them by heart
 _SOME = 10_000  # rows: with fewer, 20 epochs are few steps for a number
 _RARE_CLASS = 0.2  # a class with a smaller share of the rows, or of the largest class, makes accuracy say little
-_TAKEN = (  # names that the file uses itself
-    *(
-        "source",
-        "split",
-        "numbers",
-        "logits",
-        "estimate",
-        "probability",
-        "hidden",
-        "training",
-        "batch",
-        "true",
-        "false",
-    ),
-    *("dense", "relu", "dropout", "softmax", "concat", "flatten", "squeeze", "cross_entropy", "accuracy", "mse", "mae"),
-    *("r2", "auc", "f1", "same", "valid"),
-)
-_HARD = (  # words of the language
-    *("let", "import", "as", "block", "op", "class", "return", "yield", "scan", "for", "in", "with", "until"),
-    *("if", "else", "and", "or", "not"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +94,7 @@ def series_line(series: SeriesGuess) -> str:
 
 def fields_of(columns: Columns) -> list[Field]:
     """The fields of the data block: the inputs, and the target last."""
-    names = {*_TAKEN, *_HARD}
+    names = taken_names()
     goal = _word(columns.goal.name, names)
     inputs: list[Field] = []
     used = [guess for guess in columns.guesses if guess is not columns.goal and guess.name not in columns.left_out]

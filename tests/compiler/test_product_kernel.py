@@ -17,7 +17,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.narrow_tile import narrow_operations
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.cpu.tile import all_sizes
+from netc.compiler.targets.cpu.tile_sizes import all_sizes
 from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine, host
 from netc.compiler.targets.named import machine_for
 

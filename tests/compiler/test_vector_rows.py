@@ -82,7 +82,7 @@ def nest(text: str, dtype: str, c: int) -> Nest:
 
 def test_vectors_of_sums_stay_in_registers_along_a_line() -> None:
     text, numbers = write_generic(nest(GRADIENT, "f32", 6))
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in map(str.strip, text.splitlines()) if not line.startswith("fetch")]
     start = lines.index(LOOPS[0])
     assert [line for line in lines[start:] if "LANES" in line or line.startswith("for i2")] == LOOPS
     assert numbers == ()

@@ -15,9 +15,11 @@ from test_guesses import COLUMNS, DAYS, SEED, column
 
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.model import Model
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
+from netc.reference import entries
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.sources import read_source
@@ -43,14 +45,20 @@ def write(path: Path, columns: dict[str, list[Any]]) -> Path:
     return path
 
 
-def trained(start: Start, folder: Path) -> Dataset:
-    """Loads the data of a first file and runs a step of training, by the reference interpreter."""
+def loaded(start: Start, folder: Path) -> tuple[Model, Dataset]:
+    """The model and the data of a first file, which is written as `netc fmt` would and has no warnings."""
     source = Source("m.net", start.text, folder / "m.net")
     file = parse(source)
     assert print_file(file) == start.text
     model = elaborate(file, class_count=class_counter(file))
     dataset = load(model, parse_data(model))
     assert not dataset.warnings, dataset.warnings[0].render()
+    return model, dataset
+
+
+def trained(start: Start, folder: Path) -> Dataset:
+    """Loads the data of a first file and runs a step of training, by the reference interpreter."""
+    model, dataset = loaded(start, folder)
     program = Program(model, backend="reference")
     losses = program.steps(dataset.training(0, 1), np.arange(min(8, len(dataset.rows["train"]))), 1)
     assert np.isfinite(losses.values["loss"]).all()
@@ -341,6 +349,21 @@ def test_a_table_is_read_once_for_guesses_and_once_for_the_trial(
     (tmp_path / "t.csv").write_text("\n".join(["x;z;y", *rows]) + "\n", encoding="utf-8")
     starting_file("m", tmp_path / "t.csv", None, tmp_path, NOWHERE)
     assert reads == [{}, {"delimiter": ";", "decimal": ","}]
+
+
+@pytest.mark.parametrize("cells", [["ab"[i % 2] for i in range(60)], [f"{i * i % 61}.5" for i in range(60)]])
+def test_columns_with_names_of_the_language(cells: list[str], tmp_path: Path) -> None:
+    """Every word of `netc ops` may be a column: among the inputs, and as the target if a first file uses the word."""
+    words = sorted({entry.name for entry in entries() if entry.name.isidentifier()})
+    inputs = {word: ["uvw"[(i + k) % 3] for i in range(60)] for k, word in enumerate(words)}
+    table = write(tmp_path / "t.csv", inputs | {"y": cells})
+    first = starting_file("m", table, None, tmp_path, NOWHERE, tries=False)
+    assert len(loaded(first, tmp_path)[0].inputs) == len(words)
+    used = [word for word in words if re.search(rf"\b{word}\b", first.text.split("model {")[1])]
+    assert {"dense", "relu"} <= {*used}
+    for word in used:
+        table = write(tmp_path / "t.csv", {"x": [f"{i % 7}" for i in range(60)], word: cells})
+        loaded(starting_file("m", table, None, tmp_path, NOWHERE, tries=False), tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -15,7 +15,7 @@ from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.exponential import exp
 from netc.compiler.targets.cpu.math.logarithm import log
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
-from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
 from netc.compiler.targets.machine import VECTORS
 
@@ -106,7 +106,7 @@ def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Ca
 def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
     """Returns the function `product(record)`: c = a b, or c + a b if `reads_start` is 1. See PRODUCT."""
     tall, width, size = lanes.machine.tile_rows, VECTORS * lanes.count, lanes.size
-    tiles = {(size.height, size.vectors): tile.tile(module, size, lanes, names) for size in tile.sizes(lanes.machine)}
+    tiles = {(size.height, size.vectors): tile.tile(module, size, lanes, names) for size in sizes(lanes.machine)}
 
     def write(block: Block, address: Word) -> None:
         function = block.function

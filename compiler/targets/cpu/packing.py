@@ -3,7 +3,7 @@
 from typing import Any
 
 from netc.compiler.targets.cpu.function import Function, at_most
-from netc.compiler.targets.cpu.tile import rows_of_next
+from netc.compiler.targets.cpu.tile_sizes import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, transposed
 from netc.compiler.targets.machine import LINE, VECTORS
 

@@ -21,14 +21,14 @@ from netc.compiler.program.product import BATCHES, WORDS
 from netc.compiler.targets.cpu import pair_packing, tile
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
-from netc.compiler.targets.cpu.tile import rows_of_next
+from netc.compiler.targets.cpu.tile_sizes import Size, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import PACKED, PANELS, ROOM, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
 # Rows of tiles beside those of all products, by their vectors: as the instruction repeats pairs in memory itself, they
 # leave no register for a repeated pair. One vector has as many sums as two; two have the rows of images of 14 and 28.
-_TALL = (tile.Size(24, 1), tile.Size(16, 1), tile.Size(14, 2))
+_TALL = (Size(24, 1), Size(16, 1), Size(14, 2))
 _SAME_SETS = 1024  # numbers: rows of a that are a multiple of it apart share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
@@ -219,7 +219,7 @@ class PairKernel(ProductKernel):
             with run.when(~(is_along | is_across)):
                 self.any(run, to, 1, self.width, source, column, step, columns, numbers)
 
-    def sizes(self) -> Sequence[tile.Size]:
+    def sizes(self) -> Sequence[Size]:
         return [*(_TALL if self.lanes.machine.has_bf16 else ()), *super().sizes()]
 
     def rows_of_next(self, left: Word, columns: Word) -> Word:

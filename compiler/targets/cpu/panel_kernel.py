@@ -1,15 +1,15 @@
 """The function of the product kernel that multiplies rows by a panel, tile after tile, and what tiles prefetch.
 
-tiles.py says what panels are, and why tiles prefetch.
+tiles.py says what panels are, and why tiles prefetch. One call of a tile takes as many rows as prefetch in one way.
 """
 
 from collections.abc import Sequence
 
 from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Record, Word, at_most
+from netc.compiler.targets.cpu.function import Number, Record, Word, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
-from netc.compiler.targets.cpu.tile import all_sizes, rows_of_next
+from netc.compiler.targets.cpu.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
 from netc.compiler.targets.cpu.vectors import Vectors
 from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
 
@@ -30,18 +30,18 @@ _VARIABLES = (
     # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a where it lies, and the
     # address of the next rows of b', or 0, if panels are copied from these
     *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
-    # how many tiles have been multiplied
-    "tile",
+    # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
+    *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
 _FIRST_FETCHING, _SECOND_FETCHING = 2, 3  # tiles that prefetch the next panel, line by line
-NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *_VARIABLES)))
+NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *tile.REPEATED, *_VARIABLES)))
 
 
 class PanelKernel(ProductKernel):
     """Writes the function multiply_panel(record), whose record has the variables NAMES."""
 
-    def sizes(self) -> Sequence[tile.Size]:
+    def sizes(self) -> Sequence[Size]:
         """The sizes of tiles, those for few rows and those with half vectors among them."""
         return all_sizes(self.lanes.machine)
 
@@ -51,18 +51,23 @@ class PanelKernel(ProductKernel):
         words, vectors = panel.record(panel.parameters[0], NAMES), Vectors(panel, lanes)
         tiles = self.tiles()
         with panel.loop(0, words["rows"]) as i:
-            i.step = rows = rows_of_next(words["rows"] - i.index, lanes.machine.tile_rows)
+            left, tall = words["rows"] - i.index, lanes.machine.tile_rows
+            rows, words["tiles"] = rows_of_next(left, tall), tiles_of_next(left, tall)
             if not lanes.machine.prefetches_by_line:
+                with panel.when((words["depth"] >= _DEEP) | (words["touching"] > 0)):
+                    words["tiles"] = 1
                 self.fetch_touched(words, i.index, rows)
             with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
-                first = i.index * words["share"]
+                words["tiles"], first = 1, i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
                     vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
             self.choose_line(words, i.index)
             is_packed = words["packs_a"].equals(1)
-            a = words["block_a"] + i.index * is_packed.choose(words["depth"], words["rows_a"]) * size
+            a_row = is_packed.choose(words["depth"], words["rows_a"]) * size
+            words["a_next"] = rows * a_row
             step = is_packed.choose(rows, words["depth_a"])
-            self.multiply_tile(tiles, words, i.index, a, step, rows)
+            i.step = rows * words["tiles"]
+            self.multiply_tile(tiles, words, i.index, words["block_a"] + i.index * a_row, step, rows)
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
@@ -71,13 +76,15 @@ class PanelKernel(ProductKernel):
         return words["rows"] > ((_SECOND_FETCHING + 1) * machine.tile_rows if machine.prefetches_by_line else BLOCK)
 
     def choose_line(self, words: Record, i: Word) -> None:
-        """Sets what the tile of the rows from row i on prefetches, a cache line at each row of depth.
+        """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and how many do so before
+        something else is to be prefetched.
 
         That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some lines
         of it are left; or what is written next.
         """
         panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
-        words["fetched"], words["fetched_step"] = words["panel"], 0
+        words["lined"] = 0
+        self.fetch(words, words["panel"], 0, 0)
         if self.lanes.machine.prefetches_by_line:
             self.choose_written(words, i)
             self.choose_touched(words)
@@ -87,28 +94,43 @@ class PanelKernel(ProductKernel):
             is_in_a, is_left = line < of_a, line < of_a + of_b
             at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
             step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
-            words["fetched"], words["fetched_step"] = is_left.choose(at, words["panel"]), is_left.choose(step, 0)
-            words["lines"] = line + 1
+            self.fetch(words, words["panel"], 0, 0)
+            with panel.when(is_left):
+                self.fetch(words, at, step, LINE, is_in_a.choose(of_a, of_a + of_b) - line)
+                words["lined"] = 1
         with panel.when(words["is_cold"].equals(1)):
-            words["fetched"] = words["block_a"] + (i + 2 * tall) * size
-            words["fetched_step"] = words["depth_a"] * size
-        begin, end = _FIRST_FETCHING * tall, _SECOND_FETCHING * tall
+            self.fetch(words, words["block_a"] + (i + 2 * tall) * size, words["depth_a"] * size, tall * size)
+        begin, end = (panel.number(tile * tall) for tile in (_FIRST_FETCHING, _SECOND_FETCHING + 1))
         has_ahead = ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
-        with panel.when(has_ahead & (i >= begin) & (i < end + tall)):
-            words["fetched"] = words["ahead"] + (i < end).choose(0, LINE)
-            words["fetched_step"] = words["depth_b"] * size
+        with panel.when(has_ahead & (i < begin)):
+            words["tiles"] = at_most(words["tiles"], (begin - i) // tall)
+        with panel.when(has_ahead & (i >= begin) & (i < end)):
+            at = words["ahead"] + (i - begin) // tall * LINE
+            self.fetch(words, at, words["depth_b"] * size, LINE, (end - i) // tall)
         line = words["lines"]
         with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
-            words["fetched"], words["fetched_step"] = words["next_rows"] + line * LINE, words["columns_b"] * size
-            words["lines"] = line + 1
+            left = (words["depth"] * size - line * LINE + LINE - 1) // LINE
+            self.fetch(words, words["next_rows"] + line * LINE, words["columns_b"] * size, LINE, left)
+            words["lined"] = 1
+        words["lines"] = words["lines"] + words["lined"] * words["tiles"]
+        words["tile"] = words["tile"] + words["tiles"]
+
+    def fetch(self, words: Record, at: Word, step: Number, move: Number, tiles: Number | None = None) -> None:
+        """Sets where the next tile prefetches, `step` bytes further at each row of depth. The tile behind it begins
+        `move` bytes further, and so on, for so many tiles."""
+        words["fetched"], words["fetched_step"] = at, step
+        words["fetched_move"], words["fetched_turn"] = move, move * 2
+        if tiles is not None:
+            words["tiles"] = at_most(words["tiles"], tiles)
 
     def choose_written(self, words: Record, i: Word) -> None:
         """Sets that the tile of the rows from row i on prefetches c under rows behind them, one of a panel's two lines
         of each: a tile has more rows of depth than rows, so the next tile can take the other line."""
-        line, row = words["tile"], words["rows_c"] * self.size
-        words["tile"] = line + 1
-        at = words["panel_c"] + (i + self.lanes.machine.tile_rows) * row + (line - line // 2 * 2) * LINE
-        words["fetched"], words["fetched_step"] = at, row
+        line, row, tall = words["tile"], words["rows_c"] * self.size, self.lanes.machine.tile_rows
+        is_second = line - line // 2 * 2
+        at = words["panel_c"] + (i + tall) * row + is_second * LINE
+        self.fetch(words, at, row, row * tall + LINE - is_second * (2 * LINE))
+        words["fetched_turn"] = row * (2 * tall)
 
     def choose_touched(self, words: Record) -> None:
         """Sets that the next tile prefetches lines that will be written next, if they follow one another."""
@@ -118,11 +140,14 @@ class PanelKernel(ProductKernel):
             line, tiles, moved = words["lines"], words["touching_tiles"], words["strip_c"] - words["c"]
             begins = [words[f"touch_{i + 1}"] + moved for i in range(TOUCHED)]
             each = words["most"] * LINE
-            at = begins[0] + line * each
+            at, left = begins[0] + line * each, tiles - line
             for i in range(1, TOUCHED):
-                at = (line < tiles * i).choose(at, begins[i] + (line - tiles * i) * each)
+                is_in_next = line >= tiles * i
+                at = is_in_next.choose(begins[i] + (line - tiles * i) * each, at)
+                left = is_in_next.choose(tiles * (i + 1) - line, left)
             with panel.when(line < words["touching"] * tiles):
-                words["fetched"], words["fetched_step"], words["lines"] = at, LINE, line + 1
+                self.fetch(words, at, LINE, each, left)
+                words["lined"] = 1
 
     def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
         """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""

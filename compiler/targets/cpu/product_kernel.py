@@ -10,7 +10,8 @@ from typing import Any
 
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.function import Function, Record, Word
-from netc.compiler.targets.cpu.tile import Size, sizes, tile
+from netc.compiler.targets.cpu.tile import tile
+from netc.compiler.targets.cpu.tile_sizes import Size, sizes
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import VECTORS
 

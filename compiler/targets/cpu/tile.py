@@ -10,15 +10,18 @@ Of pairs of bf16 numbers, the depth counts pairs, and strides of a count numbers
 tiles.py calls the tiles.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import pairs
-from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, at_most
+from netc.compiler.targets.cpu.function import BYTE, I64, Function, Word, at_most, pinned
+from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
-from netc.compiler.targets.machine import GROUP, VECTORS, Machine
+from netc.compiler.targets.machine import GROUP
 
 # The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
 # begin with `start` if `reads_start` is not 0; `columns` columns are stored.
@@ -26,81 +29,22 @@ FIELDS = (
     *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
-# The fields of tiles that fetch ahead: an address, and how far the next one is, in bytes, at each row of depth.
-AHEAD = ("fetched", "fetched_step")
+# The fields of tiles that fetch ahead: an address, how far the next one is, in bytes, at each row of depth, and how far
+# the next tile's is; that of the tile behind it is so much less than `fetched_turn`.
+AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
+# The fields of a call that multiplies several tiles: their number, and how far a is apart of two tiles, in bytes.
+REPEATED = ("tiles", "a_next")
 _SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
-FEW_ROWS = 4  # of a product whose tiles are wide
-_LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
-_WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
-_HALVED = 64  # bytes of the vectors of which there are halves
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
-
-
-def heights(tile_rows: int) -> list[int]:
-    """Returns the heights of the tiles that many rows need, the tallest first.
-
-    A tile of one group takes up to that many rows; with more, its last groups overlap the ones before.
-    """
-    return [tile_rows, *range((tile_rows - 1) // GROUP * GROUP, 0, -GROUP)]
-
-
-def rows_of_next(left: Word, tile_rows: int) -> Word:
-    """Returns how many rows the next tile takes of those that are left: two tiles share what one and a little would
-    take."""
-    second = heights(tile_rows)[1] if tile_rows > GROUP else 0
-    return ((left > tile_rows) & (left <= 2 * second)).choose(second, at_most(left, tile_rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The rows of a tile and its vectors, the last of which may be half a vector."""
-
-    height: int
-    vectors: int
-    ends_in_half: bool = False
-
-    def columns(self, lanes: Lanes) -> int:
-        return self.vectors * lanes.count - self.ends_in_half * lanes.half.count
-
-
-def sizes(machine: Machine) -> list[Size]:
-    """Returns the sizes of the tiles that many rows need, the tallest first."""
-    return [Size(height, number) for height in heights(machine.tile_rows) for number in range(1, VECTORS + 1)]
-
-
-def all_sizes(machine: Machine) -> list[Size]:
-    """Returns the same with the tiles of few rows, which are low and wide, and with tiles that end in half a vector.
-
-    A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
-    sums for multiply-adds to follow one another. Zen 4 multiplies two half vectors of 32 bytes in the time of one of
-    64, and other CPUs take no longer than for whole ones; a tile of a few rows would gain nothing, because it waits for
-    its sums.
-    """
-    low = [Size(height, number) for height in _LOW for number in range(1, VECTORS + 1)]
-    wide = [Size(height, number) for height in (FEW_ROWS, *_LOW) for number in _wide(height, machine)]
-    tall = [size for size in sizes(machine) if size.height > FEW_ROWS and machine.vector_bytes == _HALVED]
-    return [*sizes(machine), *low, *wide, *(replace(size, ends_in_half=True) for size in tall)]
-
-
-def _wide(height: int, machine: Machine) -> list[int]:
-    """The vectors of the wide tiles of a height, whose sums take at most half of the registers."""
-    return [number for number in _WIDE if 2 * number * height <= machine.registers]
-
-
-def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
-    """Returns the columns of the next panel for so many rows, if `left` columns are left and b is not packed."""
-    columns: Number = VECTORS * lanes.count
-    for height in (FEW_ROWS, *_LOW):
-        for number in _wide(height, lanes.machine):
-            columns = ((rows <= height) & (left >= number * lanes.count)).choose(number * lanes.count, columns)
-    return columns
 
 
 def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
     `record` is the address of a record with the fields `names`; the tile reads those of FIELDS. If there are those of
-    AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache.
+    AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache. If there are those
+    of REPEATED, a call of the tallest tile multiplies several tiles of `rows` rows: what lies between two tiles is then
+    little enough for the processor to begin the second one while it adds up the first.
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
     _Tile(function, size, lanes, names).write()
@@ -129,7 +73,8 @@ class _Tile:
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
         fields = function.record(record, names)
         self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(names)
-        self.words = {name: fields[name] for name in (*FIELDS, *AHEAD * self.fetches)}
+        self.repeats = size.height == lanes.machine.tile_rows and set(REPEATED) <= set(names)
+        self.words = {name: fields[name] for name in (*FIELDS, *AHEAD * self.fetches, *REPEATED * self.repeats)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
         self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
@@ -140,7 +85,39 @@ class _Tile:
         names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
         self.entry = self.builder.block
         self.blocks = {name: self.builder.function.append_basic_block(name) for name in names}
-        self.store(self.add_runs(self.read_start()))
+        if self.repeats:
+            with self.each_tile():
+                self.store(self.add_runs(self.read_start()))
+        else:
+            self.store(self.add_runs(self.read_start()))
+
+    @contextmanager
+    def each_tile(self) -> Iterator[None]:
+        """The loop over the tiles of a call."""
+        builder, words, rows, size = self.builder, self.words, self.function.parameters[5], self.lanes.size
+        block, end = (builder.function.append_basic_block(name) for name in ("tile", "last"))
+        first = {"a": self.a, "c": self.c, "start": self.start, "tiles": words["tiles"]}
+        first |= {name: words[name] for name in ("fetched", "fetched_move") if self.fetches}
+        steps = {"a": words["a_next"], "tiles": self.function.number(-1)}
+        steps |= {name: words[row] * rows * size for name, row in (("c", "rows_c"), ("start", "start_row"))}
+        builder.branch(block)
+        builder.position_at_end(block)
+        phis = {name: builder.phi(I64) for name in first}
+        now = {name: Word(builder, phi) for name, phi in phis.items()}
+        # else LLVM would keep an address for each row of c, and move all of them from tile to tile
+        self.a, self.c, self.start = (pinned(now[name]) for name in ("a", "c", "start"))
+        before, self.entry = self.entry, block
+        if self.fetches:
+            words["fetched"], move = now["fetched"], now["fetched_move"]
+        yield
+        following = {name: now[name] + step for name, step in steps.items()}
+        if self.fetches:
+            following |= {"fetched": now["fetched"] + move, "fetched_move": words["fetched_turn"] - move}
+        for name, phi in phis.items():
+            phi.add_incoming(first[name].value, before)
+            phi.add_incoming(following[name].value, builder.block)
+        builder.cbranch((following["tiles"] > 0).value, block, end)
+        builder.position_at_end(end)
 
     @property
     def repeats_in_memory(self) -> bool:
@@ -150,20 +127,29 @@ class _Tile:
         is_full = (self.height + 1) * self.number > machine.registers - _SPARE
         return self.lanes.has_pairs and machine.has_bf16 and (self.number == 1 or is_full)
 
-    def row(self, i: int) -> Word:
-        """The number of the row that the tile has at place i."""
-        return self.heads[i // GROUP] + self.in_group[i % GROUP]
+    def places(self, base: Word, row: Word, is_reversed: bool = False) -> dict[tuple[int, int], Word]:
+        """The addresses of the vectors of a tile, whose rows lie `row` elements apart from `base` on.
 
-    def at(self, base: Word, row: Word, i: int, j: int) -> Word:
-        """The address of vector j of row i; rows are `row` apart."""
-        return base + (row * self.row(i) + j * self.lanes.count) * self.lanes.size
+        In a group, each row is found from the one before: few registers, and few instructions between two tiles. Groups
+        may be reversed, so that LLVM does not compute all addresses of two branches before them.
+        """
+        step, vector, places = row * self.lanes.size, self.lanes.count * self.lanes.size, dict[tuple[int, int], Word]()
+        groups = [range(first, min(first + GROUP, self.height)) for first in range(0, self.height, GROUP)]
+        for group in reversed(groups) if is_reversed else groups:
+            head = at = pinned(base + step * self.heads[group.start // GROUP])
+            for i in group:
+                if i > group.start:
+                    at = pinned(at + step) if self.height > GROUP else head + step * self.in_group[i]
+                places |= {(i, j): at + j * vector for j in range(self.number)}
+        return places
 
     def read_start(self) -> _Sums:
         """The first sums: read from `start`, or zero."""
         builder, words, blocks = self.builder, self.words, self.blocks
         builder.cbranch(words["reads_start"].equals(0).value, blocks["before"], blocks["read"])
         builder.position_at_end(blocks["read"])
-        loaded = {(i, j): self.vectors[j].load(self.at(self.start, words["start_row"], i, j)) for i, j in self.grid}
+        places = self.places(self.start, words["start_row"])
+        loaded = {(i, j): self.vectors[j].load(places[i, j]) for i, j in self.grid}
         builder.branch(blocks["before"])
         builder.position_at_end(blocks["before"])
         first = self.phis()
@@ -183,26 +169,27 @@ class _Tile:
         row_at = [(words["a_row"] * row).value for row in self.in_group]
         heads = [words["a_row"] * head for head in self.heads]
         has_products = (words["runs"] * words["depth"]) > 0
+        unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
+        steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
         builder.cbranch(has_products.value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["run"])
-        run = builder.phi(I64)
-        run.add_incoming(ir.Constant(I64, 0), blocks["before"])
-        index = Word(builder, run)
+        walked = {name: builder.phi(I64) for name in begin}
         sums = self.phis()
-        b = builder.inttoptr((words["panel"] + index * words["panel_run"] * size).value, pointer)
-        unit = self.lanes.unit
-        a = self.a + index * words["runs_a"] * unit
+        a, panel = (pinned(Word(builder, walked[name])) for name in ("a", "b"))
+        b = builder.inttoptr(panel.value, pointer)
         groups = [builder.inttoptr((a + head * unit).value, ir.IntType(8 * unit).as_pointer()) for head in heads]
         after = self.add_depth(_Depth(groups, b, row_at), sums)
 
         builder.position_at_end(blocks["ran"])
-        next_run = index + 1
-        run.add_incoming(next_run.value, blocks["ran"])
+        following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
+        for name, phi in walked.items():
+            phi.add_incoming(begin[name].value, blocks["before"])
+            phi.add_incoming(following[name].value, blocks["ran"])
         for cell in grid:
             sums[cell].add_incoming(first[cell], blocks["before"])
             sums[cell].add_incoming(after[cell], blocks["ran"])
-        builder.cbranch((next_run < words["runs"]).value, blocks["run"], blocks["done"])
+        builder.cbranch((following["left"] > 0).value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["done"])
         result = self.phis()
@@ -253,15 +240,16 @@ class _Tile:
     def store(self, result: _Sums) -> None:
         """Stores whole vectors if the tile has all of its columns, else those lanes that are columns."""
         builder, columns, blocks = self.builder, self.words["columns"], self.blocks
-        places = {(i, j): self.at(self.c, self.words["rows_c"], i, j) for i, j in self.grid}
         is_whole = columns >= self.size.columns(self.lanes)
         builder.cbranch(is_whole.value, blocks["whole"], blocks["partial"])
         builder.position_at_end(blocks["whole"])
+        places = self.places(self.c, self.words["rows_c"])
         for i, j in self.grid:
             self.vectors[j].store(result[i, j], places[i, j])
         builder.branch(blocks["end"])
 
         builder.position_at_end(blocks["partial"])
+        places = self.places(self.c, self.words["rows_c"], is_reversed=True)
         masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
         for i, j in self.grid:
             self.vectors[j].store_masked(result[i, j], places[i, j], masks[j])

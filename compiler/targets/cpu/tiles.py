@@ -42,7 +42,7 @@ from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.narrow_tile import multiply_narrow, narrow_columns
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
 from netc.compiler.targets.cpu.panel_kernel import NAMES, PanelKernel
-from netc.compiler.targets.cpu.tile import FEW_ROWS, panel_columns
+from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
     BLOCK,

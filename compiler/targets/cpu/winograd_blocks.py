@@ -10,7 +10,7 @@ from netc.compiler.program import winograd as program
 from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part
 from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
-from netc.compiler.targets.cpu.tile import heights, rows_of_next
+from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_transforms import Square
 
@@ -145,7 +145,7 @@ class WinogradWriter:
         words = function.record(address, self.names)
         tiles = {
             (size.height, size.columns(self.lanes)): tile.tile(self.module, size, self.lanes, self.names)
-            for size in tile.sizes(self.lanes.machine)
+            for size in sizes(self.lanes.machine)
         }
         rows, width = words["rows_a"], words["width"]
         with function.loop(0, POSITIONS) as position, function.loop(0, words["outputs"], width) as column:

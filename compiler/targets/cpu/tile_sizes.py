@@ -1,0 +1,87 @@
+"""The sizes of register tiles, and which of them take the rows and columns of a product. Knows no kernel."""
+
+from dataclasses import dataclass, replace
+
+from netc.compiler.targets.cpu.function import Number, Word, at_least, at_most
+from netc.compiler.targets.cpu.vectors import Lanes
+from netc.compiler.targets.machine import GROUP, VECTORS, Machine
+
+FEW_ROWS = 4  # of a product whose tiles are wide
+_LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
+_WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
+_HALVED = 64  # bytes of the vectors of which there are halves
+
+
+def heights(tile_rows: int) -> list[int]:
+    """Returns the heights of the tiles that many rows need, the tallest first.
+
+    A tile of one group takes up to that many rows; with more, its last groups overlap the ones before.
+    """
+    return [tile_rows, *range((tile_rows - 1) // GROUP * GROUP, 0, -GROUP)]
+
+
+def rows_of_next(left: Word, tile_rows: int) -> Word:
+    """Returns how many rows the next tile takes of those that are left: two tiles share what one and a little would
+    take."""
+    second = _second_height(tile_rows)
+    return ((left > tile_rows) & (left <= 2 * second)).choose(second, at_most(left, tile_rows))
+
+
+def tiles_of_next(left: Word, tile_rows: int) -> Word:
+    """Returns how many tiles of equal height follow one another, before the last ones that share what is left."""
+    second = _second_height(tile_rows)
+    if not second:
+        return at_least(left // tile_rows, 1)
+    tiles = (left - 2 * second + tile_rows - 1) // tile_rows
+    ends_whole = (left - tiles * tile_rows).equals(tile_rows)
+    return at_least(ends_whole.choose(tiles + 1, tiles), 1)
+
+
+def _second_height(tile_rows: int) -> int:
+    """The height of the tiles next to the tallest ones, or 0."""
+    return heights(tile_rows)[1] if tile_rows > GROUP else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The rows of a tile and its vectors, the last of which may be half a vector."""
+
+    height: int
+    vectors: int
+    ends_in_half: bool = False
+
+    def columns(self, lanes: Lanes) -> int:
+        return self.vectors * lanes.count - self.ends_in_half * lanes.half.count
+
+
+def sizes(machine: Machine) -> list[Size]:
+    """Returns the sizes of the tiles that many rows need, the tallest first."""
+    return [Size(height, number) for height in heights(machine.tile_rows) for number in range(1, VECTORS + 1)]
+
+
+def all_sizes(machine: Machine) -> list[Size]:
+    """Returns the same with the tiles of few rows, which are low and wide, and with tiles that end in half a vector.
+
+    A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
+    sums for multiply-adds to follow one another. Zen 4 multiplies two half vectors of 32 bytes in the time of one of
+    64, and other CPUs take no longer than for whole ones; a tile of a few rows would gain nothing, because it waits for
+    its sums.
+    """
+    low = [Size(height, number) for height in _LOW for number in range(1, VECTORS + 1)]
+    wide = [Size(height, number) for height in (FEW_ROWS, *_LOW) for number in _wide(height, machine)]
+    tall = [size for size in sizes(machine) if size.height > FEW_ROWS and machine.vector_bytes == _HALVED]
+    return [*sizes(machine), *low, *wide, *(replace(size, ends_in_half=True) for size in tall)]
+
+
+def _wide(height: int, machine: Machine) -> list[int]:
+    """The vectors of the wide tiles of a height, whose sums take at most half of the registers."""
+    return [number for number in _WIDE if 2 * number * height <= machine.registers]
+
+
+def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
+    """Returns the columns of the next panel for so many rows, if `left` columns are left and b is not packed."""
+    columns: Number = VECTORS * lanes.count
+    for height in (FEW_ROWS, *_LOW):
+        for number in _wide(height, lanes.machine):
+            columns = ((rows <= height) & (left >= number * lanes.count)).choose(number * lanes.count, columns)
+    return columns
