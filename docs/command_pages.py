@@ -68,11 +68,13 @@ def _group() -> Any:
 
 def _usage(name: str, command: Any) -> str:
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-    words = [
-        str(argument.metavar or argument.name.upper()) if argument.required else f"[{argument.metavar}]"
-        for argument in arguments
-    ]
-    return " ".join(["netc", name, *words])
+    return " ".join(["netc", name, *(_argument(argument) for argument in arguments)])
+
+
+def _argument(argument: Any) -> str:
+    """An argument in the usage of its command: in brackets if it may be left out, with dots if it may be repeated."""
+    word = argument.metavar or argument.name.upper()
+    return (word if argument.required else f"[{word}]") + ("..." if argument.nargs == -1 else "")
 
 
 def _text(command: Any) -> tuple[str, str]:
@@ -170,7 +172,7 @@ A target is the name of an instruction set. After a colon come settings that dif
 that instruction set:
 
     NETC_TARGET=sse2 netc check examples/iris.net --try
-    NETC_TARGET=avx2:l1=16K,l2=64K,cores=3 netc explain examples/mnist.net
+    NETC_TARGET=avx2:l1=16K,l2=64K,cores=3 netc explain examples/mnist.net --kernels
 
 | target | vectors | fused multiply-add | caches of a core |
 | --- | --- | --- | --- |

@@ -6,6 +6,7 @@ It is computed without importing the compiler, LLVM or the packages that it name
 import os
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from netc.compiler.targets.machine import cores
@@ -28,7 +29,7 @@ def fingerprint() -> str | None:
     try:
         variables = [f"{name}={os.environ.get(name, '')}" for name in _VARIABLES]
         facts = (*facts_of_linux(), *_cache_sizes(), str(cores()), *variables, sys.version, *_packages())
-        return key_of(*facts, *(line for folder in _own_folders() for line in _files(folder)))
+        return key_of(*facts, *(line for folder in _own_folders() for line in _files(str(folder))))
     except OSError:
         return None
 
@@ -60,6 +61,36 @@ def _packages() -> Iterator[str]:
             yield _stamp(os.path.join(place, name, "entry_points.txt"))
 
 
+def may_have_entry_points(prefix: str) -> bool:
+    """Whether an installed package may have entry points of a group that begins with a text.
+
+    It looks into the files that list them. To import importlib.metadata takes longer than all these files together, but
+    it knows other kinds of installation too: the answer is True if the path has one of those.
+    """
+    if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
+        return True
+    for place in sys.path:
+        try:
+            names = os.listdir(place or ".")
+        except NotADirectoryError:
+            return True
+        except OSError:
+            continue
+        folders = [os.path.join(place, name) for name in names if name.lower().endswith((".dist-info", ".egg-info"))]
+        if place.endswith(".egg") or any(_has_group(folder, prefix) for folder in folders):
+            return True
+    return False
+
+
+def _has_group(folder: str, prefix: str) -> bool:
+    """Whether the entry points of a package have a group that begins with a text."""
+    try:
+        with open(os.path.join(folder, "entry_points.txt"), "rb") as file:
+            return f"[{prefix}".encode() in file.read()
+    except OSError:
+        return False
+
+
 def _own_folders() -> list[Path]:
     """The folders of netc's packages without those that are in another one of them."""
     folders = []
@@ -71,14 +102,16 @@ def _own_folders() -> list[Path]:
     return [folder for folder in folders if not set(folder.parents) & set(folders)]
 
 
-def _files(folder: Path) -> Iterator[str]:
+def _files(folder: str) -> Iterator[str]:
     """The files of netc below a folder."""
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if name.endswith(_SOURCES):
-            yield f"{path} {_stamp(str(path))}"
-        elif name != "__pycache__" and os.path.isdir(path):
-            yield from _files(path)
+    with os.scandir(folder) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.endswith(_SOURCES):
+            status = entry.stat()
+            yield f"{entry.path} {status.st_size} {status.st_mtime_ns}"
+        elif entry.name != "__pycache__" and entry.is_dir():
+            yield from _files(entry.path)
 
 
 def _stamp(path: str) -> str:

@@ -52,6 +52,12 @@ def test_each_chapter_has_its_parts(chapter: str) -> None:
     assert exercises.count("<details") == exercises.count("</details>") >= 3, "an exercise without a solution"
 
 
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS))
+def test_no_line_of_a_chapter_becomes_a_list_by_accident(chapter: str) -> None:
+    """In Markdown, a wrapped line that begins with a year and a full stop is an entry of a numbered list."""
+    assert not re.findall(r"^ +\d{3,}\..*", FENCE.sub("", CHAPTERS[chapter]), re.MULTILINE)
+
+
 def test_outputs_are_compared_by_their_words_and_numbers() -> None:
     """Times may differ, numbers a little; other words, other numbers and missing lines are reported."""
     shown = "epoch 3/5  loss 0.521  12,000 samples/s\nsaved to runs/a\n"

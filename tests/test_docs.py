@@ -21,15 +21,15 @@ from netc.compiler.ir.results import ResultKind
 from netc.dsl.diagnostics import CODES
 
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TITLE = re.compile(r'^\{\.net title="[^"]+"\}$')  # of a file that a page shows
+TITLE = re.compile(r'^\{\.(net|text) title="[^"]+"\}$')  # of a file that a page shows
 
 
 def fences(path: Path) -> list[tuple[str, str]]:
-    """The fenced texts of a page, each with its kind: its first line, or `net` for a file that the page shows."""
+    """The fenced texts of a page, each with its kind: its first line, or `net` or `text` for a file that is shown."""
     text = path.read_text(encoding="utf-8")
     fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("\n```") == 2 * len(fences), f"{path}: a fence that is not closed"
-    return [(TITLE.sub("net", kind.strip()), body) for kind, body in fences]
+    return [(TITLE.sub(r"\1", kind.strip()), body) for kind, body in fences]
 
 
 MODELS = [
@@ -115,6 +115,7 @@ def test_the_docs_have_files_and_commands() -> None:
     languages = {
         "",
         "net",
+        "text",
         "{.net .fragment}",
         "{.net .wrong}",
         "{.net .right}",

@@ -18,7 +18,7 @@ _BEST = 5  # trials of a study
 def ensemble(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="The folders of the runs, or that of a cross-validation or a study."),
+        typer.Argument(metavar="RUN", help="The folders of the runs, or that of a cross-validation or a study."),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="The new run's folder.")] = None,
     best: Annotated[

@@ -11,7 +11,7 @@ from netc.commands.terminal import say
 
 
 def fmt(
-    files: Annotated[list[Path], typer.Argument(metavar="M.net ...", help="The files to format.")],
+    files: Annotated[list[Path], typer.Argument(metavar="M.net", help="The files to format.")],
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit status 1 if a file would change.")
     ] = False,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def studies(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder of the studies.")] = Path("studies"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the studies.")] = Path("studies"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the winners' settings.")] = False,
 ) -> None:
     """List the studies of a folder: how their trials ended, and the metrics of the winners.

@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -20,6 +19,8 @@ def versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # here, because every command imports this file
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from netc.dsl import records
+from netc.dsl.installed import version_of
 
 _CPU = Path("/proc/cpuinfo")
 # what /proc/cpuinfo says of one processor at one moment
@@ -40,10 +41,8 @@ def facts_of_linux() -> list[str]:
 @cache
 def processor() -> Processor:
     """Returns this machine's processor, from the cache if it was asked for before."""
-    from importlib.metadata import version  # here, because a saved prediction reads only what Linux says
-
     try:
-        name = f"processor-{records.key_of(version('llvmlite'), *facts_of_linux())}"
+        name = f"processor-{records.key_of(version_of('llvmlite'), *facts_of_linux())}"
     except OSError:  # this is no Linux
         return asked_of_llvm()
     content = records.read(name)

@@ -2,10 +2,10 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from .scheme import BLUE, BLUE_FILL, GREY, GREY_FILL, INK, ORANGE
-from .style import figure, picture, trained
+from .scheme import BLUE, BLUE_FILL, GREEN, GREEN_FILL, GREY, GREY_FILL, INK, ORANGE, ORANGE_FILL
+from .style import arrow, figure, picture, trained
 
 
 @picture
@@ -66,4 +66,53 @@ def attention_scale() -> Figure:
     mask.set(xticks=ticks, xticklabels=names, yticks=ticks, yticklabels=names, xlim=(0, 8), ylim=(8, 0), aspect="equal")
     mask.set(xlabel="keys and values", ylabel="queries")
     mask.tick_params(length=0)
+    return canvas
+
+
+@picture
+def transformer() -> Figure:
+    """A small GPT from left to right: letters and positions, a layer with its two residual connections, the output."""
+    canvas, ((panel,),) = figure(7.4, 1.7)
+    panel.add_patch(
+        FancyBboxPatch((1.75, -1.0), 7.4, 2.4, boxstyle="round,pad=0,rounding_size=0.15", facecolor="none",
+                       edgecolor=GREY, linestyle="--", linewidth=0.8)
+    )  # fmt: skip
+    panel.text(5.45, -0.82, "one of two layers, each with weights of its own", ha="center", va="bottom", fontsize=8)
+    boxes = (
+        (0.7, "letter +\nposition", BLUE, BLUE_FILL),
+        (2.9, "layernorm", GREY, GREY_FILL),
+        (4.3, "causal\nattention", BLUE, BLUE_FILL),
+        (6.5, "layernorm", GREY, GREY_FILL),
+        (7.9, "dense, gelu,\ndense", GREY, GREY_FILL),
+        (10.2, "layernorm,\ndense", GREY, GREY_FILL),
+        (11.9, "next\nletter", ORANGE, ORANGE_FILL),
+    )
+    for x, text, edge, fill in boxes:
+        style = "round,pad=0,rounding_size=0.12"
+        panel.add_patch(FancyBboxPatch((x - 0.6, -0.36), 1.2, 0.72, boxstyle=style, facecolor=fill, edgecolor=edge))
+        panel.text(x, 0, text, ha="center", va="center", fontsize=7.5)
+    for start, end in (
+        (1.3, 2.3),
+        (3.5, 3.7),
+        (4.9, 5.13),
+        (5.47, 5.9),
+        (7.1, 7.3),
+        (8.5, 8.63),
+        (8.97, 9.6),
+        (10.8, 11.3),
+    ):
+        arrow(panel, (start, 0), (end, 0), head=7)
+    for start, end in ((2.0, 5.3), (5.65, 8.8)):
+        panel.plot([start, start, end], [0, 0.9, 0.9], color=GREEN, linewidth=1.8, solid_capstyle="round")
+        panel.add_patch(
+            FancyArrowPatch((end, 0.9), (end, 0.17), arrowstyle="-|>", mutation_scale=9, color=GREEN, linewidth=1.8,
+                            shrinkA=0, shrinkB=0)
+        )  # fmt: skip
+        panel.add_patch(Circle((end, 0), 0.17, facecolor=GREEN_FILL, edgecolor=GREEN, zorder=3))
+        panel.text(end, -0.01, "+", ha="center", va="center", zorder=4)
+    panel.text(3.65, 1.0, "the step itself", ha="center", va="bottom", fontsize=8, color=GREEN)
+    panel.text(4.3, 0.44, "earlier steps", ha="center", va="bottom", fontsize=8, color=BLUE)
+    panel.set(xlim=(0, 12.6), ylim=(-1.1, 1.5))
+    panel.set_aspect("equal")
+    panel.axis("off")
     return canvas

@@ -87,14 +87,14 @@ def letters_learned() -> Figure:
         done = end
     counted = counted_bits(_texts(parts["train"]), _texts(parts["valid"]), 82, 5)
     canvas, ((panel,),) = figure(6.6, 3.2)
-    names = ("how often each letter is", "one letter before", "two letters before", "three", "four")
+    names = ("how often each letter occurs", "one letter before", "two letters before", "three", "four")
     for value, name in zip([np.log2(81), *counted], ("81 equal letters", *names), strict=True):
         panel.axhline(value, color=ORANGE, linewidth=0.8, linestyle="--")
         below = name == "four"  # too near to the line above it
         place = value - 0.08 if below else value + 0.05
-        panel.text(3200, place, name, ha="right", va="top" if below else "bottom", fontsize=8, color=ORANGE)
+        panel.text(8700, place, name, ha="right", va="top" if below else "bottom", fontsize=8, color=ORANGE)
     panel.semilogx(steps, bits, ".-", color=BLUE)
     panel.axvline(windows // 16, color=GREEN, linewidth=0.8)
     panel.text(windows // 16 * 0.95, 5.2, "one epoch", ha="right", fontsize=8, color=GREEN)
-    panel.set(xlabel="steps of training", ylabel="bits per letter", xlim=(0.9, 3300), ylim=(1.7, 6.8))
+    panel.set(xlabel="steps of training", ylabel="bits per letter", xlim=(0.9, 9000), ylim=(1.7, 6.8))
     return canvas

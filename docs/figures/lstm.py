@@ -67,5 +67,5 @@ def gates() -> Figure:
     below.set(xlabel="step", ylabel="length", xlim=(-0.5, 59.5), ylim=(0, None))
     for mark in np.flatnonzero(x[0, :, 1]):
         below.axvline(mark, color=ORANGE, linewidth=1, linestyle="--")
-        below.text(mark + 0.5, 0, " marked", color=ORANGE, fontsize=8, va="bottom")
+        below.text(mark, below.get_ylim()[1], " marked", color=ORANGE, fontsize=8, va="top")
     return canvas

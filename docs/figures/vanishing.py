@@ -27,7 +27,7 @@ def jacobians() -> Figure:
             sizes = _gradients_by_step("course/jacobians", gain=gain, squash=squash)
             panel.semilogy(sizes, color=colour, label=f"gain {gain:g}")
         panel.set(title="with tanh" if squash else "without tanh", xlabel="steps back from the end", ylim=(1e-3, 40))
-    axes[0][0].set(ylabel="gradient, of that at the end")
+    axes[0][0].set(ylabel="gradient, at the end = 1")
     axes[0][0].legend(loc="lower left")
     return canvas
 
@@ -38,6 +38,6 @@ def vanishing() -> Figure:
     canvas, ((panel,),) = figure(5.6, 2.8)
     for cell, colour in (("rnn", ORANGE), ("lstm", BLUE)):
         panel.semilogy(_gradients_by_step("adding", cell=cell), color=colour, label=cell)
-    panel.set(xlabel="steps back from the end", ylabel="gradient, of that at the end")
+    panel.set(xlabel="steps back from the end", ylabel="gradient, at the end = 1")
     panel.legend()
     return canvas

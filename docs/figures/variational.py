@@ -13,8 +13,9 @@ PAPER = LinearSegmentedColormap.from_list("paper", ["white", "black"])
 
 
 def _sheet(digits: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Pictures of 8 by 8 side by side: [row * column, 64] to [8 row, 8 column]."""
-    return digits.reshape(rows, columns, 8, 8).swapaxes(1, 2).reshape(8 * rows, 8 * columns)
+    """Pictures of 8 by 8 side by side, each in a white border: [row * column, 64] to [10 row, 10 column]."""
+    framed = np.pad(digits.reshape(rows, columns, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return framed.swapaxes(1, 2).reshape(10 * rows, 10 * columns)
 
 
 def _frame(panel: Axes) -> None:
@@ -35,12 +36,12 @@ def digit_plane() -> Figure:
         left.plot(x, y, linestyle="none", marker=f"${digit}$", markersize=5, color=COLOURS[digit % 5], mew=0.3)
     left.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), xlabel="first number of the code", ylabel="second number")
     left.set_aspect("equal")
-    places = np.linspace(-2.2, 2.2, 15)
+    places = np.linspace(-2.2, 2.2, 11)
     grid = np.stack(np.meshgrid(places, places[::-1]), axis=-1).reshape(-1, 2).astype(np.float32)
     digits = run.program.predict({"drawn": grid})["again"]
     edge = 2.2 + (places[1] - places[0]) / 2
     right.imshow(
-        _sheet(digits, 15, 15), cmap=PAPER, vmin=0, vmax=1, interpolation="none", extent=(-edge, edge, -edge, edge)
+        _sheet(digits, 11, 11), cmap=PAPER, vmin=0, vmax=1, interpolation="none", extent=(-edge, edge, -edge, edge)
     )
     right.set(xlabel="first number of the code", xticks=[-2, -1, 0, 1, 2], yticks=[-2, -1, 0, 1, 2])
     for spine in right.spines.values():

@@ -6,9 +6,7 @@ variables.py has the variables of the environment by which launchers say how man
 
 import json
 import os
-import socket
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from netc.compiler.targets.machine import cores
@@ -87,6 +85,8 @@ def ranks_of_launch() -> "MpiRanks":
 
 def _require_same(ranks: "MpiRanks") -> None:
     """Faults E1013 unless all ranks would compute the same bits."""
+    from importlib.metadata import version  # here, because every command imports this file
+
     packages = {name: version(name) for name in ("netc", "numpy", "llvmlite")}
     own = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
     every = [json.loads(text) for text in ranks.texts(json.dumps(own))]
@@ -102,6 +102,8 @@ def _require_same(ranks: "MpiRanks") -> None:
 
 def threads_of_rank(ranks: "MpiRanks") -> int:
     """The default number of threads of a rank: the cores of a host over its ranks, and the same number on all hosts."""
+    import socket  # here, because every command imports this file
+
     own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
     every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), own]))]
     return min(_threads_on_host(host, every) for host, _ in every)

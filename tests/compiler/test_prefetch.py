@@ -9,7 +9,7 @@ import pytest
 
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
 from netc.compiler.program.scalars import Name, Word, number
-from netc.compiler.targets.cpu.loops import write
+from netc.compiler.targets.cpu.loops import write, write_generic
 from netc.compiler.targets.cpu.prefetch import Stretch, gaps, stretches
 from netc.compiler.targets.emulator.texts import function_of
 
@@ -66,6 +66,27 @@ def test_sums_over_windows_prefetch_both_of_their_operands() -> None:
     assert "fetch" not in write(replace(nest, extents=(1, 1, *nest.extents[2:])))
 
 
+@pytest.mark.parametrize("width", [5, 28])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_sums_that_stay_in_registers_prefetch_a_part_with_each_vector(width: int, lanes: int) -> None:
+    """The parts are whole cache lines, and together what is read some rows later."""
+    nest = depthwise(200, width, (width + 2) * LAST)
+    text, numbers = write_generic(nest)
+    assert not numbers
+    (steps,) = {int(step) for step in re.findall(r"for i4 in range\(0, \d+, (\d+)\)", text)}
+    sizes = {0: 3, 1: 3, 3: 1, 4: width, 5: LAST}
+    for stretch in stretches(nest, 3, 1, sizes, (0, 1)):
+        ((offset, count),) = set(re.findall(rf"fetch_f32\(p{stretch.access.pointer}, (.*), (\([^,]*)\)\n", text))
+        fetched = set[int]()
+        for i4, i5 in product(range(0, width // steps * steps, steps), range(0, LAST, lanes)):
+            first = eval(offset, {"i2": 0, "i3": 0, "i4": i4, "i5": i5, "LANES_f32": lanes})
+            number = eval(count, {"LANES_f32": lanes})
+            assert number % 16 == 0
+            fetched.update(range(first, first + number))
+        assert fetched >= set(range(stretch.start, stretch.start + stretch.count))
+        assert len(fetched) < 2 * stretch.count
+
+
 @pytest.mark.parametrize(
     ("channels", "apart", "fetched"),
     [
@@ -102,6 +123,16 @@ def test_rows_that_lie_apart_are_prefetched(strides: tuple[int, ...], expected: 
     assert [(gap.axis, gap.ahead) for gap in gaps(nest)] == ([expected] if expected is not None else [])
     fetched = re.findall(r"fetch_f32\(p0, (.*)\)", write(nest))
     assert fetched == (["i0 * 4000 + i1 * 448 + 8 * 448, 5 * 64"] if expected is not None else [])
+
+
+def test_rows_that_fill_the_gaps_of_others_are_not_prefetched() -> None:
+    """The loads of a pool: four pointers into one image, which walk every second element of every second row."""
+    loads = [Access(i, "f32", (6272, 896, 64, 1)) for i in range(4)]
+    target = Access(4, "f32", (1568, 224, 32, 1))
+    lines = tuple(Line(f"t{i}", load) for i, load in enumerate(loads))
+    pool = Nest((None, 7, 7, 32), lines, (Output("t0", target),), (0, 0, 0, 0, 1), (False,) * 4)
+    assert not [*gaps(pool)]
+    assert len([*gaps(replace(pool, buffers=(0, 1, 2, 3, 4)))]) == 4, "each image has gaps"
 
 
 def test_the_emulator_leaves_prefetches_out() -> None:

@@ -50,3 +50,46 @@ def test_there_is_no_fingerprint_without_files(
     assert environment.fingerprint() is not None
     monkeypatch.setattr(netc, "__file__", place and str(tmp_path / place))
     assert environment.fingerprint() is None
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "answer"),
+    [
+        ("a-1.dist-info/entry_points.txt", "[netc.passes]\nmine = a:mine\n", True),
+        ("A-1.DIST-INFO/entry_points.txt", "[other]\nx = a:b\n[netc.readers]\nmine = a:mine\n", True),
+        ("a.egg-info/entry_points.txt", "[netc.libraries]\nmine = a:mine\n", True),
+        ("a-1.dist-info/entry_points.txt", "[console_scripts]\nnetc = netc.commands.main:console\n", False),
+        ("a-1.dist-info/METADATA", "[netc.passes]\n", False),
+        ("a/entry_points.txt", "[netc.passes]\n", False),
+    ],
+)
+def test_packages_with_entry_points_are_found(
+    path: str, text: str, answer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / path).parent.mkdir()
+    (tmp_path / path).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent")])
+    assert environment.may_have_entry_points("netc.") is answer
+
+
+def test_an_archive_or_another_finder_may_have_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert not environment.may_have_entry_points("netc.")
+    (tmp_path / "archive.zip").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "archive.zip")])
+    assert environment.may_have_entry_points("netc.")
+    monkeypatch.setattr(sys, "path", [])
+
+    class Finder:
+        """A finder of a packager."""
+
+        @classmethod
+        def find_distributions(cls, context: object) -> list[object]:
+            return []
+
+        @classmethod
+        def find_spec(cls, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    assert environment.may_have_entry_points("netc.")

@@ -18,6 +18,7 @@ from netc.compiler.targets.cpu.bounds_streams import last_cache_misses, measure_
 from netc.compiler.targets.cpu.peak import Kind, Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
 from netc.dsl import eviction, home, temporary
+from netc.dsl.installed import version_of
 
 
 def bounds_of(machine: Machine, members: int, run: Run, again: bool = False) -> Bounds:
@@ -61,10 +62,8 @@ def capacities_of(machine: Machine, members: int) -> dict[Level, int]:
 
 def _key(machine: Machine, members: int) -> dict[str, Any]:
     """Everything that decides the bounds, as JSON can hold it."""
-    from importlib.metadata import version
-
     fields = {name: value for name, value in asdict(machine).items() if name in _MEASURED}
-    others = {"last_cache": last_cache(), "members": members, "netc": version("netc"), "form": _FORM}
+    others = {"last_cache": last_cache(), "members": members, "netc": version_of("netc"), "form": _FORM}
     return {**fields, "model": _model_of_cpu(), **others}
 
 

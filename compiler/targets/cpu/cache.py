@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from netc.dsl import eviction, home, temporary
+from netc.dsl.installed import version_of
 
 _DIGEST = 32
 _FAMILY = 12  # digits of an entry's name that are the same for a kernel on every CPU, with every version
@@ -66,7 +67,6 @@ class Entry:
 
 @cache
 def _toolchain() -> dict[str, str]:
-    from importlib.metadata import version
     from platform import python_version
 
     sources = hashlib.sha256()
@@ -75,7 +75,7 @@ def _toolchain() -> dict[str, str]:
         for path in sorted((compiler / name).glob("*.py")) if not name.endswith(".py") else [compiler / name]:
             if not any(word in path.stem for word in _NOT_CODE):
                 sources.update(path.read_bytes())
-    versions = {name: version(name) for name in ("netc", "llvmlite", "numpy")}
+    versions = {name: version_of(name) for name in ("netc", "llvmlite", "numpy")}
     return {"python": python_version(), **versions, "sources": sources.hexdigest()[:16]}
 
 

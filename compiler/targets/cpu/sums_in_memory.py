@@ -3,11 +3,15 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access
 from netc.compiler.targets.cpu.jam import Jam, jam_of
-from netc.compiler.targets.cpu.nest_writer import NestWriter
+from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
-from netc.compiler.targets.cpu.vector_rows import keeps_totals
+from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_one_vector
+from netc.compiler.targets.machine import LINE
+
+_STEPS = 8  # rows that the body of totals in one vector adds
 
 
 def fold_in_memory(writer: NestWriter) -> list[str]:
@@ -15,8 +19,30 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 
     The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
     it takes all folded axes completely. Vectors of totals stay in registers along the last folded axis, if what they
-    sum stays in the first cache.
+    sum stays in the first cache. A row of unknown length has its totals in one vector if the call says that it fits.
     """
+    if not writer.has_hints or not may_fit_one_vector(writer.nest):
+        return _fold_rows(writer)
+    dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
+    narrow, rows = _fold_in_one_vector(writer), _fold_rows(writer)
+    return [f"if {count} <= LANES_{dtype}:", *indented(narrow), "else:", *indented(rows)]
+
+
+def _fold_in_one_vector(writer: NestWriter) -> list[str]:
+    """The totals of a row are one vector, which is stored in the end."""
+    (last,), dtype = writer.kept, writer.folds[0].target.dtype
+    jam = Jam({}, writer.folded[-1], min(_STEPS, writer.nest.extents[writer.folded[-1]] or _STEPS))
+    begin = [f"i{last} = 0"]
+    begin += [f"{name} = splat_{dtype}w({writer.initial(fold)})" for name, fold, _ in writer.totals_of(jam, 1)]
+    writer.part = "w"
+    lines = writer.in_steps(jam, lambda steps: writer.parts_of_body(jam, steps, False)[1])
+    end = writer.parts_of_body(jam, 1, False)[2]
+    writer.part = ""
+    return [*begin, *writer.loops(writer.folded[:-1], lines), *end]
+
+
+def _fold_rows(writer: NestWriter) -> list[str]:
+    """The totals of a row lie in memory, or in registers along the last folded axis."""
     assert not writer.stored, "outputs that are not folded are stored where the innermost axis is folded"
     last, others = writer.kept[-1], writer.kept[:-1]
     jam = jam_of(writer.nest, others, writer.folded)
@@ -47,33 +73,66 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
         ahead = _fetches(writer, jam, along, [along, last], steps) if has_steps else []
         return [*ahead, *writer.row(lambda: writer.body(jam, steps, False))]
 
+    before = [*around, *outer][-1:]
+
     def line() -> list[str]:
         begin, _, end = writer.parts_of_body(jam, 1, False)
-        return [*begin, *writer.in_steps(jam, lambda steps: writer.parts_of_body(jam, steps, False)[1]), *end]
+
+        def points(steps: int) -> list[str]:
+            ahead = list[str]()
+            if before and not inside and steps == jam.steps:
+                ahead = _fetches(writer, jam, before[0], [before[0], along, last], spread=True)
+            return [*ahead, *writer.parts_of_body(jam, steps, False)[1]]
+
+        return [*begin, *writer.in_steps(jam, points), *end]
 
     rows = writer.loops(inside, writer.row(line) if keeps else writer.in_steps(jam, row))
-    if not has_steps and (before := [*around, *outer][-1:]):
+    if before and not has_steps and (inside or not keeps):
         rows = [*_fetches(writer, jam, before[0], [before[0], *inside, along, last]), *rows]
     return writer.loops(around, [*clear, *writer.loops(outer, rows)])
 
 
-def _fetches(writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1) -> list[str]:
+def _fetches(
+    writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1, spread: bool = False
+) -> list[str]:
     """Prefetches what later iterations of a loop along an axis will read (prefetch.py), if an iteration takes `steps`
-    points of the axis, and the other axes `inside` completely."""
+    points of the axis, and the other axes `inside` completely. With `spread`, the iterations inside of that loop, over
+    the vectors of a row and along the last folded axis, each prefetch a part."""
     extents = {**jam.complete, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
     sizes = {i: extent for i, extent in extents.items() if extent is not None}
     if len(sizes) < len(extents):
         return []
     still = extents.keys() - {axis}
-    return [_fetch(writer, stretch, still) for stretch in stretches(writer.nest, axis, steps, sizes, jam.complete)]
+    ahead = stretches(writer.nest, axis, steps, sizes, jam.complete)
+    return [
+        (_fetch_part(writer, jam, stretch, still) if spread else _fetch(writer, stretch, still)) for stretch in ahead
+    ]
+
+
+def _fetch_part(writer: NestWriter, jam: Jam, stretch: Stretch, still: Collection[int]) -> str:
+    """The prefetch of a part of a stretch: as many lines as all iterations over it need to prefetch all of it."""
+    dtype, along, last = stretch.access.dtype, writer.folded[-1], writer.kept[-1]
+    length, row = writer.nest.extents[along], writer.nest.extents[last]
+    assert length is not None, "totals are kept along an axis of known length"
+    assert row is not None, "rows of known length have vectors"
+    turns, line = length // jam.steps, LINE // DTYPES[dtype].bytes
+    vectors = f"(({row} + LANES_{dtype} - 1) // LANES_{dtype})"
+    count = f"({stretch.count - 1} // ({vectors} * {turns * line}) + 1) * {line}"
+    part = f"(i{last} // LANES_{dtype} * {turns} + i{along} // {jam.steps})"
+    return f"fetch_{dtype}(p{stretch.access.pointer}, {_start(writer, stretch, still)} + {part} * {count}, {count})"
 
 
 def _fetch(writer: NestWriter, stretch: Stretch, still: Collection[int]) -> str:
     """The prefetch of elements, without the axes `still`, which the stretch takes completely."""
     access = stretch.access
+    return f"fetch_{access.dtype}(p{access.pointer}, {_start(writer, stretch, still)}, {stretch.count})"
+
+
+def _start(writer: NestWriter, stretch: Stretch, still: Collection[int]) -> str:
+    """The offset of a stretch's first element."""
+    access = stretch.access
     strides = (0 if i in still else stride for i, stride in enumerate(access.strides))
-    offset = writer.offset(replace(access, strides=tuple(strides)))
-    return f"fetch_{access.dtype}(p{access.pointer}, {offset} + {stretch.start}, {stretch.count})"
+    return f"{writer.offset(replace(access, strides=tuple(strides)))} + {stretch.start}"
 
 
 def _moves_everything(writer: NestWriter, axis: int) -> bool:
