@@ -365,7 +365,7 @@ train {{
             'a,b\n1,2\n3\n4,5,6\n7,8\n"9"x,0\n',
             [(3, "b", "the row has 1 cells"), (4, "b", "the row has 3 cells"), (6, "", "text follows a closing quote")],
         ),
-        ("t.csv", "a;b\n1,5;2\n2.5;3\n", [(3, "a", "a number with a decimal point among decimal commas")]),
+        ("t.csv", "a;b\n1,5;2\n1.500;3\n", [(3, "a", "a number with a decimal point among decimal commas")]),
         (
             "t.jsonl",
             '{"a": 1, "b": 2}\n\n{"a": 1\n[1, 2]\n{"a": 3, "b": 4}\n',
