@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.extremes_in_chunks import fold_extremes, has_extremes_in_chunks
+from netc.compiler.targets.cpu.jam import Jam
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.prefetch import Gap, gaps
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
-from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_side_by_side
+from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_of_part, rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_chunks import fold_in_chunks, has_sums_in_chunks
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
@@ -81,16 +82,16 @@ def _store_points(writer: NestWriter) -> list[str]:
         return writer.loops([*around, last, short], [*writer.lines(), *writer.stores()])
     parts = dense_parts(writer.nest)
     if len(parts) == 1:
-        return _store_rows(writer, writer.kept)
+        return _store_rows(writer, writer.kept, rows_side_by_side(writer.nest))
     inner = [NestWriter(part, writer.shape, writer.in_vectors, writer.has_hints) for part in parts]
-    body = [line for part in inner for line in _store_rows(part, writer.kept[-2:])]
+    body = [line for part in inner for line in _store_rows(part, writer.kept[-2:], rows_of_part(part.nest))]
     return writer.loops(writer.kept[:-2], body)
 
 
-def _store_rows(writer: NestWriter, axes: Sequence[int]) -> list[str]:
-    """The loops over the last axes of a nest that stores points. The body computes several rows at once if they are
-    short (short_rows.py), and rows that lie apart are prefetched (prefetch.py)."""
-    jam, around = rows_side_by_side(writer.nest), [*axes]
+def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
+    """The loops over the last axes of a nest that stores points. The body computes the rows of a jam at once, and rows
+    that lie apart are prefetched (prefetch.py)."""
+    around = [*axes]
     apart: dict[int, list[Gap]] = {axis: [] for axis in writer.kept}
     for gap in gaps(writer.nest):
         apart[gap.axis].append(gap)

@@ -23,6 +23,7 @@ _WORD_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
 _ADDITION = Binary("+", Name("a"), Name("b"))
 _COPIES = 4  # copies of one row that are written side by side
+_FULL = 128  # bytes of a row of a part that are written fast enough one row after another
 _FALLS_OUT = 16 << 10  # bytes of such a row: half of the first cache
 
 
@@ -88,11 +89,18 @@ def dense_parts(nest: Nest) -> list[Nest]:
     buffers = {nest.buffers[target.pointer] for target in targets if target.pointer is not None}
     if len({target.strides for target in targets}) > 1 or len(buffers) > 1 or targets[0].indirect is not None:
         return [nest]
-    side_by_side, rest = divmod(targets[0].strides[last - 1], nest.extents[last])
+    side_by_side, rest = divmod(targets[0].strides[last - 1], nest.extents[last] or 1)
     if rest or not 1 <= side_by_side < len(targets) or len(targets) % side_by_side or not nest.has_free_order:
         return [nest]
     starts = range(0, len(targets), side_by_side)
     return [_part(nest, nest.outputs[start : start + side_by_side]) for start in starts]
+
+
+def rows_of_part(part: Nest) -> Jam:
+    """Returns the rows that a body computes at once in a part (`dense_parts`): one after another unless they are short,
+    because a body of several rows writes to several places at once."""
+    nbytes = (part.extents[-1] or 0) * DTYPES[part.outputs[0].target.dtype].bytes
+    return rows_side_by_side(part) if nbytes < _FULL else Jam()
 
 
 def _part(nest: Nest, outputs: tuple[Output, ...]) -> Nest:
