@@ -21,6 +21,8 @@ from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 from netc.runtime.plugins import origin_of
+from netc.runtime.studies.declarations import PRUNES, SEARCHES
+from netc.runtime.studies.distributions import EXAMPLES
 
 _OF_MODELS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser")
 KINDS = ("word", *_OF_MODELS, "reader", "data step", "augmentation", "pass")
@@ -58,6 +60,14 @@ def entries() -> list[Entry]:
 def _words() -> Iterator[Entry]:
     for name, word in WORDS.items():
         yield Entry(name, "word", word.example, word.doc)
+    for setting, what, methods in (("search", "search", SEARCHES), ("prune", "give trials up early", PRUNES)):
+        for name, method in methods.items():
+            shown = ", ".join(f"{key} = {default}" for key, (default, _) in method.numbers.items())
+            example = f"{setting} = {name}({shown})" if shown else f"{setting} = {name}"
+            yield Entry(name, "word", example, f"A way of a study to {what}: {method.doc}.")
+    yield Entry("uniform", "word", f"dropout = {EXAMPLES['uniform']}", "A setting of a study: any number of a range.")
+    doc = "A setting of a study: a positive number of a range, evenly distributed by its logarithm."
+    yield Entry("log", "word", f"lr = {EXAMPLES['log']}", doc)
 
 
 def _operations() -> Iterator[Entry]:

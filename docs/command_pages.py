@@ -172,7 +172,7 @@ A target is the name of an instruction set. After a colon come settings that dif
 that instruction set:
 
     NETC_TARGET=sse2 netc check examples/iris.net --try
-    NETC_TARGET=avx2:l1=16K,l2=64K,cores=3 netc explain examples/mnist.net
+    NETC_TARGET=avx2:l1=16K,l2=64K,cores=3 netc explain examples/mnist.net --kernels
 
 | target | vectors | fused multiply-add | caches of a core |
 | --- | --- | --- | --- |

@@ -264,9 +264,17 @@ def _left_open(source: Source, place: Span, word: str) -> Diagnostic | None:
             f"`{bracket}` is never closed",
             Label(Span(source, at, at + 1), "opened here"),
             (Label(place, "this cannot stand inside of it"),),
-            f"add `{OPEN[bracket]}`",
+            f"add `{OPEN[bracket]}` at the end of line {_last_line_before(source, place)}",
         )
     return None
+
+
+def _last_line_before(source: Source, place: Span) -> int:
+    """The number of the line of `place`, or if only blanks come before it there, of the last line with code."""
+    lines = source.text[: place.start].split("\n")
+    while len(lines) > 1 and not blanked(lines[-1]).partition("#")[0].strip():
+        lines.pop()
+    return len(lines)
 
 
 def _comment_in_brackets(source: Source, place: Span) -> Diagnostic | None:

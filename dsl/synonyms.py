@@ -22,6 +22,7 @@ class Kind(Enum):
     COLUMNS = "what a field begins with"
     SPLIT = "a way to split"
     PART = "a part of the data"
+    WORD = "a word that a setting takes"
     SECTION = "a block of a file"
 
 
@@ -283,6 +284,13 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "network net nn module architecture layers graph": "model",
             "training trainer fit optimizer optimiser loss solver settings": "train",
             "tune tuning search sweep hyperparameters optuna": "study",
+        }
+    ),
+    Kind.WORD: _table(
+        {
+            "float32 single fp32 f": "f32",
+            "float64 double fp64 d": "f64",
+            "bfloat16 float16 half fp16 f16 mixed mixedbfloat16 mixedfloat16": "bf16",
         }
     ),
     Kind.PART: _table(

@@ -17,6 +17,8 @@ from lark.lexer import TerminalDef
 
 from netc.dsl import eviction, home, temporary
 
+_FORM = 2  # counts changes of how the tables are written
+
 
 def parser_of(grammar: str, postlex: Any) -> Lark:
     """Returns the LALR parser of a grammar, with positions and placeholders, from the cache if it is there."""
@@ -31,7 +33,7 @@ def parser_of(grammar: str, postlex: Any) -> Lark:
 
 def _path_of(grammar: str) -> Path | None:
     folder = home.folder()
-    key = repr((grammar, __version__, sys.version_info[:3]))
+    key = repr((_FORM, grammar, __version__, sys.version_info[:3]))
     return folder / f"parser-{hashlib.sha256(key.encode()).hexdigest()[:32]}.tables" if folder else None
 
 
@@ -42,7 +44,7 @@ def _read(path: Path | None, postlex: Any) -> Lark | None:
         content = path.read_bytes()
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             return None
-        data, memo = _from_plain(json.loads(content[32:]))
+        data, memo = json.loads(content[32:], object_pairs_hook=_with_numbers)
         data["options"]["postlex"] = postlex
         # load also takes the dict that it would otherwise unpickle from a file
         parser: Lark = Lark.load({"data": data, "memo": memo})
@@ -53,24 +55,21 @@ def _read(path: Path | None, postlex: Any) -> Lark | None:
 
 
 def _plain(value: Any) -> Any:
-    """Turns dicts, tuples and lists into lists that begin with their kind: JSON has no tuples, and keys are texts."""
+    """Writes numbers that are keys as texts, because keys of JSON are texts."""
     match value:
         case dict():
-            return ["d", [[key, _plain(item)] for key, item in value.items()]]
+            assert not any(isinstance(key, str) and key.isdigit() for key in value), "a text that reads as a number"
+            return {str(key): _plain(item) for key, item in value.items()}
         case tuple() | list():
-            return ["t" if isinstance(value, tuple) else "l", [_plain(item) for item in value]]
+            return [_plain(item) for item in value]
     return value
 
 
-def _from_plain(value: Any) -> Any:
-    """The inverse of `_plain`."""
-    if not isinstance(value, list):
-        return value
-    kind, items = value
-    if kind == "d":
-        return {key: _from_plain(item) for key, item in items}
-    parts = [_from_plain(item) for item in items]
-    return tuple(parts) if kind == "t" else parts
+def _with_numbers(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    """A dict whose keys are numbers again where `_plain` has written them as texts."""
+    if pairs and pairs[0][0].isdigit():
+        return {int(key): item for key, item in pairs}
+    return dict(pairs)
 
 
 def _write(path: Path | None, parser: Lark) -> None:

@@ -1,13 +1,13 @@
 """Checks a parsed `.net` file with its constants: plug-ins are loaded, and classes are counted in the data."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.elaborate.elaborator import ClassCount, elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
-from netc.runtime.data.classes import class_counter
-from netc.runtime.data.declared_types import caused_by_data
+from netc.dsl.source import Span
 from netc.runtime.plugins import load_installed
 
 
@@ -17,8 +17,21 @@ def load_model(file: syntax.File, constants: dict[str, Any]) -> Model:
     Raises Fault; where shapes do not fit because a declared type differs from the data, it says that.
     """
     load_installed()
-    count = class_counter(file)
+    count = _class_counter(file)
     try:
         return elaborate(file, constants, count)
     except Fault as error:
+        from netc.runtime.data.declared_types import caused_by_data
+
         raise caused_by_data(error, file, constants, count) from None
+
+
+def _class_counter(file: syntax.File) -> ClassCount:
+    """Counts classes in the data of a file: what reads data is imported if the model asks for a number."""
+
+    def count(name: str, lets: Mapping[str, Any], asked: Span) -> int:
+        from netc.runtime.data.classes import class_counter
+
+        return class_counter(file)(name, lets, asked)
+
+    return count

@@ -6,38 +6,18 @@ also name a single one.
 """
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, register_library
-from netc.compiler.elaborate.special import FORMS
-from netc.compiler.ir.value import OPERATIONS, Operation
-from netc.compiler.ir.value import register as register_operation
-from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
-from netc.compiler.pipeline import PASSES, Pass, register_pass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
-from netc.runtime.data.data_step import DataStep
-from netc.runtime.data.readers import READERS, Reader
-from netc.runtime.data.steps import STEPS
 from netc.runtime.environment import may_have_entry_points
 
+if TYPE_CHECKING:
+    from netc.runtime.additions import Addition
+
 GROUPS = ("netc.operations", "netc.passes", "netc.readers", "netc.steps", "netc.optimizers", "netc.libraries")
-Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library
-_TABLES: dict[type, dict[str, Any]] = {
-    Operation: OPERATIONS,
-    Pass: PASSES,
-    Reader: READERS,
-    DataStep: STEPS,
-    OptimizerRule: OPTIMIZERS,
-    Library: LIBRARIES,
-}
-_REGISTER: dict[type, Callable[[Any], Any]] = {
-    Operation: register_operation,
-    Pass: register_pass,
-    Library: register_library,
-}
 _named: list[str] = []  # the modules that commands named, in this process
 _added: list[str] = []  # the names of all additions
 _origin: dict[str, str] = {}  # the plug-in of each addition, by the addition's name
@@ -91,29 +71,22 @@ def origin_of(name: str) -> str | None:
     return _origin.get(name)
 
 
-def register(addition: Addition) -> Addition:
+def register(addition: "Addition") -> "Addition":
     """Makes an operation, a pass, a reader, a data step, an optimizer or a library of blocks part of netc.
 
     Raises ValueError if its name is taken.
     """
-    if type(addition) in _REGISTER:
-        _REGISTER[type(addition)](addition)
-    elif _registered(addition) is not None:
-        raise ValueError(f"`{addition.name}` is registered already")
-    else:
-        _TABLES[type(addition)][addition.name] = addition
+    from netc.runtime.additions import add
+
+    add(addition)
     _added.append(addition.name)
     return addition
 
 
-def _registered(addition: Addition) -> Addition | None:
-    """The addition of the same kind that has this name already."""
-    registered: Addition | None = _TABLES[type(addition)].get(addition.name)
-    return registered
-
-
-def _additions_of(name: str) -> list[Addition]:
+def _additions_of(name: str) -> "list[Addition]":
     """The additions of `package.module`, or the single one of `package.module:name`."""
+    from netc.runtime.additions import Addition
+
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -130,10 +103,12 @@ def _additions_of(name: str) -> list[Addition]:
     return list({id(addition): addition for addition in additions}.values())
 
 
-def _take(plugin: str, additions: Iterable[Addition]) -> None:
+def _take(plugin: str, additions: "Iterable[Addition]") -> None:
     """Registers the additions of a plug-in. Faults E1102 if a name is taken, and E1101 if one cannot be used."""
+    from netc.runtime.additions import registered
+
     for addition in additions:
-        if _registered(addition) is addition:  # the module registered it itself, or it comes in two ways
+        if registered(addition) is addition:  # the module registered it itself, or it comes in two ways
             _origin.setdefault(addition.name, plugin)
             continue
         _refuse_taken(plugin, addition)
@@ -144,27 +119,15 @@ def _take(plugin: str, additions: Iterable[Addition]) -> None:
         _origin[addition.name] = plugin
 
 
-def _refuse_taken(plugin: str, addition: Addition) -> None:
+def _refuse_taken(plugin: str, addition: "Addition") -> None:
     """Faults E1102 if a name of an addition is taken."""
-    name: str | None = addition.name
-    if _registered(addition) is None:
-        name = next((word for word in _words(addition) if _is_word(word)), None)
+    from netc.runtime.additions import taken_name
+
+    name = taken_name(addition)
     if name is not None:
         by = f"by the plug-in `{_origin[addition.name]}`" if addition.name in _origin else "by netc itself"
         title = f"`{plugin}` defines `{name}`, which is defined {by}"
         fault("E1102", title, _place(plugin), hint="another name")
-
-
-def _words(addition: Addition) -> list[str]:
-    """The names that a model may call once an addition is registered."""
-    if isinstance(addition, Library):
-        return [block.name.text for block in addition.blocks()]
-    return [addition.name] if isinstance(addition, Operation) else []
-
-
-def _is_word(name: str) -> bool:
-    """Whether a model may already call something by this name."""
-    return name in FORMS or name in OPERATIONS or name in library_names()
 
 
 def _place(name: str) -> Span:

@@ -150,10 +150,15 @@ def launcher() -> str:
 
 def launched(ranks: int, *arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """Starts `netc` on several ranks."""
+    return launched_program(ranks, *netc_command(*arguments), cwd=cwd, **environment)
+
+
+def launched_program(ranks: int, *program: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Starts a program on several ranks."""
     own = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     words = [launcher(), "--oversubscribe", "--bind-to", "none"] if _is_open_mpi() else [launcher()]
     return subprocess.Popen(
-        [*words, "-n", str(ranks), *netc_command(*arguments)],
+        [*words, "-n", str(ranks), *program],
         cwd=cwd,
         env={**os.environ, **own, **environment},
         stdout=subprocess.PIPE,

@@ -144,17 +144,21 @@ def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagno
 
     Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
     """
-    from netc.runtime.data.dataset import load
-    from netc.runtime.data.source_record import files_of
-    from netc.runtime.data.spec import parse_data
-    from netc.runtime.runs.start_from import check_start_from
-    from netc.runtime.studies.check import check_study
     from netc.runtime.training.checks import check_parts, check_schedules, check_training
 
-    check_start_from(model)
+    if model.train.start_from is not None:
+        from netc.runtime.runs.start_from import check_start_from
+
+        check_start_from(model)
     if model.study is not None:
+        from netc.runtime.studies.check import check_study
+
         check_study(model, constants)
     if model.data is not None:
+        from netc.runtime.data.dataset import load
+        from netc.runtime.data.source_record import files_of
+        from netc.runtime.data.spec import parse_data
+
         spec = parse_data(model)
         if spec.split.parts is not None:
             check_parts(model, spec.split.parts)

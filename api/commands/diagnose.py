@@ -9,10 +9,12 @@ from netc.commands.terminal import say, show_diagnostics, table
 if TYPE_CHECKING:
     from netc.runtime.insight.diagnose import Diagnosed
 
+_FEW = "and no layer has more dead or saturated units than it can do without"
+_OF_WEIGHTS = "norms: the gradient of a weight, the weight itself, and their ratio, similar in layers that learn alike"
 _BACK = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
+def diagnose(run: options.RunFolder, plugins: options.Plugins = None, threads: options.Threads = None) -> None:
     """Find gradients that vanish or explode, by time step and by layer, and units that are dead or saturated.
     Writes RUN/gradients.svg.
 
@@ -23,14 +25,18 @@ def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
     from netc.runtime.insight.diagnose import draw
     from netc.runtime.runs.checkpoint import write_whole
 
-    opened = netc.open(run)
+    opened = netc.open(run, threads)
     diagnosis = measure(opened)
     tables(diagnosis)
     write_whole(opened.folder / "gradients.svg", draw(diagnosis, opened.model.source.file_name))
     say(str(opened.folder / "gradients.svg"))
     say()
     if not diagnosis.findings:
-        say("nothing found: no gradient vanishes or explodes, no layer has many dead or saturated units")
+        stuck = any(units.stuck for units in diagnosis.units)
+        say(
+            "nothing to change: no gradient vanishes or explodes, "
+            + (_FEW if stuck else "no unit is dead or saturated")
+        )
     show_diagnostics(diagnosis.findings)
 
 
@@ -56,10 +62,12 @@ def tables(diagnosis: "Diagnosed") -> None:
             [str(layer.span.line), layer.name, number(layer.gradient), number(layer.weight), number(layer.relative)]
             for layer in diagnosis.layers
         ]
+        say(_OF_WEIGHTS)
         table([["line", "weight", "gradient", "itself", "ratio"], *weights], right=(2, 3, 4))
         say()
     stuck = [units for units in diagnosis.units if units.stuck]
     if stuck:
         rows = [[str(units.span.line), units.operation, f"{units.count:,}", f"{units.stuck:,}"] for units in stuck]
-        table([["line", "units", "of them", "dead or saturated"], *rows], right=(2, 3))
+        say("units through which hardly any gradient passes: dead (always 0) or saturated (at an end of their range)")
+        table([["line", "activation", "units", "dead or saturated"], *rows], right=(2, 3))
         say()

@@ -65,7 +65,8 @@ _Row = Annotated[
     typer.Option(
         "--row",
         metavar="N",
-        help="With `--values` or DATA: the row of the data (default: the first; three of DATA).",
+        help="With `--values` or DATA: the row of the data (default: the first; three of DATA), by the number that "
+        "messages give it: the line in a csv file, whose header is line 1; otherwise counted from 1.",
     ),
 ]
 _Output = Annotated[
@@ -74,6 +75,7 @@ _Output = Annotated[
 ]
 _Out = Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="With DATA: write a page (.html).")]
 _Cache = Annotated[bool, typer.Option("--cache", help="Print when and why each kernel was compiled.")]
+_Kernels = Annotated[bool, typer.Option("--kernels", help="Print the text of each kernel of a training step.")]
 _Ranks = Annotated[
     int | None,
     typer.Option(
@@ -95,21 +97,25 @@ def explain(
     row: _Row = None,
     output: _Output = None,
     out: _Out = None,
+    kernels: _Kernels = False,
     cache: _Cache = False,
     ranks: _Ranks = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
+    threads: options.Threads = None,
 ) -> None:
-    """Print the training step after a pass, how it has changed, which values share a loop, or the kernels. `netc
-    explain RUN DATA` prints how much each column, word or pixel contributes to a prediction.
+    """Print what the compiler makes of a file: equations, the graph after a pass, loops, kernels. `netc explain RUN
+    DATA` prints how much each column, word or pixel contributes to a prediction.
 
-    Example: netc explain examples/iris.net --after simplify --diff expand
+    Example: netc explain examples/iris.net --gradient
     """
     if data is not None:
         from netc.commands.explain_rows import explain_rows
 
-        explain_rows(file, data, output, row, out)
+        explain_rows(file, data, output, row, out, threads)
         return
+    if threads is not None:
+        raise typer.BadParameter("it only applies with DATA", param_hint="--threads")
     if output is not None or out is not None:
         raise typer.BadParameter("it only applies with DATA", param_hint="--output" if output is not None else "--out")
     if not gradient and (latex or values or row is not None):
@@ -127,9 +133,30 @@ def explain(
         show_program(model, _step(model), after, line, ranks)
     elif fusion:
         show_fusion(_step(model), line)
+    elif line is None and not kernels and not cache:
+        _show_choices(file)
     else:
         tasks = tasks_of_line(lowered(model, _step(model))[0].tasks, line)
         (show_cache if cache else show_kernels)(tasks)
+
+
+_CHOICES = (
+    ("--gradient", "the equations of the model, and of its derivatives"),
+    ("--gradient --values", "the same with numbers, for one row of the data"),
+    ("--after elaborate", "the graph of values, each with its shape and its line"),
+    ("--after lower --line N", "the computations of one line of the file"),
+    ("--fusion", "which values share a loop, and why others do not"),
+    ("--kernels", "the text of each kernel of a training step"),
+)
+
+
+def _show_choices(file: Path) -> None:
+    """Prints what can be explained of a file, and the command for each."""
+    say("What can be explained of a file:")
+    table([(f"  netc explain {file} {choice}", meaning) for choice, meaning in _CHOICES], wraps=True)
+    say()
+    say(f"`netc check {file}` prints its layers, and `netc show {file}` draws it.")
+    say("`netc explain RUN DATA` says how much each column contributes to predictions of a trained run.")
 
 
 def _show_graph(model: "Model", after: str, line: int | None) -> None:

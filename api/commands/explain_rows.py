@@ -19,13 +19,15 @@ _OF_STEPS = "an output with numbers for each step is not explained, only one for
 _GRID = 8  # rows and columns of a picture that is printed
 
 
-def explain_rows(run: Path, data: Path, output: str | None, row: int | None, out: Path | None) -> None:
+def explain_rows(
+    run: Path, data: Path, output: str | None, row: int | None, out: Path | None, threads: int | None
+) -> None:
     """Prints the explanations of the first rows of a data file, or of one row, or writes them as a page to `out`."""
     import netc
     from netc.runtime.insight.cells import cells_of
     from netc.runtime.insight.explained import explained
 
-    opened = netc.open(run)
+    opened = netc.open(run, threads)
     explainer = _explainer(opened, output)
     new = new_data(opened, data, Selection())
     numbers = new.table.numbers(new.rows[new.used]).tolist()
@@ -50,7 +52,9 @@ def _sample_of(row: int, numbers: Sequence[int]) -> int:
     if row not in numbers:
         import typer
 
-        raise typer.BadParameter(f"the rows of the data are {numbers[0]} to {numbers[-1]}", param_hint="--row")
+        header = ", since the header is line 1" if numbers[0] > 1 else ""
+        fact = f"the rows of the data are {numbers[0]} to {numbers[-1]}{header}"
+        raise typer.BadParameter(fact, param_hint="--row")
     return numbers.index(row)
 
 

@@ -1,13 +1,16 @@
 """`netc ops [NAME]`: the names that a `.net` file can use."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netc.commands import options
 from netc.commands.terminal import say, say_lines, table
 from netc.dsl.quoting import json_text
+
+if TYPE_CHECKING:
+    from netc.reference import Entry
 
 
 def ops(
@@ -26,7 +29,6 @@ def ops(
 
     Example: netc ops dropout
     """
-    from netc.dsl.diagnostics import nearest
     from netc.reference import KINDS, entries, plural
     from netc.runtime.plugins import load_installed
 
@@ -37,9 +39,7 @@ def ops(
     everything = entries()
     matches = [entry for entry in everything if name in (None, entry.name)]
     if not matches:
-        hint = nearest(str(name), (entry.name for entry in everything))
-        say(f"there is no `{name}`" + (f": {hint}" if hint else ""), is_error=True)
-        raise typer.Exit(1)
+        _say_elsewhere(str(name), everything)
     if as_json:
         say_lines(json_text([dataclasses.asdict(entry) for entry in matches], indent=2))
     elif name is None:
@@ -57,6 +57,18 @@ def ops(
                 say_lines(detail)
             if entry.text:
                 say_lines(f"\n{entry.text}")
+
+
+def _say_elsewhere(name: str, everything: "list[Entry]") -> None:
+    """Says where a name is found that is no entry. Raises Exit (exit status 1) for one that netc does not have."""
+    from netc.commands.elsewhere import elsewhere
+
+    lines = elsewhere(name, everything)
+    is_error = not lines or lines[0].startswith("there is no")
+    for line in lines or [f"there is no `{name}`"]:
+        say(line, is_error=is_error)
+    if is_error:
+        raise typer.Exit(1)
 
 
 def _test(name: str | None) -> None:

@@ -119,11 +119,14 @@ def load(
     If `strict`, a warning ends the command (exit status 1). `fold` is the validation part of a split into folds.
     """
     from netc.dsl.parser import parse_file
-    from netc.runtime.data.split_spec import with_fold
     from netc.runtime.loading import load_model
 
     values, file = constants(settings), parse_file(path)
-    return checked(load_model(file if fold is None else with_fold(file, fold), values), strict), values
+    if fold is not None:
+        from netc.runtime.data.split_spec import with_fold
+
+        file = with_fold(file, fold)
+    return checked(load_model(file, values), strict), values
 
 
 def checked(model: "Model", strict: bool = False) -> "Model":

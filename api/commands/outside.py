@@ -8,7 +8,6 @@ from netc.compiler.model import Model
 from netc.dsl.files import real
 from netc.dsl.source import Span
 from netc.runtime.data.access import inside, opening
-from netc.runtime.data.spec import parse_data
 
 _MOST_NOTES = 8  # a table of pictures may name thousands of files
 
@@ -25,6 +24,8 @@ class OutsideData:
 
     def name_sources(self, model: Model) -> None:
         """Names the files that training would read, even if the command does not read them. Raises Fault."""
+        from netc.runtime.data.spec import parse_data
+
         spec = parse_data(model)
         with self.named():
             for source in (spec.source, *(source for _, source in spec.split.sources)):

@@ -1,5 +1,6 @@
 """The table of commands, and the Typer application of all or some of them. A command's module is imported with it."""
 
+import re
 from collections.abc import Iterable
 from importlib import import_module
 
@@ -48,10 +49,12 @@ def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(version.common)
     for name in names:
-        function = COMMANDS[name]
-        app.command(name, cls=Command, context_settings=_HELP)(
-            getattr(import_module(f"netc.commands.{function}"), function)
-        )
+        function = getattr(import_module(f"netc.commands.{COMMANDS[name]}"), COMMANDS[name])
+        text = "\n\n".join(" ".join(part.split()) for part in (function.__doc__ or "").split("\n\n"))
+        summary = re.match(r".*?\.(?=\s|$)", text)
+        app.command(
+            name, cls=Command, context_settings=_HELP, help=text, short_help=summary[0] if summary is not None else text
+        )(function)
     return app
 
 

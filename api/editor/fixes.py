@@ -1,7 +1,6 @@
 """Changes of a text that an editor offers: fixes for its messages, and its canonical form."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netc.dsl.diagnostics import Diagnostic
@@ -9,6 +8,7 @@ from netc.dsl.printer import print_file
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import IDENTIFIER
+from netc.editor.pasted import pasted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ def actions(analysis: Analysis, diagnostic: Diagnostic) -> list[Action]:
     offered = re.findall(r"`(\w+)`", hint) if hint.startswith("did you mean") else []
     if hint.startswith("one of "):
         offered = [name for name in hint.removeprefix("one of ").split(", ") if IDENTIFIER.fullmatch(name)][:8]
-    wrong = _wrong_name(diagnostic)
+    wrong = wrong_name(diagnostic)
     if wrong is not None:
         for name in offered:
             offers.append(Action(f"`{name}` in place of `{wrong.text}`", Edit(wrong, name), diagnostic))
-    offers += _pasted(analysis, diagnostic, hint)
+    offers += (Action(_title(hint), Edit(place, text), diagnostic) for place, text in pasted(diagnostic))
     if not diagnostic.is_error:
         line = analysis.source.line(span.line)
         start = span.start - span.column + 1
@@ -58,20 +58,14 @@ def actions(analysis: Analysis, diagnostic: Diagnostic) -> list[Action]:
     return offers
 
 
-def _pasted(analysis: Analysis, diagnostic: Diagnostic, hint: str) -> Iterator[Action]:
-    """Fixes from hints that are text to insert: `-> standardize`, `dense(units)` for `dense`, a bracket at the end."""
-    span = diagnostic.primary.span
+def _title(hint: str) -> str:
+    """The title of a fix that a hint describes: the hint, in backticks if it is nothing but code."""
     if hint.startswith("-> "):
-        yield Action(f"add `{hint}`", Edit(Span(span.source, span.end, span.end), f" {hint}"), diagnostic)
-    elif span.text.isidentifier() and hint.startswith(f"{span.text}("):
-        yield Action(f"`{hint}`", Edit(span, hint), diagnostic)
-    elif (bracket := re.fullmatch(r"add `([)\]}])`", hint)) is not None:
-        text = analysis.source.text
-        end = Span(analysis.source, len(text.rstrip()), len(text))
-        yield Action(hint, Edit(end, ("\n" if bracket[1] == "}" else "") + bracket[1] + "\n"), diagnostic)
+        return f"add `{hint}`"
+    return hint if "`" in hint or " in its place" in hint else f"`{hint}`"
 
 
-def _wrong_name(diagnostic: Diagnostic) -> Span | None:
+def wrong_name(diagnostic: Diagnostic) -> Span | None:
     """The span of the name that a message is about: a name that its title quotes, within the message's location."""
     span = diagnostic.primary.span
     for quoted in re.findall(r"`(\w+)`", diagnostic.title):

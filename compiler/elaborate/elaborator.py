@@ -29,7 +29,7 @@ from netc.compiler.elaborate.special import FORMS
 from netc.compiler.elaborate.statements import body
 from netc.compiler.model import Model, TrainSettings
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Fault, Label
+from netc.dsl.diagnostics import Fault, Label, nearest
 from netc.dsl.source import Span
 
 ClassCount = Callable[[str, Mapping[str, Any], Span], int]
@@ -75,7 +75,7 @@ def _examined(
     settings = train_blocks[0].settings if train_blocks else ()
     train = train_settings(
         settings,
-        lambda node: constant(context, node, context.globals),
+        lambda node: _constant_of_setting(context, node),
         lambda node: schedule_graph(context, node),
         context.diagnostics,
     )
@@ -102,6 +102,17 @@ def _examined(
     if not context.diagnostics.errors:
         advise(context, train)
     return context, train
+
+
+def _constant_of_setting(context: Context, node: syntax.Expression) -> Any:
+    """The constant that a setting's value stands for. For an unknown name the hint is one of the file's constants."""
+    try:
+        return constant(context, node, context.globals)
+    except Fault as error:
+        first = error.diagnostics[0]
+        if first.code != "E0201" or not isinstance(node, syntax.Name):
+            raise
+        raise Fault([replace(first, hint=nearest(node.text, constants_of(context)))]) from None
 
 
 def _refuse_second(context: Context, blocks: Sequence[syntax.Node]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from netc.compiler.elaborate.setting_readers import value_of
 from netc.compiler.model import Optimizer
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
@@ -53,10 +54,11 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
                 hint=nearest(key, parameters, Kind.ARGUMENT) or f"it takes {', '.join(parameters)}",
             )
         assigned.add(key)
-        value = constant(argument.value)
+        fact = f"`{key}` must be {'true or false' if isinstance(parameters[key], bool) else 'a number'}"
+        value = value_of(argument.value, constant, fact)
         if isinstance(parameters[key], bool):
             if not isinstance(value, bool):
-                fault("E0602", f"`{key}` must be true or false", argument.value.span)
+                fault("E0602", fact, argument.value.span)
         else:
             _number_in_range(key, value, argument.value.span)
         numbers[key] = value if isinstance(value, bool) else float(value)

@@ -1,20 +1,45 @@
 """Readers of the values of settings: numbers, words, truths and calls. A wrong value is a fault E0602."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.diagnostics import Fault, fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.synonyms import Kind
+
+_TRUTHS = {
+    "yes": "true",
+    "on": "true",
+    "1": "true",
+    "true": "true",
+    "no": "false",
+    "off": "false",
+    "0": "false",
+    "false": "false",
+}
+
+
+def value_of(node: syntax.Expression, constant: Any, fact: str) -> Any:
+    """The constant that a setting's value stands for. Faults E0602 with this fact for a name that stands for none."""
+    try:
+        return constant(node)
+    except Fault as error:
+        first = error.diagnostics[0]
+        if first.code != "E0201" or not isinstance(node, syntax.Name):
+            raise
+        fault("E0602", fact, node.span, f"nothing is named `{node.text}`", hint=first.hint)
 
 
 def integer(least: int) -> Callable[[syntax.Expression, Any], int]:
     """A reader of integers that are at least `least`."""
 
     def read(node: syntax.Expression, constant: Any) -> int:
-        value = constant(node)
+        fact = f"this must be a whole number, at least {least}"
+        value = value_of(node, constant, fact)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            fault("E0602", f"this must be a whole number, at least {least}", node.span, f"it is {value}")
+            fault("E0602", fact, node.span, f"it is {value}")
         return value
 
     return read
@@ -26,16 +51,22 @@ def one_of(*words: str) -> Callable[[syntax.Expression, Any], str]:
     def read(node: syntax.Expression, constant: Any) -> str:
         if not isinstance(node, syntax.Name) or node.text not in words:
             choice = f"{', '.join(words[:-1])} or {words[-1]}"
-            fault("E0602", f"this must be {choice}", node.span, hint=nearest(node.span.text, words))
+            hint = nearest(node.span.text.strip('"'), words, Kind.WORD) or f"one of {', '.join(words)}"
+            fault("E0602", f"this must be {choice}", node.span, hint=hint)
         return node.text
 
     return read
 
 
 def truth(node: syntax.Expression, constant: Any) -> bool:
-    value = constant(node)
+    fact = "this must be true or false"
+    try:
+        value = value_of(node, constant, fact)
+    except Fault as error:
+        word = _TRUTHS.get(node.span.text.lower())
+        raise Fault([replace(error.diagnostics[0], hint=word)]) if word else error from None
     if not isinstance(value, bool):
-        fault("E0602", "this must be true or false", node.span)
+        fault("E0602", fact, node.span, hint=_TRUTHS.get(str(value).lower()))
     return value
 
 
@@ -48,14 +79,14 @@ def call_of(node: syntax.Expression, name: str) -> syntax.Call | None:
 
 
 def above_zero(node: syntax.Expression, constant: Any) -> float:
-    value = constant(node)
+    value = value_of(node, constant, "this must be a number above 0")
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         fault("E0602", "this must be a number above 0", node.span, f"it is {value}")
     return float(value)
 
 
 def at_least_zero(node: syntax.Expression, constant: Any) -> float:
-    value = constant(node)
+    value = value_of(node, constant, "this must be a number, at least 0")
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         fault("E0602", "this must be a number, at least 0", node.span, f"it is {value}")
     return float(value)

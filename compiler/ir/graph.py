@@ -77,9 +77,11 @@ class Graph:
         """
         if not isinstance(attributes, Attributes):
             attributes = make_attributes(operation, attributes)
-        if (outer := self.surroundings.add_outside(operation, operands, attributes, type_, span)) is not None:
-            return outer
-        value = Value(self, self.size, operation, tuple(operands), attributes, type_, span or self.span)
+        if self.surroundings is not NO_SURROUNDINGS:  # of a finished graph, to which passes add thousands of values
+            outer = self.surroundings.add_outside(operation, operands, attributes, type_, span)
+            if outer is not None:
+                return outer
+        value = Value(self, len(self._values), operation, tuple(operands), attributes, type_, span or self.span)
         self._values.append(value)
         return value
 
@@ -270,17 +272,28 @@ def print_graph(graph: Graph) -> str:
 
 def _printed(graph: Graph) -> str:
     lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
-    lines += [line for value in graph.values() for line in print_value(value)]
+    places: dict[int, str] = {}  # most spans are those of several values
+    for value in graph.values():
+        if (place := places.get(id(value.span))) is None:
+            place = places[id(value.span)] = _place(value.span)
+        lines += _lines(value, place)
     return "\n".join([*lines, *(f"{result} = %{value.number}" for result, value in graph.results.items())]) + "\n"
 
 
 def print_value(value: Value) -> list[str]:
     """The lines of one value: the first is its own, those of a body follow."""
+    return _lines(value, _place(value.span))
+
+
+def _place(span: Span) -> str:
+    return f"  # {span.source.name}:{span.line}" if span is not NOWHERE else ""
+
+
+def _lines(value: Value, place: str) -> list[str]:
     keywords = value.keywords
     plain = [f"{key}={literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
     attributes = f"[{', '.join(plain)}]" if plain else ""
     operands = ", ".join(f"%{operand.number}" for operand in value.operands)
-    place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
     line = f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}"
     body = next((item for item in keywords.values() if isinstance(item, Body)), None)
     if body is None:

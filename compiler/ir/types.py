@@ -224,7 +224,10 @@ def _parse_dim(text: str) -> Dim:
 
 def broadcast_dims(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     """The dimensions of an element-wise result, by NumPy's rule. Raises Mismatch if two differ and neither is 1."""
-    rank = max(map(len, shapes), default=0)
+    longest = max(shapes, key=len, default=())
+    if 1 not in longest and all([not shape or shape == longest for shape in shapes]):  # noqa: C419  as in `sample`
+        return longest
+    rank = len(longest)
     result: list[Dim] = []
     for column in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
         sizes: set[Dim] = {dim for dim in column if dim != 1}

@@ -99,6 +99,18 @@ class Nest:
         """Whether the innermost axis is not folded while others are: a row of the result is then a sum of rows."""
         return any(output.fold is not None for output in self.outputs) and True in self.folded and not self.folded[-1]
 
+    @property
+    def has_free_order(self) -> bool:
+        """Whether points may be computed in any order, as far as stores matter: each store is of another element than
+        each load, or of the same one at the same point."""
+        loads = [load for load in self.loads() if load.pointer is not None]
+        stores = [output.target for output in self.outputs if output.target.pointer is not None]
+        return all(load == store for load in loads for store in stores if self._buffer(load) == self._buffer(store))
+
+    def _buffer(self, access: Access) -> int:
+        assert access.pointer is not None
+        return self.buffers[access.pointer]
+
     def accesses(self) -> list[Access]:
         """All loads, then all stores."""
         return [*self.loads(), *(output.target for output in self.outputs)]

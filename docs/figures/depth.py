@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from .scheme import BLUE, GREEN, GREY, ORANGE, RED
+from .scheme import BLUE, GREEN, GREY, ORANGE
 from .style import figure, picture, trained
 
 SIZES = ((1, 159), (2, 20), (3, 14), (6, 9))  # layers and width: 463 to 481 parameters each
@@ -40,7 +40,7 @@ def depth() -> Figure:
     for panel, (layers, width), name in ((wide, SIZES[0], "one layer"), (deep, SIZES[-1], "six layers")):
         run = trained("course/zigzag", layers=layers, width=width)
         panel.plot(x, _fold(_fold(_fold(x))), color=GREY, linewidth=0.8)
-        panel.plot(x, run.predict_prepared({"x": x})["height"], color=RED)
+        panel.plot(x, run.predict_prepared({"x": x})["height"], color=BLUE)
         panel.set(title=f"{name} of {width}", xlabel="x", ylim=(-0.1, 1.1), yticks=[0, 1])
     for shift, (zigzag, colour) in enumerate((("folds_4", GREEN), ("folds_3", BLUE), ("folds_2", ORANGE))):
         for place, (layers, width) in enumerate(SIZES):
@@ -49,6 +49,8 @@ def depth() -> Figure:
                 label = f"{2 ** (4 - shift)} pieces" if place == seed == 0 else None
                 panel_x = place + 0.2 * (shift - 1)
                 losses.semilogy(panel_x, metrics[-1]["valid.loss"], "o", color=colour, markersize=3, label=label)
-    losses.set(title="validation loss", xlabel="layers", xticks=range(4), xticklabels=[n for n, _ in SIZES])
-    losses.legend(fontsize=7, loc="lower right")
+    losses.set(
+        title="validation loss", xlabel="layers", ylim=(1e-11, 0.3), xticks=range(4), xticklabels=[n for n, _ in SIZES]
+    )
+    losses.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0.2, -0.02))
     return canvas

@@ -59,9 +59,15 @@ def saturation() -> Figure:
     canvas, axes = figure(7, 2.5, 1, 3)
     for panel, gain in zip(axes[0], (0.5, 1, 3), strict=True):
         activations, _ = _start(gain, "tanh")
-        for layer, colour in ((1, BLUE), (10, ORANGE), (20, GREEN)):
+        for layer, colour, dashes in ((1, BLUE, "-"), (10, ORANGE, (0, (5, 2))), (20, GREEN, (0, (1.5, 1.5)))):
             counts, edges = np.histogram(activations[layer], np.linspace(-1, 1, 42))
-            panel.plot((edges[1:] + edges[:-1]) / 2, counts / counts.sum(), color=colour, label=f"layer {layer}")
+            panel.plot(
+                (edges[1:] + edges[:-1]) / 2,
+                counts / counts.sum(),
+                color=colour,
+                linestyle=dashes,
+                label=f"layer {layer}",
+            )
         panel.set(title=f"gain {gain:g}", xlabel="tanh(z)", ylim=(0, 0.4), xlim=(-1, 1))
     axes[0][0].set(ylabel="share of the activations")
     axes[0][1].legend(fontsize=7)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from matplotlib.figure import Figure
 
-from .scheme import BLUE, GREY, ORANGE
+from .scheme import BLUE, GREEN, GREY, ORANGE
 from .style import Array, figure, picture, trained
 
 
@@ -52,18 +52,18 @@ def luck() -> Figure:
     tried = [_accuracies(seed) for seed in SEEDS]
     leaders = [_leaders(valid) for valid, _ in tried]
     trials = range(1, len(leaders[0]) + 1)
-    for part, colour, name in ((0, ORANGE, "validation"), (1, BLUE, "test")):
+    for part, colour, name in ((0, ORANGE, "validation"), (1, GREEN, "test")):
         each = np.array([accuracies[part][leader] for accuracies, leader in zip(tried, leaders, strict=True)])
         best.plot(trials, each.T, color=colour, linewidth=0.4, alpha=0.5)
         best.plot(trials, each.mean(0), color=colour, linewidth=2, label=name)
     best.axhline(0.5, color=GREY, linewidth=0.8)
     best.set(xlabel="models tried", ylabel="accuracy of the best so far", ylim=(0.3, 0.85))
     best.legend(fontsize=8)
-    for place, (name, colour) in enumerate((("visits", ORANGE), ("patients", BLUE))):
+    for place, name in enumerate(("visits", "patients")):
         runs = [trained(f"course/{name}", epochs=100, seed=seed, **_wide(name)) for seed in SEEDS]
         accuracies = [run.evaluate("test")["accuracy"] for run in runs]
-        leak.plot([place] * len(SEEDS), accuracies, "o", color=colour, markersize=4, fillstyle="none")
-        leak.plot(place, np.mean(accuracies), "_", color=colour, markersize=26)
+        leak.plot([place] * len(SEEDS), accuracies, "o", color=GREEN, markersize=4, fillstyle="none")
+        leak.plot(place, np.mean(accuracies), "_", color=GREEN, markersize=26)
     leak.axhline(0.5, color=GREY, linewidth=0.8)
     leak.set(xlim=(-0.6, 1.6), xticks=[0, 1], xticklabels=["split by visit", "split by patient"])
     leak.set(ylabel="test accuracy", ylim=(0.3, 0.85))

@@ -9,8 +9,9 @@ import numpy as np
 
 from netc.runtime.available import SMALL, require
 from netc.runtime.data.cell_text import CellRules
+from netc.runtime.data.columns import Columns, TextColumn
 from netc.runtime.data.request import WORDS, Uses
-from netc.runtime.data.store import Batches, Columns, TextColumn
+from netc.runtime.data.store import Batches
 from netc.runtime.data.stored import Array
 
 

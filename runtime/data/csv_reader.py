@@ -17,6 +17,7 @@ from netc.dsl.quoting import cell
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.cell_text import PLAIN, Misread
 from netc.runtime.data.collected import collected
+from netc.runtime.data.columns import Columns
 from netc.runtime.data.content import ON_DISK, require_cells
 from netc.runtime.data.csv_check import Irregular
 from netc.runtime.data.csv_frames import IrregularText, first_number, regular_frames, write_regular
@@ -27,7 +28,7 @@ from netc.runtime.data.panics import quiet_panics
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.request import Request, Use
 from netc.runtime.data.row_numbers import RowNumbers
-from netc.runtime.data.store import Columns, Scan, is_large, stored_columns
+from netc.runtime.data.store import Scan, is_large, stored_columns
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 from netc.runtime.data.text_file import TextFile

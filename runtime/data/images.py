@@ -22,15 +22,18 @@ from netc.runtime.data.access import opening
 from netc.runtime.data.cells import BadRows, RowFault, RowProblem
 from netc.runtime.data.picture_decoder import Settings, TooManyPixels
 from netc.runtime.data.picture_files import Listing, list_pictures
+from netc.runtime.data.picture_parts import decoded_together
 from netc.runtime.data.picture_table import ReadTable
 from netc.runtime.data.request import Request
 from netc.runtime.data.row_numbers import RowNumbers
+from netc.runtime.data.sharing import current
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Column, Table
 
 # `size` (h, w) of the table's images, `channels` 1 or 3, `ground` (red, green, blue), `broken` "skip" or "refuse",
 # `max_pixels` of a picture, and `shape` (h, w, c) of the pictures in training
 Options = Mapping[str, Any]
+_NONE: Mapping[int, Array] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +79,38 @@ def _decoded(listing: Listing, request: Request) -> _Decoded:
     decoded = _open(folder) if folder is not None else None
     if decoded is not None and folder is not None:
         eviction.use(folder)
-    if decoded is None:
-        decoded = _Decoder(listing, request).good()
-        if folder is not None:
-            origin = copies.Origin(str(request.path.resolve()), repr(sorted(request.options.items())))
-            decoded = _keep(folder, decoded, origin) or decoded
+    if decoded is not None:
+        return decoded
+    processes = current()
+    if processes is None or folder is None:
+        return _decode(listing, request, folder)
+
+    def decode(files: Sequence[Path]) -> tuple[Array, Array]:
+        some = _Decoder(replace(listing, files=list(files)), request).good()
+        return some.images, some.file_numbers
+
+    ready = decoded_together(listing.files, folder.name, decode, processes)
+    with processes.lock(processes.name(folder.name)):
+        return _open(folder) or _decode(listing, request, folder, ready)
+
+
+def _decode(listing: Listing, request: Request, folder: Path | None, ready: Mapping[int, Array] = _NONE) -> _Decoded:
+    """Decodes pictures and keeps them in a folder of the cache. Those that are `ready` are decoded already."""
+    decoded = _Decoder(listing, request, ready).good()
+    if folder is not None:
+        origin = copies.Origin(str(request.path.resolve()), repr(sorted(request.options.items())))
+        decoded = _keep(folder, decoded, origin) or decoded
     return decoded
 
 
 class _Decoder:
-    """Decodes the pictures of a source into one array.
+    """Decodes the pictures of a source into one array. Those that are `ready` are decoded already.
 
     It has as many channels as the option `channels` says, or else one if all pictures are grey and three if not.
     """
 
-    def __init__(self, listing: Listing, request: Request) -> None:
-        options, self.listing = request.options, listing
+    def __init__(self, listing: Listing, request: Request, ready: Mapping[int, Array] = _NONE) -> None:
+        options, self.listing, self.ready = request.options, listing, ready
         self.files, self.shown, self.span = listing.files, request.shown, request.span
         self.skips_broken = options.get("broken") == "skip"
         shape = options.get("shape")
@@ -138,6 +157,8 @@ class _Decoder:
 
     def _decode(self, number: int) -> Array:
         """The pixels of the picture of a file. Raises RowFault if it is broken."""
+        if number in self.ready:
+            return self.ready[number]
         file = self.files[number]
         try:
             return picture_decoder.pixels(file, self.settings)

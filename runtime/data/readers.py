@@ -21,6 +21,7 @@ from netc.runtime.data.npz import read_arrays
 from netc.runtime.data.picture_decoder import FORMATS
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.request import AS_NUMBERS, WORDS, Request, Use, Uses
+from netc.runtime.data.shared_tables import read_shared
 from netc.runtime.data.table import Table, plain_cells, table_of
 
 Options = Mapping[str, Any]  # of a source, by name
@@ -238,7 +239,7 @@ def read(
     if not reader.takes_folder:
         refuse_irregular(path, shown, span)
     with (reading if reader_name in _BUILT_IN else decoding)(shown, span):
-        table = reader.read(Request(path, shown, span, uses, options or {}, bad_rows))
+        table = read_shared(reader_name, Request(path, shown, span, uses, options or {}, bad_rows), reader.read)
     if not len(table):
         listed = ", ".join(f"`{cell(name)}`" for name in table.names[:_LISTED])
         label = f"only the names of columns: {listed}{', ...' * (len(table.names) > _LISTED)}" if listed else ""

@@ -13,11 +13,11 @@ from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data.cells import is_missing, texts_of
+from netc.runtime.data.columns import TextColumn
 from netc.runtime.data.dealing import dealt, dealt_groups
 from netc.runtime.data.declarations import PARTS, DataSpec, FieldSpec, SplitSpec
 from netc.runtime.data.fold_division import in_folds
 from netc.runtime.data.group_division import with_every_class
-from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Column, Table
 

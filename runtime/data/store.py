@@ -11,8 +11,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,8 +23,9 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import write_all
 from netc.dsl.quoting import json_text
 from netc.runtime.available import SMALL, require
-from netc.runtime.data import copies
+from netc.runtime.data import copies, sharing
 from netc.runtime.data.cell_text import PLAIN, CellRules
+from netc.runtime.data.columns import Columns, TextColumn
 from netc.runtime.data.request import WORDS, Request, Uses
 from netc.runtime.data.row_numbers import FROM_ONE, RowNumbers
 from netc.runtime.data.stored import Array
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     import polars
 
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
-_WORTH_A_COPY = 1 << 20  # bytes of a table that several processes read
-_is_shared = ContextVar("is_shared", default=False)
 _FORMAT = 6
 _CHANGED = "it changed while it was read"
 _COLUMNS, _LISTING = "columns.bin", "columns.json"
@@ -44,39 +42,9 @@ _ROWS = 1 << 16  # rows at a time, while a table is written
 _CELLS = 1 << 20  # cells at a time: fewer rows of a table that has many columns
 
 
-@dataclass(frozen=True, slots=True)
-class TextColumn:
-    """A column of texts on disk; indexed by row numbers it is an array of str and None."""
-
-    codes: Array
-    words: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, rows: Any) -> Array:
-        codes, which = np.unique(np.asarray(self.codes[rows]), return_inverse=True)
-        lexicon = np.array([None if code < 0 else self.words[code] for code in codes.tolist()], object)
-        texts: Array = lexicon[which.reshape(np.shape(which))]
-        return texts
-
-
-Columns = dict[str, Array | TextColumn]
-
-
 def is_large(path: Path) -> bool:
     """Whether a table is read through its copy in the cache."""
-    return path.stat().st_size >= (_WORTH_A_COPY if _is_shared.get() else LARGE)
-
-
-@contextmanager
-def sharing_tables() -> Iterator[None]:
-    """Reads all but small tables through their copies in the cache inside, because other processes read them too."""
-    token = _is_shared.set(True)
-    try:
-        yield
-    finally:
-        _is_shared.reset(token)
+    return path.stat().st_size >= (LARGE if sharing.current() is None else sharing.WORTH_A_COPY)
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -161,13 +129,22 @@ def stored_columns(request: Request, names: Sequence[str], open_scan: Open) -> S
     stored = _cached(origin)
     if stored is None:
         try:
-            with open_scan() as scan:
-                stored = _copy(origin, scan, request.uses)
+            with _alone(origin):
+                stored = _cached(origin) if sharing.current() is not None else None
+                if stored is None:
+                    with open_scan() as scan:
+                        stored = _copy(origin, scan, request.uses)
         except polars.exceptions.PolarsError as error:
             fault("E0801", f"cannot read `{request.shown}`", request.span, str(error).splitlines()[0])
         except OSError as error:
             fault("E0801", f"cannot keep `{request.shown}` on disk", request.span, error.strerror or str(error))
     return stored
+
+
+def _alone(origin: copies.Origin) -> AbstractContextManager[None]:
+    """Inside, no other process that shares data with this one copies the same table."""
+    processes = sharing.current()
+    return nullcontext() if processes is None else processes.lock(processes.name(origin))
 
 
 def rows_at_a_time(columns: int) -> int:

@@ -14,9 +14,9 @@ from netc.dsl.source import Span
 from netc.dsl.synonyms import PATTERN
 from netc.runtime.data.cell_text import is_missing_text, label_of
 from netc.runtime.data.cells import BadRows
+from netc.runtime.data.columns import PackedColumn, TextColumn
 from netc.runtime.data.npz import refuse_lengths
 from netc.runtime.data.row_numbers import FROM_ONE, RowNumbers
-from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
 
 _LISTED = 12  # column names in a message
@@ -54,7 +54,7 @@ class SparseColumn:
 class StackedColumn:
     """A column of several files, one after the other. Indexed by row numbers it is an array."""
 
-    parts: tuple["Array | TextColumn | SparseColumn", ...]
+    parts: tuple["Array | TextColumn | PackedColumn | SparseColumn", ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -81,7 +81,7 @@ class StackedColumn:
         return result.reshape(*selected.shape, *result.shape[1:])
 
 
-Column = Array | TextColumn | SparseColumn | StackedColumn
+Column = Array | TextColumn | PackedColumn | SparseColumn | StackedColumn
 
 
 @dataclass(frozen=True, slots=True)

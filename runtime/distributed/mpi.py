@@ -7,15 +7,18 @@ Only this file, mpi_exchange.py and studies/mpi.py import mpi4py. `exchange` ser
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from netc.compiler.targets.target import Part
+from netc.dsl import home, temporary
 from netc.runtime.data import store
+from netc.runtime.data.sharing import Sharing
 from netc.runtime.data.stored import Array
 from netc.runtime.distributed.mpi_exchange import MpiExchange
 from netc.runtime.distributed.network import Network
@@ -86,15 +89,23 @@ class MpiRanks:
         return _from_first(self.world, content)
 
     @contextmanager
-    def first_on_host_first(self) -> Iterator[None]:
-        """The body of this context runs on the first rank of each host, and then on the others, which wait for that."""
-        is_first = self.host.rank == 0
-        try:
-            if not is_first:
-                self._wait_on_host()
-            yield
-        finally:
-            if is_first:
+    def sharing_on_host(self) -> Iterator[Sharing | None]:
+        """The ranks of this host as processes that share what they read, until all of them leave this context.
+
+        None if there is no other one, or no folder for what they share.
+        """
+        if self.host.size == 1:
+            yield None
+            return
+        with ExitStack() as stack:
+            folder, cache = b"", home.folder() if self.host.rank == 0 else None
+            if cache is not None:
+                with suppress(OSError):
+                    folder = os.fsencode(stack.enter_context(temporary.folder(cache)))
+            folder = _from_first(self.host, folder)
+            try:
+                yield Sharing(Path(os.fsdecode(folder)), self.host.rank, self.host.size) if folder else None
+            finally:
                 self._wait_on_host()
 
     def _wait_on_host(self) -> None:

@@ -1,17 +1,17 @@
 """One copy of the data on each host, for all ranks there: files that they map into memory.
 
-The first rank of a host reads a table, and writes its columns to the cache; the others map them. Then the prepared
-arrays are shared too. So while it trains, a rank brings only the rows of its samples into memory, and a host that runs
-many ranks keeps each row once.
+One rank of a host reads a file, another one the next; the others map what they have read (data/sharing.py). Then the
+prepared arrays are shared too. So while it trains, a rank brings only the rows of its samples into memory, and a host
+that runs many ranks keeps each row once.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netc.runtime.data.dataset import Dataset
-from netc.runtime.data.store import sharing_tables
+from netc.runtime.data.sharing import sharing
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 if TYPE_CHECKING:  # a process that was started by itself imports nothing of MPI
@@ -22,11 +22,11 @@ _SMALL = 1 << 16  # bytes of an array that each rank keeps
 
 @contextmanager
 def read_once(ranks: "MpiRanks | None") -> Iterator[None]:
-    """Inside, the data of a model is read: by the first rank of each host before the others."""
+    """Inside, the data of a model is read: each file by one rank of each host."""
     if ranks is None:
         yield
         return
-    with ranks.first_on_host_first(), sharing_tables():
+    with ranks.sharing_on_host() as processes, sharing(processes) if processes is not None else nullcontext():
         yield
 
 

@@ -10,6 +10,8 @@ from netc.runtime.starting.table_file import Columns, Field, series_line, source
 from netc.runtime.starting.taken_names import taken_names
 
 _LONGEST_WINDOW = 24  # steps of a series that a prediction reads
+_VALID = 0.15  # the share of the validation part
+_MOST_OF_VALID = 0.6  # the share of its rows that a window may take, so that some windows fit into it
 _FEW = 3000  # rows: with fewer, batches are smaller and epochs more
 
 
@@ -25,7 +27,7 @@ def series_file(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     """The lines of a file that reads windows of a series. It uses none of `fields`, those of a plain table."""
     series = columns.series
     assert series is not None, "is_series_file says whether there is one"
-    window = min(_LONGEST_WINDOW, series.shortest // 10 - 1)  # the validation part has a tenth of the rows
+    window = min(_LONGEST_WINDOW, int(series.shortest * _VALID * _MOST_OF_VALID))
     inputs = list(_inputs(series, window))
     name = net_name(columns.goal.name, taken_names(), "value")
     values = _values(columns.goal)
@@ -38,7 +40,7 @@ def series_file(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
     yield f"  {name} = {values} -> window({window}, 1) -> next(1)"
     if not series.in_order:
         yield f"  {series_line(series)}"
-    yield "  split = ordered(train = 0.7, valid = 0.1, test = 0.2)"
+    yield f"  split = ordered(train = 0.7, valid = {_VALID}, test = {_VALID})"
     yield "}\n"
     yield "model {"
     yield f"  input before: float[{window}]"

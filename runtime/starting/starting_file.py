@@ -4,6 +4,8 @@ A column that the trial finds unusable is left out, and the rest is tried again.
 says what to do.
 """
 
+import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -64,7 +66,8 @@ class Request:
     span: Span
 
     def path(self, data: str) -> str:
-        """A path of the data as the file names it: relative to the folder of the file if it lies in it.
+        """A path of the data as the file names it: relative to the folder of the file if it lies in it, or if the user
+        named it by a relative path.
 
         Faults E0801 if no text can name it.
         """
@@ -72,17 +75,21 @@ class Request:
         try:
             shown = path.relative_to(real(self.folder)).as_posix()
         except ValueError:
-            shown = path.as_posix()
+            above = Path(os.path.relpath(data, self.folder))
+            is_usable = not Path(data).is_absolute() and real(self.folder / above) == path
+            shown = (above if is_usable else path).as_posix()
         if why := _unwritable(shown):
             fault("E0801", f"no `.net` text can name `{data}`", self.span, why, hint="give the file another name")
         return shown
 
-    def source(self, lines: Sequence[str], note: str) -> Source:
-        """The text of the file in its canonical form, below a comment on how it was made."""
+    def source(self, lines: Sequence[str], note: str, has_target: bool = True) -> Source:
+        """The text of the file in its canonical form, below a comment with the command that made it."""
         name = net_comment(self.name)
-        shown = Path(self.shown).name if self.shown == self.data.path else self.shown
-        head = [f"# {name}.net: made by `netc new {name} --data {net_comment(shown)}`, {note}."]
-        if not self.target:
+        target = f" --target {net_comment(shlex.quote(self.target))}" if self.target else ""
+        shown = Path(self.shown).name if Path(self.shown).is_absolute() else self.shown
+        data = net_comment(shlex.quote(shown))
+        head = [f"# {name}.net: made by `netc new {name} --data {data}{target}`, {note}."]
+        if has_target and not self.target:
             head.append("# The target is the last column; --target names another.")
         head.append(f"# Comments say what was guessed. Change what is wrong, then: netc train {name}.net")
         text = "\n".join([*head, *lines])
@@ -106,7 +113,7 @@ def starting_file(
     if source_spec.reader in ("images", "text"):
         write = images_file if source_spec.reader == "images" else prose_file
         lines, note = write(Path(data), request.path(source_spec.path), span)
-        source = replace(request, target=name).source(lines, note)
+        source = request.source(lines, note, has_target=False)
         if tries:
             try_training(source)
         return Start(source.text)

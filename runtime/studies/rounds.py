@@ -86,6 +86,7 @@ class Rounds:
     train_all: TrainAll
     on_change: Callable[[Standing], object]
     finished: list[Trial] = field(default_factory=list)
+    _complete: dict[frozenset[tuple[str, object]], Trial] = field(default_factory=dict)  # the first by its settings
     _rows: list[list[object]] = field(default_factory=list)  # of trials.csv
     _standing: Standing = field(default_factory=Standing)
     _started: float = field(default_factory=time.monotonic)
@@ -94,6 +95,12 @@ class Rounds:
         """Trains all trials of the study. Returns whether it ended because of its time."""
         before = self.folder.clock()
         self._stand()
+        has_ended_by_time = self._run(before)
+        if len(self.finished) <= before.trials:  # the table that was there may be damaged
+            self.folder.write_table(self._rows)
+        return has_ended_by_time
+
+    def _run(self, before: Clock) -> bool:
         while (count := self._next_count()) > 0:
             is_late = self._seconds(before) >= (self.spec.seconds or math.inf)
             if is_late and len(self.finished) >= max(before.trials, 1):
@@ -103,8 +110,8 @@ class Rounds:
                 break
             self._round([self._trial(len(self.finished) + i, values) for i, values in enumerate(settings)])
             self._rows += table(self.spec, self.finished[len(self.finished) - len(settings) :])[bool(self._rows) :]
-            self.folder.write_table(self._rows)
-            if len(self.finished) > before.trials:
+            if len(self.finished) > before.trials:  # others are in the folder already
+                self.folder.write_table(self._rows)
                 self.folder.set_clock(Clock(len(self.finished), self._seconds(before)))
         return False
 
@@ -133,11 +140,12 @@ class Rounds:
         seeds: Sequence[int | None] = range(first, first + self.spec.seeds) if self.spec.seeds > 1 else (None,)
         new = [Training(dict(values), fold, seed) for fold in folds for seed in seeds]
         trial = Trial(number, values, [self.folder.read(number, run, each) for run, each in enumerate(new)])
-        earlier = next((other for other in self.finished if other.settings == values and _is_complete(other)), None)
+        earlier = self._complete.get(frozenset(values.items()))
         if earlier is not None:  # the same trainings would have the same bits
             for run, (training, before) in enumerate(zip(trial.trainings, earlier.trainings, strict=True)):
-                training.reached, training.state = list(before.reached), None
-                self.folder.write(number, run, training)
+                if (training.reached, training.state) != (before.reached, None):
+                    training.reached, training.state = list(before.reached), None
+                    self.folder.write(number, run, training)
         return trial
 
     def _round(self, trials: Sequence[Trial]) -> None:
@@ -157,6 +165,8 @@ class Rounds:
             self.search.tell(trial.number, trial.outcome, values)
             self._forget_states(trial)
         self.finished += trials
+        for trial in filter(_is_complete, trials):
+            self._complete.setdefault(frozenset(trial.settings.items()), trial)
         self._stand()
 
     def _outcome(self, trial: Trial, epoch: int) -> Outcome | None:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,24 +17,27 @@ from netc.compiler.model import Model
 from netc.compiler.operations.calibration import least_samples
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
-from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.inference.next_token import generation_warnings
 from netc.runtime.random import permutation
 from netc.runtime.settings import place_of_setting
 from netc.runtime.training.fitting import fitting_part
 from netc.runtime.training.schedule import scheduled, steps_of_epoch
+
+if TYPE_CHECKING:  # `netc check` without data does without what reads it
+    from netc.runtime.data.dataset import Dataset
 
 _MOST_STEPS = 20_000  # steps at which a schedule is computed; of a longer training, as many are picked evenly
 _STEPS_AN_EPOCH = 100  # where the data is not read, and so the number of its samples is not known
 _SINGLE_CLASS = 0.5  # the share of steps with one class only, from which class weights have little effect
 
 
-def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
+def check_training(model: Model, dataset: "Dataset") -> list[Diagnostic]:
     """Faults for settings with which training would end in a fault, and warnings for those with little effect.
 
     Faults E0602 and E0611. Warnings: W0514, W0611 and W0612.
     """
+    from netc.runtime.inference.next_token import generation_warnings
+
     check_parts(model, dataset.parts)
     _check_conformal(model, dataset)
     fields = dataset.parts["train"]
@@ -45,7 +49,7 @@ def check_training(model: Model, dataset: Dataset) -> list[Diagnostic]:
     return [*check_schedules(model, steps_of_epoch(model.train, samples)), *warnings]
 
 
-def _check_conformal(model: Model, dataset: Dataset) -> None:
+def _check_conformal(model: Model, dataset: "Dataset") -> None:
     """Faults E0602 if a part has too few samples for the level of conformal prediction: bounds would be infinite."""
     for margin in margins_of(model.graph).values():
         info = model.states[margin.state]

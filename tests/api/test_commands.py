@@ -164,6 +164,19 @@ def test_the_reference_has_every_name(tmp_path: Path) -> None:
     columns = command("ops", "columns", cwd=tmp_path).stdout
     assert columns.startswith('x = columns("width", "height") -> standardize    (word)\nA field of several columns')
     assert "(word)" in command("ops", "split", cwd=tmp_path).stdout.partition("(form)")[0], "the setting comes first"
+    for name, shown in (
+        ("generate", "`generate` is a command: `netc generate --help`"),
+        ("max-epochs", "did you mean `epochs`?"),
+        ("resume", "`--resume` is an option of `netc train`, `netc study`"),
+        ("patience", "schedule = plateau(patience = 5"),
+        ("delimiter", "`delimiter` is an option of `csv`"),
+        ("asha", "A way of a study to give trials up early"),
+        ("early_stop", "Ends training when a metric has not improved"),
+        ("nn.Linear", "did you mean `dense(64)`?"),
+        ("prdict", "did you mean `netc predict`?"),
+    ):
+        found = command("ops", name, cwd=tmp_path)
+        assert shown in found.stdout + found.stderr, name
     wrong = command("ops", "hubert", cwd=tmp_path)
     assert wrong.returncode == 1
     assert wrong.stderr == "there is no `hubert`: did you mean `huber`?\n"
@@ -298,3 +311,23 @@ def test_a_refused_cache_is_reported_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert done.stderr == f"warning: the cache is not used: {reason}; netc goes on without it\n"
     assert not list((tmp_path / "open").iterdir())
     assert command("cache", cwd=tmp_path).stdout == f"no cache: {reason}\n"
+
+
+def test_explain_alone_lists_what_it_can_explain(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "neuron.net", tmp_path)
+    printed = command("explain", "neuron.net", cwd=tmp_path).stdout
+    commands = re.findall(r"^  netc (explain neuron\.net --\S+(?: --values)?)", printed, re.MULTILINE)
+    assert len(commands) >= 5
+    kernels = command("explain", "neuron.net", "--kernels", cwd=tmp_path).stdout
+    assert kernels.startswith("\n# line") or kernels.startswith("# line")
+
+
+def test_help_has_a_sentence_for_each_command_and_keeps_every_bracket(tmp_path: Path) -> None:
+    from typer.main import get_command
+
+    from netc.commands.table import app_of
+
+    for name, parsed in get_command(app_of()).commands.items():  # type: ignore[attr-defined]
+        assert re.fullmatch(r"[^.]+(\.\S[^.]*)*\.", parsed.short_help), name
+        texts = [parsed.help or "", *(getattr(parameter, "help", None) or "" for parameter in parsed.params)]
+        assert not any("[" in text for text in texts), f"{name}: Rich takes a word in square brackets for a style"

@@ -369,7 +369,7 @@ def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
     ("text", "title", "mended"),
     [
         ("model {\n  input x: float[4]\n  output y = x -> dense\n}\n", "`dense(units)`", "x -> dense(units)\n}"),
-        ("model {\n  input x: float[4]\n  output y = x -> dense(2)", "add `}`", "dense(2)\n}\n"),
+        ("model {\n  input x: float[4]\n  output y = x -> dense(2)", "add `}` at the end", "dense(2)\n}\n"),
         (
             "model {\n  input x: float[4]\n  output y = x\n}\ntrain {\n  epoch = 3\n}\n",
             "`epochs` in place of `epoch`",

@@ -191,8 +191,22 @@ def test_a_trial_with_the_values_of_an_earlier_one_has_its_results(folder: Path)
     rows = _table(folder / "studies" / "m")
     assert len(rows) == 9
     assert len({(row["lr"], row["valid.loss"]) for row in rows}) == 2
-    trained = {path.read_bytes() for path in (folder / "studies" / "m" / "trials").iterdir()}
-    assert len(trained) == 2
+    trials, trained = folder / "studies" / "m" / "trials", {}
+    for path in trials.iterdir():
+        trained[path.name] = path.read_bytes(), path.stat().st_ino
+    assert len({content for content, _ in trained.values()}) == 2
+    table = folder / "studies" / "m" / "trials.csv"
+    before = table.read_bytes()
+    table.unlink()
+    trials.joinpath("00008-1.msgpack").unlink()
+    _study(folder, "--resume", "studies/m")  # writes what is not there, and nothing else
+    assert table.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in trials.iterdir()} == {
+        name: old for name, (old, _) in trained.items()
+    }
+    assert all(
+        path.stat().st_ino == trained[path.name][1] for path in trials.iterdir() if path.name != "00008-1.msgpack"
+    )
 
 
 def test_lists_vary_and_come_back_from_a_folder(folder: Path) -> None:

@@ -173,6 +173,7 @@ _WRITERS = {
     *("dsl/temporary.py", "dsl/tables.py", "dsl/files.py", "api/commands/failures.py", "runtime/data/store.py"),
     *(
         "runtime/data/images.py",
+        "runtime/data/packed.py",
         "runtime/data/copies.py",
         "runtime/export/separate.py",
         "runtime/verification/installation.py",

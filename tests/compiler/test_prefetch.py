@@ -131,6 +131,16 @@ def test_rows_that_lie_apart_are_prefetched(strides: tuple[int, ...], expected: 
     assert fetched == (["i0 * 4000 + i1 * 448 + 8 * 448, 5 * 64"] if expected is not None else [])
 
 
+def test_rows_that_fill_the_gaps_of_others_are_not_prefetched() -> None:
+    """The loads of a pool: four pointers into one image, which walk every second element of every second row."""
+    loads = [Access(i, "f32", (6272, 896, 64, 1)) for i in range(4)]
+    target = Access(4, "f32", (1568, 224, 32, 1))
+    lines = tuple(Line(f"t{i}", load) for i, load in enumerate(loads))
+    pool = Nest((None, 7, 7, 32), lines, (Output("t0", target),), (0, 0, 0, 0, 1), (False,) * 4)
+    assert not [*gaps(pool)]
+    assert len([*gaps(replace(pool, buffers=(0, 1, 2, 3, 4)))]) == 4, "each image has gaps"
+
+
 def test_the_emulator_leaves_prefetches_out() -> None:
     text = (
         "def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        fetch_f32(p0, i0 + 4, 16)\n"

@@ -207,6 +207,14 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     for depth in (STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 1):
         for transposed in (False, True):
             yield plain_case(machine.tile_rows + 1, machine.panel(dtype) + 1, depth, 1, transposed)
+    for rows in range(
+        2 * machine.tile_rows + 3, 6 * machine.tile_rows + 1
+    ):  # several tiles, which prefetch in all ways
+        case = plain_case(rows, 2 * machine.panel(dtype) + 1, 2 + rows % 3)
+        yield case
+        loops = {"rows": replace(case.loops["rows"], a=1), "depth": replace(case.loops["depth"], a=rows)}
+        turns = Loop(2, rows * 4, 4 * case.loops["columns"].count, 0, 0)
+        yield Case({**case.loops, **loops, "turns": turns}, rows % (TOUCHED + 1), has_start=False)
     for depth in (0, 1, lanes + 1, PACKED - 1, PACKED, PACKED + 1, 2 * PACKED + 1):  # packed, from many rows on
         for rows in (MANY_ROWS - 1, MANY_ROWS):
             yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))

@@ -11,6 +11,8 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernel_parser import parse_kernel
+from netc.compiler.program.nests import Nest
+from netc.compiler.targets.cpu.short_rows import reads_short_rows_across, rows_side_by_side
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.named import machine_for
 
@@ -65,6 +67,41 @@ def test_rows_that_may_overlap_are_loops() -> None:
         assert ("in row(24)" in generic_of(parse_kernel(lines, (0, 1))[0]).source.text) == hint
 
 
+ACROSS = """\
+for i0 < n0 = rows
+for i1 < {short}
+for i2 < {long}
+t0 = {dtype} p0[i0 * {whole} + i1 + i2 * {short}]
+t1 = {dtype} p1[i1]
+t2 = t0 + t1
+{dtype} p2[i0 * {whole} + i1 * {long} + i2] = t2"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_short_rows_that_are_read_across(target: str, dtype: str) -> None:
+    """They are the innermost loop if LLVM can load so many at once, beside rows of any length."""
+    for short, long in ((2, 8), (3, 200), (6, 24), (8, 17), (9, 24), (6, 7)):
+        text = ACROSS.format(dtype=dtype, short=short, long=long, whole=short * long)
+        kernel = parse_kernel(text.splitlines(), (0, 1, 2))[0]
+        assert isinstance(kernel, Nest)
+        assert reads_short_rows_across(kernel) == (short <= 8 and long >= 8)
+        rng = np.random.default_rng(0)
+        x, c = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((5, long, short), (short, 1)))
+        result = np.zeros((5, short, long), FLOATS[dtype])
+        generic = generic_of(kernel)
+        code = Kernel(generic.source, machine_for(target))
+        code.call(*(array.ctypes.data for array in (x, c, result)), 5, *generic.numbers)
+        np.testing.assert_array_equal(result, x.transpose(0, 2, 1) + c)
+
+
+def test_rows_in_place_keep_their_order() -> None:
+    lines = ACROSS.format(dtype="f32", short=6, long=24, whole=144).replace("p2", "p0").splitlines()
+    kernel = parse_kernel(lines, (0, 1))[0]
+    assert isinstance(kernel, Nest)
+    assert not reads_short_rows_across(kernel)
+
+
 SUMS = """\
 for i0 < n0 = rows
 for i1 < {row}, folded
@@ -96,3 +133,26 @@ def test_sums_of_functions_that_are_written_out_stay_a_loop() -> None:
     """LLVM finds vectors of several rows in what it writes out."""
     source = generic_of(parse_kernel(SUMS.format(row=4, dtype="f32").splitlines(), (0, 1, 2))[0]).source
     assert "in row(" not in source.text
+
+
+OUTER = """\
+for i0 < n0 = rows
+for i1 < {row}
+t0 = {dtype} p0[i0]
+t1 = {dtype} p1[i1]
+t2 = t0 * t1
+{dtype} p2[i0 * {row} + i1] = t2"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_long_row_is_read_once_for_four_results(dtype: str) -> None:
+    itemsize = FLOATS[dtype]().itemsize
+    for row, steps in ((4096 * 4 // itemsize, 4), (1000, 1)):
+        kernel = parse_kernel(OUTER.format(row=row, dtype=dtype).splitlines(), (0, 1, 2))[0]
+        assert isinstance(kernel, Nest)
+        assert rows_side_by_side(kernel).steps == steps
+        x, y = (np.random.default_rng(0).normal(size=size).astype(FLOATS[dtype]) for size in (7, row))
+        result, generic = np.zeros((7, row), FLOATS[dtype]), generic_of(kernel)
+        code = Kernel(generic.source, machine_for(TARGETS[0]))
+        code.call(*(array.ctypes.data for array in (x, y, result)), 7, *generic.numbers)
+        np.testing.assert_array_equal(result, np.outer(x, y))

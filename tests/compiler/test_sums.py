@@ -125,6 +125,21 @@ def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size:
         np.testing.assert_array_equal(results[name], [in_blocks(line) for line in elements], err_msg=name)
 
 
+@pytest.mark.parametrize("size", [17, 24, 100, 256, 600])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_what_is_stored_beside_a_sum_has_the_same_bits(dtype: str, size: int) -> None:
+    """Differences from a number for each row are kept, and their squares are summed, as a layer norm does."""
+    kind = {"f32": np.float32, "f64": np.float64}[dtype]
+    x, row = RNG.standard_normal((5, size)).astype(kind), RNG.standard_normal((5, 1)).astype(kind)
+    graph, leaf = input_of(dtype, (size,))
+    difference = leaf - graph.leaf(Role.INPUT, "row", Type(dtype, ("batch", 1)))
+    graph.results[parse_result("difference")] = difference
+    graph.results[parse_result("s")] = apply("sum", difference * difference, over=(1,))
+    results = compiled(graph, {"x": x, "row": row}, 5)
+    np.testing.assert_array_equal(results["difference"], x - row)
+    np.testing.assert_array_equal(results["s"], [in_blocks(line) for line in (x - row) * (x - row)])
+
+
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_extremes_over_rows_find_nan_and_keep_the_first_of_equals(name: str) -> None:
     """Rows are compared in pairs; a NaN in any of them is the result, and the first of two zeros remains."""

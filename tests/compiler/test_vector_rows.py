@@ -7,7 +7,7 @@ from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.loops import write_generic
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.vector_rows import copies_odd_rows, has_vector_rows, keeps_totals
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_one_vector
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel
 
@@ -47,6 +47,16 @@ for i1 < {c}
 t0 = i32 p0[i0]
 t1 = f32 p1[i0 * {c} + i1]
 f32 p2[i1 + t0 * {room}] = combined with t1 by a + b"""
+# An expression of elements, of one number for each row, and of a comparison.
+CHOSEN = """\
+for i0 < n0 = rows
+for i1 < {c}
+t0 = {dtype} p0[i0 * {c} + i1]
+t1 = {dtype} p1[i0]
+t2 = t0 > t1
+t3 = t0 * t0 - t1
+t4 = t3 if t2 else t1
+{dtype} p2[i0 * {room} + i1] = t4"""
 SAMPLES, PLACES = 4, 11
 WIDTHS = (1, 3, 6, 16, 19)
 
@@ -106,13 +116,39 @@ def test_copies_of_odd_rows(target: str) -> None:
     for c in WIDTHS:
         kernel = parse_kernel(COPY.format(dtype="f32", c=c, room=c + 3).splitlines(), (0, 1))[0]
         assert isinstance(kernel, Nest)
-        assert copies_odd_rows(kernel) == (c in (6, 19))
+        assert has_odd_rows(kernel) == (c in (6, 19))
         x = np.random.default_rng(0).normal(size=(PLACES, c)).astype(np.float32)
         result = np.full((PLACES, c + 3), 7, np.float32)
         code = Kernel(generic_of(kernel).source, machine_for(target))
         code.call(x.ctypes.data, result.ctypes.data, PLACES)
         np.testing.assert_array_equal(result[:, :c], x)
         np.testing.assert_array_equal(result[:, c:], 7)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_expressions_in_odd_rows(target: str, dtype: str) -> None:
+    for c in WIDTHS:
+        kernel = parse_kernel(CHOSEN.format(dtype=dtype, c=c, room=c + 3).splitlines(), (0, 1, 2))[0]
+        assert isinstance(kernel, Nest)
+        assert has_odd_rows(kernel) == (c in (6, 19) or (c, dtype) == (3, "f64"))
+        rng = np.random.default_rng(0)
+        x, row = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((PLACES, c), (PLACES, 1)))
+        x[0, 0] = np.nan
+        result = np.full((PLACES, c + 3), 7, FLOATS[dtype])
+        code = Kernel(generic_of(kernel).source, machine_for(target))
+        code.call(*(array.ctypes.data for array in (x, row, result)), PLACES)
+        np.testing.assert_array_equal(result[:, :c], np.where(x > row, x * x - row, row))
+        np.testing.assert_array_equal(result[:, c:], 7)
+
+
+def test_odd_rows_of_functions_are_left_to_loops() -> None:
+    """So are rows that another element of the same buffer is stored in."""
+    text = CHOSEN.format(dtype="f32", c=19, room=22)
+    for other in (text.replace("t0 * t0 - t1", "exp.f32(t0)"), text.replace("p2[i0 * 22", "p0[i0 * 22")):
+        kernel = parse_kernel(other.splitlines(), (0, 1, 2))[0]
+        assert isinstance(kernel, Nest)
+        assert not has_odd_rows(kernel)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -126,9 +162,55 @@ def test_odd_rows_that_an_index_names(target: str) -> None:
         for text, expected in ((GATHER, x[order]), (SCATTER, summed)):
             kernel = parse_kernel(text.format(c=c, room=c + 3).splitlines(), (0, 1, 2))[0]
             assert isinstance(kernel, Nest)
-            assert copies_odd_rows(kernel) == (c in (6, 19))
+            assert has_odd_rows(kernel) == (c in (6, 19))
             result = np.full((len(order), c + 3), 7, np.float32)
             code = Kernel(generic_of(kernel).source, machine_for(target))
             code.call(order.ctypes.data, x.ctypes.data, result.ctypes.data, len(order))
             np.testing.assert_array_equal(result[:, :c], expected)
             np.testing.assert_array_equal(result[:, c:], 7)
+
+
+# Folds of rows whose length the call says: sums of expressions, and maxima, along two axes.
+FOLDS = """\
+for i0 < n0 = batch, folded
+for i1 < {places}, folded
+for i2 < n2 = rows
+t0 = i32 p0[i0]
+t1 = {dtype} p1[i1 * {c} + i2 + t0 * {image}]
+t2 = {dtype} p2[i2]
+t3 = t1 - t2
+t4 = t3 * t3
+{dtype} p3[i2] = fold of t4 from {dtype}(0.0) by a + b
+{dtype} p4[i2] = fold of t1 from {dtype}(-inf) by a if a >= b or a != a else b with keys max"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:
+    """Of every width around that of a vector, with the bits of a sum in order, and without writing beside it."""
+    order, rng = np.array([1, 0, 2], np.int32), np.random.default_rng(0)
+    for places in (1, 6, 13):
+        for c in (1, 2, 3, 4, 5, 8, 9, 16, 17):
+            text = FOLDS.format(dtype=dtype, places=places, c=c, image=places * c)
+            kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
+            assert isinstance(kernel, Nest)
+            assert may_fit_one_vector(kernel)
+            x, mean = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((3, places, c), (c,)))
+            if c > 1:
+                x[1, places // 2, 1] = np.nan
+            total, largest = (np.full(c + 3, 7, FLOATS[dtype]) for _ in range(2))
+            generic = generic_of(kernel)
+            code = Kernel(generic.source, machine_for(target))
+            code.call(*(array.ctypes.data for array in (order, x, mean, total, largest)), 3, c, *generic.numbers)
+            rows = x[order].reshape(-1, c)
+            differences = rows - mean
+            np.testing.assert_array_equal(total[:c], np.add.accumulate(differences * differences)[-1])
+            np.testing.assert_array_equal(largest[:c], rows.max(axis=0))
+            np.testing.assert_array_equal((total[c:], largest[c:]), 7)
+
+
+def test_totals_of_functions_are_left_to_loops() -> None:
+    text = FOLDS.format(dtype="f32", places=6, c=4, image=24).replace("t3 * t3", "exp.f32(t3)")
+    kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
+    assert isinstance(kernel, Nest)
+    assert not may_fit_one_vector(kernel)

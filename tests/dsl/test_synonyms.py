@@ -41,6 +41,7 @@ PLACES = {
     Kind.COLUMNS: (DATA.format('csv("a")', 'NAME("x")', "", "(train = 1)"), "feature features"),
     Kind.SPLIT: (DATA.format('csv("a")', 'column("x")', "", "NAME(0.8)"), "stratified GroupKFold TimeSeriesSplit"),
     Kind.SECTION: ("NAME {\n}\n", "dataset training network tuning"),
+    Kind.WORD: (MODEL.format("") + "train { precision = NAME }", "float32 double bfloat16"),
     Kind.PART: (DATA.format('csv("a")', 'column("x")', "", "(train = 0.8, NAME = 0.2)"), "val validation"),
 }
 
@@ -82,6 +83,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.COLUMNS: {"column", "columns"},
         Kind.SPLIT: {*WAYS, "split"},
         Kind.SECTION: {"data", "model", "train", "study"},
+        Kind.WORD: {"f32", "f64", "bf16"},
         Kind.PART: {"train", "valid", "test", "calibration"},
     }
     for kind, allowed in names.items():

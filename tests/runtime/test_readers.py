@@ -11,9 +11,9 @@ import pytest
 import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
+from netc.runtime.data.columns import TextColumn
 from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, every
-from netc.runtime.data.store import TextColumn
 from netc.runtime.data.table import SparseColumn, Table, column_of
 
 

@@ -278,13 +278,13 @@ def test_a_series_for_each_site(form: str, tmp_path: Path) -> None:
     start = starting_file("m", write(tmp_path / "t.csv", of_sites(form)), None, tmp_path, NOWHERE)
     written_form = "" if form.startswith("%Y") else f', format = "{form}"'
     assert f'series = by("site", time = "at", every = "1 hour"{written_form})' in start.text
-    assert "-> cycle(day) -> window(11, 1)" in start.text
-    assert "input which: float[11, 3]" in start.text
+    assert "-> cycle(day) -> window(10, 1)" in start.text
+    assert "input which: float[10, 3]" in start.text
     dataset = trained(start, tmp_path)
     assert {part: len(rows) for part, rows in dataset.rows.items()} == {
-        "train": 3 * (84 - 11),
-        "valid": 3 * (12 - 11),
-        "test": 3 * (24 - 11),
+        "train": 3 * (84 - 10),
+        "valid": 3 * (18 - 10),
+        "test": 3 * (18 - 10),
     }
 
 
@@ -329,7 +329,7 @@ def test_days_of_work_are_a_series(tmp_path: Path) -> None:
     days = [day for day in days if day.weekday() < 5]
     columns = {"day": [f"{day:%m/%d/%Y}" for day in days], "price": [f"{100 + i % 23}.25" for i in range(len(days))]}
     start = starting_file("m", write(tmp_path / "t.csv", columns), None, tmp_path, NOWHERE)
-    assert "window(20, 1)" in start.text
+    assert "window(19, 1)" in start.text
     assert len(trained(start, tmp_path).rows["train"]) > 100
 
 
@@ -464,3 +464,20 @@ def test_lists_of_numbers_are_sequences(tmp_path: Path) -> None:
     model = elaborate(parse(Source("m.net", start.text, tmp_path / "m.net")))
     assert len(load(model, parse_data(model)).parts["train"]["track"]) == 21
     assert column([[1, 2], ["a"], [3]] * 20).kind != "sequence"
+
+
+def test_the_head_has_the_command_and_the_path_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path stays relative, so that both folders can be moved together."""
+    for folder in ("data", "models"):
+        (tmp_path / folder).mkdir()
+    rows = range(60)
+    write(
+        tmp_path / "data" / "t.csv", {"size of it": [f"{row % 7}" for row in rows], "b": [f"{row}.5" for row in rows]}
+    )
+    monkeypatch.chdir(tmp_path / "models")
+    start = starting_file("m", "../data/t.csv", "size of it", Path(), NOWHERE)
+    assert start.text.startswith(
+        "# m.net: made by `netc new m --data ../data/t.csv --target 'size of it'`, from 60 rows.\n"
+    )
+    assert 'source = csv("../data/t.csv")' in start.text
+    trained(start, tmp_path / "models")

@@ -224,8 +224,7 @@ def turn(module: Any, lanes: Lanes) -> Function:
         number = repeated(function.builder, block.factor(factor), lanes.vector)
         with function.loop(0, rows, count) as i, function.loop(0, width, count) as j:
             source, target = base + (i.index * row + j.index) * size, to + (j.index * to_row + i.index) * size
-            square = [block.load(source + row * (k * size)) for k in range(count)]
-            for k, column in enumerate(block.transposed(square)):
+            for k, column in enumerate(block.load_transposed(source, row * size)):
                 block.store(function.builder.fmul(column, number), target + to_row * (k * size))
 
     return function_of(module, lanes, "turn", 7, write)

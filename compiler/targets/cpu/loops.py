@@ -14,13 +14,13 @@ from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.prefetch import Gap, gaps
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
-from netc.compiler.targets.cpu.short_rows import rows_side_by_side
+from netc.compiler.targets.cpu.short_rows import reads_short_rows_across, rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_chunks import fold_in_chunks, has_sums_in_chunks
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
 from netc.compiler.targets.cpu.transposes import squares, transposed_loads
-from netc.compiler.targets.cpu.vector_rows import copies_odd_rows, has_vector_rows
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows
 
 
 def write(nest: Nest) -> str:
@@ -39,7 +39,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
-        in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or copies_odd_rows(nest)
+        in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or has_odd_rows(nest)
         return _text(NestWriter(nest, None, in_vectors, has_hints=True)), ()
     return _text(NestWriter(nest, shape, has_hints=True)), tuple(shape.numbers.values())
 
@@ -74,7 +74,10 @@ def _body(writer: NestWriter) -> list[str]:
 
 def _store_points(writer: NestWriter) -> list[str]:
     """Nothing is folded. The body computes several rows at once if they are short (short_rows.py), and rows that
-    lie apart are prefetched (prefetch.py)."""
+    lie apart are prefetched (prefetch.py). Short rows that are read across are the innermost loop."""
+    if reads_short_rows_across(writer.nest):
+        *around, short, last = writer.kept
+        return writer.loops([*around, last, short], [*writer.lines(), *writer.stores()])
     jam, around = rows_side_by_side(writer.nest), writer.kept
     apart: dict[int, list[Gap]] = {axis: [] for axis in around}
     for gap in gaps(writer.nest):

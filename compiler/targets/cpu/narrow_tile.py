@@ -16,7 +16,7 @@ from typing import Any, Literal
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.function import I32, I64, Function, Number, Word, at_most, pinned
-from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors, joined
 from netc.compiler.targets.machine import PIECE, Machine
 
 _Along = Literal["depth", "rows"]  # how the elements of a lie side by side
@@ -170,11 +170,7 @@ class _Narrow:
 
     def joined(self, addresses: Sequence[Word]) -> Any:
         """A vector of the pieces that begin at some addresses."""
-        pieces = [self.vectors.load_piece(address, self.columns) for address in addresses]
-        while len(pieces) > 1:
-            lanes = ir.Constant(ir.VectorType(I32, 2 * pieces[0].type.count), list(range(2 * pieces[0].type.count)))
-            pieces = [self.builder.shuffle_vector(x, y, lanes) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
-        return pieces[0]
+        return joined(self.builder, [self.vectors.load_piece(address, self.columns) for address in addresses])
 
     def chosen(self, vector: Any, lanes: Sequence[int]) -> Any:
         """The elements of a vector at some lanes."""

@@ -28,8 +28,8 @@ class NestWriter:
         self.nest, self.shape, self.in_vectors, self.has_hints = nest, shape, in_vectors, has_hints
         has_rows = has_hints and shape is None and not in_vectors and has_free_rows(nest)
         self.row_axis = len(nest.extents) - 1 if has_rows else None
-        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes, or
-        # "c32" and "c8" for sums in chunks
+        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes,
+        # "c32" and "c8" for sums in chunks, or "w" for a row of at most one vector
         self.part = ""
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
@@ -93,7 +93,8 @@ class NestWriter:
         part = self.part if self.part and access.strides[-1] else ""
         if access.pointer is None:
             return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].word}({offset})"
-        return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset})"
+        count = f", {self.ranges[-1]}" if part == "w" else ""
+        return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset}{count})"
 
     def lines(self) -> list[str]:
         """The assignments of the nest's lines."""
@@ -117,7 +118,8 @@ class NestWriter:
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
         word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
-        return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value})"
+        count = f", {self.ranges[-1]}" if self.part == "w" else ""
+        return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
 
     @staticmethod
     def reduction(output: Output) -> Reduction:

@@ -34,8 +34,8 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
         in_squares = b_row.equals(1).choose(columns // count * count, 0)
         with function.loop(0, in_squares, count) as j, function.loop(0, depth, count) as k:
             source = b + (k.index + j.index * b_column) * size
-            rows = [vectors.load(source + b_column * (i * size)) for i in range(count)]
-            for i, row in enumerate(vectors.transposed(rows)):  # those past the depth are never read
+            # rows past the depth are never read
+            for i, row in enumerate(vectors.load_transposed(source, b_column * size)):
                 vectors.store(row, to + ((k.index + i) * width + j.index) * size)
         in_pieces = b_row.equals(1).choose(columns, in_squares)
         few = min(_SMALL, count)

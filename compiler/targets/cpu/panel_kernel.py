@@ -34,7 +34,6 @@ _VARIABLES = (
     *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-_FIRST_FETCHING, _SECOND_FETCHING = 2, 3  # tiles that prefetch the next panel, line by line
 NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *tile.REPEATED, *_VARIABLES)))
 
 
@@ -71,9 +70,9 @@ class PanelKernel(ProductKernel):
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
-        """Whether two tiles of a panel prefetch the next one, each a line of every row: the block has many tiles."""
+        """Whether the first tiles of a panel prefetch the next one, each a line of every row: the block has more."""
         machine = self.lanes.machine
-        return words["rows"] > ((_SECOND_FETCHING + 1) * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+        return words["rows"] > (VECTORS * machine.tile_rows if machine.prefetches_by_line else BLOCK)
 
     def choose_line(self, words: Record, i: Word) -> None:
         """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and how many do so before
@@ -100,13 +99,10 @@ class PanelKernel(ProductKernel):
                 words["lined"] = 1
         with panel.when(words["is_cold"].equals(1)):
             self.fetch(words, words["block_a"] + (i + 2 * tall) * size, words["depth_a"] * size, tall * size)
-        begin, end = (panel.number(tile * tall) for tile in (_FIRST_FETCHING, _SECOND_FETCHING + 1))
-        has_ahead = ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
-        with panel.when(has_ahead & (i < begin)):
-            words["tiles"] = at_most(words["tiles"], (begin - i) // tall)
-        with panel.when(has_ahead & (i >= begin) & (i < end)):
-            at = words["ahead"] + (i - begin) // tall * LINE
-            self.fetch(words, at, words["depth_b"] * size, LINE, (end - i) // tall)
+        number, has_ahead = i // tall, ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
+        with panel.when(has_ahead & (number < VECTORS)):
+            at = words["ahead"] + number * LINE
+            self.fetch(words, at, words["depth_b"] * size, LINE, panel.number(VECTORS) - number)
         line = words["lines"]
         with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
             left = (words["depth"] * size - line * LINE + LINE - 1) // LINE

@@ -73,16 +73,29 @@ class Gap:
 
 
 def gaps(nest: Nest) -> Iterator[Gap]:
-    """Yields the loads and stores of a nest without folds whose rows lie apart."""
+    """Yields the loads and stores of a nest without folds whose rows lie apart.
+
+    Rows of several loads that fill each other's gaps, as those of a pool's windows do, do not lie apart: without
+    prefetches, pools were measured to be 1.05 to 1.36 times as fast.
+    """
+    loads = [load for load in nest.loads() if load.pointer is not None]
     for access in nest.accesses():
         nbytes, row = DTYPES[access.dtype].bytes, 1
         if access.pointer is None or access.indirect is not None:
             continue
+        side_by_side = max(sum(_walk_alike(nest, access, load) for load in loads), 1)
         for axis in reversed(range(len(nest.extents))):
             stride, extent = access.strides[axis], nest.extents[axis]
-            if stride > row > 1 and LINE <= row * nbytes <= _LONG:
+            if stride > row * side_by_side and row > 1 and LINE <= row * nbytes <= _LONG:
                 # a power of two, so that few texts differ
                 yield Gap(access, axis, 1 << (_AHEAD // (stride * nbytes)).bit_length())
             if stride != row or extent is None:
                 break
             row *= extent
+
+
+def _walk_alike(nest: Nest, access: Access, load: Access) -> bool:
+    """Whether two accesses walk one buffer in the same strides."""
+    assert access.pointer is not None
+    assert load.pointer is not None
+    return nest.buffers[access.pointer] == nest.buffers[load.pointer] and access.strides == load.strides

@@ -7,8 +7,12 @@ depends on it alone is decided before the text is translated. Words of math/ tak
 
 Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
-(sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, and `range_i32c32(i)` is i, i + 1, ..., i + 31.
+(sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, `store_f32c32_0` stores them, and
+`range_i32c32(i)` is i, i + 1, ..., i + 31.
 Extremes in chunks (extremes_in_chunks.py) use these too.
+
+Rows of at most one vector, whose length a call says, have words that take it: `load_f32w_0(address, i, count)`,
+`store_f32w_0`, and `splat_f32w(x)`, a vector of one number.
 """
 
 import ast
@@ -29,7 +33,10 @@ from netc.compiler.targets.machine import Machine
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(8)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
-_CHUNKS = re.compile(r"\b(load|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b")
+_NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
+_CHUNKS = re.compile(
+    r"\b(load|store|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
+)
 
 
 def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
@@ -39,10 +46,20 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
         count = int(row) % lanes if row else lanes
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
         yield name, (_load if verb == "load" else _store)(kind, count, int(scope))
+    for match in _NARROW.finditer(text):
+        verb, dtype, scope = match.groups()
+        kind = Vector(dtype, machine.lanes(dtype))
+        if verb == "splat":
+            yield match.group(), _splat(kind)
+        else:
+            yield match.group(), (_load_first if verb == "load" else _store_first)(kind, int(scope))
     for match in _CHUNKS.finditer(text):
         verb, dtype, elements, scope = match.groups()
         kind = Vector(dtype, int(elements))
-        yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _WORDS_OF_CHUNKS[verb](kind)
+        if verb == "store":
+            yield match.group(), _store(kind, kind.lanes, int(scope))
+        else:
+            yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _WORDS_OF_CHUNKS[verb](kind)
     for dtype, lanes in LANES.items():
         yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
@@ -154,6 +171,49 @@ def _added(kind: Vector) -> Word:
         return builder.fadd(first, sum_of_lanes(builder, total, kind.lanes))
 
     return emit
+
+
+# ------------------------------------------------------------------ rows of at most one vector
+
+
+def _first(builder: Any, kind: Vector, count: Any) -> Any:
+    """The mask of the first lanes."""
+    lanes = ir.Constant(ir.VectorType(count.type, kind.lanes), list(range(kind.lanes)))
+    return builder.icmp_signed("<", lanes, splat(builder, count, kind.lanes))
+
+
+@cache
+def _load_first(kind: Vector, scope: int) -> Word:
+    """Returns the word `load(address, i, count)` of `count` elements from element i on, with zeros in other lanes."""
+
+    @word(("i64", "i64", "i64"), kind)
+    def emit(builder: Any, base: Any, offset: Any, count: Any) -> Any:
+        align, zeros = ir.Constant(_I32, DTYPES[kind.dtype].bytes), ir.Constant(type_of(kind), [0.0] * kind.lanes)
+        operands = [_place(builder, kind, base, offset), align, _first(builder, kind, count), zeros]
+        value = _masked(builder, "load", kind, type_of(kind), operands)
+        mark(builder, value, scope)
+        return value
+
+    return emit
+
+
+@cache
+def _store_first(kind: Vector, scope: int) -> Word:
+    """Returns the word `store(address, i, vector, count)` of a vector's first `count` elements."""
+
+    @word(("i64", "i64", kind, "i64"), None)
+    def emit(builder: Any, base: Any, offset: Any, vector: Any, count: Any) -> None:
+        align, place = ir.Constant(_I32, DTYPES[kind.dtype].bytes), _place(builder, kind, base, offset)
+        operands = [vector, place, align, _first(builder, kind, count)]
+        mark(builder, _masked(builder, "store", kind, ir.VoidType(), operands), scope)
+
+    return emit
+
+
+@cache
+def _splat(kind: Vector) -> Word:
+    """Returns the word `splat(x)`: a vector of one number."""
+    return word((kind.dtype,), kind)(lambda builder, number: splat(builder, number, kind.lanes))
 
 
 # ------------------------------------------------------------------ sums in chunks

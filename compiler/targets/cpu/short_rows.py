@@ -14,12 +14,14 @@ from netc.compiler.targets.cpu.jam import Jam
 _FEWEST = 3  # elements of a row that LLVM shall compute in vectors
 _SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of several rows by itself
 _UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
+_GROUP = 8  # rows that LLVM loads at once to pick elements from them
 _AROUND = 3  # instructions of a loop besides those of its lines
 _WORD = 24  # instructions of a function such as exp, of f32
 _WORD_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
 _ADDITION = Binary("+", Name("a"), Name("b"))
 _COPIES = 4  # copies of one row that are written side by side
+_FALLS_OUT = 16 << 10  # bytes of such a row: half of the first cache
 
 
 def has_free_rows(nest: Nest) -> bool:
@@ -38,11 +40,24 @@ def has_free_rows(nest: Nest) -> bool:
             index = walks[access.indirect[0]]
             if not isinstance(index, Access) or index.strides[last]:
                 return False
-    written = {nest.buffers[store.pointer]: store for store in stores if store.pointer is not None}
-    return all(store.strides[last] for store in stores) and all(
-        load.pointer is None or nest.buffers[load.pointer] not in written or load == written[nest.buffers[load.pointer]]
-        for load in loads
-    )
+    return all(store.strides[last] for store in stores) and nest.has_free_order
+
+
+def reads_short_rows_across(nest: Nest) -> bool:
+    """Whether a nest reads operands across their rows, which are as short as the axis before the last one and follow
+    one another. All else that it reads and writes moves by at most one element along the last axis.
+
+    If such rows are the innermost loop, LLVM writes it out, loads several of them as vectors and picks their elements.
+    """
+    last = len(nest.extents) - 1
+    if last < 1 or any(nest.folded) or nest.combine is not None or (nest.extents[last] or _SHORTEST) < _SHORTEST:
+        return False
+    rows = nest.extents[last - 1]
+    if rows is None or not 1 < rows <= _GROUP or any(access.indirect is not None for access in nest.accesses()):
+        return False
+    across = [load for load in nest.loads() if load.pointer is not None and load.strides[last - 1 :] == (1, rows)]
+    others = [access for access in nest.accesses() if access not in across]
+    return bool(across) and all(access.strides[last] in (0, 1) for access in others) and nest.has_free_order
 
 
 def sums_rows_of_words(nest: Nest) -> bool:
@@ -71,6 +86,8 @@ def rows_side_by_side(nest: Nest) -> Jam:
     rows, length = extents[along:]
     if length is None or length < _SHORTEST:
         return only
+    if _repeats_a_long_row(nest, along):
+        return only if rows is not None and rows < _COPIES else Jam({}, along, _COPIES)
     repeated, moving = _instructions(nest, along)
     least = _COPIES if _copies_a_row(nest, along) else 1
     for steps in _STEPS:
@@ -93,6 +110,16 @@ def _instructions(nest: Nest, along: int) -> tuple[int, int]:
         else:
             moving += weight
     return repeated, moving
+
+
+def _repeats_a_long_row(nest: Nest, along: int) -> bool:
+    """Whether each row is computed from one long row and from numbers of its own, as in an outer product. The long row
+    does not stay in the first cache while results are written, so it is read once for several of them."""
+    loads, last = [load for load in nest.loads() if load.pointer is not None], len(nest.extents) - 1
+    lengths = [DTYPES[load.dtype].bytes * (nest.extents[last] or 0) for load in loads if load.strides[last]]
+    return max(lengths, default=0) >= _FALLS_OUT and not any(
+        load.indirect is not None or (load.strides[along] and load.strides[last]) for load in loads
+    )
 
 
 def _copies_a_row(nest: Nest, along: int) -> bool:

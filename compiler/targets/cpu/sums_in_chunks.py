@@ -1,11 +1,12 @@
 """Writes sums of expressions along rows in vectors, in the order of the sums of blocks in memory (sums.py).
 
 That order has four running sums of a chunk each. They are one vector here, so an expression is computed where it is
-added, and nothing is stored. The last elements of a block, which fill no chunk, are added one by one.
+added, and nothing is stored for the sum. The last elements of a block, which fill no chunk, are added one by one.
+Values of the same rows that are kept, such as the differences whose squares are summed, are stored in vectors too.
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import BLOCK, Nest
+from netc.compiler.program.nests import BLOCK, Access, Nest
 from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
@@ -16,7 +17,7 @@ _ADDITION = Binary("+", Name("a"), Name("b"))
 
 
 def has_sums_in_chunks(nest: Nest) -> bool:
-    """Whether a nest only sums expressions of neighbouring elements along its last axis, in blocks.
+    """Whether a nest sums expressions of neighbouring elements along its last axis, in blocks, and may store others.
 
     Functions such as exp are left to loops: LLVM chooses how many vectors of them are under way.
     """
@@ -26,13 +27,18 @@ def has_sums_in_chunks(nest: Nest) -> bool:
     if dtype not in ("f32", "f64") or nest.combine is not None or nest.argmax or nest.is_running:
         return False
     kinds = kinds_in_vectors(nest)
-    return all(
-        output.fold is not None
-        and output.fold.combine == _ADDITION
-        and output.target.dtype == dtype
-        and kinds[output.line] == dtype
-        for output in nest.outputs
-    ) and all(kind in (dtype, "bool", "i32") for kind in kinds.values())
+    return (
+        all(output.target.dtype == dtype and kinds[output.line] == dtype for output in nest.outputs)
+        and all(output.fold.combine == _ADDITION for output in nest.outputs if output.fold is not None)
+        and all(_is_row(output.target) for output in nest.outputs if output.fold is None)
+        and all(kind in (dtype, "bool", "i32") for kind in kinds.values())
+        and nest.has_free_order
+    )
+
+
+def _is_row(target: Access) -> bool:
+    """Whether elements are stored side by side along the last axis."""
+    return target.strides[-1] == 1 and target.indirect is None
 
 
 def fold_in_chunks(writer: NestWriter) -> list[str]:
@@ -45,7 +51,7 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
     def add(part: str, prefix: str) -> list[str]:
         """The lines of some elements, each added to a sum of a prefix."""
         writer.part = part
-        lines = writer.lines()
+        lines = [*writer.lines(), *writer.stores()]
         writer.part = ""
         return [*lines, *(f"{prefix}{i} = {prefix}{i} + {fold.line}" for i, fold in enumerate(writer.folds))]
 

@@ -7,13 +7,14 @@ from typing import Literal
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access
 from netc.compiler.targets.cpu.jam import Jam, jam_of
-from netc.compiler.targets.cpu.nest_writer import NestWriter
+from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
-from netc.compiler.targets.cpu.vector_rows import keeps_totals
+from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_one_vector
 from netc.compiler.targets.machine import LINE
 
 _Parts = Literal["all", "short", "long"]  # of the stretches that are prefetched
 _AT_ONCE = 2048  # bytes that are prefetched at once: more lines would delay the loads behind them
+_STEPS = 8  # rows that the body of totals in one vector adds
 
 
 def fold_in_memory(writer: NestWriter) -> list[str]:
@@ -21,8 +22,30 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 
     The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
     it takes all folded axes completely. Vectors of totals stay in registers along the last folded axis, if what they
-    sum stays in the first cache.
+    sum stays in the first cache. A row of unknown length has its totals in one vector if the call says that it fits.
     """
+    if not writer.has_hints or not may_fit_one_vector(writer.nest):
+        return _fold_rows(writer)
+    dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
+    narrow, rows = _fold_in_one_vector(writer), _fold_rows(writer)
+    return [f"if {count} <= LANES_{dtype}:", *indented(narrow), "else:", *indented(rows)]
+
+
+def _fold_in_one_vector(writer: NestWriter) -> list[str]:
+    """The totals of a row are one vector, which is stored in the end."""
+    (last,), dtype = writer.kept, writer.folds[0].target.dtype
+    jam = Jam({}, writer.folded[-1], min(_STEPS, writer.nest.extents[writer.folded[-1]] or _STEPS))
+    begin = [f"i{last} = 0"]
+    begin += [f"{name} = splat_{dtype}w({writer.initial(fold)})" for name, fold, _ in writer.totals_of(jam, 1)]
+    writer.part = "w"
+    lines = writer.in_steps(jam, lambda steps: writer.parts_of_body(jam, steps, False)[1])
+    end = writer.parts_of_body(jam, 1, False)[2]
+    writer.part = ""
+    return [*begin, *writer.loops(writer.folded[:-1], lines), *end]
+
+
+def _fold_rows(writer: NestWriter) -> list[str]:
+    """The totals of a row lie in memory, or in registers along the last folded axis."""
     assert not writer.stored, "outputs that are not folded are stored where the innermost axis is folded"
     last, others = writer.kept[-1], writer.kept[:-1]
     jam = jam_of(writer.nest, others, writer.folded)

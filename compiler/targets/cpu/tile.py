@@ -71,7 +71,7 @@ class _Tile:
         self.vectors = [Vectors(function, kind) for kind in (*(lanes,) * (self.number - 1), last)]
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
-        fields = function.record(record, names)
+        self.fields = fields = function.record(record, names)
         self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(names)
         self.repeats = size.height == lanes.machine.tile_rows and set(REPEATED) <= set(names)
         self.words = {name: fields[name] for name in (*FIELDS, *AHEAD * self.fetches, *REPEATED * self.repeats)}
@@ -250,6 +250,7 @@ class _Tile:
 
         builder.position_at_end(blocks["partial"])
         places = self.places(self.c, self.words["rows_c"], is_reversed=True)
+        columns = self.fields["columns"]  # read again, or else LLVM would compute masks before each loop over tiles
         masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
         for i, j in self.grid:
             self.vectors[j].store_masked(result[i, j], places[i, j], masks[j])

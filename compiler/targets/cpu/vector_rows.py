@@ -6,7 +6,8 @@ vectors computes the rest of a row in one narrow vector. Knows only the nest, no
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.scalars import Binary, Name
+from netc.compiler.program.scalars import Binary, Name, Number
+from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 LEAST_LANES = {"f32": 4, "f64": 2}  # of a vector, on any machine
 MOST_LANES = {"f32": 16, "f64": 8}
@@ -33,25 +34,56 @@ def has_vector_rows(nest: Nest) -> bool:
     )
 
 
-def copies_odd_rows(nest: Nest) -> bool:
-    """Whether a nest copies floats in rows of known length that whole vectors do not fill, or adds them to others.
+def has_odd_rows(nest: Nest) -> bool:
+    """Whether a nest computes floats in rows of known length that whole vectors do not fill, or adds them to others.
     An index may name the row that is read, or the row that is written."""
-    extent = nest.extents[-1] if nest.extents else None
+    if not nest.extents or nest.extents[-1] is None:
+        return False
+    extent = nest.extents[-1]
     indices = {access.indirect[0] for access in nest.accesses() if access.indirect is not None}
     loads = [(line.name, line.value) for line in nest.lines if isinstance(line.value, Access)]
-    rows = [access for name, access in loads if name not in indices] + [output.target for output in nest.outputs]
+    rows = [access for _, access in loads if access.strides[-1]] + [output.target for output in nest.outputs]
     dtype = rows[-1].dtype
+    if (
+        dtype not in LEAST_LANES
+        or LEAST_LANES[dtype] >= extent
+        or extent % MOST_LANES[dtype] in (0, MOST_LANES[dtype] // 2)
+        or any(nest.folded)
+        or nest.combine not in (None, _ADDITION)
+    ):
+        return False
+    kinds = kinds_in_vectors(nest)
     return (
-        dtype in LEAST_LANES
-        and extent is not None
-        and LEAST_LANES[dtype] < extent
-        and extent % MOST_LANES[dtype] not in (0, MOST_LANES[dtype] // 2)
-        and not any(nest.folded)
-        and nest.combine in (None, _ADDITION)
-        and len(loads) == len(nest.lines)
-        and all(access.dtype == dtype and access.strides[-1] == 1 for access in rows)
+        all(access.dtype == dtype and access.strides[-1] == 1 for access in rows)
+        and any(access.strides[-1] for _, access in loads)
+        and all(kinds[name] == "i32" if name in indices else kinds[name] in (dtype, "bool") for name in kinds)
+        and all(kinds[output.line] == dtype for output in nest.outputs)
         and all(not access.strides[-1] for name, access in loads if name in indices)
         and all(access.pointer is not None for access in nest.accesses())
+        and (nest.has_free_order or nest.combine is not None)
+    )
+
+
+def may_fit_one_vector(nest: Nest) -> bool:
+    """Whether a nest folds rows of floats, whose length only the call says, to one row: sums, maxima and minima of
+    expressions that can be computed in vectors."""
+    if not nest.folds_rows or nest.folded.count(False) != 1 or nest.extents[-1] is not None or nest.combine is not None:
+        return False
+    dtype = nest.outputs[0].target.dtype
+    loads = [(line.name, line.value) for line in nest.lines if isinstance(line.value, Access)]
+    indices = {access.indirect[0] for access in nest.accesses() if access.indirect is not None}
+    kinds = kinds_in_vectors(nest)
+    return (
+        dtype in LEAST_LANES
+        and all(output.fold is not None for output in nest.outputs)
+        and all(output.fold.keyed or output.fold.combine == _ADDITION for output in nest.outputs if output.fold)
+        and all(isinstance(output.fold.initial, Number) for output in nest.outputs if output.fold)
+        and all(output.target.strides[-1] == 1 and output.target.dtype == dtype for output in nest.outputs)
+        and all(not access.strides[-1] or access.dtype == dtype for _, access in loads)
+        and any(access.strides[-1] for _, access in loads)
+        and all(access.pointer is not None for access in nest.accesses())
+        and all(kinds[name] == "i32" if name in indices else kinds[name] in (dtype, "bool") for name in kinds)
+        and all(kinds[output.line] == dtype for output in nest.outputs)
     )
 
 

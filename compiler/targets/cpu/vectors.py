@@ -143,6 +143,22 @@ class Vectors:
         """The columns of a square of as many rows as a vector has lanes."""
         return transposed(self.function.builder, rows, self.lanes.size)
 
+    def load_transposed(self, address: Word, row: Word) -> list[Any]:
+        """The columns of a square of as many rows as a vector has lanes, which lie `row` bytes apart in memory.
+
+        Pieces of the rows are joined as they are loaded, so that elements move inside of pieces only: half of the
+        shuffles of `transposed`.
+        """
+        builder, count, size = self.function.builder, self.lanes.count, self.lanes.size
+        piece, columns = min(count, PIECE // size), []
+        for first in range(0, count, piece):
+            pieces = [
+                [self.load_piece(address + row * j + first * size, piece) for j in range(i, count, piece)]
+                for i in range(piece)
+            ]
+            columns += _of_squares(builder, [joined(builder, row) for row in pieces], 1, piece)
+        return columns
+
 
 def transposed(builder: Any, rows: Sequence[Any], size: int) -> list[Any]:
     """The columns of a square of as many rows as a vector has lanes, elements of `size` bytes.
@@ -171,6 +187,15 @@ def _of_squares(builder: Any, rows: Sequence[Any], unit: int, scope: int) -> lis
         pairs = list(zip(rows[::2], rows[1::2], strict=True))
         rows = [builder.shuffle_vector(x, y, lanes) for lanes in (even, odd) for x, y in pairs]
     return rows
+
+
+def joined(builder: Any, pieces: Sequence[Any]) -> Any:
+    """A vector of some pieces of equal length, whose number is a power of two."""
+    while len(pieces) > 1:
+        lanes = list(range(2 * pieces[0].type.count))
+        both = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+        pieces = [builder.shuffle_vector(x, y, both) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
+    return pieces[0]
 
 
 def lower_half(builder: Any, vector: Any) -> Any:

@@ -1,0 +1,67 @@
+"""What other packages can add to netc, and the tables that hold it beside netc's own: plugins.py registers it.
+
+It imports all of these tables, which most commands do not need.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, register_library
+from netc.compiler.elaborate.special import FORMS
+from netc.compiler.ir.value import OPERATIONS, Operation
+from netc.compiler.ir.value import register as register_operation
+from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
+from netc.compiler.pipeline import PASSES, Pass, register_pass
+from netc.runtime.data.data_step import DataStep
+from netc.runtime.data.readers import READERS, Reader
+from netc.runtime.data.steps import STEPS
+
+Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library
+_TABLES: dict[type, dict[str, Any]] = {
+    Operation: OPERATIONS,
+    Pass: PASSES,
+    Reader: READERS,
+    DataStep: STEPS,
+    OptimizerRule: OPTIMIZERS,
+    Library: LIBRARIES,
+}
+_REGISTER: dict[type, Callable[[Any], Any]] = {
+    Operation: register_operation,
+    Pass: register_pass,
+    Library: register_library,
+}
+
+
+def add(addition: Addition) -> None:
+    """Puts an addition into its table. Raises ValueError if its name is taken."""
+    if type(addition) in _REGISTER:
+        _REGISTER[type(addition)](addition)
+    elif registered(addition) is not None:
+        raise ValueError(f"`{addition.name}` is registered already")
+    else:
+        _TABLES[type(addition)][addition.name] = addition
+
+
+def registered(addition: Addition) -> Addition | None:
+    """The addition of the same kind that has this name already."""
+    same: Addition | None = _TABLES[type(addition)].get(addition.name)
+    return same
+
+
+def taken_name(addition: Addition) -> str | None:
+    """The first name of an addition that is taken, or None."""
+    if registered(addition) is not None:
+        return addition.name
+    return next((word for word in _words(addition) if _is_word(word)), None)
+
+
+def _words(addition: Addition) -> list[str]:
+    """The names that a model may call once an addition is registered."""
+    if isinstance(addition, Library):
+        return [block.name.text for block in addition.blocks()]
+    return [addition.name] if isinstance(addition, Operation) else []
+
+
+def _is_word(name: str) -> bool:
+    """Whether a model may already call something by this name."""
+    return name in FORMS or name in OPERATIONS or name in library_names()

@@ -1,0 +1,85 @@
+"""Hints that propose a text: a file that follows them has the message no more."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from support import ROOT, warnings_of
+from test_gallery import CASES, GALLERY
+
+import netc
+from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.source import Span
+from netc.editor.fixes import wrong_name
+from netc.editor.pasted import pasted
+
+# Cases in which another fault is left, which the message did not cause: the hint is right, and not enough.
+_NOT_ENOUGH = {
+    "caret_after_tab": "the loss applies a constant",
+    "cascade_broken_name": "a name after it is unknown too",
+    "data_images_option": "the case has no pictures",
+    "data_split_folds_misspelt": "the table is too short",
+    "data_unknown_reader": "the column has an empty cell",
+    "data_unknown_step": "the column has an empty cell",
+    "series_unknown_argument": "`every` is missing",
+    "synonym_setting": "the optimizer has a wrong argument too",
+    "syntax_unknown_block": "the column has an empty cell",
+    "train_loss_scale_unknown": "the loss has a factor already",
+    "brace_of_loop_open": "the output is in the loop then",
+    "call_lacks_argument": "`units` stands for a number",
+    "conv_border_misspelt": "an image has no direction in time",
+    "data_classes": "the last layer has three scores too",
+    "data_classes_of_float": "the loss is one of numbers",
+    "outside_of_data": "the case has no table",
+    "outside_of_model_without_braces": "the closing brace is missing too",
+    "shape_of_data_before_shapes": "a reshape has the wrong size too",
+    "syntax_unclosed_brace": "the model is unfinished",
+    "window_none": "the other window has another step",
+    "window_two_steps": "the table is too short",
+    "window_without_step": "the table is too short",
+}
+
+
+def messages_of(path: Path) -> list[Diagnostic]:
+    """The errors or warnings of netc about a file."""
+    try:
+        return [*warnings_of(path)]
+    except netc.Fault as fault:
+        return [*fault.diagnostics]
+
+
+def _renamed(message: Diagnostic) -> tuple[Span, str] | None:
+    """The edit for "did you mean `name`?"."""
+    meant = re.fullmatch(r"did you mean `(\w+)`\?.*", message.hint or "")
+    wrong = wrong_name(message)
+    return (wrong, meant[1]) if meant is not None and wrong is not None else None
+
+
+def followed(path: Path, message: Diagnostic) -> str | None:
+    """The text of a file that follows the hint of a message; None if the hint proposes no text."""
+    text = path.read_bytes().decode()
+    edit = next(pasted(message), None) or _renamed(message)
+    if edit is None or message.primary.span.source.name != path.name:
+        return None
+    span, new = edit
+    return text[: span.start] + new + text[span.end :]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_followed_hint_removes_its_message(case: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "gallery" / case
+    shutil.copytree(GALLERY / case, folder)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    original = GALLERY / case / "case.net"
+    messages = messages_of(original)
+    errors = [message for message in messages if message.is_error]
+    for message in messages:
+        text = followed(original, message)
+        if text is not None:
+            (folder / "case.net").write_bytes(text.encode())
+            left = messages_of(folder / "case.net")
+            places = [(other.title, other.primary.span.text) for other in left]
+            assert (message.title, message.primary.span.text) not in places, (text, places)
+            if case not in _NOT_ENOUGH:
+                assert len([other for other in left if other.is_error]) <= max(len(errors) - 1, 0), (text, places)
