@@ -16,6 +16,7 @@ from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.keywords import DEFINITIONS, KEYWORDS
 from netc.dsl.literals import blanked
 from netc.dsl.sections import outside_of_blocks
+from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
 from netc.dsl.synonyms import METHODS, SIGNS, WORDS
 from netc.dsl.word import Place
@@ -29,8 +30,18 @@ CONTINUES = (
 def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
     """Returns the message for a syntax error. If it has no other hint, one for a sign or word of another language."""
     diagnostic = _explained(source, error)
-    hint = diagnostic.hint or _of_another_language(source, diagnostic.primary.span)
+    place = diagnostic.primary.span
+    hint = diagnostic.hint or _of_another_language(source, place)
+    if hint is None or hint.endswith("_ is a name"):
+        hint = hint_for_slip(source.line(place.line), place.column - 1, _section_of(source, place)) or hint
     return replace(diagnostic, hint=hint)
+
+
+def _section_of(source: Source, place: Span) -> str | None:
+    """The word before the outermost `{` that is open at `place`; None at the top level."""
+    braces = [at for bracket, at in open_brackets(source.text[: place.start]) if bracket == "{"]
+    word = re.search(r"(\w+)[^\w]*$", source.text[: braces[0]].rstrip()) if braces else None
+    return word[1] if word is not None else None
 
 
 def _of_another_language(source: Source, place: Span) -> str | None:
@@ -75,7 +86,7 @@ def _of_setting(line: str, at: int) -> str | None:
 def _of_type(line: str, at: int) -> str | None:
     """The hint for `input x: float(4)` and `input x: (4,)`."""
     declared = re.match(r"\s*(input|target|param|state)\s+\w+\s*:\s*(\w*)\s*\(([^()]*?),?\s*\)", line)
-    if declared is None or line[at : at + 1] != "(" or declared[2] == "class":
+    if declared is None or line[at : at + 1] != "(" or declared[2] in ("class", "classes"):
         return None
     return f"the dimensions of a type stand in brackets: `{declared[2] or 'float'}[{declared[3]}]`"
 
@@ -162,7 +173,11 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             hint="the right side of `->` is applied to the left side, as in `x -> dense(10)`",
         )
     line_start = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
-    if word == "=" and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:]):
+    if (
+        word == "="
+        and source.text[place.end : place.end + 1] != ">"
+        and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:])
+    ):
         return Diagnostic(
             "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
         )

@@ -44,6 +44,10 @@ STEPS_OF_DATA = (
 )
 
 
+# Readers of data, whose names a model does not have either.
+READERS_OF_DATA = ("csv", "parquet", "jsonl", "json", "arrow", "xlsx", "sql", "npz", "text", "idx", "images")
+
+
 def data_step(name: str) -> str | None:
     """The hint for a name in a model that is a step of the data; None for any other name."""
     if name not in STEPS_OF_DATA:
@@ -117,6 +121,10 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "true false": "`true` and `false` begin with a small letter",
             "none null": "leave it out: netc has no `none`",
             "while": "for i in 0..3 { }",
+            "reduceonplateau reducelronplateau": "schedule = plateau(patience = 5)",
+            "cosineannealing cosineannealinglr cosinedecay cosineschedule": "cosine()",
+            "steplr multisteplr steplrschedule piecewiseconstantdecay": "step_decay(every = 10, factor = 0.5)",
+            "exponentiallr exponentialdecay": "exponential(factor = 0.95)",
         }
     ),
     Kind.ARGUMENT: _table(
@@ -227,6 +235,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
     Kind.READER: _table(
         {
             "readcsv tsv readtable loadtxt genfromtxt dataframe": 'csv("table.csv")',
+            "excel xls readexcel": 'xlsx("table.xlsx")',
             "readparquet": 'parquet("table.parquet")',
             "ndjson jsonlines readjsonl": 'jsonl("table.jsonl")',
             "imagefolder image folder pictures imagedatasetfromdirectory flowfromdirectory": 'images("folder")',
@@ -295,6 +304,9 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
     ),
     Kind.PART: _table(
         {
+            "stratify stratified": "leave it out: `(train = 0.8, test = 0.2)` gives each part its share of each class",
+            "shuffle": "leave it out: rows are divided at random; `ordered(train = 0.8, test = 0.2)` keeps their order",
+            "randomstate randomseed": "seed",
             "val validation dev eval validationset": "valid",
             "training fit trainset": "train",
             "testing holdout testset": "test",

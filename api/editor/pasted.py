@@ -125,6 +125,14 @@ def _line(diagnostic: Diagnostic, match: re.Match[str]) -> Edit | None:
     return (Span(span.source, start, start + len(match[1])), match[0]) if is_name else None
 
 
+def _statement(diagnostic: Diagnostic, match: re.Match[str]) -> Edit | None:
+    """The whole line of a misspelt statement, but for its comment."""
+    span = diagnostic.primary.span
+    line = blanked(span.source.line(span.line)).partition("#")[0]
+    start = span.start - span.column + 1 + len(line) - len(line.lstrip())
+    return Span(span.source, start, start + len(line.strip())), match[1]
+
+
 FORMS: dict[str, Callable[[Diagnostic, re.Match[str]], Edit | None]] = {
     rf"-> {_STEP}(?: -> {_STEP})*": _appended,
     r"add `([)\]}])`(?: at the end)?": _at_end,
@@ -132,6 +140,7 @@ FORMS: dict[str, Callable[[Diagnostic, re.Match[str]], Edit | None]] = {
     r"add `([)\]}])` before line (\d+)": _before_line,
     r"a line `(\w+ \{)` before this one": _before_place,
     r"did you mean `\w+ = (\w+)`\?": _in_place,
+    r"did you mean `(\w+ [^`]*)`\?": _statement,
     r"`(concat\(.*\))` puts them side by side": _in_place,
     r"(concat\(.*\))": _in_place,
     r"the layer is `(.*)`": _in_place_of_call,

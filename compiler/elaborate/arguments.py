@@ -30,6 +30,13 @@ def _for_layer(context: Context, what: str, node: syntax.Expression) -> str | No
     return f"-> {expression(node)} -> {what}" if is_layer else None
 
 
+def _for_sizes(what: str, names: Sequence[str], argument: syntax.Argument, span: Span) -> str | None:
+    """The hint for `x -> dense(9, 64)`, where other libraries have the size of the input too."""
+    is_size = isinstance(argument.value, syntax.Number) and names[1:] in (["units"], ["n"])
+    is_last = span.source.text[argument.span.end :].lstrip().startswith(")")
+    return f"the size of the input is known: {what}({argument.span.text})" if is_size and is_last else None
+
+
 def as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
     """The hint for an operation that is called like the layer which applies it: `conv2d(16, kernel = 5)`."""
     entry = synonym(what, Kind.VALUE, ())
@@ -56,6 +63,7 @@ def bind(
                     argument.span,
                     "this is one too many",
                     hint=_for_activation(argument.value)
+                    or _for_sizes(what, names, argument, span)
                     or _for_layer(context, what, argument.value)
                     or f"it takes {', '.join(names)}",
                 )

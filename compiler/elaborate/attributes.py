@@ -98,7 +98,9 @@ def _read_order(call: OperationCall, parameter: Parameter) -> None:
     if not call.rest:
         order = [*range(lead, rank - 2), rank - 1, rank - 2]
     if sorted(order) != list(range(lead, rank)):
-        raise Mismatch("a transposition names every axis once", code="E0403")
+        axes = ", ".join(map(str, reversed(range(rank - lead))))
+        hint = f"all {rank - lead} axes of a sample in their new order, as in transpose(x, {axes})"
+        raise Mismatch("a transposition names every axis once", hint, "E0403")
     if first.type.is_varying and order[0] != 0:
         call.operands[0], lead, order = bounded.hold(first), 1, [axis + 1 for axis in order]
     call.attributes[parameter.name] = (*range(lead), *order)

@@ -98,8 +98,18 @@ def _require_arguments(call: _BlockCall) -> None:
                 f"`{block.name.text}` lacks its argument `{parameter.name.text}`",
                 call.span,
                 others=[Label(parameter.name.span, "declared here")] if not block.span.source.is_library else [],
-                hint=f"{block.name.text}({', '.join(other.name.text for other in block.parameters[1:])})",
+                hint=_written_call(call),
             )
+
+
+def _written_call(call: _BlockCall) -> str:
+    """The call with all parameters, where those that are written have their arguments; the first stands before `->`
+    unless it is written between the brackets."""
+    first, *others = call.block.parameters
+    argument = call.bound.get(first.name.text)
+    is_inside = argument is not None and argument.span.start > call.span.start
+    parts = [argument.span.text] if argument is not None and is_inside else []
+    return f"{call.block.name.text}({', '.join([*parts, *(other.name.text for other in others)])})"
 
 
 def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | None:

@@ -20,11 +20,12 @@ from netc.compiler.elaborate.option_words import BORDERS
 from netc.compiler.elaborate.stacks import on_new_stack
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
+from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import with_hint
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import Kind, data_step
+from netc.dsl.synonyms import READERS_OF_DATA, Kind, data_step
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
@@ -214,13 +215,21 @@ def _refuse_unknown(context: Context, node: syntax.Name, scope: Scope) -> NoRetu
             others=[Label(later, "defined here")],
             hint="statements run in order",
         )
+    elsewhere = data_step(node.text) or _of_another_block(node.text)
     fault(
         "E0201",
         f"unknown name `{node.text}`",
         node.span,
         "nothing of this name is defined before this line",
-        hint=with_hint(data_step(node.text) or nearest(node.text, _names(context, scope), Kind.VALUE), node.span),
+        hint=with_hint(elsewhere or nearest(node.text, _names(context, scope), Kind.VALUE), node.span),
     )
+
+
+def _of_another_block(name: str) -> str | None:
+    """The hint for an optimizer or a reader in a model; None for any other name."""
+    if name in OPTIMIZERS:
+        return f"`{name}` is an optimizer: `optimizer = {name}(lr = 0.001)` in the block `train`"
+    return f"`{name}` is a reader: `source = {name}(...)` in the block `data`" if name in READERS_OF_DATA else None
 
 
 def _is_of_broken_statement(name: str, scope: Scope) -> bool:

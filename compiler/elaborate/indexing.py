@@ -70,7 +70,8 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
         number = constants.integer(item, part.span, "an index", least=-size)
         if number >= size:
             others = [Label(node.value.span, describe_sample(value.type))]
-            fault("E0404", f"index {number} of an axis of {size}", part.span, others=others)
+            hint = f"the first is 0, the last is {size - 1}, or -1"
+            fault("E0404", f"index {number} of an axis of {size}", part.span, others=others, hint=hint)
         value = apply("slice", value, axis=axis, start=number % size, stop=number % size + 1)
         dropped.append(axis)
     if not dropped:

@@ -95,7 +95,9 @@ def _misfit(block: syntax.Block, prediction: Operand, target: Operand) -> _Misfi
         return _labels_as_numbers(prediction, target, of_classes)
     if is_of_classes and target.type.classes is not None:
         return _scores(name, prediction, target)
-    return _numbers(prediction, target) if target.type.is_float else None
+    first = block.parameters[0].type
+    takes_any = first is not None and len(first.dims) == 1 and not is_of_classes
+    return _numbers(prediction, target, takes_any) if target.type.is_float else None
 
 
 def _numbers_as_labels(prediction: Operand, target: Operand, function: str) -> _Misfit:
@@ -138,10 +140,14 @@ def _scores(name: str, prediction: Operand, target: Operand) -> _Misfit | None:
     return None
 
 
-def _numbers(prediction: Operand, target: Operand) -> _Misfit | None:
-    """A block for numbers, one of whose operands has an axis of size 1 that the other lacks."""
+def _numbers(prediction: Operand, target: Operand, takes_any: bool) -> _Misfit | None:
+    """A block for numbers, of any shape if it `takes_any`, one of whose operands has an axis that the other lacks."""
     if prediction.type.sample == (*target.type.sample, 1):
         return _Misfit(prediction, "`-> squeeze` after the last layer takes away the axis of size 1")
+    sizes = prediction.type.sample
+    if takes_any and sizes[:-1] == target.type.sample and sizes and isinstance(sizes[-1], int):
+        title = f"the prediction has {sizes[-1]} numbers, and the target one"
+        return _Misfit(prediction, "`-> dense(1) -> squeeze` as the last layers give one number", title)
     if target.type.sample == (*prediction.type.sample, 1):
         return _Misfit(target, f"squeeze({target.text})")
     return None

@@ -1,5 +1,6 @@
 """The setting `optimizer`: its name, and its arguments with their defaults and ranges."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,8 +80,11 @@ def _parameter_of(argument: syntax.Argument, position: int, parameters: Sequence
 
 def _number_in_range(key: str, value: Any, span: Span) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        fault("E0602", f"`{key}` must be a number", span)
+        is_text = isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", value)
+        fault("E0602", f"`{key}` must be a number", span, hint=f"{key} = {value}, without quotes" if is_text else None)
     is_in_range, condition = _RANGES.get(key, (lambda number: True, ""))
     if not is_in_range(value):
-        fault("E0602", f"`{key}` is out of range", span, condition)
+        decimals = re.match(r",(\d+)", span.source.text[span.end :])
+        hint = f"{key} = {span.text}.{decimals[1]}, with a decimal point" if decimals is not None else None
+        fault("E0602", f"`{key}` is out of range", span, condition, hint=hint)
     return float(value)

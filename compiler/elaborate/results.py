@@ -93,7 +93,7 @@ def add_result(context: Context, result: Result, value: Value, span: Span) -> No
     if result in context.graph.results:
         fault(
             "E0202",
-            f"there is a {kind} `{result.name}` already",
+            f"there is {'an' if kind[0] in 'aeiou' else 'a'} {kind} `{result.name}` already",
             span,
             others=[Label(context.graph.results[result].span, "the first one")],
             hint=f"{kind} another_name = ...",

@@ -13,6 +13,7 @@ from netc.compiler.ir.forms import Custom, Scalar
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply
 from netc.compiler.operations import bounded, sequence
+from netc.dsl.diagnostics import nearest
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 
@@ -141,9 +142,11 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
             return 0
         names = axis_names(value, declared)
         if names.count(axis) != 1:
+            by_number = "an axis may be given by its number, counted from 0"
+            hint = nearest(axis, [name for name in names if name is not None]) or by_number
             raise Mismatch(
                 f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`",
-                "an axis may be given by its number, counted from 0",
+                hint if axis not in names else by_number,
                 "E0403",
             )
         return names.index(axis) + lead

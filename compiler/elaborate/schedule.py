@@ -32,6 +32,8 @@ def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     scope = Scope(context.globals)
     for name in PROGRESS:
         scope.set(name, inner.graph.leaf(Role.INPUT, name, Type("f64", (BATCH,))), node.span)
+    if isinstance(node, syntax.Text) and isinstance(scope.find(node.value), BlockFunction):
+        fault("E0602", "a schedule stands without quotes", node.span, hint=f"schedule = {node.value}()")
     node = _with_progress(node, scope)
     value = inner.as_value(evaluate(inner, node, scope), node.span)
     if value.type.sample or not value.type.is_float:

@@ -39,7 +39,8 @@ def integer(least: int) -> Callable[[syntax.Expression, Any], int]:
         fact = f"this must be a whole number, at least {least}"
         value = value_of(node, constant, fact)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            fault("E0602", fact, node.span, f"it is {value}")
+            is_whole = isinstance(value, float) and value == value // 1 and value >= least
+            fault("E0602", fact, node.span, f"it is {value}", hint=f"{value:.0f}" if is_whole else None)
         return value
 
     return read

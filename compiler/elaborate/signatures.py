@@ -221,6 +221,11 @@ class _Match:
         names = [dim for dim in (*lead, *self.sizes) if isinstance(dim, str)] if isinstance(lead, tuple) else []
         if names and isinstance(lead, tuple) and len(lead) == len(self.sizes):
             return f"both operands need the same length: `{names[0]}` in the types of both"
+        takes_steps = self.node.kind == "float" and [dim.span.text for dim in self.node.dims] == ["t", "n"]
+        if takes_steps and self.value.type.is_float and len(self.sizes) == 1:
+            return "a layer that reads steps takes float[t, n]: `-> unsqueeze` before it makes a step of each number"
+        if self.node.kind == "class" and self.value.type.is_float and self.value.role is not Role.TARGET:
+            return "labels come from `-> classes` or `-> vocabulary` in `data`; numbers go into a layer such as `dense`"
         if self.node.kind == "float" and self.value.role is Role.INPUT and self.value.type.classes is not None:
             return f"`{self.value.name} -> embed(32)` gives each label a vector of numbers, `one_hot` a 1 at its place"
         return None

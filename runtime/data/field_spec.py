@@ -10,6 +10,8 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
 from netc.dsl.printer import expression
 from netc.dsl.synonyms import PATTERN, Kind, synonym
+from netc.dsl.word import Place
+from netc.dsl.words import settings_of
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, FieldSpec, StepSpec
@@ -109,6 +111,8 @@ def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
             return f"{name} = {left.span.text} -> scale({size})"
     if kind in READERS:
         return f"source = {head.span.text}"
+    if name in settings_of(Place.TRAIN):
+        return f"`{name}` is a setting of the block `train`"
     return nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")'
 
 
@@ -211,6 +215,9 @@ def _argument(argument: syntax.Argument, words: Sequence[str], constants: Consta
     """The value of an argument: one of `words`, or a constant."""
     if isinstance(argument.value, syntax.Name) and argument.value.text in words:
         return argument.value.text
+    if words and isinstance(argument.value, syntax.Name) and argument.value.text not in constants:
+        fact = f"this must be {', '.join(words)}, or a number or a text"
+        fault("E0303", fact, argument.value.span, hint=nearest(argument.value.text, words))
     return constant_value(argument.value, constants)
 
 

@@ -6,11 +6,11 @@
 import codecs
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Fault, fault
 from netc.runtime.data.constant_values import constant_or_truth, constant_value
 from netc.runtime.data.declarations import Constants
 
@@ -23,10 +23,18 @@ _MOST_SKIPPED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a reader: `parse` gives its value or faults E0303, `example` shows how it is written."""
+    """An option of a reader: `read` gives its value or faults E0303, `example` shows how it is written."""
 
-    parse: Callable[[syntax.Expression, Constants], Any]
+    read: Callable[[syntax.Expression, Constants], Any]
     example: str
+
+    def parse(self, node: syntax.Expression, constants: Constants) -> Any:
+        """The value of the option. Faults E0303 for another one, with the example where there is no other hint."""
+        try:
+            return self.read(node, constants)
+        except Fault as error:
+            first = error.diagnostics[0]
+            raise Fault([replace(first, hint=first.hint or self.example)]) from None
 
 
 def _character(name: str, example: str, choices: str = "", may_be_empty: bool = False) -> Option:

@@ -49,7 +49,10 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     if total > 1 + 1e-9 or ("train" in parts.sources and total >= 1):
         fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}")
     if "train" not in parts.fractions and "train" not in parts.sources:
-        fault("E0602", "a split needs a part `train`", node.span)
+        rest = 1 - total
+        entries = [f"{name} = {share:g}" for name, share in parts.fractions.items()]
+        shares = f"({', '.join([f'train = {rest:g}', *entries])})" if rest > 1e-9 and not parts.sources else None
+        fault("E0602", "a split needs a part `train`", node.span, hint=shares)
     if parts.sources and way != "random":
         fault("E0602", f"`{way}` takes fractions of one source", node.span)
     fractions, sources = tuple(parts.fractions.items()), tuple(parts.sources.items())

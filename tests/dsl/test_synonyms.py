@@ -84,7 +84,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.SPLIT: {*WAYS, "split"},
         Kind.SECTION: {"data", "model", "train", "study"},
         Kind.WORD: {"f32", "f64", "bf16"},
-        Kind.PART: {"train", "valid", "test", "calibration"},
+        Kind.PART: {"train", "valid", "test", "calibration", "ordered", "seed"},
     }
     for kind, allowed in names.items():
         for name, entry in synonyms._TABLES[kind].items():
@@ -219,3 +219,7 @@ def test_a_step_of_the_data_in_a_model() -> None:
 def test_what_belongs_to_a_model_among_the_steps(name: str) -> None:
     text = DATA.format('csv("a")', 'column("x")', " -> NAME(3)", "(train = 1)")
     assert hint_of(text, name).startswith(f"`{name}` belongs to the block `model`")
+
+
+def test_every_reader_is_known_to_the_messages_of_models() -> None:
+    assert set(synonyms.READERS_OF_DATA) == READERS.keys()

@@ -1,0 +1,95 @@
+"""Hints for lines of which one word or sign is wrong: a misspelt statement, a missing `=` or comma, a habit of Python.
+
+Takes a line, the offset in it where the parser stopped, and the block that the line stands in.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from netc.dsl.diagnostics import nearest_name
+from netc.dsl.word import Place
+from netc.dsl.words import settings_of
+
+_STATEMENTS = (
+    *("input", "target", "output", "loss", "metric", "watch", "param", "state", "update", "layer", "return", "yield"),
+    *("let", "block", "import"),
+)
+_OF_MODELS = ("input", "target", "output", "loss", "metric", "watch", "param", "state", "update")
+_PLACES = {"data": Place.DATA, "train": Place.TRAIN, "study": Place.STUDY}
+
+
+def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
+    """The hint for a line in the block `section`, or at the top level, that could not be read from `at` on."""
+    for rule in _RULES:
+        if (hint := rule(line, at, section)) is not None:
+            return hint
+    return None
+
+
+def _statement(line: str, at: int, section: str | None) -> str | None:
+    """`inputs x: float[4]`; `metric mae(a, b)` in the block `train`; `epochs 60`."""
+    match = re.match(r"\s*(\w+)\s+(?=[\w\"])", line)
+    if match is None or match.end() != at:
+        return None
+    word, rest = match[1], line[at:].split("#")[0].strip()
+    if section in _PLACES:
+        if word in settings_of(_PLACES[section]):
+            return f"{word} = {rest}"
+        return f"`{word}` stands in the block `model`" if word in _OF_MODELS else None
+    meant = nearest_name(word, _STATEMENTS)
+    return f"did you mean `{meant} {rest}`?" if meant is not None and meant != word else None
+
+
+def _comma(line: str, at: int, section: str | None) -> str | None:
+    """`concat(a b)`."""
+    before = re.search(r"[(\[,][^()\[\]]*?(\w+|\")\s+$", line[:at])
+    after = re.match(r"[\w\"]", line[at:])
+    return "a comma stands between two arguments" if before and after and "lambda" not in line[:at] else None
+
+
+def _class(line: str, at: int, section: str | None) -> str | None:
+    """`class 10` and `classes(10)`."""
+    size = re.search(r":\s*(?:classes|class|Class)\b\s*\(?\s*(\w+)", line)
+    return f"class({size[1]})" if size is not None and size.start() < at <= size.end() else None
+
+
+def _percent(line: str, at: int, section: str | None) -> str | None:
+    """`valid = 10%`."""
+    share = re.search(r"(\d+(?:\.\d+)?)\s*%\s*$", line[:at])
+    return f"{float(share[1]) / 100:g}, since a share is a number from 0 to 1" if share is not None else None
+
+
+def _dictionary(line: str, at: int, section: str | None) -> str | None:
+    """`split = {"train": 0.8}`."""
+    pairs = re.match(r"\{([^{}]*)\}?", line[at:])
+    if pairs is None or not re.search(r"[=(,]\s*$", line[:at]):
+        return None
+    named = re.sub(r"[\"']?(\w+)[\"']?\s*:", r"\1 =", pairs[1]).strip()
+    return f"({named})" if "=" in named else "( ) stands around values with names, as in (train = 0.8, test = 0.2)"
+
+
+def _of_python(line: str, at: int, section: str | None) -> Iterator[str]:
+    if re.search(r"\b[fFrRbBuU]$", line[:at]) and line[at : at + 1] == '"':
+        yield "a text begins with its quote: no letter stands before it"
+    if re.search(r"\blambda\b", line[: at + 8]):
+        yield "an operation has a name: `op half(x) = x / 2` above the model, then `x -> half`"
+    if re.match(r"\s*if\b", line) and line[:at].strip() in ("", "if"):
+        yield "`a if condition else b` chooses between two values"
+    if loop := re.match(r"\s*for\s+(\w+)\s+in\s+\[", line):
+        yield f"a loop counts, as in `for {loop[1]} in 0..3 {{`, and `sizes[{loop[1]}]` is an entry of a list"
+    if typed := re.match(r"\s*(output|loss|metric|watch)\s+(\w+)\s*:\s*[^=]*=\s*(.+)", line):
+        yield f"a value has the type that it is computed with: {typed[1]} {typed[2]} = {typed[3].strip()}"
+
+
+def _python(line: str, at: int, section: str | None) -> str | None:
+    return next(_of_python(line, at, section), None)
+
+
+_RULES: tuple[Callable[[str, int, str | None], str | None], ...] = (
+    _class,
+    _percent,
+    _dictionary,
+    _python,
+    _statement,
+    _comma,
+)
