@@ -1,14 +1,25 @@
-"""Holds back the signals that ask training to end until a step is complete."""
+"""Holds back the signals that ask training to end until a step is complete.
+
+A rank whose step never is, because another rank has gone, ends by itself: no handler of Python runs while it waits.
+"""
 
 import inspect
+import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.targets.target import Ranks
 
+_PATIENCE = 2.0  # seconds, besides twice the longest time between two pauses
+_LONGEST = 30.0  # seconds, before there were two
+_STATUS = 128  # of a process that a signal ended, less the signal's number
+_OVER = 0  # no signal has this number
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -23,7 +34,10 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
     received: list[int] = []
     before: dict[int, Any] = {}
 
+    pace = _Pace()
+
     def pause(steps: int) -> int:
+        pace.note()
         asking = len(received)
         if ranks is not None:
             asking, steps = ranks.largest([asking, steps if ranks.rank == 0 else 0])
@@ -38,12 +52,67 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
         for number in _ENDING:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: its handler is not Python's
                 before[number] = signal.signal(number, lambda number, frame: received.append(number))
-        yield pause
+        with nullcontext() if ranks is None else _leaving_if_stuck(pace):
+            yield pause
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if received:
             _handle(received[0])
+
+
+@dataclass(slots=True)
+class _Pace:
+    """The longest time between two pauses so far, and the time of the last one."""
+
+    longest: float | None = None
+    last: float | None = None
+
+    def note(self) -> None:
+        """Notes a pause."""
+        now = time.monotonic()
+        if self.last is not None:
+            self.longest = max(self.longest or 0.0, now - self.last)
+        self.last = now
+
+    @property
+    def patience(self) -> float:
+        """The seconds in which a rank that goes on reaches its next pause."""
+        return _LONGEST if self.longest is None else _PATIENCE + 2 * self.longest
+
+
+@contextmanager
+def _leaving_if_stuck(pace: _Pace) -> Iterator[None]:
+    """Ends the process if a signal asks for it inside, and this context does not end in good time.
+
+    The system writes the numbers of signals to a pipe, also while machine code waits for a message of another rank.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(reader, pace), daemon=True, name="netc signals")
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(writer, bytes([_OVER]))
+        watch.join()
+        os.close(reader)
+        os.close(writer)
+
+
+def _watch(reader: int, pace: _Pace) -> None:
+    asked, end = _OVER, float("inf")
+    while True:
+        left = None if asked == _OVER else max(end - time.monotonic(), 0.0)
+        if not select.select([reader], [], [], left)[0]:
+            os._exit(_STATUS + asked)
+        (number,) = os.read(reader, 1)
+        if number == _OVER:
+            return
+        if number in _ENDING and asked == _OVER:
+            asked, end = number, time.monotonic() + pace.patience
 
 
 def _handle(number: int) -> None:

@@ -323,6 +323,8 @@ def _xlsx(path: Path, draw: random.Random) -> None:
         book.active.merge_cells("A2:B3")
     if draw.random() < 0.1:
         book.create_sheet("", 0)
+    if draw.random() < 0.1:  # the rectangle of all cells fits into no memory
+        book.active.cell(1 << 20, 1 << 14, draw.choice((1, "x")))
     book.save(stream)
     content = stream.getvalue()
     if draw.random() < 0.4:

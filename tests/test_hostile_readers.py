@@ -3,17 +3,20 @@
 Never a traceback, a wait, or code that runs. `pytest --long tests/test_hostile_readers.py` reads 10,000 mutated files.
 """
 
+import gzip
 import io
 import os
 import pickle
 import random
 import re
+import sqlite3
 import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pytest
 from hostile import plain
 from right_files import ROWS, SEEDS, idx_file
@@ -158,7 +161,7 @@ GOOD = npy_of(np.arange(ROWS))
     [
         ({"x.npy": npy("(1000000000000,)"), "y.npy": GOOD}, "0 bytes where its head says 8,000,000,000,000"),
         ({"x.npy": npy("(99999999999999999999,)")}, "where its head says"),
-        ({"x.npy": npy(f"({'9' * 5000},)")}, "cannot read `t.npz: x`"),
+        ({"x.npy": npy(f"({'9' * 5000},)")}, "the head of `x` in `t.npz` is broken"),
         ({"x.npy": npy("(-5,)")}, "has the shape [-5]"),
         ({"x.npy": npy(f"({'1,' * 40})", bytes(8))}, "has the shape [1, 1"),
         ({"x.npy": npy("(2, 2)", bytes(31))}, "31 bytes where its head says 32"),
@@ -176,7 +179,7 @@ GOOD = npy_of(np.arange(ROWS))
         ({"x.npy": GOOD, "y.npy": npy_of(np.arange(3))}, "differ in length"),
         ({"x.npy": GOOD, "readme.txt": b"hello"}, "holds `readme.txt`, which is no array"),
         ({"x.npy": npy_of(np.zeros((0, 3)))}, "has no rows"),
-        ({}, "there are none"),
+        ({}, "holds no arrays"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
@@ -214,8 +217,8 @@ def test_names_and_texts_of_arrays(tmp_path: Path) -> None:
         (b"\0\0\x08\xff" + b"\xff" * 1020 + b"abc", "is not an idx file"),
         (b"\0\0\x08\x46" + struct.pack(">I", 1) * 70 + b"a", "is not an idx file"),
         (b"\0\0\x08\x00", "is not an idx file"),
-        (b"\0\0\x08\x20" + b"\xff" * 128, "0 elements where its head says"),
-        (b"\0\0\x08\x03" + struct.pack(">III", 1 << 30, 1 << 30, 16) + b"abc", "3 elements where its head says"),
+        (b"\0\0\x08\x20" + b"\xff" * 128, "0 bytes where its head says"),
+        (b"\0\0\x08\x03" + struct.pack(">III", 1 << 30, 1 << 30, 16) + b"abc", "3 bytes where its head says"),
         (b"\0\0\x08\x02" + struct.pack(">II", 0, 0xFFFFFFFF), "has no rows"),
         (b"\0\0\x08\x02\0", "is cut short"),
         (b"", "is not an idx file"),
@@ -430,3 +433,98 @@ def test_texts_that_are_no_regular_files(tmp_path: Path) -> None:
         (tmp_path / "m.net").write_text(f'import "{name}.net"\nmodel {{ output y = 1 }}\n', encoding="utf-8")
         with at_most(10), pytest.raises(netc.Fault, match="E0203"):
             netc.load(tmp_path / "m.net")
+
+
+def workbook(cell: bytes) -> bytes:
+    """A workbook with a table of two cells and this cell besides."""
+    import openpyxl
+
+    stream, result = io.BytesIO(), io.BytesIO()
+    book = openpyxl.Workbook()
+    for row in (("a", "b"), (1, 2)):
+        book.active.append(row)
+    book.save(stream)
+    with zipfile.ZipFile(stream) as source, zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                content = content.replace(b"</sheetData>", b'<row r="9">' + cell + b"</row></sheetData>")
+            target.writestr(name, content)
+    return result.getvalue()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [b'<c r="XFD1048576"><v>1</v></c>', b"<c t='n' r = 'XFE9999999'><v>1</v></c>", b'<x:c r="A99999999999"><v/></x:c>'],
+)
+def test_a_sheet_with_a_cell_far_away_is_refused(cell: bytes, tmp_path: Path) -> None:
+    """Its decoder takes the memory of the whole rectangle, and ends the process if there is not enough."""
+    pytest.importorskip("fastexcel")
+    (tmp_path / "t.xlsx").write_bytes(workbook(cell))
+    message = faults("xlsx", tmp_path / "t.xlsx")
+    assert "E1005" in message
+    assert "rows and" in message
+
+
+def test_a_styled_cell_far_away_is_no_cell(tmp_path: Path) -> None:
+    pytest.importorskip("fastexcel")
+    (tmp_path / "t.xlsx").write_bytes(workbook(b'<c r="XFD1048576" s="0"/>'))
+    assert len(read("xlsx", tmp_path / "t.xlsx", "t.xlsx", NOWHERE)) == 1
+
+
+OTHER_KINDS = {
+    "packed twice": lambda: gzip.compress(gzip.compress(b"a,b\n1,2\n")),
+    "a zip archive": lambda: workbook(b""),
+    "a Parquet file": lambda: _frame_bytes(polars.DataFrame.write_parquet),
+    "an Arrow file": lambda: _frame_bytes(polars.DataFrame.write_ipc),
+    "a SQLite database": lambda: b"SQLite format 3\0" + bytes(84),
+    "a single NumPy array": lambda: npy("(2,)", bytes(16)),
+}
+
+
+def _frame_bytes(write: Any) -> bytes:
+    stream = io.BytesIO()
+    write(polars.DataFrame({"a": [1, 2]}), stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("reader", ["csv", "jsonl", "json", "text"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_file_of_another_kind_is_named(kind: str, reader: str, tmp_path: Path) -> None:
+    """Its bytes are no text in another encoding."""
+    if kind == "a zip archive":
+        pytest.importorskip("openpyxl")
+    name = f"t.{reader}.gz" if kind == "packed twice" else f"t.{reader}"
+    (tmp_path / name).write_bytes(OTHER_KINDS[kind]())
+    message = faults(reader, tmp_path / name)
+    assert f"`{name}` is {kind.replace('packed twice', 'packed by gzip')}, and no text" in message
+    assert "hint: " in message
+
+
+def test_a_column_whose_name_begins_like_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("PAR1,ARROW1\n1,2\n", encoding="utf-8")
+    assert len(read("csv", tmp_path / "t.csv", "t.csv", NOWHERE)) == 1
+
+
+def test_a_database_that_is_cut_short_has_no_zeros(tmp_path: Path) -> None:
+    """SQLite itself reads the missing end of a page as zeros."""
+    database = sqlite3.connect(":memory:")
+    database.execute("create table t (a real, k text)")
+    database.executemany("insert into t values (?, ?)", [(1, "x"), (2, "y")])
+    database.commit()
+    (tmp_path / "t.db").write_bytes(database.serialize()[:-1000])
+    assert "cut short" in faults("sql", tmp_path / "t.db", engine="sqlite", query="select * from t")
+
+
+def test_heads_that_say_less_than_a_file_has(tmp_path: Path) -> None:
+    (tmp_path / "t-images-idx3-ubyte").write_bytes(idx_file(3, 2) + b"\0")
+    (tmp_path / "t-labels-idx1-ubyte").write_bytes(idx_file(3))
+    assert "is longer than its head says" in faults("idx", tmp_path / "t")
+    with zipfile.ZipFile(tmp_path / "none.npz", "w"):
+        pass
+    assert "holds no arrays" in faults("npz", tmp_path / "none.npz")
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("x.npy", npy("(2,)", bytes(16)).replace(b"False", b"Flase"))
+    message = faults("npz", tmp_path / "t.npz")
+    assert "the head of `x` in `t.npz` is broken" in message
+    assert "0x" not in message

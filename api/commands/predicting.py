@@ -196,7 +196,8 @@ def say_problems(new: "NewData") -> None:
     if not new.problems:
         return
     for problem in new.problems[:_LISTED]:
-        say(f"row {problem.row}, column `{problem.column}`: {problem.reason}", is_error=True)
+        column = f", column `{problem.column}`" if problem.column else ""
+        say(f"row {problem.row}{column}: {problem.reason}", is_error=True)
     if len(new.problems) > _LISTED:
         say(f"... and {len(new.problems) - _LISTED:,} more rows", is_error=True)
     count, answered = new.count, len(new.used)

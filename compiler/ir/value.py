@@ -207,15 +207,17 @@ class Operation:
         if isinstance(self.lower, Expansion) and self.gradient is None:
             expansion: Value = self.lower.build(*operands, **attributes)
             return expansion
-        present = [operand for operand in operands if isinstance(operand, Value)]
-        anchor = next((operand for operand in present if operand.type.is_float), present[0])
-        values = [
-            operand if isinstance(operand, Value) else anchor.graph.constant(operand, anchor.type)
-            for operand in operands
-        ]
-        return anchor.graph.add(
-            self.name, values, attributes, self.type(*(value.type for value in values), **attributes)
-        )
+        values = [operand for operand in operands if isinstance(operand, Value)]
+        anchor = values[0]
+        if not anchor.type.is_float:
+            anchor = next((operand for operand in values if operand.type.is_float), anchor)
+        if len(values) < len(operands):
+            values = [
+                operand if isinstance(operand, Value) else anchor.graph.constant(operand, anchor.type)
+                for operand in operands
+            ]
+        type_ = self.type(*[value.type for value in values], **attributes)
+        return anchor.graph.add(self.name, values, attributes, type_)
 
 
 OPERATIONS: dict[str, Operation] = {}

@@ -20,7 +20,7 @@ def result_type(*types: Type, **_: Any) -> Type:
 
     Raises Mismatch if both f32 and f64 occur.
     """
-    dims = broadcast_dims(*(type_.dims for type_ in types))
+    dims = broadcast_dims(*[type_.dims for type_ in types])
     floats = {type_.dtype for type_ in types if type_.is_float}
     if len(floats) > 1:
         raise Mismatch("f32 and f64 do not mix without a cast", code="E0402")

@@ -27,8 +27,8 @@ Words = str | Callable[[Index], str]  # a text, or a function that makes it for 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """A row of a file that cannot be used: its number in the file, the column of its first wrong cell, and the
-    reason.
+    """A row of a file that cannot be used: its number in the file, the column of its first wrong cell (empty if the row
+    cannot be taken apart into cells), and the reason.
     """
 
     row: int

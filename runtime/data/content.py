@@ -7,7 +7,9 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of, opened
 from netc.dsl.source import Span
 from netc.runtime.available import SMALL, memory, require_at
+from netc.runtime.data.file_kinds import other_kind
 
+HEAD = 16  # bytes by which the kind of a file is recognised
 _PIECE = 1 << 20  # bytes that are unpacked at a time
 _SHARE = 4  # an unpacked file may take 1 / _SHARE of the free memory: its text, table and cells come beside it
 _MOST = 1 << 31
@@ -41,6 +43,12 @@ def _unpacked(path: Path, shown: str, span: Span) -> bytes:
     return b"".join(pieces)
 
 
+def refuse_other_kind(head: bytes, shown: str, span: Span) -> None:
+    """Faults E0801 if the first bytes of a text are those of a file of another kind, packed or not."""
+    if (kind := other_kind(head)) is not None:
+        fault("E0801", f"`{shown}` is {kind[0]}, and no text", span, hint=kind[1])
+
+
 def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> None:
     """Faults E1005 if the memory does not hold the cells of a table of text.
 
@@ -64,6 +72,7 @@ def require_characters(text: str, size: int, shown: str, span: Span) -> None:
 def text_content(path: Path, shown: str, span: Span) -> tuple[str, bytes]:
     """The text of a file, and its bytes. Faults E0801 if they are not UTF-8."""
     raw = content(path, shown, span)
+    refuse_other_kind(raw[:HEAD], shown, span)
     try:
         return raw.decode("utf-8-sig"), raw
     except UnicodeDecodeError as error:

@@ -69,6 +69,7 @@ def read_csv(request: Request) -> Table:
         names=detected.names,
         warnings=detected.warnings,
         options=detected.options,
+        bad_rows=request.bad_rows,
     )
 
 
@@ -99,7 +100,7 @@ def _by_polars(file: TextFile, request: Request, detected: Detected, is_stored: 
         scan = nullcontext(Scan(regular, needed, rules, rows))
         return stored_columns(request, detected.names, lambda: scan)
     except (Irregular, Misread):
-        if is_stored:
+        if is_stored and request.bad_rows is None:  # a copy does not say which rows are bad
             open_scan = partial(_open_regular_copy, file, request, detected)
             return stored_columns(request, detected.names, open_scan)
     irregular = IrregularText(file, request, detected)

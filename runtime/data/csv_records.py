@@ -34,9 +34,10 @@ class Dialect:
 
 
 class Records:
-    """The records of a csv text, one after the other; `skipped` counts the blank lines and comments before each.
+    """The records of a csv text, one after the other; `number` counts the blank lines and comments before each, too.
 
-    Iteration raises csv.Error where the quotes of a record are wrong.
+    Iteration raises csv.Error where the quotes of a record are wrong, and may go on after it with the next record,
+    unless the text has ended inside of quotes.
     """
 
     def __init__(self, lines: Iterator[str], dialect: Dialect, is_strict: bool = True) -> None:
@@ -59,11 +60,17 @@ class Records:
         )
 
     def __iter__(self) -> Iterator[list[str]]:
-        for row in self._rows:
+        return self
+
+    def __next__(self) -> list[str]:
+        while True:
+            try:
+                row = next(self._rows)
+            finally:
+                self._is_at_start = True
             self.number += 1
-            self._is_at_start = True
             if row:
-                yield row
+                return row
 
     def _without_comments(self) -> Iterator[str]:
         """The lines, without those that start a record and begin with the mark of comments."""

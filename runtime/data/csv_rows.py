@@ -9,9 +9,10 @@ from typing import TextIO
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.quoting import cell
 from netc.runtime.data.cell_text import cleaned, cleaner
+from netc.runtime.data.cells import RowFault, RowProblem
 from netc.runtime.data.csv_records import Records
 from netc.runtime.data.csv_title import COMMENTS
 from netc.runtime.data.dialect import Detected
@@ -43,7 +44,8 @@ class CsvRows:
         """Yields the cells of the needed columns, some thousand rows at a time; None where a cell is missing.
 
         Faults E0804 at the first row that is not as long as the header, E0801 where quotes are wrong, E0803 at the
-        first number that is written in another notation than the others.
+        first number that is written in another notation than the others. Of new data (with `bad_rows`) such rows are
+        noted, and all of their cells are missing, unless a quote is never closed.
         """
         names, rules = self.detected.names, self.detected.dialect.rules
         index_of = {name: i for i, name in enumerate(names)}
@@ -53,10 +55,10 @@ class CsvRows:
         rows, start = self._rows(), 0
         size = max(1, min(BATCH, _CELLS // max(len(names), 1)))
         while batch := list(islice(rows, size)):
-            columns = list(zip(*batch, strict=True))
             for i in indexes:
                 if Use.NUMBERS in uses[i]:
-                    self._refuse_misread(names[i], columns[i], start)
+                    self._refuse_misread(i, batch, start)
+            columns = list(zip(*batch, strict=True))
             yield {names[i]: cleaned(columns[i], clean[i]) for i in indexes}
             start += len(batch)
 
@@ -64,56 +66,79 @@ class CsvRows:
         dialect, width = self.detected.dialect, len(self.detected.names)
         records = Records(iter(self.stream), dialect)
         expected, count = 0, 0  # the number of the next row if nothing is skipped
-        try:
-            rows = iter(records)
-            if dialect.header is True:
-                next(rows, None)
-            for row in rows:
-                if not count:
-                    self._first = expected = records.number
-                self._gaps.extend([count] * (records.number - expected))
-                if len(row) != width:
-                    self._refuse_length(row, records.number)
-                yield row
-                count, expected = count + 1, records.number + 1
-        except csv.Error as error:
-            self._refuse_quotes(records.number + 1, str(error))
+        is_header = dialect.header is True
+        while True:
+            try:
+                row = next(records, None)
+            except csv.Error as error:
+                self._refuse_quotes(records.number + 1, str(error), is_header)
+                records.number += 1
+                row = [""] * width
+            if row is None:
+                return
+            if is_header:
+                is_header = False
+                continue
+            if not count:
+                self._first = expected = records.number
+            self._gaps.extend([count] * (records.number - expected))
+            if len(row) != width:
+                self._refuse_length(row, records.number)
+                row = [""] * width
+            yield row
+            count, expected = count + 1, records.number + 1
+
+    def _refuse(self, fault: RowFault) -> None:
+        """Notes a row of new data; raises the fault otherwise."""
+        if self.request.bad_rows is None:
+            raise fault
+        self.request.bad_rows.note(fault)
 
     def _refuse_length(self, row: Sequence[str], number: int) -> None:
-        """Faults E0804 at a row that is not as long as the header."""
+        """Refuses a row that is not as long as the header (E0804)."""
         names, request = self.detected.names, self.request
         what = "the header has" if self.detected.dialect.header is True else "the first row has"
-        fact = f"`{request.shown}`, row {number} has {len(row)} cells, {what} {len(names)}"
+        cells = f"{len(row)} cells, {what} {len(names)}"
         if len(row) < len(names):
             note = f"the last one is `{cell(row[-1])}` in column `{cell(names[len(row) - 1])}`"
         else:
             note = f"`{cell(row[len(names)])}` has no column"
         hint = None
-        mark = next((cells[0][0] for cells in (names, row) if cells and cells[0][:1] in COMMENTS), "")
+        mark = next((first[0][0] for first in (names, row) if first and first[0][:1] in COMMENTS), "")
         if mark and "comment" not in request.options:
             hint = f'comment = "{mark}" leaves out lines that begin with it'
         elif len(names) == 1 and "delimiter" not in request.options:
             hint = 'delimiter = ";" names the character between cells, quote = "" takes quotes as they are'
-        fault("E0804", fact, request.span, note, hint=hint)
+        fact = f"`{request.shown}`, row {number} has {cells}"
+        diagnostic = Diagnostic("E0804", fact, Label(request.span, note), hint=hint)
+        column = names[min(len(row), len(names) - 1)]
+        self._refuse(RowFault([diagnostic], [RowProblem(number, column, f"the row has {cells}")]))
 
-    def _refuse_quotes(self, number: int, message: str) -> None:
-        """Faults E0801 at a row whose quotes or line ends are wrong."""
+    def _refuse_quotes(self, number: int, message: str, is_header: bool) -> None:
+        """Refuses a row whose quotes or line ends are wrong (E0801). Faults if no row follows, and in the header."""
         if "new-line character" in message:
             note, hint = "there is a carriage return (\\r) outside of quotes", None
         elif "unexpected end" in message:
             note, hint = "a quote is opened and never closed", 'quote = "" takes quotes as they are'
         else:
             note, hint = "text follows a closing quote", 'quote = "" takes quotes as they are'
-        fault("E0801", f"cannot read `{self.request.shown}`, row {number}", self.request.span, note, hint=hint)
+        fact = f"cannot read `{self.request.shown}`, row {number}"
+        diagnostic = Diagnostic("E0801", fact, Label(self.request.span, note), hint=hint)
+        if is_header or "unexpected end" in message:
+            raise Fault([diagnostic])
+        self._refuse(RowFault([diagnostic], [RowProblem(number, "", note)]))
 
-    def _refuse_misread(self, name: str, cells: Sequence[str], start: int) -> None:
-        """Faults E0803 at the first number with a decimal point in a file with decimal commas."""
-        notation = self.detected.dialect.rules.notation
+    def _refuse_misread(self, index: int, rows: list[list[str]], start: int) -> None:
+        """Refuses the rows that have a decimal point in a column of numbers with decimal commas (E0803)."""
+        notation, name = self.detected.dialect.rules.notation, self.detected.names[index]
         if notation.decimal == ".":
             return
-        wrong = next((i for i, text in enumerate(cells) if notation.misreads(text)), None)
-        if wrong is not None:
-            number = int(self.numbers.of(np.array([start + wrong]))[0])
-            where = f"`{self.request.shown}`, row {number}, column `{cell(name)}`: `{cell(cells[wrong])}`"
-            hint = 'thousands = "." if it stands between thousands, decimal = "." if all numbers have decimal points'
-            fault("E0803", "a number with a decimal point among decimal commas", self.request.span, where, hint=hint)
+        fact = "a number with a decimal point among decimal commas"
+        hint = 'thousands = "." if it stands between thousands, decimal = "." if all numbers have decimal points'
+        for place, row in enumerate(rows):
+            if notation.misreads(text := row[index]):
+                number = int(self.numbers.of(np.array([start + place]))[0])
+                where = f"`{self.request.shown}`, row {number}, column `{cell(name)}`: `{cell(text)}`"
+                diagnostic = Diagnostic("E0803", fact, Label(self.request.span, where), hint=hint)
+                self._refuse(RowFault([diagnostic], [RowProblem(number, name, fact)]))
+                rows[place] = [""] * len(row)

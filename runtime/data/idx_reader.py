@@ -33,9 +33,10 @@ def _read_idx_file(path: Path, span: Span) -> Array:
         fault("E0801", f"`{shown}` is not an idx file", span)
     rank, kind = raw[3], np.dtype(_IDX_TYPES[raw[2]])
     dims = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
-    size, present = math.prod(dims), max(len(raw) - 4 - 4 * rank, 0) // kind.itemsize
+    size, present = kind.itemsize * math.prod(dims), max(len(raw) - 4 - 4 * rank, 0)
     if size != present or len(raw) < 4 + 4 * rank:
-        fault("E0801", f"`{shown}` is cut short", span, f"{present:,} elements where its head says {size:,}")
+        fact = f"`{shown}` {'is cut short' if size >= present else 'is longer than its head says'}"
+        fault("E0801", fact, span, f"{present:,} bytes where its head says {size:,}")
     return np.frombuffer(raw, kind, offset=4 + 4 * rank).reshape(dims)
 
 

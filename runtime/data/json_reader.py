@@ -2,7 +2,7 @@
 
 import json
 
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.files import reason
 from netc.runtime.data.content import require_cells, text_content
 from netc.runtime.data.jsonl_reader import Columns
@@ -24,9 +24,13 @@ def read_json(request: Request) -> Table:
         fault("E0801", f"`{shown}` is no JSON", span, reason(error), hint=hint)
     columns = Columns(request)
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
-        if not isinstance(row, dict) or not isinstance(rows, list):
-            hint = '[{"x": [1, 2], "label": "a"}, ...]'
-            where = f"element {number} is no object" if isinstance(rows, list) else "it is one value"
-            fault("E0801", f"`{shown}` is no list of objects", span, where, hint=hint)
-        columns.add(row)
+        hint = '[{"x": [1, 2], "label": "a"}, ...]'
+        fact = f"`{shown}` is no list of objects"
+        if not isinstance(rows, list):
+            fault("E0801", fact, span, "it is one value", hint=hint)
+        if isinstance(row, dict):
+            columns.add(row)
+        else:
+            where = f"element {number} is no object"
+            columns.refuse(number, "the element is no object", Diagnostic("E0801", fact, Label(span, where), hint=hint))
     return columns.table()

@@ -4,8 +4,9 @@ import json
 from array import array
 from typing import Any
 
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.files import reason
+from netc.runtime.data.cells import RowFault, RowProblem
 from netc.runtime.data.content import require_cells, text_content
 from netc.runtime.data.request import Request, Use
 from netc.runtime.data.row_numbers import RowNumbers
@@ -15,7 +16,8 @@ from netc.runtime.data.table import Column, SparseColumn, Table, column_of
 def read_jsonl(request: Request) -> Table:
     """A table with a row for each line. Lists of one shape are arrays; a key that a line lacks is a missing value.
 
-    Faults E0801 at the first line that is no JSON object.
+    Faults E0801 at the first line that is no JSON object. Of new data (with `bad_rows`) such lines are noted, and all
+    of their cells are missing.
     """
     shown, span = request.shown, request.span
     text, raw = text_content(request.path, shown, span)
@@ -29,10 +31,16 @@ def read_jsonl(request: Request) -> Table:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:  # ValueError: no JSON, or an integer of some thousand digits
             hint = 'json("...") reads a list of objects' if not columns.count and line.lstrip()[:1] == "[" else None
-            fault("E0801", f"`{shown}`, line {number} is no JSON", span, reason(error), hint=hint)
+            fact, note = f"`{shown}`, line {number} is no JSON", reason(error)
+            columns.refuse(
+                number, f"the line is no JSON: {note}", Diagnostic("E0801", fact, Label(span, note), hint=hint)
+            )
+            continue
         if not isinstance(row, dict):
             hint = '{"x": [1, 2], "label": "a"}; json("...") reads a list of objects'
-            fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint=hint)
+            fact = f"`{shown}`, line {number} is no JSON object"
+            columns.refuse(number, "the line is no JSON object", Diagnostic("E0801", fact, Label(span), hint=hint))
+            continue
         columns.add(row)
     return columns.table()
 
@@ -50,6 +58,14 @@ class Columns:
         """Notes a blank line, so that the rows after it have the numbers of their lines."""
         self._gaps.append(self.count)
 
+    def refuse(self, number: int, why: str, diagnostic: Diagnostic) -> None:
+        """Notes a row of new data that is no object: it has no cells. Raises a RowFault otherwise."""
+        fault = RowFault([diagnostic], [RowProblem(number, "", why)])
+        if self._request.bad_rows is None:
+            raise fault
+        self._request.bad_rows.note(fault)
+        self.add({})
+
     def add(self, row: dict[str, Any]) -> None:
         for name, value in row.items():
             rows, cells = self._columns.setdefault(name, (array("q"), []))
@@ -62,6 +78,8 @@ class Columns:
         request, count = self._request, self.count
         if not count:
             fault("E0801", f"`{request.shown}` has no rows", request.span)
+        if not self._columns and request.bad_rows is not None and request.bad_rows.first is not None:
+            raise request.bad_rows.first
         if not self._columns:
             fault("E0801", f"`{request.shown}` has no columns", request.span, "its objects are empty")
         columns: dict[str, Column] = {}
@@ -74,4 +92,5 @@ class Columns:
                 columns[name] = column_of(cells, is_text, marks, keeps_nan)
             else:
                 columns[name] = SparseColumn.of(count, rows, cells, is_text, marks, keeps_nan)
-        return Table(request.shown, columns, RowNumbers.from_gaps(1, self._gaps), names=tuple(self._columns))
+        numbers, names = RowNumbers.from_gaps(1, self._gaps), tuple(self._columns)
+        return Table(request.shown, columns, numbers, names=names, bad_rows=request.bad_rows)

@@ -12,10 +12,12 @@ from typing import IO, Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened
+from netc.dsl.files import opened, reason
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
+from netc.runtime.data.content import HEAD
+from netc.runtime.data.file_kinds import other_kind
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.stored import Array
 
@@ -28,7 +30,10 @@ def read_arrays(path: Path, shown: str, span: Span) -> dict[str, Array]:
     """The arrays of an archive by name; texts as cells. Faults E0801 if the file is no archive of arrays."""
     with opened(path) as file:
         if not zipfile.is_zipfile(file):
-            fault("E0801", f"`{shown}` is no .npz archive", span)
+            file.seek(0)
+            kind = other_kind(file.read(HEAD))
+            label = "" if kind is None else f"it is {kind[0]}"
+            fault("E0801", f"`{shown}` is no .npz archive", span, label, hint=None if kind is None else kind[1])
         with decoding(shown, span), zipfile.ZipFile(file) as archive:
             arrays = _arrays(archive, shown, span)
     return arrays
@@ -48,6 +53,8 @@ def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipf
 
     Faults E0801 if a member is no array that netc reads, E1005 if the memory does not hold all arrays.
     """
+    if not archive.infolist():
+        fault("E0801", f"`{shown}` holds no arrays", span)
     members: dict[str, zipfile.ZipInfo] = {}
     lengths: dict[str, int] = {}
     needed = 0
@@ -86,7 +93,10 @@ def _head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> 
     if version not in ((1, 0), (2, 0)):
         fault("E0801", f"{what} has named fields", span, _KINDS)
     head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = head(stream)
+    try:
+        shape, _, dtype = head(stream)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        fault("E0801", f"the head of {what} is broken", span, _words(error))
     if dtype.hasobject:
         fault("E0801", f"{what} holds Python objects", span, "netc never unpickles")
     if dtype.kind not in _NUMBERS + _TEXTS:
@@ -97,6 +107,12 @@ def _head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> 
     if promised != size:
         fault("E0801", f"{what} is damaged", span, f"{size:,} bytes where its head says {cell(f'{promised:,}')}")
     return shape, dtype
+
+
+def _words(error: BaseException) -> str:
+    """The reason without the addresses of Python's objects."""
+    text = reason(error)
+    return "" if " object at 0x" in text else text
 
 
 _KINDS = "netc reads numbers and texts"

@@ -86,7 +86,7 @@ def why(error: Exception) -> str:
     """The reason why a picture cannot be decoded. (Pillow's message for an unknown format names its stream.)"""
     if type(error).__name__ == "UnidentifiedImageError":
         return f"it is not a picture in one of the formats {', '.join(FORMATS)}"
-    return reason(error)
+    return reason(error) if str(error) else "its data is damaged"
 
 
 def pixels(file: Path, settings: Settings) -> Array:

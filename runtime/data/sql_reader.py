@@ -4,6 +4,7 @@ A database is opened only for reading: a query cannot write, attach other files,
 DuckDB needs the extra `duckdb`.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import opened
 from netc.dsl.quoting import cell
 from netc.runtime.available import require_at
 from netc.runtime.data.extras import require_package
@@ -24,6 +26,7 @@ SCHEMES = {"sqlite:///": "sqlite", "duckdb:///": "duckdb"}  # the rest of a URL 
 _ROWS = 1 << 12  # rows at a time
 _CELL = 160  # bytes of a cell while rows are collected
 _LONGEST = 1 << 26  # bytes of a text
+_HEAD = 100  # bytes of the head of a SQLite database
 _STEPS, _MOST = 1_000_000, 5_000  # SQLite's steps between two calls, and calls until a query is given up
 _FORBIDDEN = ("load_extension", "edit", "readfile", "writefile", "fts3_tokenizer")
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION)
@@ -42,20 +45,21 @@ def read_sql(request: Request) -> Table:
             seen.add(name)
         columns = Columns(request)
         for row in rows:
-            columns.add({name: _plain(name, value, request) for name, value in zip(names, row, strict=True)})
+            number = columns.count + 1
+            columns.add({name: _plain(name, value, number, request) for name, value in zip(names, row, strict=True)})
             if columns.count % _ROWS == 0:
                 require_at(_CELL * len(names) * _ROWS, f"the next rows of `{request.shown}`", request.span)
     return columns.table()
 
 
-def _plain(name: str, value: Any, request: Request) -> Any:
+def _plain(name: str, value: Any, number: int, request: Request) -> Any:
     """A value of a database as a cell: numbers, texts, booleans, lists; dates as texts."""
     if value is None or isinstance(value, bool | int | float | str | list):
         return value
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        fault("E0822", f"the column `{cell(name)}` of the query holds bytes", request.span)
+        fault("E0822", f"row {number}, column `{cell(name)}` of the query holds bytes", request.span)
     return str(value)
 
 
@@ -83,6 +87,7 @@ def _sqlite(request: Request, query: str) -> tuple[list[str], Iterable[Sequence[
             except sqlite3.Error as error:
                 _refuse(request, "it takes too long" if calls > _MOST else str(error))
 
+    _refuse_cut(request)
     connection = sqlite3.connect(f"file:{quote(str(request.path))}?mode=ro", uri=True)
     try:
         for setting in ("trusted_schema = off", "query_only = on", "cell_size_check = on"):
@@ -101,6 +106,18 @@ def _sqlite(request: Request, query: str) -> tuple[list[str], Iterable[Sequence[
         connection.close()
         _refuse(request, "it returns no table", "select ... from ...")
     return [name for name, *_ in cursor.description], rows()
+
+
+def _refuse_cut(request: Request) -> None:
+    """Faults E0801 if a database does not end with a whole page: SQLite would read zeros instead of the rest."""
+    with opened(request.path) as file:
+        head = file.read(_HEAD)
+        size = file.seek(0, os.SEEK_END)
+    page = int.from_bytes(head[16:18], "big")
+    page = 1 << 16 if page == 1 else page
+    if len(head) == _HEAD and head.startswith(b"SQLite format 3\0") and page and size % page:
+        label = f"{size:,} bytes are no whole pages of {page:,}"
+        fault("E0801", f"`{request.shown}` is cut short", request.span, label)
 
 
 def _duckdb(request: Request, query: str) -> tuple[list[str], Iterable[Sequence[Any]]]:

@@ -17,7 +17,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
-from netc.runtime.data.content import content
+from netc.runtime.data.content import content, refuse_other_kind
 
 _PIECE = 1 << 20  # bytes at a time
 _HEAD = 1 << 12  # bytes that are searched for null bytes
@@ -82,6 +82,8 @@ def encoding_of(file: TextFile, declared: str | None) -> str:
     """
     with file.open() as stream:
         head = stream.read(_HEAD)
+    if not declared:
+        refuse_other_kind(head, file.shown, file.span)
     marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None) or _by_null_bytes(head)
     expected = declared or marked or "utf-8"
     if declared == "utf-8" and marked == "utf-8-sig":

@@ -1,9 +1,11 @@
 """Reads `xlsx("file.xlsx")`: a sheet of a workbook, whose first row names the columns. Needs the extra `xlsx`."""
 
+import re
+import string
 import zipfile
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from netc.dsl.diagnostics import fault, nearest_or_all
 from netc.dsl.files import opened
@@ -19,6 +21,11 @@ from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.table import Table
 
 _BYTES = 8  # of memory for a byte of a sheet's XML
+_CELL = 64  # bytes of memory for a cell of the rectangle that has all cells of a sheet, also where there is none
+_PIECE = 1 << 22  # bytes of XML at a time
+# the place of a cell that has a value: letters of its column, and the number of its row
+_PLACE = re.compile(rb"<(?:\w+:)?c\s(?:[^<>]*?\s)?r\s*=\s*[\"']\s*([A-Za-z]{1,9}[0-9]{1,15})\s*[\"'][^<>]*(?<!/)>")
+_LETTERS, _DIGITS = string.ascii_letters.encode(), string.digits.encode()
 _FIRST_ROW = 2
 
 
@@ -62,7 +69,44 @@ def _require_memory(request: Request) -> None:
             fault("E0801", fact, request.span, hint="save it as .xlsx, or as csv")
         with decoding(request.shown, request.span), zipfile.ZipFile(file) as archive:
             size = sum(member.file_size for member in archive.infolist())
-    require_at(_BYTES * size, f"the sheets of `{request.shown}`", request.span)
+            require_at(_BYTES * size, f"the sheets of `{request.shown}`", request.span)
+            for member in archive.namelist():
+                if member.startswith("xl/worksheets/") and member.endswith(".xml"):
+                    with archive.open(member) as sheet:
+                        _require_rectangle(sheet, request)
+
+
+def _require_rectangle(sheet: IO[bytes], request: Request) -> None:
+    """Faults E1005 if the memory does not hold the rectangle of a sheet that has all of its cells: the decoder takes
+    the whole of it, and ends the process if it cannot.
+    """
+    columns: set[bytes] = set()
+    rows: set[bytes] = set()
+    rest = b""
+    while piece := sheet.read(_PIECE):
+        text = rest + piece
+        places = b" ".join(_PLACE.findall(text))
+        columns.update(places.translate(None, _DIGITS).split())
+        rows.update(places.translate(None, _LETTERS).split())
+        rest = text[max(text.rfind(b"<"), 0) :]
+    if not rows:
+        return
+    width, height = _span([*map(_column_number, columns)]), _span([*map(int, rows)])
+    hint = "delete cells far away from the table, or save it as csv"
+    what = f"a sheet of {height:,} rows and {width:,} columns"
+    require_at(_CELL * width * height, what, request.span, hint)
+
+
+def _span(numbers: list[int]) -> int:
+    return max(numbers) - min(numbers) + 1
+
+
+def _column_number(letters: bytes) -> int:
+    """The number of a column: A is 1, Z is 26, AA is 27."""
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + letter - 64
+    return number
 
 
 def _refuse_same_names(names: Sequence[str], request: Request) -> None:

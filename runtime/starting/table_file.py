@@ -16,6 +16,7 @@ from netc.runtime.starting.series_guess import SeriesGuess
 from netc.runtime.starting.taken_names import taken_names
 
 _WIDEST = 80  # characters of a label
+_VERY_FEW = 100  # rows: a tenth of fewer says little about an epoch
 _FEW = 1700  # rows: with fewer a network soon knows them by heart
 _SOME = 10_000  # rows: with fewer, 20 epochs are few steps for a number
 _RARE_CLASS = 0.2  # a class with a smaller share of the rows, or of the largest class, makes accuracy say little
@@ -128,14 +129,17 @@ def data_and_model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
 
 def _split_lines(columns: Columns) -> Iterator[str]:
     """The split: at random, but a number that resembles the one before is predicted for later times than trained on."""
+    shares = (
+        "train = 0.6, valid = 0.2, test = 0.2" if columns.rows < _VERY_FEW else "train = 0.7, valid = 0.1, test = 0.2"
+    )
     series = columns.series
     if series is None or not series.is_target:
-        yield "  split = (train = 0.7, valid = 0.1, test = 0.2)"
+        yield f"  split = ({shares})"
         return
     yield f"  # `{net_comment(columns.goal.name)}` resembles the one before, so it is tested on the latest rows"
     if not series.in_order:
         yield f"  {series_line(series)}"
-    yield "  split = ordered(train = 0.7, valid = 0.1, test = 0.2)"
+    yield f"  split = ordered({shares})"
 
 
 def _word(column: str, names: set[str]) -> str:

@@ -12,7 +12,7 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.cpu.short_rows import reads_short_rows_across, rows_side_by_side
+from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_side_by_side
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.named import machine_for
 
@@ -156,3 +156,49 @@ def test_a_long_row_is_read_once_for_four_results(dtype: str) -> None:
         code = Kernel(generic.source, machine_for(TARGETS[0]))
         code.call(*(array.ctypes.data for array in (x, y, result)), 7, *generic.numbers)
         np.testing.assert_array_equal(result, np.outer(x, y))
+
+
+# Two operands, interleaved to an image of twice the height and the width; the second one is doubled.
+IMAGE = """\
+for i0 < n0 = rows
+for i1 < 3
+for i2 < 5
+for i3 < {c}
+t0 = f32 p0[i0 * {small} + i1 * {row} + i2 * {c} + i3]
+t1 = f32 p1[i0 * {small} + i1 * {row} + i2 * {c} + i3]
+t2 = t1 + t1
+{outputs}"""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_rows_of_an_interleaved_image_are_written_one_after_another(target: str) -> None:
+    for c in (4, 19, 32, 200):
+        store = f"[i0 * {60 * c} + i1 * {20 * c} + i2 * {2 * c} + i3]"
+        outputs = "\n".join(f"f32 p{i + 2}{store} = {line}" for i, line in enumerate(("t0", "t2", "t2", "t0")))
+        text = IMAGE.format(c=c, small=15 * c, row=5 * c, outputs=outputs)
+        kernel = parse_kernel(text.splitlines(), (0, 1, 2, 2, 2, 2))[0]
+        assert isinstance(kernel, Nest)
+        first, second = dense_parts(kernel)
+        assert [[output.line for output in part.outputs] for part in (first, second)] == [["t0", "t2"], ["t2", "t0"]]
+        x, y = (np.random.default_rng(seed).normal(size=(2, 3, 5, c)).astype(np.float32) for seed in range(2))
+        image = np.zeros((2, 3, 2, 5, 2, c), np.float32)
+        corners = [image[:, :, i, :, j].ctypes.data for i in range(2) for j in range(2)]
+        generic = generic_of(kernel)
+        code = Kernel(generic.source, machine_for(target))
+        code.call(x.ctypes.data, y.ctypes.data, *corners, 2, *generic.numbers)
+        expected = np.stack([np.stack([x, 2 * y], 3), np.stack([2 * y, x], 3)], 2)
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_parts_have_only_the_lines_that_they_need() -> None:
+    """Outputs that fill one row, or lie in several buffers, have no parts."""
+    store = "[i0 * 240 + i1 * 80 + i2 * 8 + i3]"
+    text = IMAGE.format(c=4, small=60, row=20, outputs=f"f32 p2{store} = t0\nf32 p3{store} = t2")
+    for buffers in ((0, 1, 2, 2), (0, 1, 2, 3)):
+        kernel = parse_kernel(text.splitlines(), buffers)[0]
+        assert isinstance(kernel, Nest)
+        assert dense_parts(kernel) == [kernel]
+    apart = text.replace("i2 * 8", "i2 * 4").replace("i1 * 80", "i1 * 40")
+    kernel = parse_kernel(apart.splitlines(), (0, 1, 2, 2))[0]
+    assert isinstance(kernel, Nest)
+    assert [[line.name for line in part.lines] for part in dense_parts(kernel)] == [["t0"], ["t1", "t2"]]

@@ -11,6 +11,10 @@ import pytest
 import netc
 from netc.commands import predicting
 from netc.dsl.diagnostics import Fault
+from netc.dsl.source import NOWHERE
+from netc.runtime.data.cells import BadRows
+from netc.runtime.data.readers import read
+from netc.runtime.data.request import Use, every
 
 Golden = Callable[[Path, str], None]
 TEXT = """data {
@@ -351,3 +355,57 @@ train {{
         expected = run.program.predict({"x": prepared})["p"]
         run.program.predict({"x": prepared[:1] * 3})
         assert len(expected) == len(prepared)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problems"),
+    [
+        (
+            "t.csv",
+            'a,b\n1,2\n3\n4,5,6\n7,8\n"9"x,0\n',
+            [(3, "b", "the row has 1 cells"), (4, "b", "the row has 3 cells"), (6, "", "text follows a closing quote")],
+        ),
+        ("t.csv", "a;b\n1,5;2\n1.500;3\n", [(3, "a", "a number with a decimal point among decimal commas")]),
+        (
+            "t.jsonl",
+            '{"a": 1, "b": 2}\n\n{"a": 1\n[1, 2]\n{"a": 3, "b": 4}\n',
+            [(3, "", "no JSON"), (4, "", "no JSON object")],
+        ),
+        ("t.json", '[{"a": 1, "b": 2}, 7, {"a": 3, "b": 4}]', [(2, "", "no object")]),
+    ],
+)
+@pytest.mark.parametrize("way", ["small", "polars", "large"])
+def test_a_bad_row_alone_does_not_refuse_new_data(
+    name: str,
+    content: str,
+    problems: list[tuple[int, str, str]],
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In training it is a fault, and of new data the other rows are read. Imputed values do not make it a good one."""
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("netc.runtime.data.csv_reader._SMALL", 1 << 20 if way == "small" else 0)
+    monkeypatch.setattr("netc.runtime.data.store.LARGE", 0 if way == "large" else 1 << 28)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    reader = name.partition(".")[2]
+    for _ in range(2):  # the second time, a copy in the cache may be there
+        bad_rows = BadRows()
+        table = read(reader, tmp_path / name, name, NOWHERE, every(Use.NUMBERS), {}, bad_rows)
+        assert table.bad_rows is bad_rows
+        found = bad_rows.in_order()
+        assert [(problem.row, problem.column) for problem in found] == [problem[:2] for problem in problems]
+        assert all(words in problem.reason for problem, (_, _, words) in zip(found, problems, strict=True))
+        numbers = table.numbers(np.arange(len(table)))
+        is_bad = bad_rows.among(numbers)
+        for column in table.columns.values():
+            cells = column[np.arange(len(table))]
+            assert [cell is None or cell != cell for cell in cells] == is_bad.tolist()
+    with pytest.raises(netc.Fault, match="E080"):
+        read(reader, tmp_path / name, name, NOWHERE, every(Use.NUMBERS), {})
+
+
+def test_new_data_of_bad_rows_alone_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("{\n[\n", encoding="utf-8")
+    with pytest.raises(netc.Fault, match="line 1 is no JSON"):
+        read("jsonl", tmp_path / "t.jsonl", "t.jsonl", NOWHERE, every(Use.NUMBERS), {}, BadRows())

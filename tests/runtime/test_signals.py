@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import termios
 import threading
 from pathlib import Path
@@ -134,3 +135,48 @@ def test_training_in_a_thread_changes_no_signal_handler(project: Path) -> None:
     assert (project / "run" / "checkpoint.safetensors").exists()
     assert seen
     assert all(handlers == before for handlers in seen)
+
+
+WAITING = """
+import ctypes, sys
+from netc.runtime import signals
+
+class Ranks:
+    rank = 0
+    def largest(self, numbers):
+        return list(numbers)
+
+def wait_in_machine_code():
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+try:
+    with signals.signals_between_steps(Ranks()) as pause:
+        for _ in range(3):
+            pause(1)
+        print("ready", flush=True)
+        if sys.argv[1] == "stuck":
+            wait_in_machine_code()
+        while True:
+            pause(1)
+except KeyboardInterrupt:
+    print("checkpoint", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("way", "written"), [("stuck", ""), ("runs", "checkpoint\n")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_rank_that_waits_for_one_that_has_gone_ends(way: str, written: str, number: int) -> None:
+    """No handler of Python runs while machine code waits. A rank that goes on leaves a checkpoint first."""
+    process = subprocess.Popen([sys.executable, "-c", WAITING, way], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=600)
+    if way == "stuck":
+        assert (rest, process.returncode) == ("", 128 + number)
+    elif number == signal.SIGTERM:
+        assert process.returncode == -signal.SIGTERM  # the signal has its usual effect at the end of the context
+    else:
+        assert (rest, process.returncode) == (written, 0)

@@ -5,16 +5,18 @@ Equal nests give equal text, so that models share kernels; in the generic form, 
 Knows no graph.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.extremes_in_chunks import fold_extremes, has_extremes_in_chunks
+from netc.compiler.targets.cpu.jam import Jam
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.prefetch import Gap, gaps
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
-from netc.compiler.targets.cpu.short_rows import reads_short_rows_across, rows_side_by_side
+from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_of_part, rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_chunks import fold_in_chunks, has_sums_in_chunks
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
@@ -73,21 +75,32 @@ def _body(writer: NestWriter) -> list[str]:
 
 
 def _store_points(writer: NestWriter) -> list[str]:
-    """Nothing is folded. The body computes several rows at once if they are short (short_rows.py), and rows that
-    lie apart are prefetched (prefetch.py). Short rows that are read across are the innermost loop."""
+    """Nothing is folded. Short rows that are read across are the innermost loop, and outputs that fill each other's
+    gaps have loops of their own (short_rows.py)."""
     if reads_short_rows_across(writer.nest):
         *around, short, last = writer.kept
         return writer.loops([*around, last, short], [*writer.lines(), *writer.stores()])
-    jam, around = rows_side_by_side(writer.nest), writer.kept
-    apart: dict[int, list[Gap]] = {axis: [] for axis in around}
+    parts = dense_parts(writer.nest)
+    if len(parts) == 1:
+        return _store_rows(writer, writer.kept, rows_side_by_side(writer.nest))
+    inner = [NestWriter(part, writer.shape, writer.in_vectors, writer.has_hints) for part in parts]
+    body = [line for part in inner for line in _store_rows(part, writer.kept[-2:], rows_of_part(part.nest))]
+    return writer.loops(writer.kept[:-2], body)
+
+
+def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
+    """The loops over the last axes of a nest that stores points. The body computes the rows of a jam at once, and rows
+    that lie apart are prefetched (prefetch.py)."""
+    around = [*axes]
+    apart: dict[int, list[Gap]] = {axis: [] for axis in writer.kept}
     for gap in gaps(writer.nest):
         apart[gap.axis].append(gap)
     body = [*writer.lines(), *writer.stores()]
     if writer.in_vectors and jam.along is None:
-        *around, _ = writer.kept
+        *around, _ = axes
         body = writer.row(lambda: [*writer.lines(), *writer.stores()])
     if jam.along is not None:
-        *around, along, _ = writer.kept
+        *around, along, _ = axes
 
         def rows(steps: int) -> list[str]:
             ahead = [

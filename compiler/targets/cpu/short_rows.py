@@ -6,8 +6,10 @@ makes a call of `memcpy` of a loop that copies one row. A body that computes sev
 the same in all rows is then loaded once. Knows only the nest, no text and no machine.
 """
 
+from dataclasses import replace
+
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.nests import Access, Line, Nest, Output
 from netc.compiler.program.scalars import Binary, Name, names_of, words_of
 from netc.compiler.targets.cpu.jam import Jam
 
@@ -21,6 +23,7 @@ _WORD_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
 _ADDITION = Binary("+", Name("a"), Name("b"))
 _COPIES = 4  # copies of one row that are written side by side
+_FULL = 128  # bytes of a row of a part that are written fast enough one row after another
 _FALLS_OUT = 16 << 10  # bytes of such a row: half of the first cache
 
 
@@ -73,6 +76,44 @@ def sums_rows_of_words(nest: Nest) -> bool:
     words = sum(words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
     instructions = len(nest.lines) + len(nest.outputs) + words * (_WORD_OF_F64 if dtype == "f64" else _WORD) + _AROUND
     return words > 0 and extent * instructions >= _UNROLLED
+
+
+def dense_parts(nest: Nest) -> list[Nest]:
+    """Returns the nest in parts whose outputs fill each other's gaps, as those of each row of an interleaved image do.
+
+    A loop that writes one row after another is faster than one that writes two rows at once.
+    """
+    targets, last = [output.target for output in nest.outputs], len(nest.extents) - 1
+    if last < 2 or any(nest.folded) or nest.combine is not None or not nest.extents[last]:
+        return [nest]
+    buffers = {nest.buffers[target.pointer] for target in targets if target.pointer is not None}
+    if len({target.strides for target in targets}) > 1 or len(buffers) > 1 or targets[0].indirect is not None:
+        return [nest]
+    side_by_side, rest = divmod(targets[0].strides[last - 1], nest.extents[last] or 1)
+    if rest or not 1 <= side_by_side < len(targets) or len(targets) % side_by_side or not nest.has_free_order:
+        return [nest]
+    starts = range(0, len(targets), side_by_side)
+    return [_part(nest, nest.outputs[start : start + side_by_side]) for start in starts]
+
+
+def rows_of_part(part: Nest) -> Jam:
+    """Returns the rows that a body computes at once in a part (`dense_parts`): one after another unless they are short,
+    because a body of several rows writes to several places at once."""
+    nbytes = (part.extents[-1] or 0) * DTYPES[part.outputs[0].target.dtype].bytes
+    return rows_side_by_side(part) if nbytes < _FULL else Jam()
+
+
+def _part(nest: Nest, outputs: tuple[Output, ...]) -> Nest:
+    """A nest with some outputs, and the lines that these need."""
+    needed, lines = {output.line for output in outputs}, list[Line]()
+    for line in reversed(nest.lines):
+        if line.name in needed:
+            lines.append(line)
+            if not isinstance(line.value, Access):
+                needed |= names_of(line.value)
+            elif line.value.indirect is not None:
+                needed.add(line.value.indirect[0])
+    return replace(nest, lines=tuple(reversed(lines)), outputs=outputs)
 
 
 def rows_side_by_side(nest: Nest) -> Jam:

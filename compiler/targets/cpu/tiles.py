@@ -21,6 +21,9 @@ takes as long as it takes to read b. A panel of a few columns is multiplied by n
 A product whose batches are one panel each, small images or heads of attention, sets what they share once, before the
 loops over batches: each of them takes less time than the loops around strips.
 
+One call of a tile multiplies several tiles of rows, so that little lies between two of them: a processor adds up the
+first while it begins the second. What remains are stores, and on Zen 4 each takes the time of a multiply-add or two.
+
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
 its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Rows of c below a
 tile are prefetched, and the buffers that will be written next at the offsets of c: another core may hold those lines,
