@@ -1,4 +1,6 @@
-"""What other packages can add to netc, and the tables that hold it beside netc's own: plugins.py registers it.
+"""The kinds of additions that other packages make, and the tables that hold them beside netc's own.
+
+plugins.py registers additions.
 
 It imports all of these tables, which most commands do not need.
 """

@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from netc.compiler.analysis.conformal import covered
+from netc.compiler.analysis.equal_values import unified
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, dependents, needed_by
@@ -41,7 +42,7 @@ def distributions(model: Model, outputs: Sequence[str] | None = None) -> dict[st
     """
     model = model.described
     names = [*model.outputs] if outputs is None else [name for name in outputs if name in model.values]
-    first = _unified(model.graph)
+    first = unified(model.graph)
     matches: dict[str, Distribution] = {}
     leaves = {leaf.name: leaf for leaf in model.graph.values(Role.TARGET)}
     for target, type_ in model.targets.items():
@@ -103,18 +104,6 @@ def _kind(
     return _Kind.CLASSES if is_logarithm_compared else None
 
 
-def _unified(graph: Graph) -> dict[Value, Value]:
-    """Maps each value to the first that is computed alike: an expression that is written twice is one value."""
-    first: dict[Value, Value] = {}
-    by_key: dict[object, Value] = {}
-    for value in graph.values():
-        operands = tuple(first[operand].number for operand in value.operands)
-        is_single = value.role in (Role.RANDOM, Role.SCAN)
-        key = (value.operation, value.attributes, operands, value.type, value.number if is_single else None)
-        first[value] = by_key.setdefault(key, value)
-    return first
-
-
 def _to_logits(value: Value) -> Iterator[Value]:
     """Yields a value and what it is made of, as long as the order of its numbers stays: the logits are the last."""
     yield value
@@ -150,7 +139,7 @@ def _is_scaled(value: Value) -> bool:
 def reconstructions(model: Model) -> dict[str, str]:
     """The input that an output is to be like, by output: a loss compares the output, or its logits, with that input."""
     model = model.described
-    first = _unified(model.graph)
+    first = unified(model.graph)
     matches: dict[str, str] = {}
     for name, type_ in model.inputs.items():
         if not type_.is_float:

@@ -52,6 +52,16 @@ def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netc.runtime.execution.prepared._WORTH_SHARING", 0)
 
 
+@pytest.fixture(autouse=True)
+def _plugins_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with plug-ins does not save predictions, so those of a test must not be left to the next one."""
+    from netc.runtime import plugins
+
+    monkeypatch.setattr(plugins, "_named", [*plugins._named])
+    monkeypatch.setattr(plugins, "_added", [*plugins._added])
+    monkeypatch.setattr(plugins, "_origin", {**plugins._origin})
+
+
 @pytest.fixture
 def is_long(request: pytest.FixtureRequest) -> bool:
     """Whether `--long` was given."""

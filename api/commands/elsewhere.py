@@ -1,4 +1,4 @@
-"""What `netc ops` says of a name that is no entry of the reference: a command, an option, an argument, another
+"""The answer of `netc ops` for a name that is no entry of the reference: a command, an option, an argument, another
 library's name."""
 
 import re

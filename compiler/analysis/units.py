@@ -1,13 +1,14 @@
 """Finds the values of a graph that are in the units of a target, so that the preparation of the target is undone for
 them too.
 
-Read from the graph: an output that is subtracted from a target is in its units, and so are the bounds that conformal
-prediction puts around a value.
+Read from the graph: an output that is subtracted from a target is in its units, and so are values that are computed
+alike, and the bounds that conformal prediction puts around a value.
 """
 
 from collections.abc import Mapping
 
 from netc.compiler.analysis.conformal import margin_of_bound, margins_of
+from netc.compiler.analysis.equal_values import unified
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
@@ -39,11 +40,14 @@ def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
     Such a value has the dimensions of a sample of the target, perhaps with others before them.
     """
     targets = spread(graph, {leaf: leaf.name for leaf in graph.values(Role.TARGET)})
-    outputs, units = set(graph.results_of(ResultKind.OUTPUT).values()), dict(targets)
+    first, units = unified(graph), dict(targets)
+    outputs = {first[value] for value in graph.results_of(ResultKind.OUTPUT).values()}
+    subtracted: dict[Value, str] = {}
     for value in graph.values(subtract):
         for operand, other in (value.operands, value.operands[::-1]):
-            if operand in outputs and other in targets:
-                units[operand] = targets[other]
+            if first[operand] in outputs and other in targets:
+                subtracted[first[operand]] = targets[other]
+    units |= {value: subtracted[first[value]] for value in graph.values() if first[value] in subtracted}
     margins = margins_of(graph)
     for value in graph.values():
         margin = margin_of_bound(value, margins)

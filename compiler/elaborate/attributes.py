@@ -111,7 +111,9 @@ def _read_share(call: OperationCall, parameter: Parameter) -> None:
     share = call.constant(argument) if argument else float(parameter.default)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         span = argument.span if argument else call.span
-        fault("E0303", f"`{parameter.name}` is a number from 0 to below 1", span)
+        is_percent = isinstance(share, int | float) and not isinstance(share, bool) and 1 < share < 100
+        hint = f"{share / 100:g} for {share:g} %" if is_percent else None
+        fault("E0303", f"`{parameter.name}` is a number from 0 to below 1", span, hint=hint)
     call.attributes[parameter.name] = float(share)
 
 

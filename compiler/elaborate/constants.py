@@ -51,6 +51,13 @@ def _describe(item: Any) -> str:
     return f'"{item}"' if isinstance(item, str) else "a list" if isinstance(item, tuple) else str(item)
 
 
+def _as_whole_number(number: Any) -> str | None:
+    """The hint for a number that is not whole, or stands in quotes."""
+    if isinstance(number, str) and number.strip().isdigit():
+        return f"{number.strip()}, without quotes"
+    return "`//` divides and rounds down" if isinstance(number, float) else None
+
+
 def integer(number: Any, span: Span, what: str, least: int = 1) -> int:
     """The number as an integer. Faults E0304 if it is none, or below `least`; `what` names it in the message."""
     if (
@@ -64,7 +71,7 @@ def integer(number: Any, span: Span, what: str, least: int = 1) -> int:
             f"{what} must be a whole number",
             span,
             f"this is {_describe(number)}",
-            hint="`//` divides and rounds down" if isinstance(number, float) else None,
+            hint=_as_whole_number(number),
         )
     if number < least:
         fault("E0304", f"{what} must be at least {least}", span, f"this is {int(number)}")

@@ -154,7 +154,8 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
         raise Mismatch("a number has no axes", code="E0403")
     if not -sample <= axis < sample:
         axes = "axis" if sample == 1 else "axes"
-        raise Mismatch(f"axis {axis} of a value with {sample} {axes}", code="E0403")
+        hint = f"axes are counted from 0, and the batch is none of them: the last one is {sample - 1}, or -1"
+        raise Mismatch(f"axis {axis} of a value with {sample} {axes}", hint, "E0403")
     return axis % sample + lead
 
 

@@ -12,7 +12,7 @@ from netc.compiler.lowering.forms import lowers
 from netc.compiler.lowering.indices import Views
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.products import product_task
-from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
+from netc.compiler.lowering.shards import fold_shards, is_done_at_once, is_sharded, shards_of
 from netc.compiler.lowering.winograd import winograd_tasks
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.nests import Access, Reduction
@@ -48,7 +48,8 @@ def _by_tiles(lowering: Lowering, value: Value, einsum: Value, views: Views, in_
     """Adds the tasks of a product that register tiles compute. Returns whether they can."""
     tasks = [] if lowering.is_step else winograd_tasks(value, einsum, views, lowering.machine, in_shards)
     if not tasks:
-        task = product_task(value, einsum, views, lowering.machine, in_shards)
+        at_once = not in_shards and is_done_at_once(lowering, einsum)
+        task = product_task(value, einsum, views, lowering.machine, in_shards, at_once)
         tasks = [task] if task is not None else []
     lowering.program.tasks += tasks
     return bool(tasks)
@@ -113,6 +114,7 @@ def _multiply_and_add(
     letters = _in_order(list(dict.fromkeys(out + inputs.replace(",", ""))), out, sizes, walks)
     folded = tuple(axis for axis, letter in enumerate(letters) if letter not in out)
     loop = Loop(lowering, tuple(sizes[letter] for letter in letters), folded, shards is not None)
+    loop.is_whole = shards is None and is_done_at_once(lowering, einsum)
     names = [
         loop.load(view, operand.type, tuple(strides.get(letter, 0) for letter in letters))
         for view, operand, strides in zip(views, einsum.operands, walks, strict=True)

@@ -41,12 +41,14 @@ class _Nest:
     outer: Loop[Count]
 
 
-def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False) -> Task | None:
+def product_task(
+    value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False, at_once: bool = False
+) -> Task | None:
     """Returns the task that computes `value` by a machine's register tile, or None if the tile cannot compute it, or a
     loop does it faster.
 
     `value` is the product `einsum` itself, or its sum with the value that it starts from. With `in_shards`, the batch
-    is an index of depth and is cut into shards.
+    is an index of depth and is cut into shards; `at_once`, one worker would compute all of it if it is a loop.
     """
     indices, views = indices_of(einsum, views)
     if not indices.fit_tile():
@@ -58,8 +60,10 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
     nest = _nest(indices, strides, lead, of_pairs, machine.lanes(dtype))
     if nest is None or (views.start is not None and nest.columns.start.factor != 1):
         return None
-    if not of_pairs and _has_small_windows(nest):
-        return None
+    if not of_pairs:
+        looped = _nest(indices, strides, "", of_pairs, machine.lanes(dtype)) if at_once else nest
+        if looped is None or _has_small_windows(looped):
+            return None
     leads = [operand.get(lead, 0) for operand in strides]
     in_tiles = of_pairs and machine.has_tiles and _fills_tiles(nest)
     pack_elements = (_copied_pairs if of_pairs else _copied_elements)(nest, machine, dtype)

@@ -37,6 +37,17 @@ def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:
     return True
 
 
+def is_done_at_once(lowering: Lowering, einsum: Value) -> bool:
+    """Whether one worker computes a small sum over the batch, because it has few rows to share out: a loop of a known
+    number of rows keeps more sums in registers."""
+    type_, machine = einsum.type, lowering.machine
+    if type_.is_batched or not type_.dims or not all(isinstance(dim, int) for dim in type_.dims):
+        return False
+    sums_batch = any(operand.type.lead for operand in einsum.operands)
+    read = sum(operand.type.nbytes(lowering.sizes) for operand in einsum.operands)
+    return sums_batch and 1 < type_.shape(1)[0] < machine.few_pieces and read < machine.many_bytes
+
+
 def shards_of(value: Value, machine: Machine) -> Buffer:
     """Returns a buffer that holds one result for each shard."""
     return Buffer(replace(value.type, dims=(machine.shards, *value.type.dims)))

@@ -44,7 +44,7 @@ def _value_and_slope(name: str, x: Array) -> tuple[Array, Array]:
 
 @picture
 def fading() -> Figure:
-    """How much the units of each layer differ between pictures, and the gradients, before the first step."""
+    """The spread of the units of each layer over pictures, and of the gradients, before the first step."""
     canvas, ((signals, gradients),) = figure(7.2, 3, 1, 2)
     table = np.loadtxt(EXAMPLES / "data" / "digits8x8" / "digits8x8.csv", delimiter=",", skiprows=1)[:512]
     for name, colour in (("tanh", GREEN), ("relu", BLUE), ("gelu", PURPLE), ("sigmoid", ORANGE)):

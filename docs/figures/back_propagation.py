@@ -84,7 +84,7 @@ def _edge(panel, start: tuple[float, float], end: tuple[float, float], slope: st
 
 @picture
 def local_rule() -> Figure:
-    """What back-propagation does at one operation, at a value that two operations read."""
+    """Back-propagation at one operation, and at a value that two operations read."""
     canvas, ((product, fork),) = figure(7.2, 2.7, 1, 2)
     _box(product, (2.2, 1), "×")
     for place, name, value, back in (

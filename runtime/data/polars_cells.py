@@ -27,11 +27,11 @@ def float_array(column: polars.Series, rules: CellRules) -> Array | None:
     if not notation.is_plain or any(_is_float(mark) for mark in rules.marks):
         marks = [notation.thousands, *([] if notation.decimal == "." else ["."])]
         for mark in filter(None, marks):
-            found = column.str.contains(mark, literal=True)
-            is_open = found if is_open is None else is_open | found
+            has_mark = column.str.contains(mark, literal=True)
+            is_open = has_mark if is_open is None else is_open | has_mark
         if rules.marks:
-            found = column.str.strip_chars(BLANKS).is_in([*rules.marks])
-            is_open = found if is_open is None else is_open | found
+            has_mark = column.str.strip_chars(BLANKS).is_in([*rules.marks])
+            is_open = has_mark if is_open is None else is_open | has_mark
     result: Array = numbers.to_numpy().copy()
     if is_open is not None:
         places = np.flatnonzero((is_open & column.is_not_null()).to_numpy())

@@ -1,5 +1,5 @@
-"""How far the probabilities and intervals of a run can be relied on, for its page: a reliability diagram for each
-target, and the coverage of the outputs of conformal prediction."""
+"""The reliability of a run's probabilities and intervals, for its page: a reliability diagram for each target, and the
+coverage of the outputs of conformal prediction."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""How well a model tells each class of a target apart, for a run's page: ROC and precision-recall curves, a table."""
+"""The quality of a classifier for each class of a target, on a run's page: ROC and precision-recall curves, a table."""
 
 import math
 from collections.abc import Iterator, Sequence

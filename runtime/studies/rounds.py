@@ -64,8 +64,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a study is: how many trials have ended, were given up and are running, how many there will be, and the
-    number of the best one with its value."""
+    """The progress of a study: the numbers of trials that have ended, were given up, are running and will be, and the
+    number and the value of the best trial."""
 
     finished: int = 0
     pruned: int = 0

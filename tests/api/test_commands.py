@@ -175,8 +175,8 @@ def test_the_reference_has_every_name(tmp_path: Path) -> None:
         ("nn.Linear", "did you mean `dense(64)`?"),
         ("prdict", "did you mean `netc predict`?"),
     ):
-        found = command("ops", name, cwd=tmp_path)
-        assert shown in found.stdout + found.stderr, name
+        printed = command("ops", name, cwd=tmp_path)
+        assert shown in printed.stdout + printed.stderr, name
     wrong = command("ops", "hubert", cwd=tmp_path)
     assert wrong.returncode == 1
     assert wrong.stderr == "there is no `hubert`: did you mean `huber`?\n"

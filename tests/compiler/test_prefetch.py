@@ -66,7 +66,7 @@ def test_sums_over_windows_prefetch_both_of_their_operands() -> None:
     assert "fetch" not in write(replace(nest, extents=(1, 1, *nest.extents[2:])))
 
 
-@pytest.mark.parametrize("width", [5, 28])
+@pytest.mark.parametrize("width", [11, 28])
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_sums_that_stay_in_registers_prefetch_a_part_with_each_vector(width: int, lanes: int) -> None:
     """The parts are whole cache lines, and together what is read some rows later."""
@@ -85,6 +85,12 @@ def test_sums_that_stay_in_registers_prefetch_a_part_with_each_vector(width: int
             fetched.update(range(first, first + number))
         assert fetched >= set(range(stretch.start, stretch.start + stretch.count))
         assert len(fetched) < 2 * stretch.count
+
+
+def test_a_short_row_of_a_window_is_prefetched_at_once() -> None:
+    text, _ = write_generic(depthwise(200, 5, 7 * LAST))
+    fetches = ["p0, i2 * 10000 + i3 * 336 + 2688, 336", "p1, i2 * 9000 + i3 * 240 + 1920, 240"]
+    assert re.findall(r"fetch_f32\((.*)\)", text) == fetches
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,15 @@ import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import parse_type
+from netc.compiler.ir.types import Dim, Type, parse_type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.lowering.lower import lower
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes, training_graph
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.named import NAMED
+from netc.compiler.program.tasks import SHARDS
+from netc.compiler.targets.named import NAMED, machine_for
 
 # the subscripts, the operands without their element type, and the batch
 PRODUCTS = (
@@ -167,3 +168,16 @@ def test_a_convolution_to_one_channel_is_a_loop() -> None:
     graph.results[parse_result("value.y")] = y
     tasks = lower(run_passes(graph), 64, NAMED["avx512"]).tasks
     assert all(isinstance(task.kernel, Nest) for task in tasks)
+
+
+@pytest.mark.parametrize(("rows", "batch", "axis"), [(3, 4, None), (8, 4, 8), (3, 100_000, SHARDS)])
+def test_a_small_sum_over_the_batch_with_few_rows_is_done_at_once(rows: int, batch: int, axis: Dim | None) -> None:
+    """A loop of a known number of rows keeps more sums in registers; many rows, or much work, are shared out."""
+    graph = Graph()
+    x, g = (graph.leaf(Role.INPUT, name, Type("f32", ("batch", rows, 5))) for name in "xg")
+    graph.results[parse_result("y")] = apply("einsum", x, g, subscripts="bic,bic->ic")
+    tasks = lower(graph, {"batch": batch}, machine_for("avx2")).tasks
+    task = next(task for task in tasks if any(value.operation == "einsum" for value in task.values))
+    assert task.axis == axis
+    assert isinstance(task.kernel, Nest)
+    assert task.kernel.extents == (rows if axis != rows else None, None, 5)

@@ -71,10 +71,10 @@ ACROSS = """\
 for i0 < n0 = rows
 for i1 < {short}
 for i2 < {long}
-t0 = {dtype} p0[i0 * {whole} + i1 + i2 * {short}]
+t0 = {dtype} p0[i0 * {size} + i1 + i2 * {short}]
 t1 = {dtype} p1[i1]
 t2 = t0 + t1
-{dtype} p2[i0 * {whole} + i1 * {long} + i2] = t2"""
+{dtype} p2[i0 * {size} + i1 * {long} + i2] = t2"""
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
@@ -82,7 +82,7 @@ t2 = t0 + t1
 def test_short_rows_that_are_read_across(target: str, dtype: str) -> None:
     """They are the innermost loop if LLVM can load so many at once, beside rows of any length."""
     for short, long in ((2, 8), (3, 200), (6, 24), (8, 17), (9, 24), (6, 7)):
-        text = ACROSS.format(dtype=dtype, short=short, long=long, whole=short * long)
+        text = ACROSS.format(dtype=dtype, short=short, long=long, size=short * long)
         kernel = parse_kernel(text.splitlines(), (0, 1, 2))[0]
         assert isinstance(kernel, Nest)
         assert reads_short_rows_across(kernel) == (short <= 8 and long >= 8)
@@ -96,7 +96,7 @@ def test_short_rows_that_are_read_across(target: str, dtype: str) -> None:
 
 
 def test_rows_in_place_keep_their_order() -> None:
-    lines = ACROSS.format(dtype="f32", short=6, long=24, whole=144).replace("p2", "p0").splitlines()
+    lines = ACROSS.format(dtype="f32", short=6, long=24, size=144).replace("p2", "p0").splitlines()
     kernel = parse_kernel(lines, (0, 1))[0]
     assert isinstance(kernel, Nest)
     assert not reads_short_rows_across(kernel)

@@ -393,9 +393,9 @@ def test_a_bad_row_alone_does_not_refuse_new_data(
         bad_rows = BadRows()
         table = read(reader, tmp_path / name, name, NOWHERE, every(Use.NUMBERS), {}, bad_rows)
         assert table.bad_rows is bad_rows
-        found = bad_rows.in_order()
-        assert [(problem.row, problem.column) for problem in found] == [problem[:2] for problem in problems]
-        assert all(words in problem.reason for problem, (_, _, words) in zip(found, problems, strict=True))
+        in_order = bad_rows.in_order()
+        assert [(problem.row, problem.column) for problem in in_order] == [problem[:2] for problem in problems]
+        assert all(words in problem.reason for problem, (_, _, words) in zip(in_order, problems, strict=True))
         numbers = table.numbers(np.arange(len(table)))
         is_bad = bad_rows.among(numbers)
         for column in table.columns.values():

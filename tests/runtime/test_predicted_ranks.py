@@ -60,10 +60,10 @@ def sent(model: netc.Model, updates: int, monkeypatch: pytest.MonkeyPatch) -> tu
 def test_messages_are_counted_as_often_as_ranks_send_them(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `accumulate`, each batch sends some, and an update others; at the end of a chunk of updates come others."""
     model = netc.parse(text)
-    one, three = sent(model, 1, monkeypatch), sent(model, 3, monkeypatch)
-    for_each, nbytes = ((three[i] - one[i]) / 2 for i in range(2))
-    at_end, rest = (one[0] - for_each, one[1] - nbytes)
+    single, triple = sent(model, 1, monkeypatch), sent(model, 3, monkeypatch)
+    for_each, nbytes = ((triple[i] - single[i]) / 2 for i in range(2))
+    at_end, rest = (single[0] - for_each, single[1] - nbytes)
     (prediction,) = predictions(model, Network.of(1.0, 1e18, 0.0), [2])
-    share = (prediction.nbytes - nbytes) / max(rest, 1)  # one over the updates of a chunk
+    share = (prediction.nbytes - nbytes) / max(rest, 1)  # 1 / the updates of a chunk
     assert 0 <= share <= 1
     assert prediction.gathering == pytest.approx(for_each + at_end * share, abs=0.01)

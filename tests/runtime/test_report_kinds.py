@@ -87,6 +87,20 @@ def test_a_number(tmp_path: Path) -> None:
     assert any(text.startswith("The residuals, true - predicted") for text in page.texts)
 
 
+def test_a_number_that_is_written_twice(tmp_path: Path) -> None:
+    """`y[0]` of the output and `y[0]` of the loss are one value, in the units of the target."""
+    rng = np.random.default_rng(1)
+    page = page_of(
+        tmp_path,
+        '  x = columns("a", "b")\n  y = column("y") -> standardize\n',
+        "input x: float[2]\ntarget y: float\nz = x -> dense(1)\n"
+        "output g = z[0]\nloss mse(z[0], y)\nmetric mae(z[0], y)\n",
+        [{"a": rng.normal(), "b": rng.normal(), "y": rng.normal()} for _ in range(40)],
+    )
+    assert {"y: predicted against true, test", "The worst mistakes, y"} <= {*page.headings}
+    assert "Why: integrated gradients, test" in page.headings
+
+
 def test_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     rows = [{"p": rng.random((9, 9, 1)).tolist(), "y": f"k{n % 2}"} for n in range(24)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access
@@ -11,6 +12,8 @@ from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
 from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_one_vector
 from netc.compiler.targets.machine import LINE
 
+_Parts = Literal["all", "short", "long"]  # of the stretches that are prefetched
+_AT_ONCE = 2048  # bytes that are prefetched at once: more lines would delay the loads behind them
 _STEPS = 8  # rows that the body of totals in one vector adds
 
 
@@ -81,32 +84,39 @@ def _fold_rows(writer: NestWriter) -> list[str]:
         def points(steps: int) -> list[str]:
             ahead = list[str]()
             if before and not inside and steps == jam.steps:
-                ahead = _fetches(writer, jam, before[0], [before[0], along, last], spread=True)
+                ahead = _fetches(writer, jam, before[0], [before[0], along, last], parts="long")
             return [*ahead, *writer.parts_of_body(jam, steps, False)[1]]
 
         return [*begin, *writer.in_steps(jam, points), *end]
 
     rows = writer.loops(inside, writer.row(line) if keeps else writer.in_steps(jam, row))
-    if before and not has_steps and (inside or not keeps):
-        rows = [*_fetches(writer, jam, before[0], [before[0], *inside, along, last]), *rows]
+    if before and not has_steps:
+        parts: _Parts = "short" if keeps and not inside else "all"
+        rows = [*_fetches(writer, jam, before[0], [before[0], *inside, along, last], parts=parts), *rows]
     return writer.loops(around, [*clear, *writer.loops(outer, rows)])
 
 
 def _fetches(
-    writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1, spread: bool = False
+    writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1, parts: _Parts = "all"
 ) -> list[str]:
     """Prefetches what later iterations of a loop along an axis will read (prefetch.py), if an iteration takes `steps`
-    points of the axis, and the other axes `inside` completely. With `spread`, the iterations inside of that loop, over
-    the vectors of a row and along the last folded axis, each prefetch a part."""
+    points of the axis, and the other axes `inside` completely.
+
+    That is all, or short stretches, or parts of long ones: the iterations inside of that loop, over the vectors of a
+    row and along the last folded axis, each prefetch one.
+    """
     extents = {**jam.complete, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
     sizes = {i: extent for i, extent in extents.items() if extent is not None}
     if len(sizes) < len(extents):
         return []
-    still = extents.keys() - {axis}
-    ahead = stretches(writer.nest, axis, steps, sizes, jam.complete)
-    return [
-        (_fetch_part(writer, jam, stretch, still) if spread else _fetch(writer, stretch, still)) for stretch in ahead
-    ]
+    still, lines = extents.keys() - {axis}, list[str]()
+    for stretch in stretches(writer.nest, axis, steps, sizes, jam.complete):
+        is_long = stretch.count * DTYPES[stretch.access.dtype].bytes > _AT_ONCE
+        if parts == "long" and is_long:
+            lines.append(_fetch_part(writer, jam, stretch, still))
+        elif parts == "all" or (parts == "short" and not is_long):
+            lines.append(_fetch(writer, stretch, still))
+    return lines
 
 
 def _fetch_part(writer: NestWriter, jam: Jam, stretch: Stretch, still: Collection[int]) -> str:
