@@ -6,10 +6,12 @@ Bytes that are only scaled and reshaped stay bytes: a quarter of the memory.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
-from netc.compiler.ir.types import DTYPES, Type, describe_sample
+from netc.compiler.ir.types import BATCH, DTYPES, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
@@ -18,7 +20,7 @@ from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
 from netc.runtime.data.impute_step import leaves_missing
-from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, step_outputs, usable
+from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, usable
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import allocate
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
@@ -38,14 +40,18 @@ def convert(
     type_: Type,
     declared: Span = NOWHERE,
     proposes_type: bool = False,
+    cut: windows.Cut | None = None,
 ) -> Field:
     """The values of a field in a part, of the type that the model declares at `declared`.
 
-    With `proposes_type`, the model and not the data is taken to be wrong where a sample has another shape.
+    With `proposes_type`, the model and not the data is taken to be wrong where a sample has another shape. With a `cut`
+    the type is that of a window, and the values are the rows that windows are cut from.
 
     Faults E0803, E0804 and E0805 where a value, the shape of a sample or a class does not fit the type.
     """
     _check_class_count(field, labels_of(field, states), type_, declared)
+    sample, window = type_, () if cut is None or cut.is_single else (cut.count,)
+    type_ = type_ if cut is None else windows.row_type(type_, cut)
     if type_.is_varying:
         return _sequences(field, states, part, type_, declared, proposes_type)
     scales = [state["by"] for step, state in zip(field.steps, states, strict=True) if step.name == "scale"]
@@ -61,11 +67,14 @@ def convert(
             values if stays_bytes else _widened(field, numbers(values, location, may_lack=may_lack), result.shape[1:])
         )
         if array.shape[1:] != result.shape[1:]:
-            _refuse_shape("sample", array.shape[1:], field, type_, declared, proposes_type)
+            _refuse_shape("sample", (*window, *array.shape[1:]), field, sample, declared, proposes_type)
         return array if stays_bytes else _checked(array, location, type_, may_lack)
 
     count = 0
-    for values, location in step_outputs(field, states, part, "scale" if stays_bytes else ""):
+    for values, location in sample_outputs(field, states, part, "scale" if stays_bytes else ""):
+        if isinstance(values, Ragged):
+            _refuse_sequences(field, states, part, type_, declared)
+            continue
         for array, place in usable(part, values, location, prepared):
             result[_positions(part, place.rows, count)] = array
             count += len(array)
@@ -127,6 +136,8 @@ def _sequences(
         if not isinstance(sequences, Ragged):
             is_text = any(STEPS[step.name].takes_text for step in field.steps)
             hint = "`characters` or `words` makes one of a text" if is_text else None
+            if proposes_type and not is_text:
+                hint = _as_read("sample", sequences.shape[1:], field, type_.with_dims((BATCH,)))
             fault("E0804", f"a sample of `{field.name}` is no sequence", field.span, location.cell([0]), hint=hint)
         step_location = per_step(location, sequences)
         values = _widened(field, numbers(sequences.rows, step_location, may_lack=may_lack), shape)
@@ -152,11 +163,30 @@ def _refuse_shape(
     fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=_steps_turned(field) or hint)
 
 
+def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> NoReturn:
+    """Faults E0804 for a field whose steps make sequences, where the type has no length of its own for each sample."""
+    outputs = [values for values, _ in sample_outputs(field, states, part) if isinstance(values, Ragged)]
+    lengths = np.concatenate([sequences.lengths for sequences in outputs])
+    least, most = int(lengths.min()), int(lengths.max())
+    fact = (
+        f"each sample of `{field.name}` is a sequence of {most} steps"
+        if least == most
+        else f"samples of `{field.name}` have different lengths (such as {least} and {most})"
+    )
+    step = next(step for step in field.steps if STEPS[step.name].makes_sequences)
+    read_type = type_.with_dims((BATCH, "t", *outputs[0].rows.shape[1:]))
+    hint = f"{'target' if field.is_target else 'input'} {field.name}: {describe_sample(read_type)}"
+    others = [Label(step.span, "this makes sequences")]
+    fault("E0804", f"{fact}, the model says {describe_sample(type_)}", declared, others=others, hint=hint)
+
+
 def _as_read(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type) -> str:
     """The hint with the declaration that the data has: as it is, or with a step that gives it the declared shape."""
     declared = type_.shape(1)[1:]
     word, read_type = "target" if field.is_target else "input", type_.with_dims((*type_.dims[:1], *shape))
     read = f"{word} {field.name}: {describe_sample(read_type)}"
+    if windows.is_series([field]):
+        return read
     if len(shape) < len(declared) == _IMAGE and math.prod(declared) == math.prod(shape):
         image = (*declared[1:], declared[0]) if _is_channels_first(declared) else declared
         sizes = ", ".join(map(str, image))
@@ -183,15 +213,24 @@ def _steps_turned(field: FieldSpec) -> str | None:
 
 
 def convert_windows(
-    field: FieldSpec, states: Sequence[State], part: Part, starts: Array, type_: Type, declared: Span
+    field: FieldSpec,
+    states: Sequence[State],
+    part: Part,
+    starts: Array,
+    type_: Type,
+    declared: Span,
+    proposes_type: bool = False,
 ) -> Field:
     """The windows of a field of a series, one for each of `starts`: its rows are converted first, then cut."""
     cut = windows.cut_of(field)
     if not cut.is_single and not type_.sample:
         fact = f"`{field.name}` is declared as {describe_sample(type_)}"
-        fault("E0804", fact, declared, others=[Label(cut.span, "and this is a window")])
-    rows = convert(field, states, part, windows.row_type(type_, cut), declared)
-    return windows.cut_windows(field, cut, np.asarray(rows), starts, type_, declared)
+        rows, _ = next(sample_outputs(field, states, replace(part, rows=part.rows[:1])))
+        assert not isinstance(rows, Ragged), "rows of a series are no sequences"
+        hint = _as_read("sample", (cut.count, *rows.shape[1:]), field, type_)
+        fault("E0804", fact, declared, others=[Label(cut.span, "and this is a window")], hint=hint)
+    converted = convert(field, states, part, type_, declared, proposes_type, cut)
+    return windows.cut_windows(field, cut, np.asarray(converted), starts, type_, declared)
 
 
 def _may_lack(field: FieldSpec, states: Sequence[State]) -> bool:

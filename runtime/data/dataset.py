@@ -123,10 +123,11 @@ def _arrays(
         if name not in states:
             states[name] = fit_steps(field, parts["train"])
         for part_name, part in parts.items():
+            is_training = part_name == "train"
             arrays[part_name][name] = (
-                convert_windows(field, states[name], part, starts[part_name], type_, declared)
+                convert_windows(field, states[name], part, starts[part_name], type_, declared, is_training)
                 if starts
-                else convert(field, states[name], part, type_, declared, proposes_type=part_name == "train")
+                else convert(field, states[name], part, type_, declared, is_training)
             )
     return arrays
 
@@ -186,6 +187,14 @@ def undone(
     }
 
 
+def _as_array(values: Any) -> Array:
+    """The values of a field as one array; lists of different lengths as a cell each, which `convert` refuses."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return listed(values)
+
+
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
     """Arrays by field name, samples first, as the training part.
 
@@ -197,7 +206,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
             fact = f"the arrays do not give the {'input' if name in model.inputs else 'target'} `{name}`"
             fault("E0702", fact, model.declared[name], hint=nearest(name, data))
     types = {**model.inputs, **model.targets}
-    columns = {name: listed(data[name]) if types[name].is_varying else np.asarray(data[name]) for name in spec.fields}
+    columns = {name: listed(data[name]) if types[name].is_varying else _as_array(data[name]) for name in spec.fields}
     lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         note = ", ".join(f"{name}: {length}" for name, length in lengths.items())

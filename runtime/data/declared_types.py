@@ -63,6 +63,6 @@ def _convert(spec: DataSpec, name: str, type_: Type, training: Part, context: Co
     states = fit_steps(field, training)
     if is_series:
         starts = training.window_starts([windows.cut_of(field)], "train", spec.split.span)
-        convert_windows(field, states, training, starts[:_ROWS], type_, declared)
+        convert_windows(field, states, training, starts[:_ROWS], type_, declared, proposes_type=True)
     else:
         convert(field, states, replace(training, rows=training.rows[:_ROWS]), type_, declared, proposes_type=True)

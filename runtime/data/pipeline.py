@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import net_string
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
@@ -107,12 +108,12 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
     """
     table, names = part.table, columns_of(field, part.table)
     columns = [table.column(name, field.span) for name in names]
-    if field.is_sequence and len(columns) > 1:
-        fault("E0804", "a sequence is made of one column", field.span, hint='field("x")')
+    takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
+    if (field.is_sequence or takes_text) and len(columns) > 1:
+        fault("E0804", "a sequence is made of one column", field.span, hint=f"column({net_string(names[0])})")
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
     impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
-    takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
     for file, rows in (piece for chunk in chunks_of(part.rows) for piece in table.by_file(chunk)):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
         cells = [_as_floats(column[rows]) for column in columns]
