@@ -42,6 +42,7 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
         if ranks is not None:
             asking, steps = ranks.largest([asking, steps if ranks.rank == 0 else 0])
         if asking:
+            pace.is_over = True
             raise KeyboardInterrupt
         return steps
 
@@ -63,10 +64,12 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
 
 @dataclass(slots=True)
 class _Pace:
-    """The longest time between two pauses so far, and the time of the last one."""
+    """The longest time between two pauses so far, the time of the last one, and whether it ended the steps: then the
+    ranks are not stuck, and a checkpoint may take as long as it needs."""
 
     longest: float | None = None
     last: float | None = None
+    is_over: bool = False
 
     def note(self) -> None:
         """Notes a pause."""
@@ -107,6 +110,8 @@ def _watch(reader: int, pace: _Pace) -> None:
     while True:
         left = None if asked == _OVER else max(end - time.monotonic(), 0.0)
         if not select.select([reader], [], [], left)[0]:
+            if pace.is_over:
+                return
             os._exit(_STATUS + asked)
         (number,) = os.read(reader, 1)
         if number == _OVER:

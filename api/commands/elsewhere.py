@@ -13,6 +13,8 @@ _LISTED = 6  # entries with an argument of this name
 
 def elsewhere(name: str, entries: Iterable[Entry]) -> list[str]:
     """The lines that say where a name is found which is no entry; empty if netc does not know it at all."""
+    if not re.search(r"\w", name):
+        return []
     entries = list(entries)
     lines = [*_of_commands(name), *_of_readers(name), *_in_signatures(name, entries)]
     return lines or [*_of_another_library(name)] or [*_nearest(name, entries)]

@@ -8,7 +8,8 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_name
 
 BORDERS = ("same", "valid", "causal")
-_OPTIONS = (BORDERS, ("true", "false"))  # the words of which a parameter takes one, if its default is one of them
+_TRUTHS = ("true", "false")
+_OPTIONS = (BORDERS, _TRUTHS)  # the words of which a parameter takes one, if its default is one of them
 _SYNONYMS = {"yes": "true", "on": "true", "no": "false", "off": "false", "zeros": "same", "zero": "same"}
 
 
@@ -20,14 +21,17 @@ def refuse_other_word(argument: syntax.Argument, default: syntax.Expression | No
 
 
 def refuse_unknown_word(argument: syntax.Argument, name: str, words: Sequence[str], scope: Scope) -> None:
-    """Faults E0303 for an argument that is a name without a meaning and none of the words that `name` takes."""
+    """Faults E0303 for an argument that is a word of the language or an unknown name, and none of the words that `name`
+    takes."""
     node = argument.value
-    is_known = isinstance(node, syntax.Name) and (node.text in OPERATIONS or scope.find(node.text) is not None)
-    if not isinstance(node, syntax.Name) or node.text in words or is_known:
+    if not isinstance(node, syntax.Name) or node.text in words or (words is _TRUTHS and node.text == "training"):
+        return
+    if node.text in OPERATIONS or scope.find(node.text) is not None:
         return
     title = f"`{name}` takes {', '.join(words[:-1])} or {words[-1]}"
     numbers = ", or a number" if words is BORDERS else ""
     word = node.text.lower()
     match = nearest_name(word, words) or (_SYNONYMS.get(word) if _SYNONYMS.get(word) in words else None)
     hint = f"did you mean `{name} = {match}`?" if match else f"{name} = {words[0]}"
-    fault("E0303", title + numbers, node.span, "nothing of this name is defined", hint=hint)
+    note = "" if node.text in (*BORDERS, *_TRUTHS, "training") else "nothing of this name is defined"
+    fault("E0303", title + numbers, node.span, note, hint=hint)

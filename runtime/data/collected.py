@@ -11,7 +11,7 @@ from netc.runtime.available import SMALL, require
 from netc.runtime.data.cell_text import CellRules
 from netc.runtime.data.columns import Columns, TextColumn
 from netc.runtime.data.request import WORDS, Uses
-from netc.runtime.data.store import Batches
+from netc.runtime.data.store import CHANGED, Batches
 from netc.runtime.data.stored import Array
 
 
@@ -19,12 +19,15 @@ def collected(batches: Batches, names: Sequence[str], uses: Uses, rules: CellRul
     """The columns `names` of a table in memory.
 
     A column whose every cell is a number or missing is float64, unless it is needed as texts. Raises Misread where a
-    number is written in another notation than that of `rules`, and NotEnough where memory lacks.
+    number is written in another notation than that of `rules`, NotEnough where memory lacks, and ValueError if the
+    table got longer or shorter between two readings.
     """
     words = [name for name in names if uses(name) & WORDS]
     columns, others = _pass(batches, names, words, uses, rules)
     if others:  # they have texts after all
         columns |= _pass(batches, others, others, uses, rules)[0]
+    if len({*map(len, columns.values())}) > 1:
+        raise ValueError(CHANGED)
     return {name: columns[name] for name in names}
 
 

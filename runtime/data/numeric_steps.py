@@ -100,6 +100,12 @@ def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     }
 
 
+def _limits_kept(state: State) -> tuple[Any, Any] | None:
+    """The least and the largest number of training, if the state has both."""
+    low, high = state.get("min"), state.get("max")
+    return None if low is None or high is None else (low, high)
+
+
 STANDARDIZE = _arithmetic(
     "standardize",
     "Subtracts the mean of each column and divides by its standard deviation. A column that is the same in every row "
@@ -108,7 +114,7 @@ STANDARDIZE = _arithmetic(
     _standardize_fit,
     lambda array, state: array * state["std"] + state["mean"],
     {"mean": are_numbers, "std": are_numbers, "min": are_optional_numbers, "max": are_optional_numbers},
-    _Usual(-_FAR, _FAR, lambda state: (state["min"], state["max"]) if "min" in state and "max" in state else None),
+    _Usual(-_FAR, _FAR, _limits_kept),
 )
 
 

@@ -87,7 +87,7 @@ def write_table(folder: Path, table: Table, uses: Mapping[str, int]) -> None:
                 file.write(bytes(-at % _ALIGNMENT))
                 file.write(np.ascontiguousarray(array).data if array.size else b"")
                 at += -at % _ALIGNMENT + array.nbytes
-        (beside / _LISTING).write_bytes(msgspec.msgpack.encode(listing))
+        (beside / _LISTING).write_bytes(_message(listing))
         temporary.name_folder(beside, folder)
 
 
@@ -138,12 +138,19 @@ def _texts(cells: list[str | None], writer: _Writer) -> _Listed:
 def _messages(cells: list[Any], writer: _Writer) -> _Listed:
     if not all(_is_plain(cell) for cell in cells):
         raise NotPacked
-    try:
-        messages = [msgspec.msgpack.encode(cell) for cell in cells]
-    except (OverflowError, ValueError, TypeError, RecursionError) as error:  # an integer of more than 64 bits
-        raise NotPacked from error
+    messages = [_message(cell) for cell in cells]
     ends = np.cumsum([0, *map(len, messages)], dtype=np.int64)
     return _Listed("messages", [writer.add(ends), writer.add(np.frombuffer(b"".join(messages), np.uint8))])
+
+
+def _message(content: Any) -> bytes:
+    """The content as a message of msgpack. Raises NotPacked for an integer of more than 64 bits, and for half of a
+    surrogate pair in a text, as JSON may have it.
+    """
+    try:
+        return msgspec.msgpack.encode(content)
+    except (OverflowError, ValueError, TypeError, RecursionError) as error:
+        raise NotPacked from error
 
 
 def _is_plain(cell: Any) -> bool:

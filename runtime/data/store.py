@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
 _FORMAT = 6
-_CHANGED = "it changed while it was read"
+CHANGED = "it changed while it was read"
 _COLUMNS, _LISTING = "columns.bin", "columns.json"
 _ALIGNMENT = 64  # bytes: each column begins at a multiple of it
 _ROWS = 1 << 16  # rows at a time, while a table is written
@@ -215,7 +215,7 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
         for batch in scan.batches(scan.names):
             require(SMALL, "the next rows of the table")  # its words are kept in memory
             if rows + batch.height > layout.rows:
-                raise ValueError(_CHANGED)
+                raise ValueError(CHANGED)
             for column in batch.get_columns():
                 name, place = column.name, places[column.name]
                 if place.is_text:
@@ -223,13 +223,13 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
                 elif (numbers := float_array(column, scan.rules)) is not None:
                     content = numbers.tobytes()
                 else:
-                    raise ValueError(_CHANGED)
+                    raise ValueError(CHANGED)
                 checksums[name] = zlib.crc32(content, checksums[name])
                 file.seek(place.start + rows * place.dtype.itemsize)
                 write_all(file.fileno(), content)
             rows += batch.height
     if rows != layout.rows:
-        raise ValueError(_CHANGED)
+        raise ValueError(CHANGED)
     columns = [
         {
             "name": name,

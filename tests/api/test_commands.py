@@ -180,6 +180,8 @@ def test_the_reference_has_every_name(tmp_path: Path) -> None:
     wrong = command("ops", "hubert", cwd=tmp_path)
     assert wrong.returncode == 1
     assert wrong.stderr == "there is no `hubert`: did you mean `huber`?\n"
+    for name in ("", "("):
+        assert command("ops", name, cwd=tmp_path).stderr == f"there is no `{name}`\n"
 
 
 def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:

@@ -359,8 +359,16 @@ train {
 """
 
 
-def test_states_change_in_training_and_not_in_prediction() -> None:
-    model = netc.parse(STATES)
+AS_ARGUMENT = (
+    STATES.replace("x: float[n])", "x: float[n], moves = false)")
+    .replace("if training", "if moves")
+    .replace("-> centre", "-> centre(moves = training)")
+)
+
+
+@pytest.mark.parametrize("text", [STATES, AS_ARGUMENT])
+def test_states_change_in_training_and_not_in_prediction(text: str) -> None:
+    model = netc.parse(text)
     assert list(model.states) == ["h.centre.mean_so_far"]
     rng = np.random.default_rng(0)
     fields = {"x": rng.standard_normal((8, 3)) + 5, "y": rng.standard_normal((8, 2))}

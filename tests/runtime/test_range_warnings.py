@@ -63,9 +63,11 @@ def test_a_rare_number_of_training_is_not_noted(tmp_path: Path) -> None:
     assert [entry.examples for entry in location.remarks.unseen.values()] == [["1.5", "-1"]]
 
 
-def test_an_older_run_kept_no_limits() -> None:
+@pytest.mark.parametrize("limits", [{}, {"min": None, "max": None}, {"min": 2.0}])
+def test_a_run_without_limits_notes_nothing(limits: dict[str, float | None]) -> None:
+    """An older run has none, and the folder of a run may come from somebody else."""
     location = Location("t.csv", ("x",), np.arange(2), NOWHERE)
-    values = STANDARDIZE.apply(np.array([3.0, 90.0]), {"mean": 3.0, "std": 0.5}, location)
+    values = STANDARDIZE.apply(np.array([3.0, 90.0]), {"mean": 3.0, "std": 0.5, **limits}, location)
     assert values.tolist() == [0.0, 174.0]
     assert location.remarks.unseen == {}
 

@@ -222,8 +222,11 @@ def test_a_broken_file_has_the_message_of_one_process(tmp_path: Path) -> None:
     assert results == [str(raised.value)] * COUNT
 
 
-def test_what_cannot_be_written_is_read_by_each(tmp_path: Path, reads: Counter[str]) -> None:
-    (tmp_path / "t.jsonl").write_text('{"x": 1, "n": {"inner": 1}}\n{"x": 2, "n": 3}\n', encoding="utf-8")
+@pytest.mark.parametrize(
+    "lines", ['{"x": 1, "n": {"inner": 1}}\n{"x": 2, "n": 3}\n', r'{"x": 1, "n": "\ud83d"}', r'{"x": 1, "\ud83d": 2}']
+)
+def test_what_cannot_be_written_is_read_by_each(lines: str, tmp_path: Path, reads: Counter[str]) -> None:
+    (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
     path = tmp_path / "t.jsonl"
     work = lambda: contents(read("jsonl", path, path.name, NOWHERE, LABELS, {}))  # noqa: E731
     expected = work()

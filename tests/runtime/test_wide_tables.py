@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,10 @@ import pytest
 import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
+from netc.runtime.data.cell_text import PLAIN
+from netc.runtime.data.collected import collected
 from netc.runtime.data.readers import read
+from netc.runtime.data.request import AS_NUMBERS
 from netc.runtime.data.table import Table
 
 COLUMNS, ROWS = 300, 90
@@ -118,3 +121,15 @@ def test_a_table_that_changes_while_it_is_read_is_refused(
     with pytest.raises(netc.Fault, match=r"E0801(.|\n)*it changed while it was read"):
         table("csv", path)
     assert not list(on_disk.iterdir())
+
+
+def test_a_table_that_grows_between_two_readings_is_refused() -> None:
+    """Texts in a column of numbers are read once more."""
+    counts = iter([3, 5])
+
+    def batches(names: Sequence[str]) -> Iterator[polars.DataFrame]:
+        count = next(counts)
+        yield polars.DataFrame({"a": ["1"] * count, "b": ["x"] * count}).select(names)
+
+    with pytest.raises(ValueError, match="it changed while it was read"):
+        collected(batches, ["a", "b"], AS_NUMBERS, PLAIN)
