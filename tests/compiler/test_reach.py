@@ -113,7 +113,8 @@ def test_a_model_that_reads_the_step_it_has_to_say_is_warned_of(dim: str) -> Non
 
 LETTERS = "input letters: class(9)[t]\n"
 MOVED = (
-    "the shift belongs in front of the model, not in the loss: the model reads `shift(letters)`, and `cross_entropy`"
+    "the shift belongs in front of the model, not in the loss: the model reads `shift(letters)`, "
+    "and `cross_entropy` compares with `letters`"
 )
 
 
