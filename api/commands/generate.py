@@ -10,19 +10,22 @@ from netc.commands import options
 
 def generate(
     run: options.RunFolder,
-    prompt: Annotated[str, typer.Option(help="The beginning of the text.")],
+    prompt: Annotated[
+        str, typer.Option(help="The beginning of the text. Without it, a model that reads `shift(tokens)` begins one.")
+    ] = "",
     length: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 200,
     temperature: Annotated[
         float,
         typer.Option(min=0.0, help="Below 1, likely tokens become likelier; at 0, always take the likeliest token."),
     ] = 1.0,
     top_k: Annotated[int, typer.Option(min=0, help="Draw only from the K likeliest tokens; 0: from all.")] = 0,
-    stop: Annotated[str, typer.Option(help="End after this text.")] = "",
+    stop: Annotated[str, typer.Option(help="End after this text too.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same text.")] = 0,
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Continue a text, one token at a time. Each costs one step of the model, and attention a look at the earlier ones.
+    """Continue a text, one token at a time. Each costs one step of the model (two, if it reads `shift(tokens)`), and
+    attention a look at the earlier ones. The text ends where the model writes the mark of the data's step `ends`.
 
     Example: netc generate runs/moby_dick --prompt "Call me" --length 400 --temperature 0.7
     """

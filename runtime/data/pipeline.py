@@ -197,7 +197,10 @@ def _apply(step: StepSpec, state: State, is_series: bool, values: Array | Ragged
     """
     location = replace(location, span=step.span)
     definition = STEPS[step.name]
-    if definition.changes_lengths and (is_series or not isinstance(values, Ragged)):
+    if definition.changes_lengths and is_series:
+        fact = f"`{step.name}` takes the texts of rows, and this is one long series"
+        fault("E0804", fact, step.span, hint=f"leave out `{step.name}`")
+    if definition.changes_lengths and not isinstance(values, Ragged):
         hint = "`characters` or `words` makes them of a text"
         fault("E0804", f"`{step.name}` takes sequences of tokens", step.span, hint=hint)
     if definition.changes_lengths or not isinstance(values, Ragged):

@@ -6,6 +6,7 @@ Faults for unknown readers, steps and settings, for inputs that the block does n
 not fit their types.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from netc.compiler.ir.types import Type, describe_sample
@@ -13,7 +14,9 @@ from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
+from netc.dsl.quoting import net_string
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.data import windows
 from netc.runtime.data.augment import augmentations_of
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec
 from netc.runtime.data.field_spec import parse_field
@@ -125,4 +128,29 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     assert divided is not None
     if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.fractions:
         fault("E0602", "a split needs a part `train`", split.span)
+    _check_texts(divided, fields, faults)
+    faults.raise_errors()
     return DataSpec(divided, fields, split, data.span, series)
+
+
+def _check_texts(origin: SourceSpec, fields: Mapping[str, FieldSpec], faults: Diagnostics) -> None:
+    """E0701 where a text would not be cut into samples: one from `text` without a `window`, which is a series of single
+    characters, and texts in the rows of a table with a `window`, which cuts series of rows.
+    """
+    cuts = [step for field in fields.values() for step in field.steps if step.name in windows.SERIES]
+    for field in fields.values():
+        pieces = next((step for step in field.steps if STEPS[step.name].makes_sequences), None)
+        if origin.reader == "text" and field.columns == ("text",) and not cuts:
+            piece = "word" if pieces is not None and pieces.name == "words" else "character"
+            fact = f"a sample of `{field.name}` would be a single {piece}: a text is one long series"
+            place = field.steps[-1].span if field.steps else field.span
+            rows = f"csv({net_string(origin.path)}, header = false)"
+            lines = f'for a sample in each line: {rows}, with column("1") for {field.span.text}'
+            faults.add("E0701", fact, place, others=[Label(origin.span, lines)], hint="-> window(100)")
+        elif origin.reader != "text" and cuts and pieces is not None:
+            own = next((cut for cut in cuts if cut in field.steps), None)
+            cut = own or cuts[0]
+            fact = f"`{cut.name}` cuts one long series, and each row of `{field.name}` is a text of its own"
+            others = [] if own is not None else [Label(cut.span, "this cuts the rows")]
+            hint = f"leave out `{cut.span.text}`: the type class(auto)[t] takes texts of any length"
+            faults.add("E0701", fact, (own or pieces).span, others=others, hint=hint)

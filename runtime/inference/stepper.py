@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
@@ -128,28 +128,44 @@ class Stepper:
         assert step.loaded is not None
         return step.loaded.repeated(fields, self.samples, new)
 
+    @property
+    def reads_own_step(self) -> bool:
+        """Whether the output at a step depends on the rows of that step, and not on those of earlier steps alone."""
+        graph = self._made(self._capacity).graph
+        return any(leaf.name == self._what.field for leaf in needed_by([graph.results[self._what.output]]))
+
     def step(self, rows: Array) -> Array:
         """Takes a row of each sample; returns the output at this step, a row for each sample."""
-        if self._most is not None:
-            if self.position == self._most:
-                self._begin_anew()
-            self._seen.append(rows)
-        if self._blocks and self.position == self._capacity:
-            self._grow()
-        if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
-            self._call = self._called(self._made(self._capacity))
-        inputs, results = self._call.inputs, self._call.results
-        inputs[self._what.field][...] = rows
-        if STEP in inputs:
-            inputs[STEP][...] = self.position
-        with self._compiled.guard.reading:
-            self._call.run()
+        results = self._run(rows)
         for name, state in self._states.items():
             state[...] = results[name]
         for block in self._blocks:
             block.steps[:, :, self.position] = block.new[:, :, 0]
         self.position += 1
+        if self._most is not None:
+            self._seen.append(rows)
         return results[self._output].copy()
+
+    def coming(self) -> Array:
+        """The output at the coming step, whose rows it does not read, a row for each sample; no state changes."""
+        assert not self.reads_own_step
+        return self._run(np.zeros(self.samples, np.int32))[self._output].copy()
+
+    def _run(self, rows: Array) -> Mapping[str, Array]:
+        """The results of the coming step with these rows; the states are not taken over."""
+        if self._most is not None and self.position == self._most:
+            self._begin_anew()
+        if self._blocks and self.position == self._capacity:
+            self._grow()
+        if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
+            self._call = self._called(self._made(self._capacity))
+        inputs = self._call.inputs
+        inputs[self._what.field][...] = rows
+        if STEP in inputs:
+            inputs[STEP][...] = self.position
+        with self._compiled.guard.reading:
+            self._call.run()
+        return self._call.results
 
     def _grow(self) -> None:
         """Gives the histories twice the capacity."""

@@ -9,6 +9,7 @@ from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
+from netc.runtime.data.text_steps import END
 from netc.runtime.inference.next_token import token_names
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.random import generator
@@ -30,10 +31,18 @@ class Generator:
         spec = run.spec.fields[self.name]
         self.tokens = labels_of(spec, run.states[self.name])
         self.is_words = any(step.name == "words" for step in spec.steps)
+        has_ends = any(step.name == "ends" for step in spec.steps) and END in self.tokens
+        self.end = self.tokens.index(END) if has_ends else None
         self.is_lower = any(step.name == "lowercase" for step in spec.steps)
         dim = str(type_.rows)
         what = Stepped(graph, self.output, self.name, dim, model.bounds.get(dim))
         self.stepper = Stepper(run.program.compiled, what, samples)
+        self.begins_from_nothing = not self.stepper.reads_own_step
+
+    def first(self) -> Array:
+        """The scores of the first token of a text. The model is one that `begins_from_nothing`."""
+        scores: Array = self.stepper.coming()[0].astype(np.float64)
+        return scores
 
     def next(self, token: int) -> Array:
         """Takes a token, the same one for each sample; returns the scores of the tokens that may follow the first."""
@@ -41,8 +50,12 @@ class Generator:
         return scores
 
     def next_of(self, tokens: Array) -> Array:
-        """Takes a token of each sample; returns the scores of the tokens that may follow, a row for each sample."""
-        scores: Array = self.stepper.step(np.asarray(tokens, np.int32)).astype(np.float64)
+        """Takes a token of each sample; returns the scores of the tokens that may follow, a row for each sample.
+
+        A model that reads `shift(tokens)` has them at the step after these tokens.
+        """
+        at_step = self.stepper.step(np.asarray(tokens, np.int32))
+        scores: Array = (self.stepper.coming() if self.begins_from_nothing else at_step).astype(np.float64)
         return scores
 
     def pieces(self, text: str) -> list[str]:
@@ -73,21 +86,25 @@ def generate(
 ) -> Iterator[str]:
     """The text that follows a prompt, token by token: at most `length` tokens, none after the text ends with `stop`.
 
-    The same seed gives the same text. Several threads may generate from one run. If it is trained meanwhile, each token
-    is drawn by the parameters of its moment.
+    It ends before the mark that the step `ends` puts behind each text. Without a prompt a new text begins; faults E1001
+    if the model cannot begin from nothing. The same seed gives the same text. Several threads may generate from one
+    run. If it is trained meanwhile, each token is drawn by the parameters of its moment.
     """
     model = Generator(run)
     codes = {token: i for i, token in enumerate(model.tokens)}
     prompt_pieces = model.pieces(prompt)
-    if not prompt_pieces:
-        fault("E1001", "a prompt has at least one token", place_of(run.folder), hint='--prompt "Call me"')
-    scores = np.zeros(len(model.tokens))
+    if not prompt_pieces and not model.begins_from_nothing:
+        hint = f'--prompt "Call me"; a model that reads `shift({model.name})` can begin without a prompt'
+        fault("E1001", "a prompt has at least one token", place_of(run.folder), hint=hint)
+    scores = np.zeros(len(model.tokens)) if prompt_pieces else model.first()
     for piece in prompt_pieces:
         scores = model.next(codes.get(piece, 0))
     rng, text = generator(seed, "generate"), ""
     for _ in range(length):
         token = draw(scores, temperature, top_k, float(rng.random()))
-        piece = (" " if model.is_words else "") + model.tokens[token]
+        if token == model.end:
+            return
+        piece = (" " if model.is_words and (text or prompt_pieces) else "") + model.tokens[token]
         text += piece
         yield piece
         if stop and text.endswith(stop):

@@ -94,8 +94,59 @@ def test_a_text_is_continued(tmp_path: Path) -> None:
     assert likeliest == "".join(generate(run, "the ", 30, top_k=1, seed=5))
     assert "".join(generate(run, "the ", 200, stop=".")).endswith(".")
     assert "".join(generate(run, "THE \u00e9", 5, seed=1)), "a token that training never saw is the unknown one"
-    with pytest.raises(netc.Fault, match="at least one token"):
+    with pytest.raises(netc.Fault, match=r"at least one token.*\n(.*\n)*.*reads `shift\(letter\)` can begin"):
         next(generate(run, "", 5))
+
+
+NAMES = ("emma", "anna", "otto", "hannah", "bob")
+
+
+def of_names(folder: Path, reads: str, ends: str = "-> ends ", bound: str = "t") -> Run:
+    """A run that learns names by heart; `reads` is what its model reads."""
+    (folder / "names.csv").write_text("name\n" + "".join(f"{name}\n" for name in NAMES * 40), encoding="utf-8")
+    (folder / "n.net").write_text(
+        f'data {{\n  source = csv("names.csv")\n  name = column("name") -> characters {ends}-> vocabulary\n'
+        "  split = (train = 0.8, test = 0.2)\n}\n"
+        f"model {{\n  input name: class(auto)[{bound}]\n  z = {reads} -> dense(size(name))\n"
+        "  output likely = softmax(z)\n  loss cross_entropy(z, name)\n}\n"
+        "train {\n  optimizer = adam(lr = 0.02)\n  batch = 16\n  epochs = 30\n  precision = f64\n}\n",
+        encoding="utf-8",
+    )
+    return netc.train(netc.load(folder / "n.net"), out=folder / "names")
+
+
+SHIFTED = {
+    "the input": "shift(name) -> embed(8) -> lstm(24)",
+    "its embedding": "shift(name -> embed(8)) -> lstm(24)",
+    "after a layer": "shift(name -> embed(8) -> lstm(24)) -> dense(24) -> tanh",
+    "causal attention": "shift(name) -> embed(8) -> positions -> self_attention(2, true)",
+}
+
+
+@pytest.mark.parametrize("reads", SHIFTED)
+def test_a_model_that_reads_earlier_tokens_alone_predicts_the_next_one(tmp_path: Path, reads: str) -> None:
+    """Its scores of the token after a prompt are those at the step of that token, which it does not read."""
+    run = of_names(tmp_path, SHIFTED[reads])
+    model = Generator(run)
+    codes = np.array([model.tokens.index(letter) for letter in "hannah"], np.int32)
+    likely = run.program.predict({"name": [codes]})["likely"][0]
+    stepped = [model.first(), *(model.next(int(code)) for code in codes[:-1])]
+    np.testing.assert_allclose(stepped, likely, rtol=1e-10, atol=1e-13)
+
+
+def test_a_text_ends_where_the_model_ends_it(tmp_path: Path) -> None:
+    run = of_names(tmp_path, SHIFTED["the input"])
+    assert "".join(generate(run, "em", 40, temperature=0)) == "ma"
+    whole = {"".join(generate(run, "", 40, temperature=0.3, seed=seed)) for seed in range(8)}
+    assert whole <= {*NAMES}
+    assert len(whole) > 1
+    done = command("generate", run.folder, "--temperature", 0, cwd=tmp_path)
+    assert done.stdout.strip() in NAMES, done.stderr
+
+
+def test_a_text_beyond_the_bound_is_continued_from_earlier_tokens_alone(tmp_path: Path) -> None:
+    run = of_names(tmp_path, SHIFTED["causal attention"], ends="", bound="t <= 8")
+    assert len("".join(generate(run, "", 30))) == 30
 
 
 def test_training_meanwhile_shows_in_the_next_token(tmp_path: Path) -> None:
