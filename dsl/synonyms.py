@@ -48,8 +48,15 @@ STEPS_OF_DATA = (
 READERS_OF_DATA = ("csv", "parquet", "jsonl", "json", "arrow", "xlsx", "sql", "npz", "text", "idx", "images")
 
 
+# Changes of pictures, whose names a model does not have, with their arguments.
+CHANGES_OF_PICTURES = {"flip": "flip(horizontal)", "rotate": "rotate(10)", "crop": "crop(4)", "noise": "noise(0.1)"}
+
+
 def data_step(name: str) -> str | None:
     """The hint for a name in a model that is a step of the data; None for any other name."""
+    if name in CHANGES_OF_PICTURES:
+        change = CHANGES_OF_PICTURES[name]
+        return f"`{name}` belongs to the block `data`: `image = ... -> train_only({change})`"
     if name not in STEPS_OF_DATA:
         return None
     return f"`{name}` is a step of the data: `x = ... -> {name}` in the block `data`; `netc ops {name}` explains it"
@@ -75,6 +82,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "maxpooling maxpooling1d maxpooling2d maxpool1d maxpool2d": "maxpool(2)",
             "averagepooling1d averagepooling2d avgpool1d avgpool2d meanpool": "avgpool(2)",
             "globalaveragepooling1d globalaveragepooling2d adaptiveavgpool1d adaptiveavgpool2d": "global_avgpool",
+            "resize": 'the reader makes all pictures of one size: `source = images("folder", size = (28, 28))`',
             "upsampling1d upsampling2d interpolate": "upsample(2)",
             "zeropadding1d zeropadding2d": "pad(x, 1)",
             "batchnormalization batchnorm1d batchnorm2d": "batchnorm",
@@ -267,6 +275,9 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "log1p logarithm logtransform": "log",
             "clamp winsorize": "clip(0, 1)",
             "rollingwindow sliding lag timeseriesgenerator": "window(24, 1)",
+            "resize centercrop thumbnail": "the reader makes all pictures of one size: "
+            '`source = images("folder", size = (28, 28))`',
+            "flip randomverticalflip": "train_only(flip(horizontal))",
             "augment randomflip randomhorizontalflip randomcrop": "train_only(flip(horizontal) -> shift(2))",
         }
     ),

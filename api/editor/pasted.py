@@ -38,13 +38,14 @@ def _called(diagnostic: Diagnostic, match: re.Match[str]) -> Edit | None:
     span = diagnostic.primary.span
     if span.text == match[1]:
         return span, match[0]
-    if diagnostic.code != "E0301":
+    is_call = diagnostic.code == "E0301" or "` has no argument `" in diagnostic.title
+    if not is_call or " or " in match[0]:
         return None
     before = [at for bracket, at in open_brackets(span.source.text[: span.start]) if bracket == "("]
     start = before[-1] - len(match[1]) if before else -1
     end = _closing(span.source.text, before[-1]) if before else None
-    is_call = start >= 0 and span.source.text.startswith(f"{match[1]}(", start)
-    return (Span(span.source, start, end), match[0]) if is_call and end is not None else None
+    is_written = start >= 0 and span.source.text.startswith(f"{match[1]}(", start)
+    return (Span(span.source, start, end), match[0]) if is_written and end is not None else None
 
 
 def _closing(text: str, opening: int) -> int | None:
@@ -116,6 +117,11 @@ def _classes(diagnostic: Diagnostic, match: re.Match[str]) -> Edit | None:
     return (Span(span.source, start, start + len(old[0])), match[0]) if is_type and old is not None else None
 
 
+def _columns(diagnostic: Diagnostic, match: re.Match[str]) -> Edit | None:
+    """The columns for a difference of columns."""
+    return _in_place(diagnostic, match) if " - " in diagnostic.primary.span.text else None
+
+
 def _line(diagnostic: Diagnostic, match: re.Match[str]) -> Edit | None:
     """A setting with a value for a line that has its name alone."""
     span = diagnostic.primary.span
@@ -143,6 +149,7 @@ FORMS: dict[str, Callable[[Diagnostic, re.Match[str]], Edit | None]] = {
     r"did you mean `(\w+ [^`]*)`\?": _statement,
     r"`(concat\(.*\))` puts them side by side": _in_place,
     r"(concat\(.*\))": _in_place,
+    r"(columns\(all, except = .*\))": _columns,
     r"the layer is `(.*)`": _in_place_of_call,
     r"(\d+) in its place, .*": _in_place,
     r"`(.*)` in place of `(.*)`": _in_place_of,

@@ -7,6 +7,7 @@ from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.foreign_calls import count_of_changes, in_form_of
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
@@ -39,12 +40,29 @@ def _for_sizes(what: str, names: Sequence[str], argument: syntax.Argument, span:
 
 def as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
     """The hint for an operation that is called like the layer which applies it: `conv2d(16, kernel = 5)`."""
-    entry = synonym(what, Kind.VALUE, ())
-    layer = re.search(r"`(\w+)\(", entry or "")
-    if layer is None:
+    layer = _layer_of(what)
+    return f"the layer is `{in_form_of(layer, _written(arguments, span))}`" if layer is not None else None
+
+
+def _layer_of(operation: str) -> str | None:
+    match = re.search(r"`(\w+)\(", synonym(operation, Kind.VALUE, ()) or "")
+    return match[1] if match is not None else None
+
+
+def _whole_call(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
+    """The hint for a call with more than one foreign argument: `conv(8, kernel_size = 3, strides = 2)`.
+
+    One of them after the other would need a message each.
+    """
+    written = _written(arguments, span)
+    if count_of_changes(_layer_of(what) or what, written) < 2:
         return None
-    written = [argument.span.text for argument in arguments if argument.span.start >= span.start]  # none before `->`
-    return f"the layer is `{layer[1]}({', '.join(written)})`"
+    return as_layer(what, arguments, span) or in_form_of(what, written)
+
+
+def _written(arguments: Sequence[syntax.Argument], span: Span) -> list[syntax.Argument]:
+    """The arguments in the brackets of a call, without what stands before `->`."""
+    return [argument for argument in arguments if argument.span.start >= span.start]
 
 
 def bind(
@@ -76,7 +94,8 @@ def bind(
                     "E0302",
                     f"`{what}` has no argument `{name}`",
                     argument.name.span,
-                    hint=nearest(name, names, Kind.ARGUMENT)
+                    hint=_whole_call(what, arguments, span)
+                    or nearest(name, names, Kind.ARGUMENT)
                     or as_layer(what, arguments, span)
                     or f"it takes {', '.join(names)}",
                 )
@@ -93,7 +112,7 @@ def bind(
 
 def refuse_late(arguments: Sequence[syntax.Argument], what: str, span: Span) -> None:
     """Faults E0301 for an argument without a name after one with a name, as in `conv(pad = same, 8)`."""
-    written = [argument for argument in arguments if argument.span.start >= span.start]  # none before `->`
+    written = _written(arguments, span)
     first = next((number for number, argument in enumerate(written) if argument.name is not None), len(written))
     late = next((argument for argument in written[first:] if argument.name is None), None)
     if late is None:

@@ -93,6 +93,7 @@ class Context:
     globals: Scope  # the file's own definitions
     class_count: ClassCount | None = None
     fields: Mapping[str, syntax.Expression] = field(default_factory=dict)  # of the file's `data` block
+    statements: Sequence[syntax.Statement] = ()  # of the file's `model` block
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     # the model so far
@@ -239,6 +240,8 @@ class Context:
             hint = f"concat({span.text.strip()[1:-1].strip()})" if are_vectors and span.text[:1] in "[(" else None
             fault("E0205", "a list is no value", span, hint=hint)
         kind = _KINDS.get(type(item), "this")
+        if isinstance(item, str) and (item in self.declared or item in self.named):
+            fault("E0205", "a text is no value", span, hint=f"names of values have no quotes: `{item}`")
         fault("E0205", f"{kind} is no value", span, "it has to be applied to something" if kind != "a text" else "")
 
     def _constant(self, number: bool | int | float, like: Item | None) -> Value:

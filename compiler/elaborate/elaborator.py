@@ -86,6 +86,7 @@ def _examined(
     context.fields = next((item.fields for item in file.items if isinstance(item, syntax.Data)), {})
     models = [item for item in file.items if isinstance(item, syntax.Model)]
     if models:
+        context.statements = models[0].body
         body(context, models[0].body, Scope(context.globals, unknown=set()), in_model=True)
         check_names(context, models[0].body)
     else:

@@ -15,6 +15,7 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
+from netc.compiler.elaborate.foreign_calls import as_pipe
 from netc.compiler.elaborate.operators import binary, unary
 from netc.compiler.elaborate.option_words import BORDERS
 from netc.compiler.elaborate.stacks import on_new_stack
@@ -295,7 +296,7 @@ def _refuse_other_library(context: Context, node: syntax.Expression, name: synta
 
 
 def _as_function(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> str | None:
-    """The hint for a method of another library, such as `x.softmax()`."""
+    """The hint for a method of another library, such as `x.softmax()` or `x.dense(32)`."""
     if name.text in _names(context, scope):
-        return f"{name.text}({expression(node)})"
+        return as_pipe(expression(node), name.span, name.text) or f"{name.text}({expression(node)})"
     return nearest(name.text, _names(context, scope), Kind.VALUE)

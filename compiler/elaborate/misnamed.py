@@ -3,11 +3,11 @@
 Only an assignment that nothing reads is meant otherwise, since these words may be names too.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.losses_by_name import applied
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.printer import expression
@@ -41,7 +41,7 @@ def check_names(context: Context, statements: tuple[syntax.Statement, ...]) -> N
     for statement in statements:
         if isinstance(statement, syntax.Assign) and len(statement.names) == 1:
             name = statement.names[0]
-            if name.text not in context.read and (hint := _hint(name.text, statement.value)) is not None:
+            if name.text not in context.read and (hint := _hint(context, name.text, statement.value)) is not None:
                 context.diagnostics.add(
                     "E0510" if name.text in _WITHOUT_EFFECT else "W0509",
                     f"this only names a value `{name.text}`, which nothing reads",
@@ -58,6 +58,9 @@ def explained(context: Context, statement: syntax.Statement, error: Fault) -> Fa
     if any(_undeclared(context, diagnostic) for diagnostic in error.diagnostics):
         return Fault(_of_undeclared(context, diagnostic, kind) for diagnostic in error.diagnostics)
     match statement:
+        case syntax.Loss(value=syntax.Text() as text) | syntax.Metric(value=syntax.Text() as text):
+            word, first = statement.span.text.split()[0], error.diagnostics[0]
+            return Fault([replace(first, hint=f"{word} {applied(text, context.statements)}")])
         case syntax.Loss() | syntax.Metric():
             return Fault(_of_hidden_target(context, diagnostic) for diagnostic in error.diagnostics)
         case syntax.Assign(names=(syntax.Name(text=word) as name,), type=syntax.TypeOf()) if word in _TYPED:
@@ -117,20 +120,15 @@ def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
     return replace(diagnostic, hint=hint)
 
 
-def _hint(name: str, value: syntax.Expression) -> str | None:
+def _hint(context: Context, name: str, value: syntax.Expression) -> str | None:
     """A hint at what the user most likely meant; None if the name is no word of the language."""
     if name in _STATEMENTS:
-        return _STATEMENTS[name].format(_function_of(value) if isinstance(value, syntax.Text) else expression(value))
+        text = applied(value, context.statements) if isinstance(value, syntax.Text) else expression(value)
+        return _STATEMENTS[name].format(text)
     if name in _SETTINGS:
         return f"it belongs to {_SETTINGS[name]}"
     meant = synonym(name, Kind.SETTING, ())
     return _setting_hint(meant) if meant is not None else None
-
-
-def _function_of(text: syntax.Text) -> str:
-    """The call that a text such as "categorical_crossentropy" stands for; the text itself if it is no known name."""
-    meant = re.search(r"`(\w+\(.*?\))", synonym(text.value, Kind.VALUE, ()) or "")
-    return meant[1] if meant is not None else expression(text)
 
 
 def _setting_hint(meant: str) -> str | None:

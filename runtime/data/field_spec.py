@@ -109,6 +109,10 @@ def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
         ):
             size = factor.span.text if head.operator == "*" else f"1 / {factor.span.text}"
             return f"{name} = {left.span.text} -> scale({size})"
+        case syntax.Binary(operator="-", left=left, right=right) if call_of(left)[0] == "columns":
+            names = [argument.span.text for argument in call_of(right)[1]]
+            left_out = f"({', '.join(names)})" if len(names) > 1 else "".join(names) or right.span.text
+            return f"columns(all, except = {left_out})"
     if kind in READERS:
         return f"source = {head.span.text}"
     if name in settings_of(Place.TRAIN):

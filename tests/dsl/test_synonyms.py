@@ -15,6 +15,7 @@ from netc.dsl.source import Source
 from netc.dsl.synonyms import Kind, synonym
 from netc.dsl.syntax import Data
 from netc.reference import entries
+from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.readers import READERS
 from netc.runtime.data.spec import parse_block
 from netc.runtime.data.split_spec import WAYS
@@ -71,7 +72,7 @@ def test_names_of_other_libraries(kind: Kind) -> None:
 
 def test_every_entry_names_what_netc_has() -> None:
     """The code of each hint can be parsed, and begins with a name that exists."""
-    library = {entry.name for entry in entries()} | {"x", "loss", "input", "metric", "model", "none"}
+    library = {entry.name for entry in entries()} | {"x", "loss", "input", "metric", "model", "none", "source"}
     names = {
         Kind.VALUE: library | {"for", "true", "false"},
         Kind.TYPE: {"float", "class", "bool", "precision", "train"},
@@ -79,7 +80,7 @@ def test_every_entry_names_what_netc_has() -> None:
         Kind.SETTING: {*SETTINGS, *MOVING, "model", "data", "split", "loss", "metric", "source"},
         Kind.OPTIMIZER: set(OPTIMIZERS),
         Kind.READER: set(READERS),
-        Kind.STEP: set(STEPS),
+        Kind.STEP: {*STEPS, "source"},
         Kind.COLUMNS: {"column", "columns"},
         Kind.SPLIT: {*WAYS, "split"},
         Kind.SECTION: {"data", "model", "train", "study"},
@@ -213,6 +214,19 @@ def test_a_step_of_the_data_in_a_model() -> None:
     for name in synonyms.STEPS_OF_DATA:
         hint = f"`{name}` is a step of the data: `x = ... -> {name}` in the block `data`"
         assert hint_of(MODEL.format("h = x -> NAME"), name).startswith(hint)
+
+
+def test_every_change_of_pictures_is_known_to_the_messages_of_models() -> None:
+    in_models = {entry.name for entry in entries() if entry.kind in ("operation", "form", "layer", "loss", "metric")}
+    assert {*synonyms.CHANGES_OF_PICTURES} == {*AUGMENTATIONS} - in_models
+    for name, change in synonyms.CHANGES_OF_PICTURES.items():
+        parse_block(*_of_pictures(change))
+        assert f"train_only({change})" in hint_of(MODEL.format("h = x -> NAME"), name)
+
+
+def _of_pictures(change: str) -> tuple[Source, Data, dict[str, int]]:
+    source = Source("m.net", DATA.format('images("a")', 'field("image")', f" -> train_only({change})", "(train = 1)"))
+    return source, next(item for item in parse(source).items if isinstance(item, Data)), {}
 
 
 @pytest.mark.parametrize("name", ["dense", "relu", "lstm", "cross_entropy", "softmax", "conv"])
