@@ -22,6 +22,7 @@ from netc.compiler.ir.value import apply
 from netc.compiler.model import Equal
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.shape import Count
+from netc.compiler.operations.window import image_axes, image_size
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
@@ -162,9 +163,9 @@ def _pad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> It
     if len(value.type.sample) != 3 or len(numbers) != 4:
         fault("E0401", "`pad` takes an image, and a number or (top, bottom, left, right)", span)
     top, bottom, left, right = (constants.integer(number, by.span, "a border", least=0) for number in numbers)
-    axes = (value.type.rank - 3, value.type.rank - 2)
+    context.guard(span, lambda: image_size(value.type))
     with context.graph.at(context.user_span(span)):
-        return apply("pad", value, axes=axes, before=(top, left), after=(bottom, right), step=(1, 1))
+        return apply("pad", value, axes=image_axes(value.type), before=(top, left), after=(bottom, right), step=(1, 1))
 
 
 def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

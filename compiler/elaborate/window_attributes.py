@@ -82,7 +82,8 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
 def _causal_pads(call: OperationCall, span: Span) -> tuple[int, int, int, int]:
     if len(call.first.type.sample) != 2:
         fault("E0303", "an image has no direction in time", span, hint="pad = same; `causal` is for float[t, c]")
-    return (call.pairs.get("dilation", (1, 1))[0] * (int(_extents(call)[0]) - 1), 0, 0, 0)
+    extent = int(next(iter(_extents(call)), 1))  # weights without axes are refused by the operation
+    return (call.pairs.get("dilation", (1, 1))[0] * (extent - 1), 0, 0, 0)
 
 
 def _extents(call: OperationCall) -> Sequence[Dim]:
@@ -101,4 +102,5 @@ def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
             pads += [total // 2, total - total // 2]
         else:
             pads += [sequence.SAME, sequence.SAME]
-    return (pads[0], pads[1], *(pads[2:] or (0, 0)))
+    top, bottom, left, right = (*pads, 0, 0, 0, 0)[:4]  # a line has no left and right
+    return top, bottom, left, right

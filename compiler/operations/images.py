@@ -13,7 +13,7 @@ from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.convolution import CONVOLUTION
 from netc.compiler.operations.pooling import enlarged
 from netc.compiler.operations.sequence import repeated, taps
-from netc.compiler.operations.window import Pads, Pair, image_axes
+from netc.compiler.operations.window import Pads, Pair, image_size
 
 
 def _as_image(x: Value) -> tuple[Value, bool]:
@@ -105,8 +105,8 @@ def _build_transpose(x: Value, w: Value, stride: Pair, pad: Any) -> Value:
     if len(x.type.sample) != 3 or w.type.rank != 4 or w.type.dims[2] != x.type.dims[-1]:
         raise Mismatch("conv_transpose2d takes float[h, w, c] and weights float[kh, kw, c, n]")
     size, pads = [], []
-    for n, axis in enumerate(image_axes(x.type)):
-        count, reach = int(x.type.dims[axis]), int(w.type.dims[n])
+    for n, count in enumerate(image_size(x.type)):
+        reach = int(w.type.dims[n])
         length = (count - 1) * stride[n] + reach
         if pad == "same":
             more = max(reach - stride[n], 0)

@@ -12,12 +12,13 @@ import numpy as np
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Expansion, Form, SpecialForm
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Mismatch, Type, fixed_size
+from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.window import (
     Pads,
     Pair,
     image_axes,
+    image_size,
     padded,
     parts_of,
     places,
@@ -50,15 +51,13 @@ def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
     for n in (0, 1):
         if max(pad[2 * n : 2 * n + 2]) >= size[n]:
             raise Mismatch(f"a border of {max(pad[2 * n : 2 * n + 2])} is as wide as the window")
-    out = [
-        places(x.dims[axis], size[n], stride[n], 1, pad[2 * n] + pad[2 * n + 1]) for n, axis in enumerate(image_axes(x))
-    ]
+    out = [places(count, size[n], stride[n], 1, pad[2 * n] + pad[2 * n + 1]) for n, count in enumerate(image_size(x))]
     return x.with_dims((*x.dims[:-3], *out, x.dims[-1]))
 
 
 def _interleave_type(*parts: Type, size: Pair) -> Type:
-    *lead, h, w, c = parts[0].dims
-    return parts[0].with_dims((*lead, fixed_size(h) * size[0], fixed_size(w) * size[1], c))
+    (*lead, _, _, c), (h, w) = parts[0].dims, image_size(parts[0])
+    return parts[0].with_dims((*lead, h * size[0], w * size[1], c))
 
 
 def _interleave_reference(*parts: Any, size: Pair) -> Any:

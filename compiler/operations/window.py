@@ -11,7 +11,7 @@ import numpy as np
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import View
 from netc.compiler.ir.strides import StridedLayout
-from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
+from netc.compiler.ir.types import Dim, Mismatch, Type, describe_sample, fixed_size
 from netc.compiler.ir.value import Operation, Value, apply, register
 
 Pair = tuple[int, int]
@@ -92,6 +92,14 @@ window = register(
 def image_axes(x: Type) -> tuple[int, int]:
     """Height and width: the two axes before the channels."""
     return x.rank - 3, x.rank - 2
+
+
+def image_size(x: Type) -> Pair:
+    """Height and width. Raises Mismatch if one of them varies."""
+    height, width = (x.dims[axis] for axis in image_axes(x))
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise Mismatch(f"an image has a fixed height and width, and this is {describe_sample(x)}", code="E0402")
+    return height, width
 
 
 def padded(x: Value, pad: Pads, value: float = 0.0) -> Value:
