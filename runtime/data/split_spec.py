@@ -47,8 +47,8 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     parts = _parts(arguments, constants, takes_seed=way in _SEEDED)
     total = sum(parts.fractions.values())
     if total > 1 + 1e-9 or ("train" in parts.sources and total >= 1):
-        hint = _with_less_for_training(parts.fractions, total) if way == "random" else None
-        fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}", hint=hint)
+        less = _with_less_for_training(parts.fractions, total) if way == "random" else None
+        fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}", hint=less)
     if "train" not in parts.fractions and "train" not in parts.sources:
         rest = 1 - total
         entries = [f"{name} = {share:g}" for name, share in parts.fractions.items()]
