@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import say
+
+_LISTED = 5  # tokens of a prompt that training did not see
 
 
 def generate(
@@ -30,11 +33,15 @@ def generate(
     Example: netc generate runs/moby_dick --prompt "Call me" --length 400 --temperature 0.7
     """
     import netc
-    from netc.dsl.quoting import escaped_lines
+    from netc.dsl.quoting import cell, escaped_lines
     from netc.runtime.runs.generate import generate as pieces
+    from netc.runtime.runs.generate import unknown_tokens
 
     opened = netc.open(run, threads)
     text = pieces(opened, prompt, length, temperature, top_k, stop, seed)
+    if unknown := unknown_tokens(opened, prompt):
+        listed = ", ".join(f'"{cell(token)}"' for token in unknown[:_LISTED])
+        say(f"note: outside of the vocabulary: {listed}{', ...' if len(unknown) > _LISTED else ''}", is_error=True)
     shown = escaped_lines if sys.stdout.isatty() else str
     sys.stdout.write(shown(prompt + next(text, "")))  # a fault is reported before the prompt is printed
     for piece in text:

@@ -1,6 +1,6 @@
 """Text generation: a trained model continues a prompt, each token drawn from its distribution of the next one."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -30,10 +30,10 @@ class Generator:
         type_ = next(leaf.type for leaf in graph.values(Role.INPUT))
         spec = run.spec.fields[self.name]
         self.tokens = labels_of(spec, run.states[self.name])
-        self.is_words = any(step.name == "words" for step in spec.steps)
-        has_ends = any(step.name == "ends" for step in spec.steps) and END in self.tokens
+        self.steps = {step.name for step in spec.steps}
+        self.is_words = "words" in self.steps
+        has_ends = "ends" in self.steps and END in self.tokens
         self.end = self.tokens.index(END) if has_ends else None
-        self.is_lower = any(step.name == "lowercase" for step in spec.steps)
         dim = str(type_.rows)
         what = Stepped(graph, self.output, self.name, dim, model.bounds.get(dim))
         self.stepper = Stepper(run.program.compiled, what, samples)
@@ -60,8 +60,25 @@ class Generator:
 
     def pieces(self, text: str) -> list[str]:
         """A text as tokens: words or characters, in lower case if the data's steps say so."""
-        text = text.lower() if self.is_lower else text
-        return text.split() if self.is_words else list(text)
+        return _pieces(self.steps, text)
+
+
+def _pieces(steps: Collection[str], text: str) -> list[str]:
+    """A text as the tokens that a field with these steps has."""
+    text = text.lower() if "lowercase" in steps else text
+    return text.split() if "words" in steps else list(text)
+
+
+def unknown_tokens(run: Run, prompt: str) -> list[str]:
+    """The tokens of a prompt that training did not see, which all count as one and the same.
+
+    Faults E0506 if the model does not generate.
+    """
+    name, _ = token_names(steppable_graph(run.model))
+    spec = run.spec.fields[name]
+    known = {*labels_of(spec, run.states[name])}
+    pieces = _pieces({step.name for step in spec.steps}, prompt)
+    return [piece for piece in dict.fromkeys(pieces) if piece not in known]
 
 
 def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
@@ -82,7 +99,13 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
 
 
 def generate(
-    run: Run, prompt: str, length: int, temperature: float = 1.0, top_k: int = 0, stop: str = "", seed: int = 0
+    run: Run,
+    prompt: str,
+    length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    stop: str = "",
+    seed: int = 0,
 ) -> Iterator[str]:
     """The text that follows a prompt, token by token: at most `length` tokens, none after the text ends with `stop`.
 

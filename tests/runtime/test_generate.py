@@ -165,6 +165,9 @@ def test_a_text_longer_than_what_attention_sees_is_continued(tmp_path: Path) -> 
     assert len(text) == 50, "the model attends to at most 20 letters"
     done = command("generate", run.folder, "--prompt", "the ", "--length", 50, "--seed", 4, cwd=tmp_path)
     assert done.stdout == f"the {text}\n", done.stderr
+    assert not done.stderr
+    noted = command("generate", run.folder, "--prompt", "the \u2603\u2603 X", "--length", 1, cwd=tmp_path)
+    assert noted.stderr == 'note: outside of the vocabulary: "\u2603", "X"\n'
 
 
 def test_tokens_are_drawn_by_their_probabilities() -> None:
