@@ -66,6 +66,15 @@ def last_word(node: Node) -> str:
     return ""
 
 
+def steps_of(node: "Expression") -> list[str]:
+    """The names of the steps that a value is piped through, the last first."""
+    steps: list[str] = []
+    while isinstance(node, Pipe):
+        steps.append(last_word(node.into.function if isinstance(node.into, Call) else node.into))
+        node = node.value
+    return steps
+
+
 # ------------------------------------------------------------------ expressions
 
 

@@ -7,6 +7,7 @@ So labels at the same step as the input count only if they are classes, which a 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from netc.compiler.analysis.reach import opening, reaches
 from netc.compiler.ir.graph import Graph
@@ -18,12 +19,19 @@ from netc.dsl.source import Span
 @dataclass(frozen=True, slots=True)
 class Copy:
     """A comparison whose label is the element of the input `source` at a `distance` from each step, and the first
-    value that reads it."""
+    value that reads it.
+
+    The label is made of a leaf that is `ahead` steps on. The prediction reads steps up to the distance `last`, and
+    `later` is the first value that reads the step behind `ahead`; None if none does.
+    """
 
     comparison: Comparison
     source: Value
     distance: int
     reader: Value
+    ahead: int
+    last: float
+    later: Value | None
 
 
 def copy_of(graph: Graph, comparison: Comparison, source: Value, leaf: Value, ahead: int = 0) -> Copy | None:
@@ -41,8 +49,42 @@ def copy_of(graph: Graph, comparison: Comparison, source: Value, leaf: Value, ah
             continue
         distance = step + ahead
         if reach.includes(distance) and (distance or source.type.classes is not None):
-            return Copy(comparison, source, distance, opening(along, comparison.prediction, distance))
+            read = partial(opening, along, comparison.prediction)
+            later = read(ahead + 1) if reach.includes(ahead + 1) else None
+            return Copy(comparison, source, distance, read(distance), ahead, reach.last, later)
     return None
+
+
+def remedy(copy: Copy, leaf: str, asked: str, applications: Sequence[Application]) -> str | None:
+    """The hint with what the model and the loss read instead, after which the model cannot copy; None if a shift of the
+    whole series is needed.
+
+    `leaf` is the name of the input or target that the label is made of, and `asked` the label as it is written.
+    """
+    causal = _without_later(place_in_file(applications, copy.later).text) if copy.later is not None else ""
+    if copy.distance < copy.ahead:  # the loss moves the label back
+        if copy.last < copy.ahead and asked != leaf:
+            return f"`{leaf}` in place of `{asked}`"
+        moved = "the shift belongs in front of the model, not in the loss: " if "shift" in asked else ""
+        loss = copy.comparison.loss
+        both = f"{moved}the model reads `shift({copy.source.name})`, and `{loss}` compares with `{leaf}`"
+        return f"{both}; and {causal}" if causal else both
+    if copy.reader is not copy.source:
+        text = place_in_file(applications, copy.reader).text
+        return without_later_steps(text) or "layers that read no later step"
+    return None
+
+
+def shifted(copy: Copy, applications: Sequence[Application]) -> str:
+    """The hint that moves what the model reads, where each step reads itself."""
+    read = f"let the model read `shift({copy.source.name})`"
+    return read if copy.later is None else f"{read}, and {_without_later(place_in_file(applications, copy.later).text)}"
+
+
+def _without_later(text: str) -> str:
+    """The part of a hint that replaces a layer that reads later steps."""
+    causal = without_later_steps(text)
+    return f"`{causal}` in place of `{text}`" if causal is not None else "take layers that read no later step"
 
 
 def without_later_steps(text: str) -> str | None:

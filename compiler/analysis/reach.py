@@ -71,13 +71,21 @@ def reaches(graph: Graph, source: Value) -> dict[Value, Reaches]:
 
 
 def opening(along: Mapping[Value, Reaches], value: Value, distance: int) -> Value:
-    """The first value on the way to `value` whose steps read the step at a distance."""
-    path = needed_by([value])
-    return next(
-        operand
-        for operand, own in along.items()
-        if operand in path and any(reach.includes(distance) for reach in own.values())
-    )
+    """The value on the way to `value` that opens the step at a distance: the source of `along`, if `value` reads its
+    same step without a shift in between, or else the first value that reads a step which its operands do not."""
+    path, source = needed_by([value]), next(iter(along))
+    unmoved: set[Value] = set()
+    openings: list[Value] = []
+    for operand, own in along.items():
+        if operand in path and any(reach.includes(distance) for reach in own.values()):
+            is_unmoved = operand is source or not unmoved.isdisjoint(_operands_of(operand))
+            (unmoved.add if is_unmoved else openings.append)(operand)
+    return source if value in unmoved else openings[0]
+
+
+def _operands_of(value: Value) -> Sequence[Value]:
+    """The operands of a value; for one of several results, those of the operation."""
+    return value.operands[0].operands if value.role is Role.PART else value.operands
 
 
 def _reaches_of(value: Value, along: Mapping[Value, Reaches]) -> Reaches:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from netc.compiler.analysis.copying import copy_of, place_in_file, without_later_steps
+from netc.compiler.analysis.copying import copy_of, place_in_file, remedy, shifted
 from netc.compiler.elaborate.comparisons import comparisons_of, source_of
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.forms import Scalar
@@ -11,6 +11,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import TrainSettings
+from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label
 
 
@@ -86,16 +87,19 @@ def copied(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
         copy = copy_of(context.graph, each, leaves[0], leaves[0]) if len(leaves) == 1 else None
         if copy is None:
             continue
-        name, others = copy.source.name, []
-        hint = f"a target whose field has `next(1)` before `window`; or let the model read `shift({name}, 0)`"
+        name, others, asked = copy.source.name, [], context.user_span(each.label_span)
+        hint = remedy(copy, leaves[0].name, asked.text, context.applications)
+        if hint is None:
+            hint = shifted(copy, context.applications)
+            if name in context.fields and "window" in syntax.steps_of(context.fields[name]):
+                hint = f"{hint}; or a target whose field has `next(1)` before `window`"
         if copy.reader is not copy.source:
             span = place_in_file(context.applications, copy.reader)
             others = [Label(span, "this reads the step that is asked for")]
-            hint = without_later_steps(span.text) or hint
         yield Diagnostic(
             "W0511",
             f"the model can copy what `{each.loss}` asks for: it reads the same step of `{name}`",
-            Label(context.user_span(each.label_span), "this is an input"),
+            Label(asked, "this is an input" if asked.text == name else f"this is made of the input `{name}`"),
             tuple(others),
             hint,
         )

@@ -95,9 +95,8 @@ def _declared_type(field: syntax.Expression) -> str:
 
     A field of whose columns the text does not say the number may have any.
     """
-    steps: list[str] = []
+    steps = syntax.steps_of(field)
     while isinstance(field, syntax.Pipe):
-        steps.append(syntax.last_word(field.into.function if isinstance(field.into, syntax.Call) else field.into))
         field = field.value
     is_sequence = not {"characters", "words", "window", "split"}.isdisjoint(steps)
     if not {"classes", "vocabulary"}.isdisjoint(steps):

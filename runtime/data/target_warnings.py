@@ -6,7 +6,7 @@ Takes a model and its data block; looks at no row.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netc.compiler.analysis.copying import Copy, copy_of, place_in_file, without_later_steps
+from netc.compiler.analysis.copying import Copy, copy_of, place_in_file, remedy, shifted
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
@@ -107,7 +107,7 @@ def _kept_steps(field: FieldSpec) -> list[tuple[object, ...]]:
 
 
 def _one_step_on(field: FieldSpec) -> str:
-    """The hint with a field as it is written, but one step on."""
+    """The hint with a field of windows as it is written, but one step on."""
     written = field.span.source.text[field.span.start : field.steps[-1].span.end] if field.steps else field.span.text
     window = next((step.span.text for step in field.steps if step.name == "window"), None)
     if window is None or "\n" in written:
@@ -118,16 +118,22 @@ def _one_step_on(field: FieldSpec) -> str:
 def _copied(model: Model, moved: _Moved) -> Diagnostic:
     copy, source = moved.copy, moved.copy.source.name
     on = "the same" if moved.ahead == 0 else f"{moved.ahead} step{'s' * (abs(moved.ahead) != 1)} on"
-    hint = _one_step_on(moved.field) if moved.ahead == 0 else "layers that read no later step"
+    asked = copy.comparison.label_span
+    if moved.ahead < 0:
+        hint: str | None = f"`next` in the field of `{moved.field.name}`, and not in that of `{source}`"
+    else:
+        hint = remedy(copy, moved.field.name, asked.text, model.applications)
+    if hint is None:
+        has_window = any(step.name == "window" for step in moved.field.steps)
+        hint = _one_step_on(moved.field) if has_window else shifted(copy, model.applications)
     others = [Label(moved.field.span, f"this is `{source}`, {on}")]
     if copy.reader is not copy.source:
         span = place_in_file(model.applications, copy.reader)
         others.append(Label(span, "this reads the step that is asked for"))
-        hint = without_later_steps(span.text) or hint
     return Diagnostic(
         "W0511",
         f"the model can copy what `{copy.comparison.loss}` asks for from `{source}`",
-        Label(copy.comparison.label_span),
+        Label(asked),
         tuple(others),
         hint,
     )

@@ -111,6 +111,64 @@ def test_a_model_that_reads_the_step_it_has_to_say_is_warned_of(dim: str) -> Non
     assert codes(body("embed(4) -> self_attention(2, causal = true)", "shift(letters, 0)")) == []
 
 
+LETTERS = "input letters: class(9)[t]\n"
+MOVED = (
+    "the shift belongs in front of the model, not in the loss: the model reads `shift(letters)`, "
+    "and `cross_entropy` compares with `letters`"
+)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint", "right"),
+    [
+        (
+            ("letters", "lstm(4)", "letters"),
+            "let the model read `shift(letters)`",
+            ("shift(letters)", "lstm(4)", "letters"),
+        ),
+        (
+            ("letters", "lstm(4)", "shift(letters)"),
+            MOVED,
+            ("shift(letters)", "lstm(4)", "letters"),
+        ),
+        (
+            ("shift(letters)", "lstm(4)", "shift(letters)"),
+            "`letters` in place of `shift(letters)`",
+            ("shift(letters)", "lstm(4)", "letters"),
+        ),
+        (
+            ("letters", "bidirectional(lstm(4))", "letters"),
+            "let the model read `shift(letters)`, and `lstm(4)` in place of `bidirectional(lstm(4))`",
+            ("shift(letters)", "lstm(4)", "letters"),
+        ),
+        (
+            ("letters", "bidirectional(lstm(4))", "shift(letters)"),
+            f"{MOVED}; and `lstm(4)` in place of `bidirectional(lstm(4))`",
+            ("shift(letters)", "lstm(4)", "letters"),
+        ),
+        (
+            ("shift(letters)", "bidirectional(lstm(4))", "letters"),
+            "lstm(4)",
+            ("shift(letters)", "lstm(4)", "letters"),
+        ),
+        (
+            ("shift(letters)", "conv(4, 3, pad = same)", "letters"),
+            "layers that read no later step",
+            ("shift(letters)", "conv(4, 3, pad = causal)", "letters"),
+        ),
+    ],
+)
+def test_a_model_that_follows_the_hint_cannot_copy(
+    wrong: tuple[str, str, str], hint: str, right: tuple[str, str, str]
+) -> None:
+    def warnings(read: str, layer: str, asked: str) -> list[tuple[str, str | None]]:
+        body = f"{LETTERS}z = {read} -> embed(4) -> {layer} -> dense(9)\nloss cross_entropy(z, {asked})"
+        return [(warning.code, warning.hint) for warning in netc.parse(f"model {{\n{body}\n}}").warnings]
+
+    assert warnings(*wrong) == [("W0511", hint)]
+    assert warnings(*right) == []
+
+
 def test_autoencoders_and_denoising_models_are_not() -> None:
     assert codes("input x: float[8]\nz = x -> dense(3) -> relu -> dense(8)\nloss mse(z, x)") == []
     assert codes("input x: float[t, 3]\nz = x -> dense(2) -> dense(3)\nloss mse(z, x)") == []
