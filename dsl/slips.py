@@ -85,7 +85,14 @@ def _python(line: str, at: int, section: str | None) -> str | None:
     return next(_of_python(line, at, section), None)
 
 
+def _block(line: str, at: int, section: str | None) -> str | None:
+    """`model = Sequential {` and `train: {`."""
+    block = re.match(r"\s*(data|model|train|study)\s*[=:]", line) if section is None else None
+    return f"`{block[1]} {{` begins the block, and `}}` ends it" if block is not None and block.end() > at else None
+
+
 _RULES: tuple[Callable[[str, int, str | None], str | None], ...] = (
+    _block,
     _class,
     _percent,
     _dictionary,

@@ -13,10 +13,14 @@ _MOST_NOTES = 8  # a table of pictures may name thousands of files
 
 
 class OutsideData:
-    """The paths that were read so far, each once, with links resolved. At most _MOST_NOTES of them are printed."""
+    """The paths that were read so far, each once, with links resolved.
+
+    At most _MOST_NOTES of them are printed, and none in a folder that is among them.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file, self.paths = file, dict[str, None]()
+        self._count = 0  # of notes
 
     def named(self) -> AbstractContextManager[None]:
         """Within this context, files that are read outside of the folder are named."""
@@ -35,11 +39,13 @@ class OutsideData:
         followed = str(real(path))
         if followed in self.paths:
             return
+        is_named = any(str(folder) in self.paths for folder in Path(followed).parents)
         self.paths[followed] = None
-        if followed == shown:
-            return  # the user wrote where the data is
-        if len(self.paths) <= _MOST_NOTES:
+        if followed == shown or is_named:
+            return  # the user wrote where the data is, or knows of its folder
+        self._count += 1
+        if self._count <= _MOST_NOTES:
             text = f"note: the data `{shown}` is {followed}, outside of the folder of {self.file.name}"
             say(text, is_error=True)
-        elif len(self.paths) == _MOST_NOTES + 1:
+        elif self._count == _MOST_NOTES + 1:
             say("note: and others", is_error=True)

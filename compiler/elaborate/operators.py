@@ -6,6 +6,7 @@ from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Item, Length, Results, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.dims import plus, times
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
@@ -91,15 +92,28 @@ def binary(context: Context, node: syntax.Binary, x: Item, y: Item) -> Item:
 
 
 def _applied(operation: Operation, a: Value, b: Value, joined: str) -> Value:
-    """The result of an operator. Raises Mismatch, with the hint `joined` for a sum of vectors of two sizes."""
+    """The result of an operator.
+
+    Raises Mismatch, with the hint `joined` for a sum of vectors of two sizes, and with one for a transposed matrix.
+    """
     try:
         return samples.apply_operation(operation, [a, b], {})
     except Mismatch as mismatch:
         are_vectors = len(a.type.sample) == len(b.type.sample) >= 1 and a.type.sample[:-1] == b.type.sample[:-1]
-        if operation.name != "add" or not are_vectors or mismatch.hint:
+        hint = f"`{joined}` puts them side by side" if operation.name == "add" and are_vectors else None
+        if operation.name == "matmul":
+            hint = _of_transposed(a, b)
+        if hint is None or mismatch.hint:
             raise
-        hint = f"`{joined}` puts them side by side"
         raise Mismatch(mismatch.message, hint, mismatch.code, mismatch.about) from None
+
+
+def _of_transposed(a: Value, b: Value) -> str | None:
+    """The hint for `x @ W` with a parameter that fits if its sizes are turned; else None."""
+    rows, sizes = a.type.sample, b.type.dims
+    if b.role is not Role.PARAMETER or len(sizes) != 2 or not rows or rows[-1] != sizes[1] or sizes[0] == sizes[1]:
+        return None
+    return f"param {b.name}: float[{sizes[1]}, {sizes[0]}], from rows of {sizes[1]} to rows of {sizes[0]}"
 
 
 def _inside(node: syntax.Expression) -> syntax.Expression:

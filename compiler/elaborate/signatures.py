@@ -226,8 +226,10 @@ class _Match:
             return "a layer that reads steps takes float[t, n]: `-> unsqueeze` before it makes a step of each number"
         if self.node.kind == "class" and self.value.type.is_float and self.value.role is not Role.TARGET:
             return "labels come from `-> classes` or `-> vocabulary` in `data`; numbers go into a layer such as `dense`"
-        if self.node.kind == "float" and self.value.role is Role.INPUT and self.value.type.classes is not None:
-            return f"`{self.value.name} -> embed(32)` gives each label a vector of numbers, `one_hot` a 1 at its place"
+        is_label = self.value.type.classes is not None and self.value.role is not Role.TARGET
+        if self.node.kind == "float" and is_label:
+            text = self.value.name if self.value.role is Role.INPUT else self.span.text
+            return f"`{text} -> embed(32)` gives each label a vector of numbers, `one_hot` a 1 at its place"
         return None
 
 

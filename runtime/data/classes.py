@@ -16,7 +16,7 @@ from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, raw_chunks, step_outputs
-from netc.runtime.data.spec import parse_block
+from netc.runtime.data.spec import check_tokens, parse_block
 from netc.runtime.data.stored import Array, Ragged
 
 
@@ -40,6 +40,7 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
             if target.name.text in spec.fields:
                 spec.fields[target.name.text] = replace(spec.fields[target.name.text], is_target=True)
         field = spec.fields[name]
+        check_tokens(field)
         training = read_parts(spec, file.source, _stratifying_name(targets))["train"]
         states = fit_steps(field, training)
         labels = labels_of(field, states)

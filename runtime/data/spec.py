@@ -26,6 +26,17 @@ from netc.runtime.data.split_spec import parse_split
 from netc.runtime.data.steps import STEPS
 
 
+def check_tokens(field: FieldSpec) -> None:
+    """Faults E0701 if a field consists of characters or words that no step makes numbers of."""
+    names = [step.name for step in field.steps]
+    cut = next((i for i, name in enumerate(names) if name in ("characters", "words")), None)
+    if cut is not None and {*names[cut + 1 :]} <= {"ends", "next", "window"}:
+        step = field.steps[cut]
+        texts = [step.span.text, *(["ends"] if "ends" in names else [])]
+        hint = f"`{' -> '.join(texts)} -> vocabulary` gives each of them a number"
+        fault("E0701", f"a model takes numbers, and `{step.name}` gives texts", step.span, hint=hint)
+
+
 def parse_data(model: Model) -> DataSpec:
     """The `data` block of a model. Faults E0402, E0701, E0702 and E0804 where both do not fit together."""
     spec, faults = parse_block(model.source, model.data, model.constants), Diagnostics()
@@ -36,7 +47,7 @@ def parse_data(model: Model) -> DataSpec:
             faults.add("E0702", fact, model.declared[name], hint=hint)
             continue
         try:
-            _check_tokens(spec.fields[name])
+            check_tokens(spec.fields[name])
             if name in model.targets:
                 _check_target(spec.fields[name], type_, model.declared[name])
                 spec.fields[name] = replace(spec.fields[name], is_target=True)
@@ -52,16 +63,6 @@ def _other_fields(model: Model, spec: DataSpec) -> str | None:
     """The hint with the fields that no input or target reads yet, one of which is meant; None if there is none."""
     others = [f"`{name}`" for name in spec.fields if name not in model.inputs and name not in model.targets]
     return f"the data also gives {', '.join(others)}: a field and its input have one name" if others else None
-
-
-def _check_tokens(field: FieldSpec) -> None:
-    """Faults E0701 if a field consists of characters or words that no step makes numbers of."""
-    names = [step.name for step in field.steps]
-    cut = next((i for i, name in enumerate(names) if name in ("characters", "words")), None)
-    if cut is not None and {*names[cut + 1 :]} <= {"ends", "next", "window"}:
-        step = field.steps[cut]
-        hint = f"`{step.span.text} -> vocabulary` gives each of them a number"
-        fault("E0701", f"a model takes numbers, and `{step.name}` gives texts", step.span, hint=hint)
 
 
 def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:

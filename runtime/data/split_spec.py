@@ -1,6 +1,6 @@
 """Checks the split of a `data` block: `split = (train = 0.8, test = 0.2)` becomes a SplitSpec."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,7 +47,8 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     parts = _parts(arguments, constants, takes_seed=way in _SEEDED)
     total = sum(parts.fractions.values())
     if total > 1 + 1e-9 or ("train" in parts.sources and total >= 1):
-        fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}")
+        less = _with_less_for_training(parts.fractions, total) if way == "random" else None
+        fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}", hint=less)
     if "train" not in parts.fractions and "train" not in parts.sources:
         rest = 1 - total
         entries = [f"{name} = {share:g}" for name, share in parts.fractions.items()]
@@ -57,6 +58,14 @@ def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
         fault("E0602", f"`{way}` takes fractions of one source", node.span)
     fractions, sources = tuple(parts.fractions.items()), tuple(parts.sources.items())
     return SplitSpec(way, fractions, column, sources, node.span, parts.seed or 0)
+
+
+def _with_less_for_training(fractions: Mapping[str, float], total: float) -> str | None:
+    """The split whose training part is what the others leave; None if they leave nothing."""
+    rest = 1 - (total - fractions.get("train", 0.0))
+    if "train" not in fractions or rest <= 1e-9:
+        return None
+    return f"split = ({', '.join(f'{name} = {share:g}' for name, share in {**fractions, 'train': rest}.items())})"
 
 
 def with_fold(file: syntax.File, fold: int) -> syntax.File:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
-from netc.dsl.quoting import cell
+from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
 from netc.dsl.synonyms import PATTERN
 from netc.runtime.data.cell_text import is_missing_text, label_of
@@ -20,6 +20,7 @@ from netc.runtime.data.row_numbers import FROM_ONE, RowNumbers
 from netc.runtime.data.stored import Array
 
 _LISTED = 12  # column names in a message
+_WITH_HEADER = (".csv", ".tsv", ".txt")  # tables of text, whose first line is the header
 _PATTERN = re.compile(r"[*?]|\.\.|^\w+[:-]\w*\d$")  # a name that was meant to stand for several columns
 
 
@@ -176,8 +177,20 @@ class Table:
             if (delimiter := _delimiter_within(name, names)) is not None:
                 hint = f'the table has one column, whose name contains it: delimiter = "{delimiter}"'
             else:
+                if self.name.lower().endswith(_WITH_HEADER) and (len(names) == 1 or any(map(_is_number, names))):
+                    hint += f"; if its first line is a row, `header = [{_named(name, names)}]` names the columns"
                 hint = PATTERN if _PATTERN.search(name) else nearest(name, names) or hint
             fault("E0802", f"`{self.name}` has no column `{name}`", span, label, hint=hint)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) is not None
+
+
+def _named(name: str, names: Sequence[str]) -> str:
+    """A name for each column, as the option `header` takes them, with `name` first."""
+    others = [f'"column_{number}"' for number in range(2, len(names) + 1)][:_LISTED]
+    return ", ".join([net_string(name), *others]) + (", ..." if len(names) - 1 > len(others) else "")
 
 
 def _delimiter_within(name: str, names: Sequence[str]) -> str | None:

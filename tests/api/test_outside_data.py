@@ -142,6 +142,12 @@ def test_commands_read_outside_data_and_check_names_it(text: str, place: Path) -
     assert notes[0].endswith(f"is {outside[0]}, outside of the folder of m.net")
 
 
+def test_a_picture_in_a_folder_that_is_named_has_no_note_of_its_own(place: Path) -> None:
+    (place / "project" / "m.net").write_text(text_of('images("../data/pictures")'), encoding="utf-8")
+    done = command("check", "project/m.net", cwd=place)
+    assert done.stderr.count("outside of the folder") == 1, done.stderr
+
+
 def test_check_names_data_that_no_field_reads(place: Path) -> None:
     text = text_of('jsonl("../data/t.jsonl")').replace("class(auto)", "class(3)")
     (place / "project" / "m.net").write_text(text, encoding="utf-8")
