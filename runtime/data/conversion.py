@@ -116,8 +116,12 @@ def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, dec
 def _stays_bytes(field: FieldSpec, part: Part, type_: Type) -> bool:
     """Whether a field is arrays of bytes, such as pictures, and its steps and its type allow to store it as bytes."""
     raw, _ = next(raw_chunks(field, Part(part.table, part.rows[:1])))
-    assert not isinstance(raw, Ragged), "sequences have a varying type"
-    return type_.is_float and raw.dtype == np.uint8 and all(step.name in _KEEP_BYTES for step in field.steps)
+    return (
+        not isinstance(raw, Ragged)
+        and type_.is_float
+        and raw.dtype == np.uint8
+        and all(step.name in _KEEP_BYTES for step in field.steps)
+    )
 
 
 def _scales_bytes(factor: float) -> bool:
@@ -173,10 +177,10 @@ def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, typ
         if least == most
         else f"samples of `{field.name}` have different lengths (such as {least} and {most})"
     )
-    step = next(step for step in field.steps if STEPS[step.name].makes_sequences)
+    step = next((step for step in field.steps if STEPS[step.name].makes_sequences), None)
     read_type = type_.with_dims((BATCH, "t", *outputs[0].rows.shape[1:]))
     hint = f"{'target' if field.is_target else 'input'} {field.name}: {describe_sample(read_type)}"
-    others = [Label(step.span, "this makes sequences")]
+    others = [Label(step.span, "this makes sequences") if step else Label(field.span, "its cells are lists")]
     fault("E0804", f"{fact}, the model says {describe_sample(type_)}", declared, others=others, hint=hint)
 
 

@@ -20,6 +20,8 @@ def _sizes(shares: Mapping[str, float], count: int) -> Array:
 
 def dealt(classes: Array, shares: Mapping[str, float], train: int | None, seed: int, is_ordered: bool = False) -> Array:
     """The number of each row's part: each class is divided in these shares, in order or else at random."""
+    if not len(classes):
+        return np.empty(0, np.int64)
     random = generator(seed, "split")
     order = np.arange(len(classes)) if is_ordered else random.permutation(len(classes))
     order = order[np.argsort(classes[order], kind="stable")]  # class after class

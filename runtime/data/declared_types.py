@@ -25,6 +25,7 @@ _CAUSES = ("E0804", "E0805")
 _ROWS = 256  # which suffice to see the shape of a sample
 
 
+@WITHOUT_WARNINGS
 def caused_by_data(error: Fault, file: syntax.File, constants: dict[str, Any], count: ClassCount) -> Fault:
     """The fault of a model; one that says which declared types differ from the data, if some do, in place of the
     faults of shapes that follow from them."""
@@ -40,7 +41,6 @@ def caused_by_data(error: Fault, file: syntax.File, constants: dict[str, Any], c
     return Fault([*causes, *others]) if causes else error
 
 
-@WITHOUT_WARNINGS
 def _misfits(spec: DataSpec, file: syntax.File, context: Context) -> Iterator[Diagnostic]:
     """A message for each input and target whose type differs from the data's."""
     types = {**context.inputs, **context.targets}

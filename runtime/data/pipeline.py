@@ -102,7 +102,8 @@ def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
 
 
 def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, Location]]:
-    """Yields the cells of a field before its first step.
+    """Yields the cells of a field before its first step: lists as sequences where the model declares them, or a step
+    takes their elements for labels.
 
     Faults E0802 and E0804 where its columns do not form one array.
     """
@@ -114,6 +115,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
     impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
+    takes_labels = any(STEPS[step.name].takes_labels for step in field.steps) and not windows.is_series([field])
     for file, rows in (piece for chunk in chunks_of(part.rows) for piece in table.by_file(chunk)):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
         cells = [_as_floats(column[rows]) for column in columns]
@@ -121,10 +123,14 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
         numbers_in_file = table.numbers(rows)
         location = Location(file, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
-        if field.is_sequence:
+        if field.is_sequence or (takes_labels and len(cells) == 1 and _has_lists(cells[0])):
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:
             yield cells[0] if field.is_single else np.stack(cells, axis=1), location
+
+
+def _has_lists(cells: Array) -> bool:
+    return cells.dtype == object and cells.ndim == 1 and any(isinstance(cell, list) for cell in cells)
 
 
 def _as_floats(cells: Array) -> Array:

@@ -12,6 +12,7 @@ import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.apportion import apportioned, divided_classes
 from netc.runtime.data.dataset import load
+from netc.runtime.data.dealing import dealt
 from netc.runtime.data.new_data import Fitted, read_fields, read_table
 from netc.runtime.data.source_spec import SourceSpec
 from netc.runtime.data.spec import parse_data
@@ -417,3 +418,8 @@ def test_a_run_of_an_earlier_version_is_not_divided_anew(split: str, is_refused:
         assert ("error[E0842]" in done.stderr) == is_refused, done.stderr
         assert done.returncode == is_refused
     assert command("predict", "run", "t.csv", cwd=tmp_path).returncode == 0
+
+
+def test_no_rows_are_divided_without_a_warning() -> None:
+    with np.errstate(all="raise"):
+        assert not len(dealt(np.empty(0, np.int64), {"train": 0.8, "test": 0.2}, None, 0))
