@@ -15,11 +15,14 @@ _STATEMENTS = (
     *("let", "block", "import"),
 )
 _OF_MODELS = ("input", "target", "output", "loss", "metric", "watch", "param", "state", "update")
+_LONGEST = 1000  # characters of a line: patterns take time that grows with its square
 _PLACES = {"data": Place.DATA, "train": Place.TRAIN, "study": Place.STUDY}
 
 
 def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
     """The hint for a line in the block `section`, or at the top level, that could not be read from `at` on."""
+    if len(line) > _LONGEST:
+        return None
     for rule in _RULES:
         if (hint := rule(line, at, section)) is not None:
             return hint

@@ -28,8 +28,9 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
     """Holds back the signals that ask to end, so that a checkpoint is always of a complete step.
 
     The function that is yielded takes the number of steps that are due, and returns how many all ranks take: rank 0
-    has measured how long they last. It raises KeyboardInterrupt if a signal has come to one of them; at the end the
-    signal is handled as it would have been. A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
+    has measured how long they last. It raises KeyboardInterrupt if a signal has come to one of the ranks; at the end
+    the signal is handled as it would have been. With 0 it only notes that no steps are under way until its next call.
+    A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
     """
     received: list[int] = []
     before: dict[int, Any] = {}
@@ -37,7 +38,9 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
     pace = _Pace()
 
     def pause(steps: int) -> int:
-        pace.note()
+        pace.note(steps)
+        if steps == 0:
+            return 0
         asking = len(received)
         if ranks is not None:
             asking, steps = ranks.largest([asking, steps if ranks.rank == 0 else 0])
@@ -64,19 +67,23 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
 
 @dataclass(slots=True)
 class _Pace:
-    """The longest time between two pauses so far, the time of the last one, and whether it ended the steps: then the
-    ranks are not stuck, and a checkpoint may take as long as it needs."""
+    """The longest time that steps took between two pauses so far, and the time of the last pause.
+
+    Only between a pause and the next one may ranks be stuck: not while no steps are under way, because an evaluation
+    takes as long as it needs, nor after a pause `is_over`, because a checkpoint does.
+    """
 
     longest: float | None = None
     last: float | None = None
+    are_under_way: bool = False
     is_over: bool = False
 
-    def note(self) -> None:
-        """Notes a pause."""
+    def note(self, steps: int) -> None:
+        """Notes a pause before so many steps."""
         now = time.monotonic()
-        if self.last is not None:
+        if self.last is not None and self.are_under_way:
             self.longest = max(self.longest or 0.0, now - self.last)
-        self.last = now
+        self.last, self.are_under_way = now, steps > 0
 
     @property
     def patience(self) -> float:
@@ -112,7 +119,10 @@ def _watch(reader: int, pace: _Pace) -> None:
         if not select.select([reader], [], [], left)[0]:
             if pace.is_over:
                 return
-            os._exit(_STATUS + asked)
+            if pace.are_under_way:
+                os._exit(_STATUS + asked)
+            end = time.monotonic() + pace.patience
+            continue
         (number,) = os.read(reader, 1)
         if number == _OVER:
             return

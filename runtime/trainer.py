@@ -153,6 +153,7 @@ def _epoch(
                 )
             )
     progress.seconds += time.perf_counter() - started
+    pause(0)  # an evaluation follows
 
 
 def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:

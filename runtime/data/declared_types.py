@@ -13,15 +13,18 @@ from netc.compiler.elaborate.elaborator import ClassCount, examine
 from netc.compiler.ir.types import Type
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.source import Source
 from netc.runtime.data import windows
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.partition import read_parts
 from netc.runtime.data.pipeline import Part, fit_steps, resolved
+from netc.runtime.data.sources import paths_of
 from netc.runtime.data.spec import parse_block
 
 _CONSEQUENCES = ("E0401", "E0402", "E0403", "E0404", "E0406")  # what a wrong type of an input leads to
 _CAUSES = ("E0804", "E0805")
+_MOST_BYTES = 1 << 26
 _ROWS = 256  # which suffice to see the shape of a sample
 
 
@@ -34,11 +37,18 @@ def caused_by_data(error: Fault, file: syntax.File, constants: dict[str, Any], c
         return error
     try:
         context, _ = examine(file, constants, count)
-        causes = [*_misfits(parse_block(file.source, block, constants_of(context)), file, context)]
+        spec = parse_block(file.source, block, constants_of(context))
+        causes = [*_misfits(spec, file, context)] if _is_small(spec, file.source) else []
     except Fault:  # the data itself is wrong, which is shown once the model is right
         return error
     others = [diagnostic for diagnostic in error.diagnostics if diagnostic.code not in _CONSEQUENCES]
     return Fault([*causes, *others]) if causes else error
+
+
+def _is_small(spec: DataSpec, source: Source) -> bool:
+    """Whether the data is read in a moment, so that a mistyped shape does not take longer to report than to mend."""
+    files = (path for path in paths_of(spec.source, source.folder) if path.is_file())
+    return sum(path.stat().st_size for path in files) <= _MOST_BYTES
 
 
 def _misfits(spec: DataSpec, file: syntax.File, context: Context) -> Iterator[Diagnostic]:

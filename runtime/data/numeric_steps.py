@@ -122,7 +122,14 @@ def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     low, high = np.asarray(np.inf), np.asarray(-np.inf)
     for values in _floats(chunks):
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-    return {"min": low.tolist(), "range": np.where(is_constant(low, high), 1.0, high - low).tolist()}
+    spread = np.where(is_constant(low, high), 1.0, high - low)
+    return {"min": low.tolist(), "range": spread.tolist(), "max": high.tolist()}
+
+
+def _limits_of_minmax(state: State) -> tuple[Any, Any]:
+    """An older run kept no `max`, and a constant column has the range 1."""
+    high = state.get("max")
+    return state["min"], np.asarray(state["min"]) + state["range"] if high is None else high
 
 
 MINMAX = _arithmetic(
@@ -131,11 +138,11 @@ MINMAX = _arithmetic(
     lambda array, state: (array - state["min"]) / state["range"],
     _minmax_fit,
     lambda array, state: array * state["range"] + state["min"],
-    {"min": are_numbers, "range": are_numbers},
+    {"min": are_numbers, "range": are_numbers, "max": are_optional_numbers},
     _Usual(
         -_FAR_WIDTHS,
         1 + _FAR_WIDTHS,
-        lambda state: (state["min"], np.asarray(state["min"]) + state["range"]),
+        _limits_of_minmax,
     ),
 )
 

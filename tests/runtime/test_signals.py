@@ -138,7 +138,7 @@ def test_training_in_a_thread_changes_no_signal_handler(project: Path) -> None:
 
 
 WAITING = """
-import ctypes, sys, threading
+import ctypes, sys, threading, time
 from netc.runtime import signals
 
 class Ranks:
@@ -155,9 +155,13 @@ try:
     with signals.signals_between_steps(Ranks()) as pause:
         for _ in range(3):
             pause(1)
+        if sys.argv[1] == "evaluates":
+            pause(0)
         print("ready", flush=True)
         if sys.argv[1] == "stuck":
             wait_in_machine_code()
+        if sys.argv[1] == "evaluates":
+            time.sleep(2 * signals._PATIENCE)
         try:
             while True:
                 pause(1)
@@ -172,10 +176,11 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("way", "written"), [("stuck", ""), ("runs", "checkpoint\n")])
+@pytest.mark.parametrize(("way", "written"), [("stuck", ""), ("runs", "checkpoint\n"), ("evaluates", "checkpoint\n")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_rank_that_waits_for_one_that_has_gone_ends(way: str, written: str, number: int) -> None:
-    """No handler of Python runs while machine code waits. A rank that goes on leaves a checkpoint first."""
+    """No handler of Python runs while machine code waits. A rank that goes on leaves a checkpoint first,
+    also one whose evaluation takes longer than steps did."""
     process = subprocess.Popen([sys.executable, "-c", WAITING, way], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
