@@ -80,10 +80,13 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
     lengths = np.diff(stretches, append=rows)
     counts = np.maximum((lengths - reach) // first.step + 1, 0)
     if not counts.any():
-        where = f"the part `{part}`" if len(lengths) == 1 else f"the longest stretch of the part `{part}` without a gap"
+        is_new = span.source.name == part  # a file of new data, and no part of the split
+        whole = f"`{part}`" if is_new else f"the part `{part}`"
+        where = whole if len(lengths) == 1 else f"the longest stretch of {whole} without a gap"
         longest = int(lengths.max())
         fact = f"{where} has {longest} row{'s' * (longest != 1)}, and a window reaches over {reach}"
-        fault("E0806", fact, span, hint="a shorter window")
+        hint = "more rows: a trained run keeps its window; `netc generate` continues a short text"
+        fault("E0806", fact, span, hint=hint if is_new else "a shorter window")
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each window in its stretch
     starts: Array = np.repeat(stretches, counts) + first.step * number
     return starts

@@ -188,6 +188,10 @@ def test_a_prediction_of_sequences_is_json(tmp_path: Path) -> None:
     tokens = Generator(run).tokens
     assert letters == [tokens[int(np.argmax(row))] for row in chances]
     assert np.allclose(np.sum(chances, axis=1), 1)
+    (tmp_path / "short.txt").write_text("the cat", encoding="utf-8")
+    short = command("predict", run.folder, tmp_path / "short.txt", cwd=tmp_path)
+    assert "short.txt` has 7 rows, and a window reaches over 20\n" in short.stderr
+    assert "`netc generate` continues a short text" in short.stderr
     assert command("report", run.folder, cwd=tmp_path).returncode == 0
     assert command("eval", run.folder, cwd=tmp_path).returncode == 0
 
