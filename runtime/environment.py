@@ -110,7 +110,7 @@ def _files(folder: str) -> Iterator[str]:
         if entry.name.endswith(_SOURCES):
             status = entry.stat()
             yield f"{entry.path} {status.st_size} {status.st_mtime_ns}"
-        elif entry.name != "__pycache__" and entry.is_dir():
+        elif entry.name != "__pycache__" and os.path.isdir(entry.path):
             yield from _files(entry.path)
 
 

@@ -3,6 +3,7 @@
 A wrong `input x: float[1, 28, 28]` shows as an error of the first layer that reads x. Reads the data only after one.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -47,8 +48,8 @@ def caused_by_data(error: Fault, file: syntax.File, constants: dict[str, Any], c
 
 def _is_small(spec: DataSpec, source: Source) -> bool:
     """Whether the data is read in a moment, so that a mistyped shape does not take longer to report than to mend."""
-    files = (path for path in paths_of(spec.source, source.folder) if path.is_file())
-    return sum(path.stat().st_size for path in files) <= _MOST_BYTES
+    files = filter(os.path.isfile, paths_of(spec.source, source.folder))
+    return sum(map(os.path.getsize, files)) <= _MOST_BYTES
 
 
 def _misfits(spec: DataSpec, file: syntax.File, context: Context) -> Iterator[Diagnostic]:

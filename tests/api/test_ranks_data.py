@@ -123,6 +123,7 @@ def alone(folder: Path) -> dict[str, str]:
     return checksums
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_all_ranks_have_the_arrays_of_one_process(ranks: int, folder: Path, alone: Any, tmp_path: Path) -> None:
     process = launched_program(
@@ -136,6 +137,7 @@ def test_all_ranks_have_the_arrays_of_one_process(ranks: int, folder: Path, alon
     assert not [name for name in left if name.startswith((".netc-", "shared-"))], "what ranks shared is left"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_a_run_from_pictures_has_the_bytes_of_one_process(ranks: int, folder: Path, tmp_path: Path) -> None:
     if not (folder / "one").exists():

@@ -51,6 +51,7 @@ def test_an_operation_of_two_samples_gives_a_value_or_a_message(name: str) -> No
         check_no_exception(first, f"param z: {second}", f"{name}(x, z)")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", [*_NAMES, *sorted(library_names())])
 def test_images_and_lines_give_a_value_or_a_message(name: str) -> None:
     forms = ("{}(x, -1, pad = same)", "{}(x, z, pad = causal)", "x -> {}(2)", "x -> {}(2, pad = same)", "x -> {}(2, 2)")

@@ -184,6 +184,7 @@ t4 = t3 * t3
 {dtype} p4[i2] = fold of t1 from {dtype}(-inf) by a if a >= b or a != a else b with keys max"""
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:

@@ -187,8 +187,8 @@ def test_usage_and_explain(tmp_path: Path) -> None:
     assert explained.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["explain", "profile", "train"])
-def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [("explain", "--kernels"), ("profile",), ("train",)])
+def test_a_model_without_a_loss_is_a_message(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a\n1\n2\n3\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(
         (
@@ -197,7 +197,7 @@ def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
         ),
         encoding="utf-8",
     )
-    done = command(name, "m.net", cwd=tmp_path)
+    done = command(*arguments, "m.net", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error[E0501]: the model has no loss to train by\n --> m.net:1:1\n")
     assert not (tmp_path / "runs").exists()
