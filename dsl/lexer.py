@@ -8,9 +8,8 @@ from typing import ClassVar
 from pygments.lexer import RegexLexer, bygroups, words
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Text, Whitespace
 
-from netc.dsl.keywords import KEYWORDS
+from netc.dsl.keywords import KEYWORDS, SECTIONS
 
-_SECTIONS = ("data", "model", "train", "study")
 _DECLARED = ("input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer")
 _TYPES = ("float", "bool", "class", "int")
 _DECLARATION = bygroups(Whitespace, Keyword.Declaration)  # type: ignore[no-untyped-call]
@@ -30,7 +29,7 @@ class NetLexer(RegexLexer):
             (r'"(?=(?:\\.|[^"\\\n])*")', String.Double, "text"),
             (rf"^([ \t]*)({'|'.join(_DECLARED)})(?=[ \t]+[^\W\d])", _DECLARATION),
             (r"[ \t\r]+", Whitespace),
-            (rf"\b({'|'.join(_SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
+            (rf"\b({'|'.join(SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
             (rf"({'|'.join(_TYPES)})(?=[ \t]*[\[(])", Keyword.Type),
             (words(KEYWORDS, prefix=r"\b", suffix=r"\b"), Keyword),
             (words(_TYPES, prefix=r"(?<=: )", suffix=r"\b"), Keyword.Type),

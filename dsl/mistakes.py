@@ -13,7 +13,7 @@ from netc.dsl import words as language
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
 from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.keywords import DEFINITIONS, KEYWORDS
+from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS
 from netc.dsl.literals import blanked
 from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
@@ -137,7 +137,7 @@ def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) ->
 
 
 _CLOSING = r'close it with `"`; `\"` is a quote within the text, and a backslash is written `\\`'
-_AT_TOP = (*DEFINITIONS, "data", "train", "study", "model")
+_AT_TOP = (*DEFINITIONS, *SECTIONS)
 
 
 def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:

@@ -6,12 +6,12 @@ Takes the text and the word that begins the line. Knows the words of the languag
 import re
 
 from netc.dsl.diagnostics import Diagnostic, Label, nearest_or_all
+from netc.dsl.keywords import SECTIONS
 from netc.dsl.source import Source, Span
 from netc.dsl.synonyms import Kind
 from netc.dsl.word import Place
 from netc.dsl.words import settings_of
 
-_SECTIONS = ("data", "model", "train", "study")
 _STATEMENTS = re.compile(
     r"(input|target)\s+\w+\s*:|(param|state)\s+\w+\s*[:=]|(output|update|watch)\s+\w+\s*=|(loss|metric)\s+\w"
     r"|for\s+\w+\s+in\b|(return|yield)\b"
@@ -23,7 +23,7 @@ def outside_of_blocks(source: Source, place: Span) -> Diagnostic | None:
     """The message for a line at the top level whose first word is at `place`; None if it may be anything else."""
     line = source.text[place.start :].partition("\n")[0]
     if re.match(r"[^\W\d]\w*[ \t]*\{", line):
-        hint = nearest_or_all(place.text, _SECTIONS, Kind.SECTION)
+        hint = nearest_or_all(place.text, SECTIONS, Kind.SECTION)
         return Diagnostic("E0101", f"there is no block `{place.text}`", Label(place), hint=hint)
     if section := _section_of(place.text, line):
         title = f"`{place.text}` stands outside of `{section} {{ }}`"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
+from netc.dsl.keywords import SECTIONS
 from netc.dsl.literals import blanked, is_code_at_end
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import entry_text, reference
@@ -18,7 +19,6 @@ from netc.runtime.studies.declarations import PRUNES, SEARCHES
 from netc.runtime.studies.distributions import EXAMPLES
 from netc.runtime.studies.spec import SETTINGS as STUDY
 
-_SECTIONS = ("data", "model", "train", "study")
 _ITEMS = {
     "model": "model {\n  $0\n}",
     "data": 'data {\n  source = csv("$1")\n  $0\n}',
@@ -63,7 +63,7 @@ def _offered(text: str, offset: int, analysis: Analysis) -> Iterator[Completion]
     opened, line = open_brackets(text[:offset]), _line_so_far(text, offset)
     if line is None:
         return  # in a comment or in quotes
-    section = next((word for kind, word in opened if kind == "{" and word in (*_SECTIONS, "block")), None)
+    section = next((word for kind, word in opened if kind == "{" and word in (*SECTIONS, "block")), None)
     if section is None:
         if not opened:
             yield from (Completion(word, "keyword", snippet=snippet) for word, snippet in _ITEMS.items())

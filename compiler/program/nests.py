@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from netc.compiler.program.scalars import Expression, Number, Word
+from netc.compiler.program.scalars import Binary, Expression, Name, Number, Word
 
 Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
+ADDITION = Binary("+", Name("a"), Name("b"))  # what `combine` of a sum is
 BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache
 LANES = {"f32": 16, "f64": 8}  # running sums of a sum in lanes, on any machine
 _LONG_ROW = 64  # elements of a row from which on its length need not be known

@@ -9,8 +9,8 @@ the same in all rows is then loaded once. Knows only the nest, no text and no ma
 from dataclasses import replace
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Line, Nest, Output
-from netc.compiler.program.scalars import Binary, Name, names_of, words_of
+from netc.compiler.program.nests import ADDITION, Access, Line, Nest, Output
+from netc.compiler.program.scalars import names_of, words_of
 from netc.compiler.targets.cpu.jam import Jam
 
 _FEWEST = 3  # elements of a row that LLVM shall compute in vectors
@@ -21,7 +21,6 @@ _AROUND = 3  # instructions of a loop besides those of its lines
 _WORD = 24  # instructions of a function such as exp, of f32
 _WORD_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
-_ADDITION = Binary("+", Name("a"), Name("b"))
 _COPIES = 4  # copies of one row that are written side by side
 _FULL = 128  # bytes of a row of a part that are written fast enough one row after another
 _FALLS_OUT = 16 << 10  # bytes of such a row: half of the first cache
@@ -70,7 +69,7 @@ def sums_rows_of_words(nest: Nest) -> bool:
     folds = [output for output in nest.outputs if output.fold is not None]
     if extent is None or extent < _FEWEST or nest.sums != "in order" or not folds or nest.argmax:
         return False
-    dtype, sums = folds[0].target.dtype, all(fold.fold and fold.fold.combine == _ADDITION for fold in folds)
+    dtype, sums = folds[0].target.dtype, all(fold.fold and fold.fold.combine == ADDITION for fold in folds)
     if not sums or not DTYPES[dtype].is_float or not nest.folded[-1] or nest.folded.count(True) > 1:
         return False
     words = sum(words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))

@@ -6,14 +6,12 @@ Values of the same rows that are kept, such as the differences whose squares are
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import BLOCK, Access, Nest
-from netc.compiler.program.scalars import Binary, Name
+from netc.compiler.program.nests import ADDITION, BLOCK, Access, Nest
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 _CHUNK_BYTES = 32
 _RUNNING = 4  # sums
-_ADDITION = Binary("+", Name("a"), Name("b"))
 
 
 def has_sums_in_chunks(nest: Nest) -> bool:
@@ -29,7 +27,7 @@ def has_sums_in_chunks(nest: Nest) -> bool:
     kinds = kinds_in_vectors(nest)
     return (
         all(output.target.dtype == dtype and kinds[output.line] == dtype for output in nest.outputs)
-        and all(output.fold.combine == _ADDITION for output in nest.outputs if output.fold is not None)
+        and all(output.fold.combine == ADDITION for output in nest.outputs if output.fold is not None)
         and all(_is_row(output.target) for output in nest.outputs if output.fold is None)
         and all(kind in (dtype, "bool", "i32") for kind in kinds.values())
         and nest.has_free_order

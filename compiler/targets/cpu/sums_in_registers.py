@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import BLOCK, Output
-from netc.compiler.program.scalars import Binary, Name
+from netc.compiler.program.nests import ADDITION, BLOCK, Output
 from netc.compiler.targets.cpu.nest_writer import SCOPES, NestWriter, indented
 from netc.compiler.targets.cpu.short_rows import sums_rows_of_words
-
-_ADDITION = Binary("+", Name("a"), Name("b"))
 
 
 def fold_in_registers(writer: NestWriter) -> list[str]:
@@ -36,7 +33,7 @@ def fold_in_registers(writer: NestWriter) -> list[str]:
 
 def _is_blocked(writer: NestWriter, output: Output) -> bool:
     """Whether a fold is a sum of floats that is computed block by block."""
-    is_sum = writer.reduction(output).combine == _ADDITION
+    is_sum = writer.reduction(output).combine == ADDITION
     return writer.nest.sums != "in order" and is_sum and DTYPES[output.target.dtype].is_float
 
 

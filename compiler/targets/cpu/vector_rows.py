@@ -5,13 +5,12 @@ vectors computes the rest of a row in one narrow vector. Knows only the nest, no
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.scalars import Binary, Name, Number
+from netc.compiler.program.nests import ADDITION, Access, Nest
+from netc.compiler.program.scalars import Number
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 LEAST_LANES = {"f32": 4, "f64": 2}  # of a vector, on any machine
 MOST_LANES = {"f32": 16, "f64": 8}
-_ADDITION = Binary("+", Name("a"), Name("b"))
 _NEAR = (
     8 << 10
 )  # bytes of an operand: so many stay in the first cache while one vector of a row after another is summed
@@ -49,7 +48,7 @@ def has_odd_rows(nest: Nest) -> bool:
         or LEAST_LANES[dtype] >= extent
         or extent % MOST_LANES[dtype] in (0, MOST_LANES[dtype] // 2)
         or any(nest.folded)
-        or nest.combine not in (None, _ADDITION)
+        or nest.combine not in (None, ADDITION)
     ):
         return False
     kinds = kinds_in_vectors(nest)
@@ -76,7 +75,7 @@ def may_fit_one_vector(nest: Nest) -> bool:
     return (
         dtype in LEAST_LANES
         and all(output.fold is not None for output in nest.outputs)
-        and all(output.fold.keyed or output.fold.combine == _ADDITION for output in nest.outputs if output.fold)
+        and all(output.fold.keyed or output.fold.combine == ADDITION for output in nest.outputs if output.fold)
         and all(isinstance(output.fold.initial, Number) for output in nest.outputs if output.fold)
         and all(output.target.strides[-1] == 1 and output.target.dtype == dtype for output in nest.outputs)
         and all(not access.strides[-1] or access.dtype == dtype for _, access in loads)
