@@ -1,7 +1,8 @@
 """A word of the language, as `netc ops` and messages describe it, and the place where it is written."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Place(Enum):
@@ -17,8 +18,7 @@ class Place(Enum):
     TYPE = "model {{\ninput x: {}\n}}"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """A word with an example of its use at `place`."""
 
     example: str

@@ -1,7 +1,8 @@
 """Changes of a text that an editor offers: fixes for its messages, and its canonical form."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.printer import print_file
@@ -11,16 +12,14 @@ from netc.editor.meaning import IDENTIFIER
 from netc.editor.pasted import pasted
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """A change of the text: `text` replaces the characters of `span`."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """A fix for a message that an editor offers."""
 
     title: str

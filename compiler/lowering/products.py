@@ -7,7 +7,8 @@ more of depth, and has three loops around it. Neighbouring indices that all oper
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
@@ -17,6 +18,7 @@ from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
 from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
+from netc.dsl.structs import replace
 
 _BETTER = 1.2  # times as well filled
 _SHORT_RUN = 9  # elements of a row of a window
@@ -27,8 +29,7 @@ _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as 
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
 
 
-@dataclass(frozen=True, slots=True)
-class _Nest:
+class _Nest(Struct, frozen=True):
     """The loops of a product: of the tile itself, of runs and turns (DEPTHS), and around the tile (BATCHES)."""
 
     rows: Loop[Count]

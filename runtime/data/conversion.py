@@ -6,7 +6,6 @@ Bytes that are only scaled and reshaped stay bytes: a quarter of the memory.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
@@ -15,6 +14,7 @@ from netc.compiler.ir.types import BATCH, DTYPES, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State

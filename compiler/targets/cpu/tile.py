@@ -12,10 +12,10 @@ tiles.py calls the tiles.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Word, at_most, pinned
@@ -52,8 +52,7 @@ def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Funct
     return function
 
 
-@dataclass(slots=True)
-class _Depth:
+class _Depth(Struct):
     """The start of the loop over the depth: pointers to a's groups and to b, and the offsets of rows in a group."""
 
     groups: list[Any]
