@@ -382,7 +382,13 @@ Item = Let | Import | Block | Layer | Op | Data | Train | Study | Model
 
 
 class File(Struct, frozen=True):
-    """A whole `.net` text."""
+    """A whole `.net` text. Sources are not compared."""
 
     source: Source
     items: tuple[Item, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, File) and self.items == other.items
+
+    def __hash__(self) -> int:
+        return hash(self.items)
