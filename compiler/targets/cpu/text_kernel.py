@@ -46,7 +46,7 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     alone, and LLVM would form other instructions for the one than for the other. Kernels say themselves where a sum may
     be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     """
-    module = translate(row_vectors.settled(text, machine), symbol, words(text, machine), _NUMBERS)
+    module = translate(row_vectors.specialised(text, machine), symbol, words(text, machine), _NUMBERS)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
     compiled.verify()
