@@ -33,7 +33,7 @@ PASSES = {
 and `dense` are left, and each value knows the line that it comes from. The file describes one sample; in the graph
 every value that depends on data has the batch as its first dimension. A sequence has one row for each step of each
 sample (`f32[time, 3]`), without padding and without a mask. A `scan` is one value whose body is a graph of its own.""",
-    "settle": """The graph is specialised for training: `training` is true, and the other branch of dropout is
+    "specialise": """The graph is specialised for training: `training` is true, and the other branch of dropout is
 removed. Values that only a prediction needs are removed too.""",
     "stabilise": """The file writes the loss as a textbook does. But `log(sigmoid(z))` is infinite where the sigmoid
 rounds to 0, and `1 - sigmoid(z)` loses all digits where the sigmoid rounds to 1. This pass has a table of such

@@ -65,14 +65,14 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
 
 
-def settled(text: str, machine: Machine) -> ast.Module:
+def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
     module = ast.parse(text)
-    _Settled(machine).visit(module)
+    _Specialised(machine).visit(module)
     return ast.fix_missing_locations(module)
 
 
-class _Settled(ast.NodeTransformer):
+class _Specialised(ast.NodeTransformer):
     """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
 
     def __init__(self, machine: Machine) -> None:

@@ -48,7 +48,7 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     """
     numbers = {**_NUMBERS, "NOTHING": _nothing(machine)}
-    module = translate(row_vectors.settled(text, machine), symbol, words(text, machine), numbers)
+    module = translate(row_vectors.specialised(text, machine), symbol, words(text, machine), numbers)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
     compiled.verify()
