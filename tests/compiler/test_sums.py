@@ -151,7 +151,7 @@ def test_sums_of_tested_elements_have_the_bits_of_their_definition(dtype: str, s
         "twice": (apply("where", larger, 2.0, 0.0), np.where(x > y, 2 * one, zero)),
     }
     arrays = {"x": x, "y": y, "marked": is_marked}
-    for name, (value, elements) in chosen.items():
+    for name, (value, _) in chosen.items():
         if not beside:
             graph.results.clear()
         graph.results[parse_result(name)] = apply("sum", value, over=(1,))

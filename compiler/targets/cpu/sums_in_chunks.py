@@ -125,5 +125,6 @@ def _addend(nest: Nest, fold: Output) -> str:
     if choice is None or "0.0" not in numbers:
         return fold.line
     nothing = f"{DTYPES[fold.target.dtype].word}(NOTHING)"
-    yes, no = (nothing if number == "0.0" else text_of(tree) for tree, number in zip((choice.yes, choice.no), numbers))
+    trees = zip((choice.yes, choice.no), numbers, strict=True)
+    yes, no = (nothing if number == "0.0" else text_of(tree) for tree, number in trees)
     return f"({yes} if {text_of(choice.test)} else {no})"
