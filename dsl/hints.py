@@ -124,11 +124,11 @@ class Hint(str):
         for change in self.changes:
             edit = change.edit(span)
             if edit is not None:
-                yield self._title(change), edit
+                yield self._title(change, edit), edit
 
-    def _title(self, change: Change) -> str:
-        if isinstance(change.at, str):
-            return f"`{change.text}` in place of `{change.at}`"
+    def _title(self, change: Change, edit: Edit) -> str:
+        if isinstance(change.at, str) or (change.at is At.PLACE and f"`{change.text}`" in self):
+            return f"`{change.text}` in place of `{edit.span.text}`"
         if change.at in (At.BEHIND, At.ARGUMENT):
             return f"add `{change.text}`"
         return f"`{self}`" if "`" not in self and change.text in self and " in its place" not in self else str(self)

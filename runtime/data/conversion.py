@@ -166,7 +166,8 @@ def _refuse_shape(
     """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
     fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
     hint = _as_read(what, shape, field, type_) if proposes_type or _has_places(field) else None
-    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=_steps_turned(field) or hint)
+    read_here = [Label(field.span, "read here")] if field.span not in (declared, NOWHERE) else []
+    fault("E0804", fact, declared, others=read_here, hint=_steps_turned(field) or hint)
 
 
 def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> NoReturn:

@@ -12,6 +12,7 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.arguments import kind_of, refuse
 from netc.runtime.data.cell_text import label_of, moment_text
 from netc.runtime.data.new_data import Fitted, read_table, source_of, uses_of_new
 from netc.runtime.data.npz import refuse_lengths
@@ -55,6 +56,9 @@ def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str]
 def _table(data: Any, request: Request) -> Table:
     """The needed columns of any kind of table."""
     if isinstance(data, Mapping):
+        if (single := next((name for name, cells in data.items() if not _is_column(cells)), None)) is not None:
+            title = f"`{single}` is {kind_of(data[single])}, and a column has a cell for each row"
+            refuse("E0804", title, request.span, hint="run.predict([row]) takes rows, each a dict of its cells")
         return _of_columns({str(name): cells for name, cells in data.items()}, request)
     if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
@@ -72,6 +76,11 @@ def _table(data: Any, request: Request) -> Table:
         "run.predict takes a path, a DataFrame, columns by name or a list of rows by name; "
         "run.program.predict takes prepared arrays by field"
     )
+
+
+def _is_column(cells: Any) -> bool:
+    """Whether a value has cells, as a list has them: neither a text, nor a number, nor None."""
+    return not isinstance(cells, str | bytes) and hasattr(cells, "__len__") and getattr(cells, "ndim", 1) > 0
 
 
 def _of_columns(columns: Mapping[str, Any], request: Request) -> Table:

@@ -93,7 +93,9 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
         return int(logits.argmax())
     if 0 < top_k < len(logits):
         logits[logits < np.sort(logits)[-top_k]] = -np.inf
-    powers = np.exp((logits - logits.max()) / temperature)
+    is_possible = logits > -np.inf  # -inf / inf, at an infinite temperature, is no number
+    with np.errstate(over="ignore"):  # of a temperature near 0
+        powers = np.exp(np.divide(logits - logits.max(), temperature, out=logits, where=is_possible))
     share = np.cumsum(powers) / powers.sum()
     return min(int(share.searchsorted(drawn, side="right")), len(powers) - 1)
 

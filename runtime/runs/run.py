@@ -100,6 +100,7 @@ class Run(Displayed):
         """A part of the data. Faults E0806 if the split does not have it."""
         parts = self.load_data().parts
         if part not in parts:
+            part = str(part)
             split = self.spec.split
             hint: str | None = nearest(part, parts)
             if split.way == "folds" and not split.fold:
