@@ -55,7 +55,7 @@ from netc.compiler.targets.machine import (
     NEAR,
     PACKED,
     PANELS,
-    ROOM,
+    SLACK,
     STRIP,
     Machine,
 )
@@ -239,7 +239,7 @@ class _Kernel(PanelKernel):
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
         panel = words["strip_b"] + j * words["columns_b"] * size
-        behind = words["packs_a"] * (BLOCK * PACKED + ROOM)  # the copy of a block of rows
+        behind = words["packs_a"] * (BLOCK * PACKED + SLACK)  # the copy of a block of rows
         # copies that are used once lie in the same place, so that they do not leave the first cache
         apart = (rows > BLOCK).choose(in_group, 0)
         copy = words["pack"] + (apart * words["most"] + behind) * size
