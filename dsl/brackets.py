@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.literals import COMMENT, TEXT
+from netc.dsl.hints import Change, Hint
+from netc.dsl.scanning import COMMENT, TEXT
 from netc.dsl.source import Source, Span
 
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
@@ -71,7 +72,7 @@ def unmatched(source: Source, place: Span, only_mismatch: bool = False) -> Diagn
     bracket, at = opened[-1]
     if bracket == "{" and (block := open_block(source, place)) is not None:
         return block
-    hint = f"add `{OPEN[bracket]}`"
+    hint = Hint(f"add `{OPEN[bracket]}`", _at_end(source, OPEN[bracket]))
     return Diagnostic(
         "E0102", f"`{bracket}` is never closed", Label(Span(source, at, at + 1), "opened here"), hint=hint
     )
@@ -101,10 +102,22 @@ def open_block(source: Source, place: Span) -> Diagnostic | None:
 def _never_closed(source: Source, opened: _Opened, place: Span) -> Diagnostic:
     """The message for a `{` that should have been closed in a line before `place`, or at the end of the text."""
     line = place.line if place.start < len(source.text.rstrip()) else None
-    at = f" before line {line}" if line is not None else " at the end"
+    change = Change("}\n", _start_of_line(source, line)) if line is not None else _at_end(source, "}")
+    hint = Hint(f"add `}}` {f'before line {line}' if line is not None else 'at the end'}", change)
     others = (Label(place, "it should be closed before this"),) if line is not None else ()
     label = Label(Span(source, opened.at, opened.at + 1), "opened here")
-    return Diagnostic("E0102", "`{` is never closed", label, others, f"add `}}`{at}")
+    return Diagnostic("E0102", "`{` is never closed", label, others, hint)
+
+
+def _at_end(source: Source, bracket: str) -> Change:
+    """A bracket at the end of the text; a `}` in a line of its own."""
+    end = Span(source, len(source.text.rstrip()), len(source.text))
+    return Change(f"\n{bracket}\n" if bracket == "}" else f"{bracket}\n", end)
+
+
+def _start_of_line(source: Source, number: int) -> Span:
+    start = sum(len(line) + 1 for line in source.text.split("\n")[: number - 1])
+    return Span(source, start, start)
 
 
 def _indent(text: str, at: int) -> int:

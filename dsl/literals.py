@@ -9,9 +9,6 @@ import re
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.source import Span
 
-TEXT = r'"(?:[^"\\\n]|\\.)*"'  # the terminal STRING of grammar.lark
-COMMENT = r"#[^\n]*"
-OPEN_TEXT = TEXT + "?"  # a text that may still be open at the end of its line
 _ESCAPE = re.compile(r"\\(?:u\{(?P<digits>[0-9a-fA-F]+)\}|(?P<unfinished>u\{?[0-9a-fA-F]*)|(?P<letter>.))")
 _LETTERS = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 _LAST_CHARACTER = 0x10FFFF
@@ -70,13 +67,3 @@ def _with_backslashes(literal: str) -> str:
         return escape[0] if uses_escapes and _character(escape) is not None else "\\" + escape[0]
 
     return _ESCAPE.sub(meant, literal)
-
-
-def blanked(text: str) -> str:
-    """The text with spaces instead of comments and of texts in quotes, of which the last may be open."""
-    return re.sub(f"{OPEN_TEXT}|{COMMENT}", lambda match: " " * len(match[0]), text)
-
-
-def is_code_at_end(line: str) -> bool:
-    """Whether what follows the line belongs neither to a comment nor to a text in quotes."""
-    return not set('"#') & set(re.sub(TEXT, "", line))

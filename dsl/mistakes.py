@@ -13,8 +13,9 @@ from netc.dsl import words as language
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
 from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS
-from netc.dsl.literals import blanked
+from netc.dsl.scanning import blanked
 from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
@@ -192,7 +193,7 @@ def _unexpected(source: Source, place: Span, word: str) -> Diagnostic:
             "E0101",
             f"unexpected `{word}`",
             Label(place, "a word of the language, not a name"),
-            hint=f"{word}_ is a name",
+            hint=Hint(f"{word}_ is a name", Change(f"{word}_")),
         )
     if re.match(r"[^\W\d]\w*$|\d", word) and before and not before.endswith("\n") and not after:
         return Diagnostic(
@@ -255,7 +256,8 @@ def _unfinished_line(source: Source, place: Span, after: re.Match[str] | None) -
             "E0101", "the line ends too early", Label(place, "here"), hint=f"input {line}, or target {line}"
         )
     if re.fullmatch(r"((output|watch|update)\s+)?\w+", line) and not after:
-        example = language.WORDS[line].example if line in language.settings_of(Place.TRAIN) else f"{line} = ..."
+        is_setting = line in language.settings_of(Place.TRAIN)
+        example = Hint.code(language.WORDS[line].example, At.STATEMENT) if is_setting else f"{line} = ..."
         return Diagnostic("E0101", "the line ends too early", Label(place, "here"), hint=example)
     if after:
         return Diagnostic("E0101", f"something is missing after `{after[0]}`", Label(place, "the line ends here"))
@@ -279,9 +281,16 @@ def _left_open(source: Source, place: Span, word: str) -> Diagnostic | None:
             f"`{bracket}` is never closed",
             Label(Span(source, at, at + 1), "opened here"),
             (Label(place, "this cannot stand inside of it"),),
-            f"add `{OPEN[bracket]}` at the end of line {_last_line_before(source, place)}",
+            _at_end_of_line(source, OPEN[bracket], _last_line_before(source, place)),
         )
     return None
+
+
+def _at_end_of_line(source: Source, bracket: str, number: int) -> Hint:
+    """The hint to close a bracket at the end of a line's code, before its comment."""
+    code = len(blanked(source.line(number)).partition("#")[0].rstrip())
+    end = sum(len(line) + 1 for line in source.text.split("\n")[: number - 1]) + code
+    return Hint(f"add `{bracket}` at the end of line {number}", Change(bracket, Span(source, end, end)))
 
 
 def _last_line_before(source: Source, place: Span) -> int:

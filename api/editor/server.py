@@ -73,7 +73,7 @@ def _close(ls: NetServer, params: types.DidCloseTextDocumentParams) -> None:
 
 def _hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     uri = params.text_document.uri
-    answer = _settled_hover(ls, params)
+    answer = _hover_of_unchanged_line(ls, params)
     if answer is not None:
         return answer
     analysis, before = ls.analysis(uri), ls.accepted.get(uri)
@@ -84,10 +84,10 @@ def _hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text), range_of(span))
 
 
-def _settled_hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
+def _hover_of_unchanged_line(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     """The answer for a line that did not change, right after a change of another one: from the last version whose
     values are known, so that an editor need not wait. None if there is no such version, or it says nothing."""
-    before = ls.settled(params.text_document.uri)
+    before = ls.unchanged(params.text_document.uri)
     if before is None:
         return None
     now = Source(before.source.name, ls.text(params.text_document.uri), before.source.path)

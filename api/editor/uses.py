@@ -7,10 +7,10 @@ from netc.compiler.elaborate.library import library_places
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import real
+from netc.dsl.hints import Edit
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import Analysis
-from netc.editor.fixes import Edit
 from netc.editor.meaning import IDENTIFIER, word_at
 from netc.runtime.data.access import is_below
 

@@ -27,6 +27,7 @@ from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.hints import Hint
 from netc.dsl.source import Span
 
 
@@ -109,7 +110,8 @@ def _written_call(call: _BlockCall) -> str:
     argument = call.bound.get(first.name.text)
     is_inside = argument is not None and argument.span.start > call.span.start
     parts = [argument.span.text] if argument is not None and is_inside else []
-    return f"{call.block.name.text}({', '.join([*parts, *(other.name.text for other in others)])})"
+    text = f"{call.block.name.text}({', '.join([*parts, *(other.name.text for other in others)])})"
+    return Hint.code(text) if call.span.text == call.block.name.text else Hint(text)
 
 
 def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | None:

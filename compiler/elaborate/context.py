@@ -37,6 +37,7 @@ from netc.compiler.operations import (
 )
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
+from netc.dsl.hints import Hint
 from netc.dsl.source import NOWHERE, Span
 
 _DEEPEST = 64  # blocks in blocks
@@ -237,7 +238,8 @@ class Context:
             )
         if isinstance(item, tuple):
             are_vectors = any(isinstance(part, Value) and part.type.sample for part in item)
-            hint = f"concat({span.text.strip()[1:-1].strip()})" if are_vectors and span.text[:1] in "[(" else None
+            joined = f"concat({span.text.strip()[1:-1].strip()})"
+            hint = Hint.code(joined) if are_vectors and span.text[:1] in "[(" else None
             fault("E0205", "a list is no value", span, hint=hint)
         kind = _KINDS.get(type(item), "this")
         if isinstance(item, str) and (item in self.declared or item in self.named):

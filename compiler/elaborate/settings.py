@@ -32,7 +32,8 @@ from netc.compiler.model import (
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import explained
-from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
+from netc.dsl.hints import Hint
 from netc.dsl.synonyms import Kind
 
 _MOST_SHARDS = 4096
@@ -62,7 +63,7 @@ def train_settings(
             names[name] = setting.name
             if name not in SETTINGS and name not in MOVING:
                 choices = [*SETTINGS, *MOVING]
-                hint = nearest(name, choices, Kind.SETTING) or f"one of {', '.join(choices)}"
+                hint = nearest_or_all(name, choices, Kind.SETTING)
                 fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
             if name == "keep" and (call := call_of(setting.value, "average")) is not None:
                 values["average"] = _average(call, constant)
@@ -120,7 +121,7 @@ def _shards(node: syntax.Expression, constant: Any) -> int:
     if value & (value - 1) or value > _MOST_SHARDS:
         power = min(1 << (value.bit_length() - 1), _MOST_SHARDS)
         message = f"this must be a power of two, at most {_MOST_SHARDS}"
-        fault("E0602", message, node.span, f"it is {value}", hint=f"shards = {power}")
+        fault("E0602", message, node.span, f"it is {value}", hint=Hint.assignment("shards", power))
     return value
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.hints import At, Hint
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data import windows
@@ -83,7 +84,7 @@ def _scales(fitted: FittedField) -> Diagnostic | None:
         "W0801",
         f"the columns of `{field.name}` are of very different scale",
         Label(field.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
-        hint="-> standardize",
+        hint=Hint.code("-> standardize", At.BEHIND),
     )
 
 
@@ -109,7 +110,7 @@ def _similar_labels(fitted: FittedField) -> Diagnostic | None:
         "W0831",
         f"`{fitted.field.name}` has labels that look alike",
         Label(fitted.field.span, f"{shown} are labels of their own{more}"),
-        hint=" ".join(f"-> {name}" for name in steps),
+        hint=Hint.code(" ".join(f"-> {name}" for name in steps), At.BEHIND),
     )
 
 

@@ -101,7 +101,7 @@ class Run(Displayed):
         parts = self.load_data().parts
         if part not in parts:
             split = self.spec.split
-            hint = nearest(part, parts)
+            hint: str | None = nearest(part, parts)
             if split.way == "folds" and not split.fold:
                 hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
             fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)

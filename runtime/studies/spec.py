@@ -129,6 +129,7 @@ class _Reader:
         arguments = {argument: None for optimizer in optimizers for argument in arguments_of(optimizer)}
         if name in arguments:
             return
+        hint: str | None
         names = [*self.constants, *TRAIN_SETTINGS, *arguments, *SETTINGS]
         if any(name in arguments_of(optimizer) for optimizer in OPTIMIZERS):
             title, hint = f"`{next(iter(optimizers))}` has no argument `{name}`", nearest(name, arguments)
