@@ -18,7 +18,7 @@ from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import GROUP
 
 NUMBER = 4  # bytes of the number of a gathered row
-Place = tuple[Any, Any]  # a pointer, and how many elements behind it
+Address = tuple[Any, Any]  # a pointer, and how many elements behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Operand:
         steps in elements."""
         return [(group, self.a_step) for group in self.groups(a)]
 
-    def places(self, moved: Sequence[Any]) -> list[Place]:
-        """Returns the place of each row's element at a step of depth, from what moves."""
+    def addresses(self, moved: Sequence[Any]) -> list[Address]:
+        """Returns the address of each row's element at a step of depth, from what moves."""
         return [(moved[i // GROUP], self.row_at[i % GROUP]) for i in range(self.rows.height)]
 
     def groups(self, a: Word) -> list[Any]:
@@ -74,10 +74,10 @@ class GatheredDepth(Operand):
         self.first = self.groups(a)
         return [(self.words["strip_order"].value, self.function.number(NUMBER))]
 
-    def places(self, moved: Sequence[Any]) -> list[Place]:
+    def addresses(self, moved: Sequence[Any]) -> list[Address]:
         (number,) = moved
         row = (self.function.index_at(Word(self.builder, number)) * self.a_step).value
-        return super().places([self.builder.gep(group, [row]) for group in self.first])
+        return super().addresses([self.builder.gep(group, [row]) for group in self.first])
 
 
 class GatheredRows(Operand):
@@ -91,7 +91,7 @@ class GatheredRows(Operand):
         self.pointers = [self.pointer(pinned(table + number * row_bytes)) for number in numbers]
         return [(ir.Constant(I64, 0), self.a_step)]
 
-    def places(self, moved: Sequence[Any]) -> list[Place]:
+    def addresses(self, moved: Sequence[Any]) -> list[Address]:
         (at,) = moved
         return [(pointer, at) for pointer in self.pointers]
 
@@ -99,6 +99,6 @@ class GatheredRows(Operand):
 OPERANDS: Mapping[Gathered, type[Operand]] = {"": Operand, "depth": GatheredDepth, "rows": GatheredRows}
 
 
-def moved(builder: Any, place: Any, step: Word) -> Any:
+def moved(builder: Any, pointer: Any, step: Word) -> Any:
     """Returns a pointer so many elements further, or a number so much larger."""
-    return builder.gep(place, [step.value]) if place.type != I64 else builder.add(place, step.value)
+    return builder.gep(pointer, [step.value]) if pointer.type != I64 else builder.add(pointer, step.value)

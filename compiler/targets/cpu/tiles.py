@@ -135,7 +135,7 @@ class _Kernel(PanelKernel):
             with run.loop(0, turns) as turn:
                 at = {"turns": turn.index}
                 words["strip_a"], words["strip_order"] = a + self.moved("a", at), words["order"]
-                words["block_a"], words["lines"] = self.place_of_a(words["strip_a"], run.number(0)), 0
+                words["block_a"], words["lines"] = self.address_of_a(words["strip_a"], run.number(0)), 0
                 words["panel"] = packs_b.choose(words["pack"], b + self.moved("b", at))
                 words["touching"] = (turn.index + 1).equals(turns).choose(words["touches"], 0)
                 self.multiply(is_narrow)
@@ -226,7 +226,7 @@ class _Kernel(PanelKernel):
         packs_a, count = words["packs_a"].equals(1), words["rows_count"]
         with run.loop(0, words["columns_count"], PANELS * self.width) as group, run.loop(0, count, BLOCK) as top:
             rows = at_most(count - top.index, BLOCK)
-            source = self.place_of_a(words["strip_a"], top.index)
+            source = self.address_of_a(words["strip_a"], top.index)
             words["rows"], words["block_a"] = rows, packs_a.choose(words["pack"], source)
             words["block_c"] = words["strip_c"] + top.index * words["rows_c"] * size
             words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
@@ -266,8 +266,8 @@ class _Kernel(PanelKernel):
         words["is_cold"] = is_cold.choose(1, 0) if not self.gathered else 0
         self.multiply(self.is_narrow())
 
-    def place_of_a(self, strip: Word, i: Word) -> Word:
-        """Where a strip of a has row i: its address, or that of its number if rows are gathered."""
+    def address_of_a(self, strip: Word, i: Word) -> Word:
+        """The address of row i of a strip of a, or that of its number if rows are gathered."""
         if self.gathered == "rows":
             return self.words["order"] + i * NUMBER
         return strip + i * self.words["rows_a"] * self.size
