@@ -14,6 +14,7 @@ from netc.compiler.ir.types import DTYPES, SHARD_COUNT
 from netc.compiler.targets.processor import processor
 
 LINE = 64  # bytes of a cache line
+PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
 PIECE = 16  # bytes of a vector inside of which, and as a whole, its elements are moved by simple instructions
 VECTORS = 2  # the register tile's width
