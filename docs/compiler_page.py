@@ -166,7 +166,7 @@ program. A target writes the kernels in a language of its own. For CPUs that is 
 """
 BELOW = """
 Some words of it stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
-`targets/cpu/sums.py`, `place_of_largest_f32(p0, i, n)` is the place of the largest of n elements, and
+`targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
 `transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed

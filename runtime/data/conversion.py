@@ -76,8 +76,8 @@ def convert(
         if isinstance(values, Ragged):
             _refuse_sequences(field, states, part, type_, declared)
             continue
-        for array, place in usable(part, values, location, prepared):
-            result[_positions(part, place.rows, count)] = array
+        for array, chunk in usable(part, values, location, prepared):
+            result[_positions(part, chunk.rows, count)] = array
             count += len(array)
     return Bytes(result, *scales) if stays_bytes else result
 
@@ -91,7 +91,7 @@ def _widened(field: FieldSpec, array: Array, shape: tuple[int, ...]) -> Array:
 
 def _has_places(field: FieldSpec) -> bool:
     """Whether the model may declare more places for a field than its categories need."""
-    return bool(field.steps) and STEPS[field.steps[-1].name].places is not None
+    return bool(field.steps) and STEPS[field.steps[-1].name].category_count is not None
 
 
 def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
@@ -153,9 +153,9 @@ def _sequences(
 
     count = 0
     for values, location in sample_outputs(field, states, part):
-        for sequences, place in usable(part, values, location, prepared):
+        for sequences, chunk in usable(part, values, location, prepared):
             rows.append(np.asarray(sequences.rows, DTYPES[type_.dtype].numpy))
-            lengths[_positions(part, place.rows, count)] = sequences.lengths
+            lengths[_positions(part, chunk.rows, count)] = sequences.lengths
             count += len(sequences)
     return Ragged(np.concatenate(rows), lengths)
 
@@ -166,7 +166,8 @@ def _refuse_shape(
     """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
     fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
     hint = _as_read(what, shape, field, type_) if proposes_type or _has_places(field) else None
-    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=_steps_turned(field) or hint)
+    read_here = [Label(field.span, "read here")] if field.span not in (declared, NOWHERE) else []
+    fault("E0804", fact, declared, others=read_here, hint=_steps_turned(field) or hint)
 
 
 def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> NoReturn:
