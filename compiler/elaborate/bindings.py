@@ -146,7 +146,7 @@ class Scope:
         """The item of the innermost definition, or None if there is none."""
         scope: Scope | None = self
         while scope is not None:
-            item = scope.own(name)
+            item = scope.bound_here(name)
             if item is not None:
                 return item
             scope = scope.around
@@ -159,7 +159,7 @@ class Scope:
             scope = scope.around
         return None if scope is None else scope.unknown
 
-    def own(self, name: str) -> Item | None:
+    def bound_here(self, name: str) -> Item | None:
         """The item that is defined in this scope itself."""
         return self.names.get(name)
 
