@@ -139,8 +139,8 @@ def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: boo
     from netc.runtime.data.readers import READERS, reader_of
     from netc.runtime.runs.checkpoint import path_span
 
-    own = spec.source.reader
-    reader = selection.reader or (own if is_stdin else reader_of(path, own))
+    trained_with = spec.source.reader
+    reader = selection.reader or (trained_with if is_stdin else reader_of(path, trained_with))
     if reader not in READERS or (is_stdin and READERS[reader].takes_folder):
         import typer
 

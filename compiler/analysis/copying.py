@@ -102,5 +102,5 @@ def place_in_file(applications: Sequence[Application], value: Value) -> Span:
     if not value.span.source.is_library:
         return value.span
     around = [call for call in applications if call.first <= value.number < call.end]
-    own = [call for call in around if not call.span.source.is_library]
-    return min(own, key=lambda call: call.end - call.first).span if own else value.span
+    in_file = [call for call in around if not call.span.source.is_library]
+    return min(in_file, key=lambda call: call.end - call.first).span if in_file else value.span

@@ -53,11 +53,11 @@ def layers_of(model: Model, steps: Mapping[str, int] | None = None) -> list[Laye
         if result is not None:
             inner = box.title if box.name == result.title else name.partition(" (")[0]
             name = result.title if inner in (result.title, "") else f"{result.title} ({inner})"
-        own = [read for read in box.reads if read in model.parameters]
-        new = [read for read in own if read not in counted]
+        parameters = [read for read in box.reads if read in model.parameters]
+        new = [read for read in parameters if read not in counted]
         counted.update(new)
         count = sum(model.parameters[read].size(1) for read in new)
-        rows.append(Layer(box.span.line, role, name, box.type, count, len(new) < len(own), box.flops))
+        rows.append(Layer(box.span.line, role, name, box.type, count, len(new) < len(parameters), box.flops))
     return rows
 
 

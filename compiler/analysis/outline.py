@@ -161,8 +161,8 @@ class _Builder(Struct):
             if (box := self._box(value)) is not None:
                 numbered.append((value.number, box))
             if updates and value in updates:  # outside the block that made the value, inside the one that updates
-                key, own = self.key(), updates[value].name.rpartition(".")[2]
-                title = own if updates[value].kind is ResultKind.FITTED else f"next {own}"
+                key, state = self.key(), updates[value].name.rpartition(".")[2]
+                title = state if updates[value].kind is ResultKind.FITTED else f"next {state}"
                 numbered.append((value.number + 0.5, Box(key, "state", title, describe_sample(value.type), value.span)))
                 self.connect([value], key)
         order = sorted(range(len(applications)), key=lambda i: (applications[i].first, -applications[i].end, -i))

@@ -94,8 +94,8 @@ def _kernel(value: Value) -> tuple[int, int]:
 
 
 def _windows(value: Value) -> Convolution | Pool:
-    own = value.attributes
-    return own if isinstance(own, Pool) else value.attributes_as(Convolution)
+    attributes = value.attributes
+    return attributes if isinstance(attributes, Pool) else value.attributes_as(Convolution)
 
 
 def _through(value: Value, before: Field) -> Field:
@@ -116,6 +116,6 @@ def windowed(graph: Graph) -> Iterator[Windowed]:
         x = value.operands[0].type
         weights = value.operands[1].type.size(1) if value.definition is conv2d else 0
         dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
-        own, axes = _windows(value), 1 if x.sample[1] == 1 else 2
-        kernel, stride, pad = _kernel(value)[:axes], own.stride[:axes], own.pad[: 2 * axes]
+        windows, axes = _windows(value), 1 if x.sample[1] == 1 else 2
+        kernel, stride, pad = _kernel(value)[:axes], windows.stride[:axes], windows.pad[: 2 * axes]
         yield Windowed(value, kernel, stride, pad, weights, dense, fields.get(value))

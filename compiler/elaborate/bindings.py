@@ -136,7 +136,7 @@ class Scope(Struct):
         """The item of the innermost definition, or None if there is none."""
         scope: Scope | None = self
         while scope is not None:
-            item = scope.own(name)
+            item = scope.bound_here(name)
             if item is not None:
                 return item
             scope = scope.around
@@ -149,7 +149,7 @@ class Scope(Struct):
             scope = scope.around
         return None if scope is None else scope.unknown
 
-    def own(self, name: str) -> Item | None:
+    def bound_here(self, name: str) -> Item | None:
         """The item that is defined in this scope itself."""
         return self.names.get(name)
 

@@ -117,4 +117,4 @@ class Frame:
 
     def stands_for(self, leaf: Value) -> Value:
         """The outside value that a leaf of the body stands for; any other value as it is."""
-        return next((outer for outer, own in self.captured.items() if own is leaf), leaf)
+        return next((outer for outer, inner in self.captured.items() if inner is leaf), leaf)

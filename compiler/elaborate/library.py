@@ -98,7 +98,7 @@ class _LibraryScope(Scope):
 
     libraries: dict[str, list[Library]] = field(default_factory=dict)
 
-    def own(self, name: str) -> Item | None:
+    def bound_here(self, name: str) -> Item | None:
         """The blocks of a name. Those for first arguments of different ranks are one BlockFunction."""
         if name not in self.names and name in self.libraries:
             blocks = [block for library in self.libraries[name] for block in library.blocks_of(name)]
@@ -129,5 +129,5 @@ def library_places() -> Mapping[str, Span]:
     """The places of the library's blocks, by name."""
     scope = library_scope()
     for name in library_names():
-        scope.own(name)
+        scope.bound_here(name)
     return scope.spans

@@ -43,7 +43,7 @@ def ensemble(members: Sequence[Member], taken: Mapping[str, Type]) -> Model:
 
 def _lead(members: Sequence[Member]) -> int:
     """The place of the first member that knows all classes: losses and metrics are as it computes them."""
-    knowing = [all(classes.own == classes.count for classes in member.classes.values()) for member in members]
+    knowing = [all(classes.of_member == classes.count for classes in member.classes.values()) for member in members]
     return knowing.index(True)
 
 
@@ -195,7 +195,7 @@ class _Joined:
         fitting = [
             classes
             for classes in member.classes.values()
-            if (value.type.dims, classes.count) == ((*like.dims[:-1], classes.own), like.dims[-1])
+            if (value.type.dims, classes.count) == ((*like.dims[:-1], classes.of_member), like.dims[-1])
         ]
         return fitting[0].spread(value, number) if len(fitting) == 1 else None
 

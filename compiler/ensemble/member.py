@@ -14,11 +14,11 @@ Change = Callable[[Value], Value]
 class Classes(Struct, frozen=True):
     """A member's classes of a target among `count` classes of the ensemble.
 
-    `spread` takes a value whose last axis has the member's `own` classes, and gives those of the ensemble, with a
+    `spread` takes a value whose last axis has the classes `of_member`, and gives those of the ensemble, with a
     number for each class that the member does not know.
     """
 
-    own: int
+    of_member: int
     count: int
     spread: Callable[[Value, float], Value]
 

@@ -155,7 +155,7 @@ class Writer(ABC):
         """Writes a leaf that random numbers are generated from. Faults E1201 in formats that cannot hold it."""
         self.refuse(value, "random numbers", "what is drawn anew has no place in a file that is the same each time")
 
-    def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
+    def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
         """Writes an operation with a custom kernel. Returns None if the format cannot hold it."""
         return None
 
@@ -208,7 +208,7 @@ class Writer(ABC):
                 return translate(lower.expression, named, numbers, value.type.dtype, self)
         except KeyError as error:
             self.refuse(value, f"`{value.operation}`", f"no word for {error}")
-        term = self.own_kernel(value, operands)
+        term = self.custom_kernel(value, operands)
         if term is None:
             self.refuse(value, f"`{value.operation}`", f"{self.KIND} has no operation that it is made of")
         return term

@@ -195,7 +195,7 @@ def _shift(match: re.Match[str]) -> Shift | None:
 def dims_of(values: Iterable[Value]) -> tuple[str, ...]:
     """The dimensions whose rows values need: their own varying ones, and those of the tables among them."""
     values = list(values)
-    own = [str(value.type.rows) for value in values if value.type.is_varying]
+    result_dims = [str(value.type.rows) for value in values if value.type.is_varying]
     tables = [table for value in values if (table := table_of(value)) is not None]
     others = [dim for table in tables if table.other is not None for dim in table.other.dims]
-    return tuple(dict.fromkeys([*own, *(table.dim for table in tables), *others]))
+    return tuple(dict.fromkeys([*result_dims, *(table.dim for table in tables), *others]))

@@ -130,10 +130,10 @@ class Type(Struct, frozen=True):
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
-        own = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
-        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is called often
-            return own
-        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in own)
+        sample_dims = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
+        if not any([type(dim) is Bounded for dim in sample_dims]):  # noqa: C419  a list is faster, and this is called often
+            return sample_dims
+        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in sample_dims)
 
     @property
     def is_held(self) -> bool:

@@ -94,13 +94,13 @@ def temperature(logits: Any, label: Any) -> Any:
     z = z.reshape(-1, z.shape[-1])
     z = z - z.max(axis=1, keepdims=True)
     of_label, others = z[np.arange(len(z)), np.asarray(label, np.int64).ravel()], 1 / (len(z) + 2)
-    own = ((1 - others) * of_label + others * (z.sum(axis=1) - of_label) / (z.shape[1] - 1)).mean()
+    expected = ((1 - others) * of_label + others * (z.sum(axis=1) - of_label) / (z.shape[1] - 1)).mean()
 
     def slopes(u: float) -> tuple[float, float]:
         p = np.exp(math.exp(u) * z)
         p /= p.sum(axis=1, keepdims=True)
         mean = (p * z).sum(axis=1)
-        return float(mean.mean() - own), float(((p * z * z).sum(axis=1) - mean * mean).mean())
+        return float(mean.mean() - expected), float(((p * z * z).sum(axis=1) - mean * mean).mean())
 
     low, high, u = -math.log(_MOST), -math.log(_LEAST), 0.0  # of u = log(1 / T)
     for _ in range(_MOST_STEPS):

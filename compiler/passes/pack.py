@@ -112,8 +112,12 @@ def _rows(x: Value, dim: str) -> Value | None:
         order = tuple(source.attributes.order[axis] for axis in order)
         (source,) = source.operands
     rows = _rows(source, dim) if source is not x and order[:2] == (0, 1) else None
-    own = tuple(axis - 1 for axis in order[1:])
-    return rows if rows is None or own == tuple(range(len(own))) else apply("transpose", rows, order=(0, *own[1:]))
+    packed = tuple(axis - 1 for axis in order[1:])
+    return (
+        rows
+        if rows is None or packed == tuple(range(len(packed)))
+        else apply("transpose", rows, order=(0, *packed[1:]))
+    )
 
 
 def _is_inside(mask: Value, dim: str) -> bool:

@@ -31,12 +31,12 @@ def sink(graph: Graph) -> Graph:
             return copy.add("slice", (x,), attributes, type_)
         parts = []
         for operand in x.operands:
-            own = axis - (x.type.rank - operand.type.rank)
-            if own < 0 or operand.type.dims[own] == 1:
+            operand_axis = axis - (x.type.rank - operand.type.rank)
+            if operand_axis < 0 or operand.type.dims[operand_axis] == 1:
                 parts.append(operand)
                 continue
-            dims = (*operand.type.dims[:own], type_.dims[axis], *operand.type.dims[own + 1 :])
-            parts.append(sliced(copy, operand, replace(attributes, axis=own), operand.type.with_dims(dims)))
+            dims = (*operand.type.dims[:operand_axis], type_.dims[axis], *operand.type.dims[operand_axis + 1 :])
+            parts.append(sliced(copy, operand, replace(attributes, axis=operand_axis), operand.type.with_dims(dims)))
         copied = copy.add_copy(x, parts, type_=x.type.with_dims(type_.dims))
         passes.add(copied)
         return copied

@@ -73,7 +73,7 @@ class Number(Struct, frozen=True):
         return replace(self, terms=tuple((counted, factor) for _, factor in self.terms))
 
     def scaled(self, factor: float) -> "Number":
-        return Number(tuple((counted, own * factor) for counted, own in self.terms), self.plus * factor)
+        return Number(tuple((counted, coefficient * factor) for counted, coefficient in self.terms), self.plus * factor)
 
     def added(self, other: "Number") -> "Number":
         factors = dict(self.terms)

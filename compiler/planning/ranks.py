@@ -84,14 +84,16 @@ def among_ranks(plan: Plan, machine: Machine) -> Plan:
     for phase in plan.schedule.phases:
         phases.append([])
         for group in phase:
-            own = [next(tasks) for _ in group.calls]
+            in_group = [next(tasks) for _ in group.calls]
             accesses = [
                 access
-                for task, call in zip(own, group.calls, strict=True)
+                for task, call in zip(in_group, group.calls, strict=True)
                 for access in _accesses(group, task, call, walked, plan.sizes)
             ]
-            spans.update(span for task, call in zip(own, group.calls, strict=True) for span in _persistent(task, call))
-            repeated = not _is_shared_out(accesses) or _is_small(group, own, plan.sizes, machine)
+            spans.update(
+                span for task, call in zip(in_group, group.calls, strict=True) for span in _persistent(task, call)
+            )
+            repeated = not _is_shared_out(accesses) or _is_small(group, in_group, plan.sizes, machine)
             phases[-1].append((replace(group, is_repeated=group.kind == "one" or repeated), accesses))
     schedule = replace(
         plan.schedule,

@@ -131,11 +131,11 @@ class Gathering:
                     nbytes = (high - low) * each.row_bytes
                     copies[-1].append([each.address + low * each.row_bytes, each.move, packet, nbytes])
                     packet += nbytes
-        own = self._ranks.rank
+        this_rank = self._ranks.rank
         exchange = self._ranks.exchange(parts)
         self._exchanges.append(exchange)
-        others = [record for rank, records in enumerate(copies) if rank != own for record in records]
-        return [copies[own], others, exchange.starts, exchange.waits]
+        others = [record for rank, records in enumerate(copies) if rank != this_rank for record in records]
+        return [copies[this_rank], others, exchange.starts, exchange.waits]
 
 
 def silent_table(gathers: Gathers) -> Array:

@@ -37,7 +37,7 @@ class Sharing(Struct, frozen=True):
         """A name in the folder for what this key says."""
         return self.folder / hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    def own(self, items: Sequence[Item]) -> Sequence[Item]:
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """The share of this process in items that each of them can work on alone."""
         return items[self.number :: self.count]
 

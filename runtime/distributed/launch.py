@@ -88,8 +88,8 @@ def _require_same(ranks: "MpiRanks") -> None:
     from importlib.metadata import version  # here, because every command imports this file
 
     packages = {name: version(name) for name in ("netc", "numpy", "llvmlite")}
-    own = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
-    every = [json.loads(text) for text in ranks.texts(json.dumps(own))]
+    environment = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
+    every = [json.loads(text) for text in ranks.texts(json.dumps(environment))]
     for number, other in enumerate(every):
         for name, value in other.items():
             if value != every[0][name]:
@@ -104,8 +104,8 @@ def threads_of_rank(ranks: "MpiRanks") -> int:
     """The default number of threads of a rank: the cores of a host over its ranks, and the same number on all hosts."""
     import socket  # here, because every command imports this file
 
-    own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
-    every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), own]))]
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
+    every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), cpus]))]
     return min(_threads_on_host(host, every) for host, _ in every)
 
 

@@ -68,14 +68,14 @@ class MpiRanks(Struct, frozen=True):
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """The largest number of all ranks at each position."""
-        own = np.array(numbers, np.int64)
-        largest = np.empty_like(own)
-        self.world.Allreduce(own, largest, MPI.MAX)
+        local = np.array(numbers, np.int64)
+        largest = np.empty_like(local)
+        self.world.Allreduce(local, largest, MPI.MAX)
         return [int(number) for number in largest]
 
-    def texts(self, own: str) -> list[str]:
+    def texts(self, text: str) -> list[str]:
         """The text of every rank."""
-        content = np.frombuffer(own.encode(), np.uint8)
+        content = np.frombuffer(text.encode(), np.uint8)
         sizes = np.empty(self.count, np.int64)
         self.world.Allgather(np.array([len(content)], np.int64), sizes)
         everything = np.empty(int(sizes.sum()), np.uint8)

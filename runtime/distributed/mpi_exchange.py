@@ -39,12 +39,12 @@ class MpiExchange(Struct, frozen=True, weakref=True):
         calls: list[NativeCall] = []
         kept: list[Array] = []
         every: list[Any] = []
-        for own, partners in rounds(world.rank, world.size):
+        for block, partners in rounds(world.rank, world.size):
             requests = [
                 make([MPI.buffer.fromaddress(part.address + low, high - low), MPI.BYTE], partner, tag)
                 for tag, part in enumerate(parts)
                 for partner, theirs in partners
-                for make, ranks in ((world.Recv_init, theirs), (world.Send_init, own))
+                for make, ranks in ((world.Recv_init, theirs), (world.Send_init, block))
                 for low, high in [bytes_of(part, ranks)]
                 if low < high
             ]

@@ -59,12 +59,12 @@ class _JoinedField(Struct, frozen=True):
 
     field: FieldSpec
     states: list[State]
-    own: Sequence[Pairs]
+    member_steps: Sequence[Pairs]
     categories: Categories | None = None
 
     @property
     def is_own(self) -> bool:
-        return self.categories is not None or any(map(changes_numbers, self.own))
+        return self.categories is not None or any(map(changes_numbers, self.member_steps))
 
 
 def joined(members: Sequence[Trained]) -> Joined:
@@ -77,9 +77,9 @@ def joined(members: Sequence[Trained]) -> Joined:
         name: _joined_field(members, name, name in numeric) for name in (*first.model.inputs, *first.model.targets)
     }
     arrays: dict[str, Array] = {}
-    own = {name: field for name, field in by_name.items() if field.is_own}
-    parts = [_member(number, trained, own, arrays) for number, trained in enumerate(members, 1)]
-    model = ensemble(parts, {name: _raw_type(first, field) for name, field in own.items()})
+    separate = {name: field for name, field in by_name.items() if field.is_own}
+    parts = [_member(number, trained, separate, arrays) for number, trained in enumerate(members, 1)]
+    model = ensemble(parts, {name: _raw_type(first, field) for name, field in separate.items()})
     joined_fields = {**first.spec.fields, **{name: field.field for name, field in by_name.items()}}
     folds = {trained.spec.split.fold for trained in members}
     split = replace(first.spec.split, fold=0) if len(folds) > 1 else first.spec.split
@@ -113,15 +113,16 @@ def _raw_type(trained: Trained, joined_field: _JoinedField) -> Type:
     return type_ if is_picture else replace(type_, dtype="f64")
 
 
-def _member(number: int, trained: Trained, own: Mapping[str, _JoinedField], arrays: dict[str, Array]) -> Member:
+def _member(number: int, trained: Trained, separate: Mapping[str, _JoinedField], arrays: dict[str, Array]) -> Member:
     """A member with the steps that it does itself. `arrays` receives what these have learned."""
     model = trained.model
     units = {name: target for name, target in units_of_values(model).items() if name in model.outputs}
     prepare: dict[str, Change] = {}
     restore: dict[str, Change] = {}
     classes: dict[str, Classes] = {}
-    for name, field in own.items():
-        type_, pairs, prefix = {**model.inputs, **model.targets}[name], field.own[number - 1], f"member{number}.{name}"
+    for name, field in separate.items():
+        type_, prefix = {**model.inputs, **model.targets}[name], f"member{number}.{name}"
+        pairs = field.member_steps[number - 1]
         prepare[name] = partial(_through, FORWARD, pairs, prefix, arrays, type_.dtype)
         is_target = name in model.targets
         if field.categories is not None:
@@ -158,12 +159,12 @@ def _joined_field(members: Sequence[Trained], name: str, is_undone: bool) -> _Jo
     start = arithmetic if is_undone else min(differing, default=len(field.steps))
     if any(i < arithmetic for i in differing):
         return _with_categories(members, field, differing[0], arithmetic)
-    own = [[*zip(field.steps, each, strict=True)][start:] for each in states]
-    if not any(map(changes_numbers, own)):
+    member_steps = [[*zip(field.steps, each, strict=True)][start:] for each in states]
+    if not any(map(changes_numbers, member_steps)):
         start = len(field.steps)
-    kept = [*_kept(own[0] if start < len(field.steps) else ())]
+    kept = [*_kept(member_steps[0] if start < len(field.steps) else ())]
     steps = (*field.steps[:start], *(step for step, _ in kept))
-    return _JoinedField(replace(field, steps=steps), [*states[0][:start], *(state for _, state in kept)], own)
+    return _JoinedField(replace(field, steps=steps), [*states[0][:start], *(state for _, state in kept)], member_steps)
 
 
 def _with_categories(members: Sequence[Trained], field: FieldSpec, index: int, arithmetic: int) -> _JoinedField:

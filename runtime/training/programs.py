@@ -21,10 +21,10 @@ _INPUTS = ("clip_norm", "clip_value")  # numbers besides the optimizer's that ar
 def programs_of(model: Model) -> str:
     """A text that two models have in common if, and only if, no program of one differs from that of the other."""
     types = [(name, str(type_)) for name, type_ in (*model.inputs.items(), *model.targets.items())]
-    own = [_of_parameter(info) for info in (*model.trainables.values(), *model.states.values())]
+    parameters = [_of_parameter(info) for info in (*model.trainables.values(), *model.states.values())]
     others = [
         types,
-        own,
+        parameters,
         _of_settings(model.train),
         model.bounds,
         [(entry.first, entry.other) for entry in model.equal],

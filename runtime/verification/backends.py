@@ -259,8 +259,8 @@ def span_of(program: Program, result: str) -> Span:
     model = program.model
     key = parse_result(result)
     name = key.name if key.kind in (ResultKind.GRADIENT, ResultKind.UPDATE) else result
-    own = {**model.trainables, **model.states}
-    for owner, info in own.items():
+    stored = {**model.trainables, **model.states}
+    for owner, info in stored.items():
         if name == owner or name.endswith(f".{owner}"):
             return info.span
     kinds = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC)

@@ -275,7 +275,7 @@ def constants(g: Growth) -> bool:
     return True
 
 
-def own_operation(g: Growth) -> bool:
+def custom_operation(g: Growth) -> bool:
     """`op name(x, y) = ...` before the model, and its use."""
     x = g.pick_float(most=4)
     if x is None:
@@ -304,4 +304,4 @@ def productions() -> Iterator[Production]:
     yield Production("where", 4, where)
     yield Production("bool as a number", 2, as_number)
     yield Production("constants", 0.8, constants)
-    yield Production("op", 0.6, own_operation)
+    yield Production("op", 0.6, custom_operation)

@@ -130,7 +130,7 @@ def divided(formula: Formula, by: Formula) -> Formula:
 def powered(formula: Formula, exponent: int) -> Formula:
     """`formula ** exponent`, for a whole number other than 0."""
     term = _as_factor(formula)
-    factors = tuple((factor, own * exponent) for factor, own in term.factors)
+    factors = tuple((factor, power * exponent) for factor, power in term.factors)
     return _single(Term(term.number**exponent, term.divisor**exponent, factors))
 
 
@@ -204,7 +204,7 @@ def _terms(formula: Formula) -> tuple[Term, ...]:
         return (Term(factors=((formula, 1),)),)
     match formula.terms:
         case (Term(value, divisor, ((Sum() as inner, 1),)),) if abs(value) == divisor == 1:
-            return tuple(Term(value * own.number, divisor * own.divisor, own.factors) for own in inner.terms)
+            return tuple(Term(value * term.number, divisor * term.divisor, term.factors) for term in inner.terms)
     return formula.terms
 
 

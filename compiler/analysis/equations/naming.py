@@ -137,7 +137,7 @@ class Namer:
         slope = shown(slope)
         if len(self.level.users.get(slope, ())) < 2 or slope in self.level.names:
             return False
-        others = [other for other, own in self.level.slopes.items() if shown(own) is slope]
+        others = [other for other, slope_value in self.level.slopes.items() if shown(slope_value) is slope]
         has_name = any(other in self.level.names for other in others)
         return not has_name and value is max(others, key=lambda other: other.number)
 

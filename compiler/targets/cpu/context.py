@@ -101,12 +101,12 @@ def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", resources: Ca
     members = resources.members
     words = np.zeros((members, len(layout.dims), len(DIMENSION)), np.int64)
     for number, dim in enumerate(layout.dims):
-        own = rows[dim]
-        words[:, number, ROWS], words[:, number, STEPS_OF] = own.count, own.steps
-        words[:, number, OFFSETS] = own.offsets.ctypes.data
-        ends = own.shares(members)
+        rows_of_dim = rows[dim]
+        words[:, number, ROWS], words[:, number, STEPS_OF] = rows_of_dim.count, rows_of_dim.steps
+        words[:, number, OFFSETS] = rows_of_dim.offsets.ctypes.data
+        ends = rows_of_dim.shares(members)
         words[:, number, FIRST], words[:, number, END] = ends[:-1], ends[1:]
         if resources.ranks > 1:
-            ends = own.shares(members * resources.ranks)[resources.rank * members :][: members + 1]
+            ends = rows_of_dim.shares(members * resources.ranks)[resources.rank * members :][: members + 1]
         words[:, number, FIRST_OF_ALL], words[:, number, END_OF_ALL] = ends[:-1], ends[1:]
     return words.reshape(members, -1)

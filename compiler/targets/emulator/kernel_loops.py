@@ -124,5 +124,5 @@ def is_accumulated(name: str, loop: ast.For) -> bool:
     reads = sum(
         isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(loop)
     )
-    own = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
-    return len(assignments) == 1 and reads == own >= 1
+    reads_of_itself = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
+    return len(assignments) == 1 and reads == reads_of_itself >= 1

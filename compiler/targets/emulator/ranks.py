@@ -114,8 +114,8 @@ def _forget_others(ranks: list[_Rank]) -> None:
     for regions in zip(*(rank.run.shared for rank in ranks), strict=True):
         written = [region.writers != 0 for region in regions]
         anywhere = np.logical_or.reduce(written)
-        for region, own in zip(regions, written, strict=True):
-            lost = anywhere & ~own
+        for region, written_here in zip(regions, written, strict=True):
+            lost = anywhere & ~written_here
             region.tags[lost], region.data[lost] = 0, NAN_BYTE
 
 
