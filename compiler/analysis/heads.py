@@ -26,8 +26,7 @@ class LogitKind(Enum):
     TRUTHS = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
+class Heads(Struct, frozen=True):
     """The values of a graph that depend on parameters (`exclusive`), and the logits that losses read, by value."""
 
     exclusive: frozenset[Value]
