@@ -152,7 +152,7 @@ class Run(Displayed):
         interface), columns by name, or a list of rows, each with its cells by name. Columns are bound by name; those
         that no input reads may be missing. `given` names values of the model that `data` contains, as a prediction gave
         them. The prediction for a row that cannot be used is NaN or None, and `problems` names the row; with
-        `strict` it is a Fault. `beam` and `outputs` are as in Program.predict, which takes arrays that are prepared already.
+        `strict` it is a Fault. `beam` and `outputs` are as in Program.predict, which takes prepared arrays.
         """
         names = self.needed(given, outputs)
         new = self.read(raw_table(self.fitted, data, [*self.model.inputs], given), names, strict)
