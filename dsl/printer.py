@@ -6,8 +6,9 @@ A comment on its own line is printed before the statement that follows it; a com
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.quoting import net_string
@@ -18,8 +19,7 @@ _WIDTH = 100
 _INDENT = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class _Comment:
+class _Comment(Struct, frozen=True):
     start: int
     text: str
     is_alone: bool

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from netc.commands import prediction_files
 from netc.commands.terminal import say
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _LISTED = 10  # rows that are named, of those that cannot be used
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """The options of `netc predict`: what is computed (by default all outputs, from the inputs), and what is written
     beside it.
     """
@@ -41,8 +41,10 @@ class Selection:
         return not self.outputs and not self.provided and self.beam == 1 and not self.plugins
 
 
-@dataclass(frozen=True, slots=True)
-class _Prediction:
+_BY_DEFAULT = Selection()
+
+
+class _Prediction(Struct, frozen=True):
     """New data, and the columns of the outputs for the samples that could be used."""
 
     data: "NewData"
@@ -50,7 +52,7 @@ class _Prediction:
 
 
 def write_predictions(
-    run: Path, data: Path, out: Path | None = None, selection: Selection = Selection(), threads: int | None = None
+    run: Path, data: Path, out: Path | None = None, selection: Selection = _BY_DEFAULT, threads: int | None = None
 ) -> None:
     """Predicts for a data file and writes the outputs to the file `out`, or to standard output.
 

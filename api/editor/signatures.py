@@ -5,8 +5,9 @@ The text need not be correct.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.scanning import blanked
@@ -15,8 +16,7 @@ from netc.editor.completion import open_brackets
 from netc.editor.meaning import KINDS_IN, entry_text, reference
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """A signature, where its arguments stand in it, and the number of the one that is being written, if it has one."""
 
     label: str

@@ -6,8 +6,9 @@ So labels at the same step as the input count only if they are classes, which a 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from netc.compiler.analysis.reach import opening, reaches
 from netc.compiler.ir.graph import Graph
@@ -17,8 +18,7 @@ from netc.dsl.hints import Change, Hint
 from netc.dsl.source import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A comparison whose label is the element of the input `source` at a `distance` from each step, and the first
     value that reads it.
 

@@ -7,7 +7,8 @@ import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
@@ -23,8 +24,7 @@ def line_in_file(value: Value) -> str:
     return str(value.span.line)
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """The lines of a second text by the numbers of a first one.
 
     A line of both texts, changed or not, has the first one's number; `new 7` is a line of only the second.
@@ -49,8 +49,7 @@ class Lines:
         return self.numbers.get(value.span.line, f"new {value.span.line}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Labelled:
+class _Labelled(Struct, frozen=True):
     """A value of the graph before: a hash of how it is computed, its operation and line, and its label."""
 
     key: str

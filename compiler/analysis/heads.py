@@ -5,8 +5,9 @@ of several probabilities.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, dependents
@@ -25,8 +26,7 @@ class LogitKind(Enum):
     TRUTHS = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
+class Heads(Struct, frozen=True):
     """The values of a graph that depend on parameters (`exclusive`), and the logits that losses read, by value."""
 
     exclusive: frozenset[Value]

@@ -4,8 +4,9 @@ A layer is one of the outermost boxes of the outline. `netc check` and notebooks
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+
+from msgspec import Struct
 
 from netc.compiler.analysis.outline import RESULTS, Box, Outline, outline_of
 from netc.compiler.model import Model
@@ -13,8 +14,7 @@ from netc.compiler.model import Model
 _UNNAMED = ("input", "target", *RESULTS)  # boxes whose title is a name of the file's
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A row of the table.
 
     `name` is where the layer's parameters are, or what the file names its value, with the kind of layer in brackets

@@ -8,7 +8,8 @@ An operation without a rule ends the path too: an interval may be missing, and n
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.forms import Scalar
@@ -28,12 +29,12 @@ from netc.compiler.operations.reshaping import one_hot
 from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.scan import Part, Scan, SlotKind, pack, unpack
 from netc.compiler.operations.shape import Order, Pad, Slice, reshape, reverse
+from netc.dsl.structs import replace
 
 _COMPARISONS = (greater, greater_equal, less, less_equal)
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Step t reads the steps from t + first to t + last; where the axis is `turned`, t counts from the last step."""
 
     first: float = 0

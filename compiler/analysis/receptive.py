@@ -6,7 +6,8 @@ Walks the elaborated graph, in which layers are gone, and conv2d and pools are o
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
@@ -20,8 +21,7 @@ from netc.compiler.operations.shape import reshape
 _WINDOWS = (conv2d, maxpool2d, avgpool2d)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A receptive field: its size in pixels of the input, and the distance of neighbouring fields (`step`), height
     first. On a line the width of both is 1, and is not printed."""
 
@@ -36,8 +36,7 @@ class Field:
         return size if self.step == (1, 1) else f"{size}, {apart} apart"
 
 
-@dataclass(frozen=True, slots=True)
-class Windowed:
+class Windowed(Struct, frozen=True):
     """A convolution or a pool, its number of parameters, and that of a dense layer of the same sizes (`dense`).
 
     `kernel` and `stride` have one number on a line and two on an image, `pad` two (before, after) and four.

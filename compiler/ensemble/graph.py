@@ -11,7 +11,6 @@ not know the probability 0.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from netc.compiler.analysis.heads import Heads, LogitKind
 from netc.compiler.ensemble.member import Member
@@ -25,6 +24,7 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Application, Model, ParameterInfo
 from netc.compiler.operations.reduce import softmax
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 
 _NEVER = -1e30  # the logarithm of the probability of a class that a member does not know
 _PREDICTED = (ResultKind.OUTPUT, ResultKind.LENGTH)

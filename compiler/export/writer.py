@@ -7,8 +7,9 @@ tables of compiler/ir/rows.py from the samples' lengths.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NoReturn
+
+from msgspec import Struct
 
 from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.scalar import Term, translate
@@ -26,8 +27,7 @@ from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.dsl.diagnostics import fault
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """An integer array with an element for each sample or each row. Its operators write arithmetic to the file."""
 
     writer: "Writer"
@@ -68,8 +68,7 @@ class Index:
         return Index(self.writer, self.writer.take(self.term, index.term))
 
 
-@dataclass(frozen=True, slots=True)
-class RowTerms:
+class RowTerms(Struct, frozen=True):
     """The rows of a varying dimension.
 
     `length` is each sample's number of steps, `first` the row of its first step; `sample` and `step` say which sample

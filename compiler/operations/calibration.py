@@ -5,10 +5,10 @@ As in metrics.py, the runtime computes each once over all samples of a part, by 
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import SplitMetric
@@ -21,22 +21,19 @@ _PRECISION = 1e-12  # of the logarithm of a temperature
 _ROUNDING = 1e-9  # of a count that is computed in floats
 
 
-@dataclass(frozen=True, slots=True)
-class Level(Attributes):
+class Level(Attributes, frozen=True):
     """`level` is the share of new samples that are to be covered, above 0 and below 1."""
 
     level: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bins(Attributes):
+class Bins(Attributes, frozen=True):
     """`bins` is the number of equally wide parts of the range from 0 to 1."""
 
     bins: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reliability:
+class Reliability(Struct, frozen=True):
     """For each bin of confidences: how many samples are in it, the mean of their confidences, and the share of them
     that are right. Both are 0 in an empty bin."""
 

@@ -3,7 +3,6 @@
 The runtime collects their operands batch by batch and then computes each once, by its NumPy reference (evaluation.py).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_
 from netc.compiler.operations.sequence import lengths
 
 
-@dataclass(frozen=True, slots=True)
-class Quantile(Attributes):
+class Quantile(Attributes, frozen=True):
     """`q` is the share of the samples that the quantile is not below, between 0 and 1."""
 
     q: float

@@ -8,7 +8,8 @@ or drops some of them, keeps them in memory anyway.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Constant, Over
 from netc.compiler.ir.graph import Graph
@@ -37,16 +38,14 @@ _Axis = int | None  # of an operand or a result; None if it has no such axis
 _Layout = tuple[_Axis, _Axis, _Axis, _Axis]  # the numbers of the axes of batch, steps, heads and columns
 
 
-@dataclass(frozen=True, slots=True)
-class _Mask:
+class _Mask(Struct, frozen=True):
     """A mask, and whether scores are kept where it is true."""
 
     value: Value
     keeps: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
+class _Scores(Struct, frozen=True):
     """The way from a product of queries and keys to weights: the axis of the keys, the scale and the masks."""
 
     product: Value
@@ -55,8 +54,7 @@ class _Scores:
     masks: list[_Mask]
 
 
-@dataclass(frozen=True, slots=True)
-class _Axes:
+class _Axes(Struct, frozen=True):
     """The operands of a product of queries and keys, their layouts, and which axes of the product are those
     of queries, keys and heads.
 
@@ -71,8 +69,7 @@ class _Axes:
     layouts: tuple[_Layout, _Layout]
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
+class _Match(Struct, frozen=True):
     """Attention, with operands of the old graph. `layouts` are those of queries, keys, values and result."""
 
     operands: tuple[Value, Value, Value]

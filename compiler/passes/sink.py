@@ -6,8 +6,6 @@ A slice is moved only if this computes nothing twice that costs more than readin
 or a single cheap operation computes it from one large value.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.arithmetic import arithmetic_of
 from netc.compiler.ir.attributes import ElementType
 from netc.compiler.ir.forms import Scalar
@@ -17,6 +15,7 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.shape import Slice, slice_
 from netc.compiler.passes.simplify import rebuild, simplify
+from netc.dsl.structs import replace
 
 _CHEAP = 8  # floating-point operations of an element, which take about as long as reading it
 

@@ -5,11 +5,11 @@ Machine code begins and completes the messages between phases (cpu/messages.py),
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, pairwise
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span, StepSizes, spans_of
 from netc.compiler.targets.target import Array, Exchange, Part, Ranks
@@ -34,8 +34,7 @@ def lag_of(message: Message, phases: int) -> int:
     return (message.before - 1) // phases
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Struct, frozen=True):
     """The rows of a division: the ranges of each rank, and how many rows it has. If those of the ranks follow one
     another, `ends` are the first row, and the one behind those of each rank."""
 
@@ -53,8 +52,7 @@ class _Rows:
         return cls(spans, counts, [*accumulate(counts, initial=filled[0][0])])
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
+class _Packed(Struct, frozen=True):
     """Rows that are copied: where they are, the bytes by which that moves in each step, and the bytes of a row."""
 
     address: int

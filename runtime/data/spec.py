@@ -7,7 +7,6 @@ not fit their types.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
@@ -17,6 +16,7 @@ from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.quoting import net_string
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.augment import augmentations_of
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec

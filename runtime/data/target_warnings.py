@@ -4,7 +4,8 @@ Takes a model and its data block; looks at no row.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.analysis.copying import Copy, copy_of, place_in_file, remedy, shifted
 from netc.compiler.ir.roles import Role
@@ -64,8 +65,7 @@ def _without(field: FieldSpec, columns: list[str]) -> str:
     return f"leave {'it' if len(columns) == 1 else 'them'} out of `{field.name}`"
 
 
-@dataclass(frozen=True, slots=True)
-class _Moved:
+class _Moved(Struct, frozen=True):
     """A target with the elements of an input, `ahead` steps on, and how the model can copy them."""
 
     field: FieldSpec

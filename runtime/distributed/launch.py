@@ -6,13 +6,13 @@ variables.py has the variables of the environment by which launchers say how man
 
 import json
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.distributed.variables import COUNTS, RANKS, SLURM_COUNT
 
 if TYPE_CHECKING:

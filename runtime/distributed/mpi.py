@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from msgspec import Struct
 
 from netc.compiler.targets.target import Part
 from netc.dsl import home, temporary
@@ -30,8 +30,7 @@ _TRIALS = 101  # of each size
 _PAUSE = 0.01  # seconds between two looks at a message
 
 
-@dataclass(frozen=True, slots=True)
-class MpiRanks:
+class MpiRanks(Struct, frozen=True):
     """The ranks of a communicator, and those on the host of this one. Messages about the end of the program use one of
     their own, so that they pass those of a step that some ranks are still in."""
 

@@ -6,12 +6,12 @@ Who sends what to whom is in rounds.py. All requests are between two ranks, so e
 import ctypes
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from msgspec import Struct
 
 from netc.compiler.targets.target import NativeCall, Part
 from netc.runtime.data.stored import Array
@@ -20,8 +20,7 @@ from netc.runtime.distributed.rounds import bytes_of, rounds
 _C_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class MpiExchange:
+class MpiExchange(Struct, frozen=True, weakref=True):
     """The requests of a message, and the calls that start them and wait for them."""
 
     starts: list[NativeCall]

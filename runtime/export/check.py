@@ -4,11 +4,11 @@ A Python file runs in a process of its own (separate.py), an ONNX file in onnxru
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.export.exportable import Exported
 from netc.dsl.files import reason
@@ -20,8 +20,7 @@ SAMPLES = 17
 _TOLERANCE = {"f32": 1e-2, "f64": 1e-6, "bf16": 5e-2}  # beyond any rounding; a thousandth of it is usual
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The outcome, in words for the user, and whether the file must not be used."""
 
     text: str

@@ -6,10 +6,10 @@ that is their mean, for pictures black, for words and letters a vector of zeros.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.analysis.attribution import SCORE, SELECTOR, attribution
 from netc.compiler.analysis.units import units_of_values
@@ -26,8 +26,7 @@ _MOST_NUMBERS = 1 << 25  # of all inputs at all points together
 _AT_ONCE = 1 << 23  # of these, at once in memory
 
 
-@dataclass(frozen=True, slots=True)
-class Attributed:
+class Attributed(Struct, frozen=True):
     """The attributions of one sample.
 
     `entry` is the entry of the output that is explained, None if the output is one number; `score` is its value for the

@@ -5,14 +5,15 @@ into its own, as if it had encoded the cells itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ensemble.member import Classes
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import natural
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec
@@ -22,8 +23,7 @@ _ENTRIES = {"classes": "classes", "one_hot": "classes", "vocabulary": "tokens"} 
 _SHAPES = ("reshape", "flatten")
 
 
-@dataclass(frozen=True, slots=True)
-class Categories:
+class Categories(Struct, frozen=True):
     """The categories of a field that differ between members: its step, at `index` of the pipe, and `states`, one for
     each member. `state` has the categories of all.
     """

@@ -6,10 +6,11 @@ their units are always in the units of the data. Where categories differ, the en
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ensemble.graph import ensemble
@@ -20,6 +21,7 @@ from netc.compiler.model import Model
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.data_step import State, names_of_places
 from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.pipeline import labels_of, units_need_f64
@@ -32,8 +34,7 @@ from netc.runtime.runs.run_info import States
 _LISTED = 6  # labels in a message
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Struct, frozen=True):
     """A run that becomes a member: its name for messages, its model, its data block and its fitted steps."""
 
     name: str
@@ -42,8 +43,7 @@ class Trained:
     states: States
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """The model of an ensemble with its data block, the states of its steps, and the `arrays` that members fitted."""
 
     model: Model
@@ -52,8 +52,7 @@ class Joined:
     arrays: dict[str, Array]
 
 
-@dataclass(frozen=True, slots=True)
-class _JoinedField:
+class _JoinedField(Struct, frozen=True):
     """A field of the data: the steps that the ensemble has, their states, and those that each member does itself, after
     it has turned `categories` into its own.
     """
@@ -265,8 +264,8 @@ def _plain(item: Any) -> Any:
     """A part of a data block without its places in the text, and without the number of a fold."""
     if isinstance(item, Span):
         return None
-    if is_dataclass(item):
-        names = [each.name for each in fields(item) if each.name != "fold"]
+    if isinstance(item, Struct):
+        names = [name for name in item.__struct_fields__ if name != "fold"]
         return (type(item).__name__, *(_plain(getattr(item, name)) for name in names))
     if isinstance(item, Mapping):
         return {key: _plain(value) for key, value in item.items()}

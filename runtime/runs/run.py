@@ -6,15 +6,17 @@ run.json has the hashes of the first and the third file, and its own: what is op
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.displayed import Displayed
+from netc.dsl.structs import replace
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import DataSpec
@@ -49,8 +51,7 @@ if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
 
 
-@dataclass(slots=True, repr=False)
-class Run(Displayed):
+class Run(Displayed, Struct, eq=False):
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
     `data_changes` are warnings about data that has changed since training; `load_data` finds them.
@@ -69,8 +70,8 @@ class Run(Displayed):
     info: RunInfo | None = None
     data_changes: tuple[Diagnostic, ...] = ()
     loaded: "StartReport | None" = None
-    _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
-    _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
+    _loading: Mutex = field(default_factory=Mutex)
+    _metrics_file: MetricsFile = field(default_factory=MetricsFile)
 
     def __post_init__(self) -> None:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)

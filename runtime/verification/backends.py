@@ -3,7 +3,6 @@ precision.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import NOWHERE, Span
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.program import Program

@@ -1,16 +1,16 @@
 """Element-wise productions: functions, operators, comparisons, `where`, constants, and operations of a file."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import exp
+
+from msgspec import Struct
 
 from tests.programs.growth import Growth, Production
 from tests.programs.values import Type, Value, broadcast, floats
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A function of one float: its text, the largest magnitude of its operand, and that of the result."""
 
     name: str
@@ -73,8 +73,7 @@ UNARY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(Struct, frozen=True):
     """A function of two floats that broadcast."""
 
     name: str

@@ -1,7 +1,8 @@
 """The equations of a model, forward from its inputs to the loss and backward from the loss to its parameters."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.analysis.equations.equation import Equation
 from netc.compiler.analysis.equations.formula import Formula, Name, everywhere
@@ -23,10 +24,10 @@ from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
+class Derivation(Struct, frozen=True):
     """The equations of the forward pass in order, and those of the derivatives from the loss back.
 
     `leaves` are the inputs, targets, parameters and states that the equations begin with. `graph` computes all.

@@ -5,7 +5,6 @@ after the scan (`∂h_out[t]`), and what the next step makes of it, which reads 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.analysis.equations.formula import Call, Formula, Name, linear, number, plus
 from netc.compiler.analysis.equations.naming import Level, Namer, new_name, simplified, weight
@@ -20,6 +19,7 @@ from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, leaves_of,
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.scans import with_body
 from netc.compiler.passes.simplify import simplify
+from netc.dsl.structs import replace
 
 
 def unroll(level: Level, taken: set[str]) -> list[Unrolled]:

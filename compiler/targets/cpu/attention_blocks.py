@@ -28,7 +28,7 @@ _INDEX = 4  # bytes of a number in an index table
 _MAXIMA = 4  # running maxima of a column: one alone would wait for itself
 
 
-class Block(Vectors):
+class Block(Vectors, frozen=True):
     """Vectors and elements of a function under construction, as terms of math/ too."""
 
     @property

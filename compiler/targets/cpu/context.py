@@ -9,11 +9,11 @@ of its rank, and that among the workers of all ranks.
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
@@ -47,8 +47,7 @@ def yield_address() -> int:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class CallResources:
+class CallResources(Struct, frozen=True):
     """The memories that a call of `members` workers runs in.
 
     `barrier` is the state of their barrier, which begins as zeros. `ticks` has a row of counters for each worker. The
