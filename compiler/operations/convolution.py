@@ -9,7 +9,6 @@ of the padded input, which are a view: nothing is copied.
 that the channels of input and output are split into.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.ir.attributes import Attributes
@@ -22,8 +21,7 @@ from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, 
 from netc.compiler.operations.window_product import in_groups, is_depthwise, lead_of, transposed_weights, window_product
 
 
-@dataclass(frozen=True, slots=True)
-class Convolution(Attributes):
+class Convolution(Attributes, frozen=True):
     """The geometry of the windows of a convolution."""
 
     stride: Pair
@@ -32,15 +30,13 @@ class Convolution(Attributes):
     groups: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConvolutionInput(Convolution):
+class ConvolutionInput(Convolution, frozen=True):
     """`size` is the height and width of the input."""
 
     size: Pair
 
 
-@dataclass(frozen=True, slots=True)
-class ConvolutionWeights(Convolution):
+class ConvolutionWeights(Convolution, frozen=True):
     """`kernel` is the height and width of a window."""
 
     kernel: Pair
