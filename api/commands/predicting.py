@@ -1,4 +1,4 @@
-"""The work of `netc predict`: reads new data for a run, predicts, and writes the answers beside the columns to keep."""
+"""The work of `netc predict`: reads new data for a run, and writes the predictions beside the columns to keep."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -64,8 +64,8 @@ def write_predictions(
         if prediction is None:
             prediction = _by_compiler(run, path, data, selection, threads)
     new = prediction.data
-    answers = blanked(prediction.columns, new.used, new.count)
-    prediction_files.write(_with_kept(answers, new, selection), out)
+    predictions = blanked(prediction.columns, new.used, new.count)
+    prediction_files.write(_with_kept(predictions, new, selection), out)
     say_problems(new)
 
 
@@ -166,21 +166,21 @@ def _read(run: "Run", path: Path, data: Path, selection: Selection) -> "NewData"
     return run.read(_table(run.fitted, path, data, needed, selection), needed, selection.is_strict)
 
 
-def _with_kept(answers: dict[str, list[Any]], new: "NewData", selection: Selection) -> dict[str, list[Any]]:
-    """The columns of the data to keep, then the answers; an answer whose name is taken gets the end `_predicted`."""
+def _with_kept(predictions: dict[str, list[Any]], new: "NewData", selection: Selection) -> dict[str, list[Any]]:
+    """The columns of the data to keep, then the predictions, with `_predicted` added to a name that is taken."""
     names = [*new.table.columns] if selection.is_joined else [*dict.fromkeys(selection.keep)]
     if not selection.is_joined and "path" in new.table.columns and "image" in new.table.columns:
-        names = ["path", *(name for name in names if name != "path")]  # which picture an answer is for
+        names = ["path", *(name for name in names if name != "path")]  # which picture a prediction is for
     kept: dict[str, list[Any]] = {}
     for name in names:
         cells = new.table.columns[name][new.rows]
         if cells.ndim == 1:
             kept[name] = [_kept(cell) for cell in cells.tolist()]
     result = dict(kept)
-    for name, answer in answers.items():
+    for name, prediction in predictions.items():
         while name in result:
             name += "_predicted"
-        result[name] = answer
+        result[name] = prediction
     return result
 
 
@@ -192,7 +192,7 @@ def _kept(cell: Any) -> Any:
 
 
 def say_problems(new: "NewData") -> None:
-    """Says on the error stream which rows have no answer and why, and which cells training did not see the like of."""
+    """Says on the error stream which rows have no prediction and why, and which cells are unlike those of training."""
     for remark in (*new.table.notes, *new.remarks.notes()):
         say(f"note: {remark}", is_error=True)
     if not new.problems:

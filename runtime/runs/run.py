@@ -147,13 +147,13 @@ class Run(Displayed, Struct, eq=False):
         given: Sequence[str] = (),
         strict: bool = False,
     ) -> Predictions:
-        """The answers for raw data: the same, bit for bit, as those of `netc predict`.
+        """The predictions for raw data: the same, bit for bit, as those of `netc predict`.
 
         `data` is a path, a DataFrame (of pandas, polars, or another library with the Arrow or the dataframe interchange
         interface), columns by name, or a list of rows, each with its cells by name. Columns are bound by name; those
         that no input reads may be missing. `given` names values of the model that `data` contains, as a prediction gave
-        them. A row that cannot be used has NaN or None as its answer, and is named in `problems`; with `strict` it is a
-        Fault. `beam` and `outputs` are as in Program.predict, which takes arrays that are prepared already.
+        them. The prediction for a row that cannot be used is NaN or None, and `problems` names the row; with
+        `strict` it is a Fault. `beam` and `outputs` are as in Program.predict, which takes prepared arrays.
         """
         names = self.needed(given, outputs)
         new = self.read(raw_table(self.fitted, data, [*self.model.inputs], given), names, strict)

@@ -74,7 +74,7 @@ def out_of_fold(results: Sequence[FoldResult]) -> dict[str, list[Any]]:
 
 
 def _columns(number: int, run: Run) -> dict[str, list[Any]]:
-    """The predictions for the validation part: the row in the data, the fold, true values, then the answers."""
+    """The predictions for the validation part: the row in the data, the fold, true values, then the predictions."""
     dataset = run.load_data()
     fields, rows = dataset.parts["valid"], dataset.rows["valid"]
     columns: dict[str, list[Any]] = {}
