@@ -1,11 +1,12 @@
-"""A word of the language, as `netc ops` and messages describe it, and the place where it is written."""
+"""A word of the language, as `netc ops` and messages describe it, and the section in which it is written."""
 
-from dataclasses import dataclass
 from enum import Enum
 
+from msgspec import Struct
 
-class Place(Enum):
-    """The surroundings of a word, as a text with the example in place of `{}`."""
+
+class Section(Enum):
+    """The part of a file that a word belongs to, as a text with `{}` where an example of the word stands."""
 
     FILE = "{}"
     DATA = "data {{\n{}\n}}"
@@ -17,10 +18,9 @@ class Place(Enum):
     TYPE = "model {{\ninput x: {}\n}}"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word with an example of its use at `place`."""
+class Word(Struct, frozen=True):
+    """A word with an example of its use in `section`."""
 
     example: str
-    place: Place
+    section: Section
     doc: str

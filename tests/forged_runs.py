@@ -7,13 +7,13 @@ import random
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hostile import PIECES
 from hostile_bytes import damaged
+from msgspec.structs import asdict
 from safetensors.numpy import save
 from test_fuzz import mutated
 
@@ -66,14 +66,14 @@ def changed(value: Any, draw: random.Random) -> Any:
             case _:
                 return {**value, name: changed(value[name], draw)}
     if isinstance(value, list) and value and draw.random() < 0.8:
-        place = draw.randrange(len(value))
+        index = draw.randrange(len(value))
         match draw.randrange(8):
             case 0:
-                return value[:place] + value[place + 1 :]
+                return value[:index] + value[index + 1 :]
             case 1:
-                return value[:place] + [draw.choice(VALUES)] + value[place:]
+                return value[:index] + [draw.choice(VALUES)] + value[index:]
             case _:
-                return [*value[:place], changed(value[place], draw), *value[place + 1 :]]
+                return [*value[:index], changed(value[index], draw), *value[index + 1 :]]
     return draw.choice(VALUES)
 
 
@@ -165,7 +165,7 @@ def _forge_metrics(folder: Path, draw: random.Random) -> None:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
     arrays, progress, owned = read_checkpoint(folder / "checkpoint.safetensors")
-    values = {field.name: getattr(progress, field.name) for field in fields(Progress)}
+    values = asdict(progress)
     counted = "".join(text.splitlines(keepends=True)[: progress.epoch])
     forged = Progress(**{**values, "metrics": zlib.crc32(counted.encode())})
     save_checkpoint(folder / "checkpoint.safetensors", arrays, forged, owned)

@@ -12,13 +12,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from netc.commands import frame
 from netc.commands.terminal import say
-from netc.runtime.distributed.launch import launched_rank, launched_ranks, place_of_launch, start
+from netc.runtime.distributed.launch import launch_span, launched_rank, launched_ranks, start
 
 if TYPE_CHECKING:
     from netc.runtime.data.dataset import Dataset
@@ -29,8 +30,7 @@ TOGETHER = ("train", "study", "check")  # the commands that ranks run together
 _FORWARDED = 0.2  # seconds in which the launcher forwards a message; once it ends the ranks, it may not
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
+class Launched(Struct, frozen=True):
     """The ranks of a command, None in a process by itself, and a folder for what a rank other than 0 keeps."""
 
     ranks: "MpiRanks | None"
@@ -44,7 +44,7 @@ class Launched:
 
         return threads_of_rank(self.ranks)
 
-    def place(self, path: Path) -> Path:
+    def output_path(self, path: Path) -> Path:
         """The path of a file or folder that rank 0 writes; another path for what other ranks write."""
         return path if self.ranks is None or self.ranks.rank == 0 else self.temporary / "own"
 
@@ -104,7 +104,7 @@ def refuse_ranks(command: str) -> None:
     fault(
         "E1013",
         title,
-        place_of_launch(),
+        launch_span(),
         "`netc train` and `netc study` share their work out",
         hint="start it without mpiexec",
     )

@@ -2,7 +2,8 @@
 grammar."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.source import Span
@@ -24,8 +25,7 @@ _OF_SYMBOLS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A name, its type, one of TYPES, and its modifiers, of MODIFIERS."""
 
     span: Span
@@ -44,10 +44,10 @@ def tokens(analysis: Analysis) -> list[Token]:
 def _symbols(analysis: Analysis) -> Iterator[Token]:
     for symbol in analysis.names.symbols:
         type_, modifiers = _OF_SYMBOLS.get(symbol.kind, ("variable", ()))
-        for place in symbol.definitions:
-            yield Token(place, type_, ("declaration", *modifiers))
-        for place in symbol.uses:
-            yield Token(place, type_, modifiers)
+        for span in symbol.definitions:
+            yield Token(span, type_, ("declaration", *modifiers))
+        for span in symbol.uses:
+            yield Token(span, type_, modifiers)
 
 
 def _written(analysis: Analysis) -> Iterator[Token]:

@@ -4,14 +4,14 @@ Knows scopes, but no values.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.dsl import syntax
 from netc.dsl.source import Span
 
 
-@dataclass(slots=True, eq=False)
-class Symbol:
+class Symbol(Struct, eq=False):
     """A name that the text defines. `kind` is "input", "block", "value", "dimension", ..."""
 
     name: str
@@ -21,7 +21,7 @@ class Symbol:
     node: syntax.Node | None = None
 
     @property
-    def places(self) -> list[Span]:
+    def spans(self) -> list[Span]:
         return [*self.definitions, *self.uses]
 
     def defined_at(self, use: Span) -> Span:
@@ -30,8 +30,7 @@ class Symbol:
         return before[-1] if before else self.definitions[0]
 
 
-@dataclass(slots=True)
-class Names:
+class Names(Struct):
     """The symbols of a text, and the names that it uses without defining them."""
 
     symbols: list[Symbol] = field(default_factory=list)
@@ -41,9 +40,9 @@ class Names:
     def at(self, offset: int) -> tuple[Symbol, Span] | None:
         """The symbol whose name stands at an offset, and the span of that name."""
         for symbol in self.symbols:
-            for place in symbol.places:
-                if place.start <= offset <= place.end:
-                    return symbol, place
+            for span in symbol.spans:
+                if span.start <= offset <= span.end:
+                    return symbol, span
         return None
 
     def other_at(self, offset: int) -> syntax.Name | None:
@@ -59,8 +58,7 @@ class Names:
         return list(visible.values())
 
 
-@dataclass(slots=True, eq=False)
-class _Scope:
+class _Scope(Struct, eq=False):
     around: "_Scope | None" = None
     names: dict[str, Symbol] = field(default_factory=dict)
 
@@ -88,7 +86,7 @@ class _Binder:
         self.names = Names()
         self.fields: dict[str, Symbol] = {}  # inputs and targets, which the data block provides
         self.losses: dict[str, Symbol] = {}
-        self.places: set[tuple[int, Span]] = set()  # (id of a symbol, span): what was noted
+        self.noted: set[tuple[int, Span]] = set()  # (id of a symbol, span): what was noted
         span = Span(file.source, 0, len(file.source.text))
         top = self.scope(span, None)
         for item in file.items:
@@ -115,10 +113,10 @@ class _Binder:
             symbol.definitions.append(name.span)
         return symbol
 
-    def is_new(self, symbol: Symbol, place: Span) -> bool:
+    def is_new(self, symbol: Symbol, span: Span) -> bool:
         """Notes a span of a symbol. Returns whether it was not noted before."""
-        is_noted = (id(symbol), place) in self.places
-        self.places.add((id(symbol), place))
+        is_noted = (id(symbol), span) in self.noted
+        self.noted.add((id(symbol), span))
         return not is_noted
 
     def use(self, name: syntax.Name, scope: _Scope) -> Symbol | None:

@@ -5,10 +5,11 @@ Every function of this folder takes a Context first. This file knows nothing of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate.bindings import (
     Applied,
@@ -62,8 +63,7 @@ class Exhausted(Exception):
         self.diagnostic = diagnostic
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The parts of expressions that are elaborated in files above expressions.py, each a function of the context and
     the scope."""
 
@@ -83,8 +83,7 @@ _KINDS = {
 }
 
 
-@dataclass(slots=True)
-class Context:
+class Context(Struct):
     """Everything that elaboration knows while it walks a file.
 
     `graph` is the graph that values are added to: the model's own, or the body of the innermost of `frames`.
@@ -92,14 +91,14 @@ class Context:
 
     rules: Rules
     globals: Scope  # the file's own definitions
+    dimensions: Dimensions
+    graph: Graph
     class_count: ClassCount | None = None
     fields: Mapping[str, syntax.Expression] = field(default_factory=dict)  # of the file's `data` block
     statements: Sequence[syntax.Statement] = ()  # of the file's `model` block
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     # the model so far
-    dimensions: Dimensions = field(default_factory=Dimensions)
-    graph: Graph = field(init=False)
     parameters: dict[str, ParameterInfo] = field(default_factory=dict)
     states: dict[str, ParameterInfo] = field(default_factory=dict)
     inputs: dict[str, Type] = field(default_factory=dict)
@@ -136,8 +135,11 @@ class Context:
     levels: int = 0  # expressions around the current one
     ready: dict[tuple[int, int], Item] = field(default_factory=dict)  # links of chains, by the ids of node and scope
 
-    def __post_init__(self) -> None:
-        self.graph = Graph(self.dimensions)
+    @classmethod
+    def of(cls, rules: Rules, globals: Scope) -> "Context":
+        """The context of a file before anything of it is elaborated."""
+        dimensions = Dimensions()
+        return cls(rules, globals, dimensions, Graph(dimensions))
 
     def count(self, span: Span) -> None:
         """Counts a statement or an application of an `op` that is written out. Raises Exhausted at the limit."""
@@ -154,8 +156,8 @@ class Context:
     def exhausted(self, reason: str, span: Span) -> Exhausted:
         """The exception for a model that is too large."""
         hint = "fewer turns of loops, or blocks in blocks; `scan` repeats a step without writing it out"
-        place = Label(self.user_span(span), "the limit was reached here")
-        return Exhausted(Diagnostic("E0206", f"written out, {reason}", place, (), hint))
+        label = Label(self.user_span(span), "the limit was reached here")
+        return Exhausted(Diagnostic("E0206", f"written out, {reason}", label, (), hint))
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:
         """The result of `build`, whose values belong to a place in the text.
@@ -210,7 +212,7 @@ class Context:
         """The place in the user's own text: the innermost call there, if the place itself is in the library."""
         if not span.source.is_library:
             return span
-        return next((place for _, place in reversed(self.calls) if not place.source.is_library), NOWHERE)
+        return next((call_span for _, call_span in reversed(self.calls) if not call_span.source.is_library), NOWHERE)
 
     def as_value(self, item: Item, span: Span, like: Item | None = None) -> Value:
         """The item as a value of the graph; a number takes the type of `like`. Faults E0205 if it is no value."""
@@ -280,8 +282,8 @@ class Context:
         first, before = self.graph.size, len(self.written)
         yield
         end = self.graph.size
-        for place, last in self.written[before:]:
-            if any(_is_within(place, argument) for argument in arguments):
+        for written_span, last in self.written[before:]:
+            if any(_is_within(written_span, argument) for argument in arguments):
                 first = max(first, last)
         if not self.frames and end > first:
             self.written.append((span, end))

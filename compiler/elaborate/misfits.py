@@ -5,25 +5,26 @@ scores of classes or `float[...]` for numbers; the second takes the target, `cla
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(Struct, frozen=True):
     """An argument of a loss or a metric: its value, and its place in the text."""
 
     value: Value
-    place: Span
+    span: Span
 
     @property
     def text(self) -> str:
-        return self.place.text
+        return self.span.text
 
     @property
     def type(self) -> Type:
@@ -31,11 +32,10 @@ class Operand:
 
     @property
     def label(self) -> Label:
-        return Label(self.place, f"this is {describe_sample(self.type)}")
+        return Label(self.span, f"this is {describe_sample(self.type)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Misfit:
+class _Misfit(Struct, frozen=True):
     """A fault of a comparison: the operand to change, how, and a title where the types say little."""
 
     operand: Operand
@@ -55,9 +55,9 @@ def explained(error: Fault, block: syntax.Block, operands: Iterable[Operand]) ->
         return error
     other = target if misfit.operand is prediction else prediction
     first = error.diagnostics[0]
-    places = (prediction.place, target.place)
+    spans = (prediction.span, target.span)
     declared = [
-        label for label in first.others if label.span not in places and not label.span.source.is_library and label.text
+        label for label in first.others if label.span not in spans and not label.span.source.is_library and label.text
     ]
     types = " with ".join(describe_sample(operand.type) for operand in (prediction, target))
     title = misfit.title or f"`{block.name.text}` cannot compare {types}"

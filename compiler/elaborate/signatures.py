@@ -2,8 +2,9 @@
 declares.
 """
 
-from dataclasses import dataclass, field
 from typing import NoReturn
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Length, Scope
@@ -135,8 +136,7 @@ def match_type(
     return match.bindings
 
 
-@dataclass(slots=True)
-class _Match:
+class _Match(Struct):
     """A value that is checked against the type `node`, which a block's parameter or an assignment declares.
 
     `dims` are the declared dimensions and `sizes` the value's, from both of which `...` is taken; `bindings` fills up
@@ -196,9 +196,9 @@ class _Match:
         bound = {**sizes, **self.bindings, **({"...": _dims_text(lead)} if isinstance(lead, tuple) else {})}
         shown = ", ".join(f"{name} = {size}" for name, size in bound.items() if not isinstance(size, tuple))
         sources = [
-            Label(scope.places[name], f"{name} = {size} comes from here")
+            Label(scope.spans[name], f"{name} = {size} comes from here")
             for name, size in sizes.items()
-            if name in scope.places and not scope.places[name].source.is_library and scope.places[name] != self.span
+            if name in scope.spans and not scope.spans[name].source.is_library and scope.spans[name] != self.span
         ]
         declared = [] if node.span.source.is_library else [Label(node.span, "declared here")]
         has_too_many = 1 in self.sizes and len(self.sizes) > len(self.dims)

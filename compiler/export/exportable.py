@@ -1,10 +1,10 @@
 """A model to be exported: its prediction graph in the operations that both file formats have, and its numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
@@ -20,15 +20,15 @@ Array = np.ndarray[Any, Any]
 KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp})
 
 
-@dataclass(frozen=True, slots=True)
-class RawColumns:
+class RawColumns(Struct, frozen=True):
     """How columns of a table become an input: each is an input [batch] of the file, of f64 numbers or of texts.
 
     `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With
     `is_date`, numbers are seconds since 1970 in UTC, and become a year with its fraction (`has_time`: that of the time
-    of day too). Missing numbers become `fills`; the bounds in `edges` number the buckets of each column, and `places`
-    replaces these numbers. With `width`, a number becomes so many places: 1 at its own and 0 elsewhere, and a number
-    that is no place becomes zeros. `left` are the steps that the texts went through before.
+    of day too). Missing numbers become `fills`; the bounds in `edges` number the buckets of each column, and
+    `positions` replaces these numbers. With `width`, a number becomes a vector of this many elements, 1 at its own
+    position and 0 elsewhere; a number beyond the width becomes zeros. `left` are the steps that the texts went through
+    before.
     """
 
     columns: tuple[str, ...]
@@ -39,7 +39,7 @@ class RawColumns:
     has_time: bool = True
     fills: tuple[float, ...] = ()
     edges: tuple[tuple[float, ...], ...] = ()
-    places: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
     left: tuple[str, ...] = ()
 
     @property
@@ -48,8 +48,7 @@ class RawColumns:
         return "text" if self.codes else "date" if self.is_date else "number"
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Struct, frozen=True):
     """A model to be written: its prediction graph, and the values of its parameters and states (`arrays`).
 
     `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes or places.

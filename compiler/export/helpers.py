@@ -72,10 +72,10 @@ def _attend(q: Any, k: Any, v: Any, scale: Any, causal: bool, **tables: Any) -> 
             later = np.arange(scores.shape[2]) > np.arange(scores.shape[1])[:, None]
             scores = np.where(later, -np.inf, scores).astype(q.dtype)
         if scores.size:
-            own = np.einsum("hts,shm->thm", _softmax(scores, -1), v[keys])
-            result[queries] = own
+            attended = np.einsum("hts,shm->thm", _softmax(scores, -1), v[keys])
+            result[queries] = attended
             if "query_lengths" in tables and "query_rows" not in tables:
-                result[i, len(own) :] = own[-1]
+                result[i, len(attended) :] = attended[-1]
     return result
 
 
@@ -155,10 +155,10 @@ def _scatter(combine: Any, initial: float, x: Any, index: Any, rows: int) -> Any
     return result
 
 
-def _from_steps(x: Any, place: Any, samples: int, size: int) -> Any:
+def _from_steps(x: Any, index: Any, samples: int, size: int) -> Any:
     """Pads rows to sequences of `size` steps, with zeros beyond their ends."""
     result = np.zeros((samples * size, *x.shape[1:]), x.dtype)
-    result[place] = x
+    result[index] = x
     return result.reshape(samples, size, *x.shape[1:])
 
 

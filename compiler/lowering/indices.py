@@ -6,25 +6,27 @@ and the fourth kind in all three.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
-from netc.compiler.program.tasks import StridedView
+from netc.compiler.program.tasks import Buffer, StridedView
+from netc.dsl.structs import replace
 
 _FEW_COLUMNS = 2
 
 Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(Struct, frozen=True):
     """The views through which a product reads its operands `a` and `b` and its starting value, and writes its result.
 
     `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
     view of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that view has
-    one result for each shard, along a first axis.
+    one result for each shard, along a first axis. Rows of a, or of b if the `second` operand is gathered, are found by
+    the numbers in `order`, if there is one.
     """
 
     a: StridedView
@@ -32,10 +34,11 @@ class Views:
     start: StridedView | None
     strides: tuple[int, ...]
     output: Callable[[], StridedView]
+    order: Buffer | None = None
+    second: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Indices:
+class Indices(Struct, frozen=True):
     """The indices of the operands a and b and of the result, each a letter, and their sizes."""
 
     left: str
@@ -91,5 +94,5 @@ def indices_of(einsum: Value, views: Views) -> tuple[Indices, Views]:
     left, right = inputs.split(",")
     sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
     if out and out[-1] in left and out[-1] not in right:
-        left, right, views = right, left, replace(views, a=views.b, b=views.a)
+        left, right, views = right, left, replace(views, a=views.b, b=views.a, second=not views.second)
     return Indices(left, right, out, sizes), views

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from netc.compiler.ir.attributes import Constant
@@ -17,17 +16,19 @@ from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, c
 from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task, Tasks, buffer_numbers
+from netc.dsl.structs import replace
 
 
 class LoopContext(Protocol):
     """The parts of lowering that a loop uses, to find the memory of values.
 
-    `tables` are inputs whose rows have not been gathered yet.
+    `tables` are inputs whose rows have not been gathered yet, and those `in_place` are not, if it can be helped.
     """
 
     program: Tasks
     fusion: Fusion
     tables: dict[Value, Buffer]
+    in_place: set[Value]
 
     def order_of(self, value: Value) -> Buffer: ...
 
@@ -114,7 +115,7 @@ class Loop:
             return self.inlined.get(value) or self.compute(value)
         if (
             value in self.lowering.tables
-            and len(self.lowering.fusion.users[value]) == 1
+            and (value in self.lowering.in_place or len(self.lowering.fusion.users[value]) == 1)
             and value.type.dims == self.space
         ):
             return self.row(value)

@@ -5,7 +5,8 @@ some tiles at least, so that transforming the weights pays for a single sample t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
@@ -25,8 +26,7 @@ _FEW_TILES = 16  # of an image
 _BLOCK = 48  # tiles: more were measured to be no faster
 
 
-@dataclass(frozen=True, slots=True)
-class _Windows:
+class _Windows(Struct, frozen=True):
     """A product of windows of an image, one apart, with weights or slopes: its indices, and their sizes.
 
     A window's place has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
@@ -89,16 +89,18 @@ def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, 
     return []
 
 
-def _windows(indices: Indices, of_windows: Sequence[str], of_places: Sequence[str], image: Strides) -> _Windows | None:
+def _windows(
+    indices: Indices, window_axes: Sequence[str], position_axes: Sequence[str], image: Strides
+) -> _Windows | None:
     """Returns the convolution whose windows have some of the indices; None if there are no such windows."""
     sizes = indices.sizes
-    if len(of_windows) != 3 or len(of_places) != 3 or len(indices.columns) != 1 or indices.both:
+    if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or indices.both:
         return None
     pairs = [
-        (place, of) for place in of_places for of in of_windows if sizes[of] == WINDOW and image[place] == image[of]
+        (axis, of) for axis in position_axes for of in window_axes if sizes[of] == WINDOW and image[axis] == image[of]
     ]
-    leads = [place for place in of_places if place not in dict(pairs)]
-    channels = [of for of in of_windows if of not in dict(pairs).values()]
+    leads = [axis for axis in position_axes if axis not in dict(pairs)]
+    channels = [of for of in window_axes if of not in dict(pairs).values()]
     if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
         return None
     (row, down), (column, across) = pairs
@@ -138,8 +140,7 @@ def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradie
     return _MUST_SAVE * cycles < STEP**2 * WINDOW**2 * windows.channels * outputs
 
 
-@dataclass(frozen=True, slots=True)
-class _Lowered:
+class _Lowered(Struct, frozen=True):
     """Makes the tasks of a convolution."""
 
     value: Value
@@ -219,8 +220,9 @@ class _Lowered:
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             sizes = windows.channels, windows.outputs, self.block
-            room = winograd.room(self.machine.lanes(kernel.dtype), *sizes, is_gradient=int(part == "gradient"))
-            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (room.end,)), "scratch"))
+            lanes = self.machine.lanes(kernel.dtype)
+            layout = winograd.scratch_layout(lanes, *sizes, is_gradient=int(part == "gradient"))
+            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (layout.end,)), "scratch"))
             writes.add(pointers["scratch"].buffer)
         return Task(
             kernel,

@@ -9,12 +9,12 @@ run. It has a leaf for each operand that it reads, whose slot says which one (`x
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form, SpecialForm, View
@@ -40,8 +40,7 @@ class SlotKind(Enum):
         return Slot(self, index)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """The operand of a scan that a leaf of its body stands for."""
 
     kind: SlotKind
@@ -67,8 +66,7 @@ def add_leaf(body: Builder, slot: Slot, type_: Type) -> Value:
     return body.leaf(Role.GIVEN, str(slot), type_)
 
 
-@dataclass(frozen=True, slots=True)
-class ScanAttributes(Attributes):
+class ScanAttributes(Attributes, frozen=True):
     """The attributes of a scan.
 
     `counts` are the numbers of sequences and of initial values among the operands; the others are captured. `carries`
@@ -83,8 +81,7 @@ class ScanAttributes(Attributes):
     whole: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part(Attributes):
+class Part(Attributes, frozen=True):
     """The name of a scan's result and its type, both as text, because a scan may have results of several types."""
 
     of: str
@@ -96,15 +93,13 @@ class Part(Attributes):
         return parse_result(self.of)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSteps(Attributes):
+class StoredSteps(Attributes, frozen=True):
     """The number of steps that are stored for each sample."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """A scan value with its operands by kind."""
 
     value: Value
@@ -146,8 +141,7 @@ def leaves_of(body: Graph) -> dict[Slot, Value]:
     return {slot: leaf for leaf in body.values() if (slot := slot_of(leaf)) is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class ScanOperands:
+class ScanOperands(Struct, frozen=True):
     """The operands of a scan by kind: sequences, initial values of the carries, and captured values."""
 
     sequences: Sequence[Value] = ()
@@ -257,9 +251,9 @@ def _flat(x: Any) -> Any:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _from_steps_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
+def _from_steps_reference(y: Any, index: Any, size: int, sizes: Sizes = 1) -> Any:
     result = np.zeros((size_of(BATCH, sizes) * size, *y.shape[1:]), y.dtype)
-    result[place] = y
+    result[index] = y
     return result.reshape(-1, size, *y.shape[1:])
 
 
@@ -268,10 +262,10 @@ pack = register(
         "to_steps",
         "Packs sequences that are stored with n steps each as rows: x[batch, n, ...] -> [steps, ...].",
         attributes=Attributes,
-        type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
-        reference=lambda x, place: _flat(x)[place],
+        type=lambda x, index: x.with_dims((*index.dims, *x.dims[2:])),
+        reference=lambda x, index: _flat(x)[index],
         lower=SpecialForm(Form.TO_STEPS),
-        gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
+        gradient=lambda g, r, x, index: (apply("from_steps", g, index, size=x.type.dims[1]), None),
         is_callable=False,
     )
 )
@@ -281,10 +275,10 @@ unpack = register(
         "Stores rows as sequences with n steps each, with zeros beyond their ends: the inverse of to_steps.",
         takes_sizes=True,
         attributes=StoredSteps,
-        type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
+        type=lambda y, index, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_steps_reference,
         lower=SpecialForm(Form.FROM_STEPS),
-        gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
+        gradient=lambda g, r, y, index, size: (apply("to_steps", g, index), None),
         is_callable=False,
     )
 )

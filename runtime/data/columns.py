@@ -1,16 +1,15 @@
 """Columns whose cells are not all in memory as objects: texts by numbers of words, and packed cells."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 
 
-@dataclass(frozen=True, slots=True)
-class TextColumn:
+class TextColumn(Struct, frozen=True):
     """A column of texts on disk; indexed by row numbers it is an array of str and None."""
 
     codes: Array
@@ -26,8 +25,7 @@ class TextColumn:
         return texts
 
 
-@dataclass(frozen=True, slots=True)
-class PackedColumn:
+class PackedColumn(Struct, frozen=True):
     """A column of other cells, each a message of msgpack; indexed by row numbers it is an array of objects."""
 
     ends: Array
@@ -39,8 +37,8 @@ class PackedColumn:
     def __getitem__(self, rows: Any) -> Array:
         selected = np.arange(len(self))[rows]
         result = np.empty(selected.size, object)
-        for place, row in enumerate(selected.ravel().tolist()):
-            result[place] = msgspec.msgpack.decode(self.messages[self.ends[row] : self.ends[row + 1]].tobytes())
+        for position, row in enumerate(selected.ravel().tolist()):
+            result[position] = msgspec.msgpack.decode(self.messages[self.ends[row] : self.ends[row + 1]].tobytes())
         return result.reshape(selected.shape)
 
 

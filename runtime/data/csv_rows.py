@@ -3,11 +3,11 @@
 import csv
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TextIO
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.hints import Hint
@@ -24,8 +24,7 @@ BATCH = 1 << 14  # rows at a time
 _CELLS = 1 << 20  # cells at a time: fewer rows of a table that has many columns
 
 
-@dataclass(slots=True)
-class CsvRows:
+class CsvRows(Struct):
     """The rows of a csv file below its header, in batches of columns.
 
     `numbers` are the numbers of the rows that were yielded so far.
@@ -138,10 +137,10 @@ class CsvRows:
         fact = "a number with a decimal point among decimal commas"
         note = ' if it stands between thousands, decimal = "." if all numbers have decimal points'
         hint = Hint.options('thousands = "."', note=note)
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             if notation.misreads(text := row[index]):
-                number = int(self.numbers.of(np.array([start + place]))[0])
+                number = int(self.numbers.of(np.array([start + position]))[0])
                 where = f"`{self.request.shown}`, row {number}, column `{cell(name)}`: `{cell(text)}`"
                 diagnostic = Diagnostic("E0803", fact, Label(self.request.span, where), hint=hint)
                 self._refuse(RowFault([diagnostic], [RowProblem(number, name, fact)]))
-                rows[place] = [""] * len(row)
+                rows[position] = [""] * len(row)

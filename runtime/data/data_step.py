@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged
 
@@ -18,8 +19,7 @@ _BLOCK = 1 << 22  # cells of a block of columns
 Chunks = Callable[[], Iterator[tuple[Array, Location]]]  # each call starts again with the first rows
 
 
-@dataclass(frozen=True, slots=True)
-class DataStep:
+class DataStep(Struct, frozen=True):
     """A step: `fit` learns a state from the training part, `apply` uses it on every part, and `undo` is its inverse.
 
     Arrays have the samples first. Of sequences a step sees one array with a row for each step of each sample.
@@ -54,7 +54,7 @@ class DataStep:
     name: str = ""
     keeps: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     formula: Callable[[Any, Any], Any] | None = None
-    places: Callable[[State], int] | None = None
+    category_count: Callable[[State], int] | None = None
     usage: str = ""
     separator: str | None = None
 
@@ -89,12 +89,13 @@ def column_blocks(chunks: Chunks) -> Iterator[tuple[Array, Location]]:
     rows = sum(len(array) for array, _ in chunks()) if width > 1 else 1
     step = max(1, _BLOCK // rows)
     for start in range(0, width, step):
-        cells, places = zip(
-            *((array.reshape(len(array), -1)[:, start : start + step], place) for array, place in chunks()), strict=True
+        cells, locations = zip(
+            *((array.reshape(len(array), -1)[:, start : start + step], location) for array, location in chunks()),
+            strict=True,
         )
-        names = places[0].columns if len(places[0].columns) == width else places[0].columns[:1] * width
-        numbers_of_rows = np.concatenate([place.rows for place in places])
-        yield np.concatenate(cells), replace(places[0], columns=names[start : start + step], rows=numbers_of_rows)
+        names = locations[0].columns if len(locations[0].columns) == width else locations[0].columns[:1] * width
+        numbers_of_rows = np.concatenate([location.rows for location in locations])
+        yield np.concatenate(cells), replace(locations[0], columns=names[start : start + step], rows=numbers_of_rows)
 
 
 def simple_step(

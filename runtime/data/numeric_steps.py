@@ -1,10 +1,10 @@
 """Steps on numbers: standardize, minmax, scale, log, clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
@@ -21,8 +21,7 @@ def _floats(chunks: Chunks) -> Iterator[Array]:
         yield numbers(array, location).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Usual:
+class _Usual(Struct, frozen=True):
     """The results of a step that are not far outside of training's, from `least` to `most`.
 
     `limits(state)` are the least and the largest number of training, for each column: None if an older run did not keep
@@ -41,10 +40,10 @@ class _Usual:
         is_far: Array = (results < self.least) | (results > self.most)
         return is_far & ((values < limits[0]) | (values > limits[1])) if is_far.any() else is_far
 
-    def of_column(self, state: State, place: tuple[int, ...]) -> str:
+    def of_column(self, state: State, index: tuple[int, ...]) -> str:
         """The words for the numbers that training had in a column."""
         low, high = (
-            float(limit[place] if limit.ndim else limit) for limit in map(np.asarray, self.limits(state) or ())
+            float(limit[index] if limit.ndim else limit) for limit in map(np.asarray, self.limits(state) or ())
         )
         return f"they went from {low:.6g} to {high:.6g}"
 
@@ -64,7 +63,7 @@ def _arithmetic(
         values = numbers(array, location).astype(np.float64)
         result: Array = formula(values, state)
         is_outside = usual.is_outside(values, result, state)
-        location.note_far_outside(values, is_outside, lambda place: usual.of_column(state, place))
+        location.note_far_outside(values, is_outside, lambda index: usual.of_column(state, index))
         return result
 
     return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps, name=name)

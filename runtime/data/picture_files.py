@@ -6,11 +6,11 @@ What is left out is said in notes: hidden files, files that are no pictures, pic
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
@@ -27,8 +27,7 @@ _OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin")  # that n
 _NAMED = 3  # names of a kind in a note
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The files of a source in order, and its table without the images.
 
     `cells` are the cells that name the files, where these are those of a table that the user wrote.
@@ -39,8 +38,7 @@ class Listing:
     cells: Location | None = None
 
 
-@dataclass(slots=True)
-class _LeftOut:
+class _LeftOut(Struct):
     """The names of what is left out, by the reason."""
 
     hidden: list[str] = field(default_factory=list)
@@ -141,13 +139,13 @@ def _below(folder: Path, label: str, shown: str, span: Span, left_out: _LeftOut)
     pending, seen = [""], set[tuple[int, int]]()
     while pending:
         inner = pending.pop()
-        place = folder / inner
-        if place.is_symlink():
-            opening(place, os.path.join(shown, inner), span)
-        status = os.stat(place)
+        path = folder / inner
+        if path.is_symlink():
+            opening(path, os.path.join(shown, inner), span)
+        status = os.stat(path)
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        pictures, folders = _entries(place, os.path.join(label, inner), left_out)
+        pictures, folders = _entries(path, os.path.join(label, inner), left_out)
         yield from (os.path.join(inner, name) for name in pictures)
         pending += [os.path.join(inner, name) for name in reversed(folders)]

@@ -5,11 +5,11 @@ Training, prediction and evaluation share one: each brings graphs, this runs the
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.backends import target_of, with_shards
 from netc.compiler.ir.graph import Graph
@@ -20,6 +20,7 @@ from netc.compiler.model import Model
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.assumed_bounds import assumed_bound, at_assumed_bound, undeclared_dims
@@ -31,7 +32,7 @@ from netc.runtime.execution.step import Step, has_rows
 from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Guard, building
 from netc.runtime.random import initial, words
-from netc.runtime.settings import place_of_setting
+from netc.runtime.settings import setting_span
 
 Scheduled = Mapping[str, Array]  # by name of the leaf: the rate, and the factor of each scheduled loss, at each step
 Fill = Callable[[Mapping[str, Array]], object]  # gives arrays their values, by name
@@ -40,8 +41,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
 
     Programs with the same `executables` share these, if their models differ only in numbers.
@@ -53,8 +53,7 @@ class Options:
     executables: SharedExecutables | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Struct, frozen=True):
     """A graph before the passes, and the dimensions whose bound it takes from the data (assumed_bounds.py)."""
 
     graph: Graph
@@ -65,8 +64,7 @@ class _Source:
         return cls(graph, undeclared_dims(graph))
 
 
-@dataclass(slots=True)
-class CompiledModel:
+class CompiledModel(Struct):
     """A model, its arrays in memory, and its steps. `guard` is the lock of whoever reads or writes the arrays.
 
     The memory holds the model's own parameters and states at first. `extend` gives the model memory for an
@@ -170,9 +168,9 @@ class CompiledModel:
             if lack.span is not None:
                 refuse(lack, lack.span, "fewer samples at once")
             batch = self.options.batch
-            fitting = int(0.8 * batch * lack.room.nbytes / lack.needed)
+            fitting = int(0.8 * batch * lack.free.nbytes / lack.needed)
             hint = f"batch = {fitting}" if 0 < fitting < batch else None
-            refuse(lack, place_of_setting(self.model, "batch"), hint)
+            refuse(lack, setting_span(self.model, "batch"), hint)
 
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
@@ -266,7 +264,7 @@ def _refuse_more_ranks(model: Model, workers: Workers) -> None:
     ranks, shards = workers.ranks, model.train.shards
     if ranks is not None and ranks.count > shards:
         title, label = f"{ranks.count} ranks cannot share the {shards} shards of a batch", "each rank does whole ones"
-        fault("E1013", title, place_of_setting(model, "shards"), label, hint=f"shards = {ranks.count}")
+        fault("E1013", title, setting_span(model, "shards"), label, hint=f"shards = {ranks.count}")
 
 
 def _refuse_too_large(model: Model, size: int) -> None:

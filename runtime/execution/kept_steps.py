@@ -9,9 +9,8 @@ Nothing is kept in the debugging mode, which verifies every plan; with plug-ins,
 contain; and for targets other than machine code, which have nothing to keep.
 """
 
-from dataclasses import dataclass
-
 import msgspec
+from msgspec import Struct
 
 from netc.compiler.backends import target_of
 from netc.compiler.ir.graph import Graph, print_graph
@@ -64,8 +63,7 @@ class PlanFacts(msgspec.Struct, frozen=True):
     private: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeptPlan:
+class KeptPlan(Struct, frozen=True):
     """A plan's facts, and its code if that is kept too."""
 
     facts: PlanFacts
@@ -95,8 +93,7 @@ class _Record(msgspec.Struct, frozen=True):
     kernels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeptSteps:
+class KeptSteps(Struct, frozen=True):
     """The records of one graph on one target. `key` is the hash of all that decides them but the sizes of a plan."""
 
     key: str
@@ -123,9 +120,9 @@ class KeptSteps:
     def save_facts(self, facts: Facts) -> None:
         self._write(self._name("graph"), json_text(msgspec.to_builtins(facts)).encode())
 
-    def plan(self, room: Sizes) -> KeptPlan | None:
+    def plan(self, capacity: Sizes) -> KeptPlan | None:
         """The plan for these sizes, if one is kept."""
-        content = records.read(self._name("plan", room))
+        content = records.read(self._name("plan", capacity))
         if content is None:
             return None
         head, _, step = content.partition(b"\n")
@@ -136,17 +133,17 @@ class KeptSteps:
             return None
         return KeptPlan(record.facts, code)
 
-    def save_plan(self, room: Sizes, facts: PlanFacts, code: Code | None) -> None:
+    def save_plan(self, capacity: Sizes, facts: PlanFacts, code: Code | None) -> None:
         """Keeps the facts of a plan, and its code if there is any."""
         record = _Record(facts)
         if code is not None:
             record = _Record(facts, _layout_record(code.layout), code.kernels)
             assert _call_layout(record) == code.layout, "a type reads back to an equal one"
         head = json_text(msgspec.to_builtins(record)).encode()
-        self._write(self._name("plan", room), head + b"\n" + (code.step if code is not None else b""))
+        self._write(self._name("plan", capacity), head + b"\n" + (code.step if code is not None else b""))
 
-    def _name(self, kind: str, room: Sizes | None = None) -> str:
-        sizes = room if room is None or isinstance(room, int) else sorted(room.items())
+    def _name(self, kind: str, capacity: Sizes | None = None) -> str:
+        sizes = capacity if capacity is None or isinstance(capacity, int) else sorted(capacity.items())
         return f"step-{records.key_of(self.key, kind, repr(sizes))}"
 
     def _write(self, name: str, content: bytes) -> None:

@@ -6,11 +6,11 @@ every file. So can numbers and dates, and their buckets: the file takes values w
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 from netc.compiler.export.exportable import Exported, RawColumns
 from netc.compiler.ir.types import Type
+from netc.dsl.structs import replace
 from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec
@@ -99,7 +99,7 @@ def _of_numbers(field: FieldSpec, pairs: Pairs, type_: Type) -> RawColumns | Non
     if labels is None:
         return None
     numbers = [labels.codes[0].get(str(bucket), labels.other) for bucket in range(len(edges[0]) + 1)]
-    return replace(columns, places=tuple(numbers), other=labels.other, width=labels.width)
+    return replace(columns, positions=tuple(numbers), other=labels.other, width=labels.width)
 
 
 def _labels(
@@ -111,10 +111,10 @@ def _labels(
     """
     labels = state["tokens"] if step.name == "vocabulary" else state["classes"]
     size = math.prod(int(dim) for dim in type_.dims[1:])
-    places = len(labels) + bool(state.get("unknown"))
+    count = len(labels) + bool(state.get("unknown"))
     width = None
     if step.name == "one_hot":
-        width = places if size == len(field.columns) * places else int(type_.dims[-1])
+        width = count if size == len(field.columns) * count else int(type_.dims[-1])
     if size != len(field.columns) * (width or 1):
         return None
     other = 0 if step.name == "vocabulary" else len(labels) if state.get("unknown") or width is None else -1

@@ -5,9 +5,9 @@ The states of several samples lie side by side, so they are stepped together, an
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
@@ -23,11 +23,10 @@ from netc.runtime.execution.memory import Memory
 
 # The steps of histories at first. Then they double, and each time the step is compiled again. They are more where the
 # space behind the earlier steps costs no time: as many as there is room for in so many bytes.
-_LEAST_CAPACITY, _ROOM = 256, 32 << 20
+_LEAST_CAPACITY, _CACHE_BYTES = 256, 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
+class Stepped(Struct, frozen=True):
     """A result of a graph that is stepped, from the rows of its input `field` along the dimension `dim`.
 
     The sequences have at most `most` steps; None means any number.
@@ -40,8 +39,7 @@ class Stepped:
     most: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(Struct, frozen=True):
     """Histories of one type, by name: their `steps` so far, and rows of the `new` step, along a first axis.
 
     So the rows of all histories are stored at once.
@@ -72,7 +70,7 @@ class Stepper:
         one_step = self._made(self._capacity)
         if one_step.histories and one_step.reads_earlier_steps_alone:
             nbytes = sum(type_.nbytes(samples) for type_ in one_step.histories.values()) // self._capacity
-            self._capacity = self._fitting(max(_ROOM // nbytes, _LEAST_CAPACITY))
+            self._capacity = self._fitting(max(_CACHE_BYTES // nbytes, _LEAST_CAPACITY))
         if not one_step.is_limited:
             self._most = None
         self._seen: list[Array] = []  # the rows since the sequences began, if only so many may be seen

@@ -1,9 +1,8 @@
 """Diagnosis of a run's gradients: how far back in time and through how many layers they reach, which units are dead or
 saturated, and what the file could do about it."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.data.stored import Ragged
@@ -11,7 +10,7 @@ from netc.runtime.insight.drawing.plots import LEFT, LETTER, Frame, Mark, legend
 from netc.runtime.insight.drawing.scales import Categories, numbers_axis
 from netc.runtime.insight.findings import FAINT, findings_of
 from netc.runtime.insight.gradients import Layer, Reach, Units, measure
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run import Run
 
 _SAMPLES = 64
@@ -19,8 +18,7 @@ _WIDTH, _HEIGHT = 520.0, 320.0  # of a plot, in pixels
 _LEAST = 1e-30  # a gradient of 0 on a logarithmic axis
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosed:
+class Diagnosed(Struct, frozen=True):
     """Everything that was measured, and what is wrong with it."""
 
     reaches: tuple[Reach, ...]
@@ -36,7 +34,7 @@ def diagnose(run: Run, samples: int = _SAMPLES, share: float = 1.0) -> Diagnosed
     it does not keep.
     """
     if run.dataset is None and run.model.data is None:
-        fault("E0501", "the run was trained on arrays, which it does not keep", place_of(run.folder))
+        fault("E0501", "the run was trained on arrays, which it does not keep", path_span(run.folder))
     measured = measure(run, samples)
     findings = tuple(finding for finding in findings_of(run, measured, share) if not finding.is_silenced)
     return Diagnosed(measured.reaches, measured.layers, measured.units, findings)

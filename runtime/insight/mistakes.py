@@ -1,9 +1,9 @@
 """The errors of a network, for a page: its scores for each target, and the samples with the largest errors."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.insight.cells import InputCells, input_cells
@@ -51,8 +51,7 @@ def mistake_sections(run: Run, part: str, columns: Sequence[str] = ()) -> Iterat
     yield from left_out(len(predictions), _MOST_TARGETS, "targets")
 
 
-@dataclass(frozen=True, slots=True)
-class _Mistakes:
+class _Mistakes(Struct, frozen=True):
     """Samples by decreasing error: their places in the part, their rows in the data, and texts of their values.
 
     `errors` are distances from the true value, or for classes the chance of the true class.
@@ -109,21 +108,21 @@ def _cards(mistakes: _Mistakes, images: Array) -> list[Card]:
 
 def _table(mistakes: _Mistakes, cells: InputCells, columns: Sequence[str]) -> Iterator[Section]:
     """A row for each of the samples, with the cells of its inputs: first those of `columns`."""
-    places = [cells.columns.index(name) for name in columns if name in cells.columns]
-    places = [*dict.fromkeys([*places, *range(len(cells.columns))])][:_MOST_COLUMNS]
+    shown = [cells.columns.index(name) for name in columns if name in cells.columns]
+    shown = [*dict.fromkeys([*shown, *range(len(cells.columns))])][:_MOST_COLUMNS]
     yield Table(
         (
             *("row", "true", "predicted", "chance of the true one" if mistakes.is_class else "off by"),
-            *(shortened(cells.columns[place]) for place in places),
+            *(shortened(cells.columns[column]) for column in shown),
         ),
         [
-            (str(row), true, predicted, f"{error:.3g}", *(texts[place] for place in places))
+            (str(row), true, predicted, f"{error:.3g}", *(texts[column] for column in shown))
             for row, true, predicted, error, texts in zip(
                 mistakes.rows, mistakes.true, mistakes.predicted, mistakes.errors, cells.texts, strict=True
             )
         ],
     )
-    yield from left_out(len(cells.columns), len(places), "columns")
+    yield from left_out(len(cells.columns), len(shown), "columns")
 
 
 def _images(field: Field, rows: Array) -> Array | None:

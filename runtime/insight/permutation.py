@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array, Bytes, Field, taken
 from netc.runtime.execution.fields import Fields
@@ -18,8 +18,7 @@ from netc.runtime.runs.run import Run
 _REPEATS, _MOST_ROWS, _MOST_UNITS, _MOST_SHOWN = 5, 1_000, 60, 30
 
 
-@dataclass(frozen=True, slots=True)
-class Importance:
+class Importance(Struct, frozen=True):
     """The mean rise of the loss if a unit is shuffled, and the standard error of that mean over the repeats."""
 
     unit: Unit
@@ -76,7 +75,7 @@ def _importance(run: Run, fields: Fields, unit: Unit, number: int, base: float, 
 
 
 def _shuffled(field: Field, unit: Unit, order: Array) -> Field:
-    if unit.place is None:
+    if unit.element is None:
         return taken(field, order)
     array = np.array(field.array if isinstance(field, Bytes) else field)
     index = unit.index(array.ndim)

@@ -7,12 +7,13 @@ import errno
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -28,8 +29,7 @@ CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"  # in the folder
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """The place in training: epochs done, steps and samples done in the running epoch, and its losses so far.
 
     `sums` over `counts` are the means of the losses; `metrics` is the checksum of the epochs' rows in metrics.jsonl.
@@ -51,7 +51,7 @@ class _Header(msgspec.Struct):
     owned: tuple[str, ...]
 
 
-def place_of(path: Path) -> Span:
+def path_span(path: Path) -> Span:
     """The place of a message about a file that is no text."""
     return Span(Source(str(path), ""), 0, 0)
 
@@ -69,7 +69,7 @@ def write_whole(path: Path, content: bytes) -> None:
         else:
             temporary.write(path, content, is_durable=True)
     except (OSError, ValueError) as error:  # ValueError: no file can have this name
-        fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
+        fault("E1001", f"cannot write `{path}`", path_span(path), reason(error))
 
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
@@ -114,7 +114,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
         header: _Header = converted(with_nan(parsed(content, dict[str, Any])), _Header)
         return arrays, header.progress, header.owned
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), reason(error))
+        fault("E1001", f"cannot read the checkpoint `{path}`", path_span(path), reason(error))
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
@@ -122,6 +122,6 @@ def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
     stored, progress, _ = read_checkpoint(path)
     for name, array in arrays.items():
         if name not in stored or stored[name].shape != array.shape or stored[name].dtype != array.dtype:
-            fault("E1001", f"the checkpoint `{path}` is of another model", place_of(path), f"`{name}` differs")
+            fault("E1001", f"the checkpoint `{path}` is of another model", path_span(path), f"`{name}` differs")
         array[...] = stored[name]
     return progress

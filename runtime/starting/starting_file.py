@@ -7,10 +7,11 @@ says what to do.
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
@@ -19,6 +20,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.picture_table import PATH
@@ -33,7 +35,7 @@ from netc.runtime.starting.series_guess import guess_series
 from netc.runtime.starting.series_lines import is_series_file, series_file
 from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
 from netc.runtime.starting.table_reading import Tables, options_of, table_with
-from netc.runtime.starting.trial import places_of, try_training
+from netc.runtime.starting.trial import category_counts, try_training
 
 Write = Callable[[Columns, Sequence[Field]], Iterator[str]]  # the lines below the comments at the top
 _FEWEST_ROWS = 10
@@ -43,16 +45,14 @@ _LEFT_OUT = ("id", "unique", "useless")
 _AT_LAST = {"id": "number", "unique": "text"}  # what columns are taken for if there are no others
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """The text of a first file, and the columns that it leaves out, each with the reason."""
 
     text: str
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The file to write, `name`.net in `folder`, for the source `data`, whose paths start from the current folder.
 
     `shown` is the source as the user named it, `span` its place for messages.
@@ -135,8 +135,8 @@ def _table_start(request: Request, tries: bool) -> Start:
         note = f"from {columns.rows:,} rows"
         source = request.source(list(write(columns, fields)), note)
         try:
-            if not columns.places:
-                columns = replace(columns, places=places_of(source, label, tables.read) or {"": 0})
+            if not columns.category_counts:
+                columns = replace(columns, category_counts=category_counts(source, label, tables.read) or {"": 0})
                 continue
             if tries:
                 try_training(source, tables.read)
@@ -151,8 +151,7 @@ def _table_start(request: Request, tries: bool) -> Start:
     raise last
 
 
-@dataclass(frozen=True, slots=True)
-class _Pictures:
+class _Pictures(Struct, frozen=True):
     """A guess for the column that names pictures, and the options of `images` that read them."""
 
     guess: Guess
@@ -272,10 +271,10 @@ def _without_faulty(columns: Columns, fields: Sequence[Field], source: Source, w
     spans = {setting.name.text: setting.span for setting in data.settings}
     faulty: dict[str, str] = {}
     for diagnostic in wrong.diagnostics:
-        place = diagnostic.primary.span
+        fault_span = diagnostic.primary.span
         for entry in fields[:-1]:
             span = spans.get(entry.name)
-            if place.source.name != source.name or span is None or not span.start <= place.start <= span.end:
+            if fault_span.source.name != source.name or span is None or not span.start <= fault_span.start <= span.end:
                 continue
             named = [
                 name for name in entry.columns if f"`{cell(name)}`" in f"{diagnostic.title} {diagnostic.primary.text}"
@@ -284,4 +283,4 @@ def _without_faulty(columns: Columns, fields: Sequence[Field], source: Source, w
                 faulty[name] = diagnostic.title
     if not faulty:
         raise wrong
-    return replace(columns, left_out={**columns.left_out, **faulty}, places={})
+    return replace(columns, left_out={**columns.left_out, **faulty}, category_counts={})

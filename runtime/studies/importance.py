@@ -3,8 +3,9 @@
 import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.rounds import Trial
@@ -14,8 +15,7 @@ _MOST_TRIALS = 500  # that a forest is fitted to: its time grows faster than the
 LEAST_TRIALS = 8  # complete ones: the share of a setting among fewer says nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Importance:
+class Importance(Struct, frozen=True):
     """The importance of each setting for a metric, as shares of 1, by `method`: `fANOVA` or `PED-ANOVA`.
 
     A setting with a condition stands in `conditional` with its share among the settings that vary in the trials that
@@ -43,35 +43,35 @@ def importances(spec: StudySpec, trials: Sequence[Trial]) -> list[Importance]:
     method = "fANOVA" if importlib.util.find_spec("sklearn") is not None else "PED-ANOVA"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is experimental in Optuna
-        return [_importance(spec, complete, place, method) for place in range(len(spec.compare))]
+        return [_importance(spec, complete, metric, method) for metric in range(len(spec.compare))]
 
 
-def _importance(spec: StudySpec, complete: Sequence[Trial], place: int, method: str) -> Importance:
+def _importance(spec: StudySpec, complete: Sequence[Trial], metric: int, method: str) -> Importance:
     step = -(-len(complete) // _MOST_TRIALS)
     trials = complete[::step]
     always = [varying.name for varying in spec.space if all(varying.name in trial.settings for trial in trials)]
-    shares = _shares(spec, trials, always, place, method)
+    shares = _shares(spec, trials, always, metric, method)
     conditional = dict[str, tuple[float, int]]()
     for varying in spec.space:
         having = [trial for trial in trials if varying.name in trial.settings]
         if varying.name not in always and len(having) >= LEAST_TRIALS:
-            share = _shares(spec, having, [*always, varying.name], place, method)[varying.name]
+            share = _shares(spec, having, [*always, varying.name], metric, method)[varying.name]
             conditional[varying.name] = share, len(having)
-    return Importance(spec.compare[place].metric, method, shares, conditional, step)
+    return Importance(spec.compare[metric].metric, method, shares, conditional, step)
 
 
 def _shares(
-    spec: StudySpec, trials: Sequence[Trial], names: Sequence[str], place: int, method: str
+    spec: StudySpec, trials: Sequence[Trial], names: Sequence[str], metric: int, method: str
 ) -> dict[str, float]:
     """The shares of settings that all of these trials have, the largest first; 0 for all if the metric is constant."""
     import optuna
     from optuna import importance
 
     distributions = {varying.name: distribution_of(varying.domain) for varying in spec.space if varying.name in names}
-    values = [trial.means(spec)[place].value for trial in trials]
+    values = [trial.means(spec)[metric].value for trial in trials]
     if not names or min(values) == max(values):
         return dict.fromkeys(names, 0.0)
-    better = spec.compare[place]
+    better = spec.compare[metric]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study: Any = optuna.create_study(direction="maximize" if better.is_higher else "minimize")
     for trial, value in zip(trials, values, strict=True):

@@ -5,10 +5,10 @@ Each row of the data, except those of the test part, is predicted by the model t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.columns import columns_of
 from netc.runtime.data.stored import Array
@@ -18,11 +18,10 @@ from netc.runtime.predictions import TargetPrediction, predictions_of
 from netc.runtime.runs.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class FoldResult:
+class FoldResult(Struct, frozen=True):
     """The metrics of a trained fold on its validation part, and its predictions there, as columns.
 
-    `epochs` is how long it was trained. `places` has the place of each predicted row in the data: the number of its
+    `epochs` is how long it was trained. `positions` says where each predicted row stands in the data: the number of its
     file among those of the source, and its number in the file.
     """
 
@@ -30,11 +29,10 @@ class FoldResult:
     epochs: int
     metrics: Mapping[str, float]
     columns: Mapping[str, list[Any]]
-    places: Array
+    positions: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Mean:
+class Mean(Struct, frozen=True):
     """The mean of a metric over the folds, and its standard error: the deviation of folds over the root of their
     number. It is NaN for a single fold."""
 
@@ -48,8 +46,8 @@ def fold_result(number: int, run: Run) -> FoldResult:
     numbers = single_numbers(metrics)
     dataset = run.load_data()
     rows, files = dataset.rows["valid"], dataset.files.get("valid")
-    places = np.stack([np.zeros_like(rows) if files is None else files.numbers, rows], axis=1)
-    return FoldResult(number, run.progress.epoch, numbers, _columns(number, run), places)
+    positions = np.stack([np.zeros_like(rows) if files is None else files.numbers, rows], axis=1)
+    return FoldResult(number, run.progress.epoch, numbers, _columns(number, run), positions)
 
 
 def means(results: Sequence[FoldResult]) -> dict[str, Mean]:
@@ -69,14 +67,14 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 def out_of_fold(results: Sequence[FoldResult]) -> dict[str, list[Any]]:
     """The predictions of all folds as one table, in the order of the rows of the data."""
-    places = np.concatenate([result.places for result in results])
-    order = np.lexsort((places[:, 1], places[:, 0])).tolist()
+    positions = np.concatenate([result.positions for result in results])
+    order = np.lexsort((positions[:, 1], positions[:, 0])).tolist()
     columns = {name: [cell for result in results for cell in result.columns[name]] for name in results[0].columns}
-    return {name: [cells[place] for place in order] for name, cells in columns.items()}
+    return {name: [cells[position] for position in order] for name, cells in columns.items()}
 
 
 def _columns(number: int, run: Run) -> dict[str, list[Any]]:
-    """The predictions for the validation part: the row in the data, the fold, true values, then the answers."""
+    """The predictions for the validation part: the row in the data, the fold, true values, then the predictions."""
     dataset = run.load_data()
     fields, rows = dataset.parts["valid"], dataset.rows["valid"]
     columns: dict[str, list[Any]] = {}

@@ -5,8 +5,9 @@ Faults E0601 for unknown or repeated settings, E0602 for wrong values, E0201 and
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate.checks import check_metric
 from netc.compiler.elaborate.replaced import TRAIN_SETTINGS, arguments_of, name_of_call
@@ -35,15 +36,14 @@ def parse_study(model: Model) -> StudySpec:
     return _Reader(model, model.study, split).read()
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """The lines of a study that were read so far."""
 
     model: Model
     study: syntax.Study
     split: SplitSpec
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
-    places: dict[str, Span] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
     space: dict[str, Varying] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -90,10 +90,10 @@ class _Reader:
 
     def check_name(self, setting: syntax.StudySetting) -> None:
         name = setting.name.text
-        if name in self.places:
-            others = [Label(self.places[name], "first here")]
+        if name in self.spans:
+            others = [Label(self.spans[name], "first here")]
             fault("E0601", f"`{name}` is set twice", setting.name.span, others=others)
-        self.places[name] = setting.name.span
+        self.spans[name] = setting.name.span
 
     # ------------------------------------------------------------ what varies
 

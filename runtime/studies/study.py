@@ -1,19 +1,21 @@
 """A study as a whole: started, or opened to go on; checked, and ready to be run on one machine or over MPI."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.loading import load_model
 from netc.runtime.runs.data_changes import changes_of, records_of
-from netc.runtime.runs.folder import require_place
+from netc.runtime.runs.folder import require_creatable
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.check import check_study
 from netc.runtime.studies.declarations import Chosen, StudySpec
@@ -25,8 +27,7 @@ from netc.runtime.studies.space import grid_size
 from netc.runtime.studies.store import StudyFolder, new_study, open_folder
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
+class Study(Struct, frozen=True):
     """A study in its folder, and the model of its file."""
 
     folder: StudyFolder
@@ -64,7 +65,7 @@ def start_study(
     its data, without the test part, before the folder is made. Faults E0501 without a study, E1011 without Optuna,
     and like `check_study` and `new_folder`.
     """
-    require_place(path)
+    require_creatable(path)
     full = with_lines(file, lines) if lines else file
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)

@@ -6,9 +6,10 @@ to these rows: so a run that is resumed has no epoch twice, and after a kill non
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
@@ -26,8 +27,7 @@ class Tracker(Protocol):
         """Ends writing. `is_over` says whether training is over, or was interrupted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """A kind of tracker: the packages that it needs, and the extra of netc that they come with."""
 
     open: Callable[[Run], Tracker]
@@ -68,9 +68,9 @@ def require_trackers(names: Sequence[str]) -> None:
             raise ValueError(f"there is no tracker `{name}`: there are {', '.join(TRACKERS)}")
         for package in TRACKERS[name].packages:
             if find_spec(package) is None:
-                place = Span(Source(f"the package {package}", ""), 0, 0)
+                span = Span(Source(f"the package {package}", ""), 0, 0)
                 hint = f'pip install "netc[{TRACKERS[name].extra}]"'
-                fault("E1012", f"`--log {name}` needs the package `{package}`", place, "it is not installed", hint=hint)
+                fault("E1012", f"`--log {name}` needs the package `{package}`", span, "it is not installed", hint=hint)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ Vectors are f64 and have an entry for each element of each parameter. Knows a fu
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 
@@ -21,11 +21,10 @@ _INNER = 0.1  # a trial keeps this share of the bracket from its ends, so that t
 _FLAT = 1e-10  # of the change's square: a product of move and change below it has no curvature to learn from
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """Parameters, as they are stored, with the loss and its gradient there."""
 
-    place: Array
+    parameters: Array
     loss: float
     gradient: Array
 
@@ -37,8 +36,7 @@ class Point:
 Evaluate = Callable[[Array], Point]  # at parameters that it may round to the precision of the model
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """The last moves of the parameters and the changes of the gradient that they made, [history, parameters] each.
 
     `count` is how many there have ever been: number i is in row i modulo the history.
@@ -106,15 +104,14 @@ def next_point(start: Point, history: History, rate: float, evaluate: Evaluate) 
         length = rate * min(1.0, 1.0 / max(float(np.abs(start.gradient).sum()), 1e-300)) if is_first else rate
         point = _Search(start, direction, evaluate).run(length)
         if point.loss < start.loss:
-            history.add(point.place - start.place, point.gradient - start.gradient)
+            history.add(point.parameters - start.parameters, point.gradient - start.gradient)
             return point
         if is_first:
             return None
         history.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(Struct, frozen=True):
     """A length along the direction: the point there, and the slope of the loss along the direction."""
 
     length: float
@@ -151,7 +148,7 @@ class _Search:
 
     def _try(self, length: float) -> _Trial:
         self._left -= 1
-        point = self._evaluate(self._start.point.place + length * self._direction)
+        point = self._evaluate(self._start.point.parameters + length * self._direction)
         return _Trial(length, float(point.gradient @ self._direction) if point.is_finite else math.inf, point)
 
     def _is_too_long(self, trial: _Trial) -> bool:
@@ -173,7 +170,7 @@ class _Search:
                 share, is_at_end = min(max(share, _INNER), 1 - _INNER), False
             was_at_end = is_at_end
             trial = self._try(low.length + share * width)
-            if np.array_equal(trial.point.place, low.point.place):
+            if np.array_equal(trial.point.parameters, low.point.parameters):
                 break  # the bracket has no other number in the model's precision
             if self._is_too_long(trial) or trial.loss >= low.loss:
                 high = trial

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 BATCH = 5  # samples
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A fault of a definition: the `point` of the definition, the `case` that shows it, and a message."""
 
     point: str
@@ -58,5 +57,5 @@ def compare(
         with np.errstate(invalid="ignore"):
             apart = np.where(fits, 0.0, np.nan_to_num(np.abs(left - right), nan=np.inf))
         index = np.unravel_index(int(apart.argmax()), apart.shape)
-        place = f" at {[int(i) for i in index]}" if index else ""
-        raise Failure(point, f"{gives} {left[index]:.9g}{place}, {other} {right[index]:.9g}")
+        position = f" at {[int(i) for i in index]}" if index else ""
+        raise Failure(point, f"{gives} {left[index]:.9g}{position}, {other} {right[index]:.9g}")

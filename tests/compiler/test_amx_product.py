@@ -7,7 +7,6 @@ the tests of all targets run the instructions too.
 import ctypes
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -34,6 +33,7 @@ from netc.compiler.targets.machine import BLOCK, PACKED, TILE, Machine
 from netc.compiler.targets.named import NAMED, machine_for
 from netc.compiler.targets.processor import Processor
 from netc.compiler.targets.target import Code
+from netc.dsl.structs import replace
 
 IN_TILES = source_of(Contraction("f32", of_pairs=True, in_tiles=True))
 _ANY = 200  # random cases
@@ -94,7 +94,7 @@ def test_sums_have_the_order_of_the_instruction(target: str) -> None:
     a, b = (np.float32(memories[name].values) for name in ("a", "b"))
     a, b = a.reshape(rows, depth), b.reshape(depth, columns)
     expected = np.broadcast_to(memories["start"].values, (1, 1, 1, rows, columns)).reshape(rows, columns)
-    for begin in (place for strip in range(0, depth, 2 * PACKED) for place in _tiles_of(strip, depth)):
+    for begin in (tile for strip in range(0, depth, 2 * PACKED) for tile in _tiles_of(strip, depth)):
         end = min(begin + _DEPTH, depth)
         halves = [np.zeros((rows, columns), np.float32) for _ in range(2)]
         for k in range(begin, end):

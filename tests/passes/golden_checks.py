@@ -4,12 +4,12 @@ Each check computes the expected numbers without the pass: by the graph before, 
 in NumPy.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
@@ -29,8 +29,7 @@ Array = np.ndarray[Any, Any]
 _OF_DERIVATIVES = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The graphs before and after a pass, the arguments of the pass, and the tolerance of a check."""
 
     before: Graph
@@ -76,11 +75,11 @@ def narrowed(checked: Checked) -> None:
     }
 
     def with_rounded(value: Value, operands: list[Array], array: Array) -> Array:
-        places = factors.get(value.operation, ()) if is_bf16 else ()
-        if not places or any(np.isin(operand, (0, 1)).all() for operand in operands):
+        factored = factors.get(value.operation, ()) if is_bf16 else ()
+        if not factored or any(np.isin(operand, (0, 1)).all() for operand in operands):
             return array
         rounded = [
-            operand.astype(ml_dtypes.bfloat16).astype(np.float32) if i in places else operand
+            operand.astype(ml_dtypes.bfloat16).astype(np.float32) if i in factored else operand
             for i, operand in enumerate(operands)
         ]
         return np.asarray(OPERATIONS[value.operation].reference(*rounded, **value.keywords), array.dtype)

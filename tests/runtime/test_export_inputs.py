@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from support import command
 
 import netc
 from netc.dsl.source import NOWHERE
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import Location
 from netc.runtime.data.steps import STEPS
 from netc.runtime.export.check import checked
@@ -75,8 +75,8 @@ def predicted(run: Run, header: str, rows: list[str]) -> np.ndarray:
     done = command("predict", str(run.folder), "new.csv", "--output", "p", "-o", "p.csv", cwd=run.folder)
     assert done.returncode == 0, done.stderr
     lines = (run.folder / "p.csv").read_text(encoding="utf-8").splitlines()
-    places = [i for i, name in enumerate(lines[0].split(",")) if name.startswith("p[")]
-    return np.array([[float(line.split(",")[i]) for i in places] for line in lines[1:]])
+    columns = [i for i, name in enumerate(lines[0].split(",")) if name.startswith("p[")]
+    return np.array([[float(line.split(",")[i]) for i in columns] for line in lines[1:]])
 
 
 def ngrams_of(run: Run, texts: list[str]) -> np.ndarray:

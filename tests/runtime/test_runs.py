@@ -13,12 +13,12 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import asdict
 from safetensors.numpy import load_file, save
 from support import PROJECT as TEXT
 from support import command, netc_command, write_project
@@ -108,8 +108,8 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing(
         assert {path.name for path in folder.iterdir()} == FILES
     record_property("kills", dict(counts))
     assert counts["with a run"] >= 3
-    places = {path.name for path in project.iterdir() if not path.name.startswith("run")}
-    assert places == {"m.net", "t.csv", "whole", *["cache"] * is_long}
+    names = {path.name for path in project.iterdir() if not path.name.startswith("run")}
+    assert names == {"m.net", "t.csv", "whole", *["cache"] * is_long}
     if is_long:
         command("cache", cwd=project)
         assert not [path for path in (project / "cache").rglob("*") if path.suffix not in (".o", ".tables")]

@@ -5,7 +5,8 @@ rows of sequences) is read as what it means: `[h > 0]`, `mean`, `last`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.equations.formula import (
     Call,
@@ -29,7 +30,7 @@ from netc.compiler.analysis.equations.patterns import (
     count_of,
     is_mask,
     label_of,
-    place_of,
+    position_of,
     shown,
 )
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
@@ -49,8 +50,7 @@ _FEW_POWERS = 16
 _ROWS_AS_FUNCTIONS = {TableKind.REVERSE: "reverse", TableKind.LAST: "last", TableKind.FIRST: "first"}
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(Struct):
     """Reads values as formulas, in which values that are in `names` stand for themselves.
 
     `parts` are the formulas of parts of scans that have one. A formula in `equal` is replaced by the name that it
@@ -258,12 +258,12 @@ class Reader:
     def _unpooled(self, value: Value) -> Formula:
         """The derivative of a pooled maximum: it goes to the element that was the largest."""
         parts = [shown(operand) for operand in value.operands]
-        if all(part.definition is where and place_of(part.operands[0]) is not None for part in parts):
-            places = {(place_of(part.operands[0]), shown(part.operands[1])) for part in parts}
-            if len(places) == 1:
-                place, spread = places.pop()
-                assert place is not None
-                return Call("unpool", (self.formula(spread), self.formula(place)))
+        if all(part.definition is where and position_of(part.operands[0]) is not None for part in parts):
+            positions = {(position_of(part.operands[0]), shown(part.operands[1])) for part in parts}
+            if len(positions) == 1:
+                position, spread = positions.pop()
+                assert position is not None
+                return Call("unpool", (self.formula(spread), self.formula(position)))
         return self._call(value)
 
     def _call(self, value: Value) -> Formula:

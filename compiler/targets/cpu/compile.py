@@ -11,11 +11,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache as cache_once
 from typing import IO, Any
 
 import llvmlite.binding as llvm
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.source import KernelSource
@@ -24,8 +25,7 @@ from netc.compiler.targets.machine import Machine, cores
 _WORTH_A_PROCESS = 6  # kernels: a helper process starts as slowly as a few of them compile
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """A kernel's object code, and the lanes of its widest vectors of floats: 1 if it has no vectors."""
 
     code: bytes
@@ -150,7 +150,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
         from netc.compiler.targets.cpu import text_kernel
 
         return text_kernel.optimised(source.text, symbol, machine, target_machine(machine))
-    dtype = "f32" if source.text.startswith("bf16") else source.text
+    dtype = "f32" if source.text.startswith("bf16") else source.text.partition(" ")[0]
     return _generic_module(source, symbol, machine), machine.lanes(dtype)
 
 
@@ -172,8 +172,9 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = pair_product.pair_product(symbol, machine)
         case "product", "bf16 in tiles":
             module = amx_product.amx_product(symbol, machine)
-        case "product", dtype:
-            module = tiles.product(symbol, dtype, machine)
+        case "product", text:
+            dtype, _, gathered = text.partition(" of gathered ")
+            module = tiles.product(symbol, dtype, machine, gathered)  # type: ignore[arg-type]  # words of source.py
         case "attention", dtype:
             module = attention.attention(symbol, dtype, machine)
         case "attention of one query", dtype:

@@ -1,8 +1,9 @@
 """The source of a kernel for CPUs: text from which compile.py makes object code, and which is part of its key."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program import attention, winograd
@@ -60,12 +61,11 @@ _WINOGRAD: dict[winograd.Part, Form] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class KernelSource:
+class KernelSource(Struct, frozen=True):
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
     `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
-    "bf16 in tiles" for large ones.
+    "bf16 in tiles" for large ones; of a product with a gathered operand, "f32 of gathered rows", say.
     """
 
     form: Form
@@ -77,8 +77,9 @@ class KernelSource:
 def source_of(kernel: Kernel) -> KernelSource:
     """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
     match kernel:
-        case Contraction(dtype, of_pairs, in_tiles):
+        case Contraction(dtype, of_pairs, in_tiles, gathered):
             text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
+            text += f" of gathered {gathered}" if gathered else ""
             return KernelSource("product", text, len(WORDS))
         case AttentionKernel(dtype, is_gradient, _, has_one_query):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
@@ -97,8 +98,7 @@ def source_of(kernel: Kernel) -> KernelSource:
             return KernelSource("loop", _FIRST_EQUAL, 4)
 
 
-@dataclass(frozen=True, slots=True)
-class GenericKernel:
+class GenericKernel(Struct, frozen=True):
     """The source that is compiled for a kernel, which kernels of other shapes share, and the numbers of this kernel's
     shape, which follow its other arguments."""
 

@@ -3,11 +3,11 @@ arguments."""
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.planning.accesses import Touched, touched
 from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel, WinogradKernel
@@ -23,8 +23,7 @@ from netc.compiler.targets.emulator.words import WORDS
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class EmulatedKernel:
+class EmulatedKernel(Struct, frozen=True):
     """A kernel as functions `run` and `in_order` of an Access, pointers and counts.
 
     `in_order` goes element by element; it is used where a result shares memory with an operand.
@@ -108,7 +107,8 @@ def _product(kernel: Contraction) -> Callable[..., None]:
             return
         if any(_overlap(call.c, operand) for operand in (call.a, call.b)):
             raise access.fail("writes its product into an operand")
-        a, b = (_loaded(access, factor, call, operand) for operand in ("a", "b"))
+        b = _loaded(access, factor, call, "b")
+        a = _gathered(access, call, kernel) if kernel.gathered else _loaded(access, factor, call, "a")
         total = np.zeros(shape, a.dtype)
         if call.has_start:
             is_in_place = (call.c.start, strides) == (call.start.start, call.walk("start")[1])
@@ -123,6 +123,18 @@ def _product(kernel: Contraction) -> Callable[..., None]:
         access.store(call.c, dtype, 0, shape, strides, total)
 
     return product
+
+
+def _gathered(access: Access, call: Product[Reference, int], kernel: Contraction) -> Array:
+    """The operand a over the loops that it walks, found by the numbers of its rows, or of those of the depth."""
+    loop = getattr(call, kernel.gathered)
+    order = access.load(call.order, "i32", 0, (loop.count,), (1,)).astype(np.int64) * loop.a
+    rows, depth = (
+        order if name == kernel.gathered else np.arange(getattr(call, name).count) * getattr(call, name).a
+        for name in ("rows", "depth")
+    )
+    elements: Array = access.load_at(call.a, kernel.dtype, rows[:, None] + depth)
+    return elements.reshape(1, 1, 1, len(rows), 1, 1, len(depth))
 
 
 def _loaded(access: Access, dtype: str, call: Product[Reference, int], operand: str) -> Array:

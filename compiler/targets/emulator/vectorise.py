@@ -8,9 +8,10 @@ source, once for each text.
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.targets.emulator import reductions
 from netc.compiler.targets.emulator.kernel_loops import (
@@ -42,8 +43,7 @@ def vectorised(function: ast.FunctionDef) -> Any:
     return names["kernel"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
+class _Axis(Struct, frozen=True):
     """An open loop: its variable, how many loops are around it, and whether it is an axis of arrays."""
 
     variable: str
@@ -83,14 +83,14 @@ class _Vectoriser:
 
     def _check_aliases(self) -> None:
         """Raises NotVector if a pointer is loaded from and stored to at offsets that may meet in other iterations."""
-        places: dict[str, dict[tuple[object, ...], PlacedOffset]] = {}
-        for pointer, place in placed_accesses(self.function.body):
-            places.setdefault(pointer, {})[(*sorted(place.form.items()), *map(id, place.loops))] = place
+        offsets: dict[str, dict[tuple[object, ...], PlacedOffset]] = {}
+        for pointer, offset in placed_accesses(self.function.body):
+            offsets.setdefault(pointer, {})[(*sorted(offset.form.items()), *map(id, offset.loops))] = offset
         stored = {access.pointer for access in accesses(self.function) if access.verb == "store"}
         self.loaded = {access.pointer for access in accesses(self.function) if access.verb == "load"}
         limits = limits_of(self.loops)
         for pointer in stored & self.loaded:
-            if not all(are_apart(*pair, limits) for pair in combinations(places[pointer].values(), 2)):
+            if not all(are_apart(*pair, limits) for pair in combinations(offsets[pointer].values(), 2)):
                 raise NotVector
 
     # -------------------------------------------------------------- statements

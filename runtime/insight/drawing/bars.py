@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.runtime.insight.drawing.plots import LETTER, Mark, svg, words
 
@@ -13,8 +14,7 @@ _ROW, _LONGEST = (
 _LONGEST_NAME, _LONGEST_TEXT = 28, 24
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A number with its name, the text beside it, and the length of its whisker to both sides, NaN for none."""
 
     name: str
@@ -34,8 +34,8 @@ def bar_chart(bars: Sequence[Bar], title: str) -> str:
     scale = (right - left) / ((high - low) or 1.0)
     zero = left - low * scale
     parts = [f'<path class="grid" d="M{zero:.1f} 0V{len(bars) * _ROW:g}"/>']
-    for place, bar in enumerate(bars):
-        y = 3 + place * _ROW
+    for number, bar in enumerate(bars):
+        y = 3 + number * _ROW
         parts.append(words(bar.name, left - 8, y + 13, "end", _LONGEST_NAME))
         value = bar.value if math.isfinite(bar.value) else 0.0
         start, length = min(zero, zero + value * scale), max(abs(value) * scale, 0.5)
