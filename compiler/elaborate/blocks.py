@@ -257,10 +257,7 @@ def _at_arguments(error: Fault, block: syntax.Block, places: Mapping[str, Span])
         primary = diagnostic.primary
         place = places.get(primary.span.text.rpartition("=")[2].strip())
         if place is not None and primary.span.source is block.span.source and block.span.source.is_library:
-            is_inside = any(label.span.source.is_library for label in diagnostic.others)
-            declared = () if is_inside else (Label(primary.span),)
-            others = (*diagnostic.others, *declared)
-            diagnostic = replace(diagnostic, primary=Label(place, primary.text), others=others)
+            diagnostic = replace(diagnostic, primary=Label(place, primary.text))
         moved.append(diagnostic)
     return Fault(moved)
 
