@@ -20,9 +20,9 @@ def sign_before(line: str) -> re.Match[str] | None:
     return _SIGN.search(line)
 
 
-def with_hint(hint: str | None, place: Span) -> str | None:
+def with_hint(hint: str | None, span: Span) -> str | None:
     """A hint for an unknown name, and the one about comments if the name follows a sign that begins one elsewhere."""
-    before = blanked(place.source.line(place.line))[: place.column - 1]
+    before = blanked(span.source.line(span.line))[: span.column - 1]
     if not _SIGN_AT_END.search(before):
         return hint
     return f"{hint}; {COMMENT}" if hint else COMMENT

@@ -39,51 +39,51 @@ class Change:
     text: str
     at: Span | At | str = At.PLACE
 
-    def edit(self, place: Span) -> Edit | None:
-        """The change of the file for a message at `place`; None if that does not have what is replaced."""
+    def edit(self, span: Span) -> Edit | None:
+        """The change of the file for a message at `span`; None if that does not have what is replaced."""
         if isinstance(self.at, Span):
             return Edit(self.at, self.text)
         if isinstance(self.at, str):
-            return _in_place_of_word(self.at, self.text, place)
-        start = place.start - place.column + 1  # of the line
+            return _in_place_of_word(self.at, self.text, span)
+        start = span.start - span.column + 1  # of the line
         match self.at:
             case At.PLACE:
-                return Edit(place, self.text)
+                return Edit(span, self.text)
             case At.BEHIND:
-                return Edit(Span(place.source, place.end, place.end), f" {self.text}")
+                return Edit(Span(span.source, span.end, span.end), f" {self.text}")
             case At.ARGUMENT:
-                return _as_argument(self.text, place)
+                return _as_argument(self.text, span)
             case At.LINE_BEFORE:
-                return Edit(Span(place.source, start, start), f"{self.text}\n")
+                return Edit(Span(span.source, start, start), f"{self.text}\n")
             case At.STATEMENT:
-                code = blanked(place.source.line(place.line)).partition("#")[0]
+                code = blanked(span.source.line(span.line)).partition("#")[0]
                 indent = len(code) - len(code.lstrip())
-                return Edit(Span(place.source, start + indent, start + len(code.rstrip())), self.text)
+                return Edit(Span(span.source, start + indent, start + len(code.rstrip())), self.text)
             case At.TYPE:
-                declared = _TYPE.match(place.source.text, place.end)
-                return Edit(Span(place.source, declared.start(1), declared.end()), self.text) if declared else None
+                declared = _TYPE.match(span.source.text, span.end)
+                return Edit(Span(span.source, declared.start(1), declared.end()), self.text) if declared else None
 
 
 _TYPE = re.compile(r"\s*:\s*(\w+(?:\([^()\n]*\))?(?:\s*\[[^\]\n]*\])?)")
 
 
-def _as_argument(text: str, place: Span) -> Edit | None:
+def _as_argument(text: str, span: Span) -> Edit | None:
     """An argument behind the others of a call; None if the call has one of that name."""
-    has_it = re.search(rf"\b{text.partition(' = ')[0]}\s*=", blanked(place.text)) is not None
-    is_call = place.text.endswith(")") and not place.text.endswith("()")
-    return Edit(Span(place.source, place.end - 1, place.end - 1), f", {text}") if is_call and not has_it else None
+    has_it = re.search(rf"\b{text.partition(' = ')[0]}\s*=", blanked(span.text)) is not None
+    is_call = span.text.endswith(")") and not span.text.endswith("()")
+    return Edit(Span(span.source, span.end - 1, span.end - 1), f", {text}") if is_call and not has_it else None
 
 
-def _in_place_of_word(word: str, text: str, place: Span) -> Edit | None:
+def _in_place_of_word(word: str, text: str, span: Span) -> Edit | None:
     """The first `word` within a place replaced; None if there is none, or if the text needs quotes that it lacks."""
-    found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", place.text) if word else None
-    if found is None or re.search(r'["\\\n]', text):
+    match = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", span.text) if word else None
+    if match is None or re.search(r'["\\\n]', text):
         return None
-    start, end = place.start + found.start(), place.start + found.end()
-    is_quoted = place.source.text[max(start - 1, 0) : start] == '"' == place.source.text[end : end + 1]
+    start, end = span.start + match.start(), span.start + match.end()
+    is_quoted = span.source.text[max(start - 1, 0) : start] == '"' == span.source.text[end : end + 1]
     if not is_quoted and re.fullmatch(r"\w+", text) is None:
         return None
-    return Edit(Span(place.source, start, end), text)
+    return Edit(Span(span.source, start, end), text)
 
 
 class Hint(str):
@@ -119,10 +119,10 @@ class Hint(str):
         """The same hint with its texts in place of all that the message points at, as for `nn.Linear`."""
         return Hint(str(self), *(Change(change.text) for change in self.changes))
 
-    def proposals(self, place: Span) -> Iterator[tuple[str, Edit]]:
-        """The changes of the file for a message at `place`, each with a title."""
+    def proposals(self, span: Span) -> Iterator[tuple[str, Edit]]:
+        """The changes of the file for a message at `span`, each with a title."""
         for change in self.changes:
-            edit = change.edit(place)
+            edit = change.edit(span)
             if edit is not None:
                 yield self._title(change, edit), edit
 

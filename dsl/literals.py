@@ -37,23 +37,23 @@ def wrong_escape(literal: Span) -> Diagnostic | None:
     if escape is None:
         return None
     start = literal.start + escape.start()
-    place = Span(literal.source, start, start + len(escape[0]))
+    span = Span(literal.source, start, start + len(escape[0]))
     if escape["digits"] is not None:
         digits = escape["digits"].lstrip("0")
         shown = digits if len(digits) <= _MOST_HEX_DIGITS else digits[:_MOST_HEX_DIGITS] + "..."
         is_half = len(digits) <= 6 and int(digits, 16) <= _LAST_CHARACTER
         why = "it is half of a surrogate pair" if is_half else r"the last character is `\u{10ffff}`"
         hint = r"`\u{e9}` is é, and `\u{1f600}` is 😀"
-        return Diagnostic("E0111", rf"there is no character `\u{{{shown}}}`", Label(place, why), hint=hint)
+        return Diagnostic("E0111", rf"there is no character `\u{{{shown}}}`", Label(span, why), hint=hint)
     if escape["unfinished"] is not None:
         title = f"the escape `{escape[0]}` is not finished"
         digits = escape["unfinished"].lstrip("u{")
         hint = rf"a character is written `\u{{{digits or 'e9'}}}`"
         if len(digits) < _DIGITS_ELSEWHERE:
             hint += rf", and a backslash `\\`: {_with_backslashes(text)}"
-        return Diagnostic("E0111", title, Label(place, "expected digits in braces"), hint=hint)
+        return Diagnostic("E0111", title, Label(span, "expected digits in braces"), hint=hint)
     hint = rf"a backslash is written `\\`: {_with_backslashes(text)}"
-    return Diagnostic("E0111", f"there is no escape `{escape[0]}`", Label(place), hint=hint)
+    return Diagnostic("E0111", f"there is no escape `{escape[0]}`", Label(span), hint=hint)
 
 
 def _with_backslashes(literal: str) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from netc.dsl.diagnostics import nearest_name
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import DEFINITIONS, STATEMENTS
-from netc.dsl.word import Place
+from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 
 _BEGINNINGS = (*STATEMENTS, "return", "yield", *DEFINITIONS)
 _LONGEST = 1000  # characters of a line: patterns take time that grows with its square
-_PLACES = {"data": Place.DATA, "train": Place.TRAIN, "study": Place.STUDY}
+_PLACES = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
 
 def hint_for_slip(line: str, at: int, section: str | None) -> str | None:

@@ -70,7 +70,7 @@ def test_a_followed_hint_removes_its_message(case: str, tmp_path: Path) -> None:
         if text is not None:
             (folder / "case.net").write_bytes(text.encode())
             left = messages_of(folder / "case.net")
-            places = [(other.title, other.primary.span.text) for other in left]
-            assert (message.title, message.primary.span.text) not in places, (text, places)
+            remaining = [(other.title, other.primary.span.text) for other in left]
+            assert (message.title, message.primary.span.text) not in remaining, (text, remaining)
             if case not in _NOT_ENOUGH:
-                assert len([other for other in left if other.is_error]) <= max(len(errors) - 1, 0), (text, places)
+                assert len([other for other in left if other.is_error]) <= max(len(errors) - 1, 0), (text, remaining)

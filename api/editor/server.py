@@ -29,7 +29,7 @@ from netc.editor.protocol import (
     whole_range,
 )
 from netc.editor.state import NetServer
-from netc.editor.uses import definitions, outline, places, rename
+from netc.editor.uses import definitions, occurrences, outline, rename
 
 # ------------------------------------------------------------------ documents and folders
 
@@ -92,8 +92,8 @@ def _hover_of_unchanged_line(ls: NetServer, params: types.HoverParams) -> types.
         return None
     now = Source(before.source.name, ls.text(params.text_document.uri), before.source.path)
     offset = offset_at(now.text, params.position)
-    place = carried(now, before.source)(Span(now, offset, offset))
-    described = hover(before, place.start) if place is not None else None
+    earlier = carried(now, before.source)(Span(now, offset, offset))
+    described = hover(before, earlier.start) if earlier is not None else None
     span = carried(before.source, now)(described[1]) if described is not None else None
     if described is None or span is None:
         return None
@@ -119,7 +119,7 @@ def _define(ls: NetServer, params: types.DefinitionParams) -> list[types.Locatio
 
 def _refer(ls: NetServer, params: types.ReferenceParams) -> list[types.Location]:
     analysis = ls.analysis(params.text_document.uri)
-    spans = places(analysis, offset_at(analysis.source.text, params.position))
+    spans = occurrences(analysis, offset_at(analysis.source.text, params.position))
     return [types.Location(params.text_document.uri, range_of(span)) for span in spans]
 
 

@@ -122,13 +122,13 @@ def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diag
 def _check_accumulation(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
     """Notes a fault E0602 if a setting does not go with steps of several batches, which are then reset."""
     if "truncate" in values:
-        place, message = names["truncate"].span, "`truncate` makes a step of each chunk"
+        span, message = names["truncate"].span, "`truncate` makes a step of each chunk"
     elif values["optimizer"].numbers.get("lazy"):
-        place, message = names["optimizer"].span, "`lazy` updates the rows that a single batch looks up"
+        span, message = names["optimizer"].span, "`lazy` updates the rows that a single batch looks up"
     else:
         return
     others = [Label(names["accumulate"].span, "a step of several batches")]
-    diagnostics.add("E0602", message, place, others=others, hint="a larger batch")
+    diagnostics.add("E0602", message, span, others=others, hint="a larger batch")
     values["accumulate"] = 1
 
 

@@ -76,8 +76,8 @@ def convert(
         if isinstance(values, Ragged):
             _refuse_sequences(field, states, part, type_, declared)
             continue
-        for array, place in usable(part, values, location, prepared):
-            result[_positions(part, place.rows, count)] = array
+        for array, chunk in usable(part, values, location, prepared):
+            result[_positions(part, chunk.rows, count)] = array
             count += len(array)
     return Bytes(result, *scales) if stays_bytes else result
 
@@ -91,7 +91,7 @@ def _widened(field: FieldSpec, array: Array, shape: tuple[int, ...]) -> Array:
 
 def _has_places(field: FieldSpec) -> bool:
     """Whether the model may declare more places for a field than its categories need."""
-    return bool(field.steps) and STEPS[field.steps[-1].name].places is not None
+    return bool(field.steps) and STEPS[field.steps[-1].name].category_count is not None
 
 
 def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
@@ -153,9 +153,9 @@ def _sequences(
 
     count = 0
     for values, location in sample_outputs(field, states, part):
-        for sequences, place in usable(part, values, location, prepared):
+        for sequences, chunk in usable(part, values, location, prepared):
             rows.append(np.asarray(sequences.rows, DTYPES[type_.dtype].numpy))
-            lengths[_positions(part, place.rows, count)] = sequences.lengths
+            lengths[_positions(part, chunk.rows, count)] = sequences.lengths
             count += len(sequences)
     return Ragged(np.concatenate(rows), lengths)
 

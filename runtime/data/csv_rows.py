@@ -138,10 +138,10 @@ class CsvRows:
         fact = "a number with a decimal point among decimal commas"
         note = ' if it stands between thousands, decimal = "." if all numbers have decimal points'
         hint = Hint.options('thousands = "."', note=note)
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             if notation.misreads(text := row[index]):
-                number = int(self.numbers.of(np.array([start + place]))[0])
+                number = int(self.numbers.of(np.array([start + position]))[0])
                 where = f"`{self.request.shown}`, row {number}, column `{cell(name)}`: `{cell(text)}`"
                 diagnostic = Diagnostic("E0803", fact, Label(self.request.span, where), hint=hint)
                 self._refuse(RowFault([diagnostic], [RowProblem(number, name, fact)]))
-                rows[place] = [""] * len(row)
+                rows[position] = [""] * len(row)

@@ -11,7 +11,7 @@ from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_
 from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
 from netc.dsl.synonyms import PATTERN, Kind, synonym
-from netc.dsl.word import Place
+from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
@@ -117,7 +117,7 @@ def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
             return Hint.code(f"columns(all, except = {left_out})")
     if kind in READERS:
         return f"source = {head.span.text}"
-    if name in settings_of(Place.TRAIN):
+    if name in settings_of(Section.TRAIN):
         return f"`{name}` is a setting of the block `train`"
     return nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")'
 

@@ -30,27 +30,27 @@ def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], inner: Sequence[
     Faults E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
     table.
     """
-    place, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *inner], fitted.spec
+    span, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *inner], fitted.spec
     if isinstance(data, str | Path):
-        source = source_of(spec, Path(data).absolute(), reader_of(Path(data), spec.source.reader), place)
+        source = source_of(spec, Path(data).absolute(), reader_of(Path(data), spec.source.reader), span)
         return read_table(fitted, source, str(data), names, lambda column: False)
     marks = dict(spec.source.options).get("missing", ())
-    table = _table(data, Request(Path(_NAME), _NAME, place, uses_of_new(spec, names), {"missing": marks}))
-    _refuse_fields(fitted, table.names, [name for name in inputs if name not in inner], place)
-    refuse_lengths({name: len(column) for name, column in table.columns.items()}, "columns", _NAME, place)
+    table = _table(data, Request(Path(_NAME), _NAME, span, uses_of_new(spec, names), {"missing": marks}))
+    _refuse_fields(fitted, table.names, [name for name in inputs if name not in inner], span)
+    refuse_lengths({name: len(column) for name, column in table.columns.items()}, "columns", _NAME, span)
     if not len(table):
-        fault("E0801", f"`{_NAME}` has no rows", place)
+        fault("E0801", f"`{_NAME}` has no rows", span)
     return table
 
 
-def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str], place: Span) -> None:
+def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str], span: Span) -> None:
     """Faults E0702 if a name is that of a field, and the columns of that field are not there."""
     for name in inputs:
         needed = fitted.spec.fields[name].columns
         if name in columns and name not in needed and not set(needed) <= {*columns}:
             fact = f"`{name}` is a field, and raw data has columns: {', '.join(needed[:8])}"
             hint = "run.program.predict takes arrays that went through the steps of their fields"
-            fault("E0702", fact, place, hint=hint)
+            fault("E0702", fact, span, hint=hint)
 
 
 def _table(data: Any, request: Request) -> Table:

@@ -146,11 +146,11 @@ def _check_texts(origin: SourceSpec, fields: Mapping[str, FieldSpec], faults: Di
         if origin.reader == "text" and field.columns == ("text",) and not cuts:
             piece = "word" if pieces is not None and pieces.name == "words" else "character"
             fact = f"a sample of `{field.name}` would be a single {piece}: a text is one long series"
-            place = field.steps[-1].span if field.steps else field.span
+            span = field.steps[-1].span if field.steps else field.span
             rows = f"csv({net_string(origin.path)}, header = false)"
             lines = f'for a sample in each line: {rows}, with column("1") for {field.span.text}'
             faults.add(
-                "E0701", fact, place, others=[Label(origin.span, lines)], hint=Hint.code("-> window(100)", At.BEHIND)
+                "E0701", fact, span, others=[Label(origin.span, lines)], hint=Hint.code("-> window(100)", At.BEHIND)
             )
         elif origin.reader != "text" and cuts and pieces is not None:
             own = next((cut for cut in cuts if cut in field.steps), None)

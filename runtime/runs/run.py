@@ -35,7 +35,7 @@ from netc.runtime.runs.checkpoint import (
     CHECKPOINT,
     Progress,
     load_checkpoint,
-    place_of,
+    path_span,
     read_checkpoint,
     save_checkpoint,
 )
@@ -116,7 +116,7 @@ class Run(Displayed):
         with self._loading:
             if self.dataset is None:
                 if self.model.data is None:
-                    fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
+                    fault("E0501", "the run was trained on arrays, which it does not keep", path_span(self.folder))
                 require_division(self.folder, self.spec, self.info)
                 sources = self.info.sources if self.info is not None else ()
                 with explaining(self.spec, self.model.source.folder, sources):

@@ -102,7 +102,7 @@ def _mask(kind: Vector, count: int) -> Any:
     return ir.Constant(ir.VectorType(_I1, kind.lanes), [int(lane < count) for lane in range(kind.lanes)])
 
 
-def _place(builder: Any, kind: Vector, base: Any, offset: Any) -> Any:
+def _pointer(builder: Any, kind: Vector, base: Any, offset: Any) -> Any:
     element = builder.gep(builder.inttoptr(base, _ELEMENTS[kind.dtype].as_pointer()), [offset])
     return builder.bitcast(element, type_of(kind).as_pointer())
 
@@ -122,14 +122,14 @@ def _load(kind: Vector, count: int, scope: int) -> Word:
 
     @word(("i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any) -> Any:
-        place = _place(builder, kind, base, offset)
+        pointer = _pointer(builder, kind, base, offset)
         if count == kind.lanes:
-            value = builder.load(place)
+            value = builder.load(pointer)
             value.align = size
         else:
             zeros = ir.Constant(type_of(kind), [0.0] * kind.lanes)
             align = ir.Constant(_I32, size)
-            value = _masked(builder, "load", kind, type_of(kind), [place, align, _mask(kind, count), zeros])
+            value = _masked(builder, "load", kind, type_of(kind), [pointer, align, _mask(kind, count), zeros])
         mark(builder, value, scope)
         return value
 
@@ -143,13 +143,13 @@ def _store(kind: Vector, count: int, scope: int) -> Word:
 
     @word(("i64", "i64", kind), None)
     def emit(builder: Any, base: Any, offset: Any, vector: Any) -> None:
-        place = _place(builder, kind, base, offset)
+        pointer = _pointer(builder, kind, base, offset)
         if count == kind.lanes:
-            stored = builder.store(vector, place)
+            stored = builder.store(vector, pointer)
             stored.align = size
         else:
             align = ir.Constant(_I32, size)
-            stored = _masked(builder, "store", kind, ir.VoidType(), [vector, place, align, _mask(kind, count)])
+            stored = _masked(builder, "store", kind, ir.VoidType(), [vector, pointer, align, _mask(kind, count)])
         mark(builder, stored, scope)
 
     return emit
@@ -189,7 +189,7 @@ def _load_first(kind: Vector, scope: int) -> Word:
     @word(("i64", "i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> Any:
         align, zeros = ir.Constant(_I32, DTYPES[kind.dtype].bytes), ir.Constant(type_of(kind), [0.0] * kind.lanes)
-        operands = [_place(builder, kind, base, offset), align, _first(builder, kind, count), zeros]
+        operands = [_pointer(builder, kind, base, offset), align, _first(builder, kind, count), zeros]
         value = _masked(builder, "load", kind, type_of(kind), operands)
         mark(builder, value, scope)
         return value
@@ -203,8 +203,8 @@ def _store_first(kind: Vector, scope: int) -> Word:
 
     @word(("i64", "i64", kind, "i64"), None)
     def emit(builder: Any, base: Any, offset: Any, vector: Any, count: Any) -> None:
-        align, place = ir.Constant(_I32, DTYPES[kind.dtype].bytes), _place(builder, kind, base, offset)
-        operands = [vector, place, align, _first(builder, kind, count)]
+        align, pointer = ir.Constant(_I32, DTYPES[kind.dtype].bytes), _pointer(builder, kind, base, offset)
+        operands = [vector, pointer, align, _first(builder, kind, count)]
         mark(builder, _masked(builder, "store", kind, ir.VoidType(), operands), scope)
 
     return emit
@@ -226,8 +226,8 @@ def _load_chunks(kind: Vector, scope: int) -> Word:
 
     @word(("i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any) -> Any:
-        place = builder.gep(builder.inttoptr(base, element.as_pointer()), [offset])
-        value = builder.load(builder.bitcast(place, ir.VectorType(element, kind.lanes).as_pointer()))
+        pointer = builder.gep(builder.inttoptr(base, element.as_pointer()), [offset])
+        value = builder.load(builder.bitcast(pointer, ir.VectorType(element, kind.lanes).as_pointer()))
         value.align = DTYPES[kind.dtype].bytes
         mark(builder, value, scope)
         return builder.icmp_signed("!=", value, ir.Constant(value.type, None)) if kind.dtype == "bool" else value
