@@ -120,16 +120,16 @@ def entries(folder: Path) -> Iterator[Entry]:
 
 def folders(folder: Path) -> Iterator[Entry]:
     """Yields the entries that are folders, the copies of data tables."""
-    for place, status in _matching(folder / TABLES, _FOLDER):
+    for path_text, status in _matching(folder / TABLES, _FOLDER):
         if stat.S_ISDIR(status.st_mode):
-            path = Path(place)
+            path = Path(path_text)
             with suppress(OSError):  # removed in the meantime
                 yield Entry(path, sum(file.stat().st_size for file in path.iterdir()), status.st_mtime_ns, True)
 
 
-def _matching(place: Path, names: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _matching(folder: Path, names: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
     try:
-        with os.scandir(place) as scan:
+        with os.scandir(folder) as scan:
             items = [item for item in scan if names.fullmatch(item.name)]
     except OSError:
         return

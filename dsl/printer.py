@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
-from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.quoting import net_string
+from netc.dsl.scanning import COMMENT, TEXT, blanked
 from netc.dsl.syntax import Expression
 
 _WIDTH = 100

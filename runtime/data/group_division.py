@@ -20,9 +20,9 @@ def divided_groups(groups: Array, sizes: Array, named: int, random: np.random.Ge
     part_of = np.empty(len(counts), np.int64)
     room = sizes.astype(float).tolist()
     empty = set(range(named))
-    for place, group in enumerate(order.tolist()):
+    for position, group in enumerate(order.tolist()):
         count = float(counts[group])
-        if len(order) - place <= len(empty):
+        if len(order) - position <= len(empty):
             part = min(empty, key=partial(_misfit, room, count))
         else:
             part = max(range(len(room)), key=partial(_fit, room, sizes.tolist(), count))

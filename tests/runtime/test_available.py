@@ -436,8 +436,8 @@ def test_one_hot_labels_are_those_of_numpy() -> None:
     from netc.runtime.data.steps import STEPS
 
     labels = np.array([["b", "a"], ["c", "b"]], object)
-    place = Location("t", ("x", "y"), np.arange(2), NOWHERE)
-    encoded = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, place)
+    location = Location("t", ("x", "y"), np.arange(2), NOWHERE)
+    encoded = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, location)
     np.testing.assert_array_equal(encoded, np.eye(3)[[[1, 0], [2, 1]]], strict=True)
 
 

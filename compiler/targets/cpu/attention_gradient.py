@@ -37,7 +37,7 @@ class _Gradient(AttentionWriter):
                 self.take(name, name, 0, keys)
                 self.lay(f"of_{name}", f"of_{name}", 0, keys)
                 with run.when(self.is_elsewhere(f"of_{name}")):
-                    self.filled(run, self.place(f"of_{name}"), width * keys, 0)
+                    self.filled(run, self.address_of(f"of_{name}"), width * keys, 0)
             with self.blocks_of_queries():
                 self.take_queries()
                 self.fetch_next(("queries", "keys"))
@@ -66,10 +66,10 @@ class _Gradient(AttentionWriter):
         self.turn("queries", "queries", "queries_across", words["scale"])
         self.lay("result", "of_queries", words["first"], words["count"])
         sums = (words["count"], 1, words["lanes"], UNIT)
-        self.copy_in("sums", words["first"], (self.place_of_rows(0), 1), sums)
+        self.copy_in("sums", words["first"], (self.address_of_row(0), 1), sums)
         with run.loop(0, words["lanes"], self.lanes.count) as j:
-            operands = self.place("results_across", j.index), self.place("gradients_across", j.index)
-            self.add_products(run, *operands, words["value_width"], self.place_of_rows(1, j.index))
+            operands = self.address_of("results_across", j.index), self.address_of("gradients_across", j.index)
+            self.add_products(run, *operands, words["value_width"], self.address_of_row(1, j.index))
 
     def add_block(self) -> None:
         """Adds to the gradients what a block of queries has to do with a block of keys."""
@@ -77,8 +77,8 @@ class _Gradient(AttentionWriter):
         self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
         self.multiply_by_queries("values", "gradients_across", words["value_width"], "slopes")
         with run.loop(0, words["lanes"], self.lanes.count) as j:
-            columns = self.place("scores", j.index), self.place("slopes", j.index)
-            rows = (self.place_of_rows(number, j.index) for number in range(2))
+            columns = self.address_of("scores", j.index), self.address_of("slopes", j.index)
+            rows = (self.address_of_row(number, j.index) for number in range(2))
             self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
         self.fetch_next(("values", "result"))
         for weights, operand, width, to in (
@@ -87,7 +87,7 @@ class _Gradient(AttentionWriter):
         ):
             # in the memory of the kernel, sums begin with zeros; where the results lie, there is one block of queries
             self.multiply(
-                self.is_elsewhere(to).choose(1, 0), "depth_from", a=self.place(weights), a_row=block, a_step=1,
+                self.is_elsewhere(to).choose(1, 0), "depth_from", a=self.address_of(weights), a_row=block, a_step=1,
                 b=self.rows_of(operand), panel_row=self.apart(operand), c=self.rows_of(to, words["key"]),
                 rows_c=self.apart(to), start_row=self.apart(to), all_rows=words["some"], all_columns=width,
                 all_depth=words["count"],
@@ -95,7 +95,7 @@ class _Gradient(AttentionWriter):
         self.fetch_next(("gradient",))
         width = room.width
         self.multiply(
-            (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("slopes"), a_row=1, a_step=block,
+            (words["key"] > 0).choose(1, 0), "depth_to", a=self.address_of("slopes"), a_row=1, a_step=block,
             b=self.rows_of("keys", words["key"]), panel_row=self.apart("keys"), c=self.rows_of("result"),
             rows_c=self.apart("result"), start_row=self.apart("result"), all_rows=words["count"], all_columns=width,
             all_depth=words["some"],

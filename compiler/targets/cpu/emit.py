@@ -319,7 +319,7 @@ class _Emitter(StepFunction):
         for i, call in enumerate(calls):
             kernel, record = generic_of(call.kernel), self.records.record_of(number + i)
             written = range(len(call.arguments)) if record is None else record.written
-            values = [self.argument(call.arguments[place], frame) for place in written]
+            values = [self.argument(call.arguments[each], frame) for each in written]
             values += [self.number(number) for number in kernel.numbers]
             before = self.ticks() if self.profiled else None
             arguments = values if record is None else [self.records.complete(record, values)]

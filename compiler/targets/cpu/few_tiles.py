@@ -67,9 +67,9 @@ class FewTilesKernel(PanelKernel):
         with run.builder.if_else(is_alone.value) as (alone, many):
             with alone:
                 self.multiply_batches(run, self.address, *(words[name] for name in WALKS), count)
-            with many, self.batches(("outer", "middle")) as places, run.loop(0, count, together) as i:
+            with many, self.batches(("outer", "middle")) as addresses, run.loop(0, count, together) as i:
                 moved = [i.index * words[f"inner_{name}"] * size for name in WALKS]
-                first = (place + by for place, by in zip(places, moved, strict=True))
+                first = (address + by for address, by in zip(addresses, moved, strict=True))
                 self.multiply_batches(run, self.address, *first, at_most(count - i.index, together))
 
     def choose_repeated(self, is_alone: Word) -> None:
@@ -111,7 +111,7 @@ class FewTilesKernel(PanelKernel):
             source = panel + n.index * move
             self.pack_panel(function, to + n.index * apart, source, step, column, depth, columns)
 
-    def multiply_rows(self, words: Record, batches: Word, places: Mapping[str, Word]) -> None:
+    def multiply_rows(self, words: Record, batches: Word, addresses: Mapping[str, Word]) -> None:
         """Multiplies all rows of some batches by a panel of each: one call of a tile takes the same rows of all of
         them, or, if the product has one batch, several tiles of rows."""
         function, size, tall = self.multiply_batches, self.size, self.lanes.machine.tile_rows
@@ -124,5 +124,5 @@ class FewTilesKernel(PanelKernel):
                 words["tiles"] = tiles = tiles_of_next(left, tall)
                 words["taken"] = rows * tiles
             i.step = words["taken"]
-            a, c, start = (place + i.index * words[f"rows_{name}"] * size for name, place in places.items())
+            a, c, start = (address + i.index * words[f"rows_{name}"] * size for name, address in addresses.items())
             multiply_tile(function, function.parameters[0], self.tiles, words["columns"], rows, (a, column_a, c, start))

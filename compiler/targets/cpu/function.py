@@ -119,8 +119,8 @@ class Record:
 
     def __getitem__(self, name: str) -> Word:
         variables, arguments = self.fields.variables, self.fields.arguments
-        place = self._of_variable(name) if name in variables else self._at(self.arguments, arguments.index(name))
-        return Word(self.builder, self.builder.load(place))
+        address = self._of_variable(name) if name in variables else self._at(self.arguments, arguments.index(name))
+        return Word(self.builder, self.builder.load(address))
 
     def __setitem__(self, name: str, number: Number) -> None:
         self.builder.store(value_of(number), self._of_variable(name))
@@ -204,20 +204,20 @@ class Function:
         builder.position_at_end(end)
 
     @contextmanager
-    def walk(self, count: Word, places: Sequence[Word], steps: Sequence[Number]) -> Iterator[list[Word]]:
-        """Writes a loop of `count` iterations around the body of the `with` statement. In each, the places lie a step
-        behind those of the one before."""
+    def walk(self, count: Word, addresses: Sequence[Word], steps: Sequence[Number]) -> Iterator[list[Word]]:
+        """Writes a loop of `count` iterations around the body of the `with` statement. In each, the addresses lie a
+        step behind those of the one before."""
         before = self.builder.block
         with self.loop(0, count) as turn:
             head = turn.index.value.parent
             with self.builder.goto_block(head):
                 self.builder.position_at_start(head)
-                phis = [self.builder.phi(I64) for _ in places]
+                phis = [self.builder.phi(I64) for _ in addresses]
             now = [Word(self.builder, phi) for phi in phis]
             yield now
             end = self.builder.block
-            for phi, place, number, step in zip(phis, places, now, steps, strict=True):
-                phi.add_incoming(place.value, before)
+            for phi, address, number, step in zip(phis, addresses, now, steps, strict=True):
+                phi.add_incoming(address.value, before)
                 phi.add_incoming((number + step).value, end)
 
     @contextmanager

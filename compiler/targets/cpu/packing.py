@@ -96,8 +96,10 @@ def _copy_strip(vectors: Vectors, to: Word, width: int, rows: Sequence[Sequence[
     They lie at the addresses of `rows`, groups that `_rows` gives."""
     size, piece = vectors.lanes.size, vectors.piece
     begins, steps = [to, *(group[0] for group in rows)], [piece * width, *(piece * size for _ in rows)]
-    with vectors.function.walk((depth + piece - 1) // piece, begins, steps) as (target, *places):
-        moved = [pinned(place) + (row - group[0]) for place, group in zip(places, rows, strict=True) for row in group]
+    with vectors.function.walk((depth + piece - 1) // piece, begins, steps) as (target, *addresses):
+        moved = [
+            pinned(address) + (row - group[0]) for address, group in zip(addresses, rows, strict=True) for row in group
+        ]
         for i, row in enumerate(vectors.load_columns(moved)):
             vectors.store(row, target + i * width)
 

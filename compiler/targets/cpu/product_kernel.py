@@ -59,11 +59,11 @@ class ProductKernel(ABC):
     def batches(self, loops: Sequence[str] = BATCHES) -> Iterator[list[Word]]:
         """Some loops over batches; inside of them, the addresses of a, b, c and start."""
         with ExitStack() as stack:
-            places = [self.words[name] for name in WALKS]
+            addresses = [self.words[name] for name in WALKS]
             for loop in loops:
                 steps = [self.words[f"{loop}_{name}"] * self.size for name in WALKS]
-                places = stack.enter_context(self.run.walk(self.words[f"{loop}_count"], places, steps))
-            yield places
+                addresses = stack.enter_context(self.run.walk(self.words[f"{loop}_count"], addresses, steps))
+            yield addresses
 
     def moved(self, operand: str, indices: Mapping[str, Word]) -> Word:
         """The distance that an operand moves in some loops, in bytes."""

@@ -38,11 +38,11 @@ class Records:
         self.step = step
         words, computed = list[int](), dict[int, Address | Count]()
         self._records: dict[int, CallRecord] = {}
-        for number, call in enumerate(schedule.calls()):
+        for call_number, call in enumerate(schedule.calls()):
             if not generic_of(call.kernel).source.reads_record:
                 continue
-            written = tuple(place for place, argument in enumerate(call.arguments) if not _is_same(argument))
-            self._records[number] = CallRecord(len(words), written)
+            written = tuple(number for number, argument in enumerate(call.arguments) if not _is_same(argument))
+            self._records[call_number] = CallRecord(len(words), written)
             for argument in call.arguments:
                 if isinstance(argument, Count) and argument.per == "one":
                     words.append(argument.factor)
@@ -53,8 +53,8 @@ class Records:
             words += [0] * (-len(words) % (LINE // _WORD))  # so that a record begins with a cache line
         if words:
             self._begin(words)
-        for place, argument in computed.items():
-            step.builder.store(value(argument), self._at(place))
+        for word, argument in computed.items():
+            step.builder.store(value(argument), self._at(word))
 
     def _begin(self, words: list[int]) -> None:
         """Copies the constant words to the stack."""
@@ -77,8 +77,8 @@ class Records:
 
     def complete(self, record: CallRecord, values: list[Any]) -> Any:
         """Writes the values of the arguments that a call writes, and returns the address of its record."""
-        for place, value in zip(record.written, values, strict=True):
-            self.step.builder.store(value, self._at(record.first + place))
+        for number, value in zip(record.written, values, strict=True):
+            self.step.builder.store(value, self._at(record.first + number))
         return self.step.builder.ptrtoint(self._at(record.first), _I64)
 
     def _at(self, word: int) -> Any:

@@ -129,29 +129,33 @@ class _Tile:
         is_full = (self.height + 1) * self.number > machine.registers - _SPARE
         return self.lanes.has_pairs and machine.has_bf16 and (self.number == 1 or is_full)
 
-    def places(self, base: Word, row: Word, is_reversed: bool = False) -> dict[tuple[int, int], Word]:
+    def row_addresses(self, base: Word, row: Word, is_reversed: bool = False) -> dict[tuple[int, int], Word]:
         """The addresses of the vectors of a tile, whose rows lie `row` elements apart from `base` on.
 
         In a group, each row is found from the one before: few registers, and few instructions between two tiles. Groups
         may be reversed, so that LLVM does not compute all addresses of two branches before them.
         """
-        step, vector, places = row * self.lanes.size, self.lanes.count * self.lanes.size, dict[tuple[int, int], Word]()
+        step, vector, addresses = (
+            row * self.lanes.size,
+            self.lanes.count * self.lanes.size,
+            dict[tuple[int, int], Word](),
+        )
         groups = [range(first, min(first + GROUP, self.height)) for first in range(0, self.height, GROUP)]
         for group in reversed(groups) if is_reversed else groups:
             head = at = pinned(base + step * self.heads[group.start // GROUP])
             for i in group:
                 if i > group.start:
                     at = pinned(at + step) if self.height > GROUP else head + step * self.in_group[i]
-                places |= {(i, j): at + j * vector for j in range(self.number)}
-        return places
+                addresses |= {(i, j): at + j * vector for j in range(self.number)}
+        return addresses
 
     def read_start(self) -> _Sums:
         """The first sums: read from `start`, or zero."""
         builder, words, blocks = self.builder, self.words, self.blocks
         builder.cbranch(words["reads_start"].equals(0).value, blocks["before"], blocks["read"])
         builder.position_at_end(blocks["read"])
-        places = self.places(self.start, words["start_row"])
-        loaded = {(i, j): self.vectors[j].load(places[i, j]) for i, j in self.grid}
+        addresses = self.row_addresses(self.start, words["start_row"])
+        loaded = {(i, j): self.vectors[j].load(addresses[i, j]) for i, j in self.grid}
         builder.branch(blocks["before"])
         builder.position_at_end(blocks["before"])
         first = self.phis()
@@ -220,13 +224,13 @@ class _Tile:
         sums = self.phis()
         row = [self.load(pointers[-1], j) for j in range(self.number)]
         groups = pointers[-1 - len(begin.groups) : -1]
-        places = [(groups[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
+        broadcast = [(groups[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
         if self.fetches:
             self.vectors[0].fetch_line(pointers[0], is_written=False)
         if self.repeats_in_memory:
-            after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
+            after = {(i, j): pairs.multiply_add_repeated(builder, *broadcast[i], row[j], sums[i, j]) for i, j in grid}
         else:
-            column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in places]
+            column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in broadcast]
             after = {(i, j): self.vectors[j].multiply_add(column[i][j], row[j], sums[i, j]) for i, j in grid}
         for pointer, start, step in zip(pointers, starts, steps, strict=True):
             pointer.add_incoming(start, blocks["run"])
@@ -245,24 +249,24 @@ class _Tile:
         is_whole = columns >= self.size.columns(self.lanes)
         builder.cbranch(is_whole.value, blocks["whole"], blocks["partial"])
         builder.position_at_end(blocks["whole"])
-        places = self.places(self.c, self.words["rows_c"])
+        addresses = self.row_addresses(self.c, self.words["rows_c"])
         for i, j in self.grid:
-            self.vectors[j].store(result[i, j], places[i, j])
+            self.vectors[j].store(result[i, j], addresses[i, j])
         builder.branch(blocks["end"])
 
         builder.position_at_end(blocks["partial"])
-        places = self.places(self.c, self.words["rows_c"], is_reversed=True)
+        addresses = self.row_addresses(self.c, self.words["rows_c"], is_reversed=True)
         columns = self.record["columns"]  # read again, or else LLVM would compute masks before each loop over tiles
         masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
         for i, j in self.grid:
-            self.vectors[j].store_masked(result[i, j], places[i, j], masks[j])
+            self.vectors[j].store_masked(result[i, j], addresses[i, j], masks[j])
         builder.branch(blocks["end"])
         builder.position_at_end(blocks["end"])
 
     def load(self, pointer: Any, j: int) -> Any:
         """Vector j of a row of b that begins at a pointer."""
-        place = self.builder.gep(pointer, [ir.Constant(I64, j * self.lanes.count)])
-        vector = self.builder.load(self.builder.bitcast(place, self.vectors[j].lanes.vector.as_pointer()))
+        element = self.builder.gep(pointer, [ir.Constant(I64, j * self.lanes.count)])
+        vector = self.builder.load(self.builder.bitcast(element, self.vectors[j].lanes.vector.as_pointer()))
         vector.align = self.lanes.size
         return vector
 

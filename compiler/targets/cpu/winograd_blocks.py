@@ -86,8 +86,8 @@ class WinogradWriter:
         words = self.words
         counts = words["channels"], words["outputs"], words["block"]
         room = program.room(self.lanes.count, *counts, int(is_gradient))
-        for name, place in zip(_ROOM, room, strict=True):
-            words[name] = place
+        for name, offset in zip(_ROOM, room, strict=True):
+            words[name] = offset
         words["a"], words["a_position"] = words["scratch"], room.channel_position
         words["c_position"], words["reads_start"] = room.output_position, 0
         words["runs"], words["runs_a"], words["panel_run"] = 1, 0, 0
