@@ -241,7 +241,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
 def few_tiles(machine: Machine, dtype: str) -> Iterator[Case]:
     """Batches of small products, whose panels are copied some at a time."""
     tall, lanes = machine.tile_rows, machine.lanes(dtype)
-    for batches, rows, depth in itertools.product((0, 1, 4, 9), (1, tall - 1, 2 * tall), (1, PACKED // 4 + 1)):
+    for batches, rows, depth in itertools.product((0, 1, 4, 9), (1, tall - 1, 2 * tall, 4 * tall), (1, PACKED // 4 + 1)):
         for columns, transposed in itertools.product((lanes + 1, 2 * lanes + lanes // 2), (False, True)):
             case = plain_case(rows, columns, depth, 1, transposed, bool(rows % 2))
             for loop in ("inner", "outer"):

@@ -17,7 +17,7 @@ from netc.compiler.targets.cpu.tile_sizes import panel_columns, rows_of_next, ti
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import NEAR, PACKED
 
-_FEW, _PANELS = 2, 4  # tiles of rows, and panels, of a batch
+_FEW, _PANELS = 4, 4  # tiles of rows, and panels, of a batch
 _TOGETHER = 4  # batches whose panels are copied before they are multiplied, so that they stay in the first cache
 
 
@@ -35,11 +35,11 @@ class FewTilesKernel(PanelKernel):
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
         """Whether a batch is a few tiles of one strip, which narrow tiles do not take, and b stays in the first cache
-        as it lies. Panels that many batches share are copied once in the other loops."""
+        as it lies. A panel that many batches share is copied once in the other loops."""
         words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
-        is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch()
+        is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
         return turns.equals(1) & is_few & is_near & ~is_shared & ~self.is_narrow(columns)
 
     def is_copied(self) -> Word:

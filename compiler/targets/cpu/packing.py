@@ -40,27 +40,15 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
 
 
 def _copy_turned(function: Function, lanes: Lanes) -> None:
-    """Copies a panel of b whose rows lie along memory: in squares, and what is left of depth and columns in strips.
+    """Copies a panel of b whose rows lie along memory, in strips of columns.
 
     Rows past the depth are never read, and past the panel's width nothing is written.
     """
     to, b, _, b_column, depth, columns = function.parameters
-    vectors, size, count, width = Vectors(function, lanes), lanes.size, lanes.count, VECTORS * lanes.count
-    step = b_column * size
-    in_vectors, in_squares = columns // count * count, depth // count * count
-    with (
-        function.when(in_squares > 0),
-        function.loop(0, in_vectors, count) as j,
-        function.loop(0, in_squares, count) as k,
-    ):
-        source = b + j.index * step + k.index * size
-        for i, row in enumerate(vectors.load_transposed(source, step)):
-            vectors.store(row, to + ((k.index + i) * width + j.index) * size)
-    at, behind = b + in_squares * size, to + in_squares * (width * size)
-    with function.when(in_squares < depth), function.loop(0, in_vectors, count) as j:
-        _copy_strip(
-            vectors, behind + j.index * size, width * size, _rows(at + j.index * step, step, count), depth - in_squares
-        )
+    vectors, size, count = Vectors(function, lanes), lanes.size, lanes.count
+    step, width, in_vectors = b_column * size, VECTORS * count * size, columns // count * count
+    with function.loop(0, in_vectors, count) as j:
+        _copy_strip(vectors, to + j.index * size, width, _rows(b + j.index * step, step, count), depth)
     # The last columns are as many as a vector has, which overlap the ones before; without any before, those that do
     # not exist are the last one that does.
     left, kinds = columns - in_vectors, [lanes]
@@ -71,7 +59,7 @@ def _copy_turned(function: Function, lanes: Lanes) -> None:
         with function.when((left > fewer) & (left <= kind.count)):
             first = at_least(columns - kind.count, 0)
             rows = _rows(b + first * step, step, kind.count, columns - first, fewer)
-            _copy_strip(Vectors(function, kind), to + first * size, width * size, rows, depth)
+            _copy_strip(Vectors(function, kind), to + first * size, width, rows, depth)
 
 
 def _rows(first: Word, step: Word, count: int, existing: Word | None = None, certain: int = 0) -> list[list[Word]]:
@@ -97,9 +85,10 @@ def _copy_strip(vectors: Vectors, to: Word, width: int, rows: Sequence[Sequence[
     size, piece = vectors.lanes.size, vectors.piece
     begins, steps = [to, *(group[0] for group in rows)], [piece * width, *(piece * size for _ in rows)]
     with vectors.function.walk((depth + piece - 1) // piece, begins, steps) as (target, *addresses):
-        moved = [
-            pinned(address) + (row - group[0]) for address, group in zip(addresses, rows, strict=True) for row in group
-        ]
+        moved: list[Word] = []
+        for address, group in zip(addresses, rows, strict=True):
+            base = pinned(address)
+            moved += [base + (row - group[0]) for row in group]
         for i, row in enumerate(vectors.load_columns(moved)):
             vectors.store(row, target + i * width)
 
