@@ -160,6 +160,7 @@ LISTING = """
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
+| `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
 program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
@@ -176,6 +177,12 @@ unless it is computed [with fewer multiplications](#convolution-with-fewer-multi
 of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
 sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: it is read where it lies,
 and a tile of one row would wait for its sums.
+
+The first layer reads the rows of a batch where they lie in the table of the data, in the order of the batch, and so
+does the gradient of its weights (`lowering/in_place.py`): a register tile has a pointer to each of its rows, or looks
+up the row of each step of depth, which takes no time beside its multiply-adds. Rows are copied into a buffer first if
+anything reads them but products and loops over their points, if a batch of them takes more than half of the second
+cache, or if the gradient would copy them into another order anyway (wide layers, on CPUs other than Zen 4).
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
 large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its

@@ -221,8 +221,9 @@ class _Lowered:
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             sizes = windows.channels, windows.outputs, self.block
-            room = winograd.room(self.machine.lanes(kernel.dtype), *sizes, is_gradient=int(part == "gradient"))
-            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (room.end,)), "scratch"))
+            lanes = self.machine.lanes(kernel.dtype)
+            layout = winograd.scratch_layout(lanes, *sizes, is_gradient=int(part == "gradient"))
+            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (layout.end,)), "scratch"))
             writes.add(pointers["scratch"].buffer)
         return Task(
             kernel,

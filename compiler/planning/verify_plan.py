@@ -130,8 +130,8 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         is_its_own = not others and (is_shard or is_scatter or is_parts)
         assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
-            room = math.prod(buffer.type.shape(1)[1:])
-            fits = buffer.type.dims[0] == call.kind.extent and {pointer.shard for pointer in pointers} == {room}
+            row_size = math.prod(buffer.type.shape(1)[1:])
+            fits = buffer.type.dims[0] == call.kind.extent and {pointer.shard for pointer in pointers} == {row_size}
             assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
 
 

@@ -6,6 +6,7 @@ Raises ValueError with the line that cannot be read.
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Graph
@@ -35,9 +36,12 @@ _TASK = re.compile(
 _COMMENT = re.compile(r"  # line [\d, ]+$")
 _VALUE = re.compile(r"%(\d+) (\w+)")
 _SCAN = re.compile(r"scan (?P<number>\d+)")
-_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs(?P<tiles> in tiles)?)?")
+_CONTRACTION = re.compile(
+    r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs(?P<tiles> in tiles)?)?"
+    r"(?: of gathered (?P<gathered>rows|depth))?"
+)
 _POINTER = re.compile(
-    rf"(?P<argument>p\d+|a|b|c|start|pack|fetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
+    rf"(?P<argument>p\d+|a|b|c|start|pack|order|fetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
     r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?: at (?P<address>.+))?"
 )
 _LOOP = re.compile(rf"(?P<name>{'|'.join(LOOPS)}) = (?P<count>.+?): (?P<strides>.*)")
@@ -126,7 +130,10 @@ class ProgramReader:
             walk = Walk(unquoted(task.title["dim"] or ""), task.title["end"] == "last")
             task.walk = self.walks.setdefault(match["number"], walk)
         elif match := _CONTRACTION.fullmatch(text):
-            task.contraction = Contraction(match["dtype"], match["pairs"] is not None, match["tiles"] is not None)
+            gathered: Any = match["gathered"] or ""
+            task.contraction = Contraction(
+                match["dtype"], match["pairs"] is not None, match["tiles"] is not None, gathered
+            )
         elif task.contraction is not None and (match := _LOOP.fullmatch(text)):
             task.loops[match["name"]] = _product_loop(match)
         elif match := _WRITES.fullmatch(text):
@@ -181,7 +188,7 @@ def _contraction(
     if not {"a", "b", "c"} <= operands.keys():
         raise ValueError(f"a contraction without operands: {task.title[0]}")
     fetched = [(pointer, address) for argument, pointer, address in task.pointers if argument == "fetches"]
-    start, pack = (operands.get(name, operands["c"]) for name in ("start", "pack"))
+    start, pack, order = (operands.get(name, operands["c"]) for name in ("start", "pack", "order"))
     touched = fetched + [operands["c"]] * (TOUCHED - len(fetched))
     loops = {name: task.loops.get(name, ONCE) for name in LOOPS}
     product = Product(
@@ -191,11 +198,12 @@ def _contraction(
         start=start[0],
         pack=pack[0],
         touched=tuple(pointer for pointer, _ in touched),
+        order=order[0],
         has_start=Count(int("start" in operands)),
         touches=Count(len(fetched)),
         **loops,
     )
-    addresses = [address for _, address in (*(operands[name] for name in "abc"), start, pack, *touched)]
+    addresses = [address for _, address in (*(operands[name] for name in "abc"), start, pack, *touched, order)]
     return kernel, product.pointers, product.numbers, addresses
 
 

@@ -170,7 +170,7 @@ class CompiledModel:
             if lack.span is not None:
                 refuse(lack, lack.span, "fewer samples at once")
             batch = self.options.batch
-            fitting = int(0.8 * batch * lack.room.nbytes / lack.needed)
+            fitting = int(0.8 * batch * lack.free.nbytes / lack.needed)
             hint = f"batch = {fitting}" if 0 < fitting < batch else None
             refuse(lack, setting_span(self.model, "batch"), hint)
 

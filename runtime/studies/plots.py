@@ -222,9 +222,9 @@ def legend(view: View) -> Plot:
         (lambda x: Mark("pruned").around(dot(x, 12, "pruned")), "given up", 9),
     ]
     parts, x = list[str](), 8.0
-    for draw, text, room in entries:
-        parts += [draw(x), words(text, x + room, 16, "start", 40)]
-        x += room + 7 * min(40, len(text)) + 22
+    for draw, text, indent in entries:
+        parts += [draw(x), words(text, x + indent, 16, "start", 40)]
+        x += indent + 7 * min(40, len(text)) + 22
     direction = "higher" if better.is_higher else "lower"
     return Plot(svg(x, 24, "legend", parts), f"{better.metric}: {direction} is better.")
 

@@ -88,10 +88,10 @@ class Attention:
         """Calls a kernel with some of its numbers, all strides but those of samples in tables left out."""
         block, lanes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
         widths = numbers["width"], numbers["value_width"]
-        end = attention.room(block, lanes, *widths, is_gradient).end
+        end = attention.scratch_layout(block, lanes, *widths, is_gradient).end
         if has_one_query:
-            end = attention.room_of_query(lanes, numbers["heads"], numbers["key_count"], *widths).end
-        row = attention.room_of_keys(lanes, 1, *widths, is_gradient).row
+            end = attention.query_layout(lanes, numbers["heads"], numbers["key_count"], *widths).end
+        row = attention.keys_layout(lanes, 1, *widths, is_gradient).row
         addresses, memories = {}, []
         for name, size in (("scratch", end), ("all_keys", row * numbers["key_count"])):
             memory = self.unwritten((size + 64,))

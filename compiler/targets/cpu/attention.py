@@ -51,13 +51,13 @@ class AttentionWriter(AttentionArguments):
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
-        self.room = program.room(self.block, lanes.count, width, value_width, int(is_gradient))
-        self.room_of_keys = program.room_of_keys(lanes.count, keys, width, value_width, int(is_gradient))
+        self.layout = program.scratch_layout(self.block, lanes.count, width, value_width, int(is_gradient))
+        self.keys_layout = program.keys_layout(lanes.count, keys, width, value_width, int(is_gradient))
 
     def address_of(self, part: str, offset: Number = 0) -> Word:
         """The address of a part of the kernel's memory, some elements on."""
-        is_of_keys = part in program.RoomOfKeys._fields
-        elements: Word = getattr(self.room_of_keys if is_of_keys else self.room, part) + offset
+        is_of_keys = part in program.KeysLayout._fields
+        elements: Word = getattr(self.keys_layout if is_of_keys else self.layout, part) + offset
         return self.words["all_keys" if is_of_keys else "scratch"] + elements * self.size
 
     def address_of_row(self, number: int, j: Number = 0) -> Word:
@@ -67,7 +67,7 @@ class AttentionWriter(AttentionArguments):
     def width_of(self, name: str) -> Word:
         """The distance between rows of a block of an operand."""
         is_wide = dict(program.axes_of(name))["column"] == "value_width"
-        width: Word = self.room.value_width if is_wide else self.room.width
+        width: Word = self.layout.value_width if is_wide else self.layout.width
         return width
 
     def lay(self, part: str, name: str, first: Number, rows: Word, needs_squares: bool = False) -> None:
@@ -209,7 +209,7 @@ class _Attention(AttentionWriter):
                 self.lay("result", "result", words["first"], words["count"])
                 self.filled(run, self.address_of_row(0), self.block, program.bits_of(float("-inf")))
                 self.filled(run, self.address_of_row(1), self.block, 0)
-                result, width = (self.rows_of("result"), self.apart("result")), self.room.value_width
+                result, width = (self.rows_of("result"), self.apart("result")), self.layout.value_width
                 self.fetch_next(("queries",))
                 with self.blocks_of_keys():
                     self.multiply_by_queries("keys", "queries_across", words["width"], "scores")

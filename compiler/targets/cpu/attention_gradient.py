@@ -28,12 +28,12 @@ class _Gradient(AttentionWriter):
     """Writes the gradient's kernel."""
 
     def write(self) -> None:
-        words, run, room = self.words, self.run, self.room
+        words, run, layout = self.words, self.run, self.layout
         self.add_products = blocks.add_products(self.module, self.lanes, self.block)
         self.weigh = blocks.weigh_gradient(self.module, self.lanes, self.block)
         with self.heads():
             keys, queries = words["own_keys"], words["own_queries"]
-            for name, width in (("keys", room.width), ("values", room.value_width)):
+            for name, width in (("keys", layout.width), ("values", layout.value_width)):
                 self.take(name, name, 0, keys)
                 self.lay(f"of_{name}", f"of_{name}", 0, keys)
                 with run.when(self.is_elsewhere(f"of_{name}")):
@@ -73,7 +73,7 @@ class _Gradient(AttentionWriter):
 
     def add_block(self) -> None:
         """Adds to the gradients what a block of queries has to do with a block of keys."""
-        words, run, room, block = self.words, self.run, self.room, self.block
+        words, run, layout, block = self.words, self.run, self.layout, self.block
         self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
         self.multiply_by_queries("values", "gradients_across", words["value_width"], "slopes")
         with run.loop(0, words["lanes"], self.lanes.count) as j:
@@ -82,8 +82,8 @@ class _Gradient(AttentionWriter):
             self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
         self.fetch_next(("values", "result"))
         for weights, operand, width, to in (
-            ("scores", "gradients", room.value_width, "of_values"),
-            ("slopes", "queries", room.width, "of_keys"),
+            ("scores", "gradients", layout.value_width, "of_values"),
+            ("slopes", "queries", layout.width, "of_keys"),
         ):
             # in the memory of the kernel, sums begin with zeros; where the results lie, there is one block of queries
             self.multiply(
@@ -93,7 +93,7 @@ class _Gradient(AttentionWriter):
                 all_depth=words["count"],
             )  # fmt: skip
         self.fetch_next(("gradient",))
-        width = room.width
+        width = layout.width
         self.multiply(
             (words["key"] > 0).choose(1, 0), "depth_to", a=self.address_of("slopes"), a_row=1, a_step=block,
             b=self.rows_of("keys", words["key"]), panel_row=self.apart("keys"), c=self.rows_of("result"),

@@ -45,20 +45,20 @@ class _AttentionOfQuery(AttentionArguments):
         score, weigh, add_values = _score(module, lanes), _weigh(module, lanes), _add_values(module, lanes)
         filled = blocks.fill(module, lanes)
         sizes = (words[name] for name in ("heads", "key_count", "width", "value_width"))
-        self.room = room = program.room_of_query(lanes.count, *sizes)
+        self.layout = layout = program.query_layout(lanes.count, *sizes)
         width, columns = words["width"], words["value_width"]
         with self.samples():
             is_causal = ~words["is_causal"].equals(0)
             words["seen"] = is_causal.choose(at_most(words["own_keys"], 1), at_least(words["own_keys"], 0))
             with self.each_head() as head:
-                query = self.address_of(head * room.queries_apart)
-                self.copy_in("queries", 0, (query, room.queries_apart), (1, width, 1, words["scale"]))
+                query = self.address_of(head * layout.queries_apart)
+                self.copy_in("queries", 0, (query, layout.queries_apart), (1, width, 1, words["scale"]))
                 filled(run, self.numbers(head), lanes.count, program.bits_of(float("-inf")))
-                filled(run, self.result(head), room.result_apart, 0)
+                filled(run, self.result(head), layout.result_apart, 0)
             with self.blocks(_KEYS) as (first, count), self.each_head() as head:
                 keys, row, _ = self.view("keys", first)
                 operands = (self.scores(head, first), self.numbers(head), words["seen"])
-                score(run, self.address_of(head * room.queries_apart), keys, row, count, width, *operands)
+                score(run, self.address_of(head * layout.queries_apart), keys, row, count, width, *operands)
             with self.each_head() as head:
                 weigh(run, self.scores(head), words["seen"], self.numbers(head))
             with self.blocks(_VALUES) as (first, count), self.each_head() as head:
@@ -75,15 +75,15 @@ class _AttentionOfQuery(AttentionArguments):
 
     def scores(self, head: Word, first: Number = 0) -> Word:
         """The address of a head's scores, from a key on."""
-        return self.address_of(head * self.room.scores_apart + self.room.scores + first)
+        return self.address_of(head * self.layout.scores_apart + self.layout.scores + first)
 
     def result(self, head: Word) -> Word:
         """The address of a head's result."""
-        return self.address_of(head * self.room.result_apart + self.room.result)
+        return self.address_of(head * self.layout.result_apart + self.layout.result)
 
     def numbers(self, head: Word) -> Word:
         """The address of a head's maximum, which becomes the logarithm of its sum."""
-        return self.address_of(head * self.lanes.count + self.room.numbers)
+        return self.address_of(head * self.lanes.count + self.layout.numbers)
 
     @contextmanager
     def blocks(self, most: int) -> Iterator[tuple[Word, Word]]:

@@ -8,6 +8,7 @@ batches. Nothing is prefetched. tiles.py has the loops for all other products.
 from collections.abc import Mapping
 from typing import Any
 
+from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import WALKS
 from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.packing import pack_panel
@@ -24,14 +25,15 @@ _TOGETHER = 4  # batches whose panels are copied before they are multiplied, so 
 class FewTilesKernel(PanelKernel):
     """Writes the loops of a product whose batches have a few tiles each."""
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
         self.pack_panel = pack_panel(module, lanes)
-        self.multiply_batches = Function(module, "multiply_batches", 6)
-        super().__init__(module, symbol, lanes, FIELDS)
+        super().__init__(module, symbol, lanes, FIELDS, gathered)
 
     def write_tiles(self) -> None:
         super().write_tiles()
-        self.write_batches()
+        if not self.gathered:
+            self.multiply_batches = Function(self.module, "multiply_batches", 6)
+            self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
         """Whether a batch is a few tiles of one strip, which narrow tiles do not take, and b stays in the first cache

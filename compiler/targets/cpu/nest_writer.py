@@ -54,7 +54,7 @@ class NestWriter:
 
     def row(self, body: Callable[[], list[str]]) -> list[str]:
         """The loop over the last axis, with `body` inside: element by element, or in whole vectors and one for the
-        rest."""
+        rest, or several if elements are added to those of the row."""
         axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
         extent = self.nest.extents[axis]
         if not self.in_vectors or extent is None:
@@ -65,10 +65,25 @@ class NestWriter:
             self.part = "v"
             loop = [f"for i{axis} in range(0, {end}, {lanes}):", *indented(body())]
             lines += [f"if {extent} >= {lanes}:", *indented(loop)]
-        if extent % MOST_LANES[dtype]:
+        if self.nest.combine is not None:
+            lines += self.rest_of_row(extent, lanes, body)
+        elif extent % MOST_LANES[dtype]:
             self.part = f"r{extent}"
             lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
         self.part = ""
+        return lines
+
+    def rest_of_row(self, extent: int, lanes: str, body: Callable[[], list[str]]) -> list[str]:
+        """The elements behind a row's whole vectors, in vectors that they fill.
+
+        In one narrow vector some lanes would be left out, but a CPU compares the addresses of all of them: rows that
+        lie behind one another are each loaded after the one before was stored, and would wait for it.
+        """
+        axis, lines, size = self.kept[-1], list[str](), MOST_LANES[self.nest.outputs[0].target.dtype]
+        while size := size // 2:
+            if extent & size:
+                self.part = f"c{size}" if size > 1 else ""
+                lines += [f"if {lanes} > {size}:", *indented([f"i{axis} = {extent // (2 * size) * 2 * size}", *body()])]
         return lines
 
     def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES, WALKS
 from netc.compiler.targets.cpu.function import Fields, Function, Word
 from netc.compiler.targets.cpu.tile import tile
@@ -23,10 +24,11 @@ class ProductKernel(ABC):
 
     The kernel's function takes the address of the words of product.py, which its caller keeps. They are the arguments
     in the record of the kernel's functions, and its variables are the fields of a tile, `panel_c` and `panel_start`,
-    the addresses under a panel, and others.
+    the addresses under a panel, and others. `gathered` is the loop in which rows of a are gathered.
     """
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes, fields: Fields) -> None:
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, fields: Fields, gathered: Gathered = "") -> None:
+        self.gathered: Gathered = gathered
         self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
         self.fields = fields
         self.multiply_panel = Function(module, "multiply_panel", 1)
@@ -77,7 +79,7 @@ class ProductKernel(ABC):
     def add_tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
         return {
-            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.fields)
+            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.fields, self.gathered)
             for size in self.sizes()
         }
 

@@ -116,8 +116,8 @@ class Frame(Generic[X, Y]):
             x = self.left + share * (right - self.left)
             parts.append(_grid_line(f"M{x:.1f} {self.top:g}V{bottom:g}"))
             parts.append(words(text, x, bottom + 15, "middle", 12))
-        room = 14 if isinstance(self.y, Categories) else 30
-        for share, text in self.y.ticks(max(2, int((bottom - self.top) / room))):
+        spacing = 14 if isinstance(self.y, Categories) else 30
+        for share, text in self.y.ticks(max(2, int((bottom - self.top) / spacing))):
             y = bottom - share * (bottom - self.top)
             parts.append(_grid_line(f"M{self.left:g} {y:.1f}H{right:g}"))
             parts.append(words(text, self.left - 6, y + 4, "end", int((self.left - 14) / LETTER)))
@@ -168,12 +168,12 @@ def legend(entries: Iterable[tuple[str, str]], width: float) -> tuple[list[str],
     """The legend of series, in rows of this width, and its height. `entries` are the `kind` and the text of each."""
     parts, x, y = list[str](), LEFT, 6.0
     for kind, text in entries:
-        room = _SAMPLE + min(len(text), 30) * LETTER + 14
-        if x + room > width and x > LEFT:
+        item_width = _SAMPLE + min(len(text), 30) * LETTER + 14
+        if x + item_width > width and x > LEFT:
             x, y = LEFT, y + _LEGEND_ROW
         parts.append(Mark(kind).around(f'<path class="sample" d="M{x:.0f} {y + 4:g}h12" {_LINE} stroke-width="3"/>'))
         parts.append(words(text, x + _SAMPLE, y + 8, "start", 30))
-        x += room
+        x += item_width
     return parts, y + _LEGEND_ROW + 2 if parts else TOP
 
 

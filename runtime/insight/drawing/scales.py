@@ -84,10 +84,10 @@ def numbers_axis(values: Iterable[float], is_log: bool | None = None, is_whole: 
     if is_log is None:
         is_log = low > 0 and high / low > _RATIO
     if low == high:
-        room = abs(low) * 0.1 or 1.0
-        low, high = (low / 2, high * 2) if is_log else (low - room, high + room)
+        margin = abs(low) * 0.1 or 1.0
+        low, high = (low / 2, high * 2) if is_log else (low - margin, high + margin)
     if is_log:
         factor = (high / low) ** _MARGIN
         return Numbers(low / factor, high * factor, True, is_whole)
-    room = _MARGIN * (high - low)
-    return Numbers(low - room, high + room, False, is_whole)
+    margin = _MARGIN * (high - low)
+    return Numbers(low - margin, high + margin, False, is_whole)
