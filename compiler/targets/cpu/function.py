@@ -6,17 +6,16 @@ tiles.py writes the product kernel with it. Knows no kernel.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Word:
+class Word(Struct, frozen=True, eq=False):
     """A 64-bit integer of a function, or the bit that a comparison gives. Division rounds towards zero."""
 
     builder: Any
@@ -94,8 +93,7 @@ def pinned(number: Word) -> Word:
     return Word(number.builder, assembly)
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(Struct, frozen=True):
     """The names of the integers in a kernel's record: its arguments, which lie in memory that its caller keeps and only
     the caller writes, and variables. An argument that is a variable too is one from the beginning on: it is copied."""
 
@@ -107,8 +105,7 @@ class Fields:
         return cls(tuple(arguments), tuple(dict.fromkeys(name for names in variables for name in names)))
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """The record of a kernel. Its functions pass it by its address, where the address of the arguments lies; the
     variables lie behind it."""
 
@@ -132,8 +129,7 @@ class Record:
         return self.builder.gep(begin, [ir.Constant(I64, number)])
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """An iteration of a loop: its index, and the step to the next one."""
 
     index: Word

@@ -6,10 +6,10 @@ are known when it is compiled are copied from a constant, others are computed. A
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.program.schedule import PRIVATE, Address, Count, Schedule
 from netc.compiler.targets.cpu.source import generic_of
@@ -20,8 +20,7 @@ _WORD = 8  # bytes
 _I64, _BYTE = ir.IntType(64), ir.IntType(8)
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(Struct, frozen=True):
     """The record of a call: the number of its first word, and which arguments the call writes."""
 
     first: int
