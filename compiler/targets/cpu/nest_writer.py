@@ -203,14 +203,17 @@ class NestWriter:
         several: dict[str, tuple[Output, list[str]]] = {}  # of totals that are extremes: what they are combined with
         begin, lines, end = list[str](), list[str](), list[str]()
         for point in jam.points(self.nest.folded, steps):
-            own: dict[str, str] = {}
+            texts: dict[str, str] = {}
             for line in self.nest.lines:
-                text = self.read(line.value, point, own) if isinstance(line.value, Access) else text_of(line.value, own)
+                if isinstance(line.value, Access):
+                    text = self.read(line.value, point, texts)
+                else:
+                    text = text_of(line.value, texts)
                 if text not in names:
                     names[text] = f"{line.name}_{len(names)}"
                     lines.append(f"{names[text]} = {text}")
-                own[line.name] = names[text]
-            lines += [self.write_to(output.target, own[output.line], point) for output in self.stored]
+                texts[line.name] = names[text]
+            lines += [self.write_to(output.target, texts[output.line], point) for output in self.stored]
             for i, fold in enumerate(self.folds):
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
@@ -219,9 +222,9 @@ class NestWriter:
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))
                 if self.keyed(fold):
-                    several.setdefault(totals[key], (fold, []))[1].append(own[fold.line])
+                    several.setdefault(totals[key], (fold, []))[1].append(texts[fold.line])
                 else:
-                    lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
+                    lines.append(f"{totals[key]} = {self.combined(fold, totals[key], texts)}")
         for total, (fold, values) in several.items():
             lines += self.extreme(fold, total, values)
         self.still = frozenset()
