@@ -17,7 +17,7 @@ _STATEMENTS = (
 )
 _OF_MODELS = ("input", "target", "output", "loss", "metric", "watch", "param", "state", "update")
 _LONGEST = 1000  # characters of a line: patterns take time that grows with its square
-_PLACES = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
+_SECTIONS = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
 
 def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
@@ -36,8 +36,8 @@ def _statement(line: str, at: int, section: str | None) -> str | None:
     if match is None or match.end() != at:
         return None
     word, rest = match[1], line[at:].split("#")[0].strip()
-    if section in _PLACES:
-        if word in settings_of(_PLACES[section]):
+    if section in _SECTIONS:
+        if word in settings_of(_SECTIONS[section]):
             return Hint.code(f"{word} = {rest}", At.STATEMENT)
         return f"`{word}` stands in the block `model`" if word in _OF_MODELS else None
     meant = nearest_name(word, _STATEMENTS)

@@ -26,7 +26,7 @@ def floor_of(module: str) -> int | None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    own = FLOORS.index(path.relative_to(ROOT).parts[0])
+    floor = FLOORS.index(path.relative_to(ROOT).parts[0])
     assert ast.get_docstring(tree), "does not say what it is for"
     for node in ast.walk(tree):
         names = (
@@ -38,7 +38,7 @@ def test_imports_go_down(path: Path) -> None:
         )
         for name in names:
             there = floor_of(name)
-            assert there is None or there <= own, f"line {node.lineno} imports {name}, a floor above"
+            assert there is None or there <= floor, f"line {node.lineno} imports {name}, a floor above"
         assert not {"pickle", "marshal", "shelve", "dill"} & set(names), "what is unpickled can run code"
 
 
