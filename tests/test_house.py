@@ -67,6 +67,23 @@ def test_packages_of_the_runtime_import_each_other_in_no_circle() -> None:
         pytest.fail(f"packages in a circle: {' <- '.join(error.args[1])}")
 
 
+# Names that do not say what they hold; docs/contributing.md has the words to use. The number 1 may be called `one`.
+VAGUE = {"found", "held", "known", "made", "own", "place", "places", "room", "rooms", "told", "wanted"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_say_what_they_hold(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                pass
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                pass
+            case _:
+                continue
+        assert name.strip("_").lower() not in VAGUE, f"line {node.lineno}: `{name}`"
+
+
 # What each package of the compiler may import from the others. A file directly in compiler/ counts as one.
 PACKAGES_OF_COMPILER: dict[str, set[str]] = {
     "ir": set(),
