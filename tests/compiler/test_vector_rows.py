@@ -7,7 +7,7 @@ from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.loops import write_generic
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_one_vector
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_vectors
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel
 
@@ -187,15 +187,16 @@ t4 = t3 * t3
 @pytest.mark.every(3)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:
-    """Of every width around that of a vector, with the bits of a sum in order, and without writing beside it."""
+def test_totals_of_narrow_rows_are_vectors(target: str, dtype: str) -> None:
+    """Of every width around those of one and of two vectors, with the bits of a sum in order, and without writing
+    beside it."""
     order, rng = np.array([1, 0, 2], np.int32), np.random.default_rng(0)
     for windows in (1, 6, 13):
-        for c in (1, 2, 3, 4, 5, 8, 9, 16, 17):
+        for c in (1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 32, 33):
             text = FOLDS.format(dtype=dtype, windows=windows, c=c, image=windows * c)
             kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
             assert isinstance(kernel, Nest)
-            assert may_fit_one_vector(kernel)
+            assert may_fit_vectors(kernel)
             x, mean = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((3, windows, c), (c,)))
             if c > 1:
                 x[1, windows // 2, 1] = np.nan
@@ -214,4 +215,4 @@ def test_totals_of_functions_are_left_to_loops() -> None:
     text = FOLDS.format(dtype="f32", windows=6, c=4, image=24).replace("t3 * t3", "exp.f32(t3)")
     kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
     assert isinstance(kernel, Nest)
-    assert not may_fit_one_vector(kernel)
+    assert not may_fit_vectors(kernel)
