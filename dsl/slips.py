@@ -14,7 +14,7 @@ from netc.dsl.words import settings_of
 
 _BEGINNINGS = (*STATEMENTS, "return", "yield", *DEFINITIONS)
 _LONGEST = 1000  # characters of a line: patterns take time that grows with its square
-_PLACES = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
+_SECTIONS = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
 
 def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
@@ -33,8 +33,8 @@ def _statement(line: str, at: int, section: str | None) -> str | None:
     if match is None or match.end() != at:
         return None
     word, rest = match[1], line[at:].split("#")[0].strip()
-    if section in _PLACES:
-        if word in settings_of(_PLACES[section]):
+    if section in _SECTIONS:
+        if word in settings_of(_SECTIONS[section]):
             return Hint.code(f"{word} = {rest}", At.STATEMENT)
         return f"`{word}` stands in the block `model`" if word in STATEMENTS else None
     meant = nearest_name(word, _BEGINNINGS)
