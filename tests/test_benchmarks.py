@@ -252,7 +252,7 @@ def test_netc_and_pytorch_have_nearly_the_same_losses_in_bf16() -> None:
 
 def test_a_filter_that_selects_no_operation_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "operations", "--filter", "large f32 softmax"])
-    with pytest.raises(SystemExit, match="no text of an operation.*has `large f32 softmax`"):
+    with pytest.raises(SystemExit, match=r"no text of an operation.*has `large f32 softmax`"):
         benchmark_command.main()
 
 
