@@ -239,10 +239,10 @@ def test_netc_and_pytorch_have_nearly_the_same_losses_in_bf16() -> None:
     form, weights = next(iter(batches(model.data(model.batch)))), model.weights()
 
     def losses(variant: str) -> list[list[float]]:
-        own = with_netc.Contender(variant, 1)
-        own.build(model, weights)
+        contender = with_netc.Contender(variant, 1)
+        contender.build(model, weights)
         training = Training(model, model.in_torch(Layers(weights)), form, variant)
-        return [[own.advance(), float(training.step(form.inputs, form.y))] for _ in range(3)]
+        return [[contender.advance(), float(training.step(form.inputs, form.y))] for _ in range(3)]
 
     (narrow, wide) = (np.array(losses(variant)) for variant in ("bf16", ""))
     np.testing.assert_allclose(narrow[:, 0], narrow[:, 1], atol=0.03 * wide[0, 0])
