@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
+from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
@@ -148,6 +149,8 @@ def _product(
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
         pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
+        prefetched=(result,) * prefetched.MOST,
+        prefetched_bytes=(Count(0),) * prefetched.MOST,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
         rows=nest.rows,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
-from netc.compiler.program import winograd
+from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
@@ -222,6 +222,8 @@ class _Lowered:
             room = winograd.room(self.machine.lanes(kernel.dtype), *sizes, is_gradient=int(part == "gradient"))
             pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (room.end,)), "scratch"))
             writes.add(pointers["scratch"].buffer)
+            pointers |= dict.fromkeys(prefetched.POINTERS, pointers["image"])
+            numbers |= dict.fromkeys(prefetched.NUMBERS, Count(0))
         return Task(
             kernel,
             tuple(pointers[name] for name in winograd.pointers(part)),

@@ -6,7 +6,7 @@ tiles.py says what panels are, and why tiles prefetch. One call of a tile takes 
 from collections.abc import Sequence
 
 from netc.compiler.program.product import TOUCHED, WORDS
-from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Number, Record, Word, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
 from netc.compiler.targets.cpu.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
@@ -34,7 +34,8 @@ _VARIABLES = (
     *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *tile.REPEATED, *_VARIABLES)))
+_OF_TILES = (*tile.FIELDS, *tile.AHEAD, *tile.LATER, *tile.REPEATED)
+NAMES = tuple(dict.fromkeys((*WORDS, *_OF_TILES, *later.VARIABLES, *_VARIABLES)))
 
 
 class PanelKernel(ProductKernel):
@@ -67,6 +68,7 @@ class PanelKernel(ProductKernel):
             step = is_packed.choose(rows, words["depth_a"])
             i.step = rows * words["tiles"]
             self.multiply_tile(tiles, words, i.index, words["block_a"] + i.index * a_row, step, rows)
+            later.move(words, words["tiles"])
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
@@ -108,6 +110,8 @@ class PanelKernel(ProductKernel):
             left = (words["depth"] * size - line * LINE + LINE - 1) // LINE
             self.fetch(words, words["next_rows"] + line * LINE, words["columns_b"] * size, LINE, left)
             words["lined"] = 1
+        later.choose(panel, words, words["panel"])
+        later.limit_tiles(words)
         words["lines"] = words["lines"] + words["lined"] * words["tiles"]
         words["tile"] = words["tile"] + words["tiles"]
 

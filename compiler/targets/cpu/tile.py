@@ -32,6 +32,9 @@ FIELDS = (
 # The fields of tiles that fetch ahead: an address, how far the next one is, in bytes, at each row of depth, and how far
 # the next tile's is; that of the tile behind it is so much less than `fetched_turn`.
 AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
+# The fields of tiles that fetch what later calls will read: an address, and how far the next one is, in bytes, at each
+# row of depth, tile after tile.
+LATER = ("later", "later_step")
 # The fields of a call that multiplies several tiles: their number, and how far a is apart of two tiles, in bytes.
 REPEATED = ("tiles", "a_next")
 _SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
@@ -42,9 +45,10 @@ def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Funct
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
     `record` is the address of a record with the fields `names`; the tile reads those of FIELDS. If there are those of
-    AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache. If there are those
-    of REPEATED, a call of the tallest tile multiplies several tiles of `rows` rows: what lies between two tiles is then
-    little enough for the processor to begin the second one while it adds up the first.
+    AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache, and another one if
+    there are those of LATER. If there are those of REPEATED, a call of the tallest tile multiplies several tiles of
+    `rows` rows: what lies between two tiles is then little enough for the processor to begin the second one while it
+    adds up the first.
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
     _Tile(function, size, lanes, names).write()
@@ -59,6 +63,7 @@ class _Depth:
     groups: list[Any]
     b: Any
     row_at: list[Any]
+    later: Word | None  # what is fetched for later calls
 
 
 class _Tile:
@@ -73,8 +78,10 @@ class _Tile:
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
         self.fields = fields = function.record(record, names)
         self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(names)
+        self.fetches_later = size.height > FEW_ROWS and set(LATER) <= set(names)
         self.repeats = size.height == lanes.machine.tile_rows and set(REPEATED) <= set(names)
-        self.words = {name: fields[name] for name in (*FIELDS, *AHEAD * self.fetches, *REPEATED * self.repeats)}
+        optional = (*AHEAD * self.fetches, *LATER * self.fetches_later, *REPEATED * self.repeats)
+        self.words = {name: fields[name] for name in (*FIELDS, *optional)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
         self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
@@ -100,6 +107,8 @@ class _Tile:
         first |= {name: words[name] for name in ("fetched", "fetched_move") if self.fetches}
         steps = {"a": words["a_next"], "tiles": self.function.number(-1)}
         steps |= {name: words[row] * rows * size for name, row in (("c", "rows_c"), ("start", "start_row"))}
+        if self.fetches_later:
+            first["later"], steps["later"] = words["later"], words["later_step"] * words["depth"] * words["runs"]
         builder.branch(block)
         builder.position_at_end(block)
         phis = {name: builder.phi(I64) for name in first}
@@ -109,6 +118,8 @@ class _Tile:
         before, self.entry = self.entry, block
         if self.fetches:
             words["fetched"], move = now["fetched"], now["fetched_move"]
+        if self.fetches_later:
+            words["later"] = now["later"]
         yield
         following = {name: now[name] + step for name, step in steps.items()}
         if self.fetches:
@@ -171,6 +182,8 @@ class _Tile:
         has_products = (words["runs"] * words["depth"]) > 0
         unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
+        if self.fetches_later:
+            begin["later"], steps["later"] = words["later"], words["later_step"] * words["depth"]
         builder.cbranch(has_products.value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["run"])
@@ -179,7 +192,8 @@ class _Tile:
         a, panel = (pinned(Word(builder, walked[name])) for name in ("a", "b"))
         b = builder.inttoptr(panel.value, pointer)
         groups = [builder.inttoptr((a + head * unit).value, ir.IntType(8 * unit).as_pointer()) for head in heads]
-        after = self.add_depth(_Depth(groups, b, row_at), sums)
+        later = Word(builder, walked["later"]) if self.fetches_later else None
+        after = self.add_depth(_Depth(groups, b, row_at, later), sums)
 
         builder.position_at_end(blocks["ran"])
         following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
@@ -210,6 +224,9 @@ class _Tile:
         if self.fetches:
             starts.insert(0, builder.inttoptr(words["fetched"].value, BYTE.as_pointer()))
             steps.insert(0, words["fetched_step"])
+        if begin.later is not None:
+            starts.insert(0, builder.inttoptr(begin.later.value, BYTE.as_pointer()))
+            steps.insert(0, words["later_step"])
         builder.branch(blocks["depth"])
         builder.position_at_end(blocks["depth"])
         left = builder.phi(I64)
@@ -219,8 +236,8 @@ class _Tile:
         row = [self.load(pointers[-1], j) for j in range(self.number)]
         groups = pointers[-1 - len(begin.groups) : -1]
         places = [(groups[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
-        if self.fetches:
-            self.vectors[0].fetch_line(pointers[0], is_written=False)
+        for fetched in pointers[: -1 - len(begin.groups)]:
+            self.vectors[0].fetch_line(fetched, is_written=False)
         if self.repeats_in_memory:
             after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
         else:
