@@ -7,6 +7,7 @@ run.evaluate("test")
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,18 +89,27 @@ def _has_sklearn() -> bool:
 def load(path: str | Path, **constants: Any) -> "Model":
     """Loads and checks a `.net` file. `constants` replace its `let` values. Raises Fault."""
     from netc.dsl.parser import parse_file
-    from netc.runtime.loading import load_model
+    from netc.runtime.arguments import require_kind
+    from netc.runtime.loading import constants_of_call, load_model
 
-    return load_model(parse_file(Path(path)), constants)
+    require_kind(
+        path,
+        (str, PathLike),
+        "netc.load takes the path of a `.net` file",
+        'netc.load("model.net"); netc.parse takes a text',
+    )
+    return load_model(parse_file(Path(path)), constants_of_call(constants))
 
 
 def parse(text: str, name: str = "model.net", **constants: Any) -> "Model":
     """Checks a text. Relative paths in it start from the current folder. Raises Fault."""
     from netc.dsl.parser import parse
     from netc.dsl.source import Source
-    from netc.runtime.loading import load_model
+    from netc.runtime.arguments import require_kind
+    from netc.runtime.loading import constants_of_call, load_model
 
-    return load_model(parse(Source(name, text)), constants)
+    require_kind(text, str, "netc.parse takes the text of a model", "netc.load reads a file")
+    return load_model(parse(Source(name, text)), constants_of_call(constants))
 
 
 def compile(
@@ -146,16 +156,22 @@ def train(
     """
     from dataclasses import replace
 
+    from netc.compiler.model import Model
     from netc.notebook.live import progress_in
+    from netc.runtime.arguments import kind_of, names_of, require_kind, whole
     from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.trackers.tracker import require_trackers, tracked
     from netc.runtime.trainer import train as train_run
     from netc.runtime.training.checks import check_training
 
+    require_kind(model, Model, "netc.train takes a model", 'netc.load("model.net") loads one')
+    require_kind(out, (str, PathLike), "`out` is the path of a new run", 'out="runs/model"')
+    log = names_of("log", log)
     require_trackers(log)
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"`on_epoch` is a function of the epoch's metrics, not {kind_of(on_epoch)}")
     if epochs is not None:
-        if epochs < 1:
-            raise ValueError(f"epochs is at least 1, not {epochs}")
+        epochs = whole("epochs", epochs)
         model = replace(model, train=replace(model.train, epochs=epochs))
     if data is not None:
         model = replace(model, data=None)
@@ -180,10 +196,12 @@ def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] 
     """Opens a run. `plugins` names the modules that it was trained with (`--plugin`), because a run imports nothing
     by itself. Raises Fault.
     """
+    from netc.runtime.arguments import names_of, require_kind
     from netc.runtime.plugins import load as load_plugins
     from netc.runtime.runs.opening import open_run
 
-    load_plugins(plugins)
+    require_kind(folder, (str, PathLike), "netc.open takes the folder of a run", 'netc.open("runs/model")')
+    load_plugins(names_of("plugins", plugins))
     return open_run(Path(folder), threads)
 
 

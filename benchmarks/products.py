@@ -158,6 +158,7 @@ def _arguments(
         start=at,
         pack=pack.ctypes.data,
         touched=(at,) * TOUCHED,
+        order=at,
         has_start=0,
         touches=0,
         **loops,

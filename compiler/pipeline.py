@@ -1,6 +1,6 @@
 """The compiler's table of contents: the graph that each program starts from, and the passes over it in order.
 
-    elaborate -> settle -> stabilise -> reorder -> derive -> attend -> pack -> differentiate -> update -> narrow
+    elaborate -> specialise -> stabilise -> reorder -> derive -> attend -> pack -> differentiate -> update -> narrow
     -> expand -> simplify -> hoist -> factor -> lift -> sink -> recompute -> lower -> plan
 
 A model has three programs: `training` (one step), evaluation (evaluation.py: metrics of a whole split) and `prediction`
@@ -28,9 +28,9 @@ from netc.compiler.passes.prepare import derived, prepared, with_attention
 from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import expand, rebuild, simplify
 from netc.compiler.passes.sink import sink
+from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.truncate import truncated
 from netc.compiler.passes.update import update
@@ -82,7 +82,7 @@ PASSES: dict[str, Pass] = {
 }
 _BUILT_IN = frozenset(PASSES)
 _FIRST = (
-    *("elaborate", "settle", "stabilise", "reorder", "derive", "attend", "pack"),
+    *("elaborate", "specialise", "stabilise", "reorder", "derive", "attend", "pack"),
     *("differentiate", "update", "narrow"),
 )
 
@@ -210,7 +210,7 @@ def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ())
     lengths = [ResultKind.LENGTH.named(dim) for dim in bounded]
     results |= {length: model.graph.results[length] for length in lengths}
     results |= {ResultKind.REPLACED.named(name): values[name] for name in inputs}
-    graph = settle(model.graph.subgraph(results)[0], training=False)
+    graph = specialise(model.graph.subgraph(results)[0], training=False)
     names = {value: name for name, value in graph.results_of(ResultKind.REPLACED).items()}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -225,8 +225,8 @@ def training_stages(model: Model) -> dict[str, Graph]:
     """Returns the graph of a training step after each of `stages`."""
     graphs = {
         "elaborate": model.graph,
-        "settle": (settled := settle(model.graph.of(*TRAINED), training=True)),
-        "stabilise": (stable := stabilise(settled)),
+        "specialise": (specialised := specialise(model.graph.of(*TRAINED), training=True)),
+        "stabilise": (stable := stabilise(specialised)),
         "reorder": (ordered := reorder(stable)),
         "derive": (explicit := derived(ordered)),
         "attend": (attending := attended(explicit)),

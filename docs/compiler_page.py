@@ -33,7 +33,7 @@ PASSES = {
 and `dense` are left, and each value knows the line that it comes from. The file describes one sample; in the graph
 every value that depends on data has the batch as its first dimension. A sequence has one row for each step of each
 sample (`f32[time, 3]`), without padding and without a mask. A `scan` is one value whose body is a graph of its own.""",
-    "settle": """The graph is specialised for training: `training` is true, and the other branch of dropout is
+    "specialise": """The graph is specialised for training: `training` is true, and the other branch of dropout is
 removed. Values that only a prediction needs are removed too.""",
     "stabilise": """The file writes the loss as a textbook does. But `log(sigmoid(z))` is infinite where the sigmoid
 rounds to 0, and `1 - sigmoid(z)` loses all digits where the sigmoid rounds to 1. This pass has a table of such
@@ -160,13 +160,14 @@ LISTING = """
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
+| `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
 program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
 """
 BELOW = """
 Some words of it stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
-`targets/cpu/sums.py`, `place_of_largest_f32(p0, i, n)` is the place of the largest of n elements, and
+`targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
 `transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
@@ -176,6 +177,12 @@ unless it is computed [with fewer multiplications](#convolution-with-fewer-multi
 of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
 sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: it is read where it lies,
 and a tile of one row would wait for its sums.
+
+The first layer reads the rows of a batch where they lie in the table of the data, in the order of the batch, and so
+does the gradient of its weights (`lowering/in_place.py`): a register tile has a pointer to each of its rows, or looks
+up the row of each step of depth, which takes no time beside its multiply-adds. Rows are copied into a buffer first if
+anything reads them but products and loops over their points, if a batch of them takes more than half of the second
+cache, or if the gradient would copy them into another order anyway (wide layers, on CPUs other than Zen 4).
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
 large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
@@ -216,11 +223,13 @@ that costs nothing there: a model with other widths then needs few other kernels
 those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
 vector (`targets/cpu/vector_rows.py`); so are odd rows of copies and of expressions without functions. Sums along rows
 are compiled from a text that adds vectors as it computes them, in the same order, also if values of these rows are
-stored (`targets/cpu/sums_in_chunks.py`), and maxima along rows from one that compares floats in vectors and looks at
-NaN apart (`targets/cpu/extremes_in_chunks.py`). Sums and maxima over rows of at most one vector, such as the gradient
-of a bias for few channels, stay in a register over all rows (`targets/cpu/sums_in_memory.py`). LLVM finds the vectors
-of all other loops; it is told not to write out short rows of known length before it has looked for them
-(`targets/cpu/loop_hints.py`). Short rows of functions such as `exp` whose sum is taken in order are stored first, and
+stored (`targets/cpu/sums_in_chunks.py`). It adds elements that pass a test under a mask, where a CPU has masks, and
+counts in whole numbers if a sum only says how many pass. Maxima along rows are compiled from one that compares floats
+in vectors and looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). Sums and maxima over rows of at most one
+vector, such as the gradient of a bias for few channels, stay in a register over all rows
+(`targets/cpu/sums_in_memory.py`). LLVM finds the vectors of all other loops; it is told not to write out short rows of
+known length before it has looked for them (`targets/cpu/loop_hints.py`). Short rows of functions such as `exp` whose
+sum is taken in order are stored first, and
 added behind their loop.
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.literals import COMMENT, TEXT
+from netc.dsl.hints import Change, Hint
+from netc.dsl.scanning import COMMENT, TEXT
 from netc.dsl.source import Source, Span
 
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
@@ -45,13 +46,13 @@ def is_balanced(text: str) -> bool:
     return not opened
 
 
-def unmatched(source: Source, place: Span, only_mismatch: bool = False) -> Diagnostic | None:
-    """The message for brackets before the end of `place` that do not match, or that are never closed.
+def unmatched(source: Source, span: Span, only_mismatch: bool = False) -> Diagnostic | None:
+    """The message for brackets before the end of `span` that do not match, or that are never closed.
 
     With `only_mismatch` a bracket that is still open there is no fault.
     """
     opened: list[tuple[str, int]] = []
-    for token in _BRACKETS.finditer(source.text[: place.end]):
+    for token in _BRACKETS.finditer(source.text[: span.end]):
         if token[0] in OPEN:
             opened.append((token[0], token.start()))
         elif token[0] in CLOSE:
@@ -69,22 +70,22 @@ def unmatched(source: Source, place: Span, only_mismatch: bool = False) -> Diagn
     if not opened or only_mismatch:
         return None
     bracket, at = opened[-1]
-    if bracket == "{" and (block := open_block(source, place)) is not None:
+    if bracket == "{" and (block := open_block(source, span)) is not None:
         return block
-    hint = f"add `{OPEN[bracket]}`"
+    hint = Hint(f"add `{OPEN[bracket]}`", _at_end(source, OPEN[bracket]))
     return Diagnostic(
         "E0102", f"`{bracket}` is never closed", Label(Span(source, at, at + 1), "opened here"), hint=hint
     )
 
 
-def open_block(source: Source, place: Span) -> Diagnostic | None:
-    """The message for the `{` that was never closed before `place`; None if none is open there.
+def open_block(source: Source, span: Span) -> Diagnostic | None:
+    """The message for the `{` that was never closed before `span`; None if none is open there.
 
     A `}` at the start of a line closes the `{` whose line begins at the same column, so those inside of that one which
     are still open were forgotten.
     """
     opened: list[_Opened] = []
-    for token in _BRACKETS.finditer(source.text[: place.start]):
+    for token in _BRACKETS.finditer(source.text[: span.start]):
         if token[0] in OPEN:
             opened.append(_Opened(token[0], token.start(), _indent(source.text, token.start())))
         elif token[0] in CLOSE and opened:
@@ -95,16 +96,28 @@ def open_block(source: Source, place: Span) -> Diagnostic | None:
                 return _never_closed(source, opened[-1], Span(source, token.start(), token.end()))
             opened.pop()
     braces = [other for other in opened if other.bracket == "{"]
-    return _never_closed(source, braces[-1], place) if braces else None
+    return _never_closed(source, braces[-1], span) if braces else None
 
 
-def _never_closed(source: Source, opened: _Opened, place: Span) -> Diagnostic:
-    """The message for a `{` that should have been closed in a line before `place`, or at the end of the text."""
-    line = place.line if place.start < len(source.text.rstrip()) else None
-    at = f" before line {line}" if line is not None else " at the end"
-    others = (Label(place, "it should be closed before this"),) if line is not None else ()
+def _never_closed(source: Source, opened: _Opened, span: Span) -> Diagnostic:
+    """The message for a `{` that should have been closed in a line before `span`, or at the end of the text."""
+    line = span.line if span.start < len(source.text.rstrip()) else None
+    change = Change("}\n", _start_of_line(source, line)) if line is not None else _at_end(source, "}")
+    hint = Hint(f"add `}}` {f'before line {line}' if line is not None else 'at the end'}", change)
+    others = (Label(span, "it should be closed before this"),) if line is not None else ()
     label = Label(Span(source, opened.at, opened.at + 1), "opened here")
-    return Diagnostic("E0102", "`{` is never closed", label, others, f"add `}}`{at}")
+    return Diagnostic("E0102", "`{` is never closed", label, others, hint)
+
+
+def _at_end(source: Source, bracket: str) -> Change:
+    """A bracket at the end of the text; a `}` in a line of its own."""
+    end = Span(source, len(source.text.rstrip()), len(source.text))
+    return Change(f"\n{bracket}\n" if bracket == "}" else f"{bracket}\n", end)
+
+
+def _start_of_line(source: Source, number: int) -> Span:
+    start = sum(len(line) + 1 for line in source.text.split("\n")[: number - 1])
+    return Span(source, start, start)
 
 
 def _indent(text: str, at: int) -> int:

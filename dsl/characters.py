@@ -20,15 +20,15 @@ def forbidden_characters(source: Source) -> list[Diagnostic]:
 
 
 def _message(source: Source, at: int) -> Diagnostic:
-    character, place = source.text[at], Label(Span(source, at, at + 1), "here")
+    character, label = source.text[at], Label(Span(source, at, at + 1), "here")
     if character == "\r":
         title = "a carriage return without a line feed"
         hint = "end lines with a line feed, with or without a carriage return before it"
-        return Diagnostic("E0105", title, place, hint=hint)
+        return Diagnostic("E0105", title, label, hint=hint)
     if character == "\ufeff":
-        return Diagnostic("E0105", "the text contains a byte order mark, `\\ufeff`", place, hint=_PLAIN)
+        return Diagnostic("E0105", "the text contains a byte order mark, `\\ufeff`", label, hint=_PLAIN)
     title = f"the text contains {_name(character)}, `{escaped(character)}`"
-    return Diagnostic("E0105", title, place, hint="remove it")
+    return Diagnostic("E0105", title, label, hint="remove it")
 
 
 _PLAIN = "save the file as UTF-8 without a byte order mark"

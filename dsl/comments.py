@@ -7,7 +7,7 @@ import re
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
-from netc.dsl.literals import blanked
+from netc.dsl.scanning import blanked
 from netc.dsl.source import Span
 from netc.dsl.synonyms import COMMENT
 
@@ -20,10 +20,12 @@ def sign_before(line: str) -> re.Match[str] | None:
     return _SIGN.search(line)
 
 
-def with_hint(hint: str | None, place: Span) -> str | None:
+def with_hint(hint: str | None, span: Span) -> str | None:
     """A hint for an unknown name, and the one about comments if the name follows a sign that begins one elsewhere."""
-    before = blanked(place.source.line(place.line))[: place.column - 1]
-    return "; ".join(filter(None, (hint, COMMENT if _SIGN_AT_END.search(before) else None))) or None
+    before = blanked(span.source.line(span.line))[: span.column - 1]
+    if not _SIGN_AT_END.search(before):
+        return hint
+    return f"{hint}; {COMMENT}" if hint else COMMENT
 
 
 def explained(error: Fault, value: syntax.Expression) -> Fault:

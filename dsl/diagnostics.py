@@ -5,12 +5,13 @@ messages so that independent faults are reported together. This file does not kn
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NoReturn
 from unicodedata import combining, east_asian_width
 
+from netc.dsl.hints import Change, Edit, Hint
 from netc.dsl.quoting import bounded, escaped
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind, synonym
@@ -125,6 +126,7 @@ CODES = {
 
 MOST_ERRORS = 100  # after this many errors the compiler gives up on a file
 _MOST_NAMES = 1_000  # an unknown name is compared with at most this many others
+_MOST_OFFERED = 8  # the most changes that a hint offers
 _LONGEST = 1000  # the most characters of a title, a label or a hint
 _WIDEST = 240  # the most characters of a source line that are shown
 
@@ -162,6 +164,16 @@ class Diagnostic:
         line = self.primary.span.source.line(self.primary.span.line)
         match = re.search(r"#\s*allow:([\sA-Z0-9,]*)", line)
         return match is not None and self.code in re.split(r"[\s,]+", match[1])
+
+    @property
+    def edits(self) -> list[Edit]:
+        """The changes of the file that the hint proposes: each of them alone follows it."""
+        return [edit for _, edit in self.proposals()]
+
+    def proposals(self) -> Iterator[tuple[str, Edit]]:
+        """The changes that the hint proposes, each with a title."""
+        if isinstance(self.hint, Hint):
+            yield from self.hint.proposals(self.primary.span)
 
     def summary(self) -> str:
         """The message without its location. Editors show it next to the location."""
@@ -338,7 +350,7 @@ def fault(
     raise Fault([Diagnostic(code, title, Label(span, label), tuple(others), hint)])
 
 
-def nearest(name: str, candidates: Iterable[str], kind: Kind | None = None) -> str | None:
+def nearest(name: str, candidates: Iterable[str], kind: Kind | None = None) -> Hint | None:
     """The hint "did you mean ...?" with the candidate most similar to `name`, or None if none is similar.
 
     With `kind`, the name that another library has for such a thing comes first.
@@ -347,7 +359,7 @@ def nearest(name: str, candidates: Iterable[str], kind: Kind | None = None) -> s
     if kind is not None and (hint := synonym(name, kind, names)):
         return hint
     match = nearest_name(name, names)
-    return f"did you mean `{match}`?" if match is not None else None
+    return Hint(f"did you mean `{match}`?", Change(match, name)) if match is not None else None
 
 
 def nearest_name(name: str, candidates: Iterable[str]) -> str | None:
@@ -359,7 +371,12 @@ def nearest_name(name: str, candidates: Iterable[str]) -> str | None:
     return next(iter(matches or get_close_matches(name, names, n=1, cutoff=0.6)), None)
 
 
-def nearest_or_all(name: str, candidates: Iterable[str], kind: Kind | None = None) -> str:
+def nearest_or_all(name: str, candidates: Iterable[str], kind: Kind | None = None) -> Hint:
     """The hint of `nearest`, or all candidates if none is similar. For sets that are short enough to print."""
     names = list(candidates)
-    return nearest(name, names, kind) or f"one of {', '.join(names)}"
+    return nearest(name, names, kind) or one_of(name, names)
+
+
+def one_of(name: str, candidates: Sequence[str]) -> Hint:
+    """The hint with all candidates, any of which may stand in place of `name`."""
+    return Hint(f"one of {', '.join(candidates)}", *(Change(other, name) for other in candidates[:_MOST_OFFERED]))

@@ -35,14 +35,14 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Room:
+class _Allowance:
     """The bytes that this process may still write before it measures a cache with this limit again."""
 
     limit: int
     left: int
 
 
-_ROOMS: dict[Path, _Room] = {}  # by the folder of a cache
+_ALLOWANCES: dict[Path, _Allowance] = {}  # by the folder of a cache
 _PARTS = 8
 
 
@@ -71,15 +71,15 @@ def enforce(written: int | None = None) -> None:
     if folder is None:
         return
     limit = home.limit()
-    room = _ROOMS.get(folder)
-    if written is not None and room is not None and room.limit == limit and room.left >= written:
-        room.left -= written
+    allowance = _ALLOWANCES.get(folder)
+    if written is not None and allowance is not None and allowance.limit == limit and allowance.left >= written:
+        allowance.left -= written
         return
     size = _size_of(folder)
     if size <= limit:
-        _ROOMS[folder] = _Room(limit, (limit - size) // _PARTS)
+        _ALLOWANCES[folder] = _Allowance(limit, (limit - size) // _PARTS)
         return
-    _ROOMS.pop(folder, None)
+    _ALLOWANCES.pop(folder, None)
     candidates = sorted(entries(folder), key=lambda entry: (entry.used, entry.path))
     total = 0
     for entry in candidates:
@@ -120,16 +120,16 @@ def entries(folder: Path) -> Iterator[Entry]:
 
 def folders(folder: Path) -> Iterator[Entry]:
     """Yields the entries that are folders, the copies of data tables."""
-    for place, status in _matching(folder / TABLES, _FOLDER):
+    for path_text, status in _matching(folder / TABLES, _FOLDER):
         if stat.S_ISDIR(status.st_mode):
-            path = Path(place)
+            path = Path(path_text)
             with suppress(OSError):  # removed in the meantime
                 yield Entry(path, sum(file.stat().st_size for file in path.iterdir()), status.st_mtime_ns, True)
 
 
-def _matching(place: Path, names: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _matching(folder: Path, names: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
     try:
-        with os.scandir(place) as scan:
+        with os.scandir(folder) as scan:
             items = [item for item in scan if names.fullmatch(item.name)]
     except OSError:
         return

@@ -10,9 +10,9 @@ def version_of(package: str) -> str:
     Another kind of installation is left to importlib.metadata, whose import takes as long as a small program. Raises
     PackageNotFoundError if there is none.
     """
-    for place in sys.path:
+    for folder in sys.path:
         try:
-            names = os.listdir(place or ".")
+            names = os.listdir(folder or ".")
         except OSError:
             continue
         for name in names:

@@ -9,9 +9,6 @@ import re
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.source import Span
 
-TEXT = r'"(?:[^"\\\n]|\\.)*"'  # the terminal STRING of grammar.lark
-COMMENT = r"#[^\n]*"
-OPEN_TEXT = TEXT + "?"  # a text that may still be open at the end of its line
 _ESCAPE = re.compile(r"\\(?:u\{(?P<digits>[0-9a-fA-F]+)\}|(?P<unfinished>u\{?[0-9a-fA-F]*)|(?P<letter>.))")
 _LETTERS = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 _LAST_CHARACTER = 0x10FFFF
@@ -40,23 +37,23 @@ def wrong_escape(literal: Span) -> Diagnostic | None:
     if escape is None:
         return None
     start = literal.start + escape.start()
-    place = Span(literal.source, start, start + len(escape[0]))
+    span = Span(literal.source, start, start + len(escape[0]))
     if escape["digits"] is not None:
         digits = escape["digits"].lstrip("0")
         shown = digits if len(digits) <= _MOST_HEX_DIGITS else digits[:_MOST_HEX_DIGITS] + "..."
         is_half = len(digits) <= 6 and int(digits, 16) <= _LAST_CHARACTER
         why = "it is half of a surrogate pair" if is_half else r"the last character is `\u{10ffff}`"
         hint = r"`\u{e9}` is é, and `\u{1f600}` is 😀"
-        return Diagnostic("E0111", rf"there is no character `\u{{{shown}}}`", Label(place, why), hint=hint)
+        return Diagnostic("E0111", rf"there is no character `\u{{{shown}}}`", Label(span, why), hint=hint)
     if escape["unfinished"] is not None:
         title = f"the escape `{escape[0]}` is not finished"
         digits = escape["unfinished"].lstrip("u{")
         hint = rf"a character is written `\u{{{digits or 'e9'}}}`"
         if len(digits) < _DIGITS_ELSEWHERE:
             hint += rf", and a backslash `\\`: {_with_backslashes(text)}"
-        return Diagnostic("E0111", title, Label(place, "expected digits in braces"), hint=hint)
+        return Diagnostic("E0111", title, Label(span, "expected digits in braces"), hint=hint)
     hint = rf"a backslash is written `\\`: {_with_backslashes(text)}"
-    return Diagnostic("E0111", f"there is no escape `{escape[0]}`", Label(place), hint=hint)
+    return Diagnostic("E0111", f"there is no escape `{escape[0]}`", Label(span), hint=hint)
 
 
 def _with_backslashes(literal: str) -> str:
@@ -70,13 +67,3 @@ def _with_backslashes(literal: str) -> str:
         return escape[0] if uses_escapes and _character(escape) is not None else "\\" + escape[0]
 
     return _ESCAPE.sub(meant, literal)
-
-
-def blanked(text: str) -> str:
-    """The text with spaces instead of comments and of texts in quotes, of which the last may be open."""
-    return re.sub(f"{OPEN_TEXT}|{COMMENT}", lambda match: " " * len(match[0]), text)
-
-
-def is_code_at_end(line: str) -> bool:
-    """Whether what follows the line belongs neither to a comment nor to a text in quotes."""
-    return not set('"#') & set(re.sub(TEXT, "", line))

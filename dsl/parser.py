@@ -208,8 +208,8 @@ def _build(source: Source, root: Tree[Token]) -> Any:
             rule.parts.append(child)
             continue
         levels, bodies = rule.levels + is_level(rule.tree, rule.next - 1, child), rule.bodies + (child.data == "body")
-        place = _span(source, rule.tree if child.data == "body" else child)
-        if wrong := nested_too_deeply(place, levels, bodies):
+        body_span = _span(source, rule.tree if child.data == "body" else child)
+        if wrong := nested_too_deeply(body_span, levels, bodies):
             raise Fault([wrong])
         pending.append(_Open(child, levels, bodies))
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
-from netc.dsl.literals import COMMENT, TEXT, blanked
 from netc.dsl.quoting import net_string
+from netc.dsl.scanning import COMMENT, TEXT, blanked
 from netc.dsl.syntax import Expression
 
 _WIDTH = 100
@@ -177,8 +177,8 @@ def _wrapped(line: str, indent: str) -> str:
     parts: list[str] = []
     start = 0
     for here, after in pairwise([*breaks, len(line)]):
-        room = _WIDTH - (len(indent) + len(_INDENT) if parts else 0)
-        if after - start > room and here > start:
+        width = _WIDTH - (len(indent) + len(_INDENT) if parts else 0)
+        if after - start > width and here > start:
             parts.append(line[start:here])
             start = here + 1
     return f"\n{indent}{_INDENT}".join([*parts, line[start:]])

@@ -6,10 +6,11 @@ Takes the text and the word that begins the line. Knows the words of the languag
 import re
 
 from netc.dsl.diagnostics import Diagnostic, Label, nearest_or_all
+from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import SECTIONS
 from netc.dsl.source import Source, Span
 from netc.dsl.synonyms import Kind
-from netc.dsl.word import Place
+from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 
 _STATEMENTS = re.compile(
@@ -19,21 +20,26 @@ _STATEMENTS = re.compile(
 _FIELD = re.compile(r"\w+\s*=\s*(column|columns|field)\b")
 
 
-def outside_of_blocks(source: Source, place: Span) -> Diagnostic | None:
-    """The message for a line at the top level whose first word is at `place`; None if it may be anything else."""
-    line = source.text[place.start :].partition("\n")[0]
+def outside_of_blocks(source: Source, span: Span) -> Diagnostic | None:
+    """The message for a line at the top level whose first word is at `span`; None if it may be anything else."""
+    line = source.text[span.start :].partition("\n")[0]
     if re.match(r"[^\W\d]\w*[ \t]*\{", line):
-        hint = nearest_or_all(place.text, SECTIONS, Kind.SECTION)
-        return Diagnostic("E0101", f"there is no block `{place.text}`", Label(place), hint=hint)
-    if section := _section_of(place.text, line):
-        title = f"`{place.text}` stands outside of `{section} {{ }}`"
+        names = nearest_or_all(span.text, SECTIONS, Kind.SECTION)
+        return Diagnostic("E0101", f"there is no block `{span.text}`", Label(span), hint=names)
+    if section := _section_of(span.text, line):
+        title = f"`{span.text}` stands outside of `{section} {{ }}`"
         has_section = re.search(rf"(?m)^[ \t]*{section}\s*\{{", source.text)
-        hint = f"move it between the braces of `{section}`" if has_section else f"a line `{section} {{` before this one"
-        return Diagnostic("E0103", title, Label(place), hint=hint)
+        hint = f"move it between the braces of `{section}`" if has_section else _opening(section)
+        return Diagnostic("E0103", title, Label(span), hint=hint)
     if re.match(r"\w+\s*=[^=]", line):
-        title = f"`{place.text}` is assigned outside of a model or a block"
-        return Diagnostic("E0101", title, Label(place), hint=f"let {place.text} = ...")
+        title = f"`{span.text}` is assigned outside of a model or a block"
+        return Diagnostic("E0101", title, Label(span), hint=f"let {span.text} = ...")
     return None
+
+
+def _opening(section: str) -> Hint:
+    """The hint that a block begins before a line."""
+    return Hint(f"a line `{section} {{` before this one", Change(f"{section} {{", At.LINE_BEFORE))
 
 
 def _section_of(word: str, line: str) -> str | None:
@@ -42,6 +48,6 @@ def _section_of(word: str, line: str) -> str | None:
         return "model"
     if not re.match(r"\w+\s*=[^=]", line):
         return None
-    if word in settings_of(Place.DATA) or _FIELD.match(line):
+    if word in settings_of(Section.DATA) or _FIELD.match(line):
         return "data"
-    return "train" if word in settings_of(Place.TRAIN) else None
+    return "train" if word in settings_of(Section.TRAIN) else None

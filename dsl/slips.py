@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from netc.dsl.diagnostics import nearest_name
-from netc.dsl.word import Place
+from netc.dsl.hints import At, Change, Hint
+from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 
 _STATEMENTS = (
@@ -16,7 +17,7 @@ _STATEMENTS = (
 )
 _OF_MODELS = ("input", "target", "output", "loss", "metric", "watch", "param", "state", "update")
 _LONGEST = 1000  # characters of a line: patterns take time that grows with its square
-_PLACES = {"data": Place.DATA, "train": Place.TRAIN, "study": Place.STUDY}
+_PLACES = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
 
 def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
@@ -37,10 +38,12 @@ def _statement(line: str, at: int, section: str | None) -> str | None:
     word, rest = match[1], line[at:].split("#")[0].strip()
     if section in _PLACES:
         if word in settings_of(_PLACES[section]):
-            return f"{word} = {rest}"
+            return Hint.code(f"{word} = {rest}", At.STATEMENT)
         return f"`{word}` stands in the block `model`" if word in _OF_MODELS else None
     meant = nearest_name(word, _STATEMENTS)
-    return f"did you mean `{meant} {rest}`?" if meant is not None and meant != word else None
+    if meant is None or meant == word:
+        return None
+    return Hint(f"did you mean `{meant} {rest}`?", Change(f"{meant} {rest}", At.STATEMENT))
 
 
 def _comma(line: str, at: int, section: str | None) -> str | None:

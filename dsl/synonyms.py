@@ -7,6 +7,8 @@ that has it in backticks. Keras, PyTorch, scikit-learn and pandas are the librar
 from collections.abc import Collection, Mapping
 from enum import Enum
 
+from netc.dsl.hints import Change, Hint
+
 
 class Kind(Enum):
     """The kind of thing that an unknown name would have to name."""
@@ -26,15 +28,17 @@ class Kind(Enum):
     SECTION = "a block of a file"
 
 
-def synonym(name: str, kind: Kind, candidates: Collection[str]) -> str | None:
+def synonym(name: str, kind: Kind, candidates: Collection[str]) -> Hint | None:
     """The hint for a name that netc does not have; None if the table of its kind does not list it.
 
     An argument is only suggested if it is one of the candidates, which are those of the call.
     """
     entry = _TABLES[kind].get(name.lower().replace("_", ""))
     if entry is None or "`" in entry:
-        return entry
-    return f"did you mean `{entry}`?" if kind is not Kind.ARGUMENT or entry in candidates else None
+        return Hint(entry) if entry is not None else None
+    if kind is Kind.ARGUMENT and entry not in candidates:
+        return None
+    return Hint(f"did you mean `{entry}`?", *([Change(entry, name)] if entry.isidentifier() else []))
 
 
 # Steps of the block `data` whose names a model does not have. tests/dsl/test_synonyms.py compares them with the steps.

@@ -97,58 +97,58 @@ def folder(parent: Path, mode: int = 0o700) -> Iterator[Path]:
     It is removed at the end if it is still there. Raises OSError.
     """
     sweep_once(parent)
-    place = parent / _new_name()
+    path = parent / _new_name()
     handle: int | None = None
     try:
-        place.mkdir(mode)
-        handle = os.open(place, os.O_RDONLY)
+        path.mkdir(mode)
+        handle = os.open(path, os.O_RDONLY)
         _lock(handle)
-        yield place
+        yield path
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
         if handle is not None:
             os.close(handle)
 
 
-def name_folder(beside: Path, place: Path) -> None:
+def name_folder(beside: Path, final: Path) -> None:
     """Renames a complete folder to its final name and replaces what was there.
 
     If another process does the same at the same time, either folder may be the one that stays. Raises OSError.
     """
-    remove_folder(place)
+    remove_folder(final)
     try:
-        os.replace(beside, place)
+        os.replace(beside, final)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
 
 
-def remove_folder(place: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Removes a folder so that no process sees it incomplete. Files that a process has open stay usable."""
-    beside = place.with_name(_new_name())
+    beside = folder.with_name(_new_name())
     with suppress(OSError):  # another process was first
-        os.replace(place, beside)
+        os.replace(folder, beside)
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def sweep_once(place: Path) -> None:
+def sweep_once(folder: Path) -> None:
     """Sweeps a folder unless this process has done so before."""
-    key = (os.getpid(), str(place.absolute()))
+    key = (os.getpid(), str(folder.absolute()))
     if key not in _swept:
         _swept.add(key)
-        sweep(place)
+        sweep(folder)
 
 
-def sweep(place: Path) -> None:
+def sweep(folder: Path) -> None:
     """Removes what dead processes left in a folder: entries with a temporary name of netc whose process has ended."""
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
     except (OSError, ValueError):  # ValueError: a null character in the path
         return
     for name in names:
         with suppress(OSError):  # removed in the meantime, or owned by another user
-            _remove_if_left(place / name)
+            _remove_if_left(folder / name)
 
 
 def is_temporary(name: str) -> bool:
@@ -178,8 +178,8 @@ def _is_left(path: Path, owner: int) -> bool:
     host, pid, start = match["host"], int(match["pid"]), int(match["start"])
     if host == _host() != _UNKNOWN and owner == os.geteuid():
         return _start_of(pid) != start
-    places = [path, *path.iterdir()] if path.is_dir() else [path]
-    untouched = time.time() - max(place.lstat().st_mtime for place in places)
+    paths = [path, *path.iterdir()] if path.is_dir() else [path]
+    untouched = time.time() - max(entry.lstat().st_mtime for entry in paths)
     return untouched > _UNTOUCHED and not _is_locked(path)
 
 

@@ -1,11 +1,11 @@
-"""A word of the language, as `netc ops` and messages describe it, and the place where it is written."""
+"""A word of the language, as `netc ops` and messages describe it, and the section in which it is written."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
-class Place(Enum):
-    """The surroundings of a word, as a text with the example in place of `{}`."""
+class Section(Enum):
+    """The part of a file that a word belongs to, as a text with `{}` where an example of the word stands."""
 
     FILE = "{}"
     DATA = "data {{\n{}\n}}"
@@ -19,8 +19,8 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word with an example of its use at `place`."""
+    """A word with an example of its use in `section`."""
 
     example: str
-    place: Place
+    section: Section
     doc: str

@@ -25,7 +25,7 @@ _PLEDGED: dict[int, tuple[int, int]] = {}  # address and bytes of the arrays tha
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeMemory:
     """The bytes that this process may still allocate, and what limits them, as the start of a message."""
 
     nbytes: int
@@ -38,18 +38,18 @@ class Room:
 class NotEnough(MemoryError):
     """Something is larger than the available memory.
 
-    `needed` are its bytes, `room` the available memory, `span` the place in the text that asks for it, if known.
+    `needed` are its bytes, `free` the free memory, `span` the text that asks for it, if known.
     """
 
-    def __init__(self, what: str, needed: int, room: Room, span: Span | None = None) -> None:
-        super().__init__(f"{what} would take {needed:,} bytes; {room}")
-        self.what, self.needed, self.room, self.span = what, needed, room, span
+    def __init__(self, what: str, needed: int, free: FreeMemory, span: Span | None = None) -> None:
+        super().__init__(f"{what} would take {needed:,} bytes; {free}")
+        self.what, self.needed, self.free, self.span = what, needed, free, span
 
 
 def require(needed: int, what: str, span: Span | None = None) -> None:
     """Raises NotEnough unless `needed` more bytes are available; `what` names their purpose in the message."""
-    if needed >= SMALL and needed > (room := memory()).nbytes:
-        raise NotEnough(what, needed, room, span)
+    if needed >= SMALL and needed > (free := memory()).nbytes:
+        raise NotEnough(what, needed, free, span)
 
 
 def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> None:
@@ -62,7 +62,7 @@ def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> N
 
 def refuse(lack: NotEnough, span: Span, hint: str | None = None) -> NoReturn:
     """Raises Fault E1005 for what is too large, at its place in the text."""
-    fault("E1005", f"{lack.what} would take {lack.needed:,} bytes", span, str(lack.room), hint=hint)
+    fault("E1005", f"{lack.what} would take {lack.needed:,} bytes", span, str(lack.free), hint=hint)
 
 
 def pledge(array: np.ndarray[Any, Any]) -> None:
@@ -99,29 +99,31 @@ def _written(pagemap: IO[bytes], first: int, last: int) -> int:
     return count
 
 
-def memory(proc: Path = _PROC, groups: Path = _GROUPS) -> Room:
+def memory(proc: Path = _PROC, groups: Path = _GROUPS) -> FreeMemory:
     """The least that the machine, the control groups of this process, and its address limit leave.
 
     `proc` and `groups` are where Linux reports it; other systems report the machine's total memory, or no limit at all.
     """
     pledged = unwritten(proc)
-    physical = [room for room in (_of_machine(proc), *_of_groups(proc, groups)) if room is not None]
-    rooms = [*(Room(max(room.nbytes - pledged, 0), room.where) for room in physical), _of_addresses(proc)]
-    return min((room for room in rooms if room is not None), key=lambda room: room.nbytes, default=Room(1 << 62, ""))
+    physical = [free for free in (_of_machine(proc), *_of_groups(proc, groups)) if free is not None]
+    limits = [*(FreeMemory(max(free.nbytes - pledged, 0), free.where) for free in physical), _of_addresses(proc)]
+    return min(
+        (free for free in limits if free is not None), key=lambda free: free.nbytes, default=FreeMemory(1 << 62, "")
+    )
 
 
-def _of_machine(proc: Path) -> Room | None:
+def _of_machine(proc: Path) -> FreeMemory | None:
     fields = _numbers(proc / "meminfo")
     if "MemAvailable:" in fields:  # cached files may be dropped, and other memory may be swapped out
-        return Room(1024 * (fields["MemAvailable:"] + fields.get("SwapFree:", 0)), "this machine has")
+        return FreeMemory(1024 * (fields["MemAvailable:"] + fields.get("SwapFree:", 0)), "this machine has")
     try:
-        return Room(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine has")
+        return FreeMemory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine has")
     except (AttributeError, ValueError, OSError):
         return None
 
 
-def _of_groups(proc: Path, groups: Path) -> Iterator[Room]:
-    """The room in each control group of the process, and in each group around it.
+def _of_groups(proc: Path, groups: Path) -> Iterator[FreeMemory]:
+    """The free memory in each control group of the process, and in each group around it.
 
     A container does not see the groups of the machine: the root is its own group.
     """
@@ -138,19 +140,19 @@ def _of_groups(proc: Path, groups: Path) -> Iterator[Room]:
         inner = Path(path.lstrip("/"))
         for root in roots:
             for folder in dict.fromkeys([root / inner, *(root / parent for parent in inner.parents), root]):
-                if (room := _of_group(folder, *files)) is not None:
-                    yield room
+                if (free := _of_group(folder, *files)) is not None:
+                    yield free
 
 
-def _of_group(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> Room | None:
+def _of_group(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> FreeMemory | None:
     limit, usage = _number(folder / limit_file), _number(folder / usage_file)
     if limit is None or usage is None or limit >= _NO_LIMIT:
         return None
     kept_files = _numbers(folder / "memory.stat").get(reclaimable, 0)
-    return Room(max(limit - usage + kept_files, 0), f"its control group, limited to {limit:,} bytes, has")
+    return FreeMemory(max(limit - usage + kept_files, 0), f"its control group, limited to {limit:,} bytes, has")
 
 
-def _of_addresses(proc: Path) -> Room | None:
+def _of_addresses(proc: Path) -> FreeMemory | None:
     try:
         import resource
     except ImportError:
@@ -160,7 +162,7 @@ def _of_addresses(proc: Path) -> Room | None:
     if limit == resource.RLIM_INFINITY or not pages.isdigit():
         return None
     taken = int(pages) * os.sysconf("SC_PAGE_SIZE")
-    return Room(max(limit - taken, 0), f"this process, limited to {limit:,} bytes of addresses (ulimit -v), has")
+    return FreeMemory(max(limit - taken, 0), f"this process, limited to {limit:,} bytes of addresses (ulimit -v), has")
 
 
 def _lines(path: Path) -> list[str]:

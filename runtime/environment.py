@@ -46,19 +46,19 @@ def _cache_sizes() -> Iterator[str]:
 
 def _packages() -> Iterator[str]:
     """The installed packages with their versions, as the names of their folders say, and their entry points."""
-    for place in sys.path:
-        yield place
+    for folder in sys.path:
+        yield folder
         try:
-            with os.scandir(place or ".") as scan:
+            with os.scandir(folder or ".") as scan:
                 names = sorted(entry.name for entry in scan if entry.name.endswith(_PACKAGES))
         except NotADirectoryError:
-            yield _stamp(place)
+            yield _stamp(folder)
             continue
         except OSError:
             continue
         for name in names:
             yield name
-            yield _stamp(os.path.join(place, name, "entry_points.txt"))
+            yield _stamp(os.path.join(folder, name, "entry_points.txt"))
 
 
 def may_have_entry_points(prefix: str) -> bool:
@@ -69,15 +69,15 @@ def may_have_entry_points(prefix: str) -> bool:
     """
     if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
         return True
-    for place in sys.path:
+    for entry in sys.path:
         try:
-            names = os.listdir(place or ".")
+            names = os.listdir(entry or ".")
         except NotADirectoryError:
             return True
         except OSError:
             continue
-        folders = [os.path.join(place, name) for name in names if name.lower().endswith((".dist-info", ".egg-info"))]
-        if place.endswith(".egg") or any(_has_group(folder, prefix) for folder in folders):
+        folders = [os.path.join(entry, name) for name in names if name.lower().endswith((".dist-info", ".egg-info"))]
+        if entry.endswith(".egg") or any(_has_group(folder, prefix) for folder in folders):
             return True
     return False
 
@@ -95,10 +95,10 @@ def _own_folders() -> list[Path]:
     """The folders of netc's packages without those that are in another one of them."""
     folders = []
     for name in _OWN_PACKAGES:
-        place = getattr(sys.modules[name], "__file__", None)
-        if place is None:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file is None:
             raise OSError(f"{name} has no file")
-        folders.append(Path(place).resolve().parent)
+        folders.append(Path(file).resolve().parent)
     return [folder for folder in folders if not set(folder.parents) & set(folders)]
 
 

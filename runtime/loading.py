@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from netc.compiler.elaborate.elaborator import ClassCount, elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
 from netc.dsl.source import Span
+from netc.runtime.arguments import kind_of
 from netc.runtime.plugins import load_installed
 
 
@@ -24,6 +27,24 @@ def load_model(file: syntax.File, constants: dict[str, Any]) -> Model:
         from netc.runtime.data.declared_types import caused_by_data
 
         raise caused_by_data(error, file, constants, count) from None
+
+
+def constants_of_call(constants: Mapping[str, Any]) -> dict[str, Any]:
+    """Constants as a Python program passes them, with numbers of NumPy as those of Python.
+
+    Raises TypeError for a value that the language cannot write.
+    """
+    return {name: _constant(name, value) for name, value in constants.items()}
+
+
+def _constant(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list | tuple):
+        return tuple(_constant(name, entry) for entry in value)
+    if not isinstance(value, bool | int | float | str):
+        raise TypeError(f"`{name}` is a number, True, False, a text or a list of these, not {kind_of(value)}")
+    return value
 
 
 def _class_counter(file: syntax.File) -> ClassCount:

@@ -21,8 +21,8 @@ _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
 
 def refuse_weights(run: Trainee, name: str) -> NoReturn:
     """Faults E1002 at a loss whose weights add up to 0 over the training part: there is nothing to learn from."""
-    place = run.model.graph.results[ResultKind.LOSS.named(name)].span
-    fault("E1002", f"the weights of the loss `{name}` add up to 0 over the part `train`", place, "it has no value")
+    span = run.model.graph.results[ResultKind.LOSS.named(name)].span
+    fault("E1002", f"the weights of the loss `{name}` add up to 0 over the part `train`", span, "it has no value")
 
 
 def refuse_lost_numbers(run: Trainee) -> None:
@@ -49,13 +49,13 @@ def refuse_lost_loss(run: Trainee, part: str, metrics: MetricValues) -> None:
 
 def _lost_loss(run: Trainee, title: str) -> NoReturn:
     """Faults E1002 at the losses, if no single operation is known to be the cause."""
-    first, *others = _places_of_losses(run)
+    first, *others = _spans_of_losses(run)
     is_weighted = run.model.graph.has(ResultKind.LOSS_WEIGHT)
     hint = f"{_SMALLER}; a weighted loss has no value where its weights add up to 0" if is_weighted else _SMALLER
     fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=hint)
 
 
-def _places_of_losses(run: Trainee) -> list[Span]:
+def _spans_of_losses(run: Trainee) -> list[Span]:
     return [value.span for value in run.model.graph.results_of(ResultKind.LOSS).values()]
 
 
@@ -64,7 +64,7 @@ def not_a_number(run: Trainee, fields: Mapping[str, Field], order: Array) -> Non
     origin = find(run, fields, order, run.progress.step) if isinstance(run, Run) else None
     title = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
     if origin is not None and origin.value.span.source is run.model.source:
-        place = origin.value.span
-        losses = [Label(span, "the loss") for span in _places_of_losses(run) if span != place]
-        fault("E1002", title, place, origin.sentence(), others=losses, hint=_BOUNDED)
+        origin_span = origin.value.span
+        losses = [Label(span, "the loss") for span in _spans_of_losses(run) if span != origin_span]
+        fault("E1002", title, origin_span, origin.sentence(), others=losses, hint=_BOUNDED)
     _lost_loss(run, title)

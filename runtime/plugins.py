@@ -93,13 +93,13 @@ def _additions_of(name: str) -> "list[Addition]":
         target = getattr(module, attribute) if attribute else module
     except Exception as error:  # whatever a plug-in's own code raises becomes a message
         label = f"{type(error).__name__}: {error}"
-        fault("E1101", f"the plug-in `{name}` cannot be imported", _place(name), label, hint="pip install ...")
+        fault("E1101", f"the plug-in `{name}` cannot be imported", _span(name), label, hint="pip install ...")
     if isinstance(target, Addition):
         return [target]
     values = vars(target).items() if isinstance(target, ModuleType) else ()
     additions = [value for key, value in values if isinstance(value, Addition) and not key.startswith("_")]
     if not additions:
-        fault("E1101", f"the plug-in `{name}` adds nothing", _place(name), hint="swish = elementwise(...)")
+        fault("E1101", f"the plug-in `{name}` adds nothing", _span(name), hint="swish = elementwise(...)")
     return list({id(addition): addition for addition in additions}.values())
 
 
@@ -115,7 +115,7 @@ def _take(plugin: str, additions: "Iterable[Addition]") -> None:
         try:
             register(addition)
         except ValueError as error:  # a pass that names another pass which does not exist
-            fault("E1101", f"the plug-in `{plugin}` cannot be used", _place(plugin), str(error))
+            fault("E1101", f"the plug-in `{plugin}` cannot be used", _span(plugin), str(error))
         _origin[addition.name] = plugin
 
 
@@ -127,8 +127,8 @@ def _refuse_taken(plugin: str, addition: "Addition") -> None:
     if name is not None:
         by = f"by the plug-in `{_origin[addition.name]}`" if addition.name in _origin else "by netc itself"
         title = f"`{plugin}` defines `{name}`, which is defined {by}"
-        fault("E1102", title, _place(plugin), hint="another name")
+        fault("E1102", title, _span(plugin), hint="another name")
 
 
-def _place(name: str) -> Span:
+def _span(name: str) -> Span:
     return Span(Source(f"the plug-in {name}", ""), 0, 0)

@@ -12,9 +12,11 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
+from netc.runtime.arguments import names_of, require_kind, whole
 from netc.runtime.data.stored import Array, Arrays, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields
+from netc.runtime.execution.passed_fields import passed
 from netc.runtime.execution.resources import State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
@@ -58,8 +60,10 @@ class Program:
     ) -> None:
         from netc.runtime.training.training import Training
 
+        require_kind(model, Model, "a program is compiled of a model", 'netc.load("model.net") loads one')
         target = target_of(backend, machine)
-        options = Options(batch or model.train.batch, model.train.seed if seed is None else seed, target)
+        most = model.train.batch if batch is None else whole("batch", batch)
+        options = Options(most, model.train.seed if seed is None else whole("seed", seed, 0), target)
         workers = Workers(target.machine.cores if threads is None else threads, ranks)
         training = Training.of(model, options, workers)
         self._share(training.compiled, training, None)
@@ -120,8 +124,13 @@ class Program:
         wrong name). `beam` is the number of hypotheses that beam search keeps of what a decoder may yield
         (inference/beam.py); above 1, faults E0507 if no output is decoded step by step.
         """
+        fields, beam = self._passed(fields), whole("beam", beam)
         self.inspect(fields)
-        return self.predictor.predict(fields, beam, outputs)
+        return self.predictor.predict(fields, beam, None if outputs is None else names_of("outputs", outputs))
+
+    def _passed(self, fields: RawFields) -> dict[str, Any]:
+        """Fields of a Python program as arrays and sequences. Raises ArgumentFault where they do not fit the model."""
+        return passed(self._compiled.fields, fields)
 
     def prediction_step(self, fields: RawFields) -> Step:
         """The step that predicts all outputs from these fields, built once."""
@@ -133,6 +142,7 @@ class Program:
         A loss is its sum over its count, a split metric is computed once from all samples. `undo` brings a target back
         to the units of the data; metrics are then in these units.
         """
+        fields = self._passed(fields)
         self.inspect(fields)
         return self.evaluator.evaluate(fields, undo)
 
@@ -141,6 +151,7 @@ class Program:
     ) -> tuple[MetricValues, Intervals]:
         """The result of `evaluate`, and a 95 % bootstrap interval of each loss and metric that is a number and depends
         on samples (inference/bootstrap.py). The resamples depend only on the seed."""
+        fields = self._passed(fields)
         self.inspect(fields)
         return self.evaluator.evaluate_with_intervals(fields, undo)
 
@@ -149,7 +160,7 @@ class Program:
 
         Returns each loss by name and `loss`, their sum.
         """
-        return self._training.step(fields)
+        return self._training.step(self._passed(fields))
 
     def steps(self, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None) -> Losses:
         """A step of the optimizer for every batch of the samples that `order` numbers (or for all that accumulate).
@@ -161,7 +172,10 @@ class Program:
 
     def gradients(self, fields: RawFields, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step computes it, and its gradients by parameter and input of `wrt`."""
-        return self._training.gradients(fields, wrt)
+        wrt = names_of("wrt", wrt)
+        if unknown := [name for name in wrt if name not in self.model.inputs]:
+            raise ValueError(f"the model has no input `{unknown[0]}`: it has {', '.join(self.model.inputs)}")
+        return self._training.gradients(self._passed(fields), wrt)
 
     def fit(self, fields: Fields) -> None:
         """Sets the states that come from the training split before the first step: class weights."""

@@ -45,8 +45,8 @@ class ProgramPool:
 
     def _taken(self, programs: str, threads: int) -> Program | None:
         with self._lock:
-            for place, (key, count, program) in enumerate(self._idle):
+            for position, (key, count, program) in enumerate(self._idle):
                 if (key, count) == (programs, threads):
-                    del self._idle[place]
+                    del self._idle[position]
                     return program
         return None

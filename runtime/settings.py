@@ -6,14 +6,14 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Span
 
 
-def places_of_settings(model: Model) -> dict[str, Span]:
+def setting_spans(model: Model) -> dict[str, Span]:
     """The place of each setting that is made, by name."""
     return {setting.name.text: setting.span for setting in model.settings}
 
 
-def place_of_setting(model: Model, name: str) -> Span:
+def setting_span(model: Model, name: str) -> Span:
     """The place of a setting; without it that of the word `train`; without a block the beginning of the text."""
-    places = [setting.span for setting in model.settings if setting.name.text == name]
-    blocks = [] if places else [item for item in parse(model.source).items if isinstance(item, syntax.Train)]
-    places += [Span(model.source, block.span.start, block.span.start + len("train")) for block in blocks]
-    return next(iter(places), Span(model.source, 0, 0))
+    spans = [setting.span for setting in model.settings if setting.name.text == name]
+    blocks = [] if spans else [item for item in parse(model.source).items if isinstance(item, syntax.Train)]
+    spans += [Span(model.source, block.span.start, block.span.start + len("train")) for block in blocks]
+    return next(iter(spans), Span(model.source, 0, 0))

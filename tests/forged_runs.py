@@ -66,14 +66,14 @@ def changed(value: Any, draw: random.Random) -> Any:
             case _:
                 return {**value, name: changed(value[name], draw)}
     if isinstance(value, list) and value and draw.random() < 0.8:
-        place = draw.randrange(len(value))
+        index = draw.randrange(len(value))
         match draw.randrange(8):
             case 0:
-                return value[:place] + value[place + 1 :]
+                return value[:index] + value[index + 1 :]
             case 1:
-                return value[:place] + [draw.choice(VALUES)] + value[place:]
+                return value[:index] + [draw.choice(VALUES)] + value[index:]
             case _:
-                return [*value[:place], changed(value[place], draw), *value[place + 1 :]]
+                return [*value[:index], changed(value[index], draw), *value[index + 1 :]]
     return draw.choice(VALUES)
 
 

@@ -93,7 +93,7 @@ def texts_of(program: Program) -> dict[str, str]:
     texts: dict[str, str] = {}
     if model.graph.has(ResultKind.LOSS):
         stages = pipeline.training_stages(model)
-        for name in ("elaborate", "settle", "stabilise", "reorder", "derive", "attend", "pack", "differentiate"):
+        for name in ("elaborate", "specialise", "stabilise", "reorder", "derive", "attend", "pack", "differentiate"):
             texts[f"{program.name}/model/{name}"] = print_graph(stages[name])
     offsets = persistent_offsets(model)
     for name, graph in graphs(model):

@@ -55,15 +55,15 @@ def error_at_points(name: str, dtype: str, target: str, count: int) -> tuple[flo
 
 def error_at_all_floats(name: str, target: str) -> tuple[float, float]:
     """The largest error in f32, and the operand where it is. The f64 word has errors of 2**-28 such units."""
-    most, place = 0.0, 0.0
+    most, argument = 0.0, 0.0
     for x in _all_floats():
         with np.errstate(invalid="ignore"):
             exact = computed(name, "f64", TARGETS[-1], x.astype(np.float64))
         units = (exact.view(np.int64) & _EXPONENT).view(np.float64) * 2.0**-23
         error, at = _worst(computed(name, "f32", target, x), exact, units)
         if error > most:
-            most, place = error, float(x[at])
-    return most, place
+            most, argument = error, float(x[at])
+    return most, argument
 
 
 def _all_floats() -> Iterator[Array]:
@@ -102,8 +102,8 @@ def main() -> None:
             measured = {"f32": error_at_all_floats(name, options.target)}
         else:
             measured = {dtype: error_at_points(name, dtype, options.target, options.count) for dtype in FLOATS}
-        for dtype, (error, place) in measured.items():
-            print(f"{name:12} {dtype} {error:6.3f} ulp at {place!r}", flush=True)
+        for dtype, (error, argument) in measured.items():
+            print(f"{name:12} {dtype} {error:6.3f} ulp at {argument!r}", flush=True)
 
 
 if __name__ == "__main__":

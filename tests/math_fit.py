@@ -52,11 +52,11 @@ class Fit:
 def _remez(values: Sequence[Any], columns: Sequence[Sequence[Any]]) -> list[Any]:
     """The factors of the columns whose sum has the least largest distance from the values."""
     count = len(columns)
-    places = [int(_GRID * (i + 0.5) / (count + 1)) for i in range(count + 1)]
+    indices = [int(_GRID * (i + 0.5) / (count + 1)) for i in range(count + 1)]
     solution: list[Any] = []
     for _ in range(_TURNS):
-        rows = [[column[place] for column in columns] + [(-1) ** i] for i, place in enumerate(places)]
-        solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix([values[place] for place in places])))
+        rows = [[column[index] for column in columns] + [(-1) ** i] for i, index in enumerate(indices)]
+        solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix([values[index] for index in indices])))
         errors = [
             value - mp.fdot(solution[:-1], terms)
             for value, terms in zip(values, zip(*columns, strict=True), strict=True)
@@ -70,9 +70,9 @@ def _remez(values: Sequence[Any], columns: Sequence[Sequence[Any]]) -> list[Any]
                 extremes.append(i)
         while len(extremes) > count + 1:
             extremes.pop(0 if abs(errors[extremes[0]]) < abs(errors[extremes[-1]]) else -1)
-        if len(extremes) < count + 1 or extremes == places:
+        if len(extremes) < count + 1 or extremes == indices:
             break
-        places = extremes
+        indices = extremes
     return solution[:-1]
 
 

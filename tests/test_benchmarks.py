@@ -256,6 +256,6 @@ def test_runs_of_the_table_of_operations_write_to_the_same_memory() -> None:
     ready = operations._ready(case, graph, None, Workers(1))
     with operations._kept_results(graph):
         runs = [ready.step.run(ready.fields, np.arange(case.batch)) for _ in range(3)]
-    places = [{name: array.ctypes.data for name, array in results.items()} for results in runs]
-    assert places[0] == places[1] == places[2]
-    assert len({*places[0].values()}) == len(places[0]) == 2
+    addresses = [{name: array.ctypes.data for name, array in results.items()} for results in runs]
+    assert addresses[0] == addresses[1] == addresses[2]
+    assert len({*addresses[0].values()}) == len(addresses[0]) == 2

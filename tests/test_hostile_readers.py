@@ -352,7 +352,7 @@ def test_tables_of_text(table: str, message: str, tmp_path: Path) -> None:
 # ------------------------------------------------------------------ what is no regular file
 
 
-def places(folder: Path) -> dict[str, Path]:
+def odd_paths(folder: Path) -> dict[str, Path]:
     """Paths that are no regular files, by what is wrong with them."""
     os.mkfifo(folder / "pipe")
     (folder / "link").symlink_to("pipe")
@@ -376,7 +376,7 @@ def test_paths_that_are_no_regular_files(reader: str, tmp_path: Path) -> None:
     """Nothing waits for the other end of a pipe, and a name that no file can have is a message."""
     (tmp_path / "file").write_text("x,y\n1,2\n", encoding="utf-8")
     options = {"engine": "sqlite", "query": "select 1"} if reader == "sql" else {}
-    for kind, path in places(tmp_path).items():
+    for kind, path in odd_paths(tmp_path).items():
         assert faults(reader, path, **options).startswith("error[E0801]: "), kind
 
 
@@ -419,7 +419,7 @@ def test_wrong_readers_of_plugins(raised: Exception, tmp_path: Path, monkeypatch
 
 def test_texts_that_are_no_regular_files(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for kind, path in places(tmp_path).items():
+    for kind, path in odd_paths(tmp_path).items():
         with at_most(10), pytest.raises(netc.Fault) as raised:
             netc.load(path)
         assert str(raised.value).startswith("error[E0104]"), kind

@@ -42,33 +42,33 @@ def test_imports_go_down(path: Path) -> None:
         assert not {"pickle", "marshal", "shelve", "dill"} & set(names), "what is unpickled can run code"
 
 
-def rooms_of_runtime() -> dict[str, set[str]]:
+def packages_of_runtime() -> dict[str, set[str]]:
     """For each folder of runtime/ and each module directly in it, those that it imports."""
     folder = ROOT / "runtime"
-    rooms: dict[str, set[str]] = {}
+    packages: dict[str, set[str]] = {}
     for path in folder.rglob("*.py"):
-        room = path.relative_to(folder).with_suffix("").parts[0]
-        imported = rooms.setdefault(room, set())
+        package = path.relative_to(folder).with_suffix("").parts[0]
+        imported = packages.setdefault(package, set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("netc.runtime"):
                 names = [node.module or ""] if node.module != "netc.runtime" else []
                 names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "netc.runtime"]
-                imported |= {name.split(".")[2] for name in names} - {room}
-    return rooms
+                imported |= {name.split(".")[2] for name in names} - {package}
+    return packages
 
 
-def test_the_rooms_of_the_runtime_import_each_other_in_no_circle() -> None:
-    rooms = rooms_of_runtime()
-    assert {"data", "execution", "training", "inference", "runs"} <= rooms.keys()
-    assert rooms["runs"] >= {"execution"}, "imports are found"
+def test_packages_of_the_runtime_import_each_other_in_no_circle() -> None:
+    packages = packages_of_runtime()
+    assert {"data", "execution", "training", "inference", "runs"} <= packages.keys()
+    assert packages["runs"] >= {"execution"}, "imports are found"
     try:
-        TopologicalSorter(rooms).prepare()
+        TopologicalSorter(packages).prepare()
     except CycleError as error:
-        pytest.fail(f"rooms in a circle: {' <- '.join(error.args[1])}")
+        pytest.fail(f"packages in a circle: {' <- '.join(error.args[1])}")
 
 
-# What each room of the compiler may import from the others. A file directly in compiler/ is a room of its own.
-ROOMS_OF_COMPILER: dict[str, set[str]] = {
+# What each package of the compiler may import from the others. A file directly in compiler/ counts as one.
+PACKAGES_OF_COMPILER: dict[str, set[str]] = {
     "ir": set(),
     "operations": {"ir"},
     "model": {"ir"},
@@ -101,8 +101,8 @@ BEHIND_THE_DOOR = {
 }
 
 
-def room_of(parts: tuple[str, ...]) -> str:
-    """The room of a file or module of the compiler: its folder; targets have one each."""
+def package_of(parts: tuple[str, ...]) -> str:
+    """The package of a file or module of the compiler: its folder; targets have one each."""
     is_target = parts[0] == "targets" and len(parts) > 1 and (ROOT / "compiler" / "targets" / parts[1]).is_dir()
     return "/".join(parts[:2]) if is_target else parts[0]
 
@@ -119,30 +119,32 @@ def imports_of(path: Path, at_module_level: bool = False) -> set[str]:
 
 
 def files_of_compiler() -> dict[str, list[Path]]:
-    rooms: dict[str, list[Path]] = {}
+    packages: dict[str, list[Path]] = {}
     for path in (ROOT / "compiler").rglob("*.py"):
         parts = path.relative_to(ROOT / "compiler").with_suffix("").parts
         if parts != ("__init__",):
-            rooms.setdefault(room_of(parts), []).append(path)
-    return rooms
+            packages.setdefault(package_of(parts), []).append(path)
+    return packages
 
 
-def test_each_room_of_the_compiler_imports_only_those_below_it() -> None:
-    rooms = files_of_compiler()
-    assert rooms.keys() == ROOMS_OF_COMPILER.keys()
-    for room, paths in rooms.items():
+def test_each_package_of_the_compiler_imports_only_those_below_it() -> None:
+    packages = files_of_compiler()
+    assert packages.keys() == PACKAGES_OF_COMPILER.keys()
+    for package, paths in packages.items():
         for path in paths:
             names = {name.removeprefix("netc.compiler.") for name in imports_of(path) if "netc.compiler." in name}
-            imported = {room_of(tuple(name.split("."))) for name in names} - {room}
-            assert imported <= ROOMS_OF_COMPILER[room], f"{path} imports {imported - ROOMS_OF_COMPILER[room]}"
-    TopologicalSorter(ROOMS_OF_COMPILER).prepare()  # raises CycleError
+            imported = {package_of(tuple(name.split("."))) for name in names} - {package}
+            assert imported <= PACKAGES_OF_COMPILER[package], (
+                f"{path} imports {imported - PACKAGES_OF_COMPILER[package]}"
+            )
+    TopologicalSorter(PACKAGES_OF_COMPILER).prepare()  # raises CycleError
 
 
 def test_programs_are_lowered_and_planned_without_a_code_generator() -> None:
     """Up to the plan, the only part of a target that is known is its description."""
-    rooms = files_of_compiler()
-    for room in ("ir", "operations", "passes", "program", "lowering", "planning"):
-        for path in rooms[room]:
+    packages = files_of_compiler()
+    for package in ("ir", "operations", "passes", "program", "lowering", "planning"):
+        for path in packages[package]:
             names = imports_of(path)
             assert not any(name.split(".")[0] in ("numba", "llvmlite") for name in names), path
             of_targets = {name for name in names if name.startswith("netc.compiler.targets")}

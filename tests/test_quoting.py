@@ -553,9 +553,9 @@ def test_cells_of_data(names: list[str]) -> None:
 def test_names_in_messages(names: list[str]) -> None:
     def lines(name: str) -> list[str]:
         text = f"let a = 1  # {name}".replace("\n", " ")
-        place = Span(Source(name or "m.net", text), 4, 5)
+        span = Span(Source(name or "m.net", text), 4, 5)
         message = Diagnostic(
-            "E0801", f"cannot read `{name}`", Label(place, f"x{name}"), (Label(place, f"y{name}"),), f"z{name}"
+            "E0801", f"cannot read `{name}`", Label(span, f"x{name}"), (Label(span, f"y{name}"),), f"z{name}"
         )
         return message.render().split("\n")
 

@@ -180,15 +180,15 @@ def _two_steps(model: "Model", threads: int | None) -> "tuple[Program, list[floa
     from netc.runtime.available import NotEnough, refuse
     from netc.runtime.data.synthetic import synthetic_data
     from netc.runtime.program import Program
-    from netc.runtime.settings import place_of_setting
+    from netc.runtime.settings import setting_span
 
     program = Program(model, threads=threads)
     try:
         fields = synthetic_data(model, model.train.batch * model.train.accumulate)
     except NotEnough as lack:
-        refuse(lack, place_of_setting(model, "batch"))
+        refuse(lack, setting_span(model, "batch"))
     losses = [program.step(fields)["loss"] for _ in range(2)]
     if not all(math.isfinite(loss) for loss in losses):
-        place = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
-        fault("E1002", "the loss on synthetic data is not a number", place, f"{losses[0]:g}, then {losses[1]:g}")
+        span = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
+        fault("E1002", "the loss on synthetic data is not a number", span, f"{losses[0]:g}, then {losses[1]:g}")
     return program, losses

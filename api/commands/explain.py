@@ -29,7 +29,7 @@ _After = Annotated[
     typer.Option(
         "--after",
         metavar="PASS",
-        help="Print the graph after elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, "
+        help="Print the graph after elaborate, specialise, stabilise, reorder, derive, differentiate, update, expand, "
         "simplify, hoist, factor, lift, sink or recompute; or the tasks of the step (lower), or its phases and "
         "addresses (plan).",
     ),

@@ -46,7 +46,7 @@ def export(
     from netc.runtime.export.check import checked
     from netc.runtime.export.exported import as_onnx, as_python, exported
     from netc.runtime.export.raw_columns import with_columns
-    from netc.runtime.runs.checkpoint import place_of, write_whole
+    from netc.runtime.runs.checkpoint import path_span, write_whole
 
     if out.suffix not in (".onnx", ".py"):
         raise typer.BadParameter(f"`{out}` does not end in .onnx or .py", param_hint="--out")
@@ -66,7 +66,7 @@ def export(
     outcome = checked(opened, selected, out)
     if outcome.is_wrong:
         hint = f"do not use it; please report this, with the file and the folder {run}"
-        fault("E1203", f"the predictions of `{out}` are not the run's", place_of(out), outcome.text, hint=hint)
+        fault("E1203", f"the predictions of `{out}` are not the run's", path_span(out), outcome.text, hint=hint)
     say(f"{out}: {len(content):,} bytes, {outcome.text}")
     for name, note in left.items():
         say(f"note: the input `{name}` is not raw: {note}", is_error=True)

@@ -41,7 +41,7 @@ def find_lr(
         ticker.doing("testing learning rates")
         result = rate_test(model, dataset, launched.threads(threads), ranks=launched.ranks)
     _show(result)
-    path = launched.place(out or Path(f"{file.stem}-lr.svg"))
+    path = launched.output_path(out or Path(f"{file.stem}-lr.svg"))
     write_whole(path, draw_rates(result.rates, result.losses, result.means, result.steepest))
     say(str(path))
 

@@ -110,16 +110,16 @@ def status_of(error: BaseException) -> int:
             _show("E1005", "the memory does not suffice", _command(), str(error), _LESS_MEMORY)
             return WRONG
         case RecursionError():
-            place, text = _kept(error)
-            _show("E1008", "something is nested too deeply for netc", place, text, _FLATTER)
+            location, text = _kept(error)
+            _show("E1008", "something is nested too deeply for netc", location, text, _FLATTER)
             return WRONG
         case OSError() if error.errno in _MACHINE:
-            place = str(error.filename) if error.filename else _command()
-            _show("E1007", "the system refuses a file or a folder", place, reason(error))
+            location = str(error.filename) if error.filename else _command()
+            _show("E1007", "the system refuses a file or a folder", location, reason(error))
             return WRONG
-    place, text = _kept(error)
+    location, text = _kept(error)
     title = f"netc failed: {type(error).__name__}" + (f": {reason(error)}" if str(error) else "")
-    _show("E1302", title, place, text, "this is a fault of netc; please report it, with that text and your files")
+    _show("E1302", title, location, text, "this is a fault of netc; please report it, with that text and your files")
     return FAILED
 
 
@@ -143,9 +143,9 @@ def _kept(error: BaseException) -> tuple[str, str]:
     return str(path), "versions, the command and the traceback are in this file"
 
 
-def _show(code: str, title: str, place: str, text: str, hint: str | None = None) -> None:
+def _show(code: str, title: str, location: str, text: str, hint: str | None = None) -> None:
     with contextlib.suppress(OSError):  # without an error stream, the exit status is all that remains
-        show_diagnostics([Diagnostic(code, title, Label(Span(Source(place, ""), 0, 0), text), hint=hint)])
+        show_diagnostics([Diagnostic(code, title, Label(Span(Source(location, ""), 0, 0), text), hint=hint)])
 
 
 def _command() -> str:

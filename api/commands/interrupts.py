@@ -23,7 +23,7 @@ _MOMENT = 0.3  # seconds that the main thread has for its own answer
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Status:
     """A point in the work of a command, as `Interrupts.at` describes it."""
 
     name: str
@@ -39,16 +39,16 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._place = _Place("while starting", NOTHING)
+        self._status = _Status("while starting", NOTHING)
         self._is_over = False
         self._thread: threading.Thread | None = None
 
-    def at(self, place: str, kept: str = NOTHING, command: str | None = None, finishing: str | None = None) -> None:
+    def at(self, progress: str, kept: str = NOTHING, command: str | None = None, finishing: str | None = None) -> None:
         """Says where the command is ("in epoch 3 of 60"), what is kept so far, and which command goes on from there.
 
         `finishing` is what has to be finished before the end; None if the process may end at any moment.
         """
-        self._place = _Place(place, kept, command, finishing)
+        self._status = _Status(progress, kept, command, finishing)
 
     @property
     def are_answered(self) -> bool:
@@ -83,10 +83,10 @@ class Interrupts:
             if count > 1:
                 self._end()
             if count == 1 and not select.select([self._reading], [], [], _MOMENT)[0] and not self._is_over:
-                if self._place.finishing is None:
+                if self._status.finishing is None:
                     self._end()
                 with suppress(OSError):
-                    say(f"interrupted; {self._place.finishing} (Ctrl-C again ends at once)", is_error=True)
+                    say(f"interrupted; {self._status.finishing} (Ctrl-C again ends at once)", is_error=True)
 
     def _end(self) -> NoReturn:
         """Ends the process at once."""
@@ -97,6 +97,6 @@ class Interrupts:
     def _say_interrupted(self) -> None:
         with suppress(OSError):  # the terminal is gone
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # over the ^C that the terminal shows
-            say(f"interrupted {self._place.name}: {self._place.kept}", is_error=True)
-            if self._place.command is not None:
-                say(f"to go on: {self._place.command}", is_error=True)
+            say(f"interrupted {self._status.name}: {self._status.kept}", is_error=True)
+            if self._status.command is not None:
+                say(f"to go on: {self._status.command}", is_error=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from netc.commands import frame
 from netc.commands.terminal import say
-from netc.runtime.distributed.launch import launched_rank, launched_ranks, place_of_launch, start
+from netc.runtime.distributed.launch import launch_span, launched_rank, launched_ranks, start
 
 if TYPE_CHECKING:
     from netc.runtime.data.dataset import Dataset
@@ -44,7 +44,7 @@ class Launched:
 
         return threads_of_rank(self.ranks)
 
-    def place(self, path: Path) -> Path:
+    def output_path(self, path: Path) -> Path:
         """The path of a file or folder that rank 0 writes; another path for what other ranks write."""
         return path if self.ranks is None or self.ranks.rank == 0 else self.temporary / "own"
 
@@ -104,7 +104,7 @@ def refuse_ranks(command: str) -> None:
     fault(
         "E1013",
         title,
-        place_of_launch(),
+        launch_span(),
         "`netc train` and `netc study` share their work out",
         hint="start it without mpiexec",
     )

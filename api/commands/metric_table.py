@@ -41,16 +41,16 @@ class MetricTable:
         self, name: str, first: int, metrics: Sequence[str], important: Sequence[str], width: int, has_time: bool = True
     ) -> None:
         self.width, self._name, self._first, self._has_time = width, name, max(first, len(name)), has_time
-        room = width - 1 - self._first - len(f" {BEST}") - (_GAP + _TIME) * has_time
+        width_left = width - 1 - self._first - len(f" {BEST}") - (_GAP + _TIME) * has_time
         chosen = set[str]()
         for metric in dict.fromkeys([*(each for each in important if each in metrics), *metrics]):
             needed = _GAP + _width(metric)
-            if needed <= room:
+            if needed <= width_left:
                 chosen.add(metric)
-                room -= needed
+                width_left -= needed
         self.columns = [Column(metric, _width(metric)) for metric in metrics if metric in chosen]
         self.left_out = [metric for metric in metrics if metric not in chosen]
-        self.has_rate = has_time and not self.left_out and room >= _GAP + _NUMBER
+        self.has_rate = has_time and not self.left_out and width_left >= _GAP + _NUMBER
 
     def heads(self) -> list[str]:
         """The two lines above the rows."""

@@ -58,18 +58,18 @@ def new(
     """
     from netc.dsl.diagnostics import fault
     from netc.dsl.quoting import cell, net_comment
-    from netc.runtime.runs.checkpoint import place_of, write_whole
+    from netc.runtime.runs.checkpoint import path_span, write_whole
     from netc.runtime.starting.starting_file import Start, starting_file
 
     path = Path(name if name.endswith(".net") else f"{name}.net")
     if os.path.lexists(path):
-        fault("E1001", f"`{path}` already exists", place_of(path), hint="use another name")
+        fault("E1001", f"`{path}` already exists", path_span(path), hint="use another name")
     if not os.path.isdir(path.parent):
-        fault("E1001", f"there is no folder `{path.parent}`", place_of(path.parent))
+        fault("E1001", f"there is no folder `{path.parent}`", path_span(path.parent))
     if target is not None and data is None:
         raise typer.BadParameter("it names a column of --data DATA, which is missing", param_hint="--target")
     if data is not None:
-        start = starting_file(path.stem, data, target, path.parent, place_of(Path(data)))
+        start = starting_file(path.stem, data, target, path.parent, path_span(Path(data)))
     else:
         start = Start(_TEMPLATE.format(name=net_comment(path.stem)))
     write_whole(path, start.text.encode())

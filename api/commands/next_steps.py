@@ -34,10 +34,10 @@ def show_commands(commands: Sequence[tuple[str, str]]) -> None:
     room."""
     say("next:")
     widest = max(len(command) for command, _ in commands)
-    room = shutil.get_terminal_size().columns - widest - _INDENT - _GAP
-    has_room = all(len(purpose) < room for _, purpose in commands)
+    width_left = shutil.get_terminal_size().columns - widest - _INDENT - _GAP
+    fits = all(len(purpose) < width_left for _, purpose in commands)
     for command, purpose in commands:
-        line = f"{command.ljust(widest)}{' ' * _GAP}{purpose}" if has_room else command
+        line = f"{command.ljust(widest)}{' ' * _GAP}{purpose}" if fits else command
         say(" " * _INDENT + line)
 
 

@@ -117,7 +117,7 @@ def _by_compiler(run: Path, path: Path, data: Path, selection: Selection, thread
 def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selection: Selection) -> "Table":
     """The table of the new data with what these fields and values need. Faults E0802 if it lacks a column to keep."""
     from netc.runtime.data.new_data import read_table
-    from netc.runtime.runs.checkpoint import place_of
+    from netc.runtime.runs.checkpoint import path_span
 
     is_stdin = path is not data
     shown = "standard input" if is_stdin else str(data)
@@ -126,7 +126,7 @@ def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selec
         fitted, source, shown, names, lambda column: selection.is_joined or column in (*selection.keep, "path")
     )
     for name in selection.keep:
-        table.require(name, place_of(Path(shown)))
+        table.require(name, path_span(Path(shown)))
     return table
 
 
@@ -135,7 +135,7 @@ def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: boo
     from netc.dsl.files import real
     from netc.runtime.data.new_data import source_of
     from netc.runtime.data.readers import READERS, reader_of
-    from netc.runtime.runs.checkpoint import place_of
+    from netc.runtime.runs.checkpoint import path_span
 
     own = spec.source.reader
     reader = selection.reader or (own if is_stdin else reader_of(path, own))
@@ -144,7 +144,7 @@ def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: boo
 
         names = ", ".join(name for name in READERS if not READERS[name].takes_folder)
         raise typer.BadParameter(f"`{reader}` is not read from here: one of {names}", param_hint="--format")
-    return source_of(spec, real(path), reader, place_of(Path("standard input") if is_stdin else path))
+    return source_of(spec, real(path), reader, path_span(Path("standard input") if is_stdin else path))
 
 
 def new_data(run: "Run", data: Path, selection: Selection) -> "NewData":

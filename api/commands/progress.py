@@ -143,8 +143,8 @@ class Ticker:
         assert self._display is not None
         width = self._display.width
         if self._table is None or self._table.width != width:
-            room = width - _NOTE if note else width
-            self._table, self._rows = MetricTable(first[0], len(first[1]), *metrics, room, has_time=not note), 0
+            table_width = width - _NOTE if note else width
+            self._table, self._rows = MetricTable(first[0], len(first[1]), *metrics, table_width, has_time=not note), 0
             self._table.width = width
             for head in filter(None, self._table.heads()):
                 self._display.line((head, "head"))

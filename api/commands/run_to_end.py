@@ -48,12 +48,12 @@ def _trained(run: "Run", trackers: Sequence[str], ticker: Ticker) -> "Ending":
     warned: set[tuple[str, Span]] = set()  # warnings about gradients that were shown, by code and place
     names = trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
 
-    def place() -> str:
+    def progress() -> str:
         return f"in epoch {min(run.progress.epoch + 1, total)} of {total}"
 
     def saved_epoch() -> None:
         kept = f"epoch {run.progress.epoch} is saved" if run.progress.epoch else "the first parameters are saved"
-        ticker.interrupts.at(place(), kept, resume, finishing="saving after this step")
+        ticker.interrupts.at(progress(), kept, resume, finishing="saving after this step")
 
     with tracked(run, names) as log:
 
@@ -63,16 +63,18 @@ def _trained(run: "Run", trackers: Sequence[str], ticker: Ticker) -> "Ending":
             saved_epoch()
             if row["epoch"] in (1, total) and longest(run) <= _LONG:
                 findings = diagnose(run, _FEW, _REACH).findings
-                by_place = {(finding.code, finding.primary.span): finding for finding in findings}
-                options.warn([finding for place, finding in by_place.items() if place not in warned], strict=False)
-                warned.update(by_place)
+                by_warning = {(finding.code, finding.primary.span): finding for finding in findings}
+                options.warn(
+                    [finding for warning, finding in by_warning.items() if warning not in warned], strict=False
+                )
+                warned.update(by_warning)
 
         ticker.trains(run.model, run.metrics)
         saved_epoch()
         try:
             return train_claimed(run, total, ticker.update, epoch)
         except KeyboardInterrupt:
-            ticker.interrupts.at(place(), "everything up to this step is saved", resume)
+            ticker.interrupts.at(progress(), "everything up to this step is saved", resume)
             if not ticker.interrupts.are_answered:
                 with suppress(OSError):  # the terminal is gone
                     say(is_error=True)

@@ -36,27 +36,27 @@ class Status:
 
     def text(self, width: int) -> str:
         """The line, with fewer than `width` columns: a terminal may wrap a line that fills it."""
-        room = width - 1 - len(self.task)
+        width_left = width - 1 - len(self.task)
         left = f"{lasting(self.left)} left" if self.left is not None else ""
-        if not left or len(_GAP + left) > room:
+        if not left or len(_GAP + left) > width_left:
             left = ""
-        room -= len(_GAP + left) if left else 0
+        width_left -= len(_GAP + left) if left else 0
         facts, kept = "", (len(_GAP) + _LEAST_BAR) * (self.done is not None)  # the bar comes before all facts
         for fact in self.facts:
-            if len(_GAP + fact) + kept > room:
+            if len(_GAP + fact) + kept > width_left:
                 break
             facts += _GAP + fact
-            room -= len(_GAP + fact)
+            width_left -= len(_GAP + fact)
             if facts == _GAP + fact and len(self.curve) > 1:  # and the curve before all but the first one
                 kept += len(_GAP) + _LEAST_CURVE
         bar = curve = ""
-        if self.done is not None and room >= len(_GAP) + _LEAST_BAR:
-            spare = room - len(_GAP) - _LEAST_BAR
+        if self.done is not None and width_left >= len(_GAP) + _LEAST_BAR:
+            spare = width_left - len(_GAP) - _LEAST_BAR
             has_curve = len(self.curve) > 1 and spare >= len(_GAP) + _LEAST_CURVE
             bar_width = min(_LEAST_BAR + (spare - len(_GAP) - _LEAST_CURVE if has_curve else spare) // 2, _MOST_BAR)
             bar = _GAP + bar_of(self.done, bar_width)
             if has_curve:
-                curve = _GAP + curve_of(self.curve, min(room - len(bar) - len(_GAP), _MOST_CURVE))
+                curve = _GAP + curve_of(self.curve, min(width_left - len(bar) - len(_GAP), _MOST_CURVE))
         return (self.task + bar + facts + curve + (_GAP + left if left else ""))[: width - 1]
 
 

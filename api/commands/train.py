@@ -41,7 +41,7 @@ class _Request:
         if ranks is None:
             return self
         request = replace(self, threads=self.launched.threads(self.threads))
-        return request if ranks.rank == 0 else replace(request, out=self.launched.place(Path()), trackers=[])
+        return request if ranks.rank == 0 else replace(request, out=self.launched.output_path(Path()), trackers=[])
 
 
 # The options, in the order of the help page.

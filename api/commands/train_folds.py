@@ -98,7 +98,7 @@ def _claimed_folds(request: FoldsRequest) -> "Iterator[Folds]":
         return
     if request.file is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
-    path = launched.place(request.out or Path("runs") / request.file.stem)
+    path = launched.output_path(request.out or Path("runs") / request.file.stem)
     constants = options.constants(request.settings)
     folds = start_folds(parse_file(request.file), path, constants, request.epochs, threads, launched.ranks)
     say(f"{request.file}: {folds.info.folds} folds -> {folds.folder}")
@@ -117,7 +117,7 @@ def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[s
     ticker.doing(f"preparing fold {number}/{count}", "the folds before it are saved", resume)
     run = folds.run(number, lambda warnings, notes: _tell(warnings, notes, request.strict, shown))
     request.launched.share(run.load_data())
-    place = f"in fold {number} of {count}"
+    progress = f"in fold {number} of {count}"
     trackers = request.trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
     with tracked(run, trackers) as log:
 
@@ -126,13 +126,13 @@ def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[s
             ticker.took(row)
 
         ticker.trains(run.model, run.metrics)
-        ticker.interrupts.at(place, "every epoch that is done is saved", resume, finishing="saving after this step")
+        ticker.interrupts.at(progress, "every epoch that is done is saved", resume, finishing="saving after this step")
         try:
             ending = train(
                 run, run.model.train.epochs, lambda report: ticker.update(report, f"fold {number}/{count}: "), epoch
             )
         except KeyboardInterrupt:
-            ticker.interrupts.at(place, "everything up to this step is saved", resume)
+            ticker.interrupts.at(progress, "everything up to this step is saved", resume)
             if not ticker.interrupts.are_answered:
                 with suppress(OSError):  # the terminal is gone
                     say(is_error=True)

@@ -36,9 +36,9 @@ def _hint(ls: NetServer, params: types.InlayHintParams) -> list[types.InlayHint]
         span = carry(shape.span)
         if span is None:
             continue
-        place = position(span.source, span.end)
-        if params.range.start.line <= place.line <= params.range.end.line:
-            hint = types.InlayHint(place, shape.text, types.InlayHintKind.Type, padding_left=True)
+        end = position(span.source, span.end)
+        if params.range.start.line <= end.line <= params.range.end.line:
+            hint = types.InlayHint(end, shape.text, types.InlayHintKind.Type, padding_left=True)
             hint.tooltip = shape.tip or None
             hints.append(hint)
     return hints
@@ -95,8 +95,8 @@ def _fold(ls: NetServer, params: types.FoldingRangeParams) -> list[types.Folding
 
 def _line(carry: _Carry, span: Span, offset: int) -> int | None:
     """The line of an offset of `span` in the text as it is, from 0; None if that line has changed."""
-    place = carry(Span(span.source, offset, offset))
-    return position(place.source, place.start).line if place is not None else None
+    moved = carry(Span(span.source, offset, offset))
+    return position(moved.source, moved.start).line if moved is not None else None
 
 
 def _offer(ls: NetServer, params: types.CodeLensParams) -> list[types.CodeLens]:

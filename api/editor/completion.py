@@ -11,7 +11,7 @@ from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.keywords import SECTIONS
-from netc.dsl.literals import blanked, is_code_at_end
+from netc.dsl.scanning import blanked, is_code_at_end
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import entry_text, reference
 from netc.reference import Entry

@@ -44,10 +44,10 @@ def tokens(analysis: Analysis) -> list[Token]:
 def _symbols(analysis: Analysis) -> Iterator[Token]:
     for symbol in analysis.names.symbols:
         type_, modifiers = _OF_SYMBOLS.get(symbol.kind, ("variable", ()))
-        for place in symbol.definitions:
-            yield Token(place, type_, ("declaration", *modifiers))
-        for place in symbol.uses:
-            yield Token(place, type_, modifiers)
+        for span in symbol.definitions:
+            yield Token(span, type_, ("declaration", *modifiers))
+        for span in symbol.uses:
+            yield Token(span, type_, modifiers)
 
 
 def _written(analysis: Analysis) -> Iterator[Token]:

@@ -7,8 +7,8 @@ from netc.compiler.analysis.cost import flops_of
 from netc.compiler.elaborate.bindings import Assigned
 from netc.compiler.ir.types import describe_sample
 from netc.dsl import syntax
-from netc.dsl.literals import OPEN_TEXT
 from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
+from netc.dsl.scanning import OPEN_TEXT
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 from netc.editor.names import Symbol
@@ -98,9 +98,9 @@ def word_at(analysis: Analysis, offset: int) -> syntax.Name | None:
     return None
 
 
-def _symbol_text(analysis: Analysis, symbol: Symbol, place: Span) -> str:
-    """Describes a symbol that is used or defined at `place`, as Markdown."""
-    definition = symbol.defined_at(place) if place not in symbol.definitions else place
+def _symbol_text(analysis: Analysis, symbol: Symbol, span: Span) -> str:
+    """Describes a symbol that is used or defined at `span`, as Markdown."""
+    definition = symbol.defined_at(span) if span not in symbol.definitions else span
     if isinstance(symbol.node, syntax.Block | syntax.Op):
         head = symbol.node.span.text.partition("{" if isinstance(symbol.node, syntax.Block) else "=")[0].rstrip()
         comment = markdown_text(symbol.node.span.comment_before)

@@ -21,7 +21,7 @@ class Symbol:
     node: syntax.Node | None = None
 
     @property
-    def places(self) -> list[Span]:
+    def spans(self) -> list[Span]:
         return [*self.definitions, *self.uses]
 
     def defined_at(self, use: Span) -> Span:
@@ -41,9 +41,9 @@ class Names:
     def at(self, offset: int) -> tuple[Symbol, Span] | None:
         """The symbol whose name stands at an offset, and the span of that name."""
         for symbol in self.symbols:
-            for place in symbol.places:
-                if place.start <= offset <= place.end:
-                    return symbol, place
+            for span in symbol.spans:
+                if span.start <= offset <= span.end:
+                    return symbol, span
         return None
 
     def other_at(self, offset: int) -> syntax.Name | None:
@@ -88,7 +88,7 @@ class _Binder:
         self.names = Names()
         self.fields: dict[str, Symbol] = {}  # inputs and targets, which the data block provides
         self.losses: dict[str, Symbol] = {}
-        self.places: set[tuple[int, Span]] = set()  # (id of a symbol, span): what was noted
+        self.noted: set[tuple[int, Span]] = set()  # (id of a symbol, span): what was noted
         span = Span(file.source, 0, len(file.source.text))
         top = self.scope(span, None)
         for item in file.items:
@@ -115,10 +115,10 @@ class _Binder:
             symbol.definitions.append(name.span)
         return symbol
 
-    def is_new(self, symbol: Symbol, place: Span) -> bool:
+    def is_new(self, symbol: Symbol, span: Span) -> bool:
         """Notes a span of a symbol. Returns whether it was not noted before."""
-        is_noted = (id(symbol), place) in self.places
-        self.places.add((id(symbol), place))
+        is_noted = (id(symbol), span) in self.noted
+        self.noted.add((id(symbol), span))
         return not is_noted
 
     def use(self, name: syntax.Name, scope: _Scope) -> Symbol | None:

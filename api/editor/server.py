@@ -29,7 +29,7 @@ from netc.editor.protocol import (
     whole_range,
 )
 from netc.editor.state import NetServer
-from netc.editor.uses import definitions, outline, places, rename
+from netc.editor.uses import definitions, occurrences, outline, rename
 
 # ------------------------------------------------------------------ documents and folders
 
@@ -73,7 +73,7 @@ def _close(ls: NetServer, params: types.DidCloseTextDocumentParams) -> None:
 
 def _hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     uri = params.text_document.uri
-    answer = _settled_hover(ls, params)
+    answer = _hover_of_unchanged_line(ls, params)
     if answer is not None:
         return answer
     analysis, before = ls.analysis(uri), ls.accepted.get(uri)
@@ -84,16 +84,16 @@ def _hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text), range_of(span))
 
 
-def _settled_hover(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
+def _hover_of_unchanged_line(ls: NetServer, params: types.HoverParams) -> types.Hover | None:
     """The answer for a line that did not change, right after a change of another one: from the last version whose
     values are known, so that an editor need not wait. None if there is no such version, or it says nothing."""
-    before = ls.settled(params.text_document.uri)
+    before = ls.unchanged(params.text_document.uri)
     if before is None:
         return None
     now = Source(before.source.name, ls.text(params.text_document.uri), before.source.path)
     offset = offset_at(now.text, params.position)
-    place = carried(now, before.source)(Span(now, offset, offset))
-    described = hover(before, place.start) if place is not None else None
+    earlier = carried(now, before.source)(Span(now, offset, offset))
+    described = hover(before, earlier.start) if earlier is not None else None
     span = carried(before.source, now)(described[1]) if described is not None else None
     if described is None or span is None:
         return None
@@ -119,7 +119,7 @@ def _define(ls: NetServer, params: types.DefinitionParams) -> list[types.Locatio
 
 def _refer(ls: NetServer, params: types.ReferenceParams) -> list[types.Location]:
     analysis = ls.analysis(params.text_document.uri)
-    spans = places(analysis, offset_at(analysis.source.text, params.position))
+    spans = occurrences(analysis, offset_at(analysis.source.text, params.position))
     return [types.Location(params.text_document.uri, range_of(span)) for span in spans]
 
 

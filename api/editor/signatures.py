@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
-from netc.dsl.literals import blanked
+from netc.dsl.scanning import blanked
 from netc.editor.analysis import Analysis
 from netc.editor.completion import open_brackets
 from netc.editor.meaning import KINDS_IN, entry_text, reference

@@ -52,7 +52,7 @@ class NetServer(LanguageServer):
         analysis = self.analysis(uri)
         return analysis if analysis.file is not None else self.accepted.get(uri)
 
-    def settled(self, uri: str) -> Analysis | None:
+    def unchanged(self, uri: str) -> Analysis | None:
         """The analysis of the last version whose messages were published, if the text has changed a moment ago.
 
         Before the pause in which the text is examined again, it answers what would otherwise keep an editor waiting.

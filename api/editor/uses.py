@@ -7,10 +7,10 @@ from netc.compiler.elaborate.library import library_places
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import real
+from netc.dsl.hints import Edit
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import Analysis
-from netc.editor.fixes import Edit
 from netc.editor.meaning import IDENTIFIER, word_at
 from netc.runtime.data.access import is_below
 
@@ -19,16 +19,16 @@ def definitions(analysis: Analysis, offset: int) -> list[Span]:
     """The spans where the name at an offset is defined: in this text, in a file that it imports, or in the library."""
     match = analysis.names.at(offset)
     if match is not None:
-        symbol, place = match
+        symbol, span = match
         if isinstance(symbol.node, syntax.Import):
             return list(_imported(symbol.node).values())[:1] or [symbol.node.span]
-        return [symbol.defined_at(place) if place not in symbol.definitions else place]
+        return [symbol.defined_at(span) if span not in symbol.definitions else span]
     other = analysis.names.other_at(offset) or word_at(analysis, offset)
     if other is None or analysis.file is None:
         return []
     for item in analysis.file.items:
-        if isinstance(item, syntax.Import) and other.text in (places := _imported(item)):
-            return [places[other.text]]
+        if isinstance(item, syntax.Import) and other.text in (imported := _imported(item)):
+            return [imported[other.text]]
     of_library = library_places().get(other.text)
     return [_on_disk(of_library)] if of_library is not None else []
 
@@ -53,10 +53,10 @@ def _on_disk(span: Span) -> Span:
     return Span(Source(span.source.name, span.source.text, path, is_library=True), span.start, span.end)
 
 
-def places(analysis: Analysis, offset: int) -> list[Span]:
+def occurrences(analysis: Analysis, offset: int) -> list[Span]:
     """All spans of the name at an offset."""
     match = analysis.names.at(offset)
-    return sorted(match[0].places, key=lambda span: span.start) if match else []
+    return sorted(match[0].spans, key=lambda span: span.start) if match else []
 
 
 def rename(analysis: Analysis, offset: int, name: str) -> list[Edit] | str:
@@ -67,14 +67,14 @@ def rename(analysis: Analysis, offset: int, name: str) -> list[Edit] | str:
     if not IDENTIFIER.fullmatch(name):
         return f"`{name}` is not a name"
     symbol = match[0]
-    taken = {visible.name for visible in analysis.names.visible_at(symbol.places[0].start)} - {symbol.name}
+    taken = {visible.name for visible in analysis.names.visible_at(symbol.spans[0].start)} - {symbol.name}
     if name in taken:
         return f"`{name}` already exists"
     try:
         parse(Source("", f"let {name} = 0\n"))
     except Fault:
         return f"`{name}` is a word of the language"
-    return [Edit(span, name) for span in dict.fromkeys(symbol.places)]
+    return [Edit(span, name) for span in dict.fromkeys(symbol.spans)]
 
 
 def outline(analysis: Analysis) -> list[tuple[str, str, Span, Span]]:

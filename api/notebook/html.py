@@ -74,8 +74,8 @@ def curves(rows: Sequence[Mapping[str, MetricValue]], kept: int | None = None, e
     """The curves of a run with a row for each epoch, up to the epoch `epochs`; a line marks the epoch `kept`."""
     panels = small_curves(rows, kept, epochs)[:_MOST_PANELS]
     inner = "".join(f"<div><div><b>{html_text(bounded(title, 40))}</b></div>{svg}</div>" for title, svg in panels)
-    room = min(len(panels), _COLUMNS) * (SMALL_WIDTH + _GAP)
-    look = f"display:flex;flex-wrap:wrap;gap:{_GAP}px;max-width:{room:g}px;font-size:13px"
+    row_width = min(len(panels), _COLUMNS) * (SMALL_WIDTH + _GAP)
+    look = f"display:flex;flex-wrap:wrap;gap:{_GAP}px;max-width:{row_width:g}px;font-size:13px"
     return f"<div style='{look}'>{inner}</div>"
 
 

@@ -55,14 +55,14 @@ class Gpt:
         """The paths of the layers in netc."""
         return tuple(f"h.transformer{f'_{i}' if i > 1 else ''}" for i in range(1, self.layers + 1))
 
-    def net(self, inputs: str, places: str, ends: str) -> str:
+    def net(self, inputs: str, positions: str, ends: str) -> str:
         """The text of the model, from its inputs, its learned positions, and what is computed of its logits `z`."""
         blocks = _BLOCKS.replace("HEADS", str(self.heads)).replace("CAUSAL", str(self.causal).lower())
         layers = f" -> transformer({0.02 / (2 * self.layers) ** 0.5:.6f})" * self.layers
         return f"""{blocks}model {{
 {inputs}
   param letters: float[{LETTERS}, {self.width}] = normal(0.02)
-  h = (letters[x] + {places}){layers} -> scaled_norm
+  h = (letters[x] + {positions}){layers} -> scaled_norm
   z = h @ transpose(letters)
   {ends}
 }}
@@ -117,12 +117,12 @@ def _in_torch(gpt: Gpt, layers: Any) -> Any:
     class GPT(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.letters, self.places = layers.parameter("letters"), layers.parameter("places")
+            self.letters, self.positions = layers.parameter("letters"), layers.parameter("places")
             self.blocks = nn.Sequential(*map(Transformer, gpt.blocks))
             self.norm = layers.layernorm("h.scaled_norm")
 
         def forward(self, x: Any) -> Any:
-            h = nn.functional.embedding(x, self.letters) + self.places
+            h = nn.functional.embedding(x, self.letters) + self.positions
             return nn.functional.linear(self.norm(self.blocks(h)), self.letters)
 
     return GPT()

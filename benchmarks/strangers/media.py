@@ -45,9 +45,9 @@ def photos(folder: Path, rng: np.random.Generator) -> Stranger:
     for i in range(600):
         kind, part = ("plate", "cup", "knife")[i % 3], "train" if i < 450 else "test"
         pixels = _photo(kind, rng)
-        place = folder / "shop" / kind if part == "train" else folder / "inbox"
-        place.mkdir(parents=True, exist_ok=True)
-        _save(pixels, place / f"photo{i:04d}", i // 3)
+        path = folder / "shop" / kind if part == "train" else folder / "inbox"
+        path.mkdir(parents=True, exist_ok=True)
+        _save(pixels, path / f"photo{i:04d}", i // 3)
         rows[part].append((kind, pixels))
     (folder / "shop" / ".DS_Store").write_bytes(b"\0")
 

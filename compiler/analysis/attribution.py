@@ -17,8 +17,8 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
+from netc.compiler.passes.specialise import specialise
 
 SELECTOR = "the chosen entry"  # an input of the graph of gradients; no name of a model has blanks
 SCORE = ResultKind.VALUE.named("score")
@@ -46,7 +46,7 @@ def attribution(model: Model, output: str) -> Attribution | None:
     None if no float enters the model that the output depends on.
     """
     result = ResultKind.OUTPUT.named(output)
-    graph = settle(model.graph.subgraph({result: model.values[output]})[0], training=False)
+    graph = specialise(model.graph.subgraph({result: model.values[output]})[0], training=False)
     points = _points(graph)
     if not points:
         return None

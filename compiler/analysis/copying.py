@@ -13,6 +13,7 @@ from netc.compiler.analysis.reach import opening, reaches
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Comparison
+from netc.dsl.hints import Change, Hint
 from netc.dsl.source import Span
 
 
@@ -64,7 +65,7 @@ def remedy(copy: Copy, leaf: str, asked: str, applications: Sequence[Application
     causal = _without_later(place_in_file(applications, copy.later).text) if copy.later is not None else ""
     if copy.distance < copy.ahead:  # the loss moves the label back
         if copy.last < copy.ahead and asked != leaf:
-            return f"`{leaf}` in place of `{asked}`"
+            return Hint(f"`{leaf}` in place of `{asked}`", Change(leaf))
         moved = "the shift belongs in front of the model, not in the loss: " if "shift" in asked else ""
         loss = copy.comparison.loss
         both = f"{moved}the model reads `shift({copy.source.name})`, and `{loss}` compares with `{leaf}`"

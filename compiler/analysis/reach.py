@@ -104,8 +104,8 @@ def _reaches_of(value: Value, along: Mapping[Value, Reaches]) -> Reaches:
     own: Reaches = {}
     for number, operand in enumerate(value.operands):
         for axis, reach in along.get(operand, {}).items():
-            for place, moved in _through(value, number, axis, reach, along):
-                _join(own, place, moved)
+            for result_axis, moved in _through(value, number, axis, reach, along):
+                _join(own, result_axis, moved)
     return own
 
 
@@ -160,10 +160,10 @@ def _gathered(table: IndexTable, first: Reaches) -> Reaches:
     return {}
 
 
-Places = Sequence[tuple[int, Reach]]  # axes of a result, with the reach along them
+ReachedAxes = Sequence[tuple[int, Reach]]  # axes of a result, with the reach along them
 
 
-def _through(value: Value, number: int, axis: int, reach: Reach, along: Mapping[Value, Reaches]) -> Places:
+def _through(value: Value, number: int, axis: int, reach: Reach, along: Mapping[Value, Reaches]) -> ReachedAxes:
     """The axes of a value that run along an axis of one of its operands."""
     operand = value.operands[number]
     match value.attributes:
@@ -182,13 +182,13 @@ def _through(value: Value, number: int, axis: int, reach: Reach, along: Mapping[
     if value.definition is gather:
         return [(axis, reach)] if number == 1 else []
     lower = OPERATIONS[value.operation].lower
-    place = axis + value.type.rank - operand.type.rank
+    result_axis = axis + value.type.rank - operand.type.rank
     if isinstance(lower, Scalar) or value.role is Role.SHAPE or value.type.dims == operand.type.dims:
-        return [(place, reach)] if value.type.dims[place] == operand.type.dims[axis] else []
+        return [(result_axis, reach)] if value.type.dims[result_axis] == operand.type.dims[axis] else []
     return [(axis, reach)] if value.definition is one_hot else []
 
 
-def _cut(value: Value, number: int, axis: int, reach: Reach) -> Places:
+def _cut(value: Value, number: int, axis: int, reach: Reach) -> ReachedAxes:
     """A slice, a join or a padding, which moves the steps if it is along them."""
     match value.attributes:
         case Slice(axis=changed) as cut if changed == axis:
@@ -201,15 +201,15 @@ def _cut(value: Value, number: int, axis: int, reach: Reach) -> Places:
             before = -sum(map(int, sizes))
             return [(axis, reach.moved(before, before))]
         case Pad(axes=axes) as padding if axis in axes:
-            place = axes.index(axis)
-            before = -padding.before[place]
-            return [] if reach.turned or padding.step[place] != 1 else [(axis, reach.moved(before, before))]
+            index = axes.index(axis)
+            before = -padding.before[index]
+            return [] if reach.turned or padding.step[index] != 1 else [(axis, reach.moved(before, before))]
     return [(axis, reach)]
 
 
 def _multiplied(
     value: Value, product: Subscripts, number: int, axis: int, reach: Reach, along: Mapping[Value, Reaches]
-) -> Places:
+) -> ReachedAxes:
     """A product keeps an axis, or adds it up: with weights for each pair of steps it mixes all that no mask hides."""
     both = product.inputs.split(",")
     letter = both[number][axis]
@@ -239,7 +239,7 @@ def _is_numbering(value: Value) -> bool:
     )
 
 
-def _reduced(value: Value, axis: int, over: tuple[int, ...], reach: Reach) -> Places:
+def _reduced(value: Value, axis: int, over: tuple[int, ...], reach: Reach) -> ReachedAxes:
     """A reduction of other axes, or an operation along the steps that keeps the shape."""
     if value.type.rank < value.operands[0].type.rank:
         return [] if axis in over else [(axis - sum(other < axis for other in over), reach)]
@@ -252,7 +252,7 @@ def _reduced(value: Value, axis: int, over: tuple[int, ...], reach: Reach) -> Pl
     return [(axis, reach.moved(EARLIER, LATER))] if value.definition in (softmax, log_softmax) else []
 
 
-def _convolved(value: Value, window: Convolution, axis: int, reach: Reach) -> Places:
+def _convolved(value: Value, window: Convolution, axis: int, reach: Reach) -> ReachedAxes:
     """The windows of a convolution along the height or the width."""
     side = axis - (value.type.rank - 3)
     if side not in (0, 1) or window.stride[side] != 1:
@@ -261,11 +261,11 @@ def _convolved(value: Value, window: Convolution, axis: int, reach: Reach) -> Pl
     return [(axis, reach.moved(-before, (size - 1) * window.dilation[side] - before))]
 
 
-def _reshaped(before: tuple[Dim, ...], after: tuple[Dim, ...], axis: int, reach: Reach) -> Places:
+def _reshaped(before: tuple[Dim, ...], after: tuple[Dim, ...], axis: int, reach: Reach) -> ReachedAxes:
     """The axis of the new shape that has as many elements in front of it, and the same size."""
-    for place, dim in enumerate(after):
-        if dim == before[axis] and _size(after[:place]) == _size(before[:axis]):
-            return [(place, reach)]
+    for result_axis, dim in enumerate(after):
+        if dim == before[axis] and _size(after[:result_axis]) == _size(before[:axis]):
+            return [(result_axis, reach)]
     return []
 
 

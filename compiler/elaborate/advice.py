@@ -123,10 +123,10 @@ def _frozen(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
         and context.parameters
         and all(any(fnmatchcase(name, pattern) for pattern in train.freeze) for name in context.parameters)
     ):
-        place = context.settings.get("freeze")
-        assert place is not None
+        span = context.settings.get("freeze")
+        assert span is not None
         yield Diagnostic(
-            "W0602", "`freeze` leaves no parameter to train", Label(place), (), "a pattern that takes in fewer"
+            "W0602", "`freeze` leaves no parameter to train", Label(span), (), "a pattern that takes in fewer"
         )
 
 

@@ -83,7 +83,7 @@ def apply_operation(
     def labels() -> list[Label]:
         pairs = zip(spans, call.operands, strict=False)
         return [
-            *(Label(place, describe_sample(value.type)) for place, value in pairs),
+            *(Label(argument_span, describe_sample(value.type)) for argument_span, value in pairs),
             *context.origins(call.operands, span),
         ]
 

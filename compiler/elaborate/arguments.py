@@ -11,6 +11,7 @@ from netc.compiler.elaborate.foreign_calls import count_of_changes, in_form_of
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind, synonym
@@ -35,13 +36,17 @@ def _for_sizes(what: str, names: Sequence[str], argument: syntax.Argument, span:
     """The hint for `x -> dense(9, 64)`, where other libraries have the size of the input too."""
     is_size = isinstance(argument.value, syntax.Number) and names[1:] in (["units"], ["n"])
     is_last = span.source.text[argument.span.end :].lstrip().startswith(")")
-    return f"the size of the input is known: {what}({argument.span.text})" if is_size and is_last else None
+    call = f"{what}({argument.span.text})"
+    return Hint(f"the size of the input is known: {call}", Change(call, span)) if is_size and is_last else None
 
 
 def as_layer(what: str, arguments: Sequence[syntax.Argument], span: Span) -> str | None:
     """The hint for an operation that is called like the layer which applies it: `conv2d(16, kernel = 5)`."""
     layer = _layer_of(what)
-    return f"the layer is `{in_form_of(layer, _written(arguments, span))}`" if layer is not None else None
+    if layer is None:
+        return None
+    call = in_form_of(layer, _written(arguments, span))
+    return Hint(f"the layer is `{call}`", Change(call, span))
 
 
 def _layer_of(operation: str) -> str | None:
@@ -57,7 +62,7 @@ def _whole_call(what: str, arguments: Sequence[syntax.Argument], span: Span) -> 
     written = _written(arguments, span)
     if count_of_changes(_layer_of(what) or what, written) < 2:
         return None
-    return as_layer(what, arguments, span) or in_form_of(what, written)
+    return as_layer(what, arguments, span) or Hint.code(in_form_of(what, written), span)
 
 
 def _written(arguments: Sequence[syntax.Argument], span: Span) -> list[syntax.Argument]:
@@ -120,7 +125,7 @@ def refuse_late(arguments: Sequence[syntax.Argument], what: str, span: Span) -> 
     texts = [argument.span.text for argument in sorted(written, key=lambda argument: argument.name is not None)]
     note = "its position says nothing behind a name"
     title = "an argument without a name stands after one with a name"
-    fault("E0301", title, late.span, note, hint=f"{what}({', '.join(texts)})")
+    fault("E0301", title, late.span, note, hint=Hint.code(f"{what}({', '.join(texts)})", span))
 
 
 def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple[int | str, ...]:

@@ -16,6 +16,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.operations import bounded
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
+from netc.dsl.hints import Change, Hint
 
 FIXED = "fixed"  # as an axis: all axes of a sample but the varying ones
 
@@ -181,7 +182,8 @@ def _rest(call: OperationCall, number: int) -> str | None:
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         return None
     total, divisor = math.prod(call.first.type.sample), math.prod(others)
-    return f"{total // divisor} in its place, which is what is left" if total % divisor == 0 else None
+    left, remainder = divmod(total, divisor)
+    return Hint(f"{left} in its place, which is what is left", Change(str(left))) if remainder == 0 else None
 
 
 _OF_TWO = {"min": ("minimum", "smaller"), "max": ("maximum", "larger")}

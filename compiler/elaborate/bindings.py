@@ -138,7 +138,7 @@ class Scope:
 
     around: "Scope | None" = None
     names: dict[str, Item] = field(default_factory=dict)
-    places: dict[str, Span] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
     later: dict[str, Span] = field(default_factory=dict)
     unknown: set[str] | None = None
 
@@ -165,7 +165,7 @@ class Scope:
 
     def set(self, name: str, item: Item, span: Span) -> None:
         """Defines a name here, or gives it a new meaning."""
-        self.names[name], self.places[name] = item, span
+        self.names[name], self.spans[name] = item, span
 
     def defined_later(self, name: str) -> Span | None:
         """The place where a later statement defines a name."""

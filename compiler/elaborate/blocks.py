@@ -27,6 +27,7 @@ from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.hints import Hint
 from netc.dsl.source import Span
 
 
@@ -109,7 +110,8 @@ def _written_call(call: _BlockCall) -> str:
     argument = call.bound.get(first.name.text)
     is_inside = argument is not None and argument.span.start > call.span.start
     parts = [argument.span.text] if argument is not None and is_inside else []
-    return f"{call.block.name.text}({', '.join([*parts, *(other.name.text for other in others)])})"
+    text = f"{call.block.name.text}({', '.join([*parts, *(other.name.text for other in others)])})"
+    return Hint.code(text) if call.span.text == call.block.name.text else Hint(text)
 
 
 def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | None:
@@ -128,8 +130,8 @@ def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | No
             context.layer = layer or context.layer
             return body(context, block.body, inner, in_model=False)
         except Fault as inner_fault:
-            places = {name: argument.value.span for name, argument in call.bound.items()}
-            raise seen_from(_at_arguments(inner_fault, block, places), call.span) from None
+            argument_spans = {name: argument.value.span for name, argument in call.bound.items()}
+            raise seen_from(_at_arguments(inner_fault, block, argument_spans), call.span) from None
         finally:
             context.path, context.layer = outer_path, outer_layer
             for value, axes in outer_axes.items():  # a block's names for the axes of its arguments end with it
@@ -149,15 +151,15 @@ def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
             assert parameter.default is not None
             item = evaluate(context, parameter.default, inner)
         if parameter.type is not None:
-            place = argument.span if argument else parameter.name.span
-            item = context.as_value(item, place)
+            argument_span = argument.span if argument else parameter.name.span
+            item = context.as_value(item, argument_span)
             try:
-                sizes = match_type(context, parameter.type, item, inner, place, call.block)
+                sizes = match_type(context, parameter.type, item, inner, argument_span, call.block)
             except Fault as error:
                 operands = _compared(call)
                 raise misfits.explained(error, call.block, operands) if operands else error from None
             for dimension, size in sizes.items():
-                inner.set(dimension, size, place)
+                inner.set(dimension, size, argument_span)
         inner.set(name, item, parameter.name.span)
 
 
@@ -168,7 +170,7 @@ def _compared(call: _BlockCall) -> list[misfits.Operand]:
     names = [parameter.name.text for parameter in call.block.parameters[:2]]
     arguments = [call.bound[name] for name in names if name in call.bound]
     items = [(call.items[id(argument)], argument.value.span) for argument in arguments]
-    operands = [misfits.Operand(item, place) for item, place in items if isinstance(item, Value)]
+    operands = [misfits.Operand(item, argument_span) for item, argument_span in items if isinstance(item, Value)]
     return operands if len(operands) == 2 else []
 
 
@@ -248,17 +250,17 @@ def lacks_first(
     )
 
 
-def _at_arguments(error: Fault, block: syntax.Block, places: Mapping[str, Span]) -> Fault:
+def _at_arguments(error: Fault, block: syntax.Block, argument_spans: Mapping[str, Span]) -> Fault:
     """The fault with its place moved from the name of a library block's parameter to the argument."""
     moved = []
     for diagnostic in error.diagnostics:
         primary = diagnostic.primary
-        place = places.get(primary.span.text.rpartition("=")[2].strip())
-        if place is not None and primary.span.source is block.span.source and block.span.source.is_library:
+        argument_span = argument_spans.get(primary.span.text.rpartition("=")[2].strip())
+        if argument_span is not None and primary.span.source is block.span.source and block.span.source.is_library:
             is_inside = any(label.span.source.is_library for label in diagnostic.others)
             declared = () if is_inside else (Label(primary.span),)
             others = (*diagnostic.others, *declared)
-            diagnostic = replace(diagnostic, primary=Label(place, primary.text), others=others)
+            diagnostic = replace(diagnostic, primary=Label(argument_span, primary.text), others=others)
         moved.append(diagnostic)
     return Fault(moved)
 

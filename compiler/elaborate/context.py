@@ -37,6 +37,7 @@ from netc.compiler.operations import (
 )
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
+from netc.dsl.hints import Hint
 from netc.dsl.source import NOWHERE, Span
 
 _DEEPEST = 64  # blocks in blocks
@@ -153,8 +154,8 @@ class Context:
     def exhausted(self, reason: str, span: Span) -> Exhausted:
         """The exception for a model that is too large."""
         hint = "fewer turns of loops, or blocks in blocks; `scan` repeats a step without writing it out"
-        place = Label(self.user_span(span), "the limit was reached here")
-        return Exhausted(Diagnostic("E0206", f"written out, {reason}", place, (), hint))
+        label = Label(self.user_span(span), "the limit was reached here")
+        return Exhausted(Diagnostic("E0206", f"written out, {reason}", label, (), hint))
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:
         """The result of `build`, whose values belong to a place in the text.
@@ -209,7 +210,7 @@ class Context:
         """The place in the user's own text: the innermost call there, if the place itself is in the library."""
         if not span.source.is_library:
             return span
-        return next((place for _, place in reversed(self.calls) if not place.source.is_library), NOWHERE)
+        return next((call_span for _, call_span in reversed(self.calls) if not call_span.source.is_library), NOWHERE)
 
     def as_value(self, item: Item, span: Span, like: Item | None = None) -> Value:
         """The item as a value of the graph; a number takes the type of `like`. Faults E0205 if it is no value."""
@@ -237,7 +238,8 @@ class Context:
             )
         if isinstance(item, tuple):
             are_vectors = any(isinstance(part, Value) and part.type.sample for part in item)
-            hint = f"concat({span.text.strip()[1:-1].strip()})" if are_vectors and span.text[:1] in "[(" else None
+            joined = f"concat({span.text.strip()[1:-1].strip()})"
+            hint = Hint.code(joined) if are_vectors and span.text[:1] in "[(" else None
             fault("E0205", "a list is no value", span, hint=hint)
         kind = _KINDS.get(type(item), "this")
         if isinstance(item, str) and (item in self.declared or item in self.named):
@@ -278,8 +280,8 @@ class Context:
         first, before = self.graph.size, len(self.written)
         yield
         end = self.graph.size
-        for place, last in self.written[before:]:
-            if any(_is_within(place, argument) for argument in arguments):
+        for written_span, last in self.written[before:]:
+            if any(_is_within(written_span, argument) for argument in arguments):
                 first = max(first, last)
         if not self.frames and end > first:
             self.written.append((span, end))

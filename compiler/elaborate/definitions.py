@@ -75,7 +75,7 @@ def define(
                 "E0202",
                 f"`{item.name.text}` is defined twice",
                 item.name.span,
-                others=[Label(scope.places[item.name.text], "first here")],
+                others=[Label(scope.spans[item.name.text], "first here")],
             )
             continue
         try:
@@ -117,10 +117,10 @@ def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list
                     f"`{name}` is defined twice",
                     item.path.span,
                     "this file defines it too",
-                    others=[Label(scope.places[name], "first here")],
+                    others=[Label(scope.spans[name], "first here")],
                     hint=f'import "{item.path.value}" as ...',
                 )
-            scope.set(name, value, inner.places[name])
+            scope.set(name, value, inner.spans[name])
 
 
 def _check_import(item: syntax.Import, path: Path, trail: list[Path | None]) -> None:

@@ -292,6 +292,7 @@ def _refuse_other_library(context: Context, node: syntax.Expression, name: synta
         return
     path = node.span.to(name.span)
     hint = nearest(name.text, _names(context, scope), Kind.VALUE)
+    hint = hint.in_place() if hint is not None else None
     fault("E0201", f"unknown name `{path.text}`", path, f"there is no `{root.text}`", hint=hint)
 
 

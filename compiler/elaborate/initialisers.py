@@ -10,6 +10,7 @@ from netc.compiler.elaborate.expressions import constant
 from netc.compiler.ir.types import Type
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_or_all
+from netc.dsl.hints import Hint
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
@@ -44,7 +45,7 @@ def initialiser(
     if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:
         text = function.text if isinstance(function, syntax.Name) else expression(node)
         is_number = isinstance(node, syntax.Number | syntax.Unary)
-        hint = f"constant({text})" if is_number else nearest_or_all(text, INITIALISERS, Kind.INITIALISER)
+        hint = Hint.code(f"constant({text})") if is_number else nearest_or_all(text, INITIALISERS, Kind.INITIALISER)
         fault("E0504", f"there is no initialiser `{text}`", node.span, hint=hint)
     name = function.text
     numbers = tuple(

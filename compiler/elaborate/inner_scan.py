@@ -53,16 +53,16 @@ def inner_scan(context: Context, node: syntax.Scan, scope: Scope, head: Span) ->
 
 def _next(context: Context, carry: syntax.Carry, before: Value, inner: Scope, is_there: Value | None) -> Value:
     """A carry's value after a step: as before for the samples that have no such step."""
-    name, place = carry.name.text, inner.places[carry.name.text]
-    value = context.as_value(inner.names[name], place, like=before)
+    name, span = carry.name.text, inner.spans[carry.name.text]
+    value = context.as_value(inner.names[name], span, like=before)
     if value.type.dtype != before.type.dtype or value.type.sample != before.type.sample:
         note = f"a step makes {describe_sample(value.type)} of it"
-        fault("E0401", f"the carry `{name}` begins as {describe_sample(before.type)}", place, note)
+        fault("E0401", f"the carry `{name}` begins as {describe_sample(before.type)}", span, note)
     if is_there is None:
         return value
     where = OPERATIONS["where"]
     return context.guard(
-        place, lambda: samples.apply_elementwise(where, [samples.beside(is_there, value), value, before])
+        span, lambda: samples.apply_elementwise(where, [samples.beside(is_there, value), value, before])
     )
 
 

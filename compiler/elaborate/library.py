@@ -131,4 +131,4 @@ def library_places() -> Mapping[str, Span]:
     scope = library_scope()
     for name in library_names():
         scope.own(name)
-    return scope.places
+    return scope.spans

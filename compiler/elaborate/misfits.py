@@ -19,11 +19,11 @@ class Operand:
     """An argument of a loss or a metric: its value, and its place in the text."""
 
     value: Value
-    place: Span
+    span: Span
 
     @property
     def text(self) -> str:
-        return self.place.text
+        return self.span.text
 
     @property
     def type(self) -> Type:
@@ -31,7 +31,7 @@ class Operand:
 
     @property
     def label(self) -> Label:
-        return Label(self.place, f"this is {describe_sample(self.type)}")
+        return Label(self.span, f"this is {describe_sample(self.type)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ def explained(error: Fault, block: syntax.Block, operands: Iterable[Operand]) ->
         return error
     other = target if misfit.operand is prediction else prediction
     first = error.diagnostics[0]
-    places = (prediction.place, target.place)
+    spans = (prediction.span, target.span)
     declared = [
-        label for label in first.others if label.span not in places and not label.span.source.is_library and label.text
+        label for label in first.others if label.span not in spans and not label.span.source.is_library and label.text
     ]
     types = " with ".join(describe_sample(operand.type) for operand in (prediction, target))
     title = misfit.title or f"`{block.name.text}` cannot compare {types}"

@@ -11,6 +11,7 @@ from netc.compiler.ir.types import Mismatch, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -100,7 +101,8 @@ def _applied(operation: Operation, a: Value, b: Value, joined: str) -> Value:
         return samples.apply_operation(operation, [a, b], {})
     except Mismatch as mismatch:
         are_vectors = len(a.type.sample) == len(b.type.sample) >= 1 and a.type.sample[:-1] == b.type.sample[:-1]
-        hint = f"`{joined}` puts them side by side" if operation.name == "add" and are_vectors else None
+        is_sum = operation.name == "add" and are_vectors
+        hint: str | None = Hint(f"`{joined}` puts them side by side", Change(joined)) if is_sum else None
         if operation.name == "matmul":
             hint = _of_transposed(a, b)
         if hint is None or mismatch.hint:

@@ -9,6 +9,7 @@ from netc.compiler.model import Optimizer
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.hints import Hint
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
 
@@ -33,13 +34,18 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
     arguments = node.arguments if isinstance(node, syntax.Call) else ()
     name = function.text if isinstance(function, syntax.Name) else ""
     if isinstance(node, syntax.Text) and node.value in OPTIMIZERS:
-        fault("E0602", "an optimizer stands without quotes", node.span, hint=f"optimizer = {node.value}(lr = 0.001)")
+        fault(
+            "E0602",
+            "an optimizer stands without quotes",
+            node.span,
+            hint=Hint.assignment("optimizer", f"{node.value}(lr = 0.001)"),
+        )
     if name not in OPTIMIZERS:
         fault(
             "E0602",
             f"there is no optimizer `{function.span.text}`",
             function.span,
-            hint=nearest_or_all(syntax.last_word(function), OPTIMIZERS, Kind.OPTIMIZER),
+            hint=nearest_or_all(syntax.last_word(function), OPTIMIZERS, Kind.OPTIMIZER).in_place(),
         )
     parameters, numbers = OPTIMIZERS[name].numbers, default_numbers(name)
     assigned: set[str] = set()

@@ -6,6 +6,7 @@ from netc.compiler.elaborate.bindings import Scope
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_name
+from netc.dsl.hints import Change, Hint
 
 BORDERS = ("same", "valid", "causal")
 _TRUTHS = ("true", "false")
@@ -32,6 +33,8 @@ def refuse_unknown_word(argument: syntax.Argument, name: str, words: Sequence[st
     numbers = ", or a number" if words is BORDERS else ""
     word = node.text.lower()
     match = nearest_name(word, words) or (_SYNONYMS.get(word) if _SYNONYMS.get(word) in words else None)
-    hint = f"did you mean `{name} = {match}`?" if match else f"{name} = {words[0]}"
+    hint = Hint.assignment(name, words[0])
+    if match:
+        hint = Hint(f"did you mean `{name} = {match}`?", Change(match))
     note = "" if node.text in (*BORDERS, *_TRUTHS, "training") else "nothing of this name is defined"
     fault("E0303", title + numbers, node.span, note, hint=hint)

@@ -210,10 +210,10 @@ def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) ->
 
 def _next(context: Context, carry: syntax.Carry, begin: Value, inner: Scope, graph: Graph) -> Value:
     """A carry's value at the next step. Faults E0401 if its type is not the one that it began with."""
-    item, place = inner.names[carry.name.text], inner.places[carry.name.text]
+    item, span = inner.names[carry.name.text], inner.spans[carry.name.text]
     outer, context.graph = context.graph, graph
     try:
-        value = context.as_value(item, place, like=begin)
+        value = context.as_value(item, span, like=begin)
     finally:
         context.graph = outer
     dims = value.type.sample if value.type.is_batched else value.type.dims
@@ -221,7 +221,7 @@ def _next(context: Context, carry: syntax.Carry, begin: Value, inner: Scope, gra
         fault(
             "E0401",
             f"the carry `{carry.name.text}` begins as {describe_sample(begin.type)}",
-            place,
+            span,
             f"a step makes {describe_sample(value.type)} of it",
             others=[Label(carry.span, "it begins here")],
         )

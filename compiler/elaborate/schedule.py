@@ -17,6 +17,7 @@ from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.compiler.ir.value import apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
+from netc.dsl.hints import Hint
 
 PROGRESS = ("step", "epoch", "progress", "epochs")  # the inputs of a schedule's graph
 
@@ -33,7 +34,9 @@ def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     for name in PROGRESS:
         scope.set(name, inner.graph.leaf(Role.INPUT, name, Type("f64", (BATCH,))), node.span)
     if isinstance(node, syntax.Text) and isinstance(scope.find(node.value), BlockFunction):
-        fault("E0602", "a schedule stands without quotes", node.span, hint=f"schedule = {node.value}()")
+        fault(
+            "E0602", "a schedule stands without quotes", node.span, hint=Hint.assignment("schedule", f"{node.value}()")
+        )
     node = _with_progress(node, scope)
     value = inner.as_value(evaluate(inner, node, scope), node.span)
     if value.type.sample or not value.type.is_float:

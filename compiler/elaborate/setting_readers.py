@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Fault, fault, nearest
+from netc.dsl.diagnostics import Fault, fault, nearest, nearest_or_all
+from netc.dsl.hints import Hint
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
 
@@ -40,7 +41,7 @@ def integer(least: int) -> Callable[[syntax.Expression, Any], int]:
         value = value_of(node, constant, fact)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             is_whole = isinstance(value, float) and value == value // 1 and value >= least
-            fault("E0602", fact, node.span, f"it is {value}", hint=f"{value:.0f}" if is_whole else None)
+            fault("E0602", fact, node.span, f"it is {value}", hint=Hint.code(f"{value:.0f}") if is_whole else None)
         return value
 
     return read
@@ -52,7 +53,7 @@ def one_of(*words: str) -> Callable[[syntax.Expression, Any], str]:
     def read(node: syntax.Expression, constant: Any) -> str:
         if not isinstance(node, syntax.Name) or node.text not in words:
             choice = f"{', '.join(words[:-1])} or {words[-1]}"
-            hint = nearest(node.span.text.strip('"'), words, Kind.WORD) or f"one of {', '.join(words)}"
+            hint = nearest_or_all(node.span.text.strip('"'), words, Kind.WORD)
             fault("E0602", f"this must be {choice}", node.span, hint=hint)
         return node.text
 
@@ -65,9 +66,10 @@ def truth(node: syntax.Expression, constant: Any) -> bool:
         value = value_of(node, constant, fact)
     except Fault as error:
         word = _TRUTHS.get(node.span.text.lower())
-        raise Fault([replace(error.diagnostics[0], hint=word)]) if word else error from None
+        raise Fault([replace(error.diagnostics[0], hint=Hint.code(word))]) if word else error from None
     if not isinstance(value, bool):
-        fault("E0602", fact, node.span, hint=_TRUTHS.get(str(value).lower()))
+        word = _TRUTHS.get(str(value).lower())
+        fault("E0602", fact, node.span, hint=Hint.code(word) if word else None)
     return value
 
 

@@ -32,7 +32,8 @@ from netc.compiler.model import (
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import explained
-from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
+from netc.dsl.hints import Hint
 from netc.dsl.synonyms import Kind
 
 _MOST_SHARDS = 4096
@@ -62,7 +63,7 @@ def train_settings(
             names[name] = setting.name
             if name not in SETTINGS and name not in MOVING:
                 choices = [*SETTINGS, *MOVING]
-                hint = nearest(name, choices, Kind.SETTING) or f"one of {', '.join(choices)}"
+                hint = nearest_or_all(name, choices, Kind.SETTING)
                 fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
             if name == "keep" and (call := call_of(setting.value, "average")) is not None:
                 values["average"] = _average(call, constant)
@@ -97,13 +98,13 @@ def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diag
 def _check_accumulation(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
     """Notes a fault E0602 if a setting does not go with steps of several batches, which are then reset."""
     if "truncate" in values:
-        place, message = names["truncate"].span, "`truncate` makes a step of each chunk"
+        span, message = names["truncate"].span, "`truncate` makes a step of each chunk"
     elif values["optimizer"].numbers.get("lazy"):
-        place, message = names["optimizer"].span, "`lazy` updates the rows that a single batch looks up"
+        span, message = names["optimizer"].span, "`lazy` updates the rows that a single batch looks up"
     else:
         return
     others = [Label(names["accumulate"].span, "a step of several batches")]
-    diagnostics.add("E0602", message, place, others=others, hint="a larger batch")
+    diagnostics.add("E0602", message, span, others=others, hint="a larger batch")
     values["accumulate"] = 1
 
 
@@ -120,7 +121,7 @@ def _shards(node: syntax.Expression, constant: Any) -> int:
     if value & (value - 1) or value > _MOST_SHARDS:
         power = min(1 << (value.bit_length() - 1), _MOST_SHARDS)
         message = f"this must be a power of two, at most {_MOST_SHARDS}"
-        fault("E0602", message, node.span, f"it is {value}", hint=f"shards = {power}")
+        fault("E0602", message, node.span, f"it is {value}", hint=Hint.assignment("shards", power))
     return value
 
 

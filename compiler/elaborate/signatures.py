@@ -196,9 +196,9 @@ class _Match:
         bound = {**sizes, **self.bindings, **({"...": _dims_text(lead)} if isinstance(lead, tuple) else {})}
         shown = ", ".join(f"{name} = {size}" for name, size in bound.items() if not isinstance(size, tuple))
         sources = [
-            Label(scope.places[name], f"{name} = {size} comes from here")
+            Label(scope.spans[name], f"{name} = {size} comes from here")
             for name, size in sizes.items()
-            if name in scope.places and not scope.places[name].source.is_library and scope.places[name] != self.span
+            if name in scope.spans and not scope.spans[name].source.is_library and scope.spans[name] != self.span
         ]
         declared = [] if node.span.source.is_library else [Label(node.span, "declared here")]
         has_too_many = 1 in self.sizes and len(self.sizes) > len(self.dims)

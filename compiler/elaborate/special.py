@@ -192,8 +192,8 @@ def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         fault("E0301", "`shift` lacks its argument `x`", span, hint="shift(y, first = 0)")
     x = value_of(context, bound["x"], scope)
     begin = evaluate(context, bound["first"].value, scope) if "first" in bound else 0
-    place = bound["first"].span if "first" in bound else span
-    first = context.as_value(begin, place, like=x)
+    begin_span = bound["first"].span if "first" in bound else span
+    first = context.as_value(begin, begin_span, like=x)
     return context.guard(span, lambda: joining.shifted(x, first))
 
 

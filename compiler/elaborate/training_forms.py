@@ -86,9 +86,9 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
     state = next((leaf for leaf in context.graph.values(Role.STATE) if leaf.name == key), None)
     if state is not None:
         return state
-    place = context.user_span(span)
-    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place, weights_of=name)
-    with context.graph.at(place):
+    user_span = context.user_span(span)
+    context.states[key] = ParameterInfo(key, type_, "ones", (), False, user_span, weights_of=name)
+    with context.graph.at(user_span):
         return context.graph.leaf(Role.STATE, key, type_)
 
 
@@ -109,10 +109,10 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         fault("E0402", "`fitted` takes a metric of all samples", argument.span, note, hint=hint)
     if context.frames:
         fault("E0503", "a scan may not own states", span, hint="fit the value before the scan")
-    name, place = ".".join(context.path.apply("fitted")), context.user_span(span)
-    context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place, part=part)
+    name, user_span = ".".join(context.path.apply("fitted")), context.user_span(span)
+    context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, user_span, part=part)
     context.graph.results[ResultKind.FITTED.named(name)] = value
-    with context.graph.at(place):
+    with context.graph.at(user_span):
         return context.graph.leaf(Role.STATE, name, value.type)
 
 

@@ -10,6 +10,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.operations import sequence
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_name
+from netc.dsl.hints import Hint
 from netc.dsl.source import Span
 
 
@@ -74,14 +75,19 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
     if len(numbers) != 4 or isinstance(border, str):
         title = "a border is same, valid, causal, a number, or (top, bottom, left, right)"
         match = nearest_name(border, BORDERS) if isinstance(border, str) else None
-        fault("E0303", title, span, hint=f"pad = {match or 'same'}")
+        fault("E0303", title, span, hint=Hint.assignment("pad", match or "same"))
     top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
     return top, bottom, left, right
 
 
 def _causal_pads(call: OperationCall, span: Span) -> tuple[int, int, int, int]:
     if len(call.first.type.sample) != 2:
-        fault("E0303", "an image has no direction in time", span, hint="pad = same; `causal` is for float[t, c]")
+        fault(
+            "E0303",
+            "an image has no direction in time",
+            span,
+            hint=Hint.assignment("pad", "same", "; `causal` is for float[t, c]"),
+        )
     extent = int(next(iter(_extents(call)), 1))  # weights without axes are refused by the operation
     return (call.pairs.get("dilation", (1, 1))[0] * (extent - 1), 0, 0, 0)
 

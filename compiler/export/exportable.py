@@ -26,9 +26,10 @@ class RawColumns:
 
     `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With
     `is_date`, numbers are seconds since 1970 in UTC, and become a year with its fraction (`has_time`: that of the time
-    of day too). Missing numbers become `fills`; the bounds in `edges` number the buckets of each column, and `places`
-    replaces these numbers. With `width`, a number becomes so many places: 1 at its own and 0 elsewhere, and a number
-    that is no place becomes zeros. `left` are the steps that the texts went through before.
+    of day too). Missing numbers become `fills`; the bounds in `edges` number the buckets of each column, and
+    `positions` replaces these numbers. With `width`, a number becomes a vector of this many elements, 1 at its own
+    position and 0 elsewhere; a number beyond the width becomes zeros. `left` are the steps that the texts went through
+    before.
     """
 
     columns: tuple[str, ...]
@@ -39,7 +40,7 @@ class RawColumns:
     has_time: bool = True
     fills: tuple[float, ...] = ()
     edges: tuple[tuple[float, ...], ...] = ()
-    places: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
     left: tuple[str, ...] = ()
 
     @property

@@ -155,10 +155,10 @@ def _scatter(combine: Any, initial: float, x: Any, index: Any, rows: int) -> Any
     return result
 
 
-def _from_steps(x: Any, place: Any, samples: int, size: int) -> Any:
+def _from_steps(x: Any, index: Any, samples: int, size: int) -> Any:
     """Pads rows to sequences of `size` steps, with zeros beyond their ends."""
     result = np.zeros((samples * size, *x.shape[1:]), x.dtype)
-    result[place] = x
+    result[index] = x
     return result.reshape(samples, size, *x.shape[1:])
 
 

@@ -136,9 +136,9 @@ def _helpers_in(body: str) -> list[str]:
 
 def _numbers(arrays: Mapping[str, Array]) -> str:
     """Returns the definition of `_weights`, the parameters and states."""
-    places, content = [], b""
+    entries, content = [], b""
     for name, array in arrays.items():
-        places.append(
+        entries.append(
             f"    {python_string(name)}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(content)}),"
         )
         content += np.ascontiguousarray(array).tobytes()
@@ -146,7 +146,7 @@ def _numbers(arrays: Mapping[str, Array]) -> str:
     return "\n".join(
         [
             "_places = {  # each parameter: element type, shape, the first of its bytes",
-            *places,
+            *entries,
             "}",
             '_bytes = zlib.decompress(base64.b64decode("""',
             *coded,

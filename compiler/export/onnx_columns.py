@@ -49,9 +49,9 @@ def from_columns(nodes: OnnxNodes, raw: RawColumns, names: Mapping[str, str], ty
     dtype = "i64" if raw.codes or raw.edges else "f64"
     joined = nodes.node("Concat", columns, dtype, axis=1) if len(columns) > 1 else Term(columns[0], dtype)
     if raw.width is not None:
-        places = nodes.counted(raw.width)
+        positions = nodes.counted(raw.width)
         wide = nodes.node("Unsqueeze", [joined.text, nodes.constant([2], "i64").text], "i64")
-        joined = nodes.node("Equal", [wide.text, places.text], "bool")
+        joined = nodes.node("Equal", [wide.text, positions.text], "bool")
     dims = [int(dim) for dim in type_.dims[1:]]
     shaped = nodes.node("Reshape", [joined.text, nodes.constant([-1, *dims], "i64").text], joined.dtype)
     return nodes.cast(shaped, type_.dtype)
@@ -70,6 +70,6 @@ def _from_number(nodes: OnnxNodes, raw: RawColumns, column: int, term: Term) -> 
             "GreaterOrEqual", [nodes.node("Unsqueeze", [term.text, axis], "f64").text, edges], "bool"
         )
         term = nodes.node("ReduceSum", [nodes.cast(is_beyond, "i64").text, axis], "i64", keepdims=0)
-    if raw.places:
-        term = nodes.take(nodes.constant(raw.places, "i64"), term)
+    if raw.positions:
+        term = nodes.take(nodes.constant(raw.positions, "i64"), term)
     return term

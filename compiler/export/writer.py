@@ -286,7 +286,7 @@ class Writer(ABC):
     def _of_other(self, kind: TableKind, which: Other, rows: RowTerms) -> Index:
         """Computes a table about another dimension, as compiler.ir.rows.Rows.of_other does."""
         other = self.rows(which.dim)
-        at: Index = which.place(
+        at: Index = which.step_of_other(
             rows.step, rows.sample, rows.length, lambda dim: self.rows(dim).length, lambda reach: reach.maximum(0)
         )
         last = other.length[rows.sample] - 1

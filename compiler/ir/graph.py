@@ -272,24 +272,24 @@ def print_graph(graph: Graph) -> str:
 
 def _printed(graph: Graph) -> str:
     lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
-    places: dict[int, str] = {}  # most spans are those of several values
+    locations: dict[int, str] = {}  # most spans are those of several values
     for value in graph.values():
-        if (place := places.get(id(value.span))) is None:
-            place = places[id(value.span)] = _place(value.span)
-        lines += _lines(value, place)
+        if (location := locations.get(id(value.span))) is None:
+            location = locations[id(value.span)] = _location(value.span)
+        lines += _lines(value, location)
     return "\n".join([*lines, *(f"{result} = %{value.number}" for result, value in graph.results.items())]) + "\n"
 
 
 def print_value(value: Value) -> list[str]:
     """The lines of one value: the first is its own, those of a body follow."""
-    return _lines(value, _place(value.span))
+    return _lines(value, _location(value.span))
 
 
-def _place(span: Span) -> str:
+def _location(span: Span) -> str:
     return f"  # {span.source.name}:{span.line}" if span is not NOWHERE else ""
 
 
-def _lines(value: Value, place: str) -> list[str]:
+def _lines(value: Value, location: str) -> list[str]:
     keywords = value.keywords
     plain = [f"{key}={literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
     attributes = f"[{', '.join(plain)}]" if plain else ""
@@ -297,8 +297,8 @@ def _lines(value: Value, place: str) -> list[str]:
     line = f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}"
     body = next((item for item in keywords.values() if isinstance(item, Body)), None)
     if body is None:
-        return [f"{line}{place}"]
-    return [f"{line} {{{place}", *(f"  {inner}" for inner in print_graph(body.graph).splitlines()), "}"]
+        return [f"{line}{location}"]
+    return [f"{line} {{{location}", *(f"  {inner}" for inner in print_graph(body.graph).splitlines()), "}"]
 
 
 def literal(item: Attribute) -> str:

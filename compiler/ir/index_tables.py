@@ -89,7 +89,7 @@ class Other:
         """The dimensions whose rows the table needs."""
         return (self.dim, self.shift.dim) if isinstance(self.shift, Less) else (self.dim,)
 
-    def place(
+    def step_of_other(
         self, step: Any, sample: Any, lengths: Any, of: Callable[[str], Any], positive: Callable[[Any], Any]
     ) -> Any:
         """The step of the other dimension for each `step` of a `sample`, whether it exists or not.

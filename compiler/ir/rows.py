@@ -53,7 +53,7 @@ class Rows:
     def of_other(self, kind: TableKind, which: Other, rows: Mapping[str, "Rows"]) -> Array:
         """A table about another dimension of the same samples."""
         other, step, sample = rows[which.dim], self.table(TableKind.STEP), self.table(TableKind.SAMPLE)
-        at: Array = which.place(
+        at: Array = which.step_of_other(
             step.astype(np.int64),
             sample,
             self.lengths,

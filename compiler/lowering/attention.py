@@ -138,10 +138,10 @@ def _scratch(lowering: Lowering, kernel: AttentionKernel, types: tuple[Type, Typ
     dtype, widths = q.dtype, (int(q.dims[-1]), int(v.dims[-1]))
     block, lanes = lowering.machine.attention_block(kernel.dtype), lowering.machine.lanes(kernel.dtype)
     if kernel.has_one_query:
-        room = attention.room_of_query(lanes, int(q.dims[-2]), int(k.dims[1]), *widths)
-        buffer = Buffer(Type(dtype, (room.end,)), "scratch")
+        layout = attention.query_layout(lanes, int(q.dims[-2]), int(k.dims[1]), *widths)
+        buffer = Buffer(Type(dtype, (layout.end,)), "scratch")
         return buffer, buffer
-    end = attention.room(block, lanes, *widths, kernel.is_gradient).end
-    row = attention.room_of_keys(lanes, 1, *widths, kernel.is_gradient).row
+    end = attention.scratch_layout(block, lanes, *widths, kernel.is_gradient).end
+    row = attention.keys_layout(lanes, 1, *widths, kernel.is_gradient).row
     blocks, keys = Type(dtype, (end,)), Type(dtype, (_steps(k), row))
     return Buffer(blocks, "scratch"), Buffer(keys, "scratch")

@@ -54,6 +54,7 @@ class Lowering:
         self.views: dict[Value, StridedView] = {}
         self.storage = Storage(graph.values(), self.views, machine)
         self.tables: dict[Value, Buffer] = {}  # inputs whose rows have not been gathered yet
+        self.in_place: set[Value] = set()  # those of them that are read by the numbers of their rows
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
         self.leaf_of: dict[str, Value] = {}
         self.updates: dict[Value, str] = {}

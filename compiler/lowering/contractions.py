@@ -1,6 +1,6 @@
 """Sums over products of two operands: by the register tile where indices and strides allow it, else by a loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from netc.compiler.ir.forms import Form
@@ -38,15 +38,15 @@ def contraction(lowering: Lowering, value: Value) -> None:
 
 
 def _product(lowering: Lowering, einsum: Value) -> None:
-    a, b = _operands(lowering, einsum)
-    views = Views(a, b, None, lowering.strides_of(einsum), lambda: lowering.output(einsum))
+    views = _views(lowering, einsum, None, lowering.strides_of(einsum), lambda: lowering.output(einsum))
     if not _by_tiles(lowering, einsum, einsum, views):
         _multiply_and_add(lowering, einsum)
 
 
 def _by_tiles(lowering: Lowering, value: Value, einsum: Value, views: Views, in_shards: bool = False) -> bool:
     """Adds the tasks of a product that register tiles compute. Returns whether they can."""
-    tasks = [] if lowering.is_step else winograd_tasks(value, einsum, views, lowering.machine, in_shards)
+    filters = not lowering.is_step and views.order is None
+    tasks = winograd_tasks(value, einsum, views, lowering.machine, in_shards) if filters else []
     if not tasks:
         at_once = not in_shards and is_done_at_once(lowering, einsum)
         task = product_task(value, einsum, views, lowering.machine, in_shards, at_once)
@@ -55,19 +55,29 @@ def _by_tiles(lowering: Lowering, value: Value, einsum: Value, views: Views, in_
     return bool(tasks)
 
 
-def _operands(lowering: Lowering, einsum: Value) -> tuple[StridedView, StridedView]:
+def _views(
+    lowering: Lowering,
+    einsum: Value,
+    start: StridedView | None,
+    strides: tuple[int, ...],
+    output: Callable[[], StridedView],
+) -> Views:
     """The views of both operands: in elements of one type, because the tile multiplies f32, or pairs of bf16."""
-    a, b = einsum.operands
-    views = lowering.read(a), lowering.read(b)
-    dtypes = {view.buffer.type.dtype for view in views if view.buffer is not None}
-    return views if len(dtypes) == 1 else (lowering.read_in_memory(a), lowering.read_in_memory(b))
+    gathered = next((operand for operand in einsum.operands if operand in lowering.in_place), None)
+    if gathered is not None:
+        table = StridedView(lowering.tables[gathered], contiguous(gathered.type.dims))
+        a, b = (table if operand is gathered else lowering.read(operand) for operand in einsum.operands)
+        return Views(a, b, start, strides, output, lowering.order_of(gathered), einsum.operands[1] is gathered)
+    a, b = map(lowering.read, einsum.operands)
+    if len({view.buffer.type.dtype for view in (a, b) if view.buffer is not None}) != 1:
+        a, b = map(lowering.read_in_memory, einsum.operands)
+    return Views(a, b, start, strides, output)
 
 
 def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
-    a, b = _operands(lowering, einsum)
     shards = shards_of(einsum, lowering.machine)
     target = StridedView(shards, contiguous(einsum.type.dims))
-    views = Views(a, b, None, target.strides, lambda: target)
+    views = _views(lowering, einsum, None, target.strides, lambda: target)
     if not _by_tiles(lowering, einsum, einsum, views, in_shards=True):
         _multiply_and_add(lowering, einsum, shards=shards)
     fold_shards(lowering, einsum, shards)
@@ -76,10 +86,9 @@ def _product_in_shards(lowering: Lowering, einsum: Value) -> None:
 def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
     """Adds the task of a sum whose product starts from the other term; a second loop adds it to the sum of shards."""
     (start,) = (operand for operand in value.operands if operand is not einsum)
-    a, b = _operands(lowering, einsum)
     begin = lowering.read(start)
     begin = replace(begin, strides=broadcast(begin.strides, start.type.dims, value.type.dims))
-    views = Views(a, b, begin, lowering.strides_of(value), lambda: lowering.output(value))
+    views = _views(lowering, einsum, begin, lowering.strides_of(value), lambda: lowering.output(value))
     if _by_tiles(lowering, value, einsum, views):
         return
     if begin.buffer is None or is_sharded(lowering, [einsum]):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
-from netc.compiler.program.tasks import StridedView
+from netc.compiler.program.tasks import Buffer, StridedView
 
 _FEW_COLUMNS = 2
 
@@ -24,7 +24,8 @@ class Views:
 
     `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
     view of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that view has
-    one result for each shard, along a first axis.
+    one result for each shard, along a first axis. Rows of a, or of b if the `second` operand is gathered, are found by
+    the numbers in `order`, if there is one.
     """
 
     a: StridedView
@@ -32,6 +33,8 @@ class Views:
     start: StridedView | None
     strides: tuple[int, ...]
     output: Callable[[], StridedView]
+    order: Buffer | None = None
+    second: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +94,5 @@ def indices_of(einsum: Value, views: Views) -> tuple[Indices, Views]:
     left, right = inputs.split(",")
     sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
     if out and out[-1] in left and out[-1] not in right:
-        left, right, views = right, left, replace(views, a=views.b, b=views.a)
+        left, right, views = right, left, replace(views, a=views.b, b=views.a, second=not views.second)
     return Indices(left, right, out, sizes), views

@@ -22,12 +22,13 @@ from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Ta
 class LoopContext(Protocol):
     """The parts of lowering that a loop uses, to find the memory of values.
 
-    `tables` are inputs whose rows have not been gathered yet.
+    `tables` are inputs whose rows have not been gathered yet, and those `in_place` are not, if it can be helped.
     """
 
     program: Tasks
     fusion: Fusion
     tables: dict[Value, Buffer]
+    in_place: set[Value]
 
     def order_of(self, value: Value) -> Buffer: ...
 
@@ -114,7 +115,7 @@ class Loop:
             return self.inlined.get(value) or self.compute(value)
         if (
             value in self.lowering.tables
-            and len(self.lowering.fusion.users[value]) == 1
+            and (value in self.lowering.in_place or len(self.lowering.fusion.users[value]) == 1)
             and value.type.dims == self.space
         ):
             return self.row(value)

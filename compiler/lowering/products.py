@@ -1,45 +1,26 @@
 """Lowers a product by named indices (an einsum) to a call of the register tile, if its indices and strides allow it.
 
-There are four kinds of indices. Rows are in the left operand and the result, columns in the right operand and the
-result, depth only in the operands, and the fourth kind in all three. The tile takes one index of each kind and two
-more of depth, and has three loops around it. Neighbouring indices that all operands walk as one count as one.
+product_loops.py finds the loops of a tile; this file decides what the tile copies, and when a loop is faster.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
+from netc.compiler.lowering.indices import Indices, Views, indices_of
+from netc.compiler.lowering.product_loops import Nest, gathered_loop_of, has_pairs, lead_of, nest_of
 from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
-from netc.compiler.program.product import TOUCHED, Loop, Product
+from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.targets.machine import GROUP, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
+from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 
-_BETTER = 1.2  # times as well filled
 _SHORT_RUN = 9  # elements of a row of a window
 _FEW_ELEMENTS = 50  # of a window
-_WIDE = 8  # vectors of a row, of which tiles of one row take so many
 _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
-
-_LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
-
-
-@dataclass(frozen=True, slots=True)
-class _Nest:
-    """The loops of a product: of the tile itself, of runs and turns (DEPTHS), and around the tile (BATCHES)."""
-
-    rows: Loop[Count]
-    columns: Loop[Count]
-    depth: Loop[Count]
-    runs: Loop[Count]
-    turns: Loop[Count]
-    inner: Loop[Count]
-    middle: Loop[Count]
-    outer: Loop[Count]
 
 
 def product_task(
@@ -54,23 +35,28 @@ def product_task(
     indices, views = indices_of(einsum, views)
     if not indices.fit_tile():
         return None
-    out, sizes, strides = indices.out, indices.sizes, indices.strides_of(views)
-    lead = next(letter for letter in indices.depth if sizes[letter] == BATCH) if in_shards else out[0]
-    of_pairs = all(view.buffer is not None and view.buffer.type.dtype == "bf16" for view in (views.a, views.b))
-    dtype = value.type.dtype
-    nest = _nest(indices, strides, lead, of_pairs, machine.lanes(dtype))
-    if nest is None or (views.start is not None and nest.columns.start.factor != 1):
+    sizes, strides, lead = indices.sizes, indices.strides_of(views), lead_of(indices, in_shards)
+    of_pairs, dtype = has_pairs(views), value.type.dtype
+    nest = nest_of(indices, strides, lead, of_pairs, machine.lanes(dtype))
+    gathered = gathered_loop_of(indices, views, nest, dtype, machine)
+    is_start_spread = views.start is not None and nest is not None and nest.columns.start.factor != 1
+    if nest is None or is_start_spread or (views.order is not None and not gathered):
         return None
     if not of_pairs:
-        looped = _nest(indices, strides, "", of_pairs, machine.lanes(dtype)) if at_once else nest
+        looped = nest_of(indices, strides, "", of_pairs, machine.lanes(dtype)) if at_once else nest
         if looped is None or _has_small_windows(looped):
             return None
     leads = [operand.get(lead, 0) for operand in strides]
     in_tiles = of_pairs and machine.has_tiles and _fills_tiles(nest)
     pack_elements = (_copied_pairs if of_pairs else _copied_elements)(nest, machine, dtype)
-    product = _product(value, views, nest, leads, pack_elements, in_shards)
+    order = None
+    if views.order is not None:
+        moves = indices.left[0] == lead  # with the task's rows
+        leads[0] *= not moves
+        order = Pointer(views.order, 0, int(moves))
+    product = _product(value, views, nest, leads, pack_elements, in_shards, order)
     return Task(
-        Contraction(dtype, of_pairs, in_tiles),
+        Contraction(dtype, of_pairs, in_tiles, gathered),
         product.pointers,
         product.numbers,
         frozenset({product.c.buffer, product.pack.buffer}),
@@ -80,39 +66,7 @@ def product_task(
     )
 
 
-def _nest(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, lanes: int) -> _Nest | None:
-    """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
-
-    If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone, unless it is one of
-    pairs.
-    """
-    kinds = (indices.rows, indices.columns, indices.depth, indices.both)
-    rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
-    row_loop = _fullest(rows)
-    batches = [*both, *(loop for loop in rows if loop is not row_loop)]
-    if len(columns) != 1 or len(depths) > 3 or len(batches) > 3:
-        return None
-    turns, runs, depth = _last(3, depths)
-    outer, middle, inner = _last(3, batches)
-    (row,) = _last(1, [row_loop] if row_loop is not None else [])
-    (column,) = _last(1, columns)
-    if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
-        return None
-    if row_loop is None and not of_pairs and _is_read_well(column, depth, indices.width, lanes):
-        return None  # a vector times a matrix, which is read once: a loop reads it where it lies
-    return _Nest(row, column, depth, runs, turns, inner, middle, outer)
-
-
-def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, lanes: int) -> bool:
-    """Whether a loop reads a matrix well that a vector is multiplied by: along its sums, or in rows that are not wide.
-
-    It reads several wide rows at a time. Where these share sets of the first cache, that was measured to take twice as
-    long as the wide tiles of a row, which read one piece after another.
-    """
-    return (column.b.factor == 1 and 0 < width < _WIDE * lanes) or depth.a.factor == depth.b.factor == 1
-
-
-def _has_small_windows(nest: _Nest) -> bool:
+def _has_small_windows(nest: Nest) -> bool:
     """Whether a product sums over small windows of an image of a few channels, or is the gradient of their weights.
 
     The tile spends more time between the rows of such a window than in them. A loop keeps the weights of a whole window
@@ -132,7 +86,13 @@ def _has_small_windows(nest: _Nest) -> bool:
 
 
 def _product(
-    value: Value, views: Views, nest: _Nest, leads: Sequence[int], pack_elements: int, in_shards: bool
+    value: Value,
+    views: Views,
+    nest: Nest,
+    leads: Sequence[int],
+    pack_elements: int,
+    in_shards: bool,
+    order: Pointer | None,
 ) -> Product[Pointer, Count]:
     """Returns the arguments of the tile. `leads` are the strides of a, b, c and start along the axis of the task.
 
@@ -149,6 +109,7 @@ def _product(
         start=_pointer(views.start, leads[3]) if views.start is not None else result,
         pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
+        order=order or result,
         prefetched=(result,) * prefetched.MOST,
         prefetched_bytes=(Count(0),) * prefetched.MOST,
         has_start=Count(int(views.start is not None)),
@@ -164,7 +125,7 @@ def _product(
     )
 
 
-def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
+def _copied_elements(nest: Nest, machine: Machine, dtype: str) -> int:
     """The elements of memory for copies of operands (see tiles.py); 0 if it cannot pay to copy them.
 
     The kernel decides what it copies, because it knows how many rows there are.
@@ -182,7 +143,7 @@ def _copied_elements(nest: _Nest, machine: Machine, dtype: str) -> int:
     return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
 
 
-def _copied_pairs(nest: _Nest, machine: Machine, dtype: str) -> int:
+def _copied_pairs(nest: Nest, machine: Machine, dtype: str) -> int:
     """The elements of memory for copies of operands of a product of pairs: it always copies b.
 
     Copies of whole vectors are written into one more panel.
@@ -192,12 +153,12 @@ def _copied_pairs(nest: _Nest, machine: Machine, dtype: str) -> int:
     return machine.pack_elements(dtype, panels + 1)
 
 
-def _has_many_rows(nest: _Nest) -> bool:
+def _has_many_rows(nest: Nest) -> bool:
     """Whether a may have so many rows that it pays to copy b for them."""
     return nest.rows.count.per != "one" or nest.rows.count.factor >= MANY_ROWS
 
 
-def _fills_tiles(nest: _Nest) -> bool:
+def _fills_tiles(nest: Nest) -> bool:
     """Whether each row of a meets so many numbers of b that it pays to use tiles. That depends only on sizes."""
     counts = [loop.count for loop in (nest.columns, nest.depth, nest.runs, nest.turns)]
     return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
@@ -208,7 +169,7 @@ def _pointer(view: StridedView, lead: int) -> Pointer:
     return Pointer(view.buffer, view.offset, lead)
 
 
-def _grain(indices: Indices, lead: str, nest: _Nest, tile_rows: int, tile_columns: int) -> int:
+def _grain(indices: Indices, lead: str, nest: Nest, tile_rows: int, tile_columns: int) -> int:
     """Returns how many rows of the task's axis fill a tile; 1 if the tile does not walk the axis."""
     if lead in indices.rows:
         count, tile = nest.rows.count, tile_rows
@@ -217,52 +178,6 @@ def _grain(indices: Indices, lead: str, nest: _Nest, tile_rows: int, tile_column
     else:
         return 1
     return -(-tile // count.factor) if count.per == "rows" else 1
-
-
-def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
-    """Returns `number` loops: the given ones at the end, and before them loops of one iteration."""
-    once = (Count(1), (0, 0, 0, 0))
-    padded = [once] * (number - len(loops)) + list(loops)
-    return [Loop(count, *map(Count, strides)) for count, strides in padded]
-
-
-def _fullest(rows: Sequence[_LoopOf]) -> _LoopOf | None:
-    """Returns the loop whose iterations become the rows of tiles: the last one, or another one of known count that
-    fills the groups of rows of which tiles consist much better."""
-    if not rows:
-        return None
-    fixed = [loop for loop in rows if loop[0].per == "one"]
-    if rows[-1] not in fixed:
-        return rows[-1]
-    best = max(fixed, key=lambda loop: _filled(loop[0].factor))
-    return best if _filled(best[0].factor) > _BETTER * _filled(rows[-1][0].factor) else rows[-1]
-
-
-def _filled(rows: int) -> float:
-    """The share of a tile's rows that so many rows fill."""
-    return rows / (-(-rows // GROUP) * GROUP)
-
-
-def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[Strides], lead: str) -> list[_LoopOf]:
-    """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
-    loops: list[_LoopOf] = []
-    for letter in letters:
-        size = sizes[letter]
-        if size == 1 and letter != lead:  # its strides may be any
-            continue
-        steps = tuple(strides.get(letter, 0) for strides in maps)
-        if (
-            loops
-            and isinstance(size, int)
-            and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True))
-        ):
-            count = loops[-1][0]
-            loops[-1] = (Count(count.factor * size, count.per), steps)
-        elif letter == lead:
-            loops.append((Count(1, "rows"), steps))
-        else:
-            loops.append((Count(size) if isinstance(size, int) else Count(1, size), steps))
-    return loops
 
 
 def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:

@@ -8,6 +8,7 @@ from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.elementwise import lower_loop
 from netc.compiler.lowering.forms import LOWERED
 from netc.compiler.lowering.fuse import Unit
+from netc.compiler.lowering.in_place import inputs_in_place
 from netc.compiler.lowering.results import result_buffer, stack_rows, write_updates
 from netc.compiler.program.tasks import StridedView, Tasks
 
@@ -19,6 +20,7 @@ def run(lowering: Lowering) -> Tasks:
             lowering.add_leaf(value)
         elif value.role is Role.RANGE:
             lowering.views[value] = StridedView(None, (1,))
+    lowering.in_place = inputs_in_place(lowering)
     for value in lowering.stacks:  # a carry is yielded as it was, before the step writes the next one
         if lowering.is_carry(value):
             stack_rows(lowering, value)

@@ -89,16 +89,18 @@ def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, 
     return []
 
 
-def _windows(indices: Indices, of_windows: Sequence[str], of_places: Sequence[str], image: Strides) -> _Windows | None:
+def _windows(
+    indices: Indices, window_axes: Sequence[str], position_axes: Sequence[str], image: Strides
+) -> _Windows | None:
     """Returns the convolution whose windows have some of the indices; None if there are no such windows."""
     sizes = indices.sizes
-    if len(of_windows) != 3 or len(of_places) != 3 or len(indices.columns) != 1 or indices.both:
+    if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or indices.both:
         return None
     pairs = [
-        (place, of) for place in of_places for of in of_windows if sizes[of] == WINDOW and image[place] == image[of]
+        (axis, of) for axis in position_axes for of in window_axes if sizes[of] == WINDOW and image[axis] == image[of]
     ]
-    leads = [place for place in of_places if place not in dict(pairs)]
-    channels = [of for of in of_windows if of not in dict(pairs).values()]
+    leads = [axis for axis in position_axes if axis not in dict(pairs)]
+    channels = [of for of in window_axes if of not in dict(pairs).values()]
     if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
         return None
     (row, down), (column, across) = pairs
@@ -219,8 +221,9 @@ class _Lowered:
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             sizes = windows.channels, windows.outputs, self.block
-            room = winograd.room(self.machine.lanes(kernel.dtype), *sizes, is_gradient=int(part == "gradient"))
-            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (room.end,)), "scratch"))
+            lanes = self.machine.lanes(kernel.dtype)
+            layout = winograd.scratch_layout(lanes, *sizes, is_gradient=int(part == "gradient"))
+            pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (layout.end,)), "scratch"))
             writes.add(pointers["scratch"].buffer)
             pointers |= dict.fromkeys(prefetched.POINTERS, pointers["image"])
             numbers |= dict.fromkeys(prefetched.NUMBERS, Count(0))

@@ -18,7 +18,7 @@ from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
-from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, places, windows_of
+from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, window_count, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def _conv_type(x: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups
     _check(x, w, groups)
     (h, wide), (kh, kw) = image_size(x), (int(w.dims[0]), int(w.dims[1]))
     out = (
-        places(h, kh, stride[0], dilation[0], pad[0] + pad[1]),
-        places(wide, kw, stride[1], dilation[1], pad[2] + pad[3]),
+        window_count(h, kh, stride[0], dilation[0], pad[0] + pad[1]),
+        window_count(wide, kw, stride[1], dilation[1], pad[2] + pad[3]),
     )
     return x.with_dims((*x.dims[:-3], *out, w.dims[-1]))
 

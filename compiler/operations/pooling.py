@@ -21,7 +21,7 @@ from netc.compiler.operations.window import (
     image_size,
     padded,
     parts_of,
-    places,
+    window_count,
     window_gradient,
     windows_of,
 )
@@ -51,7 +51,9 @@ def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
     for n in (0, 1):
         if max(pad[2 * n : 2 * n + 2]) >= size[n]:
             raise Mismatch(f"a border of {max(pad[2 * n : 2 * n + 2])} is as wide as the window")
-    out = [places(count, size[n], stride[n], 1, pad[2 * n] + pad[2 * n + 1]) for n, count in enumerate(image_size(x))]
+    out = [
+        window_count(count, size[n], stride[n], 1, pad[2 * n] + pad[2 * n + 1]) for n, count in enumerate(image_size(x))
+    ]
     return x.with_dims((*x.dims[:-3], *out, x.dims[-1]))
 
 
@@ -111,11 +113,11 @@ def _spread(parts: list[tuple[Pair, Value]], x: Value, stride: Pair, pad: Pads) 
     """Adds the gradient of each place in the windows to the elements that it was taken from."""
     axes, total = image_axes(x.type), None
     padded_size = [int(x.type.dims[axis]) + pad[2 * n] + pad[2 * n + 1] for n, axis in enumerate(axes)]
-    for place, part in parts:
+    for offset, part in parts:
         after = tuple(
-            padded_size[n] - place[n] - (int(part.type.dims[axis]) - 1) * stride[n] - 1 for n, axis in enumerate(axes)
+            padded_size[n] - offset[n] - (int(part.type.dims[axis]) - 1) * stride[n] - 1 for n, axis in enumerate(axes)
         )
-        term = apply("pad", part, axes=axes, before=place, after=after, step=stride)
+        term = apply("pad", part, axes=axes, before=offset, after=after, step=stride)
         total = term if total is None else total + term
     assert total is not None
     for n, axis in enumerate(axes):
@@ -173,11 +175,11 @@ def _maxpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pa
 def _build_maxplace(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
     """Computes the place of the maximum beside the maximum, in one loop: the place changes where the maximum does."""
     (_, best), *rest = parts_of(padded(x, pad, -float("inf")), size, stride)
-    place = x.graph.constant(0.0, x.type)
+    position = x.graph.constant(0.0, x.type)
     for (i, j), part in rest:
-        place = apply("where", part > best, x.graph.constant(float(i * size[1] + j), x.type), place)
+        position = apply("where", part > best, x.graph.constant(float(i * size[1] + j), x.type), position)
         best = apply("maximum", best, part)
-    return place if rest else apply("broadcast", place, dims=best.type.dims)
+    return position if rest else apply("broadcast", position, dims=best.type.dims)
 
 
 def _maxplace_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
@@ -237,8 +239,8 @@ def _avgpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pa
     share = g / _inside(x, size, stride, pad)
     if size == stride and not any(pad):
         return _fitted(enlarged(share, size), x)
-    places_of = [(i, j) for i in range(size[0]) for j in range(size[1])]
-    return _spread([(place, share) for place in places_of], x, stride, pad)
+    offsets = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    return _spread([(offset, share) for offset in offsets], x, stride, pad)
 
 
 _POOL_EXAMPLES = (

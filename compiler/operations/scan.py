@@ -257,9 +257,9 @@ def _flat(x: Any) -> Any:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _from_steps_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
+def _from_steps_reference(y: Any, index: Any, size: int, sizes: Sizes = 1) -> Any:
     result = np.zeros((size_of(BATCH, sizes) * size, *y.shape[1:]), y.dtype)
-    result[place] = y
+    result[index] = y
     return result.reshape(-1, size, *y.shape[1:])
 
 
@@ -268,10 +268,10 @@ pack = register(
         "to_steps",
         "Packs sequences that are stored with n steps each as rows: x[batch, n, ...] -> [steps, ...].",
         attributes=Attributes,
-        type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
-        reference=lambda x, place: _flat(x)[place],
+        type=lambda x, index: x.with_dims((*index.dims, *x.dims[2:])),
+        reference=lambda x, index: _flat(x)[index],
         lower=SpecialForm(Form.TO_STEPS),
-        gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
+        gradient=lambda g, r, x, index: (apply("from_steps", g, index, size=x.type.dims[1]), None),
         is_callable=False,
     )
 )
@@ -281,10 +281,10 @@ unpack = register(
         "Stores rows as sequences with n steps each, with zeros beyond their ends: the inverse of to_steps.",
         takes_sizes=True,
         attributes=StoredSteps,
-        type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
+        type=lambda y, index, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_steps_reference,
         lower=SpecialForm(Form.FROM_STEPS),
-        gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
+        gradient=lambda g, r, y, index, size: (apply("to_steps", g, index), None),
         is_callable=False,
     )
 )

@@ -28,7 +28,7 @@ class Window(Attributes):
     dilation: int
 
 
-def places(size: Dim, kernel: int, stride: int, dilation: int, around: int = 0) -> int:
+def window_count(size: Dim, kernel: int, stride: int, dilation: int, around: int = 0) -> int:
     """Returns how many windows fit along an axis with `around` elements of padding. Raises Mismatch if none fits."""
     count = (fixed_size(size) + around - dilation * (kernel - 1) - 1) // stride + 1
     if count < 1:
@@ -41,7 +41,7 @@ def places(size: Dim, kernel: int, stride: int, dilation: int, around: int = 0) 
 
 
 def _window_type(x: Type, axis: int, size: int, stride: int, dilation: int) -> Type:
-    return x.with_dims((*x.dims[:axis], places(x.dims[axis], size, stride, dilation), size, *x.dims[axis + 1 :]))
+    return x.with_dims((*x.dims[:axis], window_count(x.dims[axis], size, stride, dilation), size, *x.dims[axis + 1 :]))
 
 
 def _window_layout(
@@ -120,7 +120,7 @@ def windows_of(x: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
 def parts_of(x: Value, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> list[tuple[Pair, Value]]:
     """For each place (i, j) in a window, the elements of all windows at that place: x[..., i::stride, j::stride, :]."""
     h, w = image_axes(x.type)
-    counts = [places(x.type.dims[axis], kernel[n], stride[n], dilation[n]) for n, axis in enumerate((h, w))]
+    counts = [window_count(x.type.dims[axis], kernel[n], stride[n], dilation[n]) for n, axis in enumerate((h, w))]
     parts = []
     for i in range(kernel[0]):
         for j in range(kernel[1]):

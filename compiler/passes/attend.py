@@ -34,7 +34,7 @@ _SEEN = {
 
 _Order = tuple[int, ...]
 _Axis = int | None  # of an operand or a result; None if it has no such axis
-_Places = tuple[_Axis, _Axis, _Axis, _Axis]  # where batch, steps, heads and columns are
+_Layout = tuple[_Axis, _Axis, _Axis, _Axis]  # the numbers of the axes of batch, steps, heads and columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Axes:
-    """The operands of a product of queries and keys, the places of their axes, and which axes of the product are those
+    """The operands of a product of queries and keys, their layouts, and which axes of the product are those
     of queries, keys and heads.
 
     There may be a single query, and the same queries for all samples.
@@ -68,15 +68,15 @@ class _Axes:
     query: _Axis
     key: int
     head: _Axis
-    places: tuple[_Places, _Places]
+    layouts: tuple[_Layout, _Layout]
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """Attention, with operands of the old graph. `places` are those of the axes of queries, keys, values and result."""
+    """Attention, with operands of the old graph. `layouts` are those of queries, keys, values and result."""
 
     operands: tuple[Value, Value, Value]
-    places: tuple[_Places, _Places, _Places, _Places]
+    layouts: tuple[_Layout, _Layout, _Layout, _Layout]
     scale: float
     is_causal: bool
     key_lengths: Value | None
@@ -107,36 +107,36 @@ def attended(graph: Graph) -> Graph:
 def _replaced(copy: Graph, match: _Match, copies: dict[Value, Value]) -> Value:
     """Adds `attend` with the operands' axes in its order, and brings its result into the order that is asked for."""
     q, k, v = (
-        _with_axes(copies[operand], places) for operand, places in zip(match.operands, match.places, strict=False)
+        _with_axes(copies[operand], layout) for operand, layout in zip(match.operands, match.layouts, strict=False)
     )
     lengths = [] if match.key_lengths is None else [copies[match.key_lengths], *_query_lengths(copy, match, copies)]
     result = apply("attend", q, k, v, *lengths, scale=match.scale, causal=match.is_causal)
-    dims = tuple(dim for dim, place in zip(result.type.dims, match.places[3], strict=True) if place is not None)
+    dims = tuple(dim for dim, number in zip(result.type.dims, match.layouts[3], strict=True) if number is not None)
     result = result if len(dims) == len(result.type.dims) else apply("reshape", result, dims=dims)
-    present = [place for place in match.places[3] if place is not None]
-    return _transposed(result, tuple(present.index(axis) for axis in range(len(present))))
+    present = [number for number in match.layouts[3] if number is not None]
+    return _transposed(result, tuple(present.index(number) for number in range(len(present))))
 
 
 def _transposed(value: Value, order: _Order) -> Value:
     return value if order == tuple(range(len(order))) else apply("transpose", value, order=order)
 
 
-def _with_axes(value: Value, places: _Places) -> Value:
+def _with_axes(value: Value, layout: _Layout) -> Value:
     """The value as [batch, steps, heads, columns]: an axis that it lacks has one element, or is the batch."""
-    value = _transposed(value, tuple(place for place in places if place is not None))
-    if None not in places:
+    value = _transposed(value, tuple(axis for axis in layout if axis is not None))
+    if None not in layout:
         return value
     own = iter(value.type.dims)
-    dims = tuple(1 if place is None else next(own) for place in places)
+    dims = tuple(1 if axis is None else next(own) for axis in layout)
     value = apply("reshape", value, dims=dims)
-    return value if places[0] is not None else apply("broadcast", value, dims=(BATCH, *dims[1:]))
+    return value if layout[0] is not None else apply("broadcast", value, dims=(BATCH, *dims[1:]))
 
 
 def _query_lengths(copy: Graph, match: _Match, copies: dict[Value, Value]) -> list[Value]:
     """The number of queries of each sample, if it varies and is known; without it all stored queries count."""
-    (queries, keys, _), place, key_place = match.operands, match.places[0][1], match.places[1][1]
-    dim = 1 if place is None else queries.type.dims[place]
-    key_dim = 1 if key_place is None else keys.type.dims[key_place]
+    (queries, keys, _), query_axis, key_axis = match.operands, match.layouts[0][1], match.layouts[1][1]
+    dim = 1 if query_axis is None else queries.type.dims[query_axis]
+    key_dim = 1 if key_axis is None else keys.type.dims[key_axis]
     if not isinstance(dim, Bounded):
         return []
     if isinstance(key_dim, Bounded) and key_dim.name == dim.name and match.key_lengths is not None:
@@ -152,8 +152,8 @@ def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
         weights, values = value.operands[number], value.operands[1 - number]
         scores = _scores(weights, is_private)
         axes = _axes(scores) if scores else None
-        places = _of_values(value, inputs[number], inputs[1 - number], axes) if axes else None
-        if scores is None or axes is None or places is None:
+        layouts = _of_values(value, inputs[number], inputs[1 - number], axes) if axes else None
+        if scores is None or axes is None or layouts is None:
             continue
         is_causal = [_is_causal(mask, scores, axes) for mask in scores.masks]
         ends = [
@@ -164,7 +164,7 @@ def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
         operands = (axes.queries, axes.keys, values)
         if _is_worthwhile(scores, axes, bool(ends)) and scores.product.type.dims[0] == BATCH:
             key_lengths = ends[0] if ends else None
-            return _Match(operands, (*axes.places, *places), scores.scale, any(is_causal), key_lengths)
+            return _Match(operands, (*axes.layouts, *layouts), scores.scale, any(is_causal), key_lengths)
     return None
 
 
@@ -241,21 +241,21 @@ def _axes(scores: _Scores) -> _Axes | None:
     if of_keys[0] != batch or of_queries.find(batch) > 0 or len(of_queries) != len(set(of_queries)):
         return None
     query, head = "".join(own), "".join(heads)
-    places = (_places(of_queries, batch, query, head, depth[0]), _places(of_keys, batch, key, head, depth[0]))
-    return _Axes(queries, keys, _place(out, query), scores.over, _place(out, head), places)
+    layouts = (_layout(of_queries, batch, query, head, depth[0]), _layout(of_keys, batch, key, head, depth[0]))
+    return _Axes(queries, keys, _axis_of(out, query), scores.over, _axis_of(out, head), layouts)
 
 
-def _place(letters: str, letter: str) -> _Axis:
+def _axis_of(letters: str, letter: str) -> _Axis:
     return letters.index(letter) if letter and letter in letters else None
 
 
-def _places(letters: str, batch: str, steps: str, head: str, columns: str) -> _Places:
+def _layout(letters: str, batch: str, steps: str, head: str, columns: str) -> _Layout:
     """The axes of an operand that these letters stand for; None for a letter that the operand does not have."""
-    return (_place(letters, batch), _place(letters, steps), _place(letters, head), _place(letters, columns))
+    return (_axis_of(letters, batch), _axis_of(letters, steps), _axis_of(letters, head), _axis_of(letters, columns))
 
 
-def _of_values(value: Value, weights: str, values: str, axes: _Axes) -> tuple[_Places, _Places] | None:
-    """Returns the places of the axes of values and of the result, or None if the product is of another kind."""
+def _of_values(value: Value, weights: str, values: str, axes: _Axes) -> tuple[_Layout, _Layout] | None:
+    """Returns the layouts of the values and of the result, or None if the product is of another kind."""
     batch, key = weights[0], weights[axes.key]
     query, head = ("" if axis is None else weights[axis] for axis in (axes.query, axes.head))
     columns = "".join(letter for letter in values if letter not in weights)
@@ -264,7 +264,7 @@ def _of_values(value: Value, weights: str, values: str, axes: _Axes) -> tuple[_P
     is_sum = is_sum and sorted(out) == sorted(batch + query + head + columns)
     if not is_sum or values[0] != batch or out[0] != batch or len(set(weights)) != len(weights):
         return None
-    return _places(values, batch, key, head, columns), _places(out, batch, query, head, columns)
+    return _layout(values, batch, key, head, columns), _layout(out, batch, query, head, columns)
 
 
 def _is_causal(mask: _Mask, scores: _Scores, axes: _Axes) -> bool:

@@ -12,8 +12,8 @@ from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.pack import packed
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
+from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 
 
@@ -24,7 +24,7 @@ def prepared(graph: Graph, training: bool) -> Graph:
 
 def with_attention(graph: Graph, training: bool) -> Graph:
     """Returns the same graph with attention as an operation that reads values as they are held at a bound."""
-    return attended(derived(reorder(stabilise(settle(graph, training)))))
+    return attended(derived(reorder(stabilise(specialise(graph, training)))))
 
 
 def derived(graph: Graph) -> Graph:

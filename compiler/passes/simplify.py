@@ -50,7 +50,7 @@ def simplify(graph: Graph) -> Graph:
     """Simplifies a graph in one walk from the leaves.
 
     Every rewrite is exact, or exact except for the sign of a zero, and keeps the values through which gradients flow,
-    because `settle` runs it before `differentiate` and before derivatives of the model are written out.
+    because `specialise` runs it before `differentiate` and before derivatives of the model are written out.
     """
     seen: dict[tuple[Any, ...], Value] = {}
     kept, copies_kept = variables(graph), set[Value]()

@@ -143,8 +143,8 @@ def _is_pointwise(value: Value) -> bool:
 
 def _operand_axis(value: Value, axis: int, number: int) -> int:
     """The axis at which an operand is needed, where its value is needed at the axis of a step."""
-    operand, place = value.operands[number], max(axis, 0)
-    of_operand = _same_axis(value, place, number)
+    operand, operand_axis = value.operands[number], max(axis, 0)
+    of_operand = _same_axis(value, operand_axis, number)
     if of_operand is None or not 0 <= of_operand < operand.type.rank or not is_along_steps(operand, of_operand):
         if operand.type.is_varying:
             raise NeedsAll(value)

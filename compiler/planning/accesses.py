@@ -41,7 +41,8 @@ def touched(kernel: Kernel, has_start: bool = True) -> Touched:
     """Returns how a kernel uses its pointers. `has_start` matters only for contractions."""
     match kernel:
         case Contraction():
-            reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
+            names = ("a", "b", *("start",) * has_start, *("order",) * bool(kernel.gathered))
+            reads = frozenset(map(POINTERS.index, names))
             return Touched(reads, frozenset({POINTERS.index("c")}), reads)
         case AttentionKernel(is_gradient=is_gradient):
             names, written = attention.pointers(is_gradient), attention.written(is_gradient)
@@ -84,7 +85,7 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
     """
     match kernel:
         case Contraction():
-            yield from _reached_by_product(counts)
+            yield from _reached_by_product(kernel, counts)
         case AttentionKernel() | WinogradKernel():
             yield from _reached_by_generic(kernel, counts)
         case StoredCount():
@@ -106,10 +107,16 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
                     yield access.pointer, _interval(extents, access.strides)
 
 
-def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+def _reached_by_product(kernel: Contraction, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
     """Yields for each operand of a product the interval that is read or written, in elements from its pointer."""
     product = Product.of(POINTERS, counts, int)
+    if kernel.gathered:
+        count = getattr(product, kernel.gathered).count
+        if count:
+            yield POINTERS.index("order"), (0, count - 1)
     for operand in WALKS:
+        if operand == "a" and kernel.gathered:
+            continue
         extents, strides = product.walk(operand)
         if all(extents) and (operand != "start" or product.has_start):
             yield POINTERS.index(operand), _interval(extents, strides)

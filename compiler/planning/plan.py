@@ -40,7 +40,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     results = list(dict.fromkeys(program.results.values()))
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
-    places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
+    addresses: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
     row_blocks = {id(group): row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
     for group in (group for phase in phases for group in phase):
         if stays_near(group, row_blocks[id(group)], machine.second_cache):
@@ -50,15 +50,17 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
         offsets, size = _arrange(lifetimes)
         arenas.append(size)
-        places.update({buffer: Address(memory, offset) for buffer, offset in offsets.items()})
+        addresses.update({buffer: Address(memory, offset) for buffer, offset in offsets.items()})
     for buffer in program.leaves.values():
         if buffer.kind == "persistent":
-            places[buffer] = Address(PERSISTENT, persistent[buffer.name])
+            addresses[buffer] = Address(PERSISTENT, persistent[buffer.name])
     in_row_block = {lifetime.buffer for lifetime in private if lifetime.is_row_block}
     for group in (group for phase in phases for group in phase):
         prefetch_rows(group, row_blocks[id(group)], sizes, machine.second_cache * 3 // 4, in_row_block)
     schedule = Schedule(
-        tuple(tuple(_group(group, row_blocks[id(group)], places, in_row_block) for group in phase) for phase in phases),
+        tuple(
+            tuple(_group(group, row_blocks[id(group)], addresses, in_row_block) for group in phase) for phase in phases
+        ),
         tuple(_step_bytes(buffer) for buffer in tables),
         dims,
     )
@@ -141,21 +143,21 @@ def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
                 break
             if at < end and other.first <= last and first <= other.last:
                 at = end
-        insort(placed, (at, at + size, lifetime), key=lambda place: place[:2])
+        insort(placed, (at, at + size, lifetime), key=lambda entry: entry[:2])
         offsets[lifetime.buffer] = at
     return offsets, max((end for _, end, _ in placed), default=0) + SLACK
 
 
-def _group(group: TaskGroup, row_block: int, places: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:
+def _group(group: TaskGroup, row_block: int, addresses: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:
     def address(task: Task, number: int) -> Address:
         pointer = task.pointers[number]
         size = pointer.buffer.type.itemsize
         if pointer.buffer.kind == "order":
             return Address(ORDER, pointer.offset * size, pointer.lead * size)
-        place = places[pointer.buffer]
+        address = addresses[pointer.buffer]
         lead = 0 if pointer.buffer in in_row_block else pointer.lead * size
         step = lead if group.walk is not None and pointer.buffer.type.rows == group.walk.dim else 0
-        return Address(place.memory, place.offset + pointer.offset * size, lead, pointer.shard * size, step)
+        return Address(address.memory, address.offset + pointer.offset * size, lead, pointer.shard * size, step)
 
     calls = tuple(
         Call(task.kernel, (*(address(task, number) for number in range(len(task.pointers))), *task.counts))

@@ -82,7 +82,7 @@ def verify_plan(program: Tasks, plan: Plan) -> None:
 
 
 def _calls(plan: Plan) -> Iterator[_Call]:
-    tasks, number, place = iter(plan.tasks), 0, 0
+    tasks, number, position = iter(plan.tasks), 0, 0
     for p, phase in enumerate(plan.schedule.phases):
         for group in phase:
             for call, task in zip(group.calls, tasks, strict=False):
@@ -90,9 +90,9 @@ def _calls(plan: Plan) -> Iterator[_Call]:
                 is_product = isinstance(task.kernel, Contraction)
                 has_start = not is_product or Product.of(task.pointers, task.counts, Count).has_start == Count(1)
                 memory = touched(task.kernel, has_start)
-                yield _Call(p, place, number, group, task, call.arguments, memory)
+                yield _Call(p, position, number, group, task, call.arguments, memory)
                 number += 1
-            place += 1
+            position += 1
     assert number == len(plan.tasks), "a task without a call"
 
 
@@ -130,8 +130,8 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         is_its_own = not others and (is_shard or is_scatter or is_parts)
         assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
-            room = math.prod(buffer.type.shape(1)[1:])
-            fits = buffer.type.dims[0] == call.kind.extent and {pointer.shard for pointer in pointers} == {room}
+            row_size = math.prod(buffer.type.shape(1)[1:])
+            fits = buffer.type.dims[0] == call.kind.extent and {pointer.shard for pointer in pointers} == {row_size}
             assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
 
 
@@ -139,14 +139,14 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
     """Buffers have one place each, in their arena; those that share bytes are not alive at the same time."""
     spans: dict[int, list[tuple[int, int, int, int, Buffer]]] = {SHARED: [], PRIVATE: []}
     for buffer, touching in touches.items():
-        places = {
+        addresses = {
             (address.memory, address.offset - pointer.offset * buffer.type.itemsize)
             for call in touching
             for pointer, address in call.pointers()
             if pointer.buffer is buffer and _moves_as(pointer, address)
         }
-        assert len(places) == 1, f"{_name(buffer)} is in several places: {sorted(places)}"
-        ((memory, start),) = places
+        assert len(addresses) == 1, f"{_name(buffer)} is in several places: {sorted(addresses)}"
+        ((memory, start),) = addresses
         assert (memory == PERSISTENT) == (buffer.kind == "persistent"), f"{_name(buffer)} is in another memory"
         assert (memory == ORDER) == (buffer.kind == "order"), f"{_name(buffer)} is in another memory"
         assert (memory >= TABLES) == (buffer.kind in ("table", "result")), f"{_name(buffer)} is in another memory"

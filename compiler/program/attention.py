@@ -100,7 +100,7 @@ def axes_of(pointer: str) -> Sequence[tuple[str, str]]:
     return (("sample", "samples"), ("row", rows), ("head", "heads"), ("column", columns))
 
 
-class Room(NamedTuple):
+class ScratchLayout(NamedTuple):
     """The parts of a kernel's scratch memory, by the element at which each begins, and the element behind the last.
 
     Rows of a block are `block` or `width` or `value_width` elements apart; the latter two are rounded up to vectors.
@@ -121,7 +121,7 @@ class Room(NamedTuple):
     end: Any
 
 
-def room(block: int, lanes: int, width: Any, value_width: Any, is_gradient: int) -> Room:
+def scratch_layout(block: int, lanes: int, width: Any, value_width: Any, is_gradient: int) -> ScratchLayout:
     """Returns the parts of a kernel's memory for heads of some columns, all numbers or terms of a kernel."""
     w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
     queries_across = w * block
@@ -134,11 +134,11 @@ def room(block: int, lanes: int, width: Any, value_width: Any, is_gradient: int)
     slopes = results_across + v * (block * is_gradient)
     end = slopes + block * block * is_gradient
     parts = (scores, result, rows, gradients, gradients_across, results_across, slopes)
-    return Room(w, v, w * 0, queries_across, *parts, end)
+    return ScratchLayout(w, v, w * 0, queries_across, *parts, end)
 
 
-class RoomOfKeys(NamedTuple):
-    """The parts of the memory of all keys and values of a head, and of their gradients, as in Room.
+class KeysLayout(NamedTuple):
+    """The parts of the memory of all keys and values of a head, and of their gradients, as in ScratchLayout.
 
     It has `row` elements for each key.
     """
@@ -150,14 +150,14 @@ class RoomOfKeys(NamedTuple):
     row: Any
 
 
-def room_of_keys(lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> RoomOfKeys:
+def keys_layout(lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> KeysLayout:
     """Returns the parts of that memory for so many keys, all numbers or terms of a kernel."""
     w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
     both = w + v
-    return RoomOfKeys(keys * 0, keys * w, keys * both, keys * (both + w), both * (1 + is_gradient))
+    return KeysLayout(keys * 0, keys * w, keys * both, keys * (both + w), both * (1 + is_gradient))
 
 
-class RoomOfQuery(NamedTuple):
+class QueryLayout(NamedTuple):
     """The parts of the memory of the kernel for a single query, by the element at which each begins.
 
     Each part has a row for each head: of the query, at the beginning, of `scores`, of `result`, and a vector of
@@ -173,10 +173,10 @@ class RoomOfQuery(NamedTuple):
     end: Any
 
 
-def room_of_query(lanes: int, heads: Any, keys: Any, width: Any, value_width: Any) -> RoomOfQuery:
+def query_layout(lanes: int, heads: Any, keys: Any, width: Any, value_width: Any) -> QueryLayout:
     """Returns the parts of that memory, all numbers or terms of a kernel. Behind the scores is room for a vector."""
     query, score, result = ((count + (lanes - 1)) // lanes * lanes for count in (width, keys + lanes, value_width))
     scores = heads * query
     results = scores + heads * score
     numbers = results + heads * result
-    return RoomOfQuery(query, scores, score, results, result, numbers, numbers + heads * lanes)
+    return QueryLayout(query, scores, score, results, result, numbers, numbers + heads * lanes)

@@ -7,11 +7,13 @@ kernel text.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.winograd import Part
+
+Gathered = Literal["", "rows", "depth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,15 @@ class Contraction:
     With `of_pairs`, its operands are in bf16, so that a target may multiply two of their numbers at once; with
     `in_tiles` too, the product is so large that tiles of AMX compute it. Strides count elements of each operand's own
     type.
+
+    Of a `gathered` operand a, rows of memory are read in the order of `Product.order`: these are its "rows", or those
+    of the "depth". Such a product has no loops but rows, columns and depth.
     """
 
     dtype: str
     of_pairs: bool = False
     in_tiles: bool = False
+    gathered: Gathered = ""
 
 
 @dataclass(frozen=True, slots=True)

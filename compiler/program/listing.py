@@ -16,7 +16,7 @@ from netc.compiler.program.kernel_listing import count_text, kernel_lines
 from netc.compiler.program.kernels import Contraction, form_of, prefetches
 from netc.compiler.program.names import quoted
 from netc.compiler.program.plan import Plan
-from netc.compiler.program.product import WALKS, Loop, Product
+from netc.compiler.program.product import POINTERS, WALKS, Loop, Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Count, Group
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk
 from netc.dsl.source import NOWHERE
@@ -128,7 +128,8 @@ def _source_lines(task: Task) -> str:
 def _contraction_line(kernel: Contraction) -> str:
     """The line of a contraction."""
     operands = f" of pairs{' in tiles' if kernel.in_tiles else ''}" if kernel.of_pairs else ""
-    return f"contraction in {kernel.dtype}{operands}"
+    gathered = f" of gathered {kernel.gathered}" if kernel.gathered else ""
+    return f"contraction in {kernel.dtype}{operands}{gathered}"
 
 
 def _walks(tasks: Iterable[Task]) -> dict[Walk, int]:
@@ -185,6 +186,8 @@ class _TaskListing:
                 yield self.pointer(name, number)
         if product.pack != product.c:
             yield self.pointer("pack", len(WALKS))
+        if product.order != product.c:
+            yield self.pointer("order", POINTERS.index("order"))
         for touched in range(product.touches.factor):
             yield self.pointer("fetches", len(WALKS) + 1 + touched)
         yield from self.prefetched(product.prefetched_bytes)

@@ -6,6 +6,7 @@ Raises ValueError with the line that cannot be read.
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Graph
@@ -36,9 +37,12 @@ _TASK = re.compile(
 _COMMENT = re.compile(r"  # line [\d, ]+$")
 _VALUE = re.compile(r"%(\d+) (\w+)")
 _SCAN = re.compile(r"scan (?P<number>\d+)")
-_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs(?P<tiles> in tiles)?)?")
+_CONTRACTION = re.compile(
+    r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs(?P<tiles> in tiles)?)?"
+    r"(?: of gathered (?P<gathered>rows|depth))?"
+)
 _POINTER = re.compile(
-    rf"(?P<argument>p\d+|a|b|c|start|pack|fetches|prefetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
+    rf"(?P<argument>p\d+|a|b|c|start|pack|order|fetches|prefetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
     r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?: at (?P<address>.+))?"
 )
 _LOOP = re.compile(rf"(?P<name>{'|'.join(LOOPS)}) = (?P<count>.+?): (?P<strides>.*)")
@@ -130,7 +134,10 @@ class ProgramReader:
             walk = Walk(unquoted(task.title["dim"] or ""), task.title["end"] == "last")
             task.walk = self.walks.setdefault(match["number"], walk)
         elif match := _CONTRACTION.fullmatch(text):
-            task.contraction = Contraction(match["dtype"], match["pairs"] is not None, match["tiles"] is not None)
+            gathered: Any = match["gathered"] or ""
+            task.contraction = Contraction(
+                match["dtype"], match["pairs"] is not None, match["tiles"] is not None, gathered
+            )
         elif task.contraction is not None and (match := _LOOP.fullmatch(text)):
             task.loops[match["name"]] = _product_loop(match)
         elif match := _WRITES.fullmatch(text):
@@ -196,7 +203,7 @@ def _contraction(
     if not {"a", "b", "c"} <= operands.keys():
         raise ValueError(f"a contraction without operands: {task.title[0]}")
     fetched = [(pointer, address) for argument, pointer, address in task.pointers if argument == "fetches"]
-    start, pack = (operands.get(name, operands["c"]) for name in ("start", "pack"))
+    start, pack, order = (operands.get(name, operands["c"]) for name in ("start", "pack", "order"))
     touched = fetched + [operands["c"]] * (TOUCHED - len(fetched))
     later, nbytes = _prefetched(task, operands["c"])
     loops = {name: task.loops.get(name, ONCE) for name in LOOPS}
@@ -207,13 +214,15 @@ def _contraction(
         start=start[0],
         pack=pack[0],
         touched=tuple(pointer for pointer, _ in touched),
+        order=order[0],
         prefetched=tuple(pointer for pointer, _ in later),
         prefetched_bytes=nbytes,
         has_start=Count(int("start" in operands)),
         touches=Count(len(fetched)),
         **loops,
     )
-    addresses = [address for _, address in (*(operands[name] for name in "abc"), start, pack, *touched, *later)]
+    others = (start, pack, *touched, order, *later)
+    addresses = [address for _, address in (*(operands[name] for name in "abc"), *others)]
     return kernel, product.pointers, product.numbers, addresses
 
 

@@ -6,6 +6,8 @@ A product has three operands and a result, and eight loops around one multiply-a
         + sum over turn, run, depth of a[outer, middle, inner, row, turn, run, depth]
                                      * b[outer, middle, inner, turn, run, depth, column]
 
+A kernel of a gathered operand (`Contraction.gathered`) reads a[order[row], depth], or a[row, order[depth]].
+
 tiles.py holds the kernel. Knows no buffers and no machine.
 """
 
@@ -30,7 +32,12 @@ WALKS = {
 TOUCHED = 3  # buffers that a product can prefetch because they will be written next
 
 # The order of arguments: addresses, then numbers, each as a loop and a field of it ("" for a field of the product).
-POINTERS = ("a", "b", "c", "start", "pack", *(f"touch_{i + 1}" for i in range(TOUCHED)), *prefetched.POINTERS)
+POINTERS = (
+    *("a", "b", "c", "start", "pack"),
+    *(f"touch_{i + 1}" for i in range(TOUCHED)),
+    "order",
+    *prefetched.POINTERS,
+)
 _NUMBERS = (
     *(("rows", "a"), ("depth", "a"), ("depth", "b"), ("columns", "b"), ("rows", "c"), ("rows", "start")),
     *(("", "has_start"), ("rows", "count"), ("columns", "count"), ("depth", "count")),
@@ -62,9 +69,9 @@ class Product(Generic[P, N]):
     `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for copies of a panel of b
     and of a block of rows of a (`Machine.pack_elements`; runs must then be 1). It is needed if b's columns are not
     neighbours; else the kernel uses it if a has many rows. `touches` is how many of the buffers
-    `touched` will be written next at the offsets of c, so that the kernel prefetches them, as it does
-    `prefetched_bytes` bytes behind each address of `prefetched` (prefetched.py). Pointers that are not used stand where
-    c does.
+    `touched` will be written next at the offsets of c, so that the kernel prefetches them. `order` has a number of 32
+    bits for each row, or each step of depth, of a gathered operand a. The kernel also prefetches `prefetched_bytes`
+    bytes behind each address of `prefetched` (prefetched.py). Pointers that are not used stand where c does.
     """
 
     a: P
@@ -73,6 +80,7 @@ class Product(Generic[P, N]):
     start: P
     pack: P
     touched: tuple[P, ...]
+    order: P
     prefetched: tuple[P, ...]
     prefetched_bytes: tuple[N, ...]
     has_start: N
@@ -104,7 +112,8 @@ class Product(Generic[P, N]):
             start=start,
             pack=pack,
             touched=tuple(others[:TOUCHED]),
-            prefetched=tuple(others[TOUCHED:]),
+            order=others[TOUCHED],
+            prefetched=tuple(others[TOUCHED + 1 :]),
             prefetched_bytes=tuple(numbers[len(_NUMBERS) :]),
             has_start=values["", "has_start"],
             touches=values["", "touches"],
@@ -121,7 +130,7 @@ class Product(Generic[P, N]):
     @property
     def pointers(self) -> tuple[P, ...]:
         """The addresses in the order of the kernel's arguments."""
-        return (self.a, self.b, self.c, self.start, self.pack, *self.touched, *self.prefetched)
+        return (self.a, self.b, self.c, self.start, self.pack, *self.touched, self.order, *self.prefetched)
 
     @property
     def numbers(self) -> tuple[N, ...]:

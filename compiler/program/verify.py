@@ -17,7 +17,7 @@ from netc.compiler.program.kernels import (
     WinogradKernel,
 )
 from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.product import POINTERS, Product
+from netc.compiler.program.product import BATCHES, DEPTHS, POINTERS, Product
 from netc.compiler.program.scalars import names_of
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Buffer, Task, Tasks, buffer_numbers
@@ -108,9 +108,14 @@ def _verify_contraction(kernel: Contraction, task: Task) -> None:
     product = Product.of(task.pointers, task.counts, Count)
     _verify_arguments(task, len(POINTERS), len(product.numbers))
     factor = "bf16" if kernel.of_pairs else kernel.dtype
-    for names, dtype in ((("a", "b"), factor), (("c", "start", "pack"), kernel.dtype)):
+    order = "i32" if kernel.gathered else kernel.dtype
+    for names, dtype in ((("a", "b"), factor), (("c", "start", "pack"), kernel.dtype), (("order",), order)):
         for name in names:
             assert getattr(product, name).buffer.type.dtype == dtype, f"{name} is not {dtype}"
+    if kernel.gathered:
+        assert not kernel.of_pairs, "pairs of a gathered operand"
+        single = (getattr(product, loop).count for loop in (*BATCHES, *DEPTHS) if loop != "depth")
+        assert all(count == Count(1) for count in single), "a gathered operand in more loops than rows and depth"
     _verify_writes(task, {product.c.buffer, product.pack.buffer})
 
 

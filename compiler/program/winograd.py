@@ -96,7 +96,7 @@ def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
     return extents, [*strides, *((of["width"],) if pointer == "panels" else ()), 1]
 
 
-class Room(NamedTuple):
+class ScratchLayout(NamedTuple):
     """The parts of a kernel's scratch memory, by the element at which each begins, and the element behind the last.
 
     For each position there are rows of a block's tiles: of transformed channels, then of columns, which are results or
@@ -113,13 +113,14 @@ class Room(NamedTuple):
     end: Any
 
 
-def room(lanes: int, channels: Any, outputs: Any, block: Any, is_gradient: int) -> Room:
+def scratch_layout(lanes: int, channels: Any, outputs: Any, block: Any, is_gradient: int) -> ScratchLayout:
     """Returns the parts of a kernel's memory for vectors of so many lanes, all numbers or terms of a kernel."""
     channel_row, output_row = ((count + (lanes - 1)) // lanes * lanes for count in (channels, outputs))
     of_channels, of_outputs = channel_row * block + _APART, output_row * block + _APART
     sums = (of_channels + of_outputs) * POSITIONS
     end = sums + channels * output_row * (POSITIONS * is_gradient)
-    return Room(channel_row * 0, channel_row, output_row, of_channels, of_outputs, of_channels * POSITIONS, sums, end)
+    outputs_at = of_channels * POSITIONS
+    return ScratchLayout(channel_row * 0, channel_row, output_row, of_channels, of_outputs, outputs_at, sums, end)
 
 
 def flops(part: Part, of: Mapping[str, int]) -> int:

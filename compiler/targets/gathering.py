@@ -74,18 +74,18 @@ class Gathering:
         self._packet = np.empty(sum(ends[-1] for ends in packets), np.uint8)  # of all messages
         self._exchanges: list[Exchange] = []  # what the words of the table point to
         words, at = [0] * (1 + RECORD * len(messages)), int(self._packet.ctypes.data)
-        places: list[int] = []  # the words that are addresses in the table: counted from its beginning so far
+        address_words: list[int] = []  # the words that are addresses in the table: counted from its beginning so far
         for number, ((parts, packed), ends) in enumerate(zip(messages, packets, strict=True)):
             if ends[-1]:
                 parts.append(Part(at, ends))
             for list_number, records in enumerate(self._lists(parts, packed, at)):
                 word = 1 + RECORD * number + 2 * list_number
                 words[word : word + 2] = len(records), 8 * len(words)
-                places.append(word + 1)
+                address_words.append(word + 1)
                 words += [entry for record in records for entry in record]
             at += ends[-1]
         self._table = np.array(words, np.int64)
-        self._table[places] += self._table.ctypes.data
+        self._table[address_words] += self._table.ctypes.data
 
     @property
     def address(self) -> int:

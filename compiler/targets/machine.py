@@ -14,6 +14,7 @@ from netc.compiler.ir.types import DTYPES, SHARD_COUNT
 from netc.compiler.targets.processor import processor
 
 LINE = 64  # bytes of a cache line
+PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
 PIECE = 16  # bytes of a vector inside of which, and as a whole, its elements are moved by simple instructions
 VECTORS = 2  # the register tile's width
@@ -22,7 +23,7 @@ STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of
 PACKED = 256  # rows of depth that it takes at a time if it copies operands, so that a panel stays in the first cache
 PANELS = 16  # of b whose copies are kept at a time, in the second cache
 BLOCK = 240  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
-ROOM = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
+SLACK = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
 _ZEN = "znver"  # how LLVM names of these CPUs begin
 TILE = 16  # rows of a tile of AMX, and the sums, or pairs of bf16 numbers, of each
 NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
@@ -74,7 +75,7 @@ class Machine:
     def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
         """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
         width = max(self.panel(dtype), 2 * TILE * self.has_tiles)
-        return copies_rows * (BLOCK * PACKED + ROOM) + min(panels, PANELS) * PACKED * width
+        return copies_rows * (BLOCK * PACKED + SLACK) + min(panels, PANELS) * PACKED * width
 
     @property
     def llvm_features(self) -> str:

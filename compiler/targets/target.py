@@ -216,14 +216,15 @@ class Interface:
     """The arrays and the memory that the runtime provides for each call of an executable.
 
     `inputs` and `results` are the types of the arrays, by name; a name such as `rows.step.time` is a table of
-    ir/index_tables.py. `per_step` are the inputs with a value for each step. `room` is the most samples of a step, and
-    the most rows of each varying dimension; None means any number. `shared` and `private` are the bytes of an arena.
+    ir/index_tables.py. `per_step` are the inputs with a value for each step. `capacity` is the most samples of a step,
+    and the most rows of each varying dimension; None means any number. `shared` and `private` are the bytes of the
+    arenas.
     """
 
     inputs: "Mapping[str, Type]"
     results: "Mapping[str, Type]"
     per_step: frozenset[str] = frozenset()
-    room: "Sizes | None" = None
+    capacity: "Sizes | None" = None
     shared: int = 0
     private: int = 0
 

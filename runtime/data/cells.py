@@ -162,13 +162,13 @@ class Location:
         """
         if self.is_target or not mask.any():
             return
-        for place in map(tuple, np.argwhere(mask.any(axis=0)).tolist()):
-            column: Any = (slice(None), *place)
+        for index in map(tuple, np.argwhere(mask.any(axis=0)).tolist()):
+            column: Any = (slice(None), *index)
             outside = values[column][mask[column]]
             shown = [f"{value:.6g}" for value in outside[:EXAMPLES].tolist()]
-            lack = Lack("cell", "far outside of what training had", training(place))
+            lack = Lack("cell", "far outside of what training had", training(index))
             texts = [*shown, *shown[-1:] * (len(outside) - len(shown))]
-            self.remarks.add_unseen(self.span, self.column((0, *place)), texts, lack, ())
+            self.remarks.add_unseen(self.span, self.column((0, *index)), texts, lack, ())
 
     def hint_for_missing(self, kind: CellKind) -> str | None:
         """The hint for a missing cell that a step takes for a cell of this kind. It names no step that is there."""

@@ -39,8 +39,8 @@ class PackedColumn:
     def __getitem__(self, rows: Any) -> Array:
         selected = np.arange(len(self))[rows]
         result = np.empty(selected.size, object)
-        for place, row in enumerate(selected.ravel().tolist()):
-            result[place] = msgspec.msgpack.decode(self.messages[self.ends[row] : self.ends[row + 1]].tobytes())
+        for position, row in enumerate(selected.ravel().tolist()):
+            result[position] = msgspec.msgpack.decode(self.messages[self.ends[row] : self.ends[row + 1]].tobytes())
         return result.reshape(selected.shape)
 
 

@@ -31,13 +31,13 @@ def content(path: Path, shown: str, span: Span) -> bytes:
 
 def _unpacked(path: Path, shown: str, span: Span) -> bytes:
     """The content of a .gz file, counted while it is unpacked: the size that the file states may be wrong."""
-    room = memory()
-    most, total, pieces = max(min(room.nbytes // _SHARE, _MOST), SMALL), 0, []
+    free = memory()
+    most, total, pieces = max(min(free.nbytes // _SHARE, _MOST), SMALL), 0, []
     with opened(path) as file, gzip.GzipFile(fileobj=file) as stream:
         while piece := stream.read(_PIECE):
             total += len(piece)
             if total > most:
-                note = f"{path.stat().st_size:,} bytes packed; {room}"
+                note = f"{path.stat().st_size:,} bytes packed; {free}"
                 fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, note, hint=ON_DISK)
             pieces.append(piece)
     return b"".join(pieces)

@@ -13,6 +13,7 @@ import numpy as np
 
 from netc.compiler.ir.types import BATCH, DTYPES, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.hints import At, Change, Hint
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data import windows
@@ -75,8 +76,8 @@ def convert(
         if isinstance(values, Ragged):
             _refuse_sequences(field, states, part, type_, declared)
             continue
-        for array, place in usable(part, values, location, prepared):
-            result[_positions(part, place.rows, count)] = array
+        for array, chunk in usable(part, values, location, prepared):
+            result[_positions(part, chunk.rows, count)] = array
             count += len(array)
     return Bytes(result, *scales) if stays_bytes else result
 
@@ -90,7 +91,7 @@ def _widened(field: FieldSpec, array: Array, shape: tuple[int, ...]) -> Array:
 
 def _has_places(field: FieldSpec) -> bool:
     """Whether the model may declare more places for a field than its categories need."""
-    return bool(field.steps) and STEPS[field.steps[-1].name].places is not None
+    return bool(field.steps) and STEPS[field.steps[-1].name].category_count is not None
 
 
 def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
@@ -110,7 +111,8 @@ def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, dec
     if len(labels) == 1:
         fault("E0805", f"`{field.name}` has one class only, the model says {type_.classes}", declared, shown)
     fact = f"`{field.name}` has {len(labels)} classes, the model says {type_.classes}"
-    fault("E0805", fact, declared, shown, hint=f"class({len(labels)})")
+    counted = describe_sample(replace(type_, classes=len(labels)))
+    fault("E0805", fact, declared, shown, hint=Hint.code(counted, At.TYPE))
 
 
 def _stays_bytes(field: FieldSpec, part: Part, type_: Type) -> bool:
@@ -151,9 +153,9 @@ def _sequences(
 
     count = 0
     for values, location in sample_outputs(field, states, part):
-        for sequences, place in usable(part, values, location, prepared):
+        for sequences, chunk in usable(part, values, location, prepared):
             rows.append(np.asarray(sequences.rows, DTYPES[type_.dtype].numpy))
-            lengths[_positions(part, place.rows, count)] = sequences.lengths
+            lengths[_positions(part, chunk.rows, count)] = sequences.lengths
             count += len(sequences)
     return Ragged(np.concatenate(rows), lengths)
 
@@ -164,7 +166,8 @@ def _refuse_shape(
     """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
     fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
     hint = _as_read(what, shape, field, type_) if proposes_type or _has_places(field) else None
-    fault("E0804", fact, declared, others=[Label(field.span, "read here")], hint=_steps_turned(field) or hint)
+    read_here = [Label(field.span, "read here")] if field.span not in (declared, NOWHERE) else []
+    fault("E0804", fact, declared, others=read_here, hint=_steps_turned(field) or hint)
 
 
 def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> NoReturn:
@@ -179,7 +182,7 @@ def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, typ
     )
     step = next((step for step in field.steps if STEPS[step.name].makes_sequences), None)
     read_type = type_.with_dims((BATCH, "t", *outputs[0].rows.shape[1:]))
-    hint = f"{'target' if field.is_target else 'input'} {field.name}: {describe_sample(read_type)}"
+    hint = _declaration(field, read_type)
     others = [Label(step.span, "this makes sequences") if step else Label(field.span, "its cells are lists")]
     fault("E0804", f"{fact}, the model says {describe_sample(type_)}", declared, others=others, hint=hint)
 
@@ -187,8 +190,8 @@ def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, typ
 def _as_read(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type) -> str:
     """The hint with the declaration that the data has: as it is, or with a step that gives it the declared shape."""
     declared = type_.shape(1)[1:]
-    word, read_type = "target" if field.is_target else "input", type_.with_dims((*type_.dims[:1], *shape))
-    read = f"{word} {field.name}: {describe_sample(read_type)}"
+    read_type = type_.with_dims((*type_.dims[:1], *shape))
+    read = _declaration(field, read_type)
     if windows.is_series([field]):
         return read
     if len(shape) < len(declared) == _IMAGE and math.prod(declared) == math.prod(shape):
@@ -197,8 +200,15 @@ def _as_read(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type) -
         changed = f", and `input {field.name}: float[{sizes}]`, since channels come last" if image != declared else ""
         return f"`-> reshape({sizes})` in `{field.name} = ...` of the data{changed}"
     if len(shape) == 3 and sorted(shape) == sorted(declared):
-        return f"{read}, since channels come last"
+        return _declaration(field, read_type, ", since channels come last")
     return read
+
+
+def _declaration(field: FieldSpec, type_: Type, reason: str = "") -> Hint:
+    """The hint that declares the input or target of a field with the type that the data has."""
+    described = describe_sample(type_)
+    text = f"{'target' if field.is_target else 'input'} {field.name}: {described}{reason}"
+    return Hint(text, Change(described, At.TYPE))
 
 
 def _is_channels_first(shape: tuple[int, ...]) -> bool:

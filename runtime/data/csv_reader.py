@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.cell_text import PLAIN, Misread
@@ -51,7 +52,8 @@ def read_csv(request: Request) -> Table:
     for name in detected.doubtful:
         if Use.NUMBERS in request.uses(name):
             fact = f"the points in the numbers of `{cell(name)}` can be decimal points, or stand between thousands"
-            fault("E0801", fact, request.span, f"`{request.shown}`", hint='decimal = "." or thousands = "."')
+            hint = Hint.options('decimal = "."', 'thousands = "."')
+            fault("E0801", fact, request.span, f"`{request.shown}`", hint=hint)
     columns: Any
     if file.raw is not None and len(file.raw) <= _SMALL:
         columns, rows = _by_rows(file, request, detected)

@@ -10,6 +10,7 @@ from typing import TextIO
 import numpy as np
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell
 from netc.runtime.data.cell_text import cleaned, cleaner
 from netc.runtime.data.cells import RowFault, RowProblem
@@ -116,12 +117,13 @@ class CsvRows:
 
     def _refuse_quotes(self, number: int, message: str, is_header: bool) -> None:
         """Refuses a row whose quotes or line ends are wrong (E0801). Faults if no row follows, and in the header."""
+        hint: Hint | None = Hint.options('quote = ""', note=" takes quotes as they are")
         if "new-line character" in message:
             note, hint = "there is a carriage return (\\r) outside of quotes", None
         elif "unexpected end" in message:
-            note, hint = "a quote is opened and never closed", 'quote = "" takes quotes as they are'
+            note = "a quote is opened and never closed"
         else:
-            note, hint = "text follows a closing quote", 'quote = "" takes quotes as they are'
+            note = "text follows a closing quote"
         fact = f"cannot read `{self.request.shown}`, row {number}"
         diagnostic = Diagnostic("E0801", fact, Label(self.request.span, note), hint=hint)
         if is_header or "unexpected end" in message:
@@ -134,11 +136,12 @@ class CsvRows:
         if notation.decimal == ".":
             return
         fact = "a number with a decimal point among decimal commas"
-        hint = 'thousands = "." if it stands between thousands, decimal = "." if all numbers have decimal points'
-        for place, row in enumerate(rows):
+        note = ' if it stands between thousands, decimal = "." if all numbers have decimal points'
+        hint = Hint.options('thousands = "."', note=note)
+        for position, row in enumerate(rows):
             if notation.misreads(text := row[index]):
-                number = int(self.numbers.of(np.array([start + place]))[0])
+                number = int(self.numbers.of(np.array([start + position]))[0])
                 where = f"`{self.request.shown}`, row {number}, column `{cell(name)}`: `{cell(text)}`"
                 diagnostic = Diagnostic("E0803", fact, Label(self.request.span, where), hint=hint)
                 self._refuse(RowFault([diagnostic], [RowProblem(number, name, fact)]))
-                rows[place] = [""] * len(row)
+                rows[position] = [""] * len(row)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell
 from netc.runtime.data.cell_text import is_number_or_blank
 from netc.runtime.data.csv_records import BLANKS_BETWEEN, Dialect, Records, lines, sample_rows
@@ -44,7 +45,9 @@ def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, ro
             fact = f"`{file.shown}` has {number} line{'s' * (number > 1)} above the names of its columns"
             marks = {text.lstrip()[:1] for text in first[:number] if text.strip()}
             mark = next((mark for mark in COMMENTS if marks == {mark} and not dialect.comment), None)
-            hint = f"skip = {number}" if mark is None else f'comment = "{mark}" leaves out lines that begin with it'
+            hint = Hint.options(f"skip = {number}")
+            if mark is not None:
+                hint = Hint.options(f'comment = "{mark}"', note=" leaves out lines that begin with it")
             fault("E0801", fact, file.span, f"the first line is `{cell(first[0].strip())}`", hint=hint)
 
 

@@ -54,7 +54,7 @@ class DataStep:
     name: str = ""
     keeps: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     formula: Callable[[Any, Any], Any] | None = None
-    places: Callable[[State], int] | None = None
+    category_count: Callable[[State], int] | None = None
     usage: str = ""
     separator: str | None = None
 
@@ -89,12 +89,13 @@ def column_blocks(chunks: Chunks) -> Iterator[tuple[Array, Location]]:
     rows = sum(len(array) for array, _ in chunks()) if width > 1 else 1
     step = max(1, _BLOCK // rows)
     for start in range(0, width, step):
-        cells, places = zip(
-            *((array.reshape(len(array), -1)[:, start : start + step], place) for array, place in chunks()), strict=True
+        cells, locations = zip(
+            *((array.reshape(len(array), -1)[:, start : start + step], location) for array, location in chunks()),
+            strict=True,
         )
-        names = places[0].columns if len(places[0].columns) == width else places[0].columns[:1] * width
-        numbers_of_rows = np.concatenate([place.rows for place in places])
-        yield np.concatenate(cells), replace(places[0], columns=names[start : start + step], rows=numbers_of_rows)
+        names = locations[0].columns if len(locations[0].columns) == width else locations[0].columns[:1] * width
+        numbers_of_rows = np.concatenate([location.rows for location in locations])
+        yield np.concatenate(cells), replace(locations[0], columns=names[start : start + step], rows=numbers_of_rows)
 
 
 def simple_step(

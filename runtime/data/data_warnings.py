@@ -11,6 +11,7 @@ import numpy as np
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.hints import At, Hint
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data import windows
@@ -83,7 +84,7 @@ def _scales(fitted: FittedField) -> Diagnostic | None:
         "W0801",
         f"the columns of `{field.name}` are of very different scale",
         Label(field.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
-        hint="-> standardize",
+        hint=Hint.code("-> standardize", At.BEHIND),
     )
 
 
@@ -109,7 +110,7 @@ def _similar_labels(fitted: FittedField) -> Diagnostic | None:
         "W0831",
         f"`{fitted.field.name}` has labels that look alike",
         Label(fitted.field.span, f"{shown} are labels of their own{more}"),
-        hint=" ".join(f"-> {name}" for name in steps),
+        hint=Hint.code(" ".join(f"-> {name}" for name in steps), At.BEHIND),
     )
 
 
@@ -136,17 +137,17 @@ def _ids(fitted: FittedField) -> Diagnostic | None:
 def _empty_places(fitted: FittedField) -> Diagnostic | None:
     """W0835 if the model declares more places than the categories of a `one_hot` need."""
     steps = fitted.field.steps
-    places_of = STEPS[steps[-1].name].places if steps else None
-    if places_of is None:
+    category_count = STEPS[steps[-1].name].category_count if steps else None
+    if category_count is None:
         return None
-    places, declared = places_of(fitted.states[-1]), int(fitted.type.sample[-1])
-    if places >= declared:
+    count, declared = category_count(fitted.states[-1]), int(fitted.type.sample[-1])
+    if count >= declared:
         return None
-    empty = declared - places
-    kind = describe_sample(fitted.type.with_dims((*fitted.type.dims[:-1], places)))
+    empty = declared - count
+    kind = describe_sample(fitted.type.with_dims((*fitted.type.dims[:-1], count)))
     return Diagnostic(
         "W0835",
-        f"`{fitted.field.name}` needs {places} place{'s' * (places > 1)} in training, the model says {declared}",
+        f"`{fitted.field.name}` needs {count} place{'s' * (count > 1)} in training, the model says {declared}",
         Label(fitted.declared, "the last place stays 0" if empty == 1 else f"the last {empty} places stay 0"),
         others=(Label(fitted.field.span, "the categories of the training part"),),
         hint=f"{kind}, or `one_hot(unknown)`, which has a place for categories that training lacks",

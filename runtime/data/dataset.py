@@ -14,7 +14,7 @@ import numpy as np
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
-from netc.dsl.diagnostics import Diagnostic, fault, nearest
+from netc.dsl.diagnostics import Diagnostic, Fault, fault, nearest
 from netc.runtime.data import windows
 from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
@@ -210,13 +210,17 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         note = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], note)
+        title = "the arrays differ in length" if any(lengths.values()) else "the arrays have no samples"
+        fault("E0804", title, model.declared[next(iter(lengths))], note)
     table = Table("data", columns, RowNumbers(0))
     part = Part(table, np.arange(len(table)))
     arrays = {}
     for name, field in spec.fields.items():
         field = replace(field, span=model.declared[name], is_sequence=types[name].is_varying)
-        arrays[name] = convert(field, [], part, types[name], model.declared[name])
+        try:
+            arrays[name] = convert(field, [], part, types[name], model.declared[name])
+        except Fault as error:  # an array goes through no steps, which its hint would propose
+            raise Fault([dataclasses.replace(diagnostic, hint=None) for diagnostic in error.diagnostics]) from None
     samples = Samples(table, part.rows)
     same_lengths(model, arrays, samples)
     long_enough(model, arrays, samples)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell, net_string
 from netc.runtime.data.cell_text import CellRules, is_missing_text, is_number_or_blank
 from netc.runtime.data.csv_notation import notation_of
@@ -111,7 +112,7 @@ def _delimiter(file: TextFile, sample: str, is_cut: bool, dialect: Dialect) -> s
             regular.append(delimiter)
     if len(regular) > 1:
         names = " and ".join(f"`{_shown(delimiter)}`" for delimiter in regular)
-        hints = " or ".join(f"delimiter = {_quoted(delimiter)}" for delimiter in regular)
+        hints = Hint.options(*(f"delimiter = {_quoted(delimiter)}" for delimiter in regular))
         fault("E0801", f"{names} could separate the cells of `{file.shown}`", file.span, hint=hints)
     if regular:
         return regular[0]
@@ -176,5 +177,5 @@ def _header_warnings(
     if not numeric:
         return []
     label = f"it is read as the names of the columns: {', '.join(f'`{cell(name)}`' for name in names[:4])}"
-    hint = "header = false numbers the columns, header = [...] names them"
+    hint = Hint.options("header = false", note=" numbers the columns, header = [...] names them")
     return [Diagnostic("W0821", f"the first row of `{file.shown}` looks like data", Label(file.span, label), hint=hint)]

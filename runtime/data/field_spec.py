@@ -8,9 +8,10 @@ from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
+from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
 from netc.dsl.synonyms import PATTERN, Kind, synonym
-from netc.dsl.word import Place
+from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
 from netc.runtime.data.constant_values import call_of, constant_value
@@ -103,19 +104,20 @@ def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
     """The hint for a field that begins with a reader, or with anything else."""
     match head:
         case syntax.Index(indices=(syntax.Text() as column,)):
-            return f"{name} = column({column.span.text})"
+            return Hint(f"{name} = column({column.span.text})", Change(f"column({column.span.text})"))
         case syntax.Binary(operator="/" | "*", left=left, right=syntax.Number() as factor) if (
             call_of(left)[0] in _HEADS
         ):
             size = factor.span.text if head.operator == "*" else f"1 / {factor.span.text}"
-            return f"{name} = {left.span.text} -> scale({size})"
+            scaled = f"{left.span.text} -> scale({size})"
+            return Hint(f"{name} = {scaled}", Change(scaled))
         case syntax.Binary(operator="-", left=left, right=right) if call_of(left)[0] == "columns":
             names = [argument.span.text for argument in call_of(right)[1]]
             left_out = f"({', '.join(names)})" if len(names) > 1 else "".join(names) or right.span.text
-            return f"columns(all, except = {left_out})"
+            return Hint.code(f"columns(all, except = {left_out})")
     if kind in READERS:
         return f"source = {head.span.text}"
-    if name in settings_of(Place.TRAIN):
+    if name in settings_of(Section.TRAIN):
         return f"`{name}` is a setting of the block `train`"
     return nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")'
 

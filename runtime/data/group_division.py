@@ -18,29 +18,29 @@ def divided_groups(groups: Array, sizes: Array, named: int, random: np.random.Ge
     counts = np.bincount(groups)
     order = random.permutation(len(counts))
     part_of = np.empty(len(counts), np.int64)
-    room = sizes.astype(float).tolist()
+    remaining = sizes.astype(float).tolist()
     empty = set(range(named))
-    for place, group in enumerate(order.tolist()):
+    for position, group in enumerate(order.tolist()):
         count = float(counts[group])
-        if len(order) - place <= len(empty):
-            part = min(empty, key=partial(_misfit, room, count))
+        if len(order) - position <= len(empty):
+            part = min(empty, key=partial(_misfit, remaining, count))
         else:
-            part = max(range(len(room)), key=partial(_fit, room, sizes.tolist(), count))
+            part = max(range(len(remaining)), key=partial(_fit, remaining, sizes.tolist(), count))
         part_of[group] = part
-        room[part] -= count
+        remaining[part] -= count
         empty.discard(part)
     return part_of[groups]
 
 
-def _misfit(room: Sequence[float], count: float, part: int) -> float:
+def _misfit(remaining: Sequence[float], count: float, part: int) -> float:
     """The difference between the size of a group and the room that a part has left."""
-    return abs(room[part] - count)
+    return abs(remaining[part] - count)
 
 
-def _fit(room: Sequence[float], sizes: Sequence[int], count: float, part: int) -> tuple[bool, float]:
+def _fit(remaining: Sequence[float], sizes: Sequence[int], count: float, part: int) -> tuple[bool, float]:
     """The need of a part for a group of so many rows: parts that have room for half of the group come first."""
-    has_room = sizes[part] > 0 and 2 * room[part] >= count
-    return has_room, room[part] / sizes[part] if has_room else room[part]
+    fits = sizes[part] > 0 and 2 * remaining[part] >= count
+    return fits, remaining[part] / sizes[part] if fits else remaining[part]
 
 
 def is_only_group(classes: Array, groups: Array) -> Array:

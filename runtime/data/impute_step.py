@@ -38,10 +38,10 @@ def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
         missing = is_missing(block)
         for i, name in enumerate(location.columns):
             present = np.flatnonzero(~missing[:, i])
-            place = replace(location, columns=(name,), rows=location.rows[present])
+            column = replace(location, columns=(name,), rows=location.rows[present])
             if not len(present):
                 fault("E0803", "a column of the training split is empty", location.span, f"`{shown_cell(name)}`")
-            fills.append(_fill_of(block[present, i], method, place, hint(name)))
+            fills.append(_fill_of(block[present, i], method, column, hint(name)))
     return {"fill": fills, "drop": False}
 
 

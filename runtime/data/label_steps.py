@@ -31,7 +31,7 @@ def _fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     return {"classes": labels, **({"unknown": least} if arguments else {})}
 
 
-def _places(state: State) -> int:
+def _category_count(state: State) -> int:
     return len(state["classes"]) + bool(state.get("unknown"))
 
 
@@ -61,8 +61,8 @@ def _classes(array: Array, state: State, location: Location) -> Array:
 
     def hint(index: Index) -> str:
         guess = similar(label_of(array[index]), state["classes"])
-        place = "" if location.is_target else "`classes(unknown)` has a class for labels that training lacks"
-        return "; ".join(filter(None, (guess, place)))
+        advice = "" if location.is_target else "`classes(unknown)` has a class for labels that training lacks"
+        return "; ".join(filter(None, (guess, advice)))
 
     location.refuse(
         result < 0,
@@ -98,7 +98,7 @@ CLASSES = DataStep(
 
 
 def _one_hot(array: Array, state: State, location: Location) -> Array:
-    numbers, count = _numbers(array, state, location), _places(state)
+    numbers, count = _numbers(array, state, location), _category_count(state)
     require_at(8 * numbers.size * count, f"{numbers.size:,} cells of {count:,} numbers", location.span)
     has_place = numbers >= 0
     _remark_unseen(~has_place, array, state, location)
@@ -121,6 +121,6 @@ ONE_HOT = DataStep(
     "that occur less than 5 times in the training part.",
     usage="one_hot, one_hot(unknown), one_hot(unknown, n)",
     keeps={"classes": are_texts, "unknown": is_optional_count},
-    places=_places,
+    category_count=_category_count,
     name="one_hot",
 )

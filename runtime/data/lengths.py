@@ -117,7 +117,7 @@ class _Declaration:
         location = Location(table.name, self.names, table.numbers(rows), self.span)
 
         def placed(index: Index) -> str:
-            return f"{table.place(int(rows[index[0]]))}: {label(index)}"
+            return f"{table.words_for_row(int(rows[index[0]]))}: {label(index)}"
 
         location.refuse(mask, "E0804", fact, placed, hint=hint, others=others)
 

@@ -129,10 +129,10 @@ def read_fields(
         bad = replace(table.bad_rows, problems=dict(table.bad_rows.problems))
     part = part_of(table, np.arange(len(table)), series_in(table, spec) if types else None)
     part = replace(part, bad_rows=None if is_strict else bad)
-    place = Span(Source(table.name, ""), 0, 0)
+    span = Span(Source(table.name, ""), 0, 0)
     if types and windows.is_series(spec.fields.values()):
         cuts = [windows.cut_of(spec.fields[name]) for name in types]
-        starts = part.window_starts(cuts, table.name, place)
+        starts = part.window_starts(cuts, table.name, span)
         fields = {
             name: convert_windows(spec.fields[name], states[name], part, starts, type_, declared[name])
             for name, type_ in types.items()
@@ -148,7 +148,7 @@ def read_fields(
             )
             for name, type_ in types.items()
         }
-        fields |= {name: _read_value(name, type_, part, place) for name, type_ in values.items()}
+        fields |= {name: _read_value(name, type_, part, span) for name, type_ in values.items()}
         is_used = ~bad.among(part.row_numbers)
         rows = part.rows
     used = np.flatnonzero(is_used)

@@ -41,10 +41,10 @@ class _Usual:
         is_far: Array = (results < self.least) | (results > self.most)
         return is_far & ((values < limits[0]) | (values > limits[1])) if is_far.any() else is_far
 
-    def of_column(self, state: State, place: tuple[int, ...]) -> str:
+    def of_column(self, state: State, index: tuple[int, ...]) -> str:
         """The words for the numbers that training had in a column."""
         low, high = (
-            float(limit[place] if limit.ndim else limit) for limit in map(np.asarray, self.limits(state) or ())
+            float(limit[index] if limit.ndim else limit) for limit in map(np.asarray, self.limits(state) or ())
         )
         return f"they went from {low:.6g} to {high:.6g}"
 
@@ -64,7 +64,7 @@ def _arithmetic(
         values = numbers(array, location).astype(np.float64)
         result: Array = formula(values, state)
         is_outside = usual.is_outside(values, result, state)
-        location.note_far_outside(values, is_outside, lambda place: usual.of_column(state, place))
+        location.note_far_outside(values, is_outside, lambda index: usual.of_column(state, index))
         return result
 
     return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps, name=name)

@@ -141,13 +141,13 @@ def _below(folder: Path, label: str, shown: str, span: Span, left_out: _LeftOut)
     pending, seen = [""], set[tuple[int, int]]()
     while pending:
         inner = pending.pop()
-        place = folder / inner
-        if place.is_symlink():
-            opening(place, os.path.join(shown, inner), span)
-        status = os.stat(place)
+        path = folder / inner
+        if path.is_symlink():
+            opening(path, os.path.join(shown, inner), span)
+        status = os.stat(path)
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        pictures, folders = _entries(place, os.path.join(label, inner), left_out)
+        pictures, folders = _entries(path, os.path.join(label, inner), left_out)
         yield from (os.path.join(inner, name) for name in pictures)
         pending += [os.path.join(inner, name) for name in reversed(folders)]

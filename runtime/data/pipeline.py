@@ -192,8 +192,8 @@ def _stepped(
 ) -> Iterator[tuple[Array | Ragged, Location]]:
     """Yields chunks after one step, without the rows that it refuses where the part notes them."""
     for values, location in chunks:
-        for result, place in usable(part, values, location, partial(_apply, step, state, is_series)):
-            yield result, replace(place, span=location.span)
+        for result, chunk in usable(part, values, location, partial(_apply, step, state, is_series)):
+            yield result, replace(chunk, span=location.span)
 
 
 def _apply(step: StepSpec, state: State, is_series: bool, values: Array | Ragged, location: Location) -> Array | Ragged:

@@ -34,12 +34,12 @@ def float_array(column: polars.Series, rules: CellRules) -> Array | None:
             is_open = has_mark if is_open is None else is_open | has_mark
     result: Array = numbers.to_numpy().copy()
     if is_open is not None:
-        places = np.flatnonzero((is_open & column.is_not_null()).to_numpy())
-        cells = column.gather(places).to_list()
+        rows = np.flatnonzero((is_open & column.is_not_null()).to_numpy())
+        cells = column.gather(rows).to_list()
         values = {cell: _number(cell, rules) for cell in set(cells)}
         if None in values.values():
             return None
-        result[places] = [values[cell] for cell in cells]
+        result[rows] = [values[cell] for cell in cells]
     result[np.isnan(result)] = np.nan  # -nan has other bits
     return None if np.isinf(result).any() else result
 

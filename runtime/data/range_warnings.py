@@ -17,6 +17,7 @@ from netc.compiler.operations.functions import sigmoid, tanh
 from netc.compiler.operations.reduce import softmax
 from netc.compiler.operations.shape import Order, pad
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.hints import At, Hint
 from netc.runtime.data import windows
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.steps import STEPS
@@ -60,7 +61,7 @@ def _raw_pixels(model: Model, spec: DataSpec, training: Mapping[str, Field]) -> 
                 "W0801",
                 f"the pixels of `{leaf.name}` are not scaled",
                 Label(field.span, f"they go up to {values.max():.4g}, and weights begin small"),
-                hint="-> scale(1 / 255)",
+                hint=Hint.code("-> scale(1 / 255)", At.BEHIND),
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.arguments import kind_of, refuse
 from netc.runtime.data.cell_text import label_of, moment_text
 from netc.runtime.data.new_data import Fitted, read_table, source_of, uses_of_new
 from netc.runtime.data.npz import refuse_lengths
@@ -29,32 +30,35 @@ def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], inner: Sequence[
     Faults E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
     table.
     """
-    place, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *inner], fitted.spec
+    span, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *inner], fitted.spec
     if isinstance(data, str | Path):
-        source = source_of(spec, Path(data).absolute(), reader_of(Path(data), spec.source.reader), place)
+        source = source_of(spec, Path(data).absolute(), reader_of(Path(data), spec.source.reader), span)
         return read_table(fitted, source, str(data), names, lambda column: False)
     marks = dict(spec.source.options).get("missing", ())
-    table = _table(data, Request(Path(_NAME), _NAME, place, uses_of_new(spec, names), {"missing": marks}))
-    _refuse_fields(fitted, table.names, [name for name in inputs if name not in inner], place)
-    refuse_lengths({name: len(column) for name, column in table.columns.items()}, "columns", _NAME, place)
+    table = _table(data, Request(Path(_NAME), _NAME, span, uses_of_new(spec, names), {"missing": marks}))
+    _refuse_fields(fitted, table.names, [name for name in inputs if name not in inner], span)
+    refuse_lengths({name: len(column) for name, column in table.columns.items()}, "columns", _NAME, span)
     if not len(table):
-        fault("E0801", f"`{_NAME}` has no rows", place)
+        fault("E0801", f"`{_NAME}` has no rows", span)
     return table
 
 
-def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str], place: Span) -> None:
+def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str], span: Span) -> None:
     """Faults E0702 if a name is that of a field, and the columns of that field are not there."""
     for name in inputs:
         needed = fitted.spec.fields[name].columns
         if name in columns and name not in needed and not set(needed) <= {*columns}:
             fact = f"`{name}` is a field, and raw data has columns: {', '.join(needed[:8])}"
             hint = "run.program.predict takes arrays that went through the steps of their fields"
-            fault("E0702", fact, place, hint=hint)
+            fault("E0702", fact, span, hint=hint)
 
 
 def _table(data: Any, request: Request) -> Table:
     """The needed columns of any kind of table."""
     if isinstance(data, Mapping):
+        if (single := next((name for name, cells in data.items() if not _is_column(cells)), None)) is not None:
+            title = f"`{single}` is {kind_of(data[single])}, and a column has a cell for each row"
+            refuse("E0804", title, request.span, hint="run.predict([row]) takes rows, each a dict of its cells")
         return _of_columns({str(name): cells for name, cells in data.items()}, request)
     if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
@@ -72,6 +76,11 @@ def _table(data: Any, request: Request) -> Table:
         "run.predict takes a path, a DataFrame, columns by name or a list of rows by name; "
         "run.program.predict takes prepared arrays by field"
     )
+
+
+def _is_column(cells: Any) -> bool:
+    """Whether a value has cells, as a list has them: neither a text, nor a number, nor None."""
+    return not isinstance(cells, str | bytes) and hasattr(cells, "__len__") and getattr(cells, "ndim", 1) > 0
 
 
 def _of_columns(columns: Mapping[str, Any], request: Request) -> Table:

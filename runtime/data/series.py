@@ -36,16 +36,16 @@ class Series:
 
     def sorted(self, rows: Array) -> tuple[Array, Array, Array]:
         """Some rows in order, the series of each, and the places in them at which a stretch of adjacent rows begins."""
-        places = np.sort(self._places()[rows])
-        begins = self.is_first[places]
-        begins |= np.diff(places, prepend=-2) != 1
-        return self.order[places], self.groups[places], np.flatnonzero(begins)
+        positions = np.sort(self._positions()[rows])
+        begins = self.is_first[positions]
+        begins |= np.diff(positions, prepend=-2) != 1
+        return self.order[positions], self.groups[positions], np.flatnonzero(begins)
 
-    def _places(self) -> Array:
+    def _positions(self) -> Array:
         """The place of each row in the order."""
-        places = np.empty(len(self.order), np.int64)
-        places[self.order] = np.arange(len(self.order))
-        return places
+        positions = np.empty(len(self.order), np.int64)
+        positions[self.order] = np.arange(len(self.order))
+        return positions
 
 
 def series_spec(spec: DataSpec) -> SeriesSpec:
@@ -84,11 +84,11 @@ def _refuse_equal_times(table: Table, described: SeriesSpec, order: Array, group
     is_equal = steps == 0
     is_equal[1:] &= np.diff(groups[order]) == 0
     if is_equal.any():
-        place = int(np.flatnonzero(is_equal)[0])
-        (file, first), *others = table.by_file(np.sort(order[place - 1 : place + 1]))
+        position = int(np.flatnonzero(is_equal)[0])
+        (file, first), *others = table.by_file(np.sort(order[position - 1 : position + 1]))
         numbers_there = " and ".join(map(str, table.numbers(first).tolist()))
         rows = f"`{file}`, row{'s' * (len(first) > 1)} {numbers_there}"
-        rows += "".join(f", and {table.place(int(other[0]))}" for _, other in others)
+        rows += "".join(f", and {table.words_for_row(int(other[0]))}" for _, other in others)
         note = f"{rows}, column `{shown_cell(described.time or '')}`"
         hint = 'by("...") names the column that tells series apart'
         fault("E0841", "two rows of a series have the same time", described.span, note, hint=hint)

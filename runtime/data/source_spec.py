@@ -19,8 +19,8 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     name, arguments = call_of(node)
     if name not in READERS:
         _refuse_reader(name, node)
-    places = [argument for argument in arguments if argument.name is None]
-    texts = [constant_value(argument.value, constants) for argument in places]
+    positional = [argument for argument in arguments if argument.name is None]
+    texts = [constant_value(argument.value, constants) for argument in positional]
     options: dict[str, Any] = {}
     if name == "sql":
         path, options = _query(texts, node.span)
@@ -40,7 +40,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
             options[key] = allowed[key].parse(argument.value, constants)
     _refuse_same_characters(options, node.span)
     others = tuple(texts[1:]) if name != "sql" else ()
-    return SourceSpec(name, path, places[0].span, tuple(options.items()), others)
+    return SourceSpec(name, path, positional[0].span, tuple(options.items()), others)
 
 
 def _refuse_reader(name: str, node: syntax.Expression) -> NoReturn:

@@ -94,14 +94,14 @@ def _matching(path: str, folder: Path, takes_folder: bool) -> list[str]:
         return [path]
     parts = Path(path).parts
     start = _fixed(parts)
-    places = [os.path.join("", *start)]
+    paths = [os.path.join("", *start)]
     for part in parts[len(start) :]:
         if part == "**":
-            places = [below for place in places for below in _folders_below(place, folder)]
+            paths = [below for path in paths for below in _folders_below(path, folder)]
         else:
-            matches = ((place, name) for place in places for name in glob.glob(part, root_dir=folder / place))
-            places = [os.path.join(place, name) for place, name in matches]
-    names = {name for name in places if takes_folder or not os.path.isdir(folder / name)}
+            matches = ((path, name) for path in paths for name in glob.glob(part, root_dir=folder / path))
+            paths = [os.path.join(path, name) for path, name in matches]
+    names = {name for name in paths if takes_folder or not os.path.isdir(folder / name)}
     return sorted(names, key=lambda name: Path(name).parts)
 
 
@@ -110,12 +110,12 @@ def _fixed(parts: Sequence[str]) -> Sequence[str]:
     return parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))]
 
 
-def _folders_below(place: str, folder: Path) -> Iterator[str]:
+def _folders_below(path: str, folder: Path) -> Iterator[str]:
     """Yields a folder and all folders below it, without hidden ones."""
-    for below, folders, _ in os.walk(folder / place):
+    for below, folders, _ in os.walk(folder / path):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        inner = os.path.relpath(below, folder / place)
-        yield place if inner == os.curdir else os.path.join(place, inner)
+        inner = os.path.relpath(below, folder / path)
+        yield path if inner == os.curdir else os.path.join(path, inner)
 
 
 def _stacked(tables: Sequence[Table], source: SourceSpec) -> Table:

@@ -14,6 +14,7 @@ from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
+from netc.dsl.hints import At, Change, Hint
 from netc.dsl.quoting import net_string
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data import windows
@@ -71,14 +72,15 @@ def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:
         definition = STEPS[step.name]
         if definition.undo is None:
             fact = f"`{step.name}` on a target cannot be undone in predictions"
-            fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
+            fault("E0701", fact, step.span, hint=Hint.code("classes") if step.name == "one_hot" else None)
         if definition.words == ("unknown",) and step.arguments:
             fact = f"`{step.name}(unknown)` is for inputs: a target has no unknown class"
-            fault("E0701", fact, step.span, hint=step.name)
+            fault("E0701", fact, step.span, hint=Hint.code(step.name))
         if definition.labels is not None and type_.classes is None:
             fact, label = f"`{field.name}` is declared as {describe_sample(type_)}", "and this makes classes of it"
             axes = describe_sample(type_).partition("[")
-            hint = f"target {field.name}: class(auto){''.join(axes[1:])}"
+            classes = f"class(auto){''.join(axes[1:])}"
+            hint = Hint(f"target {field.name}: {classes}", Change(classes, At.TYPE))
             fault("E0402", fact, declared, others=[Label(step.span, label)], hint=hint)
 
 
@@ -144,10 +146,12 @@ def _check_texts(origin: SourceSpec, fields: Mapping[str, FieldSpec], faults: Di
         if origin.reader == "text" and field.columns == ("text",) and not cuts:
             piece = "word" if pieces is not None and pieces.name == "words" else "character"
             fact = f"a sample of `{field.name}` would be a single {piece}: a text is one long series"
-            place = field.steps[-1].span if field.steps else field.span
+            span = field.steps[-1].span if field.steps else field.span
             rows = f"csv({net_string(origin.path)}, header = false)"
             lines = f'for a sample in each line: {rows}, with column("1") for {field.span.text}'
-            faults.add("E0701", fact, place, others=[Label(origin.span, lines)], hint="-> window(100)")
+            faults.add(
+                "E0701", fact, span, others=[Label(origin.span, lines)], hint=Hint.code("-> window(100)", At.BEHIND)
+            )
         elif origin.reader != "text" and cuts and pieces is not None:
             own = next((cut for cut in cuts if cut in field.steps), None)
             cut = own or cuts[0]

@@ -118,7 +118,7 @@ def require_cells(cells: Array, rows: Array, table: Table, name: str, span: Span
     """Faults E0803 at the first row that has no cell in the column that the split or the series reads."""
     is_empty = is_missing(cells).reshape(len(rows), -1).any(axis=1)
     if is_empty.any():
-        note = f"{table.place(rows[is_empty][0])}, column `{cell(name)}`; {int(is_empty.sum())} in all"
+        note = f"{table.words_for_row(rows[is_empty][0])}, column `{cell(name)}`; {int(is_empty.sum())} in all"
         fault("E0803", "a value is missing", span, note, hint="each row needs a cell here, which decides where it goes")
 
 
@@ -146,9 +146,9 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
         cells = np.array(texts_of(column[chunk]), object)
         for name in sorted(set(cells)):
             if name not in PARTS:
-                place = f"{table.place(chunk[cells == name][0])}, column `{spec.split.column}`"
+                location = f"{table.words_for_row(chunk[cells == name][0])}, column `{spec.split.column}`"
                 hint = nearest(name, PARTS) or "train, valid, test and calibration"
-                fault("E0803", f'"{cell(name)}" is no part', spec.split.span, place, hint=hint)
+                fault("E0803", f'"{cell(name)}" is no part', spec.split.span, location, hint=hint)
             parts.setdefault(name, []).append(chunk[cells == name])
     if "train" not in parts:
         fault("E0806", "the part `train` has no rows", spec.split.span)

@@ -206,9 +206,9 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
     from netc.runtime.data.polars_cells import float_array, word_numbers
 
     layout = _layout_of(scan, uses)
-    places = {place.name: place for place in layout.places}
-    words: dict[str, dict[str, int]] = {place.name: {} for place in layout.places if place.is_text}
-    checksums = dict.fromkeys(places, 0)
+    placements = {placement.name: placement for placement in layout.placements}
+    words: dict[str, dict[str, int]] = {placement.name: {} for placement in layout.placements if placement.is_text}
+    checksums = dict.fromkeys(placements, 0)
     rows = 0
     with (folder / _COLUMNS).open("wb", buffering=0) as file:
         file.truncate(layout.size)
@@ -217,15 +217,15 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
             if rows + batch.height > layout.rows:
                 raise ValueError(CHANGED)
             for column in batch.get_columns():
-                name, place = column.name, places[column.name]
-                if place.is_text:
+                name, placement = column.name, placements[column.name]
+                if placement.is_text:
                     content = word_numbers(column, uses(name), scan.rules, words[name]).tobytes()
                 elif (numbers := float_array(column, scan.rules)) is not None:
                     content = numbers.tobytes()
                 else:
                     raise ValueError(CHANGED)
                 checksums[name] = zlib.crc32(content, checksums[name])
-                file.seek(place.start + rows * place.dtype.itemsize)
+                file.seek(placement.start + rows * placement.dtype.itemsize)
                 write_all(file.fileno(), content)
             rows += batch.height
     if rows != layout.rows:
@@ -233,11 +233,11 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
     columns = [
         {
             "name": name,
-            "start": place.start,
+            "start": placement.start,
             "crc": checksums[name],
-            "words": list(words[name]) if place.is_text else None,
+            "words": list(words[name]) if placement.is_text else None,
         }
-        for name, place in places.items()
+        for name, placement in placements.items()
     ]
     row_numbers = {"first": scan.rows.first, "gaps": scan.rows.gaps.tolist()}
     listing = {"rows": rows, "size": layout.size, "columns": columns, "numbers": row_numbers}
@@ -245,7 +245,7 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Placement:
     """The place of a column in the file of all columns: from the byte `start` on."""
 
     name: str
@@ -263,7 +263,7 @@ class _Layout:
 
     rows: int
     size: int
-    places: tuple[_Place, ...]
+    placements: tuple[_Placement, ...]
 
 
 def _layout_of(scan: Scan, uses: Uses) -> _Layout:
@@ -271,13 +271,13 @@ def _layout_of(scan: Scan, uses: Uses) -> _Layout:
     number or missing.
     """
     rows, numeric = _count(scan, uses)
-    places: list[_Place] = []
+    placements: list[_Placement] = []
     end = 0
     for name in scan.names:
-        place = _Place(name, name not in numeric, -(-end // _ALIGNMENT) * _ALIGNMENT)
-        end = place.start + rows * place.dtype.itemsize
-        places.append(place)
-    return _Layout(rows, end, tuple(places))
+        placement = _Placement(name, name not in numeric, -(-end // _ALIGNMENT) * _ALIGNMENT)
+        end = placement.start + rows * placement.dtype.itemsize
+        placements.append(placement)
+    return _Layout(rows, end, tuple(placements))
 
 
 def _count(scan: Scan, uses: Uses) -> tuple[int, set[str]]:
@@ -303,11 +303,11 @@ def _open(folder: Path) -> Stored | None:
         content = np.memmap(folder / _COLUMNS, np.uint8, "r", shape=(size,)) if size else np.empty(0, np.uint8)
         columns: Columns = {}
         for column in listing["columns"]:
-            place = _Place(column["name"], column["words"] is not None, column["start"])
-            data = content[place.start : place.start + rows * place.dtype.itemsize].view(place.dtype)
+            placement = _Placement(column["name"], column["words"] is not None, column["start"])
+            data = content[placement.start : placement.start + rows * placement.dtype.itemsize].view(placement.dtype)
             if len(data) != rows or _checksum(data) != column["crc"]:
                 return None
-            columns[place.name] = TextColumn(data, tuple(column["words"])) if place.is_text else data
+            columns[placement.name] = TextColumn(data, tuple(column["words"])) if placement.is_text else data
         return columns, RowNumbers.from_gaps(listing["numbers"]["first"], listing["numbers"]["gaps"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

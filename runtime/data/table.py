@@ -153,7 +153,7 @@ class Table:
             tuple(table.name for table in self.files), np.searchsorted(self._starts(), rows, "right") - 1
         )
 
-    def place(self, row: int) -> str:
+    def words_for_row(self, row: int) -> str:
         """The words for a row at this position: its file, and its number there."""
         (file, rows), *_ = self.by_file(np.array([row]))
         return f"`{file}`, row {self.numbers(rows)[0]}"

@@ -15,6 +15,7 @@ from typing import BinaryIO, TextIO
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened
+from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data.content import content, refuse_other_kind
@@ -155,7 +156,7 @@ def _is_western(file: TextFile) -> bool:
 def _refuse_encoding(file: TextFile, position: int) -> None:
     """Faults E0801 for a file that is not UTF-8. The hint shows how another encoding would read its first word."""
     label = f"byte {position}, in line {_line_of(file, position)}, is not text"
-    hint = 'encoding = "..." names the right one, for example encoding = "latin-1"'
+    hint = Hint('encoding = "..." names the right one, for example encoding = "latin-1"')
     with file.open() as stream:
         stream.seek(max(position - _HEAD, 0))
         around = stream.read(2 * _HEAD)
@@ -166,6 +167,7 @@ def _refuse_encoding(file: TextFile, position: int) -> None:
         except UnicodeDecodeError:
             continue
         if shown.isprintable():
-            hint = f'encoding = "{encoding}" would read `{cell(shown)}`; if that is wrong, name another encoding'
+            note = f" would read `{cell(shown)}`; if that is wrong, name another encoding"
+            hint = Hint.options(f'encoding = "{encoding}"', note=note)
             break
     fault("E0801", f"`{file.shown}` is not UTF-8", file.span, label, hint=hint)

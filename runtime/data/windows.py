@@ -14,6 +14,7 @@ import numpy as np
 
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.hints import At, Change, Hint
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data.declarations import FieldSpec, StepSpec
@@ -51,7 +52,13 @@ def cut_of(field: FieldSpec) -> Cut:
     windows = [i for i, step in enumerate(field.steps) if step.name == "window"]
     if len(windows) != 1:
         fact = f"`{field.name}` has {len(windows) or 'no'} window{'s' * bool(windows)}"
-        fault("E0804", fact, field.span, "all fields of a series are cut alike", hint="-> window(100)")
+        fault(
+            "E0804",
+            fact,
+            field.span,
+            "all fields of a series are cut alike",
+            hint=Hint.code("-> window(100)", At.BEHIND),
+        )
     window = field.steps[windows[0]]
     size, step = (*window.arguments, window.arguments[0])[:2]
     before, after = _rows_ahead(field.steps[: windows[0]]), _rows_ahead(field.steps[windows[0] + 1 :])
@@ -92,12 +99,13 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
     return starts
 
 
-def _with_one_step(first: Cut, second: Cut) -> str:
+def _with_one_step(first: Cut, second: Cut) -> Hint:
     """The hint with the window that has to change: the one without a written step, if the other one has it."""
     has_step = "," in first.span.text
     wrong, step = (second, first.step) if has_step or "," not in second.span.text else (first, second.step)
     size = re.search(r"\d+", wrong.span.text)
-    return f"`window({size[0] if size else 'n'}, {step})` in place of `{wrong.span.text}`"
+    window = f"window({size[0] if size else 'n'}, {step})"
+    return Hint(f"`{window}` in place of `{wrong.span.text}`", Change(window, wrong.span))
 
 
 def row_type(type_: Type, cut: Cut) -> Type:

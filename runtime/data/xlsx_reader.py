@@ -85,9 +85,9 @@ def _require_rectangle(sheet: IO[bytes], request: Request) -> None:
     rest = b""
     while piece := sheet.read(_PIECE):
         text = rest + piece
-        places = b" ".join(_PLACE.findall(text))
-        columns.update(places.translate(None, _DIGITS).split())
-        rows.update(places.translate(None, _LETTERS).split())
+        cells = b" ".join(_PLACE.findall(text))
+        columns.update(cells.translate(None, _DIGITS).split())
+        rows.update(cells.translate(None, _LETTERS).split())
         rest = text[max(text.rfind(b"<"), 0) :]
     if not rows:
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netc.dsl.diagnostics import Fault, fault
-from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, place_of, write_whole
+from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, path_span, write_whole
 from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES
 
@@ -48,7 +48,7 @@ def claimed_together(
     else:
         content = ranks.from_first(b"")
         if not content:
-            fault("E1001", f"rank 0 cannot use `{folder}`", place_of(folder))
+            fault("E1001", f"rank 0 cannot use `{folder}`", path_span(folder))
         _unpack(content, temporary)
         yield temporary
 

@@ -38,7 +38,7 @@ def _launch() -> tuple[int, int]:
     return 1, 0
 
 
-def place_of_launch() -> Span:
+def launch_span() -> Span:
     """The place of a message about the ranks, which no text declares."""
     return Span(Source(f"{launched_ranks()} ranks", ""), 0, 0)
 
@@ -54,7 +54,7 @@ def start() -> "MpiRanks | None":
     if count & (count - 1):
         title = f"{count} ranks cannot share the shards of a batch"
         label = "each rank does as many shards as any other"
-        fault("E1013", title, place_of_launch(), label, hint="start 2, 4, 8, 16, ...")
+        fault("E1013", title, launch_span(), label, hint="start 2, 4, 8, 16, ...")
     return ranks_of_launch()
 
 
@@ -72,13 +72,13 @@ def ranks_of_launch() -> "MpiRanks":
         ranks = MpiRanks.of_world()
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no library of MPI
         label, hint = str(error).partition("\n")[0], 'pip install "netc[mpi]"'
-        fault("E1013", f"MPI started {count} ranks, and netc cannot use it", place_of_launch(), label, hint=hint)
+        fault("E1013", f"MPI started {count} ranks, and netc cannot use it", launch_span(), label, hint=hint)
     if ranks.count != count:
         label = f"the library of MPI knows {ranks.count}: it belongs to another launcher"
         hint = "use the mpiexec that was installed with it"
         if SLURM_COUNT in os.environ:
             hint += ", or srun --mpi=pmix"
-        fault("E1013", f"the launcher started {count} ranks", place_of_launch(), label, hint=hint)
+        fault("E1013", f"the launcher started {count} ranks", launch_span(), label, hint=hint)
     _require_same(ranks)
     return ranks
 
@@ -97,7 +97,7 @@ def _require_same(ranks: "MpiRanks") -> None:
                 what = "kind of processor" if is_processor else f"version of {name}"
                 hint = "NETC_TARGET=avx2, or another that all have" if is_processor else "install the same packages"
                 title = f"rank {number} has another {what} than rank 0"
-                fault("E1013", title, place_of_launch(), "they would compute different bits", hint=hint)
+                fault("E1013", title, launch_span(), "they would compute different bits", hint=hint)
 
 
 def threads_of_rank(ranks: "MpiRanks") -> int:

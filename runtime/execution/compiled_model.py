@@ -31,7 +31,7 @@ from netc.runtime.execution.step import Step, has_rows
 from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Guard, building
 from netc.runtime.random import initial, words
-from netc.runtime.settings import place_of_setting
+from netc.runtime.settings import setting_span
 
 Scheduled = Mapping[str, Array]  # by name of the leaf: the rate, and the factor of each scheduled loss, at each step
 Fill = Callable[[Mapping[str, Array]], object]  # gives arrays their values, by name
@@ -170,9 +170,9 @@ class CompiledModel:
             if lack.span is not None:
                 refuse(lack, lack.span, "fewer samples at once")
             batch = self.options.batch
-            fitting = int(0.8 * batch * lack.room.nbytes / lack.needed)
+            fitting = int(0.8 * batch * lack.free.nbytes / lack.needed)
             hint = f"batch = {fitting}" if 0 < fitting < batch else None
-            refuse(lack, place_of_setting(self.model, "batch"), hint)
+            refuse(lack, setting_span(self.model, "batch"), hint)
 
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
@@ -266,7 +266,7 @@ def _refuse_more_ranks(model: Model, workers: Workers) -> None:
     ranks, shards = workers.ranks, model.train.shards
     if ranks is not None and ranks.count > shards:
         title, label = f"{ranks.count} ranks cannot share the {shards} shards of a batch", "each rank does whole ones"
-        fault("E1013", title, place_of_setting(model, "shards"), label, hint=f"shards = {ranks.count}")
+        fault("E1013", title, setting_span(model, "shards"), label, hint=f"shards = {ranks.count}")
 
 
 def _refuse_too_large(model: Model, size: int) -> None:

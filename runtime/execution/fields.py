@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
-from netc.compiler.ir.types import DTYPES, Type
+from netc.compiler.ir.types import DTYPES, Type, describe_sample
+from netc.dsl.diagnostics import nearest_name
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 if TYPE_CHECKING:
@@ -94,20 +95,33 @@ def sample_count(fields: Fields, types: Mapping[str, Type], batch: int, most: in
     counts = set()
     for name, type_ in types.items():
         if name not in fields:
-            raise ValueError(f"the field `{name}` is missing: {type_}")
+            raise ValueError(f"the field `{name}` is missing: {_described(type_)}{_named_alike(name, fields, types)}")
         field = fields[name]
         shape = (len(field), *field.rows.shape[1:]) if isinstance(field, Ragged) else np.shape(field)
         if shape[1:] != type_.shape(1)[1:] or not shape:
-            raise ValueError(f"the field `{name}` has the shape {list(shape)}, the model takes {type_}")
+            raise ValueError(f"the field `{name}` has the shape {list(shape)}, the model takes {_described(type_)}")
         counts.add(shape[0])
     if not types:  # what is computed reads no field, and is the same for every sample
         counts = {len(field) for field in fields.values()}
     if len(counts) != 1:
         raise ValueError("the fields hold different numbers of samples" if counts else "there is no field to read")
     count = counts.pop()
-    if count == 0 or (most is not None and count > most):
+    if count == 0:
+        raise ValueError("the fields have no samples")
+    if most is not None and count > most:
         raise ValueError(f"{count} samples in a batch of at most {batch}")
     return int(count)
+
+
+def _described(type_: Type) -> str:
+    return f"{describe_sample(type_)} for each sample" if type_.is_batched else describe_sample(type_)
+
+
+def _named_alike(name: str, fields: Fields, types: Mapping[str, Type]) -> str:
+    """Which of the fields may be the missing one: one with a similar name that the model does not have."""
+    others = [str(other) for other in fields if other not in types]
+    match = nearest_name(name, others)
+    return f" (there is `{match or others[0]}`)" if match or len(others) == 1 else ""
 
 
 def kept_as_bytes(fields: Fields) -> frozenset[str]:

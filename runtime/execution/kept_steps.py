@@ -123,9 +123,9 @@ class KeptSteps:
     def save_facts(self, facts: Facts) -> None:
         self._write(self._name("graph"), json_text(msgspec.to_builtins(facts)).encode())
 
-    def plan(self, room: Sizes) -> KeptPlan | None:
+    def plan(self, capacity: Sizes) -> KeptPlan | None:
         """The plan for these sizes, if one is kept."""
-        content = records.read(self._name("plan", room))
+        content = records.read(self._name("plan", capacity))
         if content is None:
             return None
         head, _, step = content.partition(b"\n")
@@ -136,17 +136,17 @@ class KeptSteps:
             return None
         return KeptPlan(record.facts, code)
 
-    def save_plan(self, room: Sizes, facts: PlanFacts, code: Code | None) -> None:
+    def save_plan(self, capacity: Sizes, facts: PlanFacts, code: Code | None) -> None:
         """Keeps the facts of a plan, and its code if there is any."""
         record = _Record(facts)
         if code is not None:
             record = _Record(facts, _layout_record(code.layout), code.kernels)
             assert _call_layout(record) == code.layout, "a type reads back to an equal one"
         head = json_text(msgspec.to_builtins(record)).encode()
-        self._write(self._name("plan", room), head + b"\n" + (code.step if code is not None else b""))
+        self._write(self._name("plan", capacity), head + b"\n" + (code.step if code is not None else b""))
 
-    def _name(self, kind: str, room: Sizes | None = None) -> str:
-        sizes = room if room is None or isinstance(room, int) else sorted(room.items())
+    def _name(self, kind: str, capacity: Sizes | None = None) -> str:
+        sizes = capacity if capacity is None or isinstance(capacity, int) else sorted(capacity.items())
         return f"step-{records.key_of(self.key, kind, repr(sizes))}"
 
     def _write(self, name: str, content: bytes) -> None:

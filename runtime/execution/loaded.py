@@ -55,7 +55,7 @@ class Loaded:
     def __init__(self, executable: Executable, members: int, resources: Resources, plan: Plan | None = None) -> None:
         self.executable, self.members, self.resources, self.plan = executable, members, resources, plan
         interface = self.interface = executable.interface
-        self.room = interface.room
+        self.capacity = interface.capacity
         self._arenas = ArenaPool(interface.shared, interface.private, self.members)
         self._batches: list[Batches] = []  # calls that are kept; `remove`, `insert` and `append` of a list are atomic
 

@@ -30,19 +30,19 @@ def plan_step(
     offsets: dict[str, int],
     sizes: Sizes,
     machine: Machine,
-    room: Sizes | None = None,
+    capacity: Sizes | None = None,
     has_ranks: bool = False,
 ) -> "Plan":
     """The plan for a machine of a graph that went through the passes; verified in the debugging mode.
 
-    `sizes` decide how each value is computed, and so its bits; `room` is for how many samples and rows there is
+    `sizes` decide how each value is computed, and so its bits; `capacity` is for how many samples and rows there is
     memory, if fewer than `sizes`. With `has_ranks`, ranks can share its groups out.
     """
     from netc.compiler.lowering.lower import lower
     from netc.compiler.planning.plan import plan
 
     tasks = lower(graph, sizes, machine)
-    planned = plan(tasks, offsets, sizes if room is None else room, machine)
+    planned = plan(tasks, offsets, sizes if capacity is None else capacity, machine)
     if is_debugging():
         from netc.compiler.planning.verify_plan import verify_plan
 
@@ -99,41 +99,41 @@ class Prepared:
                     self._graph = pipeline.run_passes(self.source)
         return self._graph
 
-    def key(self, room: Sizes) -> str:
+    def key(self, capacity: Sizes) -> str:
         """A text of all that decides the plan for these sizes and its code, within a process."""
-        sizes = room if isinstance(room, int) else sorted(room.items())
+        sizes = capacity if isinstance(capacity, int) else sorted(capacity.items())
         facts = (self.batch, sizes, [*self._offsets.items()], self._has_ranks, self._target.name, self._target.machine)
         return f"{facts!r}\n{print_graph(self.graph)}"
 
-    def kept(self, room: Sizes) -> KeptPlan | None:
+    def kept(self, capacity: Sizes) -> KeptPlan | None:
         """The plan for these sizes in the cache, if there is one."""
-        return self._kept.plan(room) if self._kept is not None else None
+        return self._kept.plan(capacity) if self._kept is not None else None
 
-    def plan(self, room: Sizes) -> "Plan":
+    def plan(self, capacity: Sizes) -> "Plan":
         """The plan for these sizes: see `plan_step`. The batch of a step is `batch`, however small the room is."""
-        sizes: Sizes = self.batch if isinstance(room, int) else {**room, BATCH: self.batch}
-        return plan_step(self.graph, self._offsets, sizes, self._target.machine, room, self._has_ranks)
+        sizes: Sizes = self.batch if isinstance(capacity, int) else {**capacity, BATCH: self.batch}
+        return plan_step(self.graph, self._offsets, sizes, self._target.machine, capacity, self._has_ranks)
 
     def facts_of(self, plan: "Plan") -> PlanFacts:
         """The facts of a plan of this graph."""
         return PlanFacts(flops(self.graph, plan.sizes), plan.shared, plan.private)
 
-    def keep(self, room: Sizes, facts: PlanFacts, code: Code | None = None) -> None:
+    def keep(self, capacity: Sizes, facts: PlanFacts, code: Code | None = None) -> None:
         """Keeps the facts of a plan in the cache, and its code if there is any."""
         if self._kept is not None:
-            self._kept.save_plan(room, facts, code)
+            self._kept.save_plan(capacity, facts, code)
 
-    def cost(self, room: Sizes) -> PlanFacts:
+    def cost(self, capacity: Sizes) -> PlanFacts:
         """The facts of the plan for these sizes."""
-        if (kept := self.kept(room)) is not None:
+        if (kept := self.kept(capacity)) is not None:
             return kept.facts
-        facts = self.facts_of(self.plan(room))
-        self.keep(room, facts)
+        facts = self.facts_of(self.plan(capacity))
+        self.keep(capacity, facts)
         return facts
 
-    def members(self, facts: PlanFacts, room: Sizes, workers: int) -> int:
+    def members(self, facts: PlanFacts, capacity: Sizes, workers: int) -> int:
         """The most workers that take part in a step: any number gives the same bits, but a small step is done before a
         second worker is awake, and a single sample cannot be shared out. Calls then try whether one is faster."""
-        if room == 1 and not self.is_update:
+        if capacity == 1 and not self.is_update:
             return 1
         return workers if facts.flops >= _WORTH_SHARING else 1

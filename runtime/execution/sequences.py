@@ -111,11 +111,11 @@ class SequenceStep(Step):
         self.dims, self.first, self.per_step = facts.dims, facts.first, facts.per_step
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.results.values())
-        self._room: tuple[Loaded | None, tuple[Ragged, ...]] = (self.loaded, ())  # with sequences that fit into it
+        self._loaded_for: tuple[Loaded | None, tuple[Ragged, ...]] = (self.loaded, ())  # and sequences that fit
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Like Step.run; sequences are Ragged, and so are results that have a row for each step."""
-        loaded = self._with_room(fields, order)
+        loaded = self._with_capacity(fields, order)
         reads_sequences = any(isinstance(fields.get(name), Ragged) for name in loaded.interface.inputs)
         if self.is_same and not self.gives_rows and not reads_sequences:
             arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
@@ -134,21 +134,21 @@ class SequenceStep(Step):
         computed = np.concatenate(batches)
         return {name: self._joined(name, values, order, computed) for name, values in parts.items()}
 
-    def _with_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> Loaded:
+    def _with_capacity(self, fields: Mapping[str, Array | Ragged], order: Array) -> Loaded:
         """An executable with memory for the longest samples of these fields in one batch.
 
         If there is less, it is planned again; calls that began before keep the old one.
         """
-        loaded, fitting = self._room
-        if loaded is not None and loaded.room is None:
+        loaded, fitting = self._loaded_for
+        if loaded is not None and loaded.capacity is None:
             return loaded
         sequences = {dim: field for name, dim in self.varying.items() if isinstance(field := fields.get(name), Ragged)}
         repeats = int(np.bincount(order).max(initial=1))  # of one sample: above 1 in a bootstrap sample
         fits = repeats == 1 and all(any(field is other for other in fitting) for field in sequences.values())
-        if loaded is not None and loaded.room is not None:
+        if loaded is not None and loaded.capacity is not None:
             if sequences and fits:
                 return loaded
-            if not self.dims and len(order) <= size_of(BATCH, loaded.room):  # the passes left nothing varying
+            if not self.dims and len(order) <= size_of(BATCH, loaded.capacity):  # the passes left nothing varying
                 return loaded
         lengths = {dim: field.lengths for dim, field in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
@@ -158,18 +158,20 @@ class SequenceStep(Step):
         }
         needed[BATCH] = min(self.batch, max(len(order), count))
         with building:
-            loaded, fitting = self._room
-            room = _room_of(loaded) if loaded is not None else {}
-            if loaded is None or (room is not None and any(room.get(dim, 0) < rows for dim, rows in needed.items())):
+            loaded, fitting = self._loaded_for
+            capacity = _capacity_of(loaded) if loaded is not None else {}
+            if loaded is None or not _holds(capacity, needed):
                 loaded, fitting = self.build(needed), ()
             self.loaded = loaded
-            self._room = loaded, (*fitting[-_REMEMBERED:], *(sequences.values() if repeats == 1 else ()))
+            self._loaded_for = loaded, (*fitting[-_REMEMBERED:], *(sequences.values() if repeats == 1 else ()))
             return loaded
 
     def _run_one(self, loaded: Loaded, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         sizes = batch.sizes
-        room = _room_of(loaded)
-        assert room is None or all(sizes.get(dim, 0) <= rows for dim, rows in room.items()), "more rows than planned"
+        capacity = _capacity_of(loaded)
+        assert capacity is None or all(sizes.get(dim, 0) <= rows for dim, rows in capacity.items()), (
+            "more rows than planned"
+        )
         arrays = {name: field.rows if isinstance(field, Ragged) else field for name, field in fields.items()}
         inputs = loaded.inputs({**arrays, **batch.tables(loaded.interface.inputs)})
         results = {}
@@ -200,10 +202,15 @@ class SequenceStep(Step):
         return joined
 
 
-def _room_of(loaded: Loaded) -> Mapping[str, int] | None:
+def _holds(capacity: Mapping[str, int] | None, needed: Mapping[str, int]) -> bool:
+    """Whether storage of this capacity (None is any) has the rows that are needed of each dimension."""
+    return capacity is None or all(rows <= capacity.get(dim, 0) for dim, rows in needed.items())
+
+
+def _capacity_of(loaded: Loaded) -> Mapping[str, int] | None:
     """The most samples, and rows of each dimension, that an executable has memory for; None without a limit."""
-    room = loaded.room
-    return {BATCH: room} if isinstance(room, int) else room
+    capacity = loaded.capacity
+    return {BATCH: capacity} if isinstance(capacity, int) else capacity
 
 
 def _positions(numbers: Array, permuted: Array) -> Array:

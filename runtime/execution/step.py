@@ -89,31 +89,31 @@ class Step:
         step.batch = batch
         return step
 
-    def build(self, room: Sizes) -> Loaded:
+    def build(self, capacity: Sizes) -> Loaded:
         """Builds an executable with memory for steps of at most these sizes. Raises NotEnough if there is less."""
         executables = self.resources.executables
         if executables is None or self.profiled:
-            return self._build(room)
-        key = self.prepared.key(room)
+            return self._build(capacity)
+        key = self.prepared.key(capacity)
         if (shared := executables.get(key)) is not None:
             self.plan_facts = shared.facts
-            return Loaded(shared.executable, self._members(shared.facts, room, False), self.resources, shared.plan)
-        loaded = self._build(room)
+            return Loaded(shared.executable, self._members(shared.facts, capacity, False), self.resources, shared.plan)
+        loaded = self._build(capacity)
         if self.plan_facts is not None:
             executables.add(key, SharedExecutable(loaded.executable, self.plan_facts, loaded.plan))
         return loaded
 
-    def _build(self, room: Sizes) -> Loaded:
-        if (kept := self._from_cache(room)) is not None:
+    def _build(self, capacity: Sizes) -> Loaded:
+        if (kept := self._from_cache(capacity)) is not None:
             return kept
         planned: Planned | None = None
         facts: PlanFacts | None = None
 
         def make_plan(all_share: bool) -> Planned:
             nonlocal planned, facts
-            plan = self.prepared.plan(room)
+            plan = self.prepared.plan(capacity)
             facts = self.plan_facts = self.prepared.facts_of(plan)
-            planned = Planned(plan, self._members(facts, room, all_share))
+            planned = Planned(plan, self._members(facts, capacity, all_share))
             return planned
 
         target = self.resources.target
@@ -121,44 +121,44 @@ class Step:
         if planned is None or facts is None:
             return Loaded(executable, 1, self.resources)
         if isinstance(executable, Storable):
-            self.prepared.keep(room, facts, executable.code)
+            self.prepared.keep(capacity, facts, executable.code)
         return Loaded(executable, planned.members, self.resources, planned.plan)
 
-    def _from_cache(self, room: Sizes) -> Loaded | None:
+    def _from_cache(self, capacity: Sizes) -> Loaded | None:
         """An executable as `build` returns it, if the cache has its code."""
-        target, kept = self.resources.target, self.prepared.kept(room)
+        target, kept = self.resources.target, self.prepared.kept(capacity)
         if kept is None or kept.code is None or not isinstance(target, Reopening):
             return None
-        members = self._members(kept.facts, room, False)
+        members = self._members(kept.facts, capacity, False)
         executable = target.reopen(kept.code, members)
         if executable is None:
             return None
         self.plan_facts = kept.facts
         return Loaded(executable, members, self.resources)
 
-    def _members(self, facts: PlanFacts, room: Sizes, all_share: bool) -> int:
+    def _members(self, facts: PlanFacts, capacity: Sizes, all_share: bool) -> int:
         """The number of workers that take part: all, or as many as a step is worth. Raises NotEnough if there is no
         memory for them."""
-        workers, samples = self.resources.workers, size_of(BATCH, room)
+        workers, samples = self.resources.workers, size_of(BATCH, capacity)
         all_share = all_share or workers.shares_small_steps
-        members = workers.count if all_share else self.prepared.members(facts, room, workers.count)
+        members = workers.count if all_share else self.prepared.members(facts, capacity, workers.count)
         require(
             footprint(facts.shared) + members * footprint(facts.private),
             f"a step of {samples:,} sample{'s' * (samples != 1)}",
         )
         return members
 
-    def _with_room_for(self, count: int) -> Loaded:
+    def _with_capacity_for(self, count: int) -> Loaded:
         """An executable with memory for this many samples.
 
         If there is less, it is planned again for at least twice as many; calls that began before keep the old one.
         """
         loaded, needed = self.loaded, min(self.batch, count)
         assert loaded is not None
-        if loaded.room is None or needed <= size_of(BATCH, loaded.room):
+        if loaded.capacity is None or needed <= size_of(BATCH, loaded.capacity):
             return loaded
         with building:
-            planned = size_of(BATCH, self.loaded.room) if self.loaded is not None and self.loaded.room else 0
+            planned = size_of(BATCH, self.loaded.capacity) if self.loaded is not None and self.loaded.capacity else 0
             if self.loaded is None or needed > planned:
                 self.loaded = self.build(min(self.batch, max(needed, 2 * planned)))
             return self.loaded
@@ -170,7 +170,7 @@ class Step:
         Several threads may run a step at the same time unless it is an update (locks.py has the guard of a program).
         """
         arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-        return {**self.run_arrays(self._with_room_for(len(order)), arrays, order)}
+        return {**self.run_arrays(self._with_capacity_for(len(order)), arrays, order)}
 
     def names_of(self, kind: ResultKind) -> Mapping[str, str]:
         """The printed forms of the results of a kind, by name."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from netc.compiler.targets.target import Ranks
+from netc.runtime.arguments import whole
 from netc.runtime.locks import renew_after_fork
 
 _Done = queue.SimpleQueue[BaseException | None]
@@ -66,8 +67,7 @@ class Workers:
     """
 
     def __init__(self, count: int, ranks: Ranks | None = None) -> None:
-        if count < 1:
-            raise ValueError(f"{count} threads: at least 1 is needed")
+        count = whole("threads", count)
         self.count, self.ranks = count, ranks
         self.shares_small_steps = False  # for tests: all take part in small steps too
         self._helpers: list[_Jobs] = []  # all of them, to be dismissed in the end

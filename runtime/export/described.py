@@ -29,8 +29,8 @@ def describe_input(run: Run, name: str, left: int, facts: Facts) -> str:
         facts.setdefault("fills", {})[name] = dict(zip(columns, fills[0], strict=True))
     if left:
         facts.setdefault("steps", {})[name] = [_entry(step, state) for step, state in pairs[:left]]
-        if places := names_of_places(states[left - 1]):
-            facts.setdefault("labels", {})[name] = places
+        if labels := names_of_places(states[left - 1]):
+            facts.setdefault("labels", {})[name] = labels
     return "; ".join([_source(run, field), *_left(pairs[:left]), *_missing(pairs[left:])])
 
 
@@ -54,9 +54,9 @@ def _left(pairs: Sequence[tuple[StepSpec, State]]) -> list[str]:
     """The steps that have to be done before."""
     if not pairs:
         return []
-    places = names_of_places(pairs[-1][1])
-    dots = ", ..." if len(places) > _LISTED else ""
-    named = f", whose {len(places):,} places are {', '.join(places[:_LISTED])}{dots}" if places else ""
+    labels = names_of_places(pairs[-1][1])
+    dots = ", ..." if len(labels) > _LISTED else ""
+    named = f", whose {len(labels):,} places are {', '.join(labels[:_LISTED])}{dots}" if labels else ""
     return [f"after {' -> '.join(step.span.text for step, _ in pairs)}{named}"]
 
 

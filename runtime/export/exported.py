@@ -133,6 +133,6 @@ def as_onnx(asked: Exported) -> bytes:
     try:
         from netc.compiler.export.onnx_file import onnx_file
     except ImportError as error:
-        place = Span(Source("the package onnx", ""), 0, 0)
-        fault("E1202", "the package `onnx` is not installed", place, str(error), hint='pip install "netc[onnx]"')
+        span = Span(Source("the package onnx", ""), 0, 0)
+        fault("E1202", "the package `onnx` is not installed", span, str(error), hint='pip install "netc[onnx]"')
     return onnx_file(asked)

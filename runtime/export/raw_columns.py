@@ -99,7 +99,7 @@ def _of_numbers(field: FieldSpec, pairs: Pairs, type_: Type) -> RawColumns | Non
     if labels is None:
         return None
     numbers = [labels.codes[0].get(str(bucket), labels.other) for bucket in range(len(edges[0]) + 1)]
-    return replace(columns, places=tuple(numbers), other=labels.other, width=labels.width)
+    return replace(columns, positions=tuple(numbers), other=labels.other, width=labels.width)
 
 
 def _labels(
@@ -111,10 +111,10 @@ def _labels(
     """
     labels = state["tokens"] if step.name == "vocabulary" else state["classes"]
     size = math.prod(int(dim) for dim in type_.dims[1:])
-    places = len(labels) + bool(state.get("unknown"))
+    count = len(labels) + bool(state.get("unknown"))
     width = None
     if step.name == "one_hot":
-        width = places if size == len(field.columns) * places else int(type_.dims[-1])
+        width = count if size == len(field.columns) * count else int(type_.dims[-1])
     if size != len(field.columns) * (width or 1):
         return None
     other = 0 if step.name == "vocabulary" else len(labels) if state.get("unknown") or width is None else -1

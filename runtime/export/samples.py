@@ -60,9 +60,9 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
     if any(step == "impute" and not state["drop"] for step, state in pairs):
         raw.reshape(-1)[::_MISSING] = np.nan
     through = raw
-    place = Location("", (name,), np.arange(len(raw)), NOWHERE)
+    location = Location("", (name,), np.arange(len(raw)), NOWHERE)
     for step, state in pairs:
-        result = STEPS[step].apply(through, state, place)
+        result = STEPS[step].apply(through, state, location)
         assert not isinstance(result, Ragged)
         through = result
     return raw, through.astype(DTYPES[run.model.inputs[name].dtype].numpy)

@@ -59,8 +59,8 @@ def decoders(model: Model) -> list[Decoder]:
     searchable = [decoder for decoder in candidates if decoder is not None]
     if not searchable:
         label = "one is yielded by `scan ... until` as an argmax, and carried to the next step"
-        place = next(iter(outputs.values())).span if outputs else Span(model.source, 0, 0)
-        fault("E0507", "no output of this model is decoded step by step", place, label)
+        span = next(iter(outputs.values())).span if outputs else Span(model.source, 0, 0)
+        fault("E0507", "no output of this model is decoded step by step", span, label)
     return searchable
 
 

@@ -23,7 +23,7 @@ from netc.runtime.execution.memory import Memory
 
 # The steps of histories at first. Then they double, and each time the step is compiled again. They are more where the
 # space behind the earlier steps costs no time: as many as there is room for in so many bytes.
-_LEAST_CAPACITY, _ROOM = 256, 32 << 20
+_LEAST_CAPACITY, _CACHE_BYTES = 256, 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Stepper:
         one_step = self._made(self._capacity)
         if one_step.histories and one_step.reads_earlier_steps_alone:
             nbytes = sum(type_.nbytes(samples) for type_ in one_step.histories.values()) // self._capacity
-            self._capacity = self._fitting(max(_ROOM // nbytes, _LEAST_CAPACITY))
+            self._capacity = self._fitting(max(_CACHE_BYTES // nbytes, _LEAST_CAPACITY))
         if not one_step.is_limited:
             self._most = None
         self._seen: list[Array] = []  # the rows since the sequences began, if only so many may be seen

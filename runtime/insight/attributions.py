@@ -104,17 +104,17 @@ class Explainer:
         origins = self.graphs.origins
         size = sum(_first(starts[name]).size for name in origins) or 1
         nodes, weights = np.polynomial.legendre.leggauss(max(min(self._points, _MOST_NUMBERS // size), FEWEST_POINTS))
-        places, weights = np.concatenate([[0.0, 1.0], (nodes + 1) / 2]), np.concatenate([[0.0, 0.0], weights / 2])
+        points, weights = np.concatenate([[0.0, 1.0], (nodes + 1) / 2]), np.concatenate([[0.0, 0.0], weights / 2])
         scores, gradients = list[float](), dict[str, Array]()
         step = max(1, _AT_ONCE // size)
-        for begin in range(0, len(places), step):
+        for begin in range(0, len(points), step):
             chunk = slice(begin, begin + step)
-            count = len(places[chunk])
+            count = len(points[chunk])
             same = {
                 name: _chosen(field, np.zeros(count, np.int64)) for name, field in own.items() if name not in origins
             }
             along = {
-                name: _along(starts[name], places[chunk], self._baseline(name, _first(starts[name])))
+                name: _along(starts[name], points[chunk], self._baseline(name, _first(starts[name])))
                 for name in origins
             }
             chosen = np.broadcast_to(selector, (count, *selector.shape)).copy()
@@ -172,13 +172,13 @@ def _first(field: Any) -> Array:
     return np.asarray(next(iter(field)) if isinstance(field, Ragged) else field[0])
 
 
-def _along(start: Any, places: Array, baseline: Array) -> Field:
+def _along(start: Any, points: Array, baseline: Array) -> Field:
     """The points of the path from a baseline to the first sample of a field."""
     sample = _first(start)
-    path: Array = (baseline + places.reshape(-1, *(1,) * sample.ndim) * (sample - baseline)).astype(sample.dtype)
+    path: Array = (baseline + points.reshape(-1, *(1,) * sample.ndim) * (sample - baseline)).astype(sample.dtype)
     if not isinstance(start, Ragged):
         return path
-    return Ragged(path.reshape(-1, *sample.shape[1:]), np.full(len(places), len(sample), np.int64))
+    return Ragged(path.reshape(-1, *sample.shape[1:]), np.full(len(points), len(sample), np.int64))
 
 
 def _weighted(gradients: Any, weights: Array) -> Array:

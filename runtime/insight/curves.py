@@ -124,8 +124,8 @@ def draw_rates(rates: Array, losses: Array, means: Array, steepest: float) -> by
     entries = (("s8", "loss of a step"), ("s0", "running mean"), ("s3 dashed", f"falls fastest: {steepest:.1g}"))
     parts, top = legend(entries, 560)
     low, high = float(means.min()), float(means.max())
-    room = 0.1 * (high - low) or 1.0
-    axis = Numbers(low - room, high + room)
+    margin = 0.1 * (high - low) or 1.0
+    axis = Numbers(low - margin, high + margin)
     frame = Frame(560, 360, numbers_axis(rates.tolist(), True), axis, "learning rate", "loss", top=top)
     inside = [loss if axis.low <= loss <= axis.high else math.nan for loss in losses.tolist()]
     parts.append(frame.trace("s8", zip(rates.tolist(), inside, strict=True)))

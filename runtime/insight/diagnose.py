@@ -11,7 +11,7 @@ from netc.runtime.insight.drawing.plots import LEFT, LETTER, Frame, Mark, legend
 from netc.runtime.insight.drawing.scales import Categories, numbers_axis
 from netc.runtime.insight.findings import FAINT, findings_of
 from netc.runtime.insight.gradients import Layer, Reach, Units, measure
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run import Run
 
 _SAMPLES = 64
@@ -36,7 +36,7 @@ def diagnose(run: Run, samples: int = _SAMPLES, share: float = 1.0) -> Diagnosed
     it does not keep.
     """
     if run.dataset is None and run.model.data is None:
-        fault("E0501", "the run was trained on arrays, which it does not keep", place_of(run.folder))
+        fault("E0501", "the run was trained on arrays, which it does not keep", path_span(run.folder))
     measured = measure(run, samples)
     findings = tuple(finding for finding in findings_of(run, measured, share) if not finding.is_silenced)
     return Diagnosed(measured.reaches, measured.layers, measured.units, findings)

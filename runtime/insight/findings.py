@@ -179,8 +179,8 @@ def _scaled_first(unscaled: Sequence[Diagnostic]) -> str:
     """The hint to mend what most likely causes units that are stuck: inputs of very different scale."""
     if not unscaled:
         return ""
-    place = unscaled[0].primary.span
-    return f"{unscaled[0].title} (W0801), which may be the cause: first `-> standardize` in line {place.line}"
+    span = unscaled[0].primary.span
+    return f"{unscaled[0].title} (W0801), which may be the cause: first `-> standardize` in line {span.line}"
 
 
 def _warning(code: str, title: str, label: Label, remedies: Remedies) -> Diagnostic:

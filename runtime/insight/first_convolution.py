@@ -9,7 +9,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.convolution import conv2d
-from netc.compiler.passes.settle import settle
+from netc.compiler.passes.specialise import specialise
 from netc.compiler.reference import evaluate
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.pictures import as_image, first_of, png, thinned
@@ -30,7 +30,7 @@ def convolution_sections(run: Run, part: str) -> Iterator[Section]:
     yield Heading(f"The kernels of the first convolution, line {convolution.span.line}")
     yield Cards.of(png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS)))
     yield from left_out(kernels.shape[-1], _MOST_MAPS, "kernels")
-    inner = settle(graph.subgraph({_MAP: convolution})[0], training=False)
+    inner = specialise(graph.subgraph({_MAP: convolution})[0], training=False)
     fields = run.load_data().parts[part]
     names = [leaf.name for leaf in inner.values(Role.INPUT)]
     sample = {name: np.asarray(first_of(fields[name])) for name in names}

@@ -109,21 +109,21 @@ def _cards(mistakes: _Mistakes, images: Array) -> list[Card]:
 
 def _table(mistakes: _Mistakes, cells: InputCells, columns: Sequence[str]) -> Iterator[Section]:
     """A row for each of the samples, with the cells of its inputs: first those of `columns`."""
-    places = [cells.columns.index(name) for name in columns if name in cells.columns]
-    places = [*dict.fromkeys([*places, *range(len(cells.columns))])][:_MOST_COLUMNS]
+    shown = [cells.columns.index(name) for name in columns if name in cells.columns]
+    shown = [*dict.fromkeys([*shown, *range(len(cells.columns))])][:_MOST_COLUMNS]
     yield Table(
         (
             *("row", "true", "predicted", "chance of the true one" if mistakes.is_class else "off by"),
-            *(shortened(cells.columns[place]) for place in places),
+            *(shortened(cells.columns[column]) for column in shown),
         ),
         [
-            (str(row), true, predicted, f"{error:.3g}", *(texts[place] for place in places))
+            (str(row), true, predicted, f"{error:.3g}", *(texts[column] for column in shown))
             for row, true, predicted, error, texts in zip(
                 mistakes.rows, mistakes.true, mistakes.predicted, mistakes.errors, cells.texts, strict=True
             )
         ],
     )
-    yield from left_out(len(cells.columns), len(places), "columns")
+    yield from left_out(len(cells.columns), len(shown), "columns")
 
 
 def _images(field: Field, rows: Array) -> Array | None:

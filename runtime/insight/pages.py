@@ -48,14 +48,14 @@ def section_html(section: Section) -> str:
 
 def _fitting(sections: Iterable[Section]) -> list[Markup]:
     """The parts of a page, those that would make it too large as notes."""
-    parts, room = list[Markup](), MOST_BYTES
+    parts, bytes_left = list[Markup](), MOST_BYTES
     for section in sections:
         text = section_html(section)
         size = len(text.encode())
-        if size > room:
+        if size > bytes_left:
             text = section_html(Note(f"{size:,} bytes are left out here, for which the page has no room."))
             size = len(text)
-        room -= size
+        bytes_left -= size
         parts.append(Markup(text))
     return parts
 

@@ -76,7 +76,7 @@ def _importance(run: Run, fields: Fields, unit: Unit, number: int, base: float, 
 
 
 def _shuffled(field: Field, unit: Unit, order: Array) -> Field:
-    if unit.place is None:
+    if unit.element is None:
         return taken(field, order)
     array = np.array(field.array if isinstance(field, Bytes) else field)
     index = unit.index(array.ndim)

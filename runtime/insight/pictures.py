@@ -61,8 +61,8 @@ def png(values: Array, centred: bool = False, most: int = MOST_PIXELS) -> str:
     low, high = (-largest, largest) if centred else (values.min(), values.max())
     shares = (values - low) / ((high - low) or 1.0)
     if centred and values.ndim == 2:
-        places = np.linspace(0, 1, len(_BLUE_TO_RED))
-        shares = np.stack([np.interp(shares, places, channel) for channel in _BLUE_TO_RED.T], axis=-1)
+        positions = np.linspace(0, 1, len(_BLUE_TO_RED))
+        shares = np.stack([np.interp(shares, positions, channel) for channel in _BLUE_TO_RED.T], axis=-1)
     buffer = io.BytesIO()
     Image.fromarray(np.round(255 * shares).astype(np.uint8)).save(buffer, format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -151,10 +151,14 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The seconds of each call in a step, and those in which workers wait."""
+    """The seconds of each call in a step, and those in which workers wait.
+
+    If samples differ in length, all runs have the same steps, and these are the means of `order`, the samples of a run.
+    """
 
     calls: list[float]
     waiting: float
+    order: Array
 
 
 def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float, tick: float | None = None) -> Times:
@@ -166,33 +170,38 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
     batch = min(step.batch, count)
     rng = np.random.default_rng(0)
 
-    def timed(steps: int) -> tuple[Array, float]:
-        """Runs some steps. Returns the ticks of each call and of everything, and the seconds of a tick."""
-        batches = -(-steps // (count // batch))
-        order = np.concatenate([rng.permutation(count)[: count // batch * batch] for _ in range(batches)])
+    def order_of(steps: int) -> Array:
+        """Random samples for some steps, each once before any comes again."""
+        passes = -(-steps // (count // batch))
+        orders = [rng.permutation(count)[: count // batch * batch] for _ in range(passes)]
+        return np.concatenate(orders)[: steps * batch]
+
+    def timed(order: Array) -> tuple[Array, float]:
+        """Runs the steps of an order. Returns the ticks of each call and of everything, and the seconds of a tick."""
         if step.executable is not None:
             _timed(step).ticks[:] = 0
         start = time.perf_counter()
-        run(order[: steps * batch])
+        run(order)
         spent = time.perf_counter() - start
         ticks = _timed(step).ticks.mean(axis=0)
         return ticks, spent / ticks[-1]
 
-    timed(1)  # plans a step with varying dimensions, and reads everything from memory
-    ticks, rate = timed(2)
+    timed(order_of(1))  # plans a step with varying dimensions, and reads everything from memory
+    ticks, rate = timed(order_of(2))
     if tick is None:
         steps = max(int(_RUN / (ticks[-1] * rate / 2)), 1)
     else:
         steps = min(max(int(_SHORT_RUN / (ticks[-1] * tick / 2)), 1), _MOST_STEPS)
-    begin = time.perf_counter()
+    begin, order = time.perf_counter(), order_of(steps)
+    has_lengths = bool(dims_of(step.graph.values()))  # then the shortest run would be that of the shortest samples
     runs: list[tuple[Array, float]] = []
     while len(runs) < _FEWEST_RUNS or time.perf_counter() - begin < seconds:
-        runs.append(timed(steps))
+        runs.append(timed(order if has_lengths else order_of(steps)))
     if tick is None:
         tick = min(rate for _, rate in runs)  # a run also takes some time outside of its steps
     times = np.array([ticks for ticks, _ in runs]) * (tick / steps)
     calls = [float(spent) for spent in times[:, :-1].min(axis=0)]
-    return Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()))
+    return Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()), order)
 
 
 def _timed(step: Step) -> Timed:
@@ -205,22 +214,22 @@ def rows_of(step: Step, times: Times, fields: Fields, bounds: Bounds) -> list[Ro
     """Returns the rows of a step's calls, whose times are known, beside the bounds of a machine."""
     assert step.plan is not None
     batch = min(step.batch, len(next(iter(fields.values()))))
-    works = works_of(step, mean_sizes(step, fields, batch), bounds, fields)
+    works = works_of(step, mean_sizes(step, fields, batch, times.order), bounds, fields)
     return [
         Row(task, seconds, work, bounds.of(work))
         for task, seconds, work in zip(step.plan.tasks, times.calls, works, strict=True)
     ]
 
 
-def mean_sizes(step: Step, fields: Fields, batch: int) -> Sizes:
-    """The samples of a batch, and the mean rows of each varying dimension in one."""
+def mean_sizes(step: Step, fields: Fields, batch: int, order: Array) -> Sizes:
+    """The samples of a batch, and the mean rows of each varying dimension in one of those of `order`."""
     dims = dims_of(step.graph.values())
     if not dims:
         return batch
     varying = step.varying if isinstance(step, SequenceStep) else {}
     lengths = {dim: field.lengths for name, dim in varying.items() if isinstance(field := fields.get(name), Ragged)}
     count = len(next(iter(fields.values())))
-    rows = {dim: round(float(lengths_of(dim, lengths, count).mean()) * batch) for dim in dims}
+    rows = {dim: round(float(lengths_of(dim, lengths, count)[order].mean()) * batch) for dim in dims}
     return {BATCH: batch, **rows}
 
 

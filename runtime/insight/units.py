@@ -14,19 +14,19 @@ from netc.runtime.execution.fields import Fields
 class Unit:
     """A column of an input, or a whole input.
 
-    A column is entry `place` of axis `axis` of its field (0 is the axis of samples); a whole input has no place.
+    A column is element `element` along axis `axis` of its field (axis 0 is that of samples). None for a whole input.
     """
 
     name: str
     field: str
     axis: int = 1
-    place: int | None = None
+    element: int | None = None
 
     def index(self, rank: int) -> tuple[slice | int, ...]:
         """The entries of the unit in an array of the field with `rank` axes."""
-        if self.place is None:
+        if self.element is None:
             return (slice(None),) * rank
-        return (*[slice(None)] * self.axis, self.place, *[slice(None)] * (rank - self.axis - 1))
+        return (*[slice(None)] * self.axis, self.element, *[slice(None)] * (rank - self.axis - 1))
 
 
 def units_of(spec: DataSpec, inputs: Sequence[str], fields: Fields) -> list[Unit]:
@@ -37,7 +37,7 @@ def units_of(spec: DataSpec, inputs: Sequence[str], fields: Fields) -> list[Unit
         if axis is None:
             units.append(Unit(columns[0] if len(columns) == 1 else name, name))
         else:
-            units += [Unit(column, name, axis, place) for place, column in enumerate(columns)]
+            units += [Unit(column, name, axis, element) for element, column in enumerate(columns)]
     return units
 
 

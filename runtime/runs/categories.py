@@ -24,11 +24,11 @@ _SHAPES = ("reshape", "flatten")
 
 @dataclass(frozen=True, slots=True)
 class Categories:
-    """The categories of a field that differ between members: its step, at `place` of the pipe, and `states`, one for
+    """The categories of a field that differ between members: its step, at `index` of the pipe, and `states`, one for
     each member. `state` has the categories of all.
     """
 
-    place: int
+    index: int
     step: StepSpec
     states: Sequence[State]
     state: State
@@ -49,21 +49,21 @@ class Categories:
 
         `arrays` receives the table of the member's numbers.
         """
-        places = self.places(number)
+        codes = self.codes(number)
         if self.step.name != "one_hot":
-            arrays[name] = np.maximum(places, 0).astype(np.int32)
-            table = value.graph.leaf(Role.STATE, name, Type("i32", (len(places),), like.classes))
+            arrays[name] = np.maximum(codes, 0).astype(np.int32)
+            table = value.graph.leaf(Role.STATE, name, Type("i32", (len(codes),), like.classes))
             return apply("gather", table, value)
         width = like.dims[-1]
         assert isinstance(width, int)
-        arrays[name] = _ones(places, width)
-        matrix = value.graph.leaf(Role.STATE, name, Type("f64", (len(places), width)))
+        arrays[name] = _ones(codes, width)
+        matrix = value.graph.leaf(Role.STATE, name, Type("f64", (len(codes), width)))
         return apply("cast", apply("matmul", value, matrix), dtype=like.dtype)
 
     def classes(self, number: int, name: str, arrays: dict[str, Array]) -> Classes:
         """The classes of a target that the member with this number knows."""
         own = _count(self.step, self.states[number])
-        matrix = _ones(self.places(number), own).T.copy()
+        matrix = _ones(self.codes(number), own).T.copy()
         leaves = dict[str, Value]()
 
         def spread(value: Value, missing: float) -> Value:
@@ -77,29 +77,29 @@ class Categories:
 
         return Classes(own, self.count, spread)
 
-    def places(self, number: int) -> Array:
+    def codes(self, number: int) -> Array:
         """A member's own number of each category: that of unknown ones, or -1, for what it does not know."""
         key, state = _ENTRIES[self.step.name], self.states[number]
         numbers = {label: i for i, label in enumerate(state[key])}
         unknown = 0 if key == "tokens" else len(numbers) if state.get("unknown") else -1
-        places = [numbers.get(label, unknown) for label in self.state[key]]
-        return np.array([*places, *([unknown] if self.state.get("unknown") else [])], np.int64)
+        codes = [numbers.get(label, unknown) for label in self.state[key]]
+        return np.array([*codes, *([unknown] if self.state.get("unknown") else [])], np.int64)
 
 
 def _count(step: StepSpec, state: State) -> int:
     return len(state[_ENTRIES[step.name]]) + bool(state.get("unknown"))
 
 
-def _ones(places: Array, width: int) -> Array:
+def _ones(codes: Array, width: int) -> Array:
     """A matrix with a 1 at the place of each row that has one, and 0 elsewhere."""
-    matrix = np.zeros((len(places), width))
-    rows = np.flatnonzero(places >= 0)
-    matrix[rows, places[rows]] = 1.0
+    matrix = np.zeros((len(codes), width))
+    rows = np.flatnonzero(codes >= 0)
+    matrix[rows, codes[rows]] = 1.0
     return matrix
 
 
 def categories_of(
-    field: FieldSpec, states: Sequence[Sequence[State]], place: int, is_target: bool
+    field: FieldSpec, states: Sequence[Sequence[State]], index: int, is_target: bool
 ) -> Categories | None:
     """The categories at a step that members fitted differently; None if members do not know what others mean.
 
@@ -107,10 +107,10 @@ def categories_of(
     no member knows them all, and for the places of `one_hot` once their array has another shape. `states` are those of
     the field in each member.
     """
-    step, later = field.steps[place], field.steps[place + 1 :]
+    step, later = field.steps[index], field.steps[index + 1 :]
     if step.name not in _ENTRIES:
         return None
-    own = [each[place] for each in states]
+    own = [each[index] for each in states]
     if step.name == "classes" and not is_target and not own[0].get("unknown"):
         return None
     if (is_target and step.name != "classes") or (step.name == "one_hot" and any(s.name in _SHAPES for s in later)):
@@ -119,7 +119,7 @@ def categories_of(
     labels = [*dict.fromkeys(label for state in own for label in state[key])]
     if is_target and all(len(state[key]) < len(labels) for state in own):
         return None
-    return Categories(place, step, own, {**own[0], key: sorted(labels, key=natural) if key == "classes" else labels})
+    return Categories(index, step, own, {**own[0], key: sorted(labels, key=natural) if key == "classes" else labels})
 
 
 def has_categories(field: FieldSpec) -> bool:

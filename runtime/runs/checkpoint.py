@@ -51,7 +51,7 @@ class _Header(msgspec.Struct):
     owned: tuple[str, ...]
 
 
-def place_of(path: Path) -> Span:
+def path_span(path: Path) -> Span:
     """The place of a message about a file that is no text."""
     return Span(Source(str(path), ""), 0, 0)
 
@@ -69,7 +69,7 @@ def write_whole(path: Path, content: bytes) -> None:
         else:
             temporary.write(path, content, is_durable=True)
     except (OSError, ValueError) as error:  # ValueError: no file can have this name
-        fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
+        fault("E1001", f"cannot write `{path}`", path_span(path), reason(error))
 
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
@@ -114,7 +114,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
         header: _Header = converted(with_nan(parsed(content, dict[str, Any])), _Header)
         return arrays, header.progress, header.owned
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), reason(error))
+        fault("E1001", f"cannot read the checkpoint `{path}`", path_span(path), reason(error))
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
@@ -122,6 +122,6 @@ def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
     stored, progress, _ = read_checkpoint(path)
     for name, array in arrays.items():
         if name not in stored or stored[name].shape != array.shape or stored[name].dtype != array.dtype:
-            fault("E1001", f"the checkpoint `{path}` is of another model", place_of(path), f"`{name}` differs")
+            fault("E1001", f"the checkpoint `{path}` is of another model", path_span(path), f"`{name}` differs")
         array[...] = stored[name]
     return progress

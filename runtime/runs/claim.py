@@ -8,7 +8,7 @@ from pathlib import Path
 
 from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run_files import refuse
 
 _TRIES, _PAUSE = 5, 0.02  # `is_claimed` locks a folder for a moment, and pauses in seconds
@@ -63,4 +63,6 @@ def _lock(handle: int, folder: Path) -> None:
         else:
             return
     else:
-        fault("E1001", f"another process trains in `{folder}`", place_of(folder), hint="wait for it, or give --out DIR")
+        fault(
+            "E1001", f"another process trains in `{folder}`", path_span(folder), hint="wait for it, or give --out DIR"
+        )

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text
 from netc.runtime.data.stored import Array
-from netc.runtime.runs.checkpoint import CHECKPOINT, Progress, place_of, save_checkpoint, write_whole
-from netc.runtime.runs.folder import new_folder, require_place, with_free_name
+from netc.runtime.runs.checkpoint import CHECKPOINT, Progress, path_span, save_checkpoint, write_whole
+from netc.runtime.runs.folder import new_folder, require_creatable, with_free_name
 from netc.runtime.runs.members import Joined, Trained, joined
 from netc.runtime.runs.opening import open_run
 from netc.runtime.runs.run import Run
@@ -27,9 +27,9 @@ def start_ensemble(folders: Sequence[Path], path: Path, threads: int | None = No
 
     Faults E1009 if they do not fit together, E1001 if a folder is no run or the new one cannot be made.
     """
-    require_place(path)
+    require_creatable(path)
     if len(folders) < 2:
-        fault("E1009", "an ensemble has at least two members", place_of(path), f"this is {len(folders)}")
+        fault("E1009", "an ensemble has at least two members", path_span(path), f"this is {len(folders)}")
     runs = [open_run(folder, threads) for folder in folders]
     for run in runs:
         _require_member(runs[0], run)
@@ -57,7 +57,7 @@ def _require_member(first: Run, run: Run) -> None:
 
 
 def _refuse(run: Run, label: str, hint: str | None = None) -> NoReturn:
-    fault("E1009", f"`{run.folder}` cannot be a member", place_of(run.folder), label, hint=hint)
+    fault("E1009", f"`{run.folder}` cannot be a member", path_span(run.folder), label, hint=hint)
 
 
 def _write(folder: Path, ensemble: Joined, runs: Sequence[Run]) -> None:

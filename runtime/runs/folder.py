@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, which the caller fills and then renames. Faults E1001 if it cannot be made."""
-    require_place(path)
+    require_creatable(path)
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,10 +25,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield folder
 
 
-def require_place(path: Path) -> None:
+def require_creatable(path: Path) -> None:
     """Faults E1001 if it is certain that no folder can be made at this path. Makes nothing."""
     if not path.name:
-        fault("E1001", f"cannot make the folder `{path}`", place_of(path), "it exists")
+        fault("E1001", f"cannot make the folder `{path}`", path_span(path), "it exists")
     try:
         parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
         if not os.path.isdir(parent):
@@ -59,4 +59,4 @@ def with_free_name(folder: Path, path: Path) -> Path:
 
 def _cannot_make(folder: Path, error: OSError | ValueError) -> NoReturn:
     reason = error.strerror if isinstance(error, OSError) else None
-    fault("E1001", f"cannot make the folder `{folder}`", place_of(folder), reason or str(error))
+    fault("E1001", f"cannot make the folder `{folder}`", path_span(folder), reason or str(error))

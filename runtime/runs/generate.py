@@ -13,7 +13,7 @@ from netc.runtime.data.text_steps import END
 from netc.runtime.inference.next_token import token_names
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.random import generator
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run import Run
 
 
@@ -93,7 +93,9 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
         return int(logits.argmax())
     if 0 < top_k < len(logits):
         logits[logits < np.sort(logits)[-top_k]] = -np.inf
-    powers = np.exp((logits - logits.max()) / temperature)
+    is_possible = logits > -np.inf  # -inf / inf, at an infinite temperature, is no number
+    with np.errstate(over="ignore"):  # of a temperature near 0
+        powers = np.exp(np.divide(logits - logits.max(), temperature, out=logits, where=is_possible))
     share = np.cumsum(powers) / powers.sum()
     return min(int(share.searchsorted(drawn, side="right")), len(powers) - 1)
 
@@ -118,7 +120,7 @@ def generate(
     prompt_pieces = model.pieces(prompt)
     if not prompt_pieces and not model.begins_from_nothing:
         hint = f'--prompt "Call me"; a model that reads `shift({model.name})` can begin without a prompt'
-        fault("E1001", "a prompt has at least one token", place_of(run.folder), hint=hint)
+        fault("E1001", "a prompt has at least one token", path_span(run.folder), hint=hint)
     scores = np.zeros(len(model.tokens)) if prompt_pieces else model.first()
     for piece in prompt_pieces:
         scores = model.next(codes.get(piece, 0))

@@ -26,7 +26,7 @@ from netc.runtime.data.pipeline import labels_of, units_need_f64
 from netc.runtime.data.stored import Array
 from netc.runtime.graph_steps import BACKWARD, FORWARD, Pairs, arithmetic_steps, changes_numbers, through
 from netc.runtime.runs.categories import Categories, categories_of, has_categories
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run_info import States
 
 _LISTED = 6  # labels in a message
@@ -167,20 +167,20 @@ def _joined_field(members: Sequence[Trained], name: str, is_undone: bool) -> _Jo
     return _JoinedField(replace(field, steps=steps), [*states[0][:start], *(state for _, state in kept)], own)
 
 
-def _with_categories(members: Sequence[Trained], field: FieldSpec, place: int, arithmetic: int) -> _JoinedField:
-    """A field whose categories differ at the step `place`, the last one before those that are arithmetic.
+def _with_categories(members: Sequence[Trained], field: FieldSpec, index: int, arithmetic: int) -> _JoinedField:
+    """A field whose categories differ at step `index`, the last one before those that are arithmetic.
 
     Faults E1009 if that step is another one, or if members do not know what the categories of others mean.
     """
     states = [trained.states[field.name] for trained in members]
     is_target = field.name in members[0].model.targets
-    categories = categories_of(field, states, place, is_target) if place + 1 >= arithmetic else None
+    categories = categories_of(field, states, index, is_target) if index + 1 >= arithmetic else None
     if categories is None:
-        _refuse_step(members, field, place)
-    later = [[*zip(field.steps, each, strict=True)][place + 1 :] for each in states]
+        _refuse_step(members, field, index)
+    later = [[*zip(field.steps, each, strict=True)][index + 1 :] for each in states]
     kept = [*_kept(later[0])]
-    steps = (*field.steps[: place + 1], *(step for step, _ in kept))
-    joined_states = [*states[0][:place], categories.state, *(state for _, state in kept)]
+    steps = (*field.steps[: index + 1], *(step for step, _ in kept))
+    joined_states = [*states[0][:index], categories.state, *(state for _, state in kept)]
     return _JoinedField(replace(field, steps=steps), joined_states, later, categories)
 
 
@@ -274,4 +274,4 @@ def _plain(item: Any) -> Any:
 
 def _refuse(first: Trained, other: Trained, label: str, hint: str | None = None) -> None:
     fact = f"`{other.name}` and `{first.name}` make no ensemble"
-    fault("E1009", fact, place_of(Path(other.name)), label, hint=hint)
+    fault("E1009", fact, path_span(Path(other.name)), label, hint=hint)

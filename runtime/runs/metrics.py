@@ -19,7 +19,7 @@ from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
 from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import Row
-from netc.runtime.runs.checkpoint import place_of, write_whole
+from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
@@ -114,7 +114,7 @@ class MetricsFile:
                     file.truncate(length)
                     raise
         except OSError as error:
-            fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
+            fault("E1001", f"cannot write `{path}`", path_span(path), reason(error))
 
 
 def _encoded(rows: Sequence[Row]) -> bytes:
@@ -150,7 +150,7 @@ def read_metrics(path: Path, epochs: int, checksum: int) -> Metrics:
             raise ValueError("it is not as training left it")
         return Metrics(_row_of(line) for line in lines)
     except (OSError, ValueError) as error:
-        fault("E1001", f"cannot read `{path}`", place_of(path), reason(error))
+        fault("E1001", f"cannot read `{path}`", path_span(path), reason(error))
 
 
 def whole_rows(path: Path) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from netc.runtime.runs.checkpoint import (
     CHECKPOINT,
     Progress,
     load_checkpoint,
-    place_of,
+    path_span,
 )
 from netc.runtime.runs.metrics import read_metrics
 from netc.runtime.runs.run import Run, keeps_best
@@ -37,7 +37,7 @@ def require_plugins(folder: Path, names: Sequence[str]) -> None:
     if missing:
         label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
         hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
-        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), label, hint=hint)
+        fault("E1001", f"`{folder}` needs a plug-in", path_span(folder), label, hint=hint)
 
 
 def open_run(folder: Path, threads: int | None = None, to_train: bool = False, ranks: Ranks | None = None) -> Run:
@@ -51,7 +51,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False, r
     require_plugins(folder, info.plugins)
     if to_train and info.members:
         hint = " or ".join(f"netc train --resume {member.run}" for member in info.members[:2])
-        fault("E1004", f"`{folder}` is an ensemble, which is not trained", place_of(folder), hint=hint)
+        fault("E1004", f"`{folder}` is an ensemble, which is not trained", path_span(folder), hint=hint)
     model, spec = _ensemble_as_written(folder, info) if info.members else _run_as_written(folder, info, text)
     model = replace(model, train=replace(model.train, epochs=info.epochs))
     if to_train:
@@ -136,6 +136,6 @@ def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) 
         if model.member is not None:  # an ensemble has gradients, and no state of an optimizer
             return
         if load_checkpoint(path, arrays) != stands:
-            fault("E1001", f"`{folder}` was trained further since it was opened", place_of(folder), "open it again")
+            fault("E1001", f"`{folder}` was trained further since it was opened", path_span(folder), "open it again")
 
     return Program.of_run(compiled, fill), progress

@@ -27,7 +27,7 @@ from netc.runtime.runs.run import Run
 from netc.runtime.runs.run_files import read_info
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.runs.writing import rewrite_model, rewrite_sources
-from netc.runtime.settings import place_of_setting, places_of_settings
+from netc.runtime.settings import setting_span, setting_spans
 
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
 
@@ -97,7 +97,7 @@ def _refuse_fewer_epochs(run: Run, model: Model) -> None:
     if epochs < begun:
         done = f"the run has done {progress.epoch}" + (f", and a part of epoch {begun}" if progress.step else "")
         hint = f"--epochs {begun + 1}, or more"
-        fault("E1004", f"training until epoch {epochs} is over", place_of_setting(model, "epochs"), done, hint=hint)
+        fault("E1004", f"training until epoch {epochs} is over", setting_span(model, "epochs"), done, hint=hint)
 
 
 def _changes(old: Model, new: Model) -> Iterator[Change]:
@@ -113,11 +113,11 @@ def _changes(old: Model, new: Model) -> Iterator[Change]:
         old.data is None or _without_spans(parse_data(old)) != _without_spans(parse_data(new))
     ):
         yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
-    places = places_of_settings(new)
+    spans = setting_spans(new)
     for field in fields(new.train):
         before, after = getattr(old.train, field.name), getattr(new.train, field.name)
         if _without_spans(before) != _without_spans(after):
-            yield _change_of_setting(field.name, before, after, places.get(field.name, start))
+            yield _change_of_setting(field.name, before, after, spans.get(field.name, start))
 
 
 def _change_of_setting(name: str, before: Any, after: Any, span: Span) -> Change:

@@ -35,7 +35,7 @@ from netc.runtime.runs.checkpoint import (
     CHECKPOINT,
     Progress,
     load_checkpoint,
-    place_of,
+    path_span,
     read_checkpoint,
     save_checkpoint,
 )
@@ -100,8 +100,9 @@ class Run(Displayed):
         """A part of the data. Faults E0806 if the split does not have it."""
         parts = self.load_data().parts
         if part not in parts:
+            part = str(part)
             split = self.spec.split
-            hint = nearest(part, parts)
+            hint: str | None = nearest(part, parts)
             if split.way == "folds" and not split.fold:
                 hint = "all rows but those of `folds(..., test = 0.2)` are training rows of some member of the ensemble"
             fault("E0806", f"the split has no part `{part}`", split.span, f"it has {', '.join(parts)}", hint=hint)
@@ -115,7 +116,7 @@ class Run(Displayed):
         with self._loading:
             if self.dataset is None:
                 if self.model.data is None:
-                    fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
+                    fault("E0501", "the run was trained on arrays, which it does not keep", path_span(self.folder))
                 require_division(self.folder, self.spec, self.info)
                 sources = self.info.sources if self.info is not None else ()
                 with explaining(self.spec, self.model.source.folder, sources):

@@ -7,7 +7,7 @@ from typing import NoReturn
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
 from netc.dsl.near_files import near_file
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run_info import RunInfo, States, decoded, decoded_states, digest
 
 INFO, MODEL, STATES, METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"
@@ -45,4 +45,4 @@ def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: st
         text = f"this is a file, and a {kind} is a folder"
         hint = f"`netc train {folder}` trains it and prints the {kind}'s folder" if folder.suffix == ".net" else hint
     near = near_file(str(folder), inside=file)
-    fault("E1001", f"`{folder}` is no {kind}", place_of(folder), text, hint=near or hint)
+    fault("E1001", f"`{folder}` is no {kind}", path_span(folder), text, hint=near or hint)

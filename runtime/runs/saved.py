@@ -52,7 +52,7 @@ class SavedPrediction:
 
     def __init__(self, record: Record, source: Source, states: States, loaded: Loaded) -> None:
         self._record, self._states, self._loaded = record, states, loaded
-        self._spans = {name: Span(source, *place) for name, place in record.program.places.items()}
+        self._spans = {name: Span(source, *offsets) for name, offsets in record.program.spans.items()}
         data = record.data
         fields = {name: field_spec(name, field, source) for name, field in data.fields.items()}
         spec = DataSpec(
@@ -63,7 +63,7 @@ class SavedPrediction:
             pictures=data.pictures,
             dialect=data.dialect,
         )
-        declared = {name: Span(source, *place) for name, place in data.declared.items()}
+        declared = {name: Span(source, *offsets) for name, offsets in data.declared.items()}
         self.fitted = Fitted(source.folder, spec, states, declared)
 
     @property

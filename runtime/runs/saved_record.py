@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from netc.runtime.execution.step import Step
     from netc.runtime.runs.run import Run
 
-Place = tuple[int, int]  # a span of the model's text
+Offsets = tuple[int, int]  # a span of the model's text
 _Scalar = bool | int | float | str
 
 
@@ -38,7 +38,7 @@ class StepRecord(msgspec.Struct, frozen=True):
 
     name: str
     arguments: tuple[_Scalar, ...]
-    place: Place
+    span: Offsets
 
 
 class FieldRecord(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class FieldRecord(msgspec.Struct, frozen=True):
     is_single: bool
     is_rest: bool
     steps: tuple[StepRecord, ...]
-    place: Place
+    span: Offsets
 
 
 class DataRecord(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class DataRecord(msgspec.Struct, frozen=True):
     split_column: str | None
     fields: dict[str, FieldRecord]
     inputs: dict[str, Type]
-    declared: dict[str, Place]
+    declared: dict[str, Offsets]
 
 
 class ProgramRecord(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class ProgramRecord(msgspec.Struct, frozen=True):
     scales: dict[str, float]  # of the inputs that are kept as bytes
     inputs: dict[str, Table]
     results: dict[str, Table]
-    places: dict[str, Place]  # of results
+    spans: dict[str, Offsets]  # of results
     kernels: tuple[str, ...]
 
 
@@ -98,8 +98,8 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def field_spec(name: str, field: FieldRecord, source: Source) -> FieldSpec:
-    steps = tuple(StepSpec(step.name, step.arguments, Span(source, *step.place)) for step in field.steps)
-    return FieldSpec(name, field.columns, field.is_single, steps, Span(source, *field.place), field.is_rest)
+    steps = tuple(StepSpec(step.name, step.arguments, Span(source, *step.span)) for step in field.steps)
+    return FieldSpec(name, field.columns, field.is_single, steps, Span(source, *field.span), field.is_rest)
 
 
 def record_of(run: "Run", step: "Step", fields: Mapping[str, Field], code: Code) -> Record | None:
@@ -160,13 +160,13 @@ def _data(model: "Model", spec: DataSpec, step: "Step") -> DataRecord:
         spec.split.column,
         {name: _field(field, model.source) for name, field in spec.fields.items()},
         inputs,
-        {name: _place(model.declared[name], model.source) for name in inputs},
+        {name: _offsets(model.declared[name], model.source) for name in inputs},
     )
 
 
 def _field(field: FieldSpec, source: Source) -> FieldRecord:
-    steps = tuple(StepRecord(step.name, _arguments(step), _place(step.span, source)) for step in field.steps)
-    return FieldRecord(field.columns, field.is_single, field.is_rest, steps, _place(field.span, source))
+    steps = tuple(StepRecord(step.name, _arguments(step), _offsets(step.span, source)) for step in field.steps)
+    return FieldRecord(field.columns, field.is_single, field.is_rest, steps, _offsets(field.span, source))
 
 
 def _arguments(step: StepSpec) -> tuple[_Scalar, ...]:
@@ -185,7 +185,7 @@ def options_of(text: str) -> tuple[tuple[str, Any], ...]:
     return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
 
 
-def _place(span: Span, source: Source) -> Place:
+def _offsets(span: Span, source: Source) -> Offsets:
     if span.source is not source:
         raise _NotPlain
     return span.start, span.end
@@ -212,7 +212,7 @@ def _program(model: "Model", step: "Step", code: Code, scales: dict[str, float])
         scales=scales,
         inputs=layout.inputs,
         results=layout.results,
-        places={name: _place(span, source) for name, span in spans.items() if span.source is source},
+        spans={name: _offsets(span, source) for name, span in spans.items() if span.source is source},
         kernels=code.kernels,
     )
 

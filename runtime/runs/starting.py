@@ -9,8 +9,10 @@ from netc.compiler.targets.target import Ranks
 from netc.runtime.data.dataset import Dataset, from_arrays, load
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.execution.fields import FieldTypes
+from netc.runtime.execution.passed_fields import passed
 from netc.runtime.program import Program
-from netc.runtime.runs.folder import require_place
+from netc.runtime.runs.folder import require_creatable
 from netc.runtime.runs.run import Run
 from netc.runtime.runs.start_from import check_start_from
 from netc.runtime.runs.writing import start
@@ -21,12 +23,12 @@ def data_of_new_run(
 ) -> Dataset:
     """The data that a new run in `folder` would train on: the data block, read by `read`, or arrays by field name.
 
-    Faults like `require_place` and `check_start_from`, before the data is read, and like `load`.
+    Faults like `require_creatable` and `check_start_from`, before the data is read, and like `load`.
     """
-    require_place(folder)
+    require_creatable(folder)
     check_start_from(model)
     if arrays is not None:
-        return from_arrays(model, array_spec(model), arrays)
+        return from_arrays(model, array_spec(model), passed(FieldTypes.of(model), arrays))
     return load(model, parse_data(model), read=read)
 
 

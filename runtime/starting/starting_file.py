@@ -33,7 +33,7 @@ from netc.runtime.starting.series_guess import guess_series
 from netc.runtime.starting.series_lines import is_series_file, series_file
 from netc.runtime.starting.table_file import Columns, Field, data_and_model, fields_of, source_of
 from netc.runtime.starting.table_reading import Tables, options_of, table_with
-from netc.runtime.starting.trial import places_of, try_training
+from netc.runtime.starting.trial import category_counts, try_training
 
 Write = Callable[[Columns, Sequence[Field]], Iterator[str]]  # the lines below the comments at the top
 _FEWEST_ROWS = 10
@@ -135,8 +135,8 @@ def _table_start(request: Request, tries: bool) -> Start:
         note = f"from {columns.rows:,} rows"
         source = request.source(list(write(columns, fields)), note)
         try:
-            if not columns.places:
-                columns = replace(columns, places=places_of(source, label, tables.read) or {"": 0})
+            if not columns.category_counts:
+                columns = replace(columns, category_counts=category_counts(source, label, tables.read) or {"": 0})
                 continue
             if tries:
                 try_training(source, tables.read)
@@ -272,10 +272,10 @@ def _without_faulty(columns: Columns, fields: Sequence[Field], source: Source, w
     spans = {setting.name.text: setting.span for setting in data.settings}
     faulty: dict[str, str] = {}
     for diagnostic in wrong.diagnostics:
-        place = diagnostic.primary.span
+        fault_span = diagnostic.primary.span
         for entry in fields[:-1]:
             span = spans.get(entry.name)
-            if place.source.name != source.name or span is None or not span.start <= place.start <= span.end:
+            if fault_span.source.name != source.name or span is None or not span.start <= fault_span.start <= span.end:
                 continue
             named = [
                 name for name in entry.columns if f"`{cell(name)}`" in f"{diagnostic.title} {diagnostic.primary.text}"
@@ -284,4 +284,4 @@ def _without_faulty(columns: Columns, fields: Sequence[Field], source: Source, w
                 faulty[name] = diagnostic.title
     if not faulty:
         raise wrong
-    return replace(columns, left_out={**columns.left_out, **faulty}, places={})
+    return replace(columns, left_out={**columns.left_out, **faulty}, category_counts={})

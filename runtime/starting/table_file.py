@@ -26,7 +26,7 @@ _RARE_CLASS = 0.2  # a class with a smaller share of the rows, or of the largest
 class Columns:
     """The parts of a file: the source with its options, and guesses for all columns, the target's among them.
 
-    `places` are the numbers of classes or places that fields have in the training part, by field; a field that it
+    `category_counts` are the numbers of classes that fields have in the training part, by field; a field that it
     lacks has as many as the whole table. `left_out` says why columns are not used, and `doubts`
     what is doubtful about the source. `series` says how rows follow one another, if they do.
     """
@@ -36,7 +36,7 @@ class Columns:
     goal: Guess
     rows: int
     left_out: Mapping[str, str] = field(default_factory=dict)
-    places: Mapping[str, int] = field(default_factory=dict)
+    category_counts: Mapping[str, int] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     series: SeriesGuess | None = None
 
@@ -106,11 +106,11 @@ def fields_of(columns: Columns) -> list[Field]:
         if guess.kind == "number" and not guess.steps:
             continue
         word = _word(guess.name, names)
-        entry = _input(guess, word, columns.places.get(word))
+        entry = _input(guess, word, columns.category_counts.get(word))
         inputs.append(replace(entry, summary=_word(f"{guess.name} summary", names)) if entry.layers else entry)
         if guess.cycles:
             inputs.append(_cycles(guess, _word(f"{guess.name} cycle", names)))
-    return [*inputs, _target(columns.goal, goal, columns.places.get(goal))]
+    return [*inputs, _target(columns.goal, goal, columns.category_counts.get(goal))]
 
 
 def data_and_model(columns: Columns, fields: Sequence[Field]) -> Iterator[str]:
@@ -172,8 +172,8 @@ def _numbers(numeric: Sequence[Guess]) -> Field:
     return Field("numbers", names, lines, f"float[{len(names)}]")
 
 
-def _input(guess: Guess, word: str, places: int | None) -> Field:
-    """The field `word` of a column that is no plain number. `places` are those of a category, if they are counted."""
+def _input(guess: Guess, word: str, categories: int | None) -> Field:
+    """The field `word` of a column that is no plain number. `categories` is their number, if counted."""
     quoted = net_string(guess.name)
     steps = "".join(f" -> {step}" for step in guess.steps)
     median = " -> impute(median)" if guess.missing else ""
@@ -183,7 +183,7 @@ def _input(guess: Guess, word: str, places: int | None) -> Field:
     match guess.kind:
         case "category":
             rare = sum(count < guess.rare for _, count in guess.labels)
-            count = places or len(guess.labels) - rare + (guess.rare > 0) + (guess.missing > 0)
+            count = categories or len(guess.labels) - rare + (guess.rare > 0) + (guess.missing > 0)
             comment = f"# {len(guess.labels)} kinds: {_counted(guess.labels, 6)}"
             comment += f"; {rare} of them rare" if rare else ""
             one_hot = f"one_hot(unknown, {guess.rare})" if guess.rare else "one_hot"
@@ -232,7 +232,7 @@ def _cycles(guess: Guess, word: str) -> Field:
     return Field(word, (guess.name,), lines, f"float[{2 * len(guess.cycles)}]")
 
 
-def _target(goal: Guess, word: str, places: int | None) -> Field:
+def _target(goal: Guess, word: str, categories: int | None) -> Field:
     """The field of the target, with its comment."""
     drop = " -> impute(drop)" if goal.missing else ""
     dropped = f"; {_some(goal.missing, 'row')} without it left out" if goal.missing else ""
@@ -243,7 +243,7 @@ def _target(goal: Guess, word: str, places: int | None) -> Field:
             word,
             (goal.name,),
             (comment, f"{word} = column({net_string(goal.name)}){drop} -> classes"),
-            f"class({places or len(goal.labels)})",
+            f"class({categories or len(goal.labels)})",
         )
     comment = f"# a number to predict; predictions are in its own units{dropped}"
     scale = " -> log -> standardize" if goal.is_skewed else " -> standardize"

@@ -3,14 +3,13 @@
 Guesses about columns, the number of their places and the trial all take their cells from here.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from netc.dsl.diagnostics import Fault
-from netc.dsl.literals import TEXT
+from netc.dsl.hints import At, Hint
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.request import Use, Uses, every
@@ -18,8 +17,6 @@ from netc.runtime.data.sources import read_source
 from netc.runtime.data.table import Table
 from netc.runtime.starting.kind_of_data import options_named
 
-_OPTION = rf"\w+ = (?:{TEXT}|true|false|[0-9]+)"
-_ALTERNATIVES = re.compile(rf"{_OPTION}(?: or {_OPTION})*")
 _LIKE_DATA = "W0821"  # the header looks like the rows below it
 
 
@@ -64,10 +61,11 @@ def options_of(source: SourceSpec, target: str | None, tables: Tables) -> tuple[
             table = table_with(source, options, tables)
         except Fault as refusal:
             diagnostic = refusal.diagnostics[0]
-            named = _ALTERNATIVES.match(diagnostic.hint or "")
-            if named is None or source.reader not in OPTIONS:
+            changes = diagnostic.hint.changes if isinstance(diagnostic.hint, Hint) else ()
+            named = [change.text for change in changes if change.at is At.ARGUMENT]
+            if not named or source.reader not in OPTIONS:
                 raise
-            chosen = max(re.findall(_OPTION, named[0]), key=lambda text: _width(source, options, text, tables))
+            chosen = max(named, key=lambda text: _width(source, options, text, tables))
             added = options_named(source.reader, chosen)
             if not set(added) - set(options):
                 raise

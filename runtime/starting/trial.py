@@ -23,7 +23,7 @@ from netc.runtime.program import Program
 _STEPS = 2
 
 
-def places_of(source: Source, label: str | None, read: ReadSource) -> dict[str, int]:
+def category_counts(source: Source, label: str | None, read: ReadSource) -> dict[str, int]:
     """The number of classes or places that each field of the data block has in the training part, by field.
 
     `label` is the field whose classes the split distributes evenly, `read` reads the source.
@@ -31,14 +31,14 @@ def places_of(source: Source, label: str | None, read: ReadSource) -> dict[str, 
     data = next(item for item in parse(source).items if isinstance(item, syntax.Data))
     spec = parse_block(source, data, {})
     training = read_parts(spec, source, label, read)["train"]
-    places: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name, field in spec.fields.items():
         step = STEPS[field.steps[-1].name] if field.steps else None
-        if step is None or (step.places is None and step.labels is None):
+        if step is None or (step.category_count is None and step.labels is None):
             continue
         states = fit_steps(field, training)
-        places[name] = step.places(states[-1]) if step.places else len(labels_of(field, states) or ())
-    return {name: count for name, count in places.items() if count}
+        counts[name] = step.category_count(states[-1]) if step.category_count else len(labels_of(field, states) or ())
+    return {name: count for name, count in counts.items() if count}
 
 
 def try_training(source: Source, read: ReadSource = read_source) -> None:
@@ -55,5 +55,5 @@ def try_training(source: Source, read: ReadSource = read_source) -> None:
     rows = min(len(dataset.rows["train"]), _STEPS * model.train.batch)
     losses = program.steps(fields, np.arange(rows), 1).values["loss"]
     if not np.isfinite(losses).all():
-        place = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
-        fault("E1002", "the loss of the first rows is not a number", place)
+        span = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
+        fault("E1002", "the loss of the first rows is not a number", span)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from netc.dsl.diagnostics import fault
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.claim import claimed
 from netc.runtime.runs.outcome import read_outcome, save_outcome
 from netc.runtime.runs.run import Run
@@ -25,11 +25,15 @@ def runs_of_best(folder: Path, count: int, on_progress: Callable[[Report], None]
     if not study.folder.results():
         hint = f"netc study --resume {folder} goes on with it"
         fault(
-            "E1009", f"the study `{folder}` has not ended", place_of(folder), "its best trials are not known", hint=hint
+            "E1009",
+            f"the study `{folder}` has not ended",
+            path_span(folder),
+            "its best trials are not known",
+            hint=hint,
         )
     best = ranked(study.spec, finished_trials(study.folder, study.spec))[:count]
     if len(best) < count:
-        fault("E1009", f"the study `{folder}` has too few trials", place_of(folder), f"{len(best)} are complete")
+        fault("E1009", f"the study `{folder}` has too few trials", path_span(folder), f"{len(best)} are complete")
     return [_trained(study, trial, on_progress) for trial in best]
 
 

@@ -210,7 +210,7 @@ def _domain_of(name: syntax.Name, space: Mapping[str, Varying], later: Sequence[
 
 def _check_comparison(domain: Domain, name: syntax.Name, symbol: str, right: syntax.Expression) -> None:
     if isinstance(domain, Choice) and symbol in ("==", "!="):
-        if domain.place(right) is None:
+        if domain.index_of(right) is None:
             texts = [expression(node) for node in domain.nodes]
             fact = f"`{name.text}` is never `{expression(right)}`"
             fault("E0602", fact, right.span, hint=nearest_or_all(expression(right), texts))

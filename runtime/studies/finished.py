@@ -9,7 +9,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
 from netc.dsl.source import Span
 from netc.runtime.plugins import load_installed
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.results import Mean
 from netc.runtime.studies.rounds import Trial
@@ -55,7 +55,7 @@ def _outcomes(folder: StudyFolder, text: str) -> list[tuple[int, Outcome]]:
         return [(int(row["trial"]), Outcome(row["state"])) for row in rows]
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         path = folder.path / TABLE
-        fault("E1001", f"`{path}` is no table of trials", place_of(path), str(error))
+        fault("E1001", f"`{path}` is no table of trials", path_span(path), str(error))
 
 
 def path_of(trial: Trial, spec: StudySpec) -> list[tuple[int, Mean]]:

@@ -43,35 +43,35 @@ def importances(spec: StudySpec, trials: Sequence[Trial]) -> list[Importance]:
     method = "fANOVA" if importlib.util.find_spec("sklearn") is not None else "PED-ANOVA"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is experimental in Optuna
-        return [_importance(spec, complete, place, method) for place in range(len(spec.compare))]
+        return [_importance(spec, complete, metric, method) for metric in range(len(spec.compare))]
 
 
-def _importance(spec: StudySpec, complete: Sequence[Trial], place: int, method: str) -> Importance:
+def _importance(spec: StudySpec, complete: Sequence[Trial], metric: int, method: str) -> Importance:
     step = -(-len(complete) // _MOST_TRIALS)
     trials = complete[::step]
     always = [varying.name for varying in spec.space if all(varying.name in trial.settings for trial in trials)]
-    shares = _shares(spec, trials, always, place, method)
+    shares = _shares(spec, trials, always, metric, method)
     conditional = dict[str, tuple[float, int]]()
     for varying in spec.space:
         having = [trial for trial in trials if varying.name in trial.settings]
         if varying.name not in always and len(having) >= LEAST_TRIALS:
-            share = _shares(spec, having, [*always, varying.name], place, method)[varying.name]
+            share = _shares(spec, having, [*always, varying.name], metric, method)[varying.name]
             conditional[varying.name] = share, len(having)
-    return Importance(spec.compare[place].metric, method, shares, conditional, step)
+    return Importance(spec.compare[metric].metric, method, shares, conditional, step)
 
 
 def _shares(
-    spec: StudySpec, trials: Sequence[Trial], names: Sequence[str], place: int, method: str
+    spec: StudySpec, trials: Sequence[Trial], names: Sequence[str], metric: int, method: str
 ) -> dict[str, float]:
     """The shares of settings that all of these trials have, the largest first; 0 for all if the metric is constant."""
     import optuna
     from optuna import importance
 
     distributions = {varying.name: distribution_of(varying.domain) for varying in spec.space if varying.name in names}
-    values = [trial.means(spec)[place].value for trial in trials]
+    values = [trial.means(spec)[metric].value for trial in trials]
     if not names or min(values) == max(values):
         return dict.fromkeys(names, 0.0)
-    better = spec.compare[place]
+    better = spec.compare[metric]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study: Any = optuna.create_study(direction="maximize" if better.is_higher else "minimize")
     for trial, value in zip(trials, values, strict=True):

@@ -51,47 +51,47 @@ def history(view: View) -> Plot:
 def parallel(view: View) -> Plot:
     """An axis for each setting and each metric, and a line through them for each trial."""
     axes: list[tuple[str, Scale]] = [(varying.name, setting_axis(varying)) for varying in view.spec.space]
-    axes += [(better.metric, view.metric_axis(place)) for place, better in enumerate(view.spec.compare)]
+    axes += [(better.metric, view.metric_axis(number)) for number, better in enumerate(view.spec.compare)]
     step = max(112.0, 960.0 / (len(axes) + 0.5))
     width, height, top = step * (len(axes) - 0.4) + 40, 340.0, 34.0
     names = [varying.name for varying in view.spec.space]
     absent = next((i for i, name in enumerate(names) if any(name not in trial.settings for trial in view.drawn)), None)
     bottom = height - (_ABSENT + 22 if absent is not None else 16)
 
-    def across(place: int) -> float:
-        return 40 + step * place
+    def across(number: int) -> float:
+        return 40 + step * number
 
     parts = list[str]()
-    for place, (name, _) in enumerate(axes):
-        x = across(place)
+    for number, (name, _) in enumerate(axes):
+        x = across(number)
         parts.append(f'<path class="axis" d="M{x:.1f} {top:g}V{bottom:g}"/>')
-        parts.append(words(name, x, top - 16, "middle" if place else "start", int(step / 7), "strong"))
+        parts.append(words(name, x, top - 16, "middle" if number else "start", int(step / 7), "strong"))
     if absent is not None:
         parts.append(words("does not vary", across(absent), bottom + _ABSENT + 17, "middle" if absent else "start", 20))
     for trial in view.drawn:
         if trial.number in view.means:
             points = [
-                (across(place), height_of(view, trial, place, axis, (top, bottom)))
-                for place, (_, axis) in enumerate(axes)
+                (across(number), height_of(view, trial, number, axis, (top, bottom)))
+                for number, (_, axis) in enumerate(axes)
             ]
             parts.append(view.mark(trial, is_long=True).around(line(points)))
-    for place, (_, axis) in enumerate(axes):  # above the lines
+    for number, (_, axis) in enumerate(axes):  # above the lines
         for tick, text in axis.ticks(8):
             y = bottom - tick * (bottom - top)
-            parts.append(words(text, across(place) + 5, y + 4, "start", int(step / 7.4)))
+            parts.append(words(text, across(number) + 5, y + 4, "start", int(step / 7.4)))
     return Plot(svg(width, height, "parallel coordinates", parts), "A line for each trial.")
 
 
-def height_of(view: View, trial: Trial, place: int, axis: Scale, ends: tuple[float, float]) -> float:
+def height_of(view: View, trial: Trial, number: int, axis: Scale, ends: tuple[float, float]) -> float:
     """The height at which the line of a trial crosses an axis from `ends[1]`, the bottom, to `ends[0]`."""
     top, bottom = ends
     settings = view.spec.space
-    if place >= len(settings):
-        return bottom - axis.place(view.means[trial.number][place - len(settings)].value) * (bottom - top)
-    name = settings[place].name
+    if number >= len(settings):
+        return bottom - axis.position(view.means[trial.number][number - len(settings)].value) * (bottom - top)
+    name = settings[number].name
     if name not in trial.settings:
         return bottom + _ABSENT
-    return bottom - axis.place(on_axis(trial.settings[name], axis)) * (bottom - top)
+    return bottom - axis.position(on_axis(trial.settings[name], axis)) * (bottom - top)
 
 
 # ------------------------------------------------------------------ settings
@@ -129,12 +129,12 @@ def fronts(view: View) -> list[Plot]:
     """Each further compared metric by the first one, and the front as a line."""
     first, *others = view.spec.compare
     plots = list[Plot]()
-    for place, better in enumerate(others, 1):
-        frame = Frame(480, 320, view.metric_axis(0), view.metric_axis(place), first.metric, better.metric)
+    for number, better in enumerate(others, 1):
+        frame = Frame(480, 320, view.metric_axis(0), view.metric_axis(number), first.metric, better.metric)
 
-        def point(trial: Trial, place: int = place) -> tuple[float, float]:
+        def point(trial: Trial, number: int = number) -> tuple[float, float]:
             means = view.means[trial.number]
-            return means[0].value, means[place].value
+            return means[0].value, means[number].value
 
         complete = [trial for trial in view.drawn if trial.outcome is Outcome.COMPLETE]
         dots = [frame.dot(view.mark(trial), *point(trial)) for trial in complete]
@@ -222,9 +222,9 @@ def legend(view: View) -> Plot:
         (lambda x: Mark("pruned").around(dot(x, 12, "pruned")), "given up", 9),
     ]
     parts, x = list[str](), 8.0
-    for draw, text, room in entries:
-        parts += [draw(x), words(text, x + room, 16, "start", 40)]
-        x += room + 7 * min(40, len(text)) + 22
+    for draw, text, indent in entries:
+        parts += [draw(x), words(text, x + indent, 16, "start", 40)]
+        x += indent + 7 * min(40, len(text)) + 22
     direction = "higher" if better.is_higher else "lower"
     return Plot(svg(x, 24, "legend", parts), f"{better.metric}: {direction} is better.")
 

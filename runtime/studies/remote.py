@@ -60,8 +60,8 @@ def _serve() -> None:
     os.dup2(2, 1)  # what a model's data step prints is no reply
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
-    place, expected, job = requests.get()
-    sys.path[:] = place
+    path, expected, job = requests.get()
+    sys.path[:] = path
     if fingerprint() != expected:
         os._exit(1)
     while True:

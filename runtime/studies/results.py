@@ -22,7 +22,7 @@ from netc.runtime.runs.run import Run
 class FoldResult:
     """The metrics of a trained fold on its validation part, and its predictions there, as columns.
 
-    `epochs` is how long it was trained. `places` has the place of each predicted row in the data: the number of its
+    `epochs` is how long it was trained. `positions` says where each predicted row stands in the data: the number of its
     file among those of the source, and its number in the file.
     """
 
@@ -30,7 +30,7 @@ class FoldResult:
     epochs: int
     metrics: Mapping[str, float]
     columns: Mapping[str, list[Any]]
-    places: Array
+    positions: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ def fold_result(number: int, run: Run) -> FoldResult:
     numbers = single_numbers(metrics)
     dataset = run.load_data()
     rows, files = dataset.rows["valid"], dataset.files.get("valid")
-    places = np.stack([np.zeros_like(rows) if files is None else files.numbers, rows], axis=1)
-    return FoldResult(number, run.progress.epoch, numbers, _columns(number, run), places)
+    positions = np.stack([np.zeros_like(rows) if files is None else files.numbers, rows], axis=1)
+    return FoldResult(number, run.progress.epoch, numbers, _columns(number, run), positions)
 
 
 def means(results: Sequence[FoldResult]) -> dict[str, Mean]:
@@ -69,10 +69,10 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 def out_of_fold(results: Sequence[FoldResult]) -> dict[str, list[Any]]:
     """The predictions of all folds as one table, in the order of the rows of the data."""
-    places = np.concatenate([result.places for result in results])
-    order = np.lexsort((places[:, 1], places[:, 0])).tolist()
+    positions = np.concatenate([result.positions for result in results])
+    order = np.lexsort((positions[:, 1], positions[:, 0])).tolist()
     columns = {name: [cell for result in results for cell in result.columns[name]] for name in results[0].columns}
-    return {name: [cells[place] for place in order] for name, cells in columns.items()}
+    return {name: [cells[position] for position in order] for name, cells in columns.items()}
 
 
 def _columns(number: int, run: Run) -> dict[str, list[Any]]:

@@ -274,7 +274,7 @@ def table(spec: StudySpec, trials: Sequence[Trial]) -> list[list[object]]:
         heads += [metric, f"{metric} error"] if several else [metric]
     heads += ["epochs", "message"]
     if several and trials:
-        heads += [f"{metric} {_place(training)}" for metric in metrics for training in trials[0].trainings]
+        heads += [f"{metric} {_fold_and_seed(training)}" for metric in metrics for training in trials[0].trainings]
     return [heads, *(_row(spec, trial, names, several) for trial in trials)]
 
 
@@ -298,6 +298,6 @@ def _cell(value: object) -> object:
     return repr(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
 
 
-def _place(training: Training) -> str:
+def _fold_and_seed(training: Training) -> str:
     parts = {"fold": training.fold, "seed": training.seed}
     return " ".join(f"{name} {number}" for name, number in parts.items() if number is not None)

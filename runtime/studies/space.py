@@ -43,7 +43,7 @@ class Choice:
         """All values, if there are finitely many."""
         return self.values
 
-    def place(self, word: syntax.Expression) -> int | None:
+    def index_of(self, word: syntax.Expression) -> int | None:
         """The place of the value that a condition names: as it is written, or a call by its name alone."""
         texts = [expression(node) for node in self.nodes]
         text = expression(word)
@@ -134,7 +134,7 @@ def _holds(condition: syntax.Expression, domains: Mapping[str, Domain], values: 
         case syntax.Binary(operator=symbol, left=syntax.Name(text=text), right=right):
             domain, value = domains[text], values[text]
             if isinstance(domain, Choice) and symbol in ("==", "!="):
-                return (domain.values.index(value) == domain.place(right)) == (symbol == "==")
+                return (domain.values.index(value) == domain.index_of(right)) == (symbol == "==")
             return bool(compute(symbol, value, number_of(right), condition.span))
     raise AssertionError(condition)
 

@@ -43,7 +43,7 @@ class _Reader:
     study: syntax.Study
     split: SplitSpec
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
-    places: dict[str, Span] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
     space: dict[str, Varying] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -90,10 +90,10 @@ class _Reader:
 
     def check_name(self, setting: syntax.StudySetting) -> None:
         name = setting.name.text
-        if name in self.places:
-            others = [Label(self.places[name], "first here")]
+        if name in self.spans:
+            others = [Label(self.spans[name], "first here")]
             fault("E0601", f"`{name}` is set twice", setting.name.span, others=others)
-        self.places[name] = setting.name.span
+        self.spans[name] = setting.name.span
 
     # ------------------------------------------------------------ what varies
 
@@ -129,6 +129,7 @@ class _Reader:
         arguments = {argument: None for optimizer in optimizers for argument in arguments_of(optimizer)}
         if name in arguments:
             return
+        hint: str | None
         names = [*self.constants, *TRAIN_SETTINGS, *arguments, *SETTINGS]
         if any(name in arguments_of(optimizer) for optimizer in OPTIMIZERS):
             title, hint = f"`{next(iter(optimizers))}` has no argument `{name}`", nearest(name, arguments)

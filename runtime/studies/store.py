@@ -24,7 +24,7 @@ from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.data.source_record import SourceRecord
-from netc.runtime.runs.checkpoint import place_of, write_whole
+from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.opening import require_plugins
 from netc.runtime.runs.run_files import refuse_folder
@@ -134,7 +134,7 @@ class StudyFolder:
             content = msgspec.msgpack.encode(training)
             temporary.write(path, zlib.crc32(content).to_bytes(_CHECKSUM) + content)
         except OSError as error:
-            fault("E1001", f"cannot write `{path}`", place_of(path), str(error.strerror))
+            fault("E1001", f"cannot write `{path}`", path_span(path), str(error.strerror))
 
     # ------------------------------------------------------------ results
 

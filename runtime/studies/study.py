@@ -13,7 +13,7 @@ from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.loading import load_model
 from netc.runtime.runs.data_changes import changes_of, records_of
-from netc.runtime.runs.folder import require_place
+from netc.runtime.runs.folder import require_creatable
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.check import check_study
 from netc.runtime.studies.declarations import Chosen, StudySpec
@@ -64,7 +64,7 @@ def start_study(
     its data, without the test part, before the folder is made. Faults E0501 without a study, E1011 without Optuna,
     and like `check_study` and `new_folder`.
     """
-    require_place(path)
+    require_creatable(path)
     full = with_lines(file, lines) if lines else file
     model = load_model(full, dict(constants))
     spec = _spec(full, model, constants)

@@ -51,7 +51,7 @@ class View:
     def _qualities(self) -> dict[int, int]:
         drawn = self.ranked[:MOST_DRAWN]
         last = max(1, len(drawn) - 1)
-        return {trial.number: round(100 * (1 - place / last)) for place, trial in enumerate(drawn)}
+        return {trial.number: round(100 * (1 - position / last)) for position, trial in enumerate(drawn)}
 
     def mark(self, trial: Trial, is_long: bool = False) -> Mark:
         """The look of a trial's marks. `is_long` gives it a tooltip with all settings."""
@@ -74,9 +74,11 @@ class View:
         ended = f", given up after {trial.epochs} epochs" if trial.outcome is Outcome.PRUNED else ""
         return ", ".join(f"{better.metric} {mean_text(mean)}" for better, mean in named) + ended
 
-    def metric_axis(self, place: int) -> Scale:
+    def metric_axis(self, number: int) -> Scale:
         """The axis of a compared metric, for all trials that are drawn."""
-        return numbers_axis(self.means[trial.number][place].value for trial in self.drawn if trial.number in self.means)
+        return numbers_axis(
+            self.means[trial.number][number].value for trial in self.drawn if trial.number in self.means
+        )
 
 
 def setting_axis(varying: Varying) -> Scale:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import reason, write_all
 from netc.runtime.metric_values import Row
-from netc.runtime.runs.checkpoint import place_of, write_whole
+from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.runs.run import Run
 from netc.runtime.trackers.epochs import epoch_of, scalars
 
@@ -32,7 +32,7 @@ class CsvTracker:
                 write_all(file.fileno(), self._lines([row]))
                 os.fsync(file.fileno())
         except OSError as error:
-            fault("E1001", f"cannot write `{self._path}`", place_of(self._path), reason(error))
+            fault("E1001", f"cannot write `{self._path}`", path_span(self._path), reason(error))
 
     def close(self, is_over: bool) -> None:
         pass

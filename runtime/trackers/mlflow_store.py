@@ -18,7 +18,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.quoting import json_text
 from netc.runtime.metric_values import Row
-from netc.runtime.runs.checkpoint import place_of, write_whole
+from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.runs.run import Run
 from netc.runtime.trackers.epochs import epoch_of, scalars
 from netc.runtime.typed_json import parsed
@@ -27,7 +27,7 @@ FILE, DATABASE, EXPERIMENT = "mlflow.json", "mlflow.db", "netc"
 _MOST = 1_000  # metrics that MLflow takes at once
 
 
-class Place(msgspec.Struct):
+class MlflowRecord(msgspec.Struct):
     """mlflow.json: the path of the database, and MLflow's id of the run."""
 
     database: str
@@ -81,7 +81,7 @@ def _messages() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         path = Path(DATABASE)
-        fault("E1001", f"MLflow cannot use `{path.resolve()}`", place_of(path), reason(error))
+        fault("E1001", f"MLflow cannot use `{path.resolve()}`", path_span(path), reason(error))
 
 
 def _reopened(run: Run) -> tuple[Any, str] | None:
@@ -90,14 +90,14 @@ def _reopened(run: Run) -> tuple[Any, str] | None:
     from mlflow.tracking import MlflowClient
 
     try:
-        place = parsed(content_of(run.folder / FILE), Place)
-        if not os.path.isfile(place.database):
+        record = parsed(content_of(run.folder / FILE), MlflowRecord)
+        if not os.path.isfile(record.database):
             return None
-        client = MlflowClient(f"sqlite:///{place.database}")
-        client.get_run(place.run)
+        client = MlflowClient(f"sqlite:///{record.database}")
+        client.get_run(record.run)
     except (OSError, ValueError, MlflowException):
         return None
-    return client, place.run
+    return client, record.run
 
 
 def _created(run: Run) -> tuple[Any, str]:
@@ -110,7 +110,7 @@ def _created(run: Run) -> tuple[Any, str]:
     artifacts = (database.parent / "mlartifacts").as_uri()
     number = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT, artifacts)
     created: str = client.create_run(number, run_name=run.folder.resolve().name).info.run_id
-    write_whole(run.folder / FILE, json_text(msgspec.to_builtins(Place(str(database), created))).encode())
+    write_whole(run.folder / FILE, json_text(msgspec.to_builtins(MlflowRecord(str(database), created))).encode())
     for name, value in _parameters(run).items():
         client.log_param(created, name, value)
     client.log_text(created, run.model.source.text, run.model.source.file_name)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import reason
 from netc.runtime.metric_values import Row
-from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run import Run
 from netc.runtime.trackers.epochs import epoch_of, scalars
 
@@ -34,7 +34,9 @@ class TensorBoardTracker:
                 self._add(row, begin)
             self._writer.flush()
         except OSError as error:
-            fault("E1001", f"cannot write events of TensorBoard in `{run.folder}`", place_of(run.folder), reason(error))
+            fault(
+                "E1001", f"cannot write events of TensorBoard in `{run.folder}`", path_span(run.folder), reason(error)
+            )
         for path in before:
             with suppress(OSError):
                 path.unlink()
@@ -44,7 +46,7 @@ class TensorBoardTracker:
             self._add(row, time.time())
             self._writer.flush()
         except OSError as error:
-            where = place_of(self._folder)
+            where = path_span(self._folder)
             fault("E1001", f"cannot write events of TensorBoard in `{self._folder}`", where, reason(error))
 
     def close(self, is_over: bool) -> None:

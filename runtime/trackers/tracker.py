@@ -68,9 +68,9 @@ def require_trackers(names: Sequence[str]) -> None:
             raise ValueError(f"there is no tracker `{name}`: there are {', '.join(TRACKERS)}")
         for package in TRACKERS[name].packages:
             if find_spec(package) is None:
-                place = Span(Source(f"the package {package}", ""), 0, 0)
+                span = Span(Source(f"the package {package}", ""), 0, 0)
                 hint = f'pip install "netc[{TRACKERS[name].extra}]"'
-                fault("E1012", f"`--log {name}` needs the package `{package}`", place, "it is not installed", hint=hint)
+                fault("E1012", f"`--log {name}` needs the package `{package}`", span, "it is not installed", hint=hint)
 
 
 @contextmanager

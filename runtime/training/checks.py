@@ -19,7 +19,7 @@ from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.random import permutation
-from netc.runtime.settings import place_of_setting
+from netc.runtime.settings import setting_span
 from netc.runtime.training.fitting import fitting_part
 from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
@@ -67,7 +67,7 @@ def _check_full_batch(model: Model, samples: int) -> None:
     if OPTIMIZERS[train.optimizer.name].searches and train.batch < samples:
         title = f"`{train.optimizer.name}` takes all samples in one batch"
         label = f"a batch has {train.batch:,} of {samples:,} training samples"
-        fault("E0602", title, place_of_setting(model, "batch"), label, hint=f"batch = {samples}")
+        fault("E0602", title, setting_span(model, "batch"), label, hint=f"batch = {samples}")
 
 
 def check_parts(model: Model, parts: Collection[str]) -> None:
@@ -110,7 +110,7 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Dia
     rises = Diagnostic(
         "W0612",
         f"the learning rate rises until training ends, at {rates[-1]:.3g} of `lr`",
-        Label(place_of_setting(model, "schedule")),
+        Label(setting_span(model, "schedule")),
         hint=f"a warm-up that is shorter than the {train.epochs} epoch{'s' * (train.epochs != 1)}",
     )
     return [] if rises.is_silenced else [rises]
@@ -123,7 +123,7 @@ def _check_factors(model: Model, setting: str, values: Array, epochs: Array, wha
         value, epoch = values[wrong[0]], int(epochs[wrong[0]]) + 1
         title = f"the factor{what} is {'negative' if value < 0 else 'not a finite number'} in epoch {epoch}"
         hint = "maximum(0, ...) keeps it from falling below 0" if value < 0 else None
-        fault("E0611", title, place_of_setting(model, setting), f"it is {value:.3g} there", hint=hint)
+        fault("E0611", title, setting_span(model, setting), f"it is {value:.3g} there", hint=hint)
 
 
 def _single_classes(model: Model, fields: Mapping[str, Field]) -> Iterator[Diagnostic]:

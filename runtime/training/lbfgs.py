@@ -25,7 +25,7 @@ _FLAT = 1e-10  # of the change's square: a product of move and change below it h
 class Point:
     """Parameters, as they are stored, with the loss and its gradient there."""
 
-    place: Array
+    parameters: Array
     loss: float
     gradient: Array
 
@@ -106,7 +106,7 @@ def next_point(start: Point, history: History, rate: float, evaluate: Evaluate) 
         length = rate * min(1.0, 1.0 / max(float(np.abs(start.gradient).sum()), 1e-300)) if is_first else rate
         point = _Search(start, direction, evaluate).run(length)
         if point.loss < start.loss:
-            history.add(point.place - start.place, point.gradient - start.gradient)
+            history.add(point.parameters - start.parameters, point.gradient - start.gradient)
             return point
         if is_first:
             return None
@@ -151,7 +151,7 @@ class _Search:
 
     def _try(self, length: float) -> _Trial:
         self._left -= 1
-        point = self._evaluate(self._start.point.place + length * self._direction)
+        point = self._evaluate(self._start.point.parameters + length * self._direction)
         return _Trial(length, float(point.gradient @ self._direction) if point.is_finite else math.inf, point)
 
     def _is_too_long(self, trial: _Trial) -> bool:
@@ -173,7 +173,7 @@ class _Search:
                 share, is_at_end = min(max(share, _INNER), 1 - _INNER), False
             was_at_end = is_at_end
             trial = self._try(low.length + share * width)
-            if np.array_equal(trial.point.place, low.point.place):
+            if np.array_equal(trial.point.parameters, low.point.parameters):
                 break  # the bracket has no other number in the model's precision
             if self._is_too_long(trial) or trial.loss >= low.loss:
                 high = trial

@@ -15,7 +15,7 @@ from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.step import Step
 from netc.runtime.metric_values import Losses
-from netc.runtime.settings import place_of_setting
+from netc.runtime.settings import setting_span
 from netc.runtime.training.lbfgs import History, Point, next_point
 
 _GRADIENT = "gradient."  # the states in which the step keeps the gradients of parameters (passes/update.py)
@@ -34,8 +34,8 @@ class SearchedSteps:
         self._gradients = [arrays[_GRADIENT + name] for name in names]
         self._rate, length = float(numbers["lr"]), int(numbers["history"])
         count = sum(array.size for array in self._parameters)
-        place = place_of_setting(compiled.model, "optimizer")
-        require_at(2 * 8 * length * count, f"{length} moves of {count:,} parameters", place, "a smaller `history`")
+        span = setting_span(compiled.model, "optimizer")
+        require_at(2 * 8 * length * count, f"{length} moves of {count:,} parameters", span, "a smaller `history`")
         self._history, self._is_over = History.of(length, count), np.zeros((), np.int64)
         self._loss, self._data = np.full((), np.nan), np.zeros((), np.int64)
 
@@ -57,8 +57,8 @@ class SearchedSteps:
         """
         tried: list[tuple[Point, Losses]] = []
 
-        def at(place: Array) -> Point:
-            self._move_to(place)
+        def at(parameters: Array) -> Point:
+            self._move_to(parameters)
             losses = evaluate()
             point = Point(_flat(self._parameters), float(losses.values["loss"][0]), _flat(self._gradients))
             tried.append((point, losses))
@@ -72,14 +72,14 @@ class SearchedSteps:
         end = next_point(start, self._history, self._rate, at)
         if end is None:
             self._is_over[...] = 1
-            end = at(start.place)
-        self._move_to(end.place)
+            end = at(start.parameters)
+        self._move_to(end.parameters)
         _fill(self._gradients, end.gradient)
         self._loss[...], self._data[...] = end.loss, data
         return next(losses for point, losses in tried if point is end)
 
-    def _move_to(self, place: Array) -> None:
-        _fill(self._parameters, place)
+    def _move_to(self, parameters: Array) -> None:
+        _fill(self._parameters, parameters)
 
 
 def _fill(arrays: list[Array], vector: Array) -> None:

@@ -58,5 +58,5 @@ def compare(
         with np.errstate(invalid="ignore"):
             apart = np.where(fits, 0.0, np.nan_to_num(np.abs(left - right), nan=np.inf))
         index = np.unravel_index(int(apart.argmax()), apart.shape)
-        place = f" at {[int(i) for i in index]}" if index else ""
-        raise Failure(point, f"{gives} {left[index]:.9g}{place}, {other} {right[index]:.9g}")
+        position = f" at {[int(i) for i in index]}" if index else ""
+        raise Failure(point, f"{gives} {left[index]:.9g}{position}, {other} {right[index]:.9g}")

@@ -22,8 +22,8 @@ from netc.compiler.passes.pack import packed
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
+from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.runtime.verification.subject import has_loss
 
@@ -81,9 +81,9 @@ def _prepared(model: Model, results: tuple[ResultKind, ...], is_training: bool) 
     """The stages before the passes; `grad` is replaced by derivatives in each, since it cannot be computed as it is."""
     elaborated = model.graph.of(*results)
     yield Stage("elaborate", derived(for_training(elaborated, is_training)))
-    settled = settle(elaborated, is_training)
-    yield Stage("settle", derived(settled))
-    stable = stabilise(settled)
+    specialised = specialise(elaborated, is_training)
+    yield Stage("specialise", derived(specialised))
+    stable = stabilise(specialised)
     yield Stage("stabilise", derived(stable), is_stabler=True)
     explicit = derived(reorder(stable))
     yield Stage("reorder", explicit, is_stabler=True)

@@ -195,7 +195,7 @@ def colours(text: str, answer: types.SemanticTokens) -> list[tuple[str, str, lis
         down, ahead, length, kind, bits = answer.data[i : i + 5]
         line, column = line + down, ahead if down else column + ahead
         raw = lines[line].encode("utf-16-le")[2 * column : 2 * (column + length)]
-        names = [name for place, name in enumerate(MODIFIERS) if bits >> place & 1]
+        names = [name for bit, name in enumerate(MODIFIERS) if bits >> bit & 1]
         tokens.append((raw.decode("utf-16-le"), TYPES[kind], names))
     return tokens
 

@@ -324,7 +324,7 @@ def test_a_study_is_part_of_the_names_and_descriptions() -> None:
     analysis = Analysis(text, None, Counts())
     symbol, _ = analysis.names.at(text.index("width = int")) or (None, None)
     assert symbol is not None
-    assert [place.line for place in symbol.places] == [1, 4, 7]
+    assert [span.line for span in symbol.spans] == [1, 4, 7]
     shown = {words: hover(analysis, text.index(words) + 1) for words in ("int(", "tpe", "width = int")}
     texts = {words: description[0] for words, description in shown.items() if description is not None}
     assert "int(1, 6)" in texts["int("]

@@ -38,9 +38,9 @@ def test_compiled_code_with_nothing_to_save_is_left(tmp_path: Path) -> None:
 
 
 def test_a_step_is_finished_unless_ctrl_c_comes_again(tmp_path: Path) -> None:
-    place = '"in epoch 3 of 9", "epoch 2 is saved", "netc train --resume run", finishing="saving after this step"'
+    arguments = '"in epoch 3 of 9", "epoch 2 is saved", "netc train --resume run", finishing="saving after this step"'
     moments = [Moment("ready", CTRL_C), Moment(r"saving after this step \(Ctrl-C again ends at once\)", CTRL_C)]
-    recording = record(80, tmp_path, program=STUCK.replace("PLACE", place), moments=moments)
+    recording = record(80, tmp_path, program=STUCK.replace("PLACE", arguments), moments=moments)
     assert recording.status == 130
     assert recording.text.splitlines()[-2:] == [
         "interrupted in epoch 3 of 9: epoch 2 is saved",

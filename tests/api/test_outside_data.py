@@ -42,7 +42,7 @@ def text_of(source: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A folder with a project, and data beside the project."""
     project, data = tmp_path / "project", tmp_path / "data"
     project.mkdir()
@@ -60,54 +60,54 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _link(place: Path, name: str, target: str) -> None:
-    (place / "project" / name).symlink_to(place / "data" / target)
+def _link(folder: Path, name: str, target: str) -> None:
+    (folder / "project" / name).symlink_to(folder / "data" / target)
 
 
-def _link_idx(place: Path) -> None:
-    (place / "project" / "idx").mkdir()
+def _link_idx(folder: Path) -> None:
+    (folder / "project" / "idx").mkdir()
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
-        _link(place, f"idx/{name}", f"idx/{name}")
+        _link(folder, f"idx/{name}", f"idx/{name}")
 
 
-def _link_class(place: Path) -> None:
-    (place / "project" / "mine").mkdir()
+def _link_class(folder: Path) -> None:
+    (folder / "project" / "mine").mkdir()
     for i in range(3):
-        _link(place, f"mine/class{i}", f"pictures/secret{i}")
+        _link(folder, f"mine/class{i}", f"pictures/secret{i}")
 
 
-def _table_of_pictures(place: Path) -> None:
+def _table_of_pictures(folder: Path) -> None:
     rows = [f"../data/pictures/secret{i % 3}/{i}.png,c{i % 3}" for i in range(30)]
-    (place / "project" / "mine.csv").write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
+    (folder / "project" / "mine.csv").write_text("path,label\n" + "\n".join(rows), encoding="utf-8")
 
 
 WAYS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "by a path upwards": ('jsonl("../data/t.jsonl")', lambda place: None),
-    "by a path upwards and back": ('jsonl("../project/../data/t.jsonl")', lambda place: None),
-    "by a whole path": ('jsonl("PLACE/data/t.jsonl")', lambda place: None),
-    "by a link": ('jsonl("t.jsonl")', lambda place: _link(place, "t.jsonl", "t.jsonl")),
-    "by a link to a folder": ('jsonl("d/t.jsonl")', lambda place: _link(place, "d", ".")),
-    "a folder of pictures": ('images("../data/pictures")', lambda place: None),
-    "a link to a folder of pictures": ('images("p")', lambda place: _link(place, "p", "pictures")),
+    "by a path upwards": ('jsonl("../data/t.jsonl")', lambda folder: None),
+    "by a path upwards and back": ('jsonl("../project/../data/t.jsonl")', lambda folder: None),
+    "by a whole path": ('jsonl("PLACE/data/t.jsonl")', lambda folder: None),
+    "by a link": ('jsonl("t.jsonl")', lambda folder: _link(folder, "t.jsonl", "t.jsonl")),
+    "by a link to a folder": ('jsonl("d/t.jsonl")', lambda folder: _link(folder, "d", ".")),
+    "a folder of pictures": ('images("../data/pictures")', lambda folder: None),
+    "a link to a folder of pictures": ('images("p")', lambda folder: _link(folder, "p", "pictures")),
     "links to folders of pictures": ('images("mine")', _link_class),
     "a table of pictures": ('images("mine.csv")', _table_of_pictures),
-    "a folder of idx files": ('idx("../data/idx")', lambda place: None),
-    "the beginning of idx files' names": ('idx("../data/idx/train")', lambda place: None),
+    "a folder of idx files": ('idx("../data/idx")', lambda folder: None),
+    "the beginning of idx files' names": ('idx("../data/idx/train")', lambda folder: None),
     "links to idx files": ('idx("idx")', _link_idx),
 }
 
 
 @pytest.fixture(params=[pytest.param(way, id=name) for name, way in WAYS.items()])
-def text(request: pytest.FixtureRequest, place: Path) -> str:
+def text(request: pytest.FixtureRequest, folder: Path) -> str:
     """A text that names data outside of its folder."""
     source, prepare = request.param
-    prepare(place)
-    return text_of(source.replace("PLACE", str(place)))
+    prepare(folder)
+    return text_of(source.replace("PLACE", str(folder)))
 
 
-def test_an_editor_opens_nothing_outside_and_says_so(text: str, place: Path) -> None:
-    with nothing_outside_opens(place / "project"):
-        analysis = Analysis(text, place / "project" / "m.net", Counts())
+def test_an_editor_opens_nothing_outside_and_says_so(text: str, folder: Path) -> None:
+    with nothing_outside_opens(folder / "project"):
+        analysis = Analysis(text, folder / "project" / "m.net", Counts())
         (diagnostic,) = analysis.diagnostics
     assert diagnostic.code == "E0807"
     assert diagnostic.primary.span.text == text.partition("(")[2].partition(")")[0]
@@ -116,87 +116,87 @@ def test_an_editor_opens_nothing_outside_and_says_so(text: str, place: Path) -> 
     assert analysis.names.at(text.index("z = x")) is not None, "what does not depend on the data is known all the same"
 
 
-def test_the_watch_reports_files_that_are_opened(place: Path) -> None:
-    for look in (lambda: (place / "data" / "t.jsonl").read_bytes(), lambda: list((place / "data").iterdir())):
-        with pytest.raises(AssertionError, match="opened: "), nothing_outside_opens(place / "project"):
+def test_the_watch_reports_files_that_are_opened(folder: Path) -> None:
+    for look in (lambda: (folder / "data" / "t.jsonl").read_bytes(), lambda: list((folder / "data").iterdir())):
+        with pytest.raises(AssertionError, match="opened: "), nothing_outside_opens(folder / "project"):
             look()
 
 
-def test_data_of_the_workspace_is_opened(text: str, place: Path) -> None:
-    analysis = Analysis(text, place / "project" / "m.net", Counts([place]))
+def test_data_of_the_workspace_is_opened(text: str, folder: Path) -> None:
+    analysis = Analysis(text, folder / "project" / "m.net", Counts([folder]))
     assert not analysis.diagnostics, "three classes, as many as the logits"
 
 
-def test_commands_read_outside_data_and_check_names_it(text: str, place: Path) -> None:
-    (place / "project" / "m.net").write_text(text, encoding="utf-8")
-    done = command("check", "project/m.net", "--json", cwd=place)
+def test_commands_read_outside_data_and_check_names_it(text: str, folder: Path) -> None:
+    (folder / "project" / "m.net").write_text(text, encoding="utf-8")
+    done = command("check", "project/m.net", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     outside = json.loads(done.stdout)["outside"]
     assert outside
-    assert all(is_below(Path(path), [place / "data"]) for path in outside)
+    assert all(is_below(Path(path), [folder / "data"]) for path in outside)
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
-    if f'jsonl("{place}' in text:
+    if f'jsonl("{folder}' in text:
         assert not notes, "the path says where it is"
         return
     assert 1 <= len(notes) <= 9, "a note for each file, but not for thousands"
     assert notes[0].endswith(f"is {outside[0]}, outside of the folder of m.net")
 
 
-def test_a_picture_in_a_folder_that_is_named_has_no_note_of_its_own(place: Path) -> None:
-    (place / "project" / "m.net").write_text(text_of('images("../data/pictures")'), encoding="utf-8")
-    done = command("check", "project/m.net", cwd=place)
+def test_a_picture_in_a_folder_that_is_named_has_no_note_of_its_own(folder: Path) -> None:
+    (folder / "project" / "m.net").write_text(text_of('images("../data/pictures")'), encoding="utf-8")
+    done = command("check", "project/m.net", cwd=folder)
     assert done.stderr.count("outside of the folder") == 1, done.stderr
 
 
-def test_check_names_data_that_no_field_reads(place: Path) -> None:
+def test_check_names_data_that_no_field_reads(folder: Path) -> None:
     text = text_of('jsonl("../data/t.jsonl")').replace("class(auto)", "class(3)")
-    (place / "project" / "m.net").write_text(text, encoding="utf-8")
-    assert "note: the data `../data/t.jsonl` is " in command("check", "project/m.net", cwd=place).stderr
-    (place / "m.net").write_text(text.replace("../data", "data"), encoding="utf-8")
-    assert command("check", "m.net", cwd=place).stderr == ""
+    (folder / "project" / "m.net").write_text(text, encoding="utf-8")
+    assert "note: the data `../data/t.jsonl` is " in command("check", "project/m.net", cwd=folder).stderr
+    (folder / "m.net").write_text(text.replace("../data", "data"), encoding="utf-8")
+    assert command("check", "m.net", cwd=folder).stderr == ""
 
 
-def test_check_names_data_before_it_is_read(place: Path) -> None:
-    (place / "data" / "t.jsonl").write_text("broken", encoding="utf-8")
-    (place / "project" / "m.net").write_text(text_of('jsonl("../data/t.jsonl")'), encoding="utf-8")
-    done = command("check", "project/m.net", cwd=place)
+def test_check_names_data_before_it_is_read(folder: Path) -> None:
+    (folder / "data" / "t.jsonl").write_text("broken", encoding="utf-8")
+    (folder / "project" / "m.net").write_text(text_of('jsonl("../data/t.jsonl")'), encoding="utf-8")
+    done = command("check", "project/m.net", cwd=folder)
     assert done.returncode == 1
     assert done.stderr.index("note: the data") < done.stderr.index("error[E0801]")
 
 
-def test_parts_of_the_split_with_separate_files(place: Path) -> None:
-    (place / "project" / "t.jsonl").write_text(TABLE, encoding="utf-8")
+def test_parts_of_the_split_with_separate_files(folder: Path) -> None:
+    (folder / "project" / "t.jsonl").write_text(TABLE, encoding="utf-8")
     text = text_of('jsonl("t.jsonl")\n  split = (train = jsonl("t.jsonl"), test = jsonl("../data/t.jsonl"))')
-    (diagnostic,) = Analysis(text, place / "project" / "m.net", Counts()).diagnostics
+    (diagnostic,) = Analysis(text, folder / "project" / "m.net", Counts()).diagnostics
     assert (diagnostic.code, diagnostic.primary.span.text) == ("E0807", '"../data/t.jsonl"')
 
 
-def test_a_text_without_a_file_has_no_folder_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+def test_a_text_without_a_file_has_no_folder_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     text = text_of('jsonl("data/t.jsonl")')
     with nothing_outside_opens():
         (diagnostic,) = Analysis(text, None, Counts()).diagnostics
     assert diagnostic.code == "E0807"
-    assert not Analysis(text, None, Counts([place])).diagnostics
+    assert not Analysis(text, None, Counts([folder])).diagnostics
 
 
-def test_definitions_of_imports_are_searched_in_the_folder_only(place: Path) -> None:
+def test_definitions_of_imports_are_searched_in_the_folder_only(folder: Path) -> None:
     block = "block twice(x) { return x + x }\n"
-    for folder in ("project", "data"):
-        (place / folder / "blocks.net").write_text(block, encoding="utf-8")
-    (place / "project" / "linked.net").symlink_to(place / "data" / "blocks.net")
-    (place / "data" / "blocks.txt").write_text(block, encoding="utf-8")
+    for name in ("project", "data"):
+        (folder / name / "blocks.net").write_text(block, encoding="utf-8")
+    (folder / "project" / "linked.net").symlink_to(folder / "data" / "blocks.net")
+    (folder / "data" / "blocks.txt").write_text(block, encoding="utf-8")
 
     def sources_of(path: str) -> list[Path | None]:
         text = f'import "{path}"\nmodel {{\n  input x: float[4]\n  output y = twice(x)\n}}\n'
-        with nothing_outside_opens(place / "project"):
-            analysis = Analysis(text, place / "project" / "m.net", Counts())
+        with nothing_outside_opens(folder / "project"):
+            analysis = Analysis(text, folder / "project" / "m.net", Counts())
             return [definition.source.path for definition in definitions(analysis, text.index("twice"))]
 
-    assert sources_of("blocks.net") == [place / "project" / "blocks.net"]
+    assert sources_of("blocks.net") == [folder / "project" / "blocks.net"]
     for outside in (
         "../data/blocks.net",
-        f"{place}/data/blocks.net",
+        f"{folder}/data/blocks.net",
         "linked.net",
         "../data/blocks.txt",
         "/etc/passwd",
@@ -215,7 +215,7 @@ def test_definitions_of_imports_are_searched_in_the_folder_only(place: Path) -> 
     ],
 )
 def test_the_server_opens_only_allowed_folders(
-    arguments: tuple[str, ...], has_workspace: bool, options: object, message: str | None, place: Path
+    arguments: tuple[str, ...], has_workspace: bool, options: object, message: str | None, folder: Path
 ) -> None:
     async def talk(editor: Editor) -> None:
         editor.open(text_of('jsonl("../data/t.jsonl")'))
@@ -226,8 +226,8 @@ def test_the_server_opens_only_allowed_folders(
         assert [(fault.code, fault.severity) for fault in faults] == [("E0807", types.DiagnosticSeverity.Information)]
         assert message in faults[0].message
 
-    words = [str(place / "data") if word == "DATA" else word for word in arguments]
-    in_an_editor(place / "project" / "m.net", talk, words, place if has_workspace else None, options)
+    words = [str(folder / "data") if word == "DATA" else word for word in arguments]
+    in_an_editor(folder / "project" / "m.net", talk, words, folder if has_workspace else None, options)
 
 
 def test_whether_a_path_is_below_a_folder(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_sums_have_the_order_of_the_instruction(target: str) -> None:
     a, b = (np.float32(memories[name].values) for name in ("a", "b"))
     a, b = a.reshape(rows, depth), b.reshape(depth, columns)
     expected = np.broadcast_to(memories["start"].values, (1, 1, 1, rows, columns)).reshape(rows, columns)
-    for begin in (place for strip in range(0, depth, 2 * PACKED) for place in _tiles_of(strip, depth)):
+    for begin in (tile for strip in range(0, depth, 2 * PACKED) for tile in _tiles_of(strip, depth)):
         end = min(begin + _DEPTH, depth)
         halves = [np.zeros((rows, columns), np.float32) for _ in range(2)]
         for k in range(begin, end):

@@ -88,10 +88,10 @@ class Attention:
         """Calls a kernel with some of its numbers, all strides but those of samples in tables left out."""
         block, lanes = self.machine.attention_block(self.dtype), self.machine.lanes(self.dtype)
         widths = numbers["width"], numbers["value_width"]
-        end = attention.room(block, lanes, *widths, is_gradient).end
+        end = attention.scratch_layout(block, lanes, *widths, is_gradient).end
         if has_one_query:
-            end = attention.room_of_query(lanes, numbers["heads"], numbers["key_count"], *widths).end
-        row = attention.room_of_keys(lanes, 1, *widths, is_gradient).row
+            end = attention.query_layout(lanes, numbers["heads"], numbers["key_count"], *widths).end
+        row = attention.keys_layout(lanes, 1, *widths, is_gradient).row
         addresses, memories = {}, []
         for name, size in (("scratch", end), ("all_keys", row * numbers["key_count"])):
             memory = self.unwritten((size + 64,))
@@ -118,12 +118,12 @@ class Attention:
         numbers |= {"width": q.shape[3], "value_width": v.shape[3], "is_causal": int(self.is_causal)}
         numbers |= {"scale": attention.bits_of(self.scale), "lengths": 2}
         numbers |= {f"{name}_sample": 1 for name in (*attention.LENGTHS, "key_starts", "query_starts")}
-        places = {}
+        addresses = {}
         for side in sides:
             lengths = bounded[f"{side}_lengths"]
             there = np.arange(numbers[f"{side}_count"]) < lengths[:, None]
             order = RNG.permutation(lengths.sum()).astype(np.int32)
-            places[side] = (there, order)
+            addresses[side] = (there, order)
             self.arrays[f"{side}_rows"] = order
             self.arrays[f"{side}_starts"] = (np.cumsum(lengths) - lengths).astype(np.int32)
             numbers[f"{side}_count"] = len(order)
@@ -131,7 +131,7 @@ class Attention:
         for name in (*attention.tensors(is_gradient), "sums"):
             side = attention.side_of(name)
             if side in sides:
-                there, order = places[side]
+                there, order = addresses[side]
                 array = np.moveaxis(bounded[name], 1, 2) if name == "sums" else bounded[name]
                 rows = self.unwritten((len(order), *array.shape[2:]))
                 rows[order] = array[there]
@@ -139,7 +139,7 @@ class Attention:
                 self.packed.add(name)
         self.run(kernel, is_gradient, numbers)
         for name in self.packed:
-            there, order = places[attention.side_of(name)]
+            there, order = addresses[attention.side_of(name)]
             array = np.moveaxis(bounded[name], 1, 2) if name == "sums" else bounded[name]
             array[there] = self.arrays[name][order]
         for side in sides:

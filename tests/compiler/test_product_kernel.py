@@ -14,7 +14,7 @@ import pytest
 from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program import prefetched
-from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.narrow_tile import narrow_operations
 from netc.compiler.targets.cpu.source import source_of
@@ -28,16 +28,27 @@ MARGIN = 1024  # elements around everything that a kernel reads or writes
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A product: the counts and strides of its loops by name, how many buffers it reads, and whether it has a start."""
+    """A product: the counts and strides of its loops by name, how many buffers it reads, and whether it has a start.
+
+    Rows of a may be `gathered`, from some more than there are.
+    """
 
     loops: dict[str, Loop[int]]
     touches: int
     has_start: bool
+    gathered: Gathered = ""
 
     def memory(self, operand: str, dtype: str) -> "Memory":
         """Memory for an operand."""
         loops = [self.loops[name] for name in WALKS[operand]]
-        return Memory.of([loop.count for loop in loops], [getattr(loop, operand) for loop in loops], dtype)
+        more = [3 if (operand, name) == ("a", self.gathered) else 0 for name in WALKS[operand]]
+        extents = [loop.count + extra for loop, extra in zip(loops, more, strict=True)]
+        return Memory.of(extents, [getattr(loop, operand) for loop in loops], dtype)
+
+    def order(self, rng: np.random.Generator) -> Array:
+        """Random numbers for the rows that are gathered, and one behind them that is not read."""
+        count = self.loops[self.gathered].count if self.gathered else 0
+        return np.append(rng.integers(0, count + 3, count), 1 << 30).astype(np.int32)
 
     def counts(self, *names: str) -> tuple[int, ...]:
         return tuple(self.loops[name].count for name in names)
@@ -96,22 +107,26 @@ def check_product(
     memories = {name: case.memory(name, factor or dtype).fill(integers) for name in ("a", "b")}
     memories |= {"start": case.memory("start", dtype).fill(integers), "c": (c := case.memory("c", dtype))}
     batches, depth = case.counts(*BATCHES), math.prod(case.counts(*DEPTHS))
-    left = memories["a"].values.reshape(*batches, *case.counts("rows"), depth).astype(np.float64)
+    left, order = memories["a"].values, case.order(rng)
+    if case.gathered:
+        left = left.take(order[:-1], WALKS["a"].index(case.gathered))
+    left = left.reshape(*batches, *case.counts("rows"), depth).astype(np.float64)
     right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
     expected = c.data.copy()
     expected[c.indices] = left @ right + (memories["start"].values if case.has_start else 0)
     elements = machine.pack_elements(dtype)
     pack = np.full(elements + MARGIN, np.nan, FLOATS[dtype])
-    call(kernel, case, memories, pack)
+    call(kernel, case, memories, pack, order)
     assert c.data.tobytes() == expected.tobytes(), case
     assert pack[elements:].tobytes() == np.full(MARGIN, np.nan, pack.dtype).tobytes(), case
 
 
-def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array) -> None:
+def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array, order: Array | None = None) -> None:
     product = Product[int, int](
         **{name: memory.address for name, memory in memories.items()},
         pack=pack.ctypes.data,
         touched=(memories["c"].address,) * TOUCHED,
+        order=memories["c"].address if order is None else order.ctypes.data,
         prefetched=(memories["a"].address, *range(prefetched.MOST - 1)),  # no memory lies there
         prefetched_bytes=(100 * case.touches, *(case.touches * 3**i for i in range(prefetched.MOST - 1))),
         has_start=int(case.has_start),
@@ -239,6 +254,32 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
 
 
+def gathered_cases(gathered: Gathered, dtype: str, machine: Machine, rng: np.random.Generator) -> Iterator[Case]:
+    """Products whose rows, or rows of depth, are gathered: around the borders of tiles, panels, blocks and strips, with
+    either form of b, and memory whose rows are wider than the product's."""
+    tall, panel, lanes = machine.tile_rows, machine.panel(dtype), machine.lanes(dtype)
+    rows = [*range(3 * tall + 2), MANY_ROWS, 6 * tall + 1, BLOCK - 1, BLOCK + 1, 2 * BLOCK + 5]
+    columns = [1, 3, lanes // 2, lanes, lanes + 1, panel, panel + 1, (MANY_PANELS + 1) * panel + 1]
+    for i, count in enumerate(rows):
+        for j, width in enumerate(columns):
+            case = plain_case(count, width, (0, 1, 2, 7, PACKED + 1)[(i + j) % 5], 1, bool(i % 2), bool(j % 2))
+            yield gathered_case(case, gathered, int(rng.integers(0, 4)), int(rng.integers(0, TOUCHED + 1)))
+    for depth in (STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 1):
+        for is_transposed in (False, True):
+            case = plain_case(tall + 1, panel + 1, depth, 1, is_transposed)
+            yield gathered_case(case, gathered, depth % 3, 1)
+
+
+def gathered_case(case: Case, gathered: Gathered, gap: int, touches: int) -> Case:
+    """The same product of gathered rows, between which `gap` elements of memory are not read."""
+    rows, depth = case.loops["rows"], case.loops["depth"]
+    if gathered == "depth":
+        loops = {"rows": replace(rows, a=1), "depth": replace(depth, a=rows.count + gap)}
+    else:
+        loops = {"rows": replace(rows, a=depth.count + gap)}
+    return Case({**case.loops, **loops}, touches, case.has_start, gathered)
+
+
 def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine, factor: str | None = None) -> None:
     """Asserts that an element has the same bits wherever rows and columns are cut, whether b is packed or not.
 
@@ -301,6 +342,42 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     for _ in range(400):
         check_product(kernel, dtype, machine, random_case(rng, dtype, machine), rng)
     check_bits_of_shares(kernel, dtype, machine)
+
+
+GATHERED: list[Gathered] = ["rows", "depth"]
+GATHERED_PAIRS = [
+    (target, dtype, gathered) for i, (target, dtype) in enumerate(PAIRS) for gathered in GATHERED[:: 1 if i % 2 else -1]
+]
+
+
+@pytest.mark.every(2)
+@pytest.mark.parametrize(("target", "dtype", "gathered"), GATHERED_PAIRS)
+def test_products_of_gathered_rows(target: str, dtype: str, gathered: Gathered) -> None:
+    machine = machine_for(target)
+    kernel = Kernel(source_of(Contraction(dtype, gathered=gathered)), machine)
+    check_instructions(target, kernel.assembly)
+    rng = np.random.default_rng(6)
+    for case in gathered_cases(gathered, dtype, machine, rng):
+        check_product(kernel, dtype, machine, case, rng)
+
+
+@pytest.mark.parametrize("gathered", GATHERED)
+def test_gathered_rows_have_the_bits_of_copied_ones(gathered: Gathered) -> None:
+    machine, rng = host(), np.random.default_rng(7)
+    for rows, columns, depth in ((64, 128, 300), (7, 20, 65)):
+        case = gathered_case(plain_case(rows, columns, depth), gathered, 3, 0)
+        copied = replace(case, gathered="")
+        memories = {name: case.memory(name, "f32").fill(rng.standard_normal) for name in ("a", "b", "start")}
+        order, axis = case.order(rng), WALKS["a"].index(gathered)
+        in_order = copied.memory("a", "f32")
+        in_order.data[in_order.indices] = memories["a"].values.take(order[:-1], axis)
+        pack, bits = np.zeros(machine.pack_elements("f32"), np.float32), set()
+        for product, a in ((case, memories["a"]), (copied, in_order)):
+            kernel = Kernel(source_of(Contraction("f32", gathered=product.gathered)), machine)
+            c = product.memory("c", "f32")
+            call(kernel, product, {**memories, "a": a, "c": c}, pack, order)
+            bits.add(c.data.tobytes())
+        assert len(bits) == 1
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

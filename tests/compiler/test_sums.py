@@ -125,6 +125,43 @@ def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size:
         np.testing.assert_array_equal(results[name], [in_blocks(line) for line in elements], err_msg=name)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("size", [17, 64, 66, 135, 256, 600])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_sums_of_tested_elements_have_the_bits_of_their_definition(dtype: str, size: int, beside: bool) -> None:
+    """Elements that pass a test, with zeros of either sign in place of the others, and how many pass, also if all sums
+    share a loop: `beside` each other."""
+    kind = {"f32": np.float32, "f64": np.float64}[dtype]
+    x, y = (RNG.standard_normal((9, size)).astype(kind) for _ in range(2))
+    x[0], x[1, 1], x[2, 2], x[3, 3] = kind(-0.0), np.nan, np.inf, -np.inf
+    is_marked = RNG.random((9, size)) < 0.5
+    is_marked[4], is_marked[5] = True, False
+    graph, leaf = input_of(dtype, (size,))
+    other = graph.leaf(Role.INPUT, "y", leaf.type)
+    marked = graph.leaf(Role.INPUT, "marked", Type("bool", ("batch", size)))
+    larger, zero, one = leaf > other, kind(0), kind(1)
+    both = apply("logical_and", marked, larger)
+    chosen = {
+        "kept": (apply("where", marked, leaf, 0.0), np.where(is_marked, x, zero)),
+        "left": (apply("where", marked, 0.0, leaf * other), np.where(is_marked, zero, x * y)),
+        "negative": (apply("where", larger, leaf, -0.0), np.where(x > y, x, -zero)),
+        "passing": (apply("where", both, 1.0, 0.0), np.where(is_marked & (x > y), one, zero)),
+        "failing": (apply("where", marked, 0.0, 1.0), np.where(is_marked, zero, one)),
+        "converted": (apply("cast", larger, dtype=dtype), (x > y).astype(kind)),
+        "twice": (apply("where", larger, 2.0, 0.0), np.where(x > y, 2 * one, zero)),
+    }
+    arrays = {"x": x, "y": y, "marked": is_marked}
+    for name, (value, _) in chosen.items():
+        if not beside:
+            graph.results.clear()
+        graph.results[parse_result(name)] = apply("sum", value, over=(1,))
+        if not beside or len(graph.results) == len(chosen):
+            results = compiled(graph, arrays, 9)
+            for result in graph.results:
+                expected = [in_blocks(line) for line in chosen[result.name][1]]
+                np.testing.assert_array_equal(results[result.name], expected, err_msg=result.name)
+
+
 @pytest.mark.parametrize("size", [17, 24, 100, 256, 600])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_what_is_stored_beside_a_sum_has_the_same_bits(dtype: str, size: int) -> None:

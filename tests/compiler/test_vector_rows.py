@@ -26,7 +26,7 @@ for i1 < n1 = rows, folded
 for i2 < 11, folded
 for i3 < {c}
 t0 = {dtype} p0[i1 * {image} + i2 * {c} + i0 * {c} + i3]
-t1 = {dtype} p1[i1 * {places} + i2 * {c} + i3]
+t1 = {dtype} p1[i1 * {windows} + i2 * {c} + i3]
 {dtype} p2[i0 * {room} + i3] = fold of t0 from {dtype}(0.0) by fma.{dtype}(b, t1, a)"""
 # A copy of rows into a wider image.
 COPY = """\
@@ -173,7 +173,7 @@ def test_odd_rows_that_an_index_names(target: str) -> None:
 # Folds of rows whose length the call says: sums of expressions, and maxima, along two axes.
 FOLDS = """\
 for i0 < n0 = batch, folded
-for i1 < {places}, folded
+for i1 < {windows}, folded
 for i2 < n2 = rows
 t0 = i32 p0[i0]
 t1 = {dtype} p1[i1 * {c} + i2 + t0 * {image}]
@@ -190,15 +190,15 @@ t4 = t3 * t3
 def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:
     """Of every width around that of a vector, with the bits of a sum in order, and without writing beside it."""
     order, rng = np.array([1, 0, 2], np.int32), np.random.default_rng(0)
-    for places in (1, 6, 13):
+    for windows in (1, 6, 13):
         for c in (1, 2, 3, 4, 5, 8, 9, 16, 17):
-            text = FOLDS.format(dtype=dtype, places=places, c=c, image=places * c)
+            text = FOLDS.format(dtype=dtype, windows=windows, c=c, image=windows * c)
             kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
             assert isinstance(kernel, Nest)
             assert may_fit_one_vector(kernel)
-            x, mean = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((3, places, c), (c,)))
+            x, mean = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((3, windows, c), (c,)))
             if c > 1:
-                x[1, places // 2, 1] = np.nan
+                x[1, windows // 2, 1] = np.nan
             total, largest = (np.full(c + 3, 7, FLOATS[dtype]) for _ in range(2))
             generic = generic_of(kernel)
             code = Kernel(generic.source, machine_for(target))
@@ -211,7 +211,7 @@ def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:
 
 
 def test_totals_of_functions_are_left_to_loops() -> None:
-    text = FOLDS.format(dtype="f32", places=6, c=4, image=24).replace("t3 * t3", "exp.f32(t3)")
+    text = FOLDS.format(dtype="f32", windows=6, c=4, image=24).replace("t3 * t3", "exp.f32(t3)")
     kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
     assert isinstance(kernel, Nest)
     assert not may_fit_one_vector(kernel)

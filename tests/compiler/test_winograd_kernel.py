@@ -69,7 +69,7 @@ class Convolution:
         """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
         numbers, arrays = {**self.numbers, "has_start": int(has_start)}, {**self.arrays, **arrays}
         counts = (numbers[name] for name in ("channels", "outputs", "block"))
-        end = winograd.room(self.machine.lanes(self.dtype), *counts, is_gradient=int(part == "gradient")).end
+        end = winograd.scratch_layout(self.machine.lanes(self.dtype), *counts, is_gradient=int(part == "gradient")).end
         scratch = np.full(end + _GUARD, np.nan, FLOATS[self.dtype])
         scratch[end:] = 7
         addresses = {"scratch": scratch.ctypes.data}

@@ -109,7 +109,7 @@ def test_a_cache_with_room_is_measured_seldom(folder: Path, monkeypatch: pytest.
     monkeypatch.setenv("NETC_CACHE_LIMIT", "9000")
     measured: list[Path] = []
     size_of = eviction._size_of
-    monkeypatch.setattr(eviction, "_size_of", lambda place: measured.append(place) or size_of(place))
+    monkeypatch.setattr(eviction, "_size_of", lambda path: measured.append(path) or size_of(path))
     for number in range(24):
         put(folder, 4 * number, 400)
         eviction.enforce(400)
@@ -125,7 +125,7 @@ def test_a_use_is_recorded_once_an_hour(folder: Path, monkeypatch: pytest.Monkey
     path = put(folder, 0, 10)
     touched: list[Path] = []
     real = os.utime
-    monkeypatch.setattr(os, "utime", lambda place, **times: touched.append(place) or real(place, **times))
+    monkeypatch.setattr(os, "utime", lambda path, **times: touched.append(path) or real(path, **times))
     for _ in range(3):
         eviction.use(path)
     assert not touched, "it has just been written"
@@ -155,8 +155,8 @@ def test_many_processes_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -
             number = draw.randrange(20)
             path, size = path_of(folder, number), 500 + 100 * number
             try:
-                places = [path] if number % 4 < 2 else sorted(path.iterdir())
-                files = [open(place, "rb") for place in places]  # noqa: SIM115  they stay open
+                paths = [path] if number % 4 < 2 else sorted(path.iterdir())
+                files = [open(entry, "rb") for entry in paths]  # noqa: SIM115  they stay open
                 opened += [(files, size)] if len(files) == (1 if number % 4 < 2 else 2) else []
                 eviction.use(path)
             except FileNotFoundError:
@@ -223,25 +223,25 @@ def no_home(uid: int) -> NoReturn:
     raise KeyError(uid)
 
 
-def refuse(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def refuse(case: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Makes a cache folder that must be refused, and returns the reason."""
-    monkeypatch.setenv("NETC_CACHE", str(place))
+    monkeypatch.setenv("NETC_CACHE", str(path))
     match case:
         case "open":
-            place.mkdir()
-            place.chmod(0o777)
-            return f"other users can write to {place} (chmod go-w prevents it)"
+            path.mkdir()
+            path.chmod(0o777)
+            return f"other users can write to {path} (chmod go-w prevents it)"
         case "foreign":
-            place.mkdir(0o700)
-            monkeypatch.setattr(os, "getuid", lambda: place.stat().st_uid + 1)
-            return f"{place} belongs to another user"
+            path.mkdir(0o700)
+            monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+            return f"{path} belongs to another user"
         case "file":
-            place.write_text("", encoding="utf-8")
-            return f"{place} is not a folder"
+            path.write_text("", encoding="utf-8")
+            return f"{path} is not a folder"
         case "nowhere":
-            place.write_text("", encoding="utf-8")
-            monkeypatch.setenv("NETC_CACHE", str(place / "cache"))
-            return f"{place / 'cache'} cannot be created (Not a directory)"
+            path.write_text("", encoding="utf-8")
+            monkeypatch.setenv("NETC_CACHE", str(path / "cache"))
+            return f"{path / 'cache'} cannot be created (Not a directory)"
     monkeypatch.setenv("NETC_CACHE", "")
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from support import warnings_of
 
 import netc
-from netc.dsl.literals import blanked, is_code_at_end
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import net_string
+from netc.dsl.scanning import blanked, is_code_at_end
 from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
 from netc.editor.completion import completions
@@ -62,7 +62,7 @@ def test_escapes(literal: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("literal", "place", "hint"),
+    ("literal", "marked", "hint"),
     [
         (r'"a\q"', r"\q", r'a backslash is written `\\`: "a\\q"'),
         (r'"C:\new\data"', r"\d", r'a backslash is written `\\`: "C:\\new\\data"'),
@@ -77,13 +77,13 @@ def test_escapes(literal: str, value: str) -> None:
         (r'"\u{fffffffffffffffffffffff}"', r"\u{fffffffffffffffffffffff}", r"`\u{e9}` is é, and `\u{1f600}` is 😀"),
     ],
 )
-def test_wrong_escapes(literal: str, place: str, hint: str) -> None:
+def test_wrong_escapes(literal: str, marked: str, hint: str) -> None:
     text = f"let a = 1\nlet b = [3, {literal}]\n"
     with pytest.raises(netc.Fault) as caught:
         parse(Source("m.net", text))
     (message,) = caught.value.diagnostics
-    assert (message.code, message.primary.span.text, message.hint) == ("E0111", place, hint)
-    assert message.primary.span.start == text.index(literal) + literal.index(place)
+    assert (message.code, message.primary.span.text, message.hint) == ("E0111", marked, hint)
+    assert message.primary.span.start == text.index(literal) + literal.index(marked)
 
 
 def test_each_wrong_text_has_a_message() -> None:

@@ -166,8 +166,8 @@ def test_a_child_of_a_fork_is_another_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_renamed", [False, True])
 def test_a_temporary_folder_is_renamed_or_removed(tmp_path: Path, is_renamed: bool) -> None:
-    with temporary.folder(tmp_path) as place:
-        (place / "content").write_bytes(b"x")
+    with temporary.folder(tmp_path) as path:
+        (path / "content").write_bytes(b"x")
         if is_renamed:
-            place.rename(tmp_path / "b")
+            path.rename(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["b"] * is_renamed

@@ -15,7 +15,7 @@ _WITH_OTHERS = {"as", "in", "with", "until", "if", "else", "and", "or", "not"}  
 @pytest.mark.parametrize("name", WORDS)
 def test_the_example_of_a_word_parses(name: str) -> None:
     word = WORDS[name]
-    parse(Source("m.net", word.place.value.format(word.example)))
+    parse(Source("m.net", word.section.value.format(word.example)))
     assert re.search(rf"\b{name}\b", word.example)
     assert word.doc.endswith(".")
 

@@ -76,11 +76,11 @@ def narrowed(checked: Checked) -> None:
     }
 
     def with_rounded(value: Value, operands: list[Array], array: Array) -> Array:
-        places = factors.get(value.operation, ()) if is_bf16 else ()
-        if not places or any(np.isin(operand, (0, 1)).all() for operand in operands):
+        factored = factors.get(value.operation, ()) if is_bf16 else ()
+        if not factored or any(np.isin(operand, (0, 1)).all() for operand in operands):
             return array
         rounded = [
-            operand.astype(ml_dtypes.bfloat16).astype(np.float32) if i in places else operand
+            operand.astype(ml_dtypes.bfloat16).astype(np.float32) if i in factored else operand
             for i, operand in enumerate(operands)
         ]
         return np.asarray(OPERATIONS[value.operation].reference(*rounded, **value.keywords), array.dtype)

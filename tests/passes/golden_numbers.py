@@ -150,11 +150,11 @@ def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
 def finite_differences(function: Callable[[Array], Array], at: Array) -> Array:
     """The gradient of a scalar function."""
     gradient = np.zeros(at.shape)
-    for place in np.ndindex(at.shape):
+    for index in np.ndindex(at.shape):
         after, before = at.copy(), at.copy()
-        after[place] += _STEP
-        before[place] -= _STEP
-        gradient[place] = (function(after) - function(before)) / (2 * _STEP)
+        after[index] += _STEP
+        before[index] -= _STEP
+        gradient[index] = (function(after) - function(before)) / (2 * _STEP)
     return gradient
 
 

@@ -22,9 +22,9 @@ from netc.compiler.passes.pack import packed
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.recompute import recompute
 from netc.compiler.passes.reorder import factor, reorder
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import expand, simplify
 from netc.compiler.passes.sink import sink
+from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.passes.truncate import truncated
@@ -109,7 +109,7 @@ def _truncated(graph: Graph, dim: str, steps: int) -> Graph:
 PASSES: dict[str, Pass] = {
     "simplify": Pass(simplify, checks.same, is_exact=True),
     "expand": Pass(expand, checks.same),
-    "settle": Pass(settle, checks.same, is_exact=True),
+    "specialise": Pass(specialise, checks.same, is_exact=True),
     "stabilise": Pass(stabilise, checks.same),
     "reorder": Pass(reorder, checks.same),
     "factor": Pass(factor, checks.same),

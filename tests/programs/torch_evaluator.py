@@ -229,32 +229,32 @@ class Evaluator:
         return result
 
     def called(self, name: str, arguments: list[tuple[str | None, Any]], scope: Scope) -> Any:
-        places = [value[0] if isinstance(value, Results) else value for key, value in arguments if key is None]
+        positional = [value[0] if isinstance(value, Results) else value for key, value in arguments if key is None]
         named = {key: self.option(key, value) for key, value in arguments if key is not None}
         if name in self.blocks:
-            return self.block(self.blocks[name], places, named)
+            return self.block(self.blocks[name], positional, named)
         if name in SPECIAL:
-            return SPECIAL[name](self, places, named, scope)
+            return SPECIAL[name](self, positional, named, scope)
         if name in LAYERS:
             function, count = LAYERS[name]
             parameters = [self.parameter() for _ in range(count)]
             if name in ("embed", "dense", "rnn", "gru", "lstm"):
-                places = places[:1]
-            return self.each(function, places[0], *parameters, *places[1:], **named)
+                positional = positional[:1]
+            return self.each(function, positional[0], *parameters, *positional[1:], **named)
         if name in OVER_FIXED:
-            return self.over_fixed(OVER_FIXED[name], places)
+            return self.over_fixed(OVER_FIXED[name], positional)
         if name in FUNCTIONS:
             if "over" in named:
-                return self.over(name, FUNCTIONS[name], places, named)
-            return self.each(partial(_with_tensors, FUNCTIONS[name]), *places, **named)
+                return self.over(name, FUNCTIONS[name], positional, named)
+            return self.each(partial(_with_tensors, FUNCTIONS[name]), *positional, **named)
         if name in _library():
-            return self.block(_fitting(_library()[name], places[0]), places, named)
+            return self.block(_fitting(_library()[name], positional[0]), positional, named)
         raise Unsupported(name)
 
     def option(self, key: str, value: Any) -> Any:
         return tuple(value) if isinstance(value, Pair) else value
 
-    def over(self, name: str, function: Callable[..., Any], places: list[Any], named: dict[str, Any]) -> Any:
+    def over(self, name: str, function: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> Any:
         """Applies a reduction along axes.
 
         Axes are numbers, `fixed`, the name of a varying dimension (the first axis), or the batch.
@@ -263,7 +263,7 @@ class Evaluator:
         entries = over if isinstance(over, list) else [over]
         axes = [*(over if is_pair(over) else entries)]
         if "batch" in axes:
-            return self.over_batch(function, places[0], [axis for axis in axes if axis != "batch"])
+            return self.over_batch(function, positional[0], [axis for axis in axes if axis != "batch"])
         numbers = []
         for axis in axes:
             if isinstance(axis, str) and axis == "fixed":
@@ -271,11 +271,11 @@ class Evaluator:
             else:
                 numbers.append(0 if isinstance(axis, Samples) else axis)
         if numbers == ["fixed"]:
-            numbers = self.fixed_axes(places[0])
+            numbers = self.fixed_axes(positional[0])
             if not numbers and name in ("sum", "mean", "max", "min"):  # for PyTorch, no axes mean all axes
-                return places[0]
+                return positional[0]
         chosen = numbers[0] if len(numbers) == 1 else tuple(numbers)
-        return self.each(lambda *xs: function(*xs, over=chosen), *places)
+        return self.each(lambda *xs: function(*xs, over=chosen), *positional)
 
     def fixed_axes(self, x: Any) -> list[int]:
         """The axes of a value that have the same length in all samples.
@@ -299,12 +299,12 @@ class Evaluator:
             return False
         raise Unsupported("over = fixed, of samples that are all as long")
 
-    def over_fixed(self, function: Callable[..., Any], places: list[Any]) -> Any:
+    def over_fixed(self, function: Callable[..., Any], positional: list[Any]) -> Any:
         """The mean of a function over a sample, or over each of its steps if lengths differ.
 
         With equal lengths, the mean over everything is the same.
         """
-        values = self.each(function, *places)
+        values = self.each(function, *positional)
         if not isinstance(values, Samples):
             return values.mean()
         differ = len({sample.shape for sample in values}) > 1
@@ -320,13 +320,13 @@ class Evaluator:
             return function(torch.cat(x), over=(0, *rest))
         return function(torch.stack(x), over=(0, *(axis + 1 if axis >= 0 else axis for axis in axes)))
 
-    def block(self, block: syntax.Block | syntax.Op, places: list[Any], named: dict[str, Any]) -> Any:
+    def block(self, block: syntax.Block | syntax.Op, positional: list[Any], named: dict[str, Any]) -> Any:
         """Applies a block of the file or the library, or an `op`."""
         inner = Scope()
         if isinstance(block, syntax.Op):
-            inner.update(zip((parameter.text for parameter in block.parameters), places, strict=True))
+            inner.update(zip((parameter.text for parameter in block.parameters), positional, strict=True))
             return self.evaluate(block.value, inner)
-        inner.update(zip((parameter.name.text for parameter in block.parameters), places, strict=False))
+        inner.update(zip((parameter.name.text for parameter in block.parameters), positional, strict=False))
         inner.update(named)
         for parameter in block.parameters:
             if parameter.type is not None and parameter.name.text in inner:

@@ -238,7 +238,7 @@ def test_units_of_fields(tmp_path: Path) -> None:
         [{"a": 1.0, "b": 2.0 * n, "c": n, "k": "uv"[n % 2], "l": "uv"[n % 2], "y": 1.0 * n} for n in range(20)],
     )
     units = units_of(run.spec, [*run.model.inputs], run.load_data().parts["train"])
-    assert [(unit.name, unit.axis, unit.place) for unit in units] == [
+    assert [(unit.name, unit.axis, unit.element) for unit in units] == [
         ("a", 1, 0),
         ("b", 1, 1),
         ("k", 1, 0),

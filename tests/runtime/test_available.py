@@ -16,7 +16,7 @@ import netc
 from netc.compiler.ir.results import parse_result
 from netc.compiler.program.plan import Plan
 from netc.runtime import available
-from netc.runtime.available import NotEnough, Room, memory, require, require_at
+from netc.runtime.available import FreeMemory, NotEnough, memory, require, require_at
 from netc.runtime.data import content, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
@@ -44,7 +44,7 @@ def machine(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_free_memory_of_the_machine(machine: tuple[Path, Path]) -> None:
     proc, groups = machine
-    assert memory(proc, groups) == Room(8_192_000_000, "this machine has")
+    assert memory(proc, groups) == FreeMemory(8_192_000_000, "this machine has")
     says(proc, {"meminfo": "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\nSwapFree: 1000000 kB\n"})
     assert memory(proc, groups).nbytes == 9_216_000_000
 
@@ -82,7 +82,7 @@ def test_control_groups_of_version_1(machine: tuple[Path, Path]) -> None:
         "stat": "cache 7\ntotal_inactive_file 100000000\n",
     }
     says(groups, {f"memory/docker/abc/memory.{name}": text for name, text in inner.items()})
-    assert memory(proc, groups) == Room(600_000_000, "its control group, limited to 2,000,000,000 bytes, has")
+    assert memory(proc, groups) == FreeMemory(600_000_000, "its control group, limited to 2,000,000,000 bytes, has")
 
 
 def test_damaged_or_missing_files_are_no_limit(machine: tuple[Path, Path], tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_pages_are_unknown_without_pagemap(tmp_path: Path) -> None:
 
 
 def test_a_requirement_beyond_the_free_memory_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(available, "memory", lambda: Room(available.SMALL + 5, "this machine has"))
+    monkeypatch.setattr(available, "memory", lambda: FreeMemory(available.SMALL + 5, "this machine has"))
     require(available.SMALL + 5, "a step")
     with pytest.raises(NotEnough, match=r"a step would take 67,108,870 bytes; this machine has 67,108,869 bytes free"):
         require(available.SMALL + 6, "a step")
@@ -164,7 +164,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> int:
     """A machine with 200 MB free."""
     room = 200_000_000
     for module in (available, content):
-        monkeypatch.setattr(module, "memory", lambda: Room(room, "this machine has"))
+        monkeypatch.setattr(module, "memory", lambda: FreeMemory(room, "this machine has"))
     return room
 
 
@@ -436,8 +436,8 @@ def test_one_hot_labels_are_those_of_numpy() -> None:
     from netc.runtime.data.steps import STEPS
 
     labels = np.array([["b", "a"], ["c", "b"]], object)
-    place = Location("t", ("x", "y"), np.arange(2), NOWHERE)
-    encoded = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, place)
+    location = Location("t", ("x", "y"), np.arange(2), NOWHERE)
+    encoded = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, location)
     np.testing.assert_array_equal(encoded, np.eye(3)[[[1, 0], [2, 1]]], strict=True)
 
 

@@ -44,8 +44,8 @@ def test_other_files_name_colours() -> None:
     folders = [ROOT / name for name in ("api", "compiler", "runtime", "docs/figures")]
     files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".css", ".js", ".html")]
     files += [*(ROOT / "docs").glob("*.py"), *(ROOT / "docs").glob("*.css")]
-    places = {path.name for path in files if VALUE.search(path.read_text(encoding="utf-8"))}
-    assert places == {"colours.py", "reader_options.py"}
+    names = {path.name for path in files if VALUE.search(path.read_text(encoding="utf-8"))}
+    assert names == {"colours.py", "reader_options.py"}
 
 
 def test_style_sheets_name_colours_of_the_table() -> None:

@@ -390,8 +390,8 @@ def test_a_large_table_is_read_without_space_in_the_cache(
     source = f'source = csv("t.csv")\n{FIELDS}'
     in_memory, _ = dataset(tmp_path, source)
     cache, temporary = tmp_path / "cache", tmp_path / "temporary"
-    for place in (cache, temporary):
-        place.mkdir(0o700)
+    for folder in (cache, temporary):
+        folder.mkdir(0o700)
     monkeypatch.setenv("NETC_CACHE", str(cache))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(store, "LARGE", 1)

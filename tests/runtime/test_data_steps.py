@@ -282,8 +282,8 @@ def test_an_unseen_category_is_encoded_and_counted(tmp_path: Path) -> None:
     csv = column(CITIES, ["Paris", "paris", "Lima"])
     zeros = loaded(tmp_path, csv, 'column("x") -> one_hot', "float[3]")
     assert zeros.parts["test"]["x"].tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
-    place = loaded(tmp_path, csv, 'column("x") -> one_hot(unknown)', "float[4]")
-    assert place.parts["test"]["x"].tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+    fitted = loaded(tmp_path, csv, 'column("x") -> one_hot(unknown)', "float[4]")
+    assert fitted.parts["test"]["x"].tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
     rare = loaded(tmp_path, csv, 'column("x") -> one_hot(unknown, 2)', "float[3]")
     assert rare.states["x"] == [{"classes": ["Oslo", "Rome"], "unknown": 2}]
     assert rare.parts["train"]["x"][3].tolist() == rare.parts["test"]["x"][0].tolist() == [0, 0, 1]
@@ -292,7 +292,7 @@ def test_an_unseen_category_is_encoded_and_counted(tmp_path: Path) -> None:
     assert STEPS["classes"].labels(numbered.states["x"][0]) == ["Oslo", "Paris", "Rome", "<unknown>"]
     token = loaded(tmp_path, csv, 'column("x") -> vocabulary', "class(auto)", "x -> embed(2)")
     assert token.parts["test"]["x"].tolist() == [3, 0, 0]
-    for data in (zeros, place, numbered, token):
+    for data in (zeros, fitted, numbered, token):
         (note,) = data.remarks["test"]
         assert note.startswith("column `x`: 2 ")
         assert note.endswith(': "paris" (did you mean `Paris`?), "Lima"')

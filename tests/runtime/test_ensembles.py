@@ -326,12 +326,12 @@ def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "it is an ensemble itself" in refusal([first, ensemble.folder], folder)
 
 
-def with_rare(path: Path, column: int, label: str, places: tuple[int, ...]) -> None:
+def with_rare(path: Path, column: int, label: str, numbers: tuple[int, ...]) -> None:
     """Writes a label into a column of some rows of the table beside a model."""
     table = path.parent / "t.csv"
     rows = [row.split(",") for row in table.read_text(encoding="utf-8").splitlines()]
-    for place in places:
-        rows[place][column] = label
+    for number in numbers:
+        rows[number][column] = label
     table.write_text("\n".join(",".join(row) for row in rows) + "\n", encoding="utf-8")
 
 
@@ -381,8 +381,8 @@ AUTO = CLASSES.replace("class(3)", "class(auto)").replace("dense(3)", "dense(siz
 def members_with_other_classes(tmp_path: Path, text: str) -> list[Path]:
     """Fold 1, whose training and validation rows have two classes, and fold 3, whose training rows have three."""
     path = write_model(tmp_path, INPUT + KIND + ORDERED, text)
-    for label, places in {"a": (*range(1, 31, 2),), "c": (*range(2, 31, 2),), "b": (32, 34, 36, 47, 50)}.items():
-        with_rare(path, 3, label, places)
+    for label, rows in {"a": (*range(1, 31, 2),), "c": (*range(2, 31, 2),), "b": (32, 34, 36, 47, 50)}.items():
+        with_rare(path, 3, label, rows)
     return trained_folds(path, 1, 3)
 
 

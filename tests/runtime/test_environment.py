@@ -40,15 +40,15 @@ def test_a_file_that_changes_leads_to_another_fingerprint(tmp_path: Path, monkey
     assert environment.fingerprint() not in (None, before)
 
 
-@pytest.mark.parametrize("place", ["archive.zip/netc/__init__.py", "nowhere/__init__.py", None])
+@pytest.mark.parametrize("file", ["archive.zip/netc/__init__.py", "nowhere/__init__.py", None])
 def test_there_is_no_fingerprint_without_files(
-    place: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """netc is in an archive, or part of another program."""
     (tmp_path / "archive.zip").touch()
     monkeypatch.setattr(environment, "facts_of_linux", lambda: ["model name: x"])
     assert environment.fingerprint() is not None
-    monkeypatch.setattr(netc, "__file__", place and str(tmp_path / place))
+    monkeypatch.setattr(netc, "__file__", file and str(tmp_path / file))
     assert environment.fingerprint() is None
 
 

@@ -75,8 +75,8 @@ def predicted(run: Run, header: str, rows: list[str]) -> np.ndarray:
     done = command("predict", str(run.folder), "new.csv", "--output", "p", "-o", "p.csv", cwd=run.folder)
     assert done.returncode == 0, done.stderr
     lines = (run.folder / "p.csv").read_text(encoding="utf-8").splitlines()
-    places = [i for i, name in enumerate(lines[0].split(",")) if name.startswith("p[")]
-    return np.array([[float(line.split(",")[i]) for i in places] for line in lines[1:]])
+    columns = [i for i, name in enumerate(lines[0].split(",")) if name.startswith("p[")]
+    return np.array([[float(line.split(",")[i]) for i in columns] for line in lines[1:]])
 
 
 def ngrams_of(run: Run, texts: list[str]) -> np.ndarray:

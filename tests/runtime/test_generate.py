@@ -178,6 +178,16 @@ def test_tokens_are_drawn_by_their_probabilities() -> None:
     assert draw(chances, 0, 0, 0.9) == 2
 
 
+def test_any_temperature_draws_tokens_that_are_possible() -> None:
+    chances = np.array([0.5, 0.1, 0.3, 0.1])
+    drawn = (0.0, 0.32, 0.34, 0.65, 0.67, 0.9999)
+    with np.errstate(invalid="raise", over="raise"):
+        assert [draw(chances, np.inf, 0, x) for x in drawn] == [1, 1, 2, 2, 3, 3], "all are equally likely"
+        assert {draw(chances, np.inf, 1, x) for x in drawn} == {2}
+        for least in (5e-324, 1e-300):
+            assert {draw(chances, least, 0, x) for x in drawn} == {2}
+
+
 def test_a_prediction_of_sequences_is_json(tmp_path: Path) -> None:
     run = trained(tmp_path, MADE["an LSTM"])
     done = command("predict", run.folder, tmp_path / "t.txt", cwd=tmp_path)

@@ -195,10 +195,10 @@ def pictures(folder: Path, count: int = 12) -> None:
 
     rng = np.random.default_rng(1)
     for i in range(2 * count):
-        place = folder / "pictures" / ("dark", "light")[i % 2]
-        place.mkdir(parents=True, exist_ok=True)
+        path = folder / "pictures" / ("dark", "light")[i % 2]
+        path.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 100, (8, 6), np.uint8) + np.uint8(120 * (i % 2))
-        Image.fromarray(pixels).save(place / (f"{i}.png" if i % 3 else f"{i}.jpg"))
+        Image.fromarray(pixels).save(path / (f"{i}.png" if i % 3 else f"{i}.jpg"))
 
 
 def test_a_folder_for_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +225,7 @@ def test_a_folder_for_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_table_of_paths(tmp_path: Path) -> None:
     pictures(tmp_path)
     rows = [
-        f"pictures/{place.parent.name}/{place.name},{place.parent.name}"
-        for place in sorted(tmp_path.glob("pictures/*/*"))
+        f"pictures/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(tmp_path.glob("pictures/*/*"))
     ]
     (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(

@@ -71,7 +71,7 @@ MODELS = {
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def fingerprints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Leaves the debugging mode. The cache of all tests serves, for its kernels, with names of records of their own.
 
     Returns the list with the one text by which these names differ from other tests'.
@@ -219,9 +219,9 @@ def test_another_machine_has_another_record(plans: list[Plan]) -> None:
 
 
 def test_nothing_is_kept_if_files_of_netc_changed_since_they_were_imported(
-    plans: list[Plan], paths: list[Path], place: list[str]
+    plans: list[Plan], paths: list[Path], fingerprints: list[str]
 ) -> None:
-    place[0] += " and a new file"
+    fingerprints[0] += " and a new file"
     ran(DENSE)
     assert not paths
 

@@ -72,10 +72,10 @@ def descend(
     """The points of so many steps from a start, and how often the function was evaluated."""
     evaluations = 0
 
-    def at(place: Array) -> Point:
+    def at(parameters: Array) -> Point:
         nonlocal evaluations
         evaluations += 1
-        return Point(place, *function(place))
+        return Point(parameters, *function(parameters))
 
     history, points = History.of(10, len(start)), [at(np.array(start))]
     for _ in range(steps):
@@ -101,14 +101,14 @@ def walled(p: Array) -> tuple[float, Array]:
 
 def test_the_minimum_of_a_curved_valley_is_reached() -> None:
     points, evaluations = descend(rosenbrock, [-1.2, 1.0], 100)
-    assert np.allclose(points[-1].place, 1, atol=1e-6)
+    assert np.allclose(points[-1].parameters, 1, atol=1e-6)
     assert evaluations < 80
     assert all(after.loss < before.loss for before, after in pairwise(points))
 
 
 def test_the_search_comes_back_from_where_there_is_no_number() -> None:
     points, _ = descend(walled, [9.0], 60)
-    assert points[-1].place == pytest.approx(1, abs=1e-6)
+    assert points[-1].parameters == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -124,7 +124,7 @@ def test_every_step_meets_the_wolfe_conditions(seed: int) -> None:
     points, _ = descend(function, draw.normal(size=3).tolist(), 30)
     assert len(points) > 3
     for before, after in pairwise(points):
-        move = after.place - before.place
+        move = after.parameters - before.parameters
         slope = before.gradient @ move
         assert after.loss <= before.loss + 1e-4 * slope + 1e-15
         assert abs(after.gradient @ move) <= 0.9 * abs(slope) + 1e-12

@@ -71,7 +71,7 @@ def test_wrong_inputs_and_outputs_are_messages() -> None:
         program.predict({"x": np.zeros((2, 8), np.float32)}, outputs=["codes"])
     with pytest.raises(ValueError, match="nothing that is wanted is computed from `again`"):
         program.predict({"again": np.zeros((2, 8), np.float32), "x": np.zeros((2, 8), np.float32)}, outputs=["code"])
-    with pytest.raises(ValueError, match=r"the field `code` has the shape \[2, 4\]"):
+    with pytest.raises(ValueError, match=r"`code` has the shape \[2, 4\], the model takes \[samples, 3\]"):
         program.predict({"code": np.zeros((2, 4), np.float32)})
     with pytest.raises(ValueError, match="the field `x` is missing"):
         program.predict({"other": code}, outputs=["mean_of_code"])

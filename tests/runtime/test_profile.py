@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from support import ROOT
 
@@ -9,7 +10,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.insight.profile import profile
+from netc.runtime.insight.profile import fastest, mean_sizes, profile
 
 EXAMPLES = ROOT / "examples"
 
@@ -46,3 +47,27 @@ def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:
     assert "barriers" in rows[-4]
     assert "a step" in rows[-3]
     assert rows[-1].startswith("bounds of this machine: ")
+
+
+def test_work_is_that_of_the_samples_whose_time_counts() -> None:
+    """The shortest of several runs must not be the one with the shortest samples."""
+    model = netc.parse(
+        "model {\n  input x: float[time, 3]\n  target y: float\n  z = sum(last(x -> gru(4)))\n  loss mse(z, y)\n}"
+    )
+    program = netc.compile(model, threads=1)
+    fields = synthetic_data(model, 300)
+    step, runs = program.profiled(fields), list[np.ndarray]()
+
+    def run(order: np.ndarray) -> None:
+        runs.append(order)
+        program.run_step(step, fields, order, 0)
+
+    times = fastest(step, run, 300, seconds=0.0)
+    measured = runs[2:]  # after two that prepare
+    assert len(measured) > 1
+    assert all(np.array_equal(order, times.order) for order in measured)
+    sizes = mean_sizes(step, fields, step.batch, times.order)
+    lengths = fields["x"].lengths[times.order]
+    assert sizes == {"batch": step.batch, "time": round(lengths.mean() * step.batch)}
+    other = mean_sizes(step, fields, step.batch, np.argsort(fields["x"].lengths)[: step.batch])
+    assert other["time"] < sizes["time"]

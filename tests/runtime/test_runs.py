@@ -108,8 +108,8 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing(
         assert {path.name for path in folder.iterdir()} == FILES
     record_property("kills", dict(counts))
     assert counts["with a run"] >= 3
-    places = {path.name for path in project.iterdir() if not path.name.startswith("run")}
-    assert places == {"m.net", "t.csv", "whole", *["cache"] * is_long}
+    names = {path.name for path in project.iterdir() if not path.name.startswith("run")}
+    assert names == {"m.net", "t.csv", "whole", *["cache"] * is_long}
     if is_long:
         command("cache", cwd=project)
         assert not [path for path in (project / "cache").rglob("*") if path.suffix not in (".o", ".tables")]

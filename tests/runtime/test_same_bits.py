@@ -107,8 +107,8 @@ def by_command(run: netc.Run, path: Path) -> np.ndarray:
     out = path.with_name("out.csv")
     predicting.write_predictions(run.folder, path, out)
     lines = [line.split(",") for line in out.read_text(encoding="utf-8").splitlines()]
-    places = [i for i, name in enumerate(lines[0]) if name.startswith("p[")]
-    return np.array([[np.float32(line[i]) for i in places] for line in lines[1:]]).view(np.uint32)
+    columns = [i for i, name in enumerate(lines[0]) if name.startswith("p[")]
+    return np.array([[np.float32(line[i]) for i in columns] for line in lines[1:]]).view(np.uint32)
 
 
 def _json_rows() -> list[dict[str, Any]]:

@@ -277,10 +277,10 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 def test_ticks(axis: Numbers | Categories, ticks: list[str]) -> None:
     marks = axis.ticks(5)
     assert [text for _, text in marks] == ticks
-    places = [place for place, _ in marks]
-    assert places == sorted(places)
-    assert places[0] >= 0
-    assert places[-1] <= 1
+    positions = [position for position, _ in marks]
+    assert positions == sorted(positions)
+    assert positions[0] >= 0
+    assert positions[-1] <= 1
 
 
 @pytest.mark.parametrize(
@@ -289,4 +289,4 @@ def test_ticks(axis: Numbers | Categories, ticks: list[str]) -> None:
 def test_an_axis_is_logarithmic_where_values_differ_much(values: list[float], is_log: bool) -> None:
     axis = numbers_axis(values)
     assert axis.is_log is is_log
-    assert all(0 <= axis.place(value) <= 1 for value in values if math.isfinite(value))
+    assert all(0 <= axis.position(value) <= 1 for value in values if math.isfinite(value))

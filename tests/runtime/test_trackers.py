@@ -50,12 +50,12 @@ def from_mlflow(folder: Path) -> tuple[Series, str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
-    place = json.loads((folder / "mlflow.json").read_text(encoding="utf-8"))
-    client = MlflowClient(f"sqlite:///{place['database']}")
+    record = json.loads((folder / "mlflow.json").read_text(encoding="utf-8"))
+    client = MlflowClient(f"sqlite:///{record['database']}")
     assert len(client.search_runs([client.get_experiment_by_name("netc").experiment_id])) == 1
-    run = client.get_run(place["run"])
+    run = client.get_run(record["run"])
     series = {
-        name: sorted((metric.step, metric.value) for metric in client.get_metric_history(place["run"], name))
+        name: sorted((metric.step, metric.value) for metric in client.get_metric_history(record["run"], name))
         for name in run.data.metrics
     }
     return series, run.info.status

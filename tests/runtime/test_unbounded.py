@@ -129,8 +129,8 @@ def test_bits_do_not_depend_on_the_batch_or_on_threads(name: str) -> None:
     together = on_one_thread.predict({"x": x, "k": k})["p"]
     order = rng.permutation(len(LENGTHS))
     shuffled = on_two_threads.predict({"x": [x[i] for i in order], "k": [k[i] for i in order]})["p"]
-    for place, i in enumerate(order):
-        np.testing.assert_array_equal(shuffled[place], together[i])
+    for position, i in enumerate(order):
+        np.testing.assert_array_equal(shuffled[position], together[i])
         alone = [i] if name in ATTENDING else [i, 0, len(LENGTHS) - 1]
         again = on_one_thread.predict({"x": [x[j] for j in alone], "k": [k[j] for j in alone]})
         np.testing.assert_array_equal(again["p"][0], together[i])

@@ -18,8 +18,8 @@ from netc.compiler.passes import prepare
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import simplify
+from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
@@ -68,7 +68,7 @@ def _prepared(model: Model) -> Graph:
     live = needed_by(losses.values())
     named = {ResultKind.NAMED.named(name): value for name, value in model.names.items() if value in live}
     graph, _ = model.graph.subgraph({**losses, **named})
-    return opened(simplify(prepare.derived(stabilise(settle(graph, training=True)))))
+    return opened(simplify(prepare.derived(stabilise(specialise(graph, training=True)))))
 
 
 def _level(graph: Graph) -> tuple[Level, Value]:

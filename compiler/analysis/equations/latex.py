@@ -115,8 +115,8 @@ class Writer:
             case Element(Name(step=None, is_derivative=False) as name, Name() as at):
                 return rf"{{{self.text(name)}}}_{{{self.text(at)}}}", ATOM
             case Element(inner, at):
-                place = at.replace("..", r" \ldots ") if isinstance(at, str) else self.text(at)
-                return rf"{{{self.text(inner, ATOM)}}}_{{\left[ {place} \right]}}", ATOM
+                index = at.replace("..", r" \ldots ") if isinstance(at, str) else self.text(at)
+                return rf"{{{self.text(inner, ATOM)}}}_{{\left[ {index} \right]}}", ATOM
             case Sum((term,)):
                 return self._term(term)
             case Sum((first, *_)):

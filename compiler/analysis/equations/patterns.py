@@ -59,8 +59,8 @@ def is_mask(value: Value) -> bool:
     return value.type.dtype == "bool" or value.operation in COMPARISONS
 
 
-def place_of(condition: Value) -> Value | None:
+def position_of(condition: Value) -> Value | None:
     """The value that says where each maximum was, of a condition that compares it with one place."""
     condition = shown(condition)
-    place = shown(condition.operands[0]) if condition.definition is equal else None
-    return place if place is not None and place.definition is maxplace2d else None
+    position = shown(condition.operands[0]) if condition.definition is equal else None
+    return position if position is not None and position.definition is maxplace2d else None

@@ -29,7 +29,7 @@ from netc.compiler.analysis.equations.patterns import (
     count_of,
     is_mask,
     label_of,
-    place_of,
+    position_of,
     shown,
 )
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
@@ -258,12 +258,12 @@ class Reader:
     def _unpooled(self, value: Value) -> Formula:
         """The derivative of a pooled maximum: it goes to the element that was the largest."""
         parts = [shown(operand) for operand in value.operands]
-        if all(part.definition is where and place_of(part.operands[0]) is not None for part in parts):
-            places = {(place_of(part.operands[0]), shown(part.operands[1])) for part in parts}
-            if len(places) == 1:
-                place, spread = places.pop()
-                assert place is not None
-                return Call("unpool", (self.formula(spread), self.formula(place)))
+        if all(part.definition is where and position_of(part.operands[0]) is not None for part in parts):
+            positions = {(position_of(part.operands[0]), shown(part.operands[1])) for part in parts}
+            if len(positions) == 1:
+                position, spread = positions.pop()
+                assert position is not None
+                return Call("unpool", (self.formula(spread), self.formula(position)))
         return self._call(value)
 
     def _call(self, value: Value) -> Formula:

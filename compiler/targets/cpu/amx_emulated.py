@@ -85,9 +85,9 @@ def _multiply_add(function: Function, registers: Word, sums: Word, a: Word, b: W
             x, y = (_numbers(builder, builder.load(_at(function, address, I32))) for address in pairs)
             for total, first, second in zip(totals, x, y, strict=True):
                 builder.store(builder.fadd(builder.load(total), builder.fmul(first, second)), total)
-        place = _at(function, to + i.index * LINE + j.index, _FLOAT)
+        pointer = _at(function, to + i.index * LINE + j.index, _FLOAT)
         added = builder.fadd(*(builder.load(total) for total in totals))
-        builder.store(builder.fadd(builder.load(place), added), place)
+        builder.store(builder.fadd(builder.load(pointer), added), pointer)
 
 
 def _numbers(builder: Any, pair: Any) -> tuple[Any, Any]:

@@ -49,8 +49,8 @@ class AmxTiles:
         tiles = cls(function, emulation, registers)
         memory = builder.alloca(I64, len(CONFIGURATION))
         memory.align = LINE
-        for place, word in enumerate(CONFIGURATION):
-            builder.store(ir.Constant(I64, word), builder.gep(memory, [ir.Constant(I64, place)]))
+        for index, word in enumerate(CONFIGURATION):
+            builder.store(ir.Constant(I64, word), builder.gep(memory, [ir.Constant(I64, index)]))
         tiles._write("ldtilecfg", [], Word(builder, builder.ptrtoint(memory, I64)))
         return tiles
 

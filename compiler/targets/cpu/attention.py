@@ -51,23 +51,23 @@ class AttentionWriter(AttentionArguments):
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
-        self.room = program.room(self.block, lanes.count, width, value_width, int(is_gradient))
-        self.room_of_keys = program.room_of_keys(lanes.count, keys, width, value_width, int(is_gradient))
+        self.layout = program.scratch_layout(self.block, lanes.count, width, value_width, int(is_gradient))
+        self.keys_layout = program.keys_layout(lanes.count, keys, width, value_width, int(is_gradient))
 
-    def place(self, part: str, offset: Number = 0) -> Word:
+    def address_of(self, part: str, offset: Number = 0) -> Word:
         """The address of a part of the kernel's memory, some elements on."""
-        is_of_keys = part in program.RoomOfKeys._fields
-        elements: Word = getattr(self.room_of_keys if is_of_keys else self.room, part) + offset
+        is_of_keys = part in program.KeysLayout._fields
+        elements: Word = getattr(self.keys_layout if is_of_keys else self.layout, part) + offset
         return self.words["all_keys" if is_of_keys else "scratch"] + elements * self.size
 
-    def place_of_rows(self, number: int, j: Number = 0) -> Word:
+    def address_of_row(self, number: int, j: Number = 0) -> Word:
         """The address of one of the three rows of numbers, from query j of the block on."""
-        return self.place("rows", self.run.number(number * self.block) + j)
+        return self.address_of("rows", self.run.number(number * self.block) + j)
 
     def width_of(self, name: str) -> Word:
         """The distance between rows of a block of an operand."""
         is_wide = dict(program.axes_of(name))["column"] == "value_width"
-        width: Word = self.room.value_width if is_wide else self.room.width
+        width: Word = self.layout.value_width if is_wide else self.layout.width
         return width
 
     def lay(self, part: str, name: str, first: Number, rows: Word, needs_squares: bool = False) -> None:
@@ -80,7 +80,7 @@ class AttentionWriter(AttentionArguments):
         is_there = is_there & ~self.is_packed(name)
         if needs_squares:
             is_there = is_there & rows.equals(rows // count * count)
-        words[f"{part}_at"] = is_there.choose(address, self.place(part))
+        words[f"{part}_at"] = is_there.choose(address, self.address_of(part))
         words[f"{part}_apart"] = is_there.choose(row, self.width_of(name))
         words[f"{part}_is_there"] = is_there.choose(1, 0)
 
@@ -102,12 +102,14 @@ class AttentionWriter(AttentionArguments):
         self.lay(part, name, first, rows, needs_squares=all_rows is not None)
         with self.run.when(self.is_elsewhere(part)):
             sizes = (rows, self.columns_of(name), rows if all_rows is None else all_rows, UNIT)
-            self.copy_in(name, first, (self.place(part), self.width_of(name)), sizes)
+            self.copy_in(name, first, (self.address_of(part), self.width_of(name)), sizes)
 
     def give(self, part: str, name: str, first: Number, rows: Word) -> None:
         """Copies a part of the memory to rows of a result, unless it was written there."""
         with self.run.when(self.is_elsewhere(part)):
-            self.copy_out(name, first, (self.place(part), self.width_of(name)), (rows, self.columns_of(name), UNIT))
+            self.copy_out(
+                name, first, (self.address_of(part), self.width_of(name)), (rows, self.columns_of(name), UNIT)
+            )
 
     def fill_rest(self, name: str, first: Word, repeats: bool) -> None:
         """Fills the rows of a result from one on with the row before, or with zeros. Packed results end before."""
@@ -127,7 +129,7 @@ class AttentionWriter(AttentionArguments):
     def turn(self, part: str, name: str, to: str, factor: Number = UNIT) -> None:
         """Transposes a block of queries, times a factor."""
         sizes = self.apart(part), self.words["lanes"], self.width_of(name)
-        self.turned(self.run, self.rows_of(part), *sizes, self.place(to), self.block, factor)
+        self.turned(self.run, self.rows_of(part), *sizes, self.address_of(to), self.block, factor)
 
     def multiply(self, adds: Number = 0, limits: str = "", **arguments: Number) -> None:
         """Adds a product of blocks; `limits` is which of its limits the diagonal sets."""
@@ -184,7 +186,8 @@ class AttentionWriter(AttentionArguments):
         words = self.words
         self.multiply(
             limits="rows_to", a=self.rows_of(part, words["key"]), a_row=self.apart(part), a_step=1,
-            b=self.place(across), panel_row=self.block, c=self.place(to), rows_c=self.block, start_row=self.block,
+            b=self.address_of(across), panel_row=self.block,
+            c=self.address_of(to), rows_c=self.block, start_row=self.block,
             all_rows=words["some"], all_columns=words["lanes"], all_depth=depth,
         )  # fmt: skip
 
@@ -204,33 +207,34 @@ class _Attention(AttentionWriter):
                 self.take("queries", "queries", words["first"], words["count"], words["lanes"])
                 self.turn("queries", "queries", "queries_across", words["scale"])
                 self.lay("result", "result", words["first"], words["count"])
-                self.filled(run, self.place_of_rows(0), self.block, program.bits_of(float("-inf")))
-                self.filled(run, self.place_of_rows(1), self.block, 0)
-                result, width = (self.rows_of("result"), self.apart("result")), self.room.value_width
+                self.filled(run, self.address_of_row(0), self.block, program.bits_of(float("-inf")))
+                self.filled(run, self.address_of_row(1), self.block, 0)
+                result, width = (self.rows_of("result"), self.apart("result")), self.layout.value_width
                 self.fetch_next(("queries",))
                 with self.blocks_of_keys():
                     self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
                     self.fetch_next(("keys",))
                     with run.loop(0, words["lanes"], self.lanes.count) as j:
-                        rows = (self.place_of_rows(number, j.index) for number in range(3))
+                        rows = (self.address_of_row(number, j.index) for number in range(3))
                         limit = words["diagonal"] + j.index
-                        weigh(run, self.place("scores", j.index), words["some"], limit, *rows)
+                        weigh(run, self.address_of("scores", j.index), words["some"], limit, *rows)
                     self.fetch_next(("values",))
                     with run.when(words["key"] > 0):
-                        scale_rows(run, *result, width, words["count"], self.place_of_rows(2))
+                        scale_rows(run, *result, width, words["count"], self.address_of_row(2))
                     self.multiply(
-                        (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("scores"), a_row=1, a_step=self.block,
+                        (words["key"] > 0).choose(1, 0), "depth_to",
+                        a=self.address_of("scores"), a_row=1, a_step=self.block,
                         b=self.rows_of("values", words["key"]), panel_row=self.apart("values"), c=result[0],
                         rows_c=result[1], start_row=result[1], all_rows=words["count"], all_columns=width,
                         all_depth=words["some"],
                     )  # fmt: skip
-                finish(run, words["lanes"], *(self.place_of_rows(number) for number in range(3)))
+                finish(run, words["lanes"], *(self.address_of_row(number) for number in range(3)))
                 with run.when(words["end"] > 0):
-                    scale_rows(run, *result, width, words["count"], self.place_of_rows(2))
+                    scale_rows(run, *result, width, words["count"], self.address_of_row(2))
                     self.give("result", "result", words["first"], words["count"])
                 with run.when(words["end"].equals(0)):
                     self.give_zeros("result")
-                self.copy_out("sums", words["first"], (self.place_of_rows(0), 1), (words["count"], 1, UNIT))
+                self.copy_out("sums", words["first"], (self.address_of_row(0), 1), (words["count"], 1, UNIT))
             self.fill_rest("result", words["own_queries"], repeats=True)
             self.fill_rest("sums", words["own_queries"], repeats=True)
         run.end()

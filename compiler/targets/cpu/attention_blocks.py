@@ -238,9 +238,9 @@ def weigh(module: Any, lanes: Lanes, row: int) -> Function:
     because the maximum has grown.
     """
 
-    def write(block: Block, scores: Word, own: Word, limit: Word, *places: Word) -> None:
+    def write(block: Block, scores: Word, own: Word, limit: Word, *addresses: Word) -> None:
         function, step = block.function, row * lanes.size
-        maximum, total, factor = places
+        maximum, total, factor = addresses
         seen = at_most(own, limit + lanes.count)
         with function.loop(at_most(limit + 1, seen), seen) as k:
             at = scores + k.index * step
@@ -289,7 +289,7 @@ def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
 
     def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *more: Word) -> None:
         function, step = block.function, row * lanes.size
-        log_sum, dot = (block.term(place) for place in more[:2])
+        log_sum, dot = (block.term(address) for address in more[:2])
         scale = Term(block.scope, lanes.dtype, repeated(function.builder, block.factor(more[2]), lanes.vector))
         seen = at_most(own, limit + lanes.count)
         with function.loop(0, seen) as k:

@@ -28,16 +28,16 @@ class _Gradient(AttentionWriter):
     """Writes the gradient's kernel."""
 
     def write(self) -> None:
-        words, run, room = self.words, self.run, self.room
+        words, run, layout = self.words, self.run, self.layout
         self.add_products = blocks.add_products(self.module, self.lanes, self.block)
         self.weigh = blocks.weigh_gradient(self.module, self.lanes, self.block)
         with self.heads():
             keys, queries = words["own_keys"], words["own_queries"]
-            for name, width in (("keys", room.width), ("values", room.value_width)):
+            for name, width in (("keys", layout.width), ("values", layout.value_width)):
                 self.take(name, name, 0, keys)
                 self.lay(f"of_{name}", f"of_{name}", 0, keys)
                 with run.when(self.is_elsewhere(f"of_{name}")):
-                    self.filled(run, self.place(f"of_{name}"), width * keys, 0)
+                    self.filled(run, self.address_of(f"of_{name}"), width * keys, 0)
             with self.blocks_of_queries():
                 self.take_queries()
                 self.fetch_next(("queries", "keys"))
@@ -66,36 +66,36 @@ class _Gradient(AttentionWriter):
         self.turn("queries", "queries", "queries_across", words["scale"])
         self.lay("result", "of_queries", words["first"], words["count"])
         sums = (words["count"], 1, words["lanes"], UNIT)
-        self.copy_in("sums", words["first"], (self.place_of_rows(0), 1), sums)
+        self.copy_in("sums", words["first"], (self.address_of_row(0), 1), sums)
         with run.loop(0, words["lanes"], self.lanes.count) as j:
-            operands = self.place("results_across", j.index), self.place("gradients_across", j.index)
-            self.add_products(run, *operands, words["value_width"], self.place_of_rows(1, j.index))
+            operands = self.address_of("results_across", j.index), self.address_of("gradients_across", j.index)
+            self.add_products(run, *operands, words["value_width"], self.address_of_row(1, j.index))
 
     def add_block(self) -> None:
         """Adds to the gradients what a block of queries has to do with a block of keys."""
-        words, run, room, block = self.words, self.run, self.room, self.block
+        words, run, layout, block = self.words, self.run, self.layout, self.block
         self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
         self.multiply_by_queries("values", "gradients_across", words["value_width"], "slopes")
         with run.loop(0, words["lanes"], self.lanes.count) as j:
-            columns = self.place("scores", j.index), self.place("slopes", j.index)
-            rows = (self.place_of_rows(number, j.index) for number in range(2))
+            columns = self.address_of("scores", j.index), self.address_of("slopes", j.index)
+            rows = (self.address_of_row(number, j.index) for number in range(2))
             self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
         self.fetch_next(("values", "result"))
         for weights, operand, width, to in (
-            ("scores", "gradients", room.value_width, "of_values"),
-            ("slopes", "queries", room.width, "of_keys"),
+            ("scores", "gradients", layout.value_width, "of_values"),
+            ("slopes", "queries", layout.width, "of_keys"),
         ):
             # in the memory of the kernel, sums begin with zeros; where the results lie, there is one block of queries
             self.multiply(
-                self.is_elsewhere(to).choose(1, 0), "depth_from", a=self.place(weights), a_row=block, a_step=1,
+                self.is_elsewhere(to).choose(1, 0), "depth_from", a=self.address_of(weights), a_row=block, a_step=1,
                 b=self.rows_of(operand), panel_row=self.apart(operand), c=self.rows_of(to, words["key"]),
                 rows_c=self.apart(to), start_row=self.apart(to), all_rows=words["some"], all_columns=width,
                 all_depth=words["count"],
             )  # fmt: skip
         self.fetch_next(("gradient",))
-        width = room.width
+        width = layout.width
         self.multiply(
-            (words["key"] > 0).choose(1, 0), "depth_to", a=self.place("slopes"), a_row=1, a_step=block,
+            (words["key"] > 0).choose(1, 0), "depth_to", a=self.address_of("slopes"), a_row=1, a_step=block,
             b=self.rows_of("keys", words["key"]), panel_row=self.apart("keys"), c=self.rows_of("result"),
             rows_c=self.apart("result"), start_row=self.apart("result"), all_rows=words["count"], all_columns=width,
             all_depth=words["some"],

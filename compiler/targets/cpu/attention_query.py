@@ -45,20 +45,20 @@ class _AttentionOfQuery(AttentionArguments):
         score, weigh, add_values = _score(module, lanes), _weigh(module, lanes), _add_values(module, lanes)
         filled = blocks.fill(module, lanes)
         sizes = (words[name] for name in ("heads", "key_count", "width", "value_width"))
-        self.room = room = program.room_of_query(lanes.count, *sizes)
+        self.layout = layout = program.query_layout(lanes.count, *sizes)
         width, columns = words["width"], words["value_width"]
         with self.samples():
             is_causal = ~words["is_causal"].equals(0)
             words["seen"] = is_causal.choose(at_most(words["own_keys"], 1), at_least(words["own_keys"], 0))
             with self.each_head() as head:
-                query = self.place(head * room.queries_apart)
-                self.copy_in("queries", 0, (query, room.queries_apart), (1, width, 1, words["scale"]))
+                query = self.address_of(head * layout.queries_apart)
+                self.copy_in("queries", 0, (query, layout.queries_apart), (1, width, 1, words["scale"]))
                 filled(run, self.numbers(head), lanes.count, program.bits_of(float("-inf")))
-                filled(run, self.result(head), room.result_apart, 0)
+                filled(run, self.result(head), layout.result_apart, 0)
             with self.blocks(_KEYS) as (first, count), self.each_head() as head:
                 keys, row, _ = self.view("keys", first)
-                places = (self.scores(head, first), self.numbers(head), words["seen"])
-                score(run, self.place(head * room.queries_apart), keys, row, count, width, *places)
+                operands = (self.scores(head, first), self.numbers(head), words["seen"])
+                score(run, self.address_of(head * layout.queries_apart), keys, row, count, width, *operands)
             with self.each_head() as head:
                 weigh(run, self.scores(head), words["seen"], self.numbers(head))
             with self.blocks(_VALUES) as (first, count), self.each_head() as head:
@@ -69,21 +69,21 @@ class _AttentionOfQuery(AttentionArguments):
                 self.copy_out("sums", 0, (self.numbers(head), 1), (1, 1, UNIT))
         run.end()
 
-    def place(self, element: Word) -> Word:
+    def address_of(self, element: Word) -> Word:
         """The address of an element of the kernel's memory."""
         return self.words["scratch"] + element * self.size
 
     def scores(self, head: Word, first: Number = 0) -> Word:
         """The address of a head's scores, from a key on."""
-        return self.place(head * self.room.scores_apart + self.room.scores + first)
+        return self.address_of(head * self.layout.scores_apart + self.layout.scores + first)
 
     def result(self, head: Word) -> Word:
         """The address of a head's result."""
-        return self.place(head * self.room.result_apart + self.room.result)
+        return self.address_of(head * self.layout.result_apart + self.layout.result)
 
     def numbers(self, head: Word) -> Word:
         """The address of a head's maximum, which becomes the logarithm of its sum."""
-        return self.place(head * self.lanes.count + self.room.numbers)
+        return self.address_of(head * self.lanes.count + self.layout.numbers)
 
     @contextmanager
     def blocks(self, most: int) -> Iterator[tuple[Word, Word]]:
@@ -137,10 +137,10 @@ def _multiply(block: Block, query: Word, rows: Sequence[Word], width: Word, sums
 
     def add(at: Word, vectors: int) -> None:
         for k in range(vectors):
-            place = at + k * number
-            factor = block.load(query + place * size)
+            offset = at + k * number
+            factor = block.load(query + offset * size)
             for address, total in zip(rows, sums, strict=True):
-                block.add(total, factor, block.load(address + place * size))
+                block.add(total, factor, block.load(address + offset * size))
 
     for total in sums:
         block.set(total, block.constant(0.0))

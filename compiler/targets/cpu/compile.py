@@ -150,7 +150,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
         from netc.compiler.targets.cpu import text_kernel
 
         return text_kernel.optimised(source.text, symbol, machine, target_machine(machine))
-    dtype = "f32" if source.text.startswith("bf16") else source.text
+    dtype = "f32" if source.text.startswith("bf16") else source.text.partition(" ")[0]
     return _generic_module(source, symbol, machine), machine.lanes(dtype)
 
 
@@ -172,8 +172,9 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = pair_product.pair_product(symbol, machine)
         case "product", "bf16 in tiles":
             module = amx_product.amx_product(symbol, machine)
-        case "product", dtype:
-            module = tiles.product(symbol, dtype, machine)
+        case "product", text:
+            dtype, _, gathered = text.partition(" of gathered ")
+            module = tiles.product(symbol, dtype, machine, gathered)  # type: ignore[arg-type]  # words of source.py
         case "attention", dtype:
             module = attention.attention(symbol, dtype, machine)
         case "attention of one query", dtype:

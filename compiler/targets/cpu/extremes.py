@@ -1,6 +1,6 @@
 """The place of the largest of some floats in memory, as words of kernels.
 
-`place_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
+`index_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
 elements: of equal ones the first, and of the first NaN if there is one. Zeros of both signs are equal.
 
 A row is walked in turns of some vectors. Each lane keeps its largest element and the turn in which it was seen, and the
@@ -27,15 +27,15 @@ _NUMBERS = {"f32": _I32, "f64": _I64}  # integers as wide as the elements, so th
 
 @cache
 def words(vector_bytes: int) -> dict[str, Word]:
-    """Returns the words `place_of_largest_DTYPE` of a kernel's text."""
-    return {f"place_of_largest_{dtype}": _place(dtype, vector_bytes) for dtype in _ELEMENTS}
+    """Returns the words `index_of_largest_DTYPE` of a kernel's text."""
+    return {f"index_of_largest_{dtype}": _index_of_largest(dtype, vector_bytes) for dtype in _ELEMENTS}
 
 
-def _place(dtype: str, vector_bytes: int) -> Word:
+def _index_of_largest(dtype: str, vector_bytes: int) -> Word:
     @word(("i64", "i64", "i64"), "i32")
     def emit(builder: Any, address: Any, first: Any, count: Any) -> Any:
         base = builder.gep(builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), [first])
-        return _Search(builder, dtype, vector_bytes // _BYTES[dtype], base, count).place()
+        return _Search(builder, dtype, vector_bytes // _BYTES[dtype], base, count).index()
 
     return emit
 
@@ -47,14 +47,14 @@ class _Search:
         self.builder, self.dtype, self.lanes, self.base, self.count = builder, dtype, lanes, base, count
         self.element = _ELEMENTS[dtype]
 
-    def place(self) -> Any:
+    def index(self) -> Any:
         """The index, as 32 bits."""
         builder = self.builder
         doubt, end = builder.append_basic_block("largest.doubt"), builder.append_basic_block("largest.end")
         ways: list[tuple[Any, Any]] = []
 
-        def leave(place: Any, may_be_nan: Any) -> None:
-            ways.append((place, builder.block))
+        def leave(position: Any, may_be_nan: Any) -> None:
+            ways.append((position, builder.block))
             builder.cbranch(may_be_nan, doubt, end)
 
         for vectors, least in _TURNS:
@@ -108,23 +108,23 @@ class _Search:
             wide = mask if lanes == 64 else builder.zext(mask, _I64)
             bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
         nans = builder.bitcast(builder.fcmp_unordered("uno", total, total), ir.IntType(lanes))
-        place = builder.add(begin, builder.cttz(bits, _BIT(0)))
-        return place, builder.icmp_unsigned("!=", nans, ir.Constant(nans.type, 0))
+        position = builder.add(begin, builder.cttz(bits, _BIT(0)))
+        return position, builder.icmp_unsigned("!=", nans, ir.Constant(nans.type, 0))
 
     def one_by_one(self) -> tuple[Any, Any]:
         """The place of the largest of fewer elements, and whether one is NaN."""
         builder = self.builder
 
         def body(index: Any, state: list[Any]) -> list[Any]:
-            largest, place, is_nan = state
+            largest, position, is_nan = state
             item = self.load(index, 1)
             is_larger = builder.fcmp_ordered(">", item, largest)
             is_nan = builder.or_(is_nan, builder.fcmp_unordered("uno", item, item))
-            return [builder.select(is_larger, item, largest), builder.select(is_larger, index, place), is_nan]
+            return [builder.select(is_larger, item, largest), builder.select(is_larger, index, position), is_nan]
 
         start = [ir.Constant(self.element, float("-inf")), _I64(0), _BIT(0)]
-        _, place, is_nan = self.loop(self.count, start, body)
-        return place, is_nan
+        _, position, is_nan = self.loop(self.count, start, body)
+        return position, is_nan
 
     def first_nan(self, otherwise: Any) -> Any:
         """The place of the first NaN, or another one if there is none."""
@@ -167,10 +167,10 @@ class _Search:
 
     def chosen(self, ways: Sequence[tuple[Any, Any]]) -> Any:
         """The place that a way brought, each from the end of a block."""
-        place = self.builder.phi(_I64)
+        position = self.builder.phi(_I64)
         for value, block in ways:
-            place.add_incoming(value, block)
-        return place
+            position.add_incoming(value, block)
+        return position
 
     def load(self, index: Any, lanes: int) -> Any:
         """The element at an index, or the vector from it on."""

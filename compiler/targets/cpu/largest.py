@@ -25,7 +25,7 @@ def argmax(writer: NestWriter) -> list[str]:
         if access.indirect is not None:
             row = access.indirect[0]
             lines.append(f"{row} = {writer.read(loads[row])}")
-        search = f"at = place_of_largest_{dtype}(p{access.pointer}, {writer.offset(access)}, {writer.ranges[axis]})"
+        search = f"at = index_of_largest_{dtype}(p{access.pointer}, {writer.offset(access)}, {writer.ranges[axis]})"
         return writer.loops(writer.kept, [*lines, search, writer.store(output, "at")])
     key = f"key = max_key_{dtype}({line} + {word}(0.0))"  # the sum turns -0.0 into 0.0
     first = f"place = I32({index}) if key == best else I32({writer.ranges[axis]})"

@@ -85,7 +85,7 @@ class _Object:
 
     content: bytes
     sections: list[_Section]
-    places: dict[int, int]
+    offsets: dict[int, int]
 
 
 def load(objects: Sequence[bytes]) -> tuple[Any, int]:
@@ -97,10 +97,12 @@ def load(objects: Sequence[bytes]) -> tuple[Any, int]:
         memory = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         for file in files:
-            for number, place in file.places.items():
+            for number, offset in file.offsets.items():
                 section = file.sections[number]
                 if section.type != _NO_BITS:
-                    memory[place : place + section.size] = file.content[section.offset : section.offset + section.size]
+                    memory[offset : offset + section.size] = file.content[
+                        section.offset : section.offset + section.size
+                    ]
         defined = _defined(files, base)
         for file in files:
             _relocate(file, memory, base, defined)
@@ -135,7 +137,7 @@ def _placed(objects: Sequence[bytes]) -> tuple[list[_Object], int, int]:
                     raise Unloadable(f"an object has a section {section.name} of the type {section.type}")
                 alignment = max(section.alignment, _LINE)
                 size = -(-size // alignment) * alignment
-                file.places[number] = size
+                file.offsets[number] = size
                 size += section.size
         ends.append(size)
     return files, ends[0], ends[1]
@@ -197,15 +199,15 @@ def _defined(files: Sequence[_Object], base: int) -> dict[str, int]:
 
 def _address(file: _Object, symbol: _Symbol, base: int) -> int:
     """The address of a symbol that an object defines."""
-    if symbol.section >= _FIRST_SPECIAL or symbol.section not in file.places:
+    if symbol.section >= _FIRST_SPECIAL or symbol.section not in file.offsets:
         raise Unloadable(f"{symbol.name} is in no section that is loaded")
-    return base + file.places[symbol.section] + symbol.value
+    return base + file.offsets[symbol.section] + symbol.value
 
 
 def _relocate(file: _Object, memory: mmap.mmap, base: int, defined: dict[str, int]) -> None:
     """Writes the addresses that the sections of an object contain."""
     for section in file.sections:
-        if section.type not in (_RELOCATIONS, _BARE_RELOCATIONS) or section.info not in file.places:
+        if section.type not in (_RELOCATIONS, _BARE_RELOCATIONS) or section.info not in file.offsets:
             continue
         if section.type == _BARE_RELOCATIONS:
             raise Unloadable("relocations have no addends")
@@ -214,13 +216,13 @@ def _relocate(file: _Object, memory: mmap.mmap, base: int, defined: dict[str, in
             offset, info, addend = _RELOCATION.unpack_from(file.content, at)
             if offset + 8 > target.size:
                 raise Unloadable("a relocation is outside of its section")
-            symbol, place = _symbol(file, section.link, info >> 32), file.places[section.info] + offset
+            symbol, patched = _symbol(file, section.link, info >> 32), file.offsets[section.info] + offset
             address = _address(file, symbol, base) if symbol.section else _outside(symbol.name, defined)
             kind = info & 0xFFFFFFFF
             if kind not in (_ADDRESS_64, _OFFSET_64):
                 raise Unloadable(f"a relocation is of the kind {kind}")
-            value = address + addend - (base + place if kind == _OFFSET_64 else 0)
-            memory[place : place + 8] = (value % (1 << 64)).to_bytes(8, "little")
+            value = address + addend - (base + patched if kind == _OFFSET_64 else 0)
+            memory[patched : patched + 8] = (value % (1 << 64)).to_bytes(8, "little")
 
 
 def _outside(name: str, defined: dict[str, int]) -> int:

@@ -95,7 +95,7 @@ class _Narrow:
         firsts = range(self.pieces, height, self.pieces)
         self.heads = [function.number(0), *(at_most(function.number(i), rows - self.pieces) for i in firsts)]
         self.sums = [self.builder.alloca(lanes.vector) for _ in self.heads]
-        self.places = [self.builder.alloca(I64) for _ in (*self.heads, "b")]
+        self.slots = [self.builder.alloca(I64) for _ in (*self.heads, "b")]
 
     def write(self, along: _Along) -> None:
         function, words, size, depth = self.function, self.words, self.size, self.words["depth"]
@@ -105,8 +105,8 @@ class _Narrow:
         with function.loop(0, words["runs"]) as run:
             a = self.a + run.index * words["runs_a"] * size
             b = words["panel"] + run.index * words["panel_run"] * size
-            for place, first in zip(self.places, [*(a + a_row * head for head in self.heads), b], strict=True):
-                self.builder.store(first.value, place)
+            for slot, first in zip(self.slots, [*(a + a_row * head for head in self.heads), b], strict=True):
+                self.builder.store(first.value, slot)
             if along == "depth":
                 groups = depth // self.columns
                 with function.loop(0, groups):
@@ -131,16 +131,16 @@ class _Narrow:
             for total, group in zip(self.sums, self.rows_of(self.start, self.words["start_row"]), strict=True):
                 self.builder.store(self.joined(group), total)
 
-    def place(self, number: int) -> Word:
-        return Word(self.builder, self.builder.load(self.places[number]))
+    def address_of(self, number: int) -> Word:
+        return Word(self.builder, self.builder.load(self.slots[number]))
 
     def move(self, number: int, step: Number) -> None:
         """Moves a place in an operand by so many bytes."""
-        self.builder.store(pinned(self.place(number) + step).value, self.places[number])
+        self.builder.store(pinned(self.address_of(number) + step).value, self.slots[number])
 
     def add(self, rows: Sequence[Word], count: int) -> None:
         """Adds the products of the next `count` rows of the depth. A vector's rows lie at `rows` from its place."""
-        groups = [self.joined([self.place(i) + row for row in rows]) for i in range(len(self.sums))]
+        groups = [self.joined([self.address_of(i) + row for row in rows]) for i in range(len(self.sums))]
         sums = [self.builder.load(total) for total in self.sums]
         for k in range(count):
             column = self.next_row()
@@ -157,14 +157,14 @@ class _Narrow:
         """Adds the products of the next row of the depth, in which a vector's rows lie side by side in a."""
         column, lanes = self.next_row(), [lane // self.columns for lane in range(self.lanes.count)]
         for i, total in enumerate(self.sums):
-            row = self.chosen(self.vectors.load_piece(self.place(i), self.columns), lanes)
+            row = self.chosen(self.vectors.load_piece(self.address_of(i), self.columns), lanes)
             self.builder.store(self.vectors.multiply_add(row, column, self.builder.load(total)), total)
             self.move(i, step)
 
     def next_row(self) -> Any:
         """The next row of b, in each piece of a vector."""
         b = len(self.sums)
-        piece = self.vectors.load_piece(self.place(b), self.columns)
+        piece = self.vectors.load_piece(self.address_of(b), self.columns)
         self.move(b, self.words["panel_row"] * self.size)
         return self.chosen(piece, [lane % self.columns for lane in range(self.lanes.count)])
 
@@ -187,10 +187,10 @@ class _Narrow:
         with self.builder.if_else(is_whole.value) as branches:
             for branch, is_masked in zip(branches, (False, True), strict=True):
                 with branch:
-                    for value, places in zip(values, rows, strict=True):
+                    for value, addresses in zip(values, rows, strict=True):
                         for i in reversed(range(self.pieces)):
                             stored = self.chosen(value, range(i * self.columns, (i + 1) * self.columns))
                             if is_masked:
-                                piece.store_masked(stored, places[i], mask)
+                                piece.store_masked(stored, addresses[i], mask)
                             else:
-                                piece.store(stored, places[i])
+                                piece.store(stored, addresses[i])

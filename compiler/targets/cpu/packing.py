@@ -41,8 +41,8 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
         few = min(_SMALL, count)
         with function.loop(in_squares, in_pieces, few) as j, function.loop(0, depth, few) as k:
             # a column that does not exist is the last one that does, and past the panel's width nothing is written
-            places = [at_most(j.index + i, columns - 1) * b_column + k.index for i in range(few)]
-            small = transposed(function.builder, [vectors.load_piece(b + at * size, few) for at in places], size)
+            offsets = [at_most(j.index + i, columns - 1) * b_column + k.index for i in range(few)]
+            small = transposed(function.builder, [vectors.load_piece(b + at * size, few) for at in offsets], size)
             for i, row in enumerate(small):
                 vectors.store(row, to + ((k.index + i) * width + j.index) * size)
         with function.loop(in_pieces, columns) as j, function.loop(0, depth) as k:

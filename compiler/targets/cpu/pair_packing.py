@@ -130,9 +130,7 @@ def _pairs_across(vectors: Vectors, x: Word, x_depth: Word, number: Word, depth:
     wide = ir.VectorType(I32, lanes.count)
     has_second = number + 1 < depth
     mask = repeated(builder, builder.sext(has_second.value, I32), wide)
-    first, second = (
-        _numbers(vectors, x + place * x_depth * _SIZE) for place in (number, number + has_second.choose(1, 0))
-    )
+    first, second = (_numbers(vectors, x + row * x_depth * _SIZE) for row in (number, number + has_second.choose(1, 0)))
     upper = builder.shl(builder.and_(second, mask), ir.Constant(wide, [16] * lanes.count))
     return builder.bitcast(builder.or_(first, upper), lanes.vector)
 

@@ -23,7 +23,7 @@ from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
 from netc.compiler.targets.cpu.tile_sizes import Size, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import PACKED, PANELS, ROOM, Machine
+from netc.compiler.targets.machine import PACKED, PANELS, SLACK, Machine
 
 _DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
 # Rows of tiles beside those of all products, by their vectors: as the instruction repeats pairs in memory itself, they
@@ -57,7 +57,7 @@ class PairKernel(ProductKernel):
 
     most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
     # Elements of memory: the copy of a block, with a vector behind each row. What is behind panels is room.
-    before_panels = 48 * (PACKED + 16) + ROOM
+    before_panels = 48 * (PACKED + 16) + SLACK
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
         self.along, self.across, self.turned, self.any = (

@@ -9,6 +9,7 @@ from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Number, Record, Word, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel
+from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
 from netc.compiler.targets.cpu.vectors import Vectors
 from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
@@ -19,6 +20,8 @@ _VARIABLES = (
     *("packs_a", "packs_b", "most", "together", "is_first"),
     # of a strip, some rows of depth of some runs: addresses
     *("strip_a", "strip_b", "strip_c", "strip_start"),
+    # of a strip whose rows of depth are gathered: the address of their numbers
+    "strip_order",
     # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far;
     # and whether those of a of this strip were prefetched
     *("next_a", "next_b", "lines", "is_near"),
@@ -64,6 +67,8 @@ class PanelKernel(ProductKernel):
             self.choose_line(words, i.index)
             is_packed = words["packs_a"].equals(1)
             a_row = is_packed.choose(words["depth"], words["rows_a"]) * size
+            if self.gathered == "rows":
+                a_row = panel.number(NUMBER)
             words["a_next"] = rows * a_row
             step = is_packed.choose(rows, words["depth_a"])
             i.step = rows * words["tiles"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.function import Function, Record, Word
 from netc.compiler.targets.cpu.tile import tile
@@ -22,10 +23,11 @@ class ProductKernel(ABC):
     """Writes the functions of a product kernel into a module.
 
     The record of the kernel's functions has the variables `names`: the words of product.py, the fields of a tile, and
-    `panel_c` and `panel_start`, the addresses under a panel.
+    `panel_c` and `panel_start`, the addresses under a panel. `gathered` is the loop in which rows of a are gathered.
     """
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...], gathered: Gathered = "") -> None:
+        self.gathered: Gathered = gathered
         self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
         self.names = names
         self.multiply_panel = Function(module, "multiply_panel", 1)
@@ -80,7 +82,7 @@ class ProductKernel(ABC):
     def tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
         return {
-            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.names)
+            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.names, self.gathered)
             for size in self.sizes()
         }
 

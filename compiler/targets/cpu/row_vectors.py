@@ -8,7 +8,7 @@ depends on it alone is decided before the text is translated. Words of math/ tak
 Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
 (sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, `store_f32c32_0` stores them, and
-`range_i32c32(i)` is i, i + 1, ..., i + 31.
+`range_i32c32(i)` is i, i + 1, ..., i + 31. `true_boolc64(tests)` is the number of true ones of 64 tests.
 Extremes in chunks (extremes_in_chunks.py) use these too.
 
 Rows of at most one vector, whose length a call says, have words that take it: `load_f32w_0(address, i, count)`,
@@ -31,11 +31,11 @@ from netc.compiler.targets.cpu.values import Vector, Word, splat, type_of, word
 from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
-_I1, _I32, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(8)
+_I1, _I32, _I64, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.IntType(8)
 _WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 _NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
 _CHUNKS = re.compile(
-    r"\b(load|store|range|zeros|quarters|lanes|largest|smallest)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
+    r"\b(load|store|range|zeros|quarters|lanes|largest|smallest|true)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
 )
 
 
@@ -65,14 +65,14 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
 
 
-def settled(text: str, machine: Machine) -> ast.Module:
+def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
     module = ast.parse(text)
-    _Settled(machine).visit(module)
+    _Specialised(machine).visit(module)
     return ast.fix_missing_locations(module)
 
 
-class _Settled(ast.NodeTransformer):
+class _Specialised(ast.NodeTransformer):
     """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
 
     def __init__(self, machine: Machine) -> None:
@@ -102,7 +102,7 @@ def _mask(kind: Vector, count: int) -> Any:
     return ir.Constant(ir.VectorType(_I1, kind.lanes), [int(lane < count) for lane in range(kind.lanes)])
 
 
-def _place(builder: Any, kind: Vector, base: Any, offset: Any) -> Any:
+def _pointer(builder: Any, kind: Vector, base: Any, offset: Any) -> Any:
     element = builder.gep(builder.inttoptr(base, _ELEMENTS[kind.dtype].as_pointer()), [offset])
     return builder.bitcast(element, type_of(kind).as_pointer())
 
@@ -122,14 +122,14 @@ def _load(kind: Vector, count: int, scope: int) -> Word:
 
     @word(("i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any) -> Any:
-        place = _place(builder, kind, base, offset)
+        pointer = _pointer(builder, kind, base, offset)
         if count == kind.lanes:
-            value = builder.load(place)
+            value = builder.load(pointer)
             value.align = size
         else:
             zeros = ir.Constant(type_of(kind), [0.0] * kind.lanes)
             align = ir.Constant(_I32, size)
-            value = _masked(builder, "load", kind, type_of(kind), [place, align, _mask(kind, count), zeros])
+            value = _masked(builder, "load", kind, type_of(kind), [pointer, align, _mask(kind, count), zeros])
         mark(builder, value, scope)
         return value
 
@@ -143,13 +143,13 @@ def _store(kind: Vector, count: int, scope: int) -> Word:
 
     @word(("i64", "i64", kind), None)
     def emit(builder: Any, base: Any, offset: Any, vector: Any) -> None:
-        place = _place(builder, kind, base, offset)
+        pointer = _pointer(builder, kind, base, offset)
         if count == kind.lanes:
-            stored = builder.store(vector, place)
+            stored = builder.store(vector, pointer)
             stored.align = size
         else:
             align = ir.Constant(_I32, size)
-            stored = _masked(builder, "store", kind, ir.VoidType(), [vector, place, align, _mask(kind, count)])
+            stored = _masked(builder, "store", kind, ir.VoidType(), [vector, pointer, align, _mask(kind, count)])
         mark(builder, stored, scope)
 
     return emit
@@ -189,7 +189,7 @@ def _load_first(kind: Vector, scope: int) -> Word:
     @word(("i64", "i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> Any:
         align, zeros = ir.Constant(_I32, DTYPES[kind.dtype].bytes), ir.Constant(type_of(kind), [0.0] * kind.lanes)
-        operands = [_place(builder, kind, base, offset), align, _first(builder, kind, count), zeros]
+        operands = [_pointer(builder, kind, base, offset), align, _first(builder, kind, count), zeros]
         value = _masked(builder, "load", kind, type_of(kind), operands)
         mark(builder, value, scope)
         return value
@@ -203,8 +203,8 @@ def _store_first(kind: Vector, scope: int) -> Word:
 
     @word(("i64", "i64", kind, "i64"), None)
     def emit(builder: Any, base: Any, offset: Any, vector: Any, count: Any) -> None:
-        align, place = ir.Constant(_I32, DTYPES[kind.dtype].bytes), _place(builder, kind, base, offset)
-        operands = [vector, place, align, _first(builder, kind, count)]
+        align, pointer = ir.Constant(_I32, DTYPES[kind.dtype].bytes), _pointer(builder, kind, base, offset)
+        operands = [vector, pointer, align, _first(builder, kind, count)]
         mark(builder, _masked(builder, "store", kind, ir.VoidType(), operands), scope)
 
     return emit
@@ -226,8 +226,8 @@ def _load_chunks(kind: Vector, scope: int) -> Word:
 
     @word(("i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any) -> Any:
-        place = builder.gep(builder.inttoptr(base, element.as_pointer()), [offset])
-        value = builder.load(builder.bitcast(place, ir.VectorType(element, kind.lanes).as_pointer()))
+        pointer = builder.gep(builder.inttoptr(base, element.as_pointer()), [offset])
+        value = builder.load(builder.bitcast(pointer, ir.VectorType(element, kind.lanes).as_pointer()))
         value.align = DTYPES[kind.dtype].bytes
         mark(builder, value, scope)
         return builder.icmp_signed("!=", value, ir.Constant(value.type, None)) if kind.dtype == "bool" else value
@@ -281,11 +281,25 @@ def _extreme(kind: Vector, sign: str) -> Word:
     return emit
 
 
+@cache
+def _true(kind: Vector) -> Word:
+    """Returns the word `true(tests)`: the number of tests that are true."""
+
+    @word((kind,), "i64")
+    def emit(builder: Any, tests: Any) -> Any:
+        bits = ir.IntType(kind.lanes)
+        number = builder.ctpop(builder.bitcast(tests, bits))
+        return number if kind.lanes == _I64.width else builder.zext(number, _I64)
+
+    return emit
+
+
 _WORDS_OF_CHUNKS: dict[str, Callable[[Vector], Word]] = {
     "range": _range,
     "zeros": _zeros,
     "quarters": _quarters,
     "lanes": _lanes,
+    "true": _true,
     "largest": partial(_extreme, sign=">"),
     "smallest": partial(_extreme, sign="<"),
 }

@@ -65,7 +65,7 @@ class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
     `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
-    "bf16 in tiles" for large ones.
+    "bf16 in tiles" for large ones; of a product with a gathered operand, "f32 of gathered rows", say.
     """
 
     form: Form
@@ -77,8 +77,9 @@ class KernelSource:
 def source_of(kernel: Kernel) -> KernelSource:
     """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
     match kernel:
-        case Contraction(dtype, of_pairs, in_tiles):
+        case Contraction(dtype, of_pairs, in_tiles, gathered):
             text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
+            text += f" of gathered {gathered}" if gathered else ""
             return KernelSource("product", text, len(WORDS))
         case AttentionKernel(dtype, is_gradient, _, has_one_query):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))

@@ -38,7 +38,7 @@ def _transpose(dtype: str, vector_bytes: int) -> Word:
 
     @word(("i64",) * 4, None)
     def emit(builder: Any, square: Any, address: Any, first: Any, stride: Any) -> None:
-        target, source = (builder.inttoptr(place, _ELEMENTS[dtype].as_pointer()) for place in (square, address))
+        target, source = (builder.inttoptr(memory, _ELEMENTS[dtype].as_pointer()) for memory in (square, address))
 
         def pointer(base: Any, index: Any) -> Any:
             return builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
@@ -51,8 +51,8 @@ def _transpose(dtype: str, vector_bytes: int) -> Word:
                     for start in starts
                 ]
                 for i, result in enumerate(transposed(builder, rows, _BYTES[dtype])):
-                    place = pointer(target, _I64((column + i) * SIDE + row))
-                    builder.store(result, place, align=vector_bytes)
+                    line = pointer(target, _I64((column + i) * SIDE + row))
+                    builder.store(result, line, align=vector_bytes)
 
     return emit
 

@@ -3,15 +3,21 @@
 That order has four running sums of a chunk each. They are one vector here, so an expression is computed where it is
 added, and nothing is stored for the sum. The last elements of a block, which fill no chunk, are added one by one.
 Values of the same rows that are kept, such as the differences whose squares are summed, are stored in vectors too.
+
+Many sums are of elements that pass a test, with zeros in place of the others. A CPU that adds under a mask needs no
+instruction for the zeros. If a sum only counts the elements that pass, it is counted in whole numbers: that is exact.
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import ADDITION, BLOCK, Access, Nest
+from netc.compiler.program.nests import ADDITION, BLOCK, Access, Nest, Output
+from netc.compiler.program.scalars import Choice, Conversion, Expression, Name, Number
+from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 _CHUNK_BYTES = 32
 _RUNNING = 4  # sums
+_COUNTED = (64, 8)  # elements of which the true ones are counted at once, and of those that are left
 
 
 def has_sums_in_chunks(nest: Nest) -> bool:
@@ -42,31 +48,39 @@ def _is_row(target: Access) -> bool:
 def fold_in_chunks(writer: NestWriter) -> list[str]:
     """Each sum has a total; blocks of the row are added to it one after another."""
     (axis,), nest = writer.folded, writer.nest
-    dtype, extent, number = writer.folds[0].target.dtype, writer.ranges[writer.folded[0]], range(len(writer.folds))
+    dtype, extent = writer.folds[0].target.dtype, writer.ranges[writer.folded[0]]
+    tests = {i: test for i, fold in enumerate(writer.folds) if (test := _counted(nest, fold)) is not None}
+    sums = {i: _addend(nest, fold) for i, fold in enumerate(writer.folds) if i not in tests}
     lanes = _CHUNK_BYTES // DTYPES[dtype].bytes
-    wide = lanes * _RUNNING
+    wide, narrow = (lanes * _RUNNING, lanes) if sums else _COUNTED
 
     def add(part: str, prefix: str) -> list[str]:
-        """The lines of some elements, each added to a sum of a prefix."""
+        """The lines of some elements, each added to a sum of a prefix, or counted."""
         writer.part = part
         lines = [*writer.lines(), *writer.stores()]
         writer.part = ""
-        return [*lines, *(f"{prefix}{i} = {prefix}{i} + {fold.line}" for i, fold in enumerate(writer.folds))]
+        lines += [f"{prefix}{i} = {prefix}{i} + {addend}" for i, addend in sums.items()]
+        return [*lines, *(f"count{i} = count{i} + {number(test, part)}" for i, test in tests.items())]
+
+    def number(test: str, part: str) -> str:
+        return f"true_bool{part}({test})" if part else f"(1 if {test} else 0)"
 
     def block(first: str, count: str) -> list[str]:
         begin = "" if first == "0" else f"{first} + "
-        end = [f"{begin}{count} // {size} * {size}" for size in (wide, lanes)] + [f"{begin}{count}"]
+        end = [f"{begin}{count} // {size} * {size}" for size in (wide, narrow)] + [f"{begin}{count}"]
         return [
-            *(f"sums{i} = zeros_{dtype}c{wide}()" for i in number),
+            *(f"sums{i} = zeros_{dtype}c{wide}()" for i in sums),
+            *(f"count{i} = 0" for i in tests),
             f"for i{axis} in range({first}, {end[0]}, {wide}):",
             *indented(add(f"c{wide}", "sums")),
-            *(f"chunk{i} = quarters_{dtype}c{wide}(sums{i})" for i in number),
-            f"for i{axis} in range({end[0]}, {end[1]}, {lanes}):",
-            *indented(add(f"c{lanes}", "chunk")),
-            *(f"part{i} = lanes_{dtype}c{lanes}(chunk{i})" for i in number),
+            *(f"chunk{i} = quarters_{dtype}c{wide}(sums{i})" for i in sums),
+            f"for i{axis} in range({end[0]}, {end[1]}, {narrow}):",
+            *indented(add(f"c{narrow}", "chunk")),
+            *(f"part{i} = lanes_{dtype}c{narrow}(chunk{i})" for i in sums),
             f"for i{axis} in range({end[1]}, {end[2]}):",
             *indented(add("", "part")),
-            *(f"total{i} = total{i} + part{i}" for i in number),
+            *(f"total{i} = total{i} + part{i}" for i in sums),
+            *(f"total{i} = total{i} + {DTYPES[dtype].word}(count{i})" for i in tests),
         ]
 
     blocks = block("0", extent)
@@ -76,3 +90,41 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
     start = [f"total{i} = {writer.initial(fold)}" for i, fold in enumerate(writer.folds)]
     end = [writer.store(fold, f"total{i}") for i, fold in enumerate(writer.folds)]
     return writer.loops(writer.kept, [*start, *blocks, *end])
+
+
+def _choice(nest: Nest, fold: Output) -> tuple[Choice | None, tuple[str, str]]:
+    """The choice that a sum adds, if its line is one, and the numbers that it chooses from; "" for what is none."""
+    values = {line.name: line.value for line in nest.lines}
+    match values[fold.line]:
+        case Choice(_, yes, no) as choice:
+            return choice, (_number(yes, values), _number(no, values))
+    return None, ("", "")
+
+
+def _number(tree: Expression, values: dict[str, Access | Expression]) -> str:
+    """The number that an expression is, as Python writes it; "" if it is none."""
+    match values[tree.name] if isinstance(tree, Name) else tree:
+        case Number(text, _):
+            return repr(float(text))
+    return ""
+
+
+def _counted(nest: Nest, fold: Output) -> str | None:
+    """The test of a sum that adds 1 for each element that passes it and 0 for all others; None for other sums."""
+    values = {line.name: line.value for line in nest.lines}
+    match values[fold.line]:
+        case Conversion(_, Name(name)) if kinds_in_vectors(nest)[name] == "bool":
+            return name
+    choice, numbers = _choice(nest, fold)
+    return text_of(choice.test) if choice is not None and numbers == ("1.0", "0.0") else None
+
+
+def _addend(nest: Nest, fold: Output) -> str:
+    """What a sum adds. In place of a zero it adds what a machine is fastest with, as no sum so far is -0.0."""
+    choice, numbers = _choice(nest, fold)
+    if choice is None or "0.0" not in numbers:
+        return fold.line
+    nothing = f"{DTYPES[fold.target.dtype].word}(NOTHING)"
+    trees = zip((choice.yes, choice.no), numbers, strict=True)
+    yes, no = (nothing if number == "0.0" else text_of(tree) for tree, number in trees)
+    return f"({yes} if {text_of(choice.test)} else {no})"

@@ -7,18 +7,19 @@ then computes some rows twice, so that a few heights serve every number of rows.
 read (the planner leaves room behind every buffer) but never stored. An element's sum runs over the depth in order,
 whatever tile it falls in. The last vector of a row may be half a vector. Strides are in elements, addresses in bytes.
 Of pairs of bf16 numbers, the depth counts pairs, and strides of a count numbers; those of the panel of b count pairs.
-tiles.py calls the tiles.
+tile_operand.py finds rows of a, and tiles.py calls the tiles.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.program.kernels import Gathered
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Word, at_most, pinned
+from netc.compiler.targets.cpu.tile_operand import OPERANDS, Operand, Rows, moved
 from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP
@@ -41,52 +42,47 @@ _SPARE = 4  # registers beside sums and b for repeated elements of a, so that lo
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
-def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...]) -> Function:
+def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...], gathered: Gathered = "") -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
     `record` is the address of a record with the fields `names`; the tile reads those of FIELDS. If there are those of
     AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache, and another one if
     there are those of LATER. If there are those of REPEATED, a call of the tallest tile multiplies several tiles of
     `rows` rows: what lies between two tiles is then little enough for the processor to begin the second one while it
-    adds up the first.
+    adds up the first. If rows of a are `gathered`, there are the fields of tile_operand.py too.
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
-    _Tile(function, size, lanes, names).write()
+    _Tile(function, size, lanes, names, gathered).write()
     function.end()
     return function
-
-
-@dataclass(slots=True)
-class _Depth:
-    """The start of the loop over the depth: pointers to a's groups and to b, and the offsets of rows in a group."""
-
-    groups: list[Any]
-    b: Any
-    row_at: list[Any]
-    later: Word | None  # what is fetched for later calls
 
 
 class _Tile:
     """Writes one tile: blocks that read the start, sum over runs and depth, and store."""
 
-    def __init__(self, function: Function, size: Size, lanes: Lanes, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, function: Function, size: Size, lanes: Lanes, names: tuple[str, ...], gathered: Gathered
+    ) -> None:
         self.function, self.builder, self.height, self.lanes = function, function.builder, size.height, lanes
         self.size, self.number, height = size, size.vectors, size.height
         last = lanes.half if size.ends_in_half else lanes
         self.vectors = [Vectors(function, kind) for kind in (*(lanes,) * (self.number - 1), last)]
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
-        record, self.a, self.a_step, self.c, self.start, rows = function.parameters
+        record, self.a, a_step, self.c, self.start, rows = function.parameters
         self.fields = fields = function.record(record, names)
         self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(names)
-        self.fetches_later = size.height > FEW_ROWS and set(LATER) <= set(names)
+        # gathered rows take all registers for their addresses
+        self.fetches_later = size.height > FEW_ROWS and set(LATER) <= set(names) and gathered != "rows"
         self.repeats = size.height == lanes.machine.tile_rows and set(REPEATED) <= set(names)
+        kind = OPERANDS[gathered]
         optional = (*AHEAD * self.fetches, *LATER * self.fetches_later, *REPEATED * self.repeats)
-        self.words = {name: fields[name] for name in (*FIELDS, *optional)}
+        self.words = {name: fields[name] for name in (*FIELDS, *optional, *kind.fields)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
         self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
         self.heads = [function.number(0)]
         self.heads += [at_most(function.number(i), rows - min(GROUP, height - i)) for i in range(GROUP, height, GROUP)]
+        self.operand: Operand = kind(function, lanes, self.words, Rows(height, self.heads, self.in_group), a_step)
 
     def write(self) -> None:
         names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
@@ -138,29 +134,33 @@ class _Tile:
         is_full = (self.height + 1) * self.number > machine.registers - _SPARE
         return self.lanes.has_pairs and machine.has_bf16 and (self.number == 1 or is_full)
 
-    def places(self, base: Word, row: Word, is_reversed: bool = False) -> dict[tuple[int, int], Word]:
+    def row_addresses(self, base: Word, row: Word, is_reversed: bool = False) -> dict[tuple[int, int], Word]:
         """The addresses of the vectors of a tile, whose rows lie `row` elements apart from `base` on.
 
         In a group, each row is found from the one before: few registers, and few instructions between two tiles. Groups
         may be reversed, so that LLVM does not compute all addresses of two branches before them.
         """
-        step, vector, places = row * self.lanes.size, self.lanes.count * self.lanes.size, dict[tuple[int, int], Word]()
+        step, vector, addresses = (
+            row * self.lanes.size,
+            self.lanes.count * self.lanes.size,
+            dict[tuple[int, int], Word](),
+        )
         groups = [range(first, min(first + GROUP, self.height)) for first in range(0, self.height, GROUP)]
         for group in reversed(groups) if is_reversed else groups:
             head = at = pinned(base + step * self.heads[group.start // GROUP])
             for i in group:
                 if i > group.start:
                     at = pinned(at + step) if self.height > GROUP else head + step * self.in_group[i]
-                places |= {(i, j): at + j * vector for j in range(self.number)}
-        return places
+                addresses |= {(i, j): at + j * vector for j in range(self.number)}
+        return addresses
 
     def read_start(self) -> _Sums:
         """The first sums: read from `start`, or zero."""
         builder, words, blocks = self.builder, self.words, self.blocks
         builder.cbranch(words["reads_start"].equals(0).value, blocks["before"], blocks["read"])
         builder.position_at_end(blocks["read"])
-        places = self.places(self.start, words["start_row"])
-        loaded = {(i, j): self.vectors[j].load(places[i, j]) for i, j in self.grid}
+        addresses = self.row_addresses(self.start, words["start_row"])
+        loaded = {(i, j): self.vectors[j].load(addresses[i, j]) for i, j in self.grid}
         builder.branch(blocks["before"])
         builder.position_at_end(blocks["before"])
         first = self.phis()
@@ -177,8 +177,7 @@ class _Tile:
         """The loop over runs, with the loop over the depth of each inside. Ends in the block `done`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
         size, pointer = self.lanes.size, self.lanes.element.as_pointer()
-        row_at = [(words["a_row"] * row).value for row in self.in_group]
-        heads = [words["a_row"] * head for head in self.heads]
+        self.operand.prepare()
         has_products = (words["runs"] * words["depth"]) > 0
         unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
@@ -190,10 +189,11 @@ class _Tile:
         walked = {name: builder.phi(I64) for name in begin}
         sums = self.phis()
         a, panel = (pinned(Word(builder, walked[name])) for name in ("a", "b"))
-        b = builder.inttoptr(panel.value, pointer)
-        groups = [builder.inttoptr((a + head * unit).value, ir.IntType(8 * unit).as_pointer()) for head in heads]
-        later = Word(builder, walked["later"]) if self.fetches_later else None
-        after = self.add_depth(_Depth(groups, b, row_at, later), sums)
+        moving = [*self.operand.begin(a), (builder.inttoptr(panel.value, pointer), words["panel_row"])]
+        fetched = [(words["fetched"], words["fetched_step"])] * self.fetches
+        if self.fetches_later:
+            fetched.append((Word(builder, walked["later"]), words["later_step"]))
+        after = self.add_depth(fetched, moving, sums)
 
         builder.position_at_end(blocks["ran"])
         following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
@@ -212,40 +212,30 @@ class _Tile:
             result[cell].add_incoming(after[cell], blocks["ran"])
         return result
 
-    def add_depth(self, begin: _Depth, before: _Sums) -> _Sums:
-        """The loop over the depth of a run.
-
-        The rows of a group share a pointer, so that addresses need few registers and the loop few instructions beside
-        its multiply-adds.
-        """
+    def add_depth(self, fetched: list[tuple[Word, Word]], moving: list[tuple[Any, Word]], before: _Sums) -> _Sums:
+        """The loop over the depth of a run. What moves in it are the addresses that are `fetched`, the places of a's
+        rows and, at the end, that of b."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
-        starts = [*begin.groups, begin.b]
-        steps = [self.a_step for _ in begin.groups] + [words["panel_row"]]
-        if self.fetches:
-            starts.insert(0, builder.inttoptr(words["fetched"].value, BYTE.as_pointer()))
-            steps.insert(0, words["fetched_step"])
-        if begin.later is not None:
-            starts.insert(0, builder.inttoptr(begin.later.value, BYTE.as_pointer()))
-            steps.insert(0, words["later_step"])
+        lines = [(builder.inttoptr(at.value, BYTE.as_pointer()), step) for at, step in fetched]
+        moving = [*lines, *moving]
         builder.branch(blocks["depth"])
         builder.position_at_end(blocks["depth"])
         left = builder.phi(I64)
         left.add_incoming(words["depth"].value, blocks["run"])
-        pointers = [builder.phi(start.type) for start in starts]
+        pointers = [builder.phi(start.type) for start, _ in moving]
         sums = self.phis()
         row = [self.load(pointers[-1], j) for j in range(self.number)]
-        groups = pointers[-1 - len(begin.groups) : -1]
-        places = [(groups[i // GROUP], begin.row_at[i % GROUP]) for i in range(self.height)]
-        for fetched in pointers[: -1 - len(begin.groups)]:
-            self.vectors[0].fetch_line(fetched, is_written=False)
+        broadcast = self.operand.addresses(pointers[len(lines) : -1])
+        for line in pointers[: len(lines)]:
+            self.vectors[0].fetch_line(line, is_written=False)
         if self.repeats_in_memory:
-            after = {(i, j): pairs.multiply_add_repeated(builder, *places[i], row[j], sums[i, j]) for i, j in grid}
+            after = {(i, j): pairs.multiply_add_repeated(builder, *broadcast[i], row[j], sums[i, j]) for i, j in grid}
         else:
-            column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in places]
+            column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in broadcast]
             after = {(i, j): self.vectors[j].multiply_add(column[i][j], row[j], sums[i, j]) for i, j in grid}
-        for pointer, start, step in zip(pointers, starts, steps, strict=True):
+        for pointer, (start, step) in zip(pointers, moving, strict=True):
             pointer.add_incoming(start, blocks["run"])
-            pointer.add_incoming(_hidden(builder, builder.gep(pointer, [step.value])), blocks["depth"])
+            pointer.add_incoming(_hidden(builder, moved(builder, pointer, step)), blocks["depth"])
         following = builder.sub(left, ir.Constant(I64, 1))
         left.add_incoming(following, blocks["depth"])
         for cell in grid:
@@ -260,24 +250,24 @@ class _Tile:
         is_whole = columns >= self.size.columns(self.lanes)
         builder.cbranch(is_whole.value, blocks["whole"], blocks["partial"])
         builder.position_at_end(blocks["whole"])
-        places = self.places(self.c, self.words["rows_c"])
+        addresses = self.row_addresses(self.c, self.words["rows_c"])
         for i, j in self.grid:
-            self.vectors[j].store(result[i, j], places[i, j])
+            self.vectors[j].store(result[i, j], addresses[i, j])
         builder.branch(blocks["end"])
 
         builder.position_at_end(blocks["partial"])
-        places = self.places(self.c, self.words["rows_c"], is_reversed=True)
+        addresses = self.row_addresses(self.c, self.words["rows_c"], is_reversed=True)
         columns = self.fields["columns"]  # read again, or else LLVM would compute masks before each loop over tiles
         masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
         for i, j in self.grid:
-            self.vectors[j].store_masked(result[i, j], places[i, j], masks[j])
+            self.vectors[j].store_masked(result[i, j], addresses[i, j], masks[j])
         builder.branch(blocks["end"])
         builder.position_at_end(blocks["end"])
 
     def load(self, pointer: Any, j: int) -> Any:
         """Vector j of a row of b that begins at a pointer."""
-        place = self.builder.gep(pointer, [ir.Constant(I64, j * self.lanes.count)])
-        vector = self.builder.load(self.builder.bitcast(place, self.vectors[j].lanes.vector.as_pointer()))
+        element = self.builder.gep(pointer, [ir.Constant(I64, j * self.lanes.count)])
+        vector = self.builder.load(self.builder.bitcast(element, self.vectors[j].lanes.vector.as_pointer()))
         vector.align = self.lanes.size
         return vector
 
@@ -293,10 +283,10 @@ class _Tile:
 
 
 def _hidden(builder: Any, value: Any) -> Any:
-    """The same pointer or vector, of which LLVM does not know how it was computed.
+    """The same pointer, number or vector, of which LLVM does not know how it was computed.
 
     Else LLVM rewrites the pointers of a loop as it likes: each an addition behind another one, or one for each row,
     which are more than there are registers. And it loads half of a repeated number by itself.
     """
-    constraint = "=r,0" if isinstance(value.type, ir.PointerType) else "=v,0"
+    constraint = "=v,0" if isinstance(value.type, ir.VectorType) else "=r,0"
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", constraint, [value], False)

@@ -31,6 +31,9 @@ and the tile leaves the memory idle. Tiles do so line by line, one at each row o
 delay their own loads. Other CPUs than Zen 4 prefetch panels, c and those buffers at once before a tile
 (`Machine.prefetches_by_line`), and c only if the tile is deep.
 
+A gathered operand a is read where it lies, by the numbers of its rows (tile_operand.py). It is not copied, and neither
+narrow tiles nor prefetches of its next rows know it: products gather only what stays in the second cache.
+
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
 bits do not depend on how rows are shared out.
@@ -40,12 +43,14 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES
 from netc.compiler.targets.cpu import later
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.narrow_tile import multiply_narrow, narrow_columns
 from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
 from netc.compiler.targets.cpu.panel_kernel import NAMES, PanelKernel
+from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
@@ -55,31 +60,31 @@ from netc.compiler.targets.machine import (
     MANY_ROWS,
     NEAR,
     PACKED,
+    PAGE,
     PANELS,
-    ROOM,
+    SLACK,
     STRIP,
     Machine,
 )
 
-_PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
 _FEW_PAGES = 128  # rows of depth, a page each, of which the second cache keeps a block of rows of a
 _NEXT = 768 << 10  # bytes of a strip that may be prefetched while another one is multiplied
 
 
-def product(symbol: str, dtype: str, machine: Machine) -> Any:
+def product(symbol: str, dtype: str, machine: Machine, gathered: Gathered = "") -> Any:
     """Returns an LLVM module with the kernel for an element type: the function `symbol` of the words of product.py."""
     module = ir.Module(symbol)
-    _Kernel(module, symbol, Lanes(dtype, machine)).write()
+    _Kernel(module, symbol, Lanes(dtype, machine), gathered).write()
     return module
 
 
 class _Kernel(PanelKernel):
     """Writes the kernel's functions into a module."""
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
         self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
-        self.multiply_narrow = multiply_narrow(module, lanes, NAMES)
-        super().__init__(module, symbol, lanes, NAMES)
+        self.multiply_narrow = None if gathered else multiply_narrow(module, lanes, NAMES)
+        super().__init__(module, symbol, lanes, NAMES, gathered)
 
     def write_strips(self) -> None:
         """The loops around strips."""
@@ -138,7 +143,8 @@ class _Kernel(PanelKernel):
             words["reads_start"] = words["has_start"]
             with run.loop(0, turns) as turn:
                 at = {"turns": turn.index}
-                words["block_a"], words["lines"] = a + self.moved("a", at), 0
+                words["strip_a"], words["strip_order"] = a + self.moved("a", at), words["order"]
+                words["block_a"], words["lines"] = self.address_of_a(words["strip_a"], run.number(0)), 0
                 words["panel"] = packs_b.choose(words["pack"], b + self.moved("b", at))
                 words["touching"] = (turn.index + 1).equals(turns).choose(words["touches"], 0)
                 self.multiply(is_narrow)
@@ -164,6 +170,8 @@ class _Kernel(PanelKernel):
                 is_first = words["is_first"].equals(1)
                 words["is_first"] = 0
                 words["strip_a"], words["strip_b"] = a + self.moved("a", strip), b + self.moved("b", strip)
+                if self.gathered == "depth":
+                    words["strip_a"], words["strip_order"] = a, words["order"] + k.index * NUMBER
                 words["strip_c"], words["strip_start"] = c, is_first.choose(start, c)
                 words["start_row"] = is_first.choose(words["rows_start"], words["rows_c"])
                 words["reads_start"] = is_first.choose(words["has_start"], 1)
@@ -179,7 +187,7 @@ class _Kernel(PanelKernel):
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
         has_many_panels = words["columns_count"] > MANY_PANELS * self.width
-        packs_a = may_copy & is_slow & has_many_panels
+        packs_a = may_copy & is_slow & has_many_panels if not self.gathered else run.number(1).equals(0)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         has_many = words["rows_count"] >= self.lanes.machine.packing_rows
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
@@ -196,7 +204,7 @@ class _Kernel(PanelKernel):
         """Whether the rows of a's depth lie whole pages apart, and are too many for the few sets of the caches that
         they then share."""
         nbytes = self.words["depth_a"] * self.size
-        return nbytes.equals(nbytes // _PAGE * _PAGE) & (depth > _FEW_PAGES)
+        return nbytes.equals(nbytes // PAGE * PAGE) & (depth > _FEW_PAGES)
 
     def find_next(self, a: Word, b: Word, turn: Word, k: Word) -> None:
         """Sets the addresses of the next strip of a weight's gradient, which begins at row k of this turn's depth, or
@@ -216,9 +224,10 @@ class _Kernel(PanelKernel):
             words["touching_tiles"] = (nbytes + each - 1) // each
         nbytes = words["most"] * (words["rows_count"] + words["columns_count"]) * size
         is_gradient = words["rows_a"].equals(1) & words["columns_b"].equals(1) & (words["rows_count"] > FEW_ROWS)
-        with self.run.when(~is_last & words["runs_count"].equals(1) & is_gradient & (nbytes <= _NEXT)):
-            steps = {"turns": is_inside.choose(turn, turn + 1), "depth": is_inside.choose(k, 0)}
-            words["next_a"], words["next_b"] = a + self.moved("a", steps), b + self.moved("b", steps)
+        if not self.gathered:
+            with self.run.when(~is_last & words["runs_count"].equals(1) & is_gradient & (nbytes <= _NEXT)):
+                steps = {"turns": is_inside.choose(turn, turn + 1), "depth": is_inside.choose(k, 0)}
+                words["next_a"], words["next_b"] = a + self.moved("a", steps), b + self.moved("b", steps)
 
     def write_strip(self) -> None:
         """The loops over groups of panels, whose copies are kept, and in each over blocks of rows."""
@@ -226,7 +235,7 @@ class _Kernel(PanelKernel):
         packs_a, count = words["packs_a"].equals(1), words["rows_count"]
         with run.loop(0, words["columns_count"], PANELS * self.width) as group, run.loop(0, count, BLOCK) as top:
             rows = at_most(count - top.index, BLOCK)
-            source = words["strip_a"] + top.index * words["rows_a"] * size
+            source = self.address_of_a(words["strip_a"], top.index)
             words["rows"], words["block_a"] = rows, packs_a.choose(words["pack"], source)
             words["block_c"] = words["strip_c"] + top.index * words["rows_c"] * size
             words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
@@ -248,7 +257,7 @@ class _Kernel(PanelKernel):
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
         panel = words["strip_b"] + j * words["columns_b"] * size
-        behind = words["packs_a"] * (BLOCK * PACKED + ROOM)  # the copy of a block of rows
+        behind = words["packs_a"] * (BLOCK * PACKED + SLACK)  # the copy of a block of rows
         # copies that are used once lie in the same place, so that they do not leave the first cache
         apart = (rows > BLOCK).choose(in_group, 0)
         copy = words["pack"] + (apart * words["most"] + behind) * size
@@ -262,14 +271,23 @@ class _Kernel(PanelKernel):
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
-        words["is_cold"] = (is_spread & j.equals(0) & words["is_near"].equals(0)).choose(1, 0)
+        is_cold = is_spread & j.equals(0) & words["is_near"].equals(0)
+        words["is_cold"] = is_cold.choose(1, 0) if not self.gathered else 0
         self.multiply(self.is_narrow())
+
+    def address_of_a(self, strip: Word, i: Word) -> Word:
+        """The address of row i of a strip of a, or that of its number if rows are gathered."""
+        if self.gathered == "rows":
+            return self.words["order"] + i * NUMBER
+        return strip + i * self.words["rows_a"] * self.size
 
     def multiply(self, is_narrow: Word) -> None:
         """Multiplies a block of rows by a panel."""
-        if self.multiply_narrow is not None:
-            with self.run.when(is_narrow):
-                self.multiply_narrow(self.run, self.address)
+        if self.multiply_narrow is None:
+            self.multiply_panel(self.run, self.address)
+            return
+        with self.run.when(is_narrow):
+            self.multiply_narrow(self.run, self.address)
         with self.run.when(~is_narrow):
             self.multiply_panel(self.run, self.address)
 

@@ -13,6 +13,7 @@ from netc.compiler.targets.cpu.values import (
     common,
     constant,
     converted,
+    element_of,
     in_common,
     splat,
     truth,
@@ -101,7 +102,9 @@ class Expressions:
         return self.one_of(test, lambda: self.value(yes), lambda: self.value(no))
 
     def logic(self, is_and: bool, left: Value, right: ast.expr) -> Value:
-        """`and` and `or`, which compute their right operand only where it decides."""
+        """`and` and `or`, which compute their right operand only where it decides, or if it is there already."""
+        if _is_simple(right) and element_of(left.kind) == element_of((other := self.value(right)).kind) == "bool":
+            return binary(self.builder, "&" if is_and else "|", left, other)
         test = truth(self.builder, left)
         if is_and:
             return self.one_of(test, lambda: self.value(right), lambda: left)

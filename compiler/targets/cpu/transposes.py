@@ -83,8 +83,8 @@ def _fill(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], 
     lines = [f"i{axis} = j{axis}", f"i{last} = j{last}"]
     for line, access in loads.items():
         stride = writer.stride(last, access.strides[last])
-        place = f"p{access.pointer}, {writer.offset(access)}, {stride}"
-        lines.append(f"transpose_{access.dtype}({memory[line]}, {place})")
+        arguments = f"p{access.pointer}, {writer.offset(access)}, {stride}"
+        lines.append(f"transpose_{access.dtype}({memory[line]}, {arguments})")
     return lines
 
 
@@ -93,8 +93,8 @@ def _body(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], 
     last, lines = writer.kept[-1], list[str]()
     for line in writer.nest.lines:
         if line.name in loads:
-            place = f"{memory[line.name]}, i{axis} - j{axis}, i{last} - j{last}"
-            text = f"load_square_{loads[line.name].dtype}({place})"
+            arguments = f"{memory[line.name]}, i{axis} - j{axis}, i{last} - j{last}"
+            text = f"load_square_{loads[line.name].dtype}({arguments})"
         else:
             text = writer.read(line.value) if isinstance(line.value, Access) else text_of(line.value)
         lines.append(f"{line.name} = {text}")

@@ -59,7 +59,7 @@ def _kind(tree: Expression, kinds: dict[str, str]) -> str:
             return _same([left, right], kinds, ("f32", "f64"))
         case Binary("&" | "|", left, right):
             return _same([left, right], kinds, ("bool",))
-        case Logic(_, operands) if all(isinstance(operand, Comparison) for operand in operands):
+        case Logic(_, operands) if any(all(isinstance(x, part) for x in operands) for part in (Comparison, Name)):
             return _same(operands, kinds, ("bool",))
         case Comparison((sign,), operands) if sign in _SIGNS:
             return "bool" if _same(operands, kinds, ("f32", "f64", "i32")) else ""

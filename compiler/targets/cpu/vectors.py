@@ -111,8 +111,8 @@ class Vectors:
         pointer = vector.as_pointer()
         kind = ir.FunctionType(vector, [pointer, I32, mask.type, vector])
         masked = self.function.declared(f"llvm.masked.load.v{self.lanes.count}{self.lanes.dtype}.p0", kind)
-        place = builder.inttoptr(address.value, pointer)
-        return builder.call(masked, [place, ir.Constant(I32, self.lanes.size), mask, self.lanes.zero])
+        start = builder.inttoptr(address.value, pointer)
+        return builder.call(masked, [start, ir.Constant(I32, self.lanes.size), mask, self.lanes.zero])
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
         """x * y + z, rounded once if the machine has an instruction for it."""

@@ -65,10 +65,10 @@ class _Winograd(WinogradWriter):
         add_results = self.over_tiles("results_added", ["result", "start"], "outputs", _give_results)
         multiply = self.product()
         self.begin(is_gradient=False)
-        words["a_row"], words["a_step"], words["depth"] = words["room_channel_row"], 1, words["channels"]
+        words["a_row"], words["a_step"], words["depth"] = words["layout_channel_row"], 1, words["channels"]
         words["b"], words["b_position"] = words["panels"], words["panels_position"]
         words["b_panel"], words["panel_row"] = words["panels_panel"], words["width"]
-        words["c"], words["rows_c"] = self.at("outputs"), words["room_output_row"]
+        words["c"], words["rows_c"] = self.at("outputs"), words["layout_output_row"]
         with self.blocks() as count:
             words["rows_a"] = count
             take_tiles(run, self.address)
@@ -89,9 +89,9 @@ class _Winograd(WinogradWriter):
         multiply, give_sums = self.product(), self.sums_given()
         words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
         self.begin(is_gradient=True)
-        row = words["room_output_row"]
-        words["a_row"], words["a_step"], words["rows_a"] = 1, words["room_channel_row"], words["channels"]
-        words["b"], words["b_position"] = self.at("outputs"), words["room_output_position"]
+        row = words["layout_output_row"]
+        words["a_row"], words["a_step"], words["rows_a"] = 1, words["layout_channel_row"], words["channels"]
+        words["b"], words["b_position"] = self.at("outputs"), words["layout_output_position"]
         words["c"], words["c_position"] = self.at("sums"), row * words["channels"]
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
         with self.blocks() as count:

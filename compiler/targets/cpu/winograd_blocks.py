@@ -31,7 +31,7 @@ _VARIABLES = (
     "width",
     *later.VARIABLES,
 )
-_ROOM = tuple(f"room_{part}" for part in program.Room._fields)
+_LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class WinogradWriter:
     def __init__(self, module: Any, symbol: str, part: Part, lanes: Lanes) -> None:
         self.module, self.lanes, self.size = module, lanes, lanes.size
         arguments = (*program.pointers(part), *program.numbers(part))
-        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *_ROOM, *tile.FIELDS, *tile.LATER)))
+        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *_LAYOUT, *tile.FIELDS, *tile.LATER)))
         self.run = Function(module, symbol, len(arguments), is_internal=False)
         self.words, self.address = self.run.new_record(self.names)
         for name, argument in zip(arguments, self.run.parameters, strict=True):
@@ -88,11 +88,11 @@ class WinogradWriter:
         """Sets where the parts of the kernel's memory lie, and what all products have in common."""
         words = self.words
         counts = words["channels"], words["outputs"], words["block"]
-        room = program.room(self.lanes.count, *counts, int(is_gradient))
-        for name, place in zip(_ROOM, room, strict=True):
-            words[name] = place
-        words["a"], words["a_position"] = words["scratch"], room.channel_position
-        words["c_position"], words["reads_start"] = room.output_position, 0
+        layout = program.scratch_layout(self.lanes.count, *counts, int(is_gradient))
+        for name, offset in zip(_LAYOUT, layout, strict=True):
+            words[name] = offset
+        words["a"], words["a_position"] = words["scratch"], layout.channel_position
+        words["c_position"], words["reads_start"] = layout.output_position, 0
         words["runs"], words["runs_a"], words["panel_run"] = 1, 0, 0
         later.begin(self.run, words, self.depths(is_gradient))
 
@@ -107,7 +107,7 @@ class WinogradWriter:
 
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
-        return self.words["scratch"] + self.words[f"room_{part}"] * self.size
+        return self.words["scratch"] + self.words[f"layout_{part}"] * self.size
 
     @contextmanager
     def blocks(self) -> Iterator[Word]:
@@ -130,14 +130,14 @@ class WinogradWriter:
         counts = {axis: words[axis]}
         sides = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
         ats, first = {image: words[image] for image in images}, words["first"]
-        room = words["scratch"] + words[f"room_{axis}"] * size
-        apart, position = (words[f"room_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
+        start = words["scratch"] + words[f"layout_{axis}"] * size
+        apart, position = (words[f"layout_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
         with function.loop(0, count) as begin:  # of a row of tiles, as far as it is in the block
             row = (first + begin.index) // across
             column = first + begin.index - row * across
             sample = row // down
             begin.step = at_most(across - column, count - begin.index)
-            lines = {axis: Line(room + begin.index * apart, apart, position * SIDE, position)}
+            lines = {axis: Line(start + begin.index * apart, apart, position * SIDE, position)}
             for image, (of_sample, of_row, of_column) in sides.items():
                 step = of_column * STEP
                 at = ats[image] + sample * of_sample + (row - sample * down) * of_row * STEP + column * step

@@ -62,7 +62,7 @@ class Square:
 
     def __init__(self, at: Word, row: Word, column: Word, side: int) -> None:
         rows = [pinned(at + row * i) for i in range(side)]  # so that an address is one of a few registers and another
-        self.places = [[of_row + column * j for j in range(side)] for of_row in rows]
+        self.addresses = [[of_row + column * j for j in range(side)] for of_row in rows]
 
     @classmethod
     def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":
@@ -70,7 +70,7 @@ class Square:
         return cls(at, position * side, position, side)
 
     def load(self, vectors: Vectors) -> list[list[Any]]:
-        return [[vectors.load(place) for place in row] for row in self.places]
+        return [[vectors.load(address) for address in row] for row in self.addresses]
 
 
 def transformed(builder: Any, square: Sequence[Line], transform: LineTransform) -> list[Line]:
@@ -87,12 +87,12 @@ def added(builder: Any, square: Sequence[Line], other: Sequence[Line]) -> list[L
 def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | None = None) -> None:
     """Stores the vectors of a square; with `columns`, which are those that are left, no lanes past the last of them."""
     builder, count = vectors.function.builder, vectors.lanes.count
-    places = [place for row in to.places for place in row]
-    cells = list(zip((vector for row in square for vector in row), places, strict=True))
+    addresses = [address for row in to.addresses for address in row]
+    cells = list(zip((vector for row in square for vector in row), addresses, strict=True))
 
     def store_whole() -> None:
-        for vector, place in cells:
-            vectors.store(vector, place)
+        for vector, address in cells:
+            vectors.store(vector, address)
 
     if columns is None:
         store_whole()
@@ -102,5 +102,5 @@ def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | 
             store_whole()
         with partial:
             mask = vectors.columns_mask(columns, 0)
-            for vector, place in cells:
-                vectors.store_masked(vector, place, mask)
+            for vector, address in cells:
+                vectors.store_masked(vector, address, mask)

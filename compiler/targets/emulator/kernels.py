@@ -108,7 +108,8 @@ def _product(kernel: Contraction) -> Callable[..., None]:
             return
         if any(_overlap(call.c, operand) for operand in (call.a, call.b)):
             raise access.fail("writes its product into an operand")
-        a, b = (_loaded(access, factor, call, operand) for operand in ("a", "b"))
+        b = _loaded(access, factor, call, "b")
+        a = _gathered(access, call, kernel) if kernel.gathered else _loaded(access, factor, call, "a")
         total = np.zeros(shape, a.dtype)
         if call.has_start:
             is_in_place = (call.c.start, strides) == (call.start.start, call.walk("start")[1])
@@ -123,6 +124,18 @@ def _product(kernel: Contraction) -> Callable[..., None]:
         access.store(call.c, dtype, 0, shape, strides, total)
 
     return product
+
+
+def _gathered(access: Access, call: Product[Reference, int], kernel: Contraction) -> Array:
+    """The operand a over the loops that it walks, found by the numbers of its rows, or of those of the depth."""
+    loop = getattr(call, kernel.gathered)
+    order = access.load(call.order, "i32", 0, (loop.count,), (1,)).astype(np.int64) * loop.a
+    rows, depth = (
+        order if name == kernel.gathered else np.arange(getattr(call, name).count) * getattr(call, name).a
+        for name in ("rows", "depth")
+    )
+    elements: Array = access.load_at(call.a, kernel.dtype, rows[:, None] + depth)
+    return elements.reshape(1, 1, 1, len(rows), 1, 1, len(depth))
 
 
 def _loaded(access: Access, dtype: str, call: Product[Reference, int], operand: str) -> Array:

@@ -127,8 +127,8 @@ def _parts(rank: _Rank, gather: Gather, owner: int, count: int, sizes: StepSizes
     region = rank.run.regions[gather.memory]
     moved = rank.run.moved[gather.memory] if gather.memory >= TABLES else 0
     for low, high in spans_of(gather.division, owner, count, sizes):
-        place = slice(*(gather.offset + moved + row * gather.row_bytes for row in (low, high)))
-        yield region.data[place], region.tags[place]
+        extent = slice(*(gather.offset + moved + row * gather.row_bytes for row in (low, high)))
+        yield region.data[extent], region.tags[extent]
 
 
 def _rows(ranks: list[_Rank], message: Message, sizes: StepSizes) -> list[list[tuple[Array, Array]]]:
@@ -148,8 +148,10 @@ def _store(ranks: list[_Rank], message: Message, sizes: StepSizes, rows: list[li
     for owner, sent in enumerate(rows):
         for number, rank in enumerate(ranks):
             if number != owner:
-                places = (part for gather in message.gathers for part in _parts(rank, gather, owner, len(ranks), sizes))
-                for (data, tags), (sent_data, sent_tags) in zip(places, sent, strict=True):
+                extents = (
+                    part for gather in message.gathers for part in _parts(rank, gather, owner, len(ranks), sizes)
+                )
+                for (data, tags), (sent_data, sent_tags) in zip(extents, sent, strict=True):
                     data[:], tags[:] = sent_data, sent_tags
 
 

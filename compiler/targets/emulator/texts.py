@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 _BLOCK, _SQUARE = "block_of_", "square0"
-_PLACE = "place_of_largest_"
+_PLACE = "index_of_largest_"
 _SEARCH = """\
 best = max_key_{dtype}({word}(-INF))
 for k in range({count}):
@@ -119,14 +119,14 @@ class _PlainLoads(ast.NodeTransformer):
     """Undoes transposes.py: each element is loaded through the pointer that its square was read through."""
 
     def __init__(self) -> None:
-        self.places: dict[str, tuple[str, ast.expr]] = {}  # of the element at a point: pointer and offset, by square
+        self.elements: dict[str, tuple[str, ast.expr]] = {}  # of the element at a point: pointer and offset, by square
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         match node.value:
             case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=square), ast.Name(id=pointer), offset, _]) if (
                 word.startswith("transpose_")
             ):
-                self.places[square] = pointer, offset
+                self.elements[square] = pointer, offset
                 return None
         return self.generic_visit(node)
 
@@ -142,7 +142,7 @@ class _PlainLoads(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> Any:
         match node:
             case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=square), _, _]) if word.startswith("load_square_"):
-                pointer, offset = self.places[square]
+                pointer, offset = self.elements[square]
                 load = ast.Name(f"load_{word.removeprefix('load_square_')}_0", ast.Load())
                 return ast.Call(load, [ast.Name(pointer, ast.Load()), offset], [])
         return self.generic_visit(node)

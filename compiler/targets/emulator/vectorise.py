@@ -83,14 +83,14 @@ class _Vectoriser:
 
     def _check_aliases(self) -> None:
         """Raises NotVector if a pointer is loaded from and stored to at offsets that may meet in other iterations."""
-        places: dict[str, dict[tuple[object, ...], PlacedOffset]] = {}
-        for pointer, place in placed_accesses(self.function.body):
-            places.setdefault(pointer, {})[(*sorted(place.form.items()), *map(id, place.loops))] = place
+        offsets: dict[str, dict[tuple[object, ...], PlacedOffset]] = {}
+        for pointer, offset in placed_accesses(self.function.body):
+            offsets.setdefault(pointer, {})[(*sorted(offset.form.items()), *map(id, offset.loops))] = offset
         stored = {access.pointer for access in accesses(self.function) if access.verb == "store"}
         self.loaded = {access.pointer for access in accesses(self.function) if access.verb == "load"}
         limits = limits_of(self.loops)
         for pointer in stored & self.loaded:
-            if not all(are_apart(*pair, limits) for pair in combinations(places[pointer].values(), 2)):
+            if not all(are_apart(*pair, limits) for pair in combinations(offsets[pointer].values(), 2)):
                 raise NotVector
 
     # -------------------------------------------------------------- statements

@@ -34,8 +34,8 @@ def bar_chart(bars: Sequence[Bar], title: str) -> str:
     scale = (right - left) / ((high - low) or 1.0)
     zero = left - low * scale
     parts = [f'<path class="grid" d="M{zero:.1f} 0V{len(bars) * _ROW:g}"/>']
-    for place, bar in enumerate(bars):
-        y = 3 + place * _ROW
+    for number, bar in enumerate(bars):
+        y = 3 + number * _ROW
         parts.append(words(bar.name, left - 8, y + 13, "end", _LONGEST_NAME))
         value = bar.value if math.isfinite(bar.value) else 0.0
         start, length = min(zero, zero + value * scale), max(abs(value) * scale, 0.5)

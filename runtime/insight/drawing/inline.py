@@ -36,14 +36,14 @@ def _box(shape: Rectangle, model: Model) -> str:
     (x, y), colour, span = shape.corner, COLOURS[shape.colour].either, shape.box.span
     key = f' data-key="line {span.line}"' if span.source is model.source else ""
     return (
-        f"<g{key}><title>{svg_text(_place(shape.box, model))}</title>"
+        f"<g{key}><title>{svg_text(_described(shape.box, model))}</title>"
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" rx="4" '
         f'fill="{colour}" fill-opacity="{TINT:g}" stroke="{colour}" stroke-width="{shape.edge:g}"/>'
         f"{''.join(map(_text, shape.words))}</g>"
     )
 
 
-def _place(box: Box, model: Model) -> str:
+def _described(box: Box, model: Model) -> str:
     """The line of the file that a box comes from, as its tooltip."""
     span = box.span
     if span.source is not model.source:

@@ -34,9 +34,9 @@ def width_of(text: str, is_bold: bool = False) -> float:
 
 @cache
 def _advance(character: str, is_bold: bool) -> int:
-    table, place = _BOLD if is_bold else _REGULAR, ord(character) - _FIRST
-    if 0 <= place < len(table):
-        return table[place]
+    table, index = _BOLD if is_bold else _REGULAR, ord(character) - _FIRST
+    if 0 <= index < len(table):
+        return table[index]
     if unicodedata.combining(character):
         return 0
     return _WIDE if unicodedata.east_asian_width(character) in "WF" else _OTHER

@@ -66,8 +66,8 @@ class Frame(Generic[X, Y]):
 
     def at(self, x: object, y: object) -> tuple[float, float]:
         """The pixel of a point."""
-        across = self.left + self.x.place(x) * (self.width - self.left - RIGHT)
-        return across, self.height - BOTTOM - self.y.place(y) * (self.height - self.top - BOTTOM)
+        across = self.left + self.x.position(x) * (self.width - self.left - RIGHT)
+        return across, self.height - BOTTOM - self.y.position(y) * (self.height - self.top - BOTTOM)
 
     def dot(self, mark: Mark, x: object, y: object) -> str:
         """A point: a cross for what has failed or was given up."""
@@ -99,8 +99,8 @@ class Frame(Generic[X, Y]):
 
     def cloud(self, kind: str, points: Iterable[Point], key: str = "") -> str:
         """Many points as one mark, which is small: a path of lines without length."""
-        places = dict.fromkeys(f"M{x:.0f} {y:.0f}h0" for x, y in (self.at(*point) for point in points))
-        return Mark(kind, key).around(f'<path class="cloud" d="{"".join(places)}"/>')
+        dots = dict.fromkeys(f"M{x:.0f} {y:.0f}h0" for x, y in (self.at(*point) for point in points))
+        return Mark(kind, key).around(f'<path class="cloud" d="{"".join(dots)}"/>')
 
     def bar(self, mark: Mark, xs: Point, ys: Point) -> str:
         """A rectangle from `xs[0]` to `xs[1]` and from `ys[0]` to `ys[1]`."""
@@ -112,13 +112,13 @@ class Frame(Generic[X, Y]):
         """The whole plot; `title` says what it is to those who cannot see it, by default what is on its axes."""
         right, bottom = self.width - RIGHT, self.height - BOTTOM
         parts = list[str]()
-        for place, text in self.x.ticks(max(2, int((right - self.left) / 60))):
-            x = self.left + place * (right - self.left)
+        for share, text in self.x.ticks(max(2, int((right - self.left) / 60))):
+            x = self.left + share * (right - self.left)
             parts.append(_grid_line(f"M{x:.1f} {self.top:g}V{bottom:g}"))
             parts.append(words(text, x, bottom + 15, "middle", 12))
-        room = 14 if isinstance(self.y, Categories) else 30
-        for place, text in self.y.ticks(max(2, int((bottom - self.top) / room))):
-            y = bottom - place * (bottom - self.top)
+        spacing = 14 if isinstance(self.y, Categories) else 30
+        for share, text in self.y.ticks(max(2, int((bottom - self.top) / spacing))):
+            y = bottom - share * (bottom - self.top)
             parts.append(_grid_line(f"M{self.left:g} {y:.1f}H{right:g}"))
             parts.append(words(text, self.left - 6, y + 4, "end", int((self.left - 14) / LETTER)))
         parts.append(words(self.xlabel, (self.left + right) / 2, self.height - 6, "middle", 40))
@@ -168,12 +168,12 @@ def legend(entries: Iterable[tuple[str, str]], width: float) -> tuple[list[str],
     """The legend of series, in rows of this width, and its height. `entries` are the `kind` and the text of each."""
     parts, x, y = list[str](), LEFT, 6.0
     for kind, text in entries:
-        room = _SAMPLE + min(len(text), 30) * LETTER + 14
-        if x + room > width and x > LEFT:
+        item_width = _SAMPLE + min(len(text), 30) * LETTER + 14
+        if x + item_width > width and x > LEFT:
             x, y = LEFT, y + _LEGEND_ROW
         parts.append(Mark(kind).around(f'<path class="sample" d="M{x:.0f} {y + 4:g}h12" {_LINE} stroke-width="3"/>'))
         parts.append(words(text, x + _SAMPLE, y + 8, "start", 30))
-        x += room
+        x += item_width
     return parts, y + _LEGEND_ROW + 2 if parts else TOP
 
 

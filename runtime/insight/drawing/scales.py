@@ -23,7 +23,7 @@ class Numbers:
     is_log: bool = False
     is_whole: bool = False
 
-    def place(self, value: object) -> float:
+    def position(self, value: object) -> float:
         """The position of a number."""
         assert isinstance(value, int | float)
         if self.is_log:
@@ -34,7 +34,7 @@ class Numbers:
         """At most about `most` round numbers."""
         decades = math.log10(self.high / self.low) if self.is_log else 0.0
         numbers = self._powers(most, decades) if decades > 1.2 else self._steps(most)
-        return [(self.place(number), f"{number:.6g}") for number in numbers]
+        return [(self.position(number), f"{number:.6g}") for number in numbers]
 
     def _powers(self, most: int, decades: float) -> list[float]:
         """Powers of ten, with their double and their fivefold if these are few."""
@@ -61,14 +61,14 @@ class Categories:
 
     texts: Sequence[str]
 
-    def place(self, value: object) -> float:
+    def position(self, value: object) -> float:
         """The position of a text."""
         return (self.texts.index(str(value)) + 0.5) / len(self.texts)
 
     def ticks(self, most: int) -> list[Tick]:
         """All texts, or evenly spaced ones of many."""
         step = math.ceil(len(self.texts) / min(most, _MOST_CATEGORIES))
-        return [(self.place(text), text) for text in self.texts[::step]]
+        return [(self.position(text), text) for text in self.texts[::step]]
 
 
 Scale = Numbers | Categories
@@ -84,10 +84,10 @@ def numbers_axis(values: Iterable[float], is_log: bool | None = None, is_whole: 
     if is_log is None:
         is_log = low > 0 and high / low > _RATIO
     if low == high:
-        room = abs(low) * 0.1 or 1.0
-        low, high = (low / 2, high * 2) if is_log else (low - room, high + room)
+        margin = abs(low) * 0.1 or 1.0
+        low, high = (low / 2, high * 2) if is_log else (low - margin, high + margin)
     if is_log:
         factor = (high / low) ** _MARGIN
         return Numbers(low / factor, high * factor, True, is_whole)
-    room = _MARGIN * (high - low)
-    return Numbers(low - room, high + room, False, is_whole)
+    margin = _MARGIN * (high - low)
+    return Numbers(low - margin, high + margin, False, is_whole)

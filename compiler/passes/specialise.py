@@ -14,7 +14,7 @@ from netc.compiler.passes.scans import trimmed, with_body
 from netc.compiler.passes.simplify import rebuild, simplify
 
 
-def settle(graph: Graph, training: bool) -> Graph:
+def specialise(graph: Graph, training: bool) -> Graph:
     """Returns a copy in which `training` is a constant, in the bodies of scans too.
 
     Runs first, before `differentiate`.

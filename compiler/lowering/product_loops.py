@@ -1,0 +1,154 @@
+"""The loops of a product that a register tile computes: of the tile itself, of runs and turns, and around it.
+
+There are four kinds of indices (indices.py). The tile takes one index of each kind and two more of depth, and has three
+loops around it. Neighbouring indices that all operands walk as one count as one. Also says which loop of a tile can
+gather rows of an operand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netc.compiler.ir.types import BATCH, DTYPES, Dim
+from netc.compiler.ir.value import Value
+from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
+from netc.compiler.program.kernels import Gathered
+from netc.compiler.program.product import Loop
+from netc.compiler.program.schedule import Count
+from netc.compiler.targets.machine import GROUP, MANY_PANELS, PAGE, Machine
+
+_BETTER = 1.2  # times as well filled
+_WIDE = 8  # vectors of a row, of which tiles of one row take so many
+
+_LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """The loops of a product: of the tile itself, of runs and turns (DEPTHS), and around the tile (BATCHES)."""
+
+    rows: Loop[Count]
+    columns: Loop[Count]
+    depth: Loop[Count]
+    runs: Loop[Count]
+    turns: Loop[Count]
+    inner: Loop[Count]
+    middle: Loop[Count]
+    outer: Loop[Count]
+
+
+def nest_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, lanes: int) -> Nest | None:
+    """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
+
+    If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone, unless it is one of
+    pairs.
+    """
+    kinds = (indices.rows, indices.columns, indices.depth, indices.both)
+    rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
+    row_loop = _fullest(rows)
+    batches = [*both, *(loop for loop in rows if loop is not row_loop)]
+    if len(columns) != 1 or len(depths) > 3 or len(batches) > 3:
+        return None
+    turns, runs, depth = _last(3, depths)
+    outer, middle, inner = _last(3, batches)
+    (row,) = _last(1, [row_loop] if row_loop is not None else [])
+    (column,) = _last(1, columns)
+    if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
+        return None
+    if row_loop is None and not of_pairs and _is_read_well(column, depth, indices.width, lanes):
+        return None  # a vector times a matrix, which is read once: a loop reads it where it lies
+    return Nest(row, column, depth, runs, turns, inner, middle, outer)
+
+
+def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, lanes: int) -> bool:
+    """Whether a loop reads a matrix well that a vector is multiplied by: along its sums, or in rows that are not wide.
+
+    It reads several wide rows at a time. Where these share sets of the first cache, that was measured to take twice as
+    long as the wide tiles of a row, which read one piece after another.
+    """
+    return (column.b.factor == 1 and 0 < width < _WIDE * lanes) or depth.a.factor == depth.b.factor == 1
+
+
+def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
+    """Returns `number` loops: the given ones at the end, and before them loops of one iteration."""
+    once = (Count(1), (0, 0, 0, 0))
+    padded = [once] * (number - len(loops)) + list(loops)
+    return [Loop(count, *map(Count, strides)) for count, strides in padded]
+
+
+def _fullest(rows: Sequence[_LoopOf]) -> _LoopOf | None:
+    """Returns the loop whose iterations become the rows of tiles: the last one, or another one of known count that
+    fills the groups of rows of which tiles consist much better."""
+    if not rows:
+        return None
+    fixed = [loop for loop in rows if loop[0].per == "one"]
+    if rows[-1] not in fixed:
+        return rows[-1]
+    best = max(fixed, key=lambda loop: filled(loop[0].factor))
+    return best if filled(best[0].factor) > _BETTER * filled(rows[-1][0].factor) else rows[-1]
+
+
+def filled(rows: int) -> float:
+    """The share of a tile's rows that so many rows fill."""
+    return rows / (-(-rows // GROUP) * GROUP)
+
+
+def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[Strides], lead: str) -> list[_LoopOf]:
+    """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
+    loops: list[_LoopOf] = []
+    for letter in letters:
+        size = sizes[letter]
+        if size == 1 and letter != lead:  # its strides may be any
+            continue
+        steps = tuple(strides.get(letter, 0) for strides in maps)
+        if (
+            loops
+            and isinstance(size, int)
+            and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True))
+        ):
+            count = loops[-1][0]
+            loops[-1] = (Count(count.factor * size, count.per), steps)
+        elif letter == lead:
+            loops.append((Count(1, "rows"), steps))
+        else:
+            loops.append((Count(size) if isinstance(size, int) else Count(1, size), steps))
+    return loops
+
+
+def gathered_loop(einsum: Value, views: Views, machine: Machine, in_shards: bool) -> Gathered:
+    """Returns the loop of a product's tile in which it can gather the rows of an operand, or "": see Contraction."""
+    indices, views = indices_of(einsum, views)
+    if not indices.fit_tile():
+        return ""
+    lead, dtype = lead_of(indices, in_shards), einsum.type.dtype
+    nest = nest_of(indices, indices.strides_of(views), lead, has_pairs(views), machine.lanes(dtype))
+    return gathered_loop_of(indices, views, nest, dtype, machine)
+
+
+def gathered_loop_of(indices: Indices, views: Views, nest: Nest | None, dtype: str, machine: Machine) -> Gathered:
+    if nest is None or views.order is None or views.second or has_pairs(views):
+        return ""
+    if views.a.buffer is None or views.b.buffer is None or views.a.buffer.type.dtype != views.b.buffer.type.dtype:
+        return ""
+    columns, batch = nest.columns.count, indices.left[0]
+    if columns.per != "one" or columns.factor < machine.lanes(dtype):  # narrow tiles
+        return ""
+    if any(loop.count != Count(1) for loop in (nest.runs, nest.turns, nest.inner, nest.middle, nest.outer)):
+        return ""
+    row = views.a.strides[0]
+    if batch in indices.rows:
+        return "rows" if nest.rows.count == Count(1, "rows") and nest.rows.a == Count(row) else ""
+    if batch not in indices.depth or nest.depth.count.factor != 1 or nest.depth.count.per == "one":
+        return ""
+    is_copied = columns.factor > MANY_PANELS * machine.panel(dtype) and (
+        machine.packs_rows or row * DTYPES[dtype].bytes % PAGE == 0
+    )
+    return "depth" if nest.depth.a == Count(row) and not is_copied else ""
+
+
+def lead_of(indices: Indices, in_shards: bool) -> str:
+    """The index along which a product can be shared out."""
+    return next(i for i in indices.depth if indices.sizes[i] == BATCH) if in_shards else indices.out[0]
+
+
+def has_pairs(views: Views) -> bool:
+    return all(view.buffer is not None and view.buffer.type.dtype == "bf16" for view in (views.a, views.b))

@@ -1,0 +1,104 @@
+"""Where a register tile finds its rows of a while it walks the depth.
+
+Rows that follow one another in memory share a pointer in groups, so that addresses need few registers and the loop over
+the depth few instructions beside its multiply-adds. Rows of a gathered operand are found by numbers: those of the
+tile's rows before the loop, so that each row has a pointer of its own, or that of each step of depth in its turn. To
+load a pointer or a number takes no time beside the multiply-adds of a step. Knows no sums and no b.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.program.kernels import Gathered
+from netc.compiler.targets.cpu.function import I64, Function, Word, pinned
+from netc.compiler.targets.cpu.vectors import Lanes
+from netc.compiler.targets.machine import GROUP
+
+NUMBER = 4  # bytes of the number of a gathered row
+Address = tuple[Any, Any]  # a pointer, and how many elements behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a tile: how many, the first row of each group, and the rows of a group. Rows that do not exist stand
+    where others do."""
+
+    height: int
+    heads: Sequence[Word]
+    in_group: Sequence[Word]
+
+    def __iter__(self) -> Any:
+        return ((self.heads[i // GROUP], self.in_group[i % GROUP]) for i in range(self.height))
+
+
+class Operand:
+    """Rows that lie `a_row` elements apart, each of which moves by `a_step` elements at a step of depth."""
+
+    fields: tuple[str, ...] = ()  # of the record, beside `a_row`
+
+    def __init__(self, function: Function, lanes: Lanes, words: Mapping[str, Word], rows: Rows, a_step: Word) -> None:
+        self.function, self.builder, self.words, self.rows = function, function.builder, words, rows
+        self.unit, self.a_step = lanes.unit, a_step
+
+    def prepare(self) -> None:
+        """Computes before the loop over runs what all of them share."""
+        self.row_at = [(self.words["a_row"] * row).value for row in self.rows.in_group]
+        self.heads = [self.words["a_row"] * head for head in self.rows.heads]
+
+    def begin(self, a: Word) -> list[tuple[Any, Word]]:
+        """Returns what moves in the loop over the depth of a run whose a is at an address: where it starts, and its
+        steps in elements."""
+        return [(group, self.a_step) for group in self.groups(a)]
+
+    def addresses(self, moved: Sequence[Any]) -> list[Address]:
+        """Returns the address of each row's element at a step of depth, from what moves."""
+        return [(moved[i // GROUP], self.row_at[i % GROUP]) for i in range(self.rows.height)]
+
+    def groups(self, a: Word) -> list[Any]:
+        """A pointer to the first row of each group."""
+        return [self.pointer(a + head * self.unit) for head in self.heads]
+
+    def pointer(self, address: Word) -> Any:
+        return self.builder.inttoptr(address.value, ir.IntType(8 * self.unit).as_pointer())
+
+
+class GatheredDepth(Operand):
+    """Rows of memory that are gathered along the depth. Their numbers are at `strip_order`."""
+
+    fields = ("strip_order",)
+
+    def begin(self, a: Word) -> list[tuple[Any, Word]]:
+        self.first = self.groups(a)
+        return [(self.words["strip_order"].value, self.function.number(NUMBER))]
+
+    def addresses(self, moved: Sequence[Any]) -> list[Address]:
+        (number,) = moved
+        row = (self.function.index_at(Word(self.builder, number)) * self.a_step).value
+        return super().addresses([self.builder.gep(group, [row]) for group in self.first])
+
+
+class GatheredRows(Operand):
+    """Rows of memory that are gathered: a is the address of their numbers, and row 0 lies at `strip_a`."""
+
+    fields = ("strip_a",)
+
+    def begin(self, a: Word) -> list[tuple[Any, Word]]:
+        table, row_bytes = self.words["strip_a"], self.words["a_row"] * self.unit
+        numbers = [self.function.index_at(a + (head + row) * NUMBER) for head, row in self.rows]
+        self.pointers = [self.pointer(pinned(table + number * row_bytes)) for number in numbers]
+        return [(ir.Constant(I64, 0), self.a_step)]
+
+    def addresses(self, moved: Sequence[Any]) -> list[Address]:
+        (at,) = moved
+        return [(pointer, at) for pointer in self.pointers]
+
+
+OPERANDS: Mapping[Gathered, type[Operand]] = {"": Operand, "depth": GatheredDepth, "rows": GatheredRows}
+
+
+def moved(builder: Any, pointer: Any, step: Word) -> Any:
+    """Returns a pointer so many elements further, or a number so much larger."""
+    return builder.gep(pointer, [step.value]) if pointer.type != I64 else builder.add(pointer, step.value)

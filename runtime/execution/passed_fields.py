@@ -1,0 +1,138 @@
+"""Fields as a Python program passes them: checked against the model's declarations, and made arrays or sequences.
+
+What a data file gives is checked where it is read, and does not come here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from netc.compiler.ir.types import DTYPES, Type, describe_sample
+from netc.compiler.model import Model
+from netc.dsl.source import Span
+from netc.runtime.arguments import kind_of, refuse
+from netc.runtime.data.stored import Array, Bytes, Ragged
+from netc.runtime.execution.fields import FieldTypes
+
+_KINDS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "times"}
+
+
+def passed(types: FieldTypes, fields: object) -> dict[str, Any]:
+    """The fields as arrays and sequences, by name. A name that the model does not have is kept as it is.
+
+    Raises TypeError for what is no mapping, and ArgumentFault, a ValueError, for a field whose values or shape do not
+    fit its declared type: E0803, E0804 or E0805.
+    """
+    if not (hasattr(fields, "keys") and hasattr(fields, "__getitem__")):  # a DataFrame has columns by name
+        example = next(iter(types.model.inputs), "x")
+        raise TypeError(f'fields are arrays by name, such as {{"{example}": ...}}, not {kind_of(fields)}')
+    return {
+        name: _Passed(name, types.types[name], _place(types.model, name)).checked(field)
+        if name in types.types
+        else field
+        for name, field in ((name, fields[name]) for name in fields.keys())  # noqa: SIM118
+    }
+
+
+def _place(model: Model, name: str) -> Span:
+    """Where a model declares a field, or computes a value that a caller passes in its place."""
+    return model.declared[name] if name in model.declared else model.values[name].span
+
+
+class _Passed:
+    """One field, with its declared type and where it is declared."""
+
+    def __init__(self, name: str, type_: Type, place: Span) -> None:
+        self.name, self.type, self.place = name, type_, place
+
+    def checked(self, field: Any) -> Any:
+        if isinstance(field, Bytes):
+            return field
+        if self.type.is_varying:
+            return self._sequences(field)
+        array = self._array(field)
+        if self.type.is_batched and (array.shape[1:] != self.type.shape(1)[1:] or not array.shape):
+            self._refuse_shape(list(array.shape))
+        return self._classes(array)
+
+    def _sequences(self, field: Any) -> Ragged:
+        if isinstance(field, Ragged):
+            return field
+        each = "a list with an array for each sample"
+        if not hasattr(field, "__len__") or isinstance(field, str | Mapping):
+            self._refuse("E0804", f"`{self.name}` is {kind_of(field)}", each)
+        if not len(field):
+            self._refuse("E0804", f"`{self.name}` has no samples", each)
+        arrays = [self._sequence(number, values, each) for number, values in enumerate(field)]
+        return Ragged.of(arrays, DTYPES[self.type.dtype].numpy)
+
+    def _sequence(self, number: int, values: Any, each: str) -> Array:
+        """The steps of one sample."""
+        array, sizes = self._array(values, f" of sample {number}"), self.type.shape(1)[1:]
+        if not array.ndim:
+            self._refuse("E0804", f"sample {number} of `{self.name}` is a number, and no sequence", each)
+        if not len(array):
+            self._refuse("E0804", f"sample {number} of `{self.name}` has no steps", "at least one")
+        if array.shape[1:] != sizes:
+            expected = f"[steps{''.join(f', {size}' for size in sizes)}]"
+            self._refuse("E0804", f"sample {number} of `{self.name}` has the shape {list(array.shape)}", expected)
+        return self._classes(array)
+
+    def _array(self, values: Any, where: str = "") -> Array:
+        """Values as an array of numbers."""
+        if values is None:
+            self._refuse("E0803", f"`{self.name}`{where} is None", "it is missing")
+        try:
+            array = np.asarray(values)
+        except ValueError:
+            self._refuse("E0804", f"the samples of `{self.name}`{where} have different shapes", "all have one shape")
+        if array.dtype.kind == "O":
+            array = self._of_objects(array, where)
+        if array.dtype.kind in _KINDS:
+            hint = "numbers: numpy.asarray(..., float)" if array.dtype.kind in "US" else None
+            self._refuse("E0803", f"`{self.name}`{where} consists of {_KINDS[array.dtype.kind]}", "numbers", hint)
+        return array
+
+    def _of_objects(self, array: Array, where: str) -> Array:
+        """An array of Python objects as one of numbers."""
+        if not array.ndim:
+            self._refuse("E0803", f"`{self.name}`{where} is {kind_of(array.item())}", "an array or a list")
+        wrong = next((item for item in array.flat if isinstance(item, str | bytes) or item is None), 0)
+        try:
+            if wrong is None or isinstance(wrong, str | bytes):
+                raise TypeError
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            odd = wrong if wrong != 0 else next(item for item in array.flat if not isinstance(item, int | float))
+            self._refuse("E0803", f"`{self.name}`{where} contains {kind_of(odd)}", "numbers, in one array")
+
+    def _classes(self, array: Array) -> Array:
+        """Labels as they are, if each is the number of a class."""
+        classes = self.type.classes
+        if classes is None or not array.size:
+            return array
+        is_wrong = (array < 0) | (array >= classes) | (array != np.floor(array))
+        if is_wrong.any():
+            value = array[is_wrong].flat[0]
+            hint = f"labels are whole numbers from 0 to {classes - 1}"
+            self._refuse("E0805", f"{value:g} in `{self.name}` is not a class of class({classes})", "", hint)
+        return array
+
+    def _refuse_shape(self, shape: list[int]) -> NoReturn:
+        sizes = list(self.type.shape(1)[1:])
+        expected = f"[samples{''.join(f', {size}' for size in sizes)}]"
+        hint = None
+        if shape == sizes:
+            hint = "one sample is a batch of one: numpy.asarray(...)[None]"
+        elif shape[1:] == [*sizes, 1]:
+            hint = "without the axis of size 1: numpy.asarray(...)[..., 0]"
+        elif not sizes and len(shape) == 2 and shape[1] == self.type.classes:
+            hint = "a label is the number of its class: numpy.argmax(..., 1)"
+        elif [*shape[1:], 1] == sizes:
+            hint = "with an axis of size 1: numpy.asarray(...)[..., None]"
+        self._refuse("E0804", f"`{self.name}` has the shape {shape}, the model takes {expected}", "", hint)
+
+    def _refuse(self, code: str, title: str, expected: str, hint: str | None = None) -> NoReturn:
+        label = f"{describe_sample(self.type)}: {expected}" if expected else f"{describe_sample(self.type)} each"
+        refuse(code, title, self.place, label, hint)
