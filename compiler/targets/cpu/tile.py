@@ -190,7 +190,7 @@ class _Tile:
         sums = self.phis()
         a, panel = (pinned(Word(builder, walked[name])) for name in ("a", "b"))
         moving = [*self.operand.begin(a), (builder.inttoptr(panel.value, pointer), words["panel_row"])]
-        fetched = [(words["fetched"], words["fetched_step"])] * self.fetches
+        fetched = [(words["fetched"], words["fetched_step"])] if self.fetches else []
         if self.fetches_later:
             fetched.append((Word(builder, walked["later"]), words["later_step"]))
         after = self.add_depth(fetched, moving, sums)
