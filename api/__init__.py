@@ -154,9 +154,8 @@ def train(
     raises an exception, training ends with that, and the run can be opened or resumed. `progress` shows where training
     is: as curves in a notebook, as a bar in a terminal. By default that is so in interactive sessions, not in scripts.
     """
-    from dataclasses import replace
-
     from netc.compiler.model import Model
+    from netc.dsl.structs import replace
     from netc.notebook.live import progress_in
     from netc.runtime.arguments import kind_of, names_of, require_kind, whole
     from netc.runtime.runs.starting import data_of_new_run, start_run

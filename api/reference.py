@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.library import LIBRARIES
@@ -28,8 +29,7 @@ _OF_MODELS = ("operation", "form", "layer", "loss", "metric", "schedule", "optim
 KINDS = ("word", *_OF_MODELS, "reader", "data step", "augmentation", "pass")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One name: its kind, signature and description, facts about it, and its text if it is defined in the language."""
 
     name: str

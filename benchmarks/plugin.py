@@ -3,7 +3,6 @@ calls."""
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from netc.compiler.ir.value import OPERATIONS, register
 from netc.compiler.lowering.lower import lower
 from netc.compiler.pipeline import run_passes, training_graph
 from netc.compiler.targets.named import machine_for
+from netc.dsl.structs import replace
 from netc.extend import apply, elementwise
 from netc.runtime.plugins import load
 from netc.runtime.program import Program

@@ -6,7 +6,6 @@ gathered from a table of 40 MB in another order each time, as its training loop 
 """
 
 import time
-from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, size_of
 from netc.compiler.operations.attention import attend, attend_gradient
 from netc.compiler.operations.scan import Scan
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Field, Ragged
 
 

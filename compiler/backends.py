@@ -4,12 +4,12 @@ A target is imported when it is chosen: a prediction by machine code imports nei
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.compiler.targets.target import Target
+from netc.dsl.structs import replace
 
 if TYPE_CHECKING:
     from netc.compiler.reference import Evaluate

@@ -4,7 +4,8 @@ A metric may reduce over the batch (`rmse`, `r2`, a weighted loss). It is cut be
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.analysis.mixing import mixes_samples
 from netc.compiler.analysis.units import mixes_units, spread, values_in_units_of_targets
@@ -19,8 +20,7 @@ from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """The graph that runs on each batch (results `collect.N`), and the graph that runs once on the collected values.
 
     Both are expanded, so that the types show which values mix samples, also in a softmax over the batch. Leaf N of

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
@@ -16,8 +17,7 @@ from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data, Setting, Study
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterInfo:
+class ParameterInfo(Struct, frozen=True):
     """A parameter or a state. `initial` names its initialiser, `numbers` are the initialiser's arguments.
 
     `decay` says whether weight decay applies to it. `weights_of` is set for a state that holds class weights, which are
@@ -35,8 +35,7 @@ class ParameterInfo:
     part: str = "train"
 
 
-@dataclass(frozen=True, slots=True)
-class Optimizer:
+class Optimizer(Struct, frozen=True):
     """The name of an optimizer of passes/update.py, and its arguments with defaults filled in: numbers and switches."""
 
     name: str = "adam"
@@ -48,8 +47,7 @@ class Optimizer:
         return f"{self.name}({', '.join(f'{key} = {value}' for key, value in values.items())})"
 
 
-@dataclass(frozen=True, slots=True)
-class Better:
+class Better(Struct, frozen=True):
     """A metric of an epoch by its name in metrics.jsonl, and whether higher is better."""
 
     metric: str
@@ -67,8 +65,7 @@ class Better:
         return number > bound if self.is_higher else number < bound
 
 
-@dataclass(frozen=True, slots=True)
-class EarlyStop:
+class EarlyStop(Struct, frozen=True):
     """Training ends when a metric has not improved for `patience` epochs (Better.improves)."""
 
     better: Better
@@ -76,8 +73,7 @@ class EarlyStop:
     margin: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Plateau:
+class Plateau(Struct, frozen=True):
     """The learning rate is multiplied by `factor` after more than `patience` epochs without an improvement of a metric
     (Better.improves)."""
 
@@ -87,8 +83,7 @@ class Plateau:
     margin: float = 1e-4  # as in PyTorch's ReduceLROnPlateau
 
 
-@dataclass(frozen=True, slots=True)
-class Average:
+class Average(Struct, frozen=True):
     """A mean of the parameters, which a run keeps: over steps, the last of which count most (`decay` is the weight of
     all earlier ones at each step), or over the ends of the `last` epochs."""
 
@@ -96,8 +91,7 @@ class Average:
     last: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class StartFrom:
+class StartFrom(Struct, frozen=True):
     """A run's folder from which training takes first parameters and states; `only` those that match a pattern."""
 
     path: str
@@ -105,8 +99,7 @@ class StartFrom:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Truncate:
+class Truncate(Struct, frozen=True):
     """Sequences along a dimension are trained in chunks of `steps` steps."""
 
     dim: str
@@ -114,16 +107,14 @@ class Truncate:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """The most bytes that a step may use, parameters and states included."""
 
     nbytes: int
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
+class TrainSettings(Struct, frozen=True):
     """The `train` block, defaults filled in.
 
     `schedule` computes `factor`, by which the learning rate is multiplied, from the inputs `step`, `epoch`, `progress`
@@ -189,8 +180,7 @@ class TrainSettings:
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class Equal:
+class Equal(Struct, frozen=True):
     """Two varying dimensions that are equal because of a `same_length` at `span`."""
 
     first: str
@@ -198,8 +188,7 @@ class Equal:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(Struct, frozen=True):
     """An application of a block, an `op` or an operation: it added the values of the graph from number `first` up to
     `end`."""
 
@@ -210,8 +199,7 @@ class Application:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """A loss of the library that compares a prediction with a label, each with its place in the text."""
 
     loss: str
@@ -222,8 +210,7 @@ class Comparison:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Model(Displayed):
+class Model(Displayed, Struct, frozen=True):
     """A checked model.
 
     Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the

@@ -8,8 +8,9 @@ A model has three programs: `training` (one step), evaluation (evaluation.py: me
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import PREDICTED, TRAINED, ResultKind
@@ -38,8 +39,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """A pass: `run` returns a graph with the same results, computed in another way.
 
     The pass runs after the one that `after` names, and on the body of each scan too. `example` is the text of a `.net`

@@ -4,7 +4,8 @@ Takes the text and an offset in it, and knows nothing of the grammar.
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.hints import Change, Hint
@@ -15,8 +16,7 @@ _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
+class _Opened(Struct, frozen=True):
     """An opening bracket that is not closed yet: its offset, and the column of the first character of its line."""
 
     bracket: str

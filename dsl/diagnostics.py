@@ -6,10 +6,11 @@ messages so that independent faults are reported together. This file does not kn
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NoReturn
 from unicodedata import combining, east_asian_width
+
+from msgspec import Struct, field
 
 from netc.dsl.hints import Change, Edit, Hint
 from netc.dsl.quoting import bounded, escaped
@@ -131,16 +132,14 @@ _LONGEST = 1000  # the most characters of a title, a label or a hint
 _WIDEST = 240  # the most characters of a source line that are shown
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """A location, and what the message says about it."""
 
     span: Span
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One message about the user's file or data. A code that starts with W is a warning; any other is an error."""
 
     code: str
@@ -270,8 +269,7 @@ class Fault(Exception):
         return type(self), (self.diagnostics,)
 
 
-@dataclass(slots=True)
-class Diagnostics:
+class Diagnostics(Struct):
     """Collects messages, so that all independent faults are reported together."""
 
     messages: list[Diagnostic] = field(default_factory=list)

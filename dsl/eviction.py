@@ -11,8 +11,9 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from netc.dsl import home, temporary
 
@@ -24,8 +25,7 @@ _FOLDER = re.compile(r"(images-)?[0-9a-f]{32}")
 _PRECISION = 3600 * 10**9  # nanoseconds: a use is recorded only if the last recorded use is older than this
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A cached file or folder: its size in bytes, and when it was last used, in nanoseconds since the epoch."""
 
     path: Path
@@ -34,8 +34,7 @@ class Entry:
     is_folder: bool
 
 
-@dataclass(slots=True)
-class _Allowance:
+class _Allowance(Struct):
     """The bytes that this process may still write before it measures a cache with this limit again."""
 
     limit: int

@@ -6,8 +6,9 @@ it. Knows positions in a text, but not what messages are about.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from netc.dsl.scanning import blanked
 from netc.dsl.source import Span
@@ -24,16 +25,14 @@ class At(Enum):
     TYPE = "the type that is declared for the name at the place"
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """A change of a text: `text` replaces the characters of `span`."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A proposed text, and what it replaces: a span, what lies so to the message's place, or a word in that place."""
 
     text: str

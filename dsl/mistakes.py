@@ -4,7 +4,6 @@ Takes Lark's error and the text. Knows the words and brackets of the language, b
 """
 
 import re
-from dataclasses import replace
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
@@ -19,6 +18,7 @@ from netc.dsl.scanning import blanked
 from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.dsl.synonyms import METHODS, SIGNS, WORDS
 from netc.dsl.word import Section
 

@@ -45,5 +45,5 @@ def _nearest(name: str, names: list[str]) -> str | None:
 
 def _is_of_kind(name: str, written: str) -> bool:
     """Whether a name may be meant by the one that a user wrote: its suffix `.cvs` is like `.csv`, and `.net` is not."""
-    own, suffix = ("".join(Path(each).suffixes) for each in (name, written))
-    return not (suffix and own) or bool(get_close_matches(suffix, [own], n=1, cutoff=0.6))
+    existing, suffix = ("".join(Path(each).suffixes) for each in (name, written))
+    return not (suffix and existing) or bool(get_close_matches(suffix, [existing], n=1, cutoff=0.6))

@@ -1,11 +1,10 @@
-"""Parses a text: turns Lark's tree into the dataclasses of syntax.py, by a table with one row for each grammar rule.
+"""Parses a text: turns Lark's tree into the classes of syntax.py, by a table with one row for each grammar rule.
 
 A text that does not follow the grammar raises a Fault. After a syntax error the rest of the text is still checked.
 """
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+from msgspec import Struct, field
 
 from netc.dsl import syntax
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced
@@ -169,8 +169,7 @@ def _span_of(source: Source, token: Token) -> Span:
     return Span(source, token.start_pos or 0, token.end_pos or 0)
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A rule of Lark's tree whose children are being built, with its depth in levels of brackets and of braces."""
 
     tree: Tree[Token]

@@ -6,8 +6,9 @@ A comment on its own line is printed before the statement that follows it; a com
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.quoting import net_string
@@ -18,11 +19,10 @@ _WIDTH = 100
 _INDENT = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class _Comment:
+class _Comment(Struct, frozen=True):
     start: int
     text: str
-    own_line: bool
+    is_alone: bool
 
 
 def print_file(file: syntax.File) -> str:
@@ -67,7 +67,7 @@ class _Writer:
 
     def comments_before(self, offset: int, depth: int) -> None:
         while self.comments and self.comments[0].start < offset:
-            if self.comments[0].own_line:
+            if self.comments[0].is_alone:
                 self.gap(self.comments[0].start)
             self.lines.append(_INDENT * depth + self.comments.popleft().text)
 
@@ -75,7 +75,7 @@ class _Writer:
         """Appends the comment on the source line of `offset` to the line just printed."""
         line_end = self.source.find("\n", offset)
         line_end = len(self.source) if line_end < 0 else line_end
-        if self.comments and not self.comments[0].own_line and offset <= self.comments[0].start < line_end:
+        if self.comments and not self.comments[0].is_alone and offset <= self.comments[0].start < line_end:
             self.lines[-1] += "  " + self.comments.popleft().text
 
     def statement(self, node: syntax.Node, depth: int) -> None:

@@ -2,23 +2,26 @@
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
+
+class Source(Struct, frozen=True, eq=False, dict=True):
     """A `.net` text. Messages call it `name`; `path` is its file (None for a text in memory)."""
 
     name: str
-    text: str = field(repr=False)
+    text: str
     path: Path | None = None
     is_library: bool = False
-    _line_starts: list[int] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        starts = [0, *(i + 1 for i, character in enumerate(self.text) if character == "\n")]
-        object.__setattr__(self, "_line_starts", starts)
+    def __repr__(self) -> str:
+        return f"Source({self.name!r})"
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(i + 1 for i, character in enumerate(self.text) if character == "\n")]
 
     @property
     def file_name(self) -> str:
@@ -43,8 +46,7 @@ class Source:
         return self.text[start : self._line_starts[number] - 1].removesuffix("\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """The characters `start` to `end` (exclusive) of a source."""
 
     source: Source

@@ -1,19 +1,19 @@
-"""The syntax tree: one frozen dataclass for each construct, each with its span. The whole language on one page.
+"""The syntax tree: one frozen Struct for each construct, each with its span. The whole language on one page.
 
 Spans are not compared, so two trees are equal if they have the same meaning.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from netc.dsl.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class Node(Struct, frozen=True):
     """A part of the text."""
 
-    span: Span = field(repr=False)
+    span: Span
 
     def __eq__(self, other: object) -> bool:
         """Whether two trees have the same meaning. Compares in a loop, because a long chain is a deep tree."""
@@ -22,7 +22,7 @@ class Node:
             a, b = pending.pop()
             if type(a) is not type(b):
                 return False
-            if isinstance(a, Node):
+            if isinstance(a, Node) and isinstance(b, Node):
                 pending += zip(_parts(a), _parts(b), strict=True)
             elif isinstance(a, tuple) and isinstance(b, tuple):
                 if len(a) != len(b):
@@ -36,9 +36,9 @@ class Node:
         return hash((type(self), *(part for part in _parts(self) if isinstance(part, str))))
 
 
-def _parts(node: object) -> list[object]:
+def _parts(node: Node) -> list[object]:
     """All fields of a node except its span."""
-    return [getattr(node, name) for name in type(node).__slots__ if name != "span"]  # type: ignore[attr-defined]
+    return [getattr(node, name) for name in type(node).__struct_fields__ if name != "span"]
 
 
 def children(node: Node) -> Iterator[Node]:
@@ -78,13 +78,11 @@ def steps_of(node: "Expression") -> list[str]:
 # ------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Name(Node):
+class Name(Node, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Number(Node):
+class Number(Node, frozen=True):
     """`text` is the number as it was written: 1e-3 stays 1e-3."""
 
     text: str
@@ -95,58 +93,49 @@ class Number(Node):
         return int(plain.lstrip("0") or "0") if plain.isdigit() else float(plain)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Text(Node):
+class Text(Node, frozen=True):
     value: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Leading(Node):
+class Leading(Node, frozen=True):
     """`...`: any leading dimensions."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Group(Node):
+class Group(Node, frozen=True):
     """An expression in brackets, as the user wrote it."""
 
     value: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ListOf(Node):
+class ListOf(Node, frozen=True):
     items: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Argument(Node):
+class Argument(Node, frozen=True):
     """`value`, or `name = value`. In a tuple the name may be a pattern in quotes."""
 
     name: Name | Text | None
     value: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tuple(Node):
+class Tuple(Node, frozen=True):
     """`(a, b)`, `(train = 0.8, test = 0.2)`."""
 
     entries: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Unary(Node):
+class Unary(Node, frozen=True):
     operator: str
     operand: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Binary(Node):
+class Binary(Node, frozen=True):
     operator: str
     left: "Expression"
     right: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choose(Node):
+class Choose(Node, frozen=True):
     """`then if condition else otherwise`."""
 
     then: "Expression"
@@ -154,56 +143,48 @@ class Choose(Node):
     otherwise: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call(Node):
+class Call(Node, frozen=True):
     function: "Expression"
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pipe(Node):
+class Pipe(Node, frozen=True):
     """`value -> into`: `into` is a name, a path to a name, or a call that lacks its first argument."""
 
     value: "Expression"
     into: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Attribute(Node):
+class Attribute(Node, frozen=True):
     value: "Expression"
     name: Name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice(Node):
+class Slice(Node, frozen=True):
     """`start:stop`, either of which may be missing."""
 
     start: "Expression | None"
     stop: "Expression | None"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Index(Node):
+class Index(Node, frozen=True):
     value: "Expression"
     indices: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Range(Node):
+class Range(Node, frozen=True):
     """`start..stop`."""
 
     start: "Expression"
     stop: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Carry(Node):
+class Carry(Node, frozen=True):
     name: Name
     value: "Expression"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scan(Node):
+class Scan(Node, frozen=True):
     names: tuple[Name, ...]
     over: "tuple[Expression, ...] | Range"
     until: "Expression | None"
@@ -231,8 +212,7 @@ Expression = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TypeOf(Node):
+class TypeOf(Node, frozen=True):
     """`float[28, 28]`, `class(10)[time]`: `kind` is the word as written, `size` the expression of a class."""
 
     kind: str
@@ -243,83 +223,70 @@ class TypeOf(Node):
 # ------------------------------------------------------------------ statements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Input(Node):
+class Input(Node, frozen=True):
     name: Name
     type: TypeOf
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Target(Node):
+class Target(Node, frozen=True):
     name: Name
     type: TypeOf
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Output(Node):
+class Output(Node, frozen=True):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Loss(Node):
+class Loss(Node, frozen=True):
     name: Name | None
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Metric(Node):
+class Metric(Node, frozen=True):
     name: Name | None
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Watch(Node):
+class Watch(Node, frozen=True):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Param(Node):
+class Param(Node, frozen=True):
     name: Name
     type: TypeOf
     initial: Expression | None
     options: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class State(Node):
+class State(Node, frozen=True):
     name: Name
     type: TypeOf
     initial: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Update(Node):
+class Update(Node, frozen=True):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Return(Node):
+class Return(Node, frozen=True):
     values: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Yield(Node):
+class Yield(Node, frozen=True):
     values: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class For(Node):
+class For(Node, frozen=True):
     name: Name
     start: Expression
     stop: Expression
     body: tuple["Statement", ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Assign(Node):
+class Assign(Node, frozen=True):
     """`a, b = value`, or `a: type = value`."""
 
     names: tuple[Name, ...]
@@ -327,8 +294,7 @@ class Assign(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer(Node):
+class Layer(Node, frozen=True):
     """`layer f = dense(64)`: one instance."""
 
     name: Name
@@ -343,20 +309,17 @@ Statement = (
 # ------------------------------------------------------------------ items of a file
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Let(Node):
+class Let(Node, frozen=True):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Import(Node):
+class Import(Node, frozen=True):
     path: Text
     alias: Name | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Parameter(Node):
+class Parameter(Node, frozen=True):
     """One argument in a block's signature."""
 
     name: Name
@@ -364,28 +327,24 @@ class Parameter(Node):
     default: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block(Node):
+class Block(Node, frozen=True):
     name: Name
     parameters: tuple[Parameter, ...]
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Op(Node):
+class Op(Node, frozen=True):
     name: Name
     parameters: tuple[Name, ...]
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Setting(Node):
+class Setting(Node, frozen=True):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Data(Node):
+class Data(Node, frozen=True):
     settings: tuple[Setting, ...]
 
     @property
@@ -398,13 +357,11 @@ class Data(Node):
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Train(Node):
+class Train(Node, frozen=True):
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StudySetting(Node):
+class StudySetting(Node, frozen=True):
     """`lr = log(1e-4, 1e-1)`, `momentum = uniform(0.5, 0.99) if optimizer == sgd`: a setting of a study, or one that
     varies in it, where `condition` holds."""
 
@@ -413,22 +370,25 @@ class StudySetting(Node):
     condition: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Study(Node):
+class Study(Node, frozen=True):
     settings: tuple[StudySetting, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Model(Node):
+class Model(Node, frozen=True):
     body: tuple[Statement, ...]
 
 
 Item = Let | Import | Block | Layer | Op | Data | Train | Study | Model
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A whole `.net` text."""
+class File(Struct, frozen=True):
+    """A whole `.net` text. Sources are not compared."""
 
-    source: Source = field(compare=False, repr=False)
+    source: Source
     items: tuple[Item, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, File) and self.items == other.items
+
+    def __hash__(self) -> int:
+        return hash(self.items)

@@ -1,7 +1,8 @@
 """A word of the language, as `netc ops` and messages describe it, and the section in which it is written."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Section(Enum):
@@ -17,8 +18,7 @@ class Section(Enum):
     TYPE = "model {{\ninput x: {}\n}}"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """A word with an example of its use in `section`."""
 
     example: str

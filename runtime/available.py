@@ -7,11 +7,11 @@ Linux counts a page as used only once it is written: `pledge` counts arrays that
 import os
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
@@ -24,8 +24,7 @@ _PIECE = 1 << 20  # bytes of it that are read at a time
 _PLEDGED: dict[int, tuple[int, int]] = {}  # address and bytes of the arrays that were pledged
 
 
-@dataclass(frozen=True, slots=True)
-class FreeMemory:
+class FreeMemory(Struct, frozen=True):
     """The bytes that this process may still allocate, and what limits them, as the start of a message."""
 
     nbytes: int

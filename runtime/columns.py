@@ -5,10 +5,10 @@ graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.runtime.data.data_step import UNKNOWN
 from netc.runtime.data.stored import Array
@@ -16,8 +16,7 @@ from netc.runtime.data.stored import Array
 Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classes; none if the data does not name them
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(Struct, frozen=True):
     """An output that holds the probabilities of the classes of a target.
 
     It has a probability for each class in its last dimension; if it `is_binary`, that of the second of two classes. A
@@ -47,8 +46,7 @@ class Distribution:
         return entries if self.is_binary else [f"{entry}[{label}]" for entry in entries for label in labels]
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFacts:
+class OutputFacts(Struct, frozen=True):
     """Facts about a model's outputs that are known before anything is predicted (target_outputs.py).
 
     `tokens` are the field and the number of classes of each output that holds tokens of a field. `units` is the target

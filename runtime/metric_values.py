@@ -5,10 +5,10 @@ The value of a metric is a number, or a matrix as nested lists.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 
@@ -23,8 +23,7 @@ Intervals = dict[str, Interval]  # of the metrics that are numbers
 Row = dict[str, MetricValue]  # of an epoch, as in metrics.jsonl: train.loss, valid.accuracy, ...
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
+class Losses(Struct, frozen=True):
     """Every loss by name and `loss`, their sum, for each step; `counts` are what each is a mean over."""
 
     values: dict[str, Array]

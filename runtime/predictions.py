@@ -1,10 +1,9 @@
 """The predictions of a run in the words of its data: the labels of classes, the units of numbers."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from netc.compiler.analysis.units import units_of_values
@@ -16,8 +15,7 @@ from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import field_of_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class TargetPrediction:
+class TargetPrediction(msgspec.Struct, frozen=True):
     """The predictions for one target, or one column or class of it, over a part of the data.
 
     `predicted` and `true` have an entry for each sample, in the units of the data, or the number of a class whose label
@@ -33,13 +31,12 @@ class TargetPrediction:
     predicted: Array
     true: Array
     error: Array
-    confidence: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
-    is_right: Array = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
-    chances: Array = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    confidence: Array = msgspec.field(default_factory=lambda: np.zeros(0))
+    is_right: Array = msgspec.field(default_factory=lambda: np.zeros(0, bool))
+    chances: Array = msgspec.field(default_factory=lambda: np.zeros((0, 0)))
 
 
-@dataclass(frozen=True, slots=True)
-class Classes:
+class Classes(msgspec.Struct, frozen=True):
     """The class of each sample of a part, as numbers into `labels`; `field` is the field of the data that says so."""
 
     field: str

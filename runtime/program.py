@@ -4,7 +4,6 @@ It passes calls on; what they do is in training/ and inference/, over the memory
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netc.compiler.backends import Backend, target_of
@@ -12,6 +11,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
+from netc.dsl.structs import replace
 from netc.runtime.arguments import names_of, require_kind, whole
 from netc.runtime.data.stored import Array, Arrays, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled

@@ -3,7 +3,7 @@
 Building a program takes longer than many trainings of a small model do.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from netc.compiler.model import Model
 from netc.runtime.execution.compiled_model import Options
@@ -15,8 +15,7 @@ from netc.runtime.program import Program
 _MOST_IDLE = 16  # programs that are kept
 
 
-@dataclass(slots=True)
-class ProgramPool:
+class ProgramPool(Struct):
     """Idle programs by what they depend on: `programs` is `programs_of(model)` (training/programs.py).
 
     Programs of models that differ only in numbers share what is compiled for them.

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.targets.target import Ranks
 
@@ -65,8 +66,7 @@ def signals_between_steps(ranks: Ranks | None) -> Iterator[Callable[[int], int]]
             _handle(received[0])
 
 
-@dataclass(slots=True)
-class _Pace:
+class _Pace(Struct):
     """The longest time that steps took between two pauses so far, and the time of the last pause.
 
     Only between a pause and the next one may ranks be stuck: not while no steps are under way, because an evaluation

@@ -5,7 +5,6 @@ that keep their order: a softmax of them holds a probability for each class. Kno
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from enum import Enum, auto
 
 from netc.compiler.analysis.conformal import covered
@@ -21,6 +20,7 @@ from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import add, cast, divide, multiply, subtract
 from netc.compiler.operations.functions import exp, log, sigmoid
 from netc.compiler.operations.reduce import argmax, log_softmax, softmax
+from netc.dsl.structs import replace
 from netc.runtime.columns import Distribution, OutputFacts
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec

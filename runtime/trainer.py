@@ -6,9 +6,9 @@ Reports through callbacks; knows no terminal.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.results import ResultKind
 from netc.runtime.data.stored import Array, Field
@@ -25,8 +25,7 @@ from netc.runtime.training.decisions import Decisions
 from netc.runtime.training.schedule import scheduled, steps_of_epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Progress in an epoch: `done` of `samples`, the mean loss so far, and samples per second."""
 
     epoch: int
@@ -37,8 +36,7 @@ class Report:
     samples_per_second: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """The outcome of a training: the epochs of this call, why it stopped before the last one, and what `keep` kept.
 
     `is_over` says whether no epoch of the model's settings is left, or training has stopped by itself.

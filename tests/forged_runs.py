@@ -7,13 +7,13 @@ import random
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hostile import PIECES
 from hostile_bytes import damaged
+from msgspec.structs import asdict
 from safetensors.numpy import save
 from test_fuzz import mutated
 
@@ -165,7 +165,7 @@ def _forge_metrics(folder: Path, draw: random.Random) -> None:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
     arrays, progress, owned = read_checkpoint(folder / "checkpoint.safetensors")
-    values = {field.name: getattr(progress, field.name) for field in fields(Progress)}
+    values = asdict(progress)
     counted = "".join(text.splitlines(keepends=True)[: progress.epoch])
     forged = Progress(**{**values, "metrics": zlib.crc32(counted.encode())})
     save_checkpoint(folder / "checkpoint.safetensors", arrays, forged, owned)

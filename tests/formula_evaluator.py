@@ -4,10 +4,10 @@ A value has its rows (samples or steps) first if it depends on data. Functions t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.analysis.equations.formula import (
     Call,
@@ -19,6 +19,7 @@ from netc.compiler.analysis.equations.formula import (
     Sum,
     Transpose,
 )
+from netc.dsl.structs import replace
 
 Array = np.ndarray[Any, Any]
 _COMPARISONS = {
@@ -35,8 +36,7 @@ class Unsupported(Exception):
     """A formula that cannot be evaluated from the numbers of names alone."""
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """An array, and whether its first axis counts samples or steps."""
 
     array: Array

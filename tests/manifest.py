@@ -14,8 +14,9 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
 
 import netc
 from benchmarks.models import MODELS
@@ -34,6 +35,7 @@ from netc.compiler.targets.cpu.emit import emit
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
+from netc.dsl.structs import replace
 from netc.runtime.execution.resources import state_layout
 from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
 from tests.passes.phase_listing import phase_lines
@@ -45,8 +47,7 @@ INTERPRETED = "whole split"  # this graph is never lowered, because it runs once
 SHOWN = 40  # the number of lines of a difference that are printed
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """A program of the manifest.
 
     `text` is that of a `.net` file, or the path of one. `targets` are the names of the targets that it is planned for.

@@ -5,7 +5,6 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.steps import STEPS

@@ -226,7 +226,7 @@ def _show_difference(
     Without `after` the graph is that after the last pass.
     """
     from netc.compiler import pipeline
-    from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference, own_line
+    from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference, line_in_file
 
     stages = pipeline.training_stages(model)
     after = after or pipeline.stages()[-1]
@@ -246,7 +246,7 @@ def _show_difference(
         table(_costs(other, model), right=(1, 2))
         of_value = Lines.of(other.source, model.source).of_value
         labels = Labels()
-        before = as_lines(pipeline.training_stages(other)[after], labels, own_line)
+        before = as_lines(pipeline.training_stages(other)[after], labels, line_in_file)
         now = as_lines(stages[after], labels, of_value)
     changes = list(difference(before, now))
     say_lines("\n".join(changes) if changes else "the same values")

@@ -74,9 +74,9 @@ def show_fusion(graph: "Graph", line: int | None) -> None:
     fusion = fuse(graph)
     inlined_in = {value: fusion.users[value][0] for value in fusion.inlined if len(fusion.users[value]) == 1}
     for unit in fusion.units:
-        own = set(unit.values)
-        again = {value for value in inlined_in if _home(value, inlined_in) in own}
-        again |= {value for value in fusion.inlined - set(inlined_in) if not own.isdisjoint(fusion.users[value])}
+        stored = set(unit.values)
+        again = {value for value in inlined_in if _home(value, inlined_in) in stored}
+        again |= {value for value in fusion.inlined - set(inlined_in) if not stored.isdisjoint(fusion.users[value])}
         values = sorted({*unit.values, *again}, key=lambda value: value.number)
         if line is not None and not any(value.span.line == line for value in values):
             continue
@@ -85,7 +85,7 @@ def show_fusion(graph: "Graph", line: int | None) -> None:
         say(f"{unit.position}  {kind}{space}")
         for value in values:
             kept = "  (never in memory)" if value in inlined_in else "  (computed where it is read)"
-            note = "" if value in own else kept
+            note = "" if value in stored else kept
             say(f"     line {value.span.line}: {value.operation} : {value.type}{note}")
         reasons = dict[str, list[str]]()
         for value in unit.values:

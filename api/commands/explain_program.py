@@ -1,9 +1,9 @@
 """`netc explain M.net --after lower` and `--after plan`: the training step below its graph, as tasks and as a plan."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netc.commands.terminal import say_lines
+from netc.dsl.structs import replace
 
 if TYPE_CHECKING:
     from netc.compiler.ir.graph import Graph

@@ -11,8 +11,9 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn, Self
+
+from msgspec import Struct
 
 from netc.commands import display
 from netc.commands.frame import INTERRUPTED
@@ -22,8 +23,7 @@ NOTHING = "nothing was kept"
 _MOMENT = 0.3  # seconds that the main thread has for its own answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Status:
+class _Status(Struct, frozen=True):
     """A point in the work of a command, as `Interrupts.at` describes it."""
 
     name: str

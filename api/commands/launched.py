@@ -12,9 +12,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from netc.commands import frame
 from netc.commands.terminal import say
@@ -29,8 +30,7 @@ TOGETHER = ("train", "study", "check")  # the commands that ranks run together
 _FORWARDED = 0.2  # seconds in which the launcher forwards a message; once it ends the ranks, it may not
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
+class Launched(Struct, frozen=True):
     """The ranks of a command, None in a process by itself, and a folder for what a rank other than 0 keeps."""
 
     ranks: "MpiRanks | None"

@@ -4,9 +4,10 @@ The columns are chosen from the first row. Those that matter least are left out 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+
+from msgspec import Struct
 
 from netc.commands.quantities import lasting, significant
 
@@ -16,8 +17,7 @@ _TIME = 9
 BEST = "*"  # marks a row
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column of a metric: its name as in `metrics.jsonl`, and its width."""
 
     name: str

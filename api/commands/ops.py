@@ -1,9 +1,9 @@
 """`netc ops [NAME]`: the names that a `.net` file can use."""
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import asdict
 
 from netc.commands import options
 from netc.commands.terminal import say, say_lines, table
@@ -41,7 +41,7 @@ def ops(
     if not matches:
         _say_elsewhere(str(name), everything)
     if as_json:
-        say_lines(json_text([dataclasses.asdict(entry) for entry in matches], indent=2))
+        say_lines(json_text([asdict(entry) for entry in matches], indent=2))
     elif name is None:
         for kind in KINDS:
             if kind != KINDS[0]:

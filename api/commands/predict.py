@@ -30,7 +30,7 @@ _Out = Annotated[
         "-o",
         "--out",
         metavar="FILE",
-        help="A file for the answers: .csv, .json, .jsonl or .parquet (default: csv on standard output; a terminal "
+        help="A file for the predictions: .csv, .json, .jsonl or .parquet (default: csv on standard output; a terminal "
         "shows at most 80 characters of a cell).",
     ),
 ]
@@ -40,13 +40,13 @@ _Beam = Annotated[
 ]
 _Keep = Annotated[
     list[str] | None,
-    typer.Option("--keep", metavar="COLUMN", help="Write this column of DATA before the answers. May be repeated."),
+    typer.Option("--keep", metavar="COLUMN", help="Write this column of DATA before the predictions. May be repeated."),
 ]
 _Join = Annotated[
     bool,
     typer.Option(
         "--join",
-        help="Write all columns of DATA before the answers. An answer whose name is taken is called NAME_predicted.",
+        help="Write all columns of DATA before the predictions. A prediction with a taken name becomes NAME_predicted.",
     ),
 ]
 _Reader = Annotated[
@@ -77,10 +77,10 @@ def predict(
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Predict for new data: a row of answers for each row of data. A sequence is one cell, as JSON.
+    """Predict for new data: a row of predictions for each row of data. A sequence is one cell, as JSON.
 
     Columns are bound by the names that training saw. A row that cannot be used is named on standard error, and its
-    answers are blank.
+    predictions are blank.
 
     Example: netc predict runs/autoencoder digits.csv --output code -o codes.csv, and back again:
     netc predict runs/autoencoder codes.csv --given code

@@ -1,11 +1,12 @@
-"""The work of `netc predict`: reads new data for a run, predicts, and writes the answers beside the columns to keep."""
+"""The work of `netc predict`: reads new data for a run, and writes the predictions beside the columns to keep."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from netc.commands import prediction_files
 from netc.commands.terminal import say
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _LISTED = 10  # rows that are named, of those that cannot be used
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """The options of `netc predict`: what is computed (by default all outputs, from the inputs), and what is written
     beside it.
     """
@@ -41,8 +41,10 @@ class Selection:
         return not self.outputs and not self.provided and self.beam == 1 and not self.plugins
 
 
-@dataclass(frozen=True, slots=True)
-class _Prediction:
+_BY_DEFAULT = Selection()
+
+
+class _Prediction(Struct, frozen=True):
     """New data, and the columns of the outputs for the samples that could be used."""
 
     data: "NewData"
@@ -50,7 +52,7 @@ class _Prediction:
 
 
 def write_predictions(
-    run: Path, data: Path, out: Path | None = None, selection: Selection = Selection(), threads: int | None = None
+    run: Path, data: Path, out: Path | None = None, selection: Selection = _BY_DEFAULT, threads: int | None = None
 ) -> None:
     """Predicts for a data file and writes the outputs to the file `out`, or to standard output.
 
@@ -62,8 +64,8 @@ def write_predictions(
         if prediction is None:
             prediction = _by_compiler(run, path, data, selection, threads)
     new = prediction.data
-    answers = blanked(prediction.columns, new.used, new.count)
-    prediction_files.write(_with_kept(answers, new, selection), out)
+    predictions = blanked(prediction.columns, new.used, new.count)
+    prediction_files.write(_with_kept(predictions, new, selection), out)
     say_problems(new)
 
 
@@ -137,8 +139,8 @@ def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: boo
     from netc.runtime.data.readers import READERS, reader_of
     from netc.runtime.runs.checkpoint import path_span
 
-    own = spec.source.reader
-    reader = selection.reader or (own if is_stdin else reader_of(path, own))
+    trained_with = spec.source.reader
+    reader = selection.reader or (trained_with if is_stdin else reader_of(path, trained_with))
     if reader not in READERS or (is_stdin and READERS[reader].takes_folder):
         import typer
 
@@ -164,21 +166,21 @@ def _read(run: "Run", path: Path, data: Path, selection: Selection) -> "NewData"
     return run.read(_table(run.fitted, path, data, needed, selection), needed, selection.is_strict)
 
 
-def _with_kept(answers: dict[str, list[Any]], new: "NewData", selection: Selection) -> dict[str, list[Any]]:
-    """The columns of the data to keep, then the answers; an answer whose name is taken gets the end `_predicted`."""
+def _with_kept(predictions: dict[str, list[Any]], new: "NewData", selection: Selection) -> dict[str, list[Any]]:
+    """The columns of the data to keep, then the predictions, with `_predicted` added to a name that is taken."""
     names = [*new.table.columns] if selection.is_joined else [*dict.fromkeys(selection.keep)]
     if not selection.is_joined and "path" in new.table.columns and "image" in new.table.columns:
-        names = ["path", *(name for name in names if name != "path")]  # which picture an answer is for
+        names = ["path", *(name for name in names if name != "path")]  # which picture a prediction is for
     kept: dict[str, list[Any]] = {}
     for name in names:
         cells = new.table.columns[name][new.rows]
         if cells.ndim == 1:
             kept[name] = [_kept(cell) for cell in cells.tolist()]
     result = dict(kept)
-    for name, answer in answers.items():
+    for name, prediction in predictions.items():
         while name in result:
             name += "_predicted"
-        result[name] = answer
+        result[name] = prediction
     return result
 
 
@@ -190,7 +192,7 @@ def _kept(cell: Any) -> Any:
 
 
 def say_problems(new: "NewData") -> None:
-    """Says on the error stream which rows have no answer and why, and which cells training did not see the like of."""
+    """Says on the error stream which rows have no prediction and why, and which cells are unlike those of training."""
     for remark in (*new.table.notes, *new.remarks.notes()):
         say(f"note: {remark}", is_error=True)
     if not new.problems:

@@ -1,7 +1,7 @@
 """Writes predictions as csv, JSON, JSON lines or parquet: the suffix of the file says which.
 
 Takes columns of equal length by name. A cell is a text, a number, a list (a sequence), or None where a row has no
-answer.
+prediction.
 """
 
 import csv

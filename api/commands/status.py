@@ -6,7 +6,8 @@ It is a text of at most the width of the terminal. What draws it is `display.py`
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.commands.quantities import lasting
 
@@ -19,8 +20,7 @@ _LEAST_BAR, _MOST_BAR = 10, 30
 _LEAST_CURVE, _MOST_CURVE = 12, 32
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """The progress of some work, drawn as one line.
 
     `done` is a share between 0 and 1, None if it is not known. `facts` are shown from the first on, as many as there

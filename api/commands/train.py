@@ -1,11 +1,11 @@
 """`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from netc.commands import options
 from netc.commands.find_lr import find_lr
@@ -15,13 +15,13 @@ from netc.commands.progress import Ticker
 from netc.commands.run_to_end import run_to_end
 from netc.commands.terminal import say, say_wrapped
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
+from netc.dsl.structs import replace
 
 if TYPE_CHECKING:
     from netc.runtime.runs.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """The options for one run."""
 
     file: Path | None

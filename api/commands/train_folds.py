@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from msgspec import Struct
 
 from netc.commands import options, prediction_files
 from netc.commands.launched import Launched
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from netc.runtime.studies.results import FoldResult
 
 
-@dataclass(frozen=True, slots=True)
-class FoldsRequest:
+class FoldsRequest(Struct, frozen=True):
     """The options of a cross-validation: a file to train, or the folder of one to resume."""
 
     file: Path | None

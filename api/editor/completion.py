@@ -5,7 +5,8 @@ The text need not be correct.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
@@ -37,8 +38,7 @@ _HEADS = {"column": 'column("$0")', "columns": 'columns("$0")', "field": 'field(
 _VALUES = ("operation", "form", "layer")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """Something that can be written: its label, kind and description, and the text that is inserted.
 
     In `snippet`, `$1` and `$0` are where the cursor goes.

@@ -1,7 +1,8 @@
 """Changes of a text that an editor offers: fixes for its messages, and its canonical form."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.hints import Edit
@@ -10,8 +11,7 @@ from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """A fix for a message that an editor offers."""
 
     title: str

@@ -2,7 +2,8 @@
 grammar."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.source import Span
@@ -24,8 +25,7 @@ _OF_SYMBOLS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A name, its type, one of TYPES, and its modifiers, of MODIFIERS."""
 
     span: Span

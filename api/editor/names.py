@@ -4,14 +4,14 @@ Knows scopes, but no values.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.dsl import syntax
 from netc.dsl.source import Span
 
 
-@dataclass(slots=True, eq=False)
-class Symbol:
+class Symbol(Struct, eq=False):
     """A name that the text defines. `kind` is "input", "block", "value", "dimension", ..."""
 
     name: str
@@ -30,8 +30,7 @@ class Symbol:
         return before[-1] if before else self.definitions[0]
 
 
-@dataclass(slots=True)
-class Names:
+class Names(Struct):
     """The symbols of a text, and the names that it uses without defining them."""
 
     symbols: list[Symbol] = field(default_factory=list)
@@ -59,8 +58,7 @@ class Names:
         return list(visible.values())
 
 
-@dataclass(slots=True, eq=False)
-class _Scope:
+class _Scope(Struct, eq=False):
     around: "_Scope | None" = None
     names: dict[str, Symbol] = field(default_factory=dict)
 

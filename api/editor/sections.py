@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.source import Span
@@ -12,8 +13,7 @@ RUN = "netc.run"  # the editor's command, with two arguments: one of netc's, suc
 _BRACED = (syntax.Data, syntax.Train, syntax.Study, syntax.Model, syntax.Block, syntax.Scan, syntax.For)
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(Struct, frozen=True):
     """The lines of `span`, of which the first stays, and the last too if it has the closing brace."""
 
     span: Span
@@ -21,8 +21,7 @@ class Fold:
     is_braced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lens:
+class Lens(Struct, frozen=True):
     """A command that is offered above a place: its title, and the command of netc."""
 
     span: Span

@@ -126,9 +126,9 @@ def _refer(ls: NetServer, params: types.ReferenceParams) -> list[types.Location]
 def _outline(ls: NetServer, params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
     return [
         types.DocumentSymbol(
-            name, SYMBOL_KINDS.get(kind, types.SymbolKind.Variable), range_of(statement), range_of(own), kind
+            name, SYMBOL_KINDS.get(kind, types.SymbolKind.Variable), range_of(statement), range_of(name_span), kind
         )
-        for name, kind, statement, own in outline(ls.analysis(params.text_document.uri))
+        for name, kind, statement, name_span in outline(ls.analysis(params.text_document.uri))
     ]
 
 

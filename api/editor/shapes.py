@@ -2,7 +2,8 @@
 chain that is written over several lines."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
@@ -13,8 +14,7 @@ from netc.editor.analysis import Analysis
 _MOST = 3  # the types of a block that is applied several times
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """A type, such as `float[10]`, behind `span`, and what an editor shows for it under the mouse."""
 
     span: Span

@@ -5,8 +5,9 @@ The text need not be correct.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.scanning import blanked
@@ -15,8 +16,7 @@ from netc.editor.completion import open_brackets
 from netc.editor.meaning import KINDS_IN, entry_text, reference
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """A signature, where its arguments stand in it, and the number of the one that is being written, if it has one."""
 
     label: str
@@ -43,15 +43,15 @@ def signatures(text: str, offset: int, analysis: Analysis) -> list[Signature]:
 
 def _labels(name: str, section: str, analysis: Analysis) -> Iterator[tuple[str, str]]:
     """The signatures that a name has, with their documentation: those of the text before those of netc."""
-    own = [
+    operations = [
         symbol.node
         for symbol in analysis.names.symbols
         if symbol.name == name and isinstance(symbol.node, syntax.Block | syntax.Op)
     ]
-    for node in own:
+    for node in operations:
         head = node.span.text.partition("{" if isinstance(node, syntax.Block) else "=")[0]
         yield " ".join(head.split()).partition(" ")[2], node.span.comment_before
-    if not own:
+    if not operations:
         for entry in reference().get(name, ()):
             if entry.kind in KINDS_IN[section]:
                 yield entry.signature, entry_text(entry).partition("\n\n")[2]

@@ -74,14 +74,14 @@ class NetServer(LanguageServer):
             self.examined[uri] = analysis
         version = self.workspace.get_text_document(uri).version
         top = types.Range(types.Position(0, 0), types.Position(0, 0))
-        own, imported = [], []
+        messages, imported = [], []
         for diagnostic in analysis.diagnostics:
             if diagnostic.primary.span.source is analysis.source:
-                own.append(message_of(diagnostic))
+                messages.append(message_of(diagnostic))
             else:
                 severity = types.DiagnosticSeverity.Error
                 imported.append(types.Diagnostic(top, diagnostic.render(), severity, diagnostic.code, source="netc"))
-        self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, [*own, *imported], version))
+        self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, [*messages, *imported], version))
 
     def publish_soon(self, uri: str) -> None:
         """Publishes the messages about a text once it has not changed for a moment."""

@@ -5,17 +5,18 @@ once for each shape of a network. Knows no scikit-learn.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset, from_arrays
 from netc.runtime.data.spec import array_spec
 from netc.runtime.data.stored import Array, Arrays
@@ -33,11 +34,10 @@ _POOL = ProgramPool()
 Constant = float | bool | str
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """The text of a model, the file that it comes from, if it does, and the constants that replace its own."""
 
-    text: str = field(repr=False)
+    text: str
     path: str | None = None
     constants: tuple[tuple[str, Constant], ...] = ()
 
@@ -54,8 +54,7 @@ class Text:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Struct, frozen=True):
     """A trained network: its arrays by name, and the metrics of each epoch. `kept` is the epoch that was kept."""
 
     arrays: Arrays

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 INPUT, TARGET, WEIGHT = "x", "y", "sample_weight"  # the fields of such a text
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 _UNDECAYED = ("lbfgs",)  # optimizers without weight decay
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+class Layers(Struct, frozen=True):
     """The layers between the input of `features` numbers and the last one, and how they are trained.
 
     `loss` is a word of the library. With `is_stopped_early`, the loss of the validation part ends training after

@@ -5,7 +5,8 @@ what is computed only from these and from parameters, such as a row of an embedd
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph, dependents
 from netc.compiler.ir.results import ResultKind
@@ -24,8 +25,7 @@ SELECTOR = "the chosen entry"  # an input of the graph of gradients; no name of 
 SCORE = ResultKind.VALUE.named("score")
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(Struct, frozen=True):
     """Two graphs for prediction.
 
     `starts` computes the numbers at each point as results `NAME` from the inputs of the model; it is None if all points

@@ -3,7 +3,7 @@
 Their states are fitted as a `conformal_quantile` of scores that compare the model with a target.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
@@ -14,8 +14,7 @@ from netc.compiler.operations.elementwise import add, greater_equal, neg, subtra
 from netc.compiler.operations.shape import concat, reshape
 
 
-@dataclass(frozen=True, slots=True)
-class Margin:
+class Margin(Struct, frozen=True):
     """A state of conformal prediction: its name, its level, the target of its scores, and where the file has it."""
 
     state: str
@@ -24,8 +23,7 @@ class Margin:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
+class Covered(Struct, frozen=True):
     """An output that is to cover a target in a share of all samples: an interval, the lower and the upper bound along
     its first axis, or a set, with a bool for each class along its last axis."""
 

@@ -6,8 +6,9 @@ So labels at the same step as the input count only if they are classes, which a 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from netc.compiler.analysis.reach import opening, reaches
 from netc.compiler.ir.graph import Graph
@@ -17,8 +18,7 @@ from netc.dsl.hints import Change, Hint
 from netc.dsl.source import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A comparison whose label is the element of the input `source` at a `distance` from each step, and the first
     value that reads it.
 
@@ -102,5 +102,5 @@ def place_in_file(applications: Sequence[Application], value: Value) -> Span:
     if not value.span.source.is_library:
         return value.span
     around = [call for call in applications if call.first <= value.number < call.end]
-    own = [call for call in around if not call.span.source.is_library]
-    return min(own, key=lambda call: call.end - call.first).span if own else value.span
+    in_file = [call for call in around if not call.span.source.is_library]
+    return min(in_file, key=lambda call: call.end - call.first).span if in_file else value.span

@@ -7,8 +7,9 @@ the first step, which is the last one of a scan that goes backwards.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
@@ -43,8 +44,7 @@ UNITS = (relu, tanh, sigmoid)  # units that can be dead or saturated
 GATE = sigmoid  # a unit that may well be saturated in a scan
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """Results of a graph and what they stand for.
 
     They are the gradient of a weight, the gradients of a state at each step (of the loss at the last step, and of that
@@ -57,8 +57,7 @@ class Probe:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """The graph of the gradients of `weights` and `states`, and that of the outputs of `units`, whose names are
     operations.
 

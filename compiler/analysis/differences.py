@@ -7,7 +7,8 @@ import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
@@ -18,13 +19,12 @@ from netc.dsl.source import Source
 LineOf = Callable[[Value], str]
 
 
-def own_line(value: Value) -> str:
+def line_in_file(value: Value) -> str:
     """The number of a value's line in the file."""
     return str(value.span.line)
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """The lines of a second text by the numbers of a first one.
 
     A line of both texts, changed or not, has the first one's number; `new 7` is a line of only the second.
@@ -49,8 +49,7 @@ class Lines:
         return self.numbers.get(value.span.line, f"new {value.span.line}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Labelled:
+class _Labelled(Struct, frozen=True):
     """A value of the graph before: a hash of how it is computed, its operation and line, and its label."""
 
     key: str
@@ -73,22 +72,22 @@ class Labels:
         """The labels of a graph's values; a constant's is its number, a leaf's its name."""
         live = graph.live()
         values = [value for value in graph.values() if value in live]
-        keys, labels, own = _keys(values), dict[Value, str](), list[Value]()
+        keys, labels, entries = _keys(values), dict[Value, str](), list[Value]()
         for value in values:
             if value.role is Role.CONSTANT:
                 labels[value] = f"{value.attributes_as(Constant).value}"
             elif value.name:
                 labels[value] = value.name
             else:
-                own.append(value)
+                entries.append(value)
         rest = list(self.before)
-        for value in own:
+        for value in entries:
             same = next((labelled for labelled in rest if labelled.key == keys[value]), None)
             if same is not None:
                 labels[value] = same.label
                 rest.remove(same)
-        kinds = {value: f"{value.operation}@{line_of(value)}" for value in own}
-        new = [value for value in own if value not in labels]
+        kinds = {value: f"{value.operation}@{line_of(value)}" for value in entries}
+        new = [value for value in entries if value not in labels]
         old_kinds, new_kinds = [labelled.kind for labelled in rest], [kinds[value] for value in new]
         matcher = difflib.SequenceMatcher(None, old_kinds, new_kinds, autojunk=False)
         for i, k, count in matcher.get_matching_blocks():
@@ -96,7 +95,7 @@ class Labels:
         for value in new:
             if value not in labels:
                 labels[value] = self._new(kinds[value])
-        self.before = [_Labelled(keys[value], kinds[value], labels[value]) for value in own]
+        self.before = [_Labelled(keys[value], kinds[value], labels[value]) for value in entries]
         return labels
 
     def _new(self, kind: str) -> str:
@@ -114,7 +113,7 @@ def _keys(values: Sequence[Value]) -> dict[Value, str]:
     return keys
 
 
-def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: str = "") -> list[str]:
+def as_lines(graph: Graph, labels: Labels, line_of: LineOf = line_in_file, inside: str = "") -> list[str]:
     """The graph as text: a line for each value, `tanh@14 = tanh(add@14) : f32[batch, 16]`, then the results."""
     names, lines = labels.of(graph, line_of), []
     live = graph.live()

@@ -5,8 +5,9 @@ of several probabilities.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph, dependents
@@ -25,11 +26,10 @@ class LogitKind(Enum):
     TRUTHS = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """The values of a graph that depend on parameters (`own`), and the logits that losses read, by value."""
+class Heads(Struct, frozen=True):
+    """The values of a graph that depend on parameters (`exclusive`), and the logits that losses read, by value."""
 
-    own: frozenset[Value]
+    exclusive: frozenset[Value]
     logits: dict[Value, LogitKind]
 
     def is_computable(self, value: Value, available: Collection[Value]) -> bool:
@@ -37,7 +37,7 @@ class Heads:
         waiting, seen = [value], {value}
         while waiting:
             current = waiting.pop()
-            if current in available or current not in self.own:
+            if current in available or current not in self.exclusive:
                 continue
             if not current.operands:
                 return False
@@ -54,7 +54,7 @@ def heads_of(graph: Graph, weights: Collection[str], own_inputs: Collection[str]
     inputs and targets that each member prepares by itself.
     """
     leaves = [leaf for leaf in graph.values() if not leaf.operands]
-    own = dependents(
+    exclusive = dependents(
         graph,
         [
             leaf
@@ -65,19 +65,19 @@ def heads_of(graph: Graph, weights: Collection[str], own_inputs: Collection[str]
         ],
     )
     of_samples = dependents(graph, [leaf for leaf in leaves if leaf.role is Role.INPUT])
-    reached = _reached(graph.results_of(ResultKind.LOSS).values(), own, of_samples)
-    return Heads(frozenset(own), dict(_logits(graph, reached)))
+    reached = _reached(graph.results_of(ResultKind.LOSS).values(), exclusive, of_samples)
+    return Heads(frozenset(exclusive), dict(_logits(graph, reached)))
 
 
-def _reached(losses: Iterable[Value], own: Collection[Value], of_samples: Collection[Value]) -> set[Value]:
+def _reached(losses: Iterable[Value], exclusive: Collection[Value], of_samples: Collection[Value]) -> set[Value]:
     """The values between losses and the last values that read parameters, these included."""
-    waiting = [loss for loss in losses if loss in own]
+    waiting = [loss for loss in losses if loss in exclusive]
     reached = set(waiting)
     while waiting:
         value = waiting.pop()
-        if any(operand in own and operand not in of_samples for operand in value.operands):
+        if any(operand in exclusive and operand not in of_samples for operand in value.operands):
             continue
-        fresh = [operand for operand in value.operands if operand in own and operand not in reached]
+        fresh = [operand for operand in value.operands if operand in exclusive and operand not in reached]
         reached.update(fresh)
         waiting += fresh
     return reached

@@ -4,8 +4,9 @@ A layer is one of the outermost boxes of the outline. `netc check` and notebooks
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+
+from msgspec import Struct
 
 from netc.compiler.analysis.outline import RESULTS, Box, Outline, outline_of
 from netc.compiler.model import Model
@@ -13,8 +14,7 @@ from netc.compiler.model import Model
 _UNNAMED = ("input", "target", *RESULTS)  # boxes whose title is a name of the file's
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A row of the table.
 
     `name` is where the layer's parameters are, or what the file names its value, with the kind of layer in brackets
@@ -53,11 +53,11 @@ def layers_of(model: Model, steps: Mapping[str, int] | None = None) -> list[Laye
         if result is not None:
             inner = box.title if box.name == result.title else name.partition(" (")[0]
             name = result.title if inner in (result.title, "") else f"{result.title} ({inner})"
-        own = [read for read in box.reads if read in model.parameters]
-        new = [read for read in own if read not in counted]
+        parameters = [read for read in box.reads if read in model.parameters]
+        new = [read for read in parameters if read not in counted]
         counted.update(new)
         count = sum(model.parameters[read].size(1) for read in new)
-        rows.append(Layer(box.span.line, role, name, box.type, count, len(new) < len(own), box.flops))
+        rows.append(Layer(box.span.line, role, name, box.type, count, len(new) < len(parameters), box.flops))
     return rows
 
 

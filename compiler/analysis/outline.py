@@ -5,9 +5,9 @@ and changes of form.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.analysis.cost import flops, flops_of
 from netc.compiler.ir.dims import lengths_of, names_in
@@ -25,6 +25,7 @@ from netc.compiler.operations.shape import broadcast
 from netc.compiler.passes.pack import at_length
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 _OWNED = (Role.PARAMETER, Role.STATE)
 _UNSEEN = (Role.CONSTANT, Role.GIVEN, Role.TRAINING, Role.EXTENT, *_OWNED)
@@ -41,8 +42,7 @@ _RESULT_KINDS = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC, ResultKi
 RESULTS = tuple(kind.value for kind in _RESULT_KINDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """A value, a result of the model, or a block or scan with boxes `inside`.
 
     `kind` is "input", "target", "operation", "block", "scan", "carry", "state" (a next value), or one of RESULTS.
@@ -67,8 +67,7 @@ class Box:
             yield from box.all()
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(Struct, frozen=True):
     """The outermost boxes of a model, and its edges: from and to keys of boxes that have none inside."""
 
     boxes: tuple[Box, ...]
@@ -122,8 +121,7 @@ def _without_dead_ends(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -
     return Outline(kept(boxes), tuple(edge for edge in edges if {*edge} <= reached))
 
 
-@dataclass(slots=True)
-class _Builder:
+class _Builder(Struct):
     """Makes boxes and edges.
 
     `names` are the model's names of values, and `lengths` those of the sample whose FLOPs are counted. For each value,
@@ -163,8 +161,8 @@ class _Builder:
             if (box := self._box(value)) is not None:
                 numbered.append((value.number, box))
             if updates and value in updates:  # outside the block that made the value, inside the one that updates
-                key, own = self.key(), updates[value].name.rpartition(".")[2]
-                title = own if updates[value].kind is ResultKind.FITTED else f"next {own}"
+                key, state = self.key(), updates[value].name.rpartition(".")[2]
+                title = state if updates[value].kind is ResultKind.FITTED else f"next {state}"
                 numbered.append((value.number + 0.5, Box(key, "state", title, describe_sample(value.type), value.span)))
                 self.connect([value], key)
         order = sorted(range(len(applications)), key=lambda i: (applications[i].first, -applications[i].end, -i))

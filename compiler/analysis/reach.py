@@ -8,7 +8,8 @@ An operation without a rule ends the path too: an interval may be missing, and n
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.forms import Scalar
@@ -28,12 +29,12 @@ from netc.compiler.operations.reshaping import one_hot
 from netc.compiler.operations.running import RunningSum
 from netc.compiler.operations.scan import Part, Scan, SlotKind, pack, unpack
 from netc.compiler.operations.shape import Order, Pad, Slice, reshape, reverse
+from netc.dsl.structs import replace
 
 _COMPARISONS = (greater, greater_equal, less, less_equal)
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Step t reads the steps from t + first to t + last; where the axis is `turned`, t counts from the last step."""
 
     first: float = 0
@@ -65,8 +66,8 @@ def reaches(graph: Graph, source: Value) -> dict[Value, Reaches]:
         return {}
     along: dict[Value, Reaches] = {source: {0 if source.type.is_varying else source.type.lead: Reach()}}
     for value in graph.values():
-        if value is not source and (own := _reaches_of(value, along)):
-            along[value] = own
+        if value is not source and (reaches := _reaches_of(value, along)):
+            along[value] = reaches
     return along
 
 
@@ -76,8 +77,8 @@ def opening(along: Mapping[Value, Reaches], value: Value, distance: int) -> Valu
     path, source = needed_by([value]), next(iter(along))
     unmoved: set[Value] = set()
     openings: list[Value] = []
-    for operand, own in along.items():
-        if operand in path and any(reach.includes(distance) for reach in own.values()):
+    for operand, reaches in along.items():
+        if operand in path and any(reach.includes(distance) for reach in reaches.values()):
             is_unmoved = operand is source or not unmoved.isdisjoint(_operands_of(operand))
             (unmoved.add if is_unmoved else openings.append)(operand)
     return source if value in unmoved else openings[0]
@@ -101,21 +102,21 @@ def _reaches_of(value: Value, along: Mapping[Value, Reaches]) -> Reaches:
         return {after: first[before]} if before in first else {}
     if table is not None and value.definition is gather:
         return _gathered(table, first)
-    own: Reaches = {}
+    reaches: Reaches = {}
     for number, operand in enumerate(value.operands):
         for axis, reach in along.get(operand, {}).items():
             for result_axis, moved in _through(value, number, axis, reach, along):
-                _join(own, result_axis, moved)
-    return own
+                _join(reaches, result_axis, moved)
+    return reaches
 
 
-def _join(own: Reaches, axis: int, reach: Reach) -> None:
+def _join(reaches: Reaches, axis: int, reach: Reach) -> None:
     """Adds a reach along an axis. Of two that count from different ends, the one from the first step remains."""
-    before = own.get(axis)
+    before = reaches.get(axis)
     if before is None or (before.turned and not reach.turned):
-        own[axis] = reach
+        reaches[axis] = reach
     elif before.turned == reach.turned:
-        own[axis] = Reach(min(before.first, reach.first), max(before.last, reach.last), reach.turned)
+        reaches[axis] = Reach(min(before.first, reach.first), max(before.last, reach.last), reach.turned)
 
 
 def _is_hidden(value: Value) -> bool:
@@ -128,9 +129,9 @@ def _is_hidden(value: Value) -> bool:
 def _of_part(value: Value, along: Mapping[Value, Reaches]) -> Reaches:
     """A value that a scan yields depends on all earlier steps, and on its own step if that is read before the yield."""
     scan, result = Scan.of(value.operands[0]), value.attributes_as(Part).result
-    own: Reaches = {}
+    reaches: Reaches = {}
     if result.kind is not ResultKind.YIELD:
-        return own
+        return reaches
     leaves = scan.leaves()
     for index, sequence in enumerate(scan.sequences):
         leaf = leaves.get(SlotKind.STEP_INPUT.slot(index))
@@ -139,8 +140,8 @@ def _of_part(value: Value, along: Mapping[Value, Reaches]) -> Reaches:
             continue
         nearest = 0 if scan.body.results[result] in dependents(scan.body, [leaf]) else 1
         farthest = LATER if scan.begins else nearest
-        _join(own, 0, reach.moved(nearest, farthest) if scan.is_reversed else reach.moved(-farthest, -nearest))
-    return own
+        _join(reaches, 0, reach.moved(nearest, farthest) if scan.is_reversed else reach.moved(-farthest, -nearest))
+    return reaches
 
 
 def _gathered(table: IndexTable, first: Reaches) -> Reaches:

@@ -6,7 +6,8 @@ Walks the elaborated graph, in which layers are gone, and conv2d and pools are o
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
@@ -20,8 +21,7 @@ from netc.compiler.operations.shape import reshape
 _WINDOWS = (conv2d, maxpool2d, avgpool2d)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A receptive field: its size in pixels of the input, and the distance of neighbouring fields (`step`), height
     first. On a line the width of both is 1, and is not printed."""
 
@@ -36,8 +36,7 @@ class Field:
         return size if self.step == (1, 1) else f"{size}, {apart} apart"
 
 
-@dataclass(frozen=True, slots=True)
-class Windowed:
+class Windowed(Struct, frozen=True):
     """A convolution or a pool, its number of parameters, and that of a dense layer of the same sizes (`dense`).
 
     `kernel` and `stride` have one number on a line and two on an image, `pad` two (before, after) and four.
@@ -95,8 +94,8 @@ def _kernel(value: Value) -> tuple[int, int]:
 
 
 def _windows(value: Value) -> Convolution | Pool:
-    own = value.attributes
-    return own if isinstance(own, Pool) else value.attributes_as(Convolution)
+    attributes = value.attributes
+    return attributes if isinstance(attributes, Pool) else value.attributes_as(Convolution)
 
 
 def _through(value: Value, before: Field) -> Field:
@@ -117,6 +116,6 @@ def windowed(graph: Graph) -> Iterator[Windowed]:
         x = value.operands[0].type
         weights = value.operands[1].type.size(1) if value.definition is conv2d else 0
         dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
-        own, axes = _windows(value), 1 if x.sample[1] == 1 else 2
-        kernel, stride, pad = _kernel(value)[:axes], own.stride[:axes], own.pad[: 2 * axes]
+        windows, axes = _windows(value), 1 if x.sample[1] == 1 else 2
+        kernel, stride, pad = _kernel(value)[:axes], windows.stride[:axes], windows.pad[: 2 * axes]
         yield Windowed(value, kernel, stride, pad, weights, dense, fields.get(value))

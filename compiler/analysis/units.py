@@ -77,8 +77,8 @@ def mixes_units(graph: Graph, value: Value, target: str, units: Units) -> bool:
         if inner not in live or (dependents.isdisjoint(inner.operands) and inner.name != target):
             continue
         dependents.add(inner)
-        own = inner.operands[1:] if inner.definition is where else inner.operands  # without the condition
-        others = [operand for operand in own if operand not in dependents and units.get(operand) != target]
+        operands = inner.operands[1:] if inner.definition is where else inner.operands  # without the condition
+        others = [operand for operand in operands if operand not in dependents and units.get(operand) != target]
         is_of_model = any(leaf.role in _OF_MODEL for leaf in needed_by(others))
         adds = inner.definition in _ADDING and not linear.isdisjoint(inner.operands)
         if is_of_model and (adds or inner.operation in COMPARISONS):
@@ -86,8 +86,8 @@ def mixes_units(graph: Graph, value: Value, target: str, units: Units) -> bool:
         if inner.role is Role.TARGET or (
             inner.definition in _LINEAR
             and not is_of_model
-            and all(operand in linear or operand not in dependents for operand in own)
-            and not any(units.get(operand) == target and operand not in dependents for operand in own)
+            and all(operand in linear or operand not in dependents for operand in operands)
+            and not any(units.get(operand) == target and operand not in dependents for operand in operands)
         ):
             linear.add(inner)
     return False

@@ -1,7 +1,6 @@
 """Applications of operations and `op`s; those of blocks and layers are in blocks.py."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netc.compiler.elaborate import joining, samples
 from netc.compiler.elaborate.arguments import as_layer, bind, refuse_late
@@ -28,6 +27,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 _VARIADIC = ("values", "dims", "order")  # kinds of parameters that take any number of arguments
 

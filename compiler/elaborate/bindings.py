@@ -1,8 +1,9 @@
 """The items that a name can stand for during elaboration, and the scopes where names are looked up."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
@@ -11,15 +12,13 @@ from netc.dsl.source import Span
 Constant = int | float | bool | str | tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(Struct, frozen=True):
     """Several results of one application; where a single item is needed, it is the first."""
 
     items: tuple["Item", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Weighted:
+class Weighted(Struct, frozen=True):
     """`weighted(e, w)`: the sum of `value` over all samples is divided by the sum of `weight`; both have the same
     shape."""
 
@@ -27,8 +26,7 @@ class Weighted:
     weight: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """An application of an operation or block, of the library (`is_builtin`) or of the file.
 
     `spans` are the places of its operands, `span` its own.
@@ -42,8 +40,7 @@ class Applied:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
+class Assigned(Struct, frozen=True):
     """A name at a place in the text, and the value that it stands for.
 
     Its statement added the values of the graph from number `first` up to `end`, and the `parameters`.
@@ -56,8 +53,7 @@ class Assigned:
     parameters: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BlockFunction:
+class BlockFunction(Struct, frozen=True):
     """A block, and the arguments that it has so far: `lstm(64)` lacks only its first.
 
     `others` are blocks of the same name whose first argument has another rank.
@@ -70,8 +66,7 @@ class BlockFunction:
     arguments_scope: "Scope | None" = None
 
 
-@dataclass(slots=True)
-class LayerInstance:
+class LayerInstance(Struct):
     """`layer f = dense(64)`: a block whose parameters are shared by all its applications.
 
     The first application makes `parameters`, by their names in the layer: `W`, or `dense.W` in a block inside.
@@ -82,23 +77,20 @@ class LayerInstance:
     parameters: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class UserOperation:
+class UserOperation(Struct, frozen=True):
     """`op swish(x) = x * sigmoid(x)`."""
 
     op: syntax.Op
     scope: "Scope"
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(Struct, frozen=True):
     """`import "blocks.net" as b`."""
 
     scope: "Scope"
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(Struct, frozen=True):
     """A varying dimension's name: an axis, or how long each sample is."""
 
     dim: str
@@ -107,8 +99,7 @@ class Length:
         return self.dim
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """Stands for a name whose statement was at fault, so that its uses give no second message."""
 
 
@@ -127,8 +118,7 @@ Item = (
 )
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(Struct):
     """Names, what they stand for, and the places where they were defined; other names are looked up in the scope
     around.
 
@@ -146,7 +136,7 @@ class Scope:
         """The item of the innermost definition, or None if there is none."""
         scope: Scope | None = self
         while scope is not None:
-            item = scope.own(name)
+            item = scope.bound_here(name)
             if item is not None:
                 return item
             scope = scope.around
@@ -159,7 +149,7 @@ class Scope:
             scope = scope.around
         return None if scope is None else scope.unknown
 
-    def own(self, name: str) -> Item | None:
+    def bound_here(self, name: str) -> Item | None:
         """The item that is defined in this scope itself."""
         return self.names.get(name)
 
@@ -183,8 +173,7 @@ class Scope:
             yield from self.around.all_names()
 
 
-@dataclass(slots=True)
-class ParameterPath:
+class ParameterPath(Struct):
     """The path of blocks and statements that names the next parameter; language.md has the rules.
 
     `assign` is the name that the running statement assigns (empty in a `return`), `loops` the turns of the loops around

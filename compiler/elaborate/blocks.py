@@ -5,7 +5,8 @@ A block runs its statements in a scope of its own. A fault in a library block is
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.elaborate import misfits
 from netc.compiler.elaborate.arguments import bind
@@ -29,10 +30,10 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.hints import Hint
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class _BlockCall:
+class _BlockCall(Struct, frozen=True):
     """An application of a block: `bound` are its arguments by parameter, `items` what they came to, by the argument's
     id."""
 

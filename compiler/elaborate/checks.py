@@ -5,9 +5,10 @@ Both checks look only at models without errors.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
+
+from msgspec import Struct
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
@@ -43,8 +44,7 @@ def check_results(context: Context, file: syntax.File) -> None:
         _check_result(context, result, value, dependence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Dependence:
+class _Dependence(Struct, frozen=True):
     """The values that are computed from a target, from a parameter and from a split metric, with these themselves.
 
     A pass for each: a model may have hundreds of results, such as the updates of its states.

@@ -5,10 +5,11 @@ Every function of this folder takes a Context first. This file knows nothing of 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate.bindings import (
     Applied,
@@ -62,8 +63,7 @@ class Exhausted(Exception):
         self.diagnostic = diagnostic
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The parts of expressions that are elaborated in files above expressions.py, each a function of the context and
     the scope."""
 
@@ -83,8 +83,7 @@ _KINDS = {
 }
 
 
-@dataclass(slots=True)
-class Context:
+class Context(Struct):
     """Everything that elaboration knows while it walks a file.
 
     `graph` is the graph that values are added to: the model's own, or the body of the innermost of `frames`.
@@ -92,14 +91,14 @@ class Context:
 
     rules: Rules
     globals: Scope  # the file's own definitions
+    dimensions: Dimensions
+    graph: Graph
     class_count: ClassCount | None = None
     fields: Mapping[str, syntax.Expression] = field(default_factory=dict)  # of the file's `data` block
     statements: Sequence[syntax.Statement] = ()  # of the file's `model` block
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     # the model so far
-    dimensions: Dimensions = field(default_factory=Dimensions)
-    graph: Graph = field(init=False)
     parameters: dict[str, ParameterInfo] = field(default_factory=dict)
     states: dict[str, ParameterInfo] = field(default_factory=dict)
     inputs: dict[str, Type] = field(default_factory=dict)
@@ -136,8 +135,11 @@ class Context:
     levels: int = 0  # expressions around the current one
     ready: dict[tuple[int, int], Item] = field(default_factory=dict)  # links of chains, by the ids of node and scope
 
-    def __post_init__(self) -> None:
-        self.graph = Graph(self.dimensions)
+    @classmethod
+    def of(cls, rules: Rules, globals: Scope) -> "Context":
+        """The context of a file before anything of it is elaborated."""
+        dimensions = Dimensions()
+        return cls(rules, globals, dimensions, Graph(dimensions))
 
     def count(self, span: Span) -> None:
         """Counts a statement or an application of an `op` that is written out. Raises Exhausted at the limit."""

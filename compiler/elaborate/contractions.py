@@ -27,7 +27,7 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
         if is_by_row and out[0] in kept:  # the rows come first in every value that has them
             kept = out[0] + kept.replace(out[0], "")
         kept = out if i == len(values) - 1 else kept
-        marked = ["#" * value.type.lead + own for value, own in ((left, letters), (right, parts[i]))]
+        marked = ["#" * value.type.lead + subscript for value, subscript in ((left, letters), (right, parts[i]))]
         batch = "#" if "#" in "".join(marked) else ""
         subscripts = f"{marked[0]},{marked[1]}->{batch}{kept}".replace("#", _free_letter("".join(parts)))
         left, letters = apply("einsum", left, right, subscripts=subscripts), kept

@@ -5,7 +5,6 @@ Broken, and the next statement runs, so that one run reports all independent fau
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate.advice import advise
@@ -31,6 +30,7 @@ from netc.compiler.model import Model, TrainSettings
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, nearest
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 ClassCount = Callable[[str, Mapping[str, Any], Span], int]
 
@@ -65,7 +65,7 @@ def examine(
 def _examined(
     file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCount | None
 ) -> tuple[Context, TrainSettings]:
-    context = Context(Rules(apply_item, index, scan, FORMS), Scope(library_scope()))
+    context = Context.of(Rules(apply_item, index, scan, FORMS), Scope(library_scope()))
     file, overrides = with_constants(file, overrides or {})
     overrides = usable_overrides(context, file, overrides)
     define(context, file, context.globals, [file.source.path], overrides)

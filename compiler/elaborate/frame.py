@@ -5,7 +5,8 @@ graph through a leaf of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import Attributes, Given
 from netc.compiler.ir.dims import bound_of
@@ -20,8 +21,7 @@ from netc.compiler.operations.scan import SlotKind, add_leaf
 from netc.dsl.source import NOWHERE, Span
 
 
-@dataclass(slots=True)
-class Dimensions:
+class Dimensions(Struct):
     """The varying dimensions of a model, the surroundings of its graph.
 
     `spans` says where each was named first, `bounds` how many steps it has at most; `lengths` are those that the model
@@ -117,4 +117,4 @@ class Frame:
 
     def stands_for(self, leaf: Value) -> Value:
         """The outside value that a leaf of the body stands for; any other value as it is."""
-        return next((outer for outer, own in self.captured.items() if own is leaf), leaf)
+        return next((outer for outer, inner in self.captured.items() if inner is leaf), leaf)

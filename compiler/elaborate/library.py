@@ -3,9 +3,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate.bindings import BlockFunction, Item, Scope
 from netc.dsl import syntax
@@ -13,8 +14,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     """Blocks as the text of a `.net` file.
 
     `kind` is their kind in the reference: "layer", "loss", "metric" or "schedule".
@@ -92,14 +92,13 @@ def _blank(text: str) -> str:
     return re.sub(r"[^\n]", " ", text)
 
 
-@dataclass(slots=True)
 class _LibraryScope(Scope):
     """The blocks of all libraries. Parsing all of them takes longer than most models, so a block is parsed when
     it is first looked up. `libraries` are those that define a name."""
 
     libraries: dict[str, list[Library]] = field(default_factory=dict)
 
-    def own(self, name: str) -> Item | None:
+    def bound_here(self, name: str) -> Item | None:
         """The blocks of a name. Those for first arguments of different ranks are one BlockFunction."""
         if name not in self.names and name in self.libraries:
             blocks = [block for library in self.libraries[name] for block in library.blocks_of(name)]
@@ -130,5 +129,5 @@ def library_places() -> Mapping[str, Span]:
     """The places of the library's blocks, by name."""
     scope = library_scope()
     for name in library_names():
-        scope.own(name)
+        scope.bound_here(name)
     return scope.spans

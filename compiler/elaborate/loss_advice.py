@@ -18,8 +18,8 @@ from netc.dsl.diagnostics import Diagnostic, Label
 def compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     """Warns about `mse(y, y)`, and about losses none of which reads a target although the model has one."""
     comparisons = list(comparisons_of(context))
-    own = [each for each in comparisons if source_of(each.prediction) is source_of(each.label)]
-    for each in own:
+    same_source = [each for each in comparisons if source_of(each.prediction) is source_of(each.label)]
+    for each in same_source:
         yield Diagnostic(
             "W0510",
             f"`{each.loss}` compares a value with itself, so that it is always 0",
@@ -28,7 +28,7 @@ def compared_with_itself(context: Context, train: TrainSettings) -> Iterator[Dia
         )
     losses = context.graph.results_of(ResultKind.LOSS)
     read = dependents(context.graph, context.graph.values(Role.TARGET))
-    if own or not losses or not context.targets or any(loss in read for loss in losses.values()):
+    if same_source or not losses or not context.targets or any(loss in read for loss in losses.values()):
         return
     if _compares_with_input(context.graph, losses.values()):
         return  # an autoencoder may have a target for its metrics

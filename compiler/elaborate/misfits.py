@@ -5,17 +5,18 @@ scores of classes or `float[...]` for numbers; the second takes the target, `cla
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(Struct, frozen=True):
     """An argument of a loss or a metric: its value, and its place in the text."""
 
     value: Value
@@ -34,8 +35,7 @@ class Operand:
         return Label(self.span, f"this is {describe_sample(self.type)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Misfit:
+class _Misfit(Struct, frozen=True):
     """A fault of a comparison: the operand to change, how, and a title where the types say little."""
 
     operand: Operand

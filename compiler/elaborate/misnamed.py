@@ -4,13 +4,13 @@ Only an assignment that nothing reads is meant otherwise, since these words may 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.losses_by_name import applied
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.printer import expression
+from netc.dsl.structs import replace
 from netc.dsl.synonyms import Kind, synonym
 
 _DECLARED = ("input", "target")

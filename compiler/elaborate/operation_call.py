@@ -1,8 +1,9 @@
 """An application of an operation while its arguments are read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.arguments import named_axes
@@ -15,8 +16,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
 
-@dataclass(slots=True)
-class OperationCall:
+class OperationCall(Struct):
     """An application of an operation while its arguments are read.
 
     `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
@@ -66,8 +66,7 @@ class OperationCall:
         return samples.axis_number(self.first, axis, self.context.axis_names)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A parameter of an operation that becomes an attribute: its default as text ("" for none), and the argument if
     there is one."""
 

@@ -1,7 +1,5 @@
 """The operators of the language, applied to evaluated operands: values of the graph, lengths or constants."""
 
-from dataclasses import replace
-
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Item, Length, Results, Weighted
 from netc.compiler.elaborate.context import Context
@@ -14,6 +12,7 @@ from netc.dsl.diagnostics import Label, fault
 from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 _OPERATORS = {
     "+": "add",

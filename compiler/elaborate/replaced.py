@@ -4,7 +4,6 @@ A command gives them as constants (`--set batch=64`), a study as expressions. A 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
@@ -14,6 +13,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.limits import fits
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 
 TRAIN_SETTINGS = (*SETTINGS, *MOVING)
 _DEFAULT_OPTIMIZER = "adam"

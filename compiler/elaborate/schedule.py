@@ -4,7 +4,6 @@ own.
 The batch of that graph are steps of training.
 """
 
-from dataclasses import replace
 from typing import NoReturn
 
 from netc.compiler.elaborate.bindings import BlockFunction, Scope
@@ -18,6 +17,7 @@ from netc.compiler.ir.value import apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.dsl.hints import Hint
+from netc.dsl.structs import replace
 
 PROGRESS = ("step", "epoch", "progress", "epochs")  # the inputs of a schedule's graph
 
@@ -28,7 +28,7 @@ def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     A library's schedule gets those of its parameters that are inputs without being written. Faults E0602 if the result
     is no float of one number.
     """
-    inner = Context(replace(context.rules, scan=_refuse_scan), context.globals)
+    inner = Context.of(replace(context.rules, scan=_refuse_scan), context.globals)
     inner.graph.precision = "f64"
     scope = Scope(context.globals)
     for name in PROGRESS:

@@ -1,13 +1,13 @@
 """Readers of the values of settings: numbers, words, truths and calls. A wrong value is a fault E0602."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault, nearest, nearest_or_all
 from netc.dsl.hints import Hint
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.dsl.synonyms import Kind
 
 _TRUTHS = {

@@ -2,8 +2,9 @@
 declares.
 """
 
-from dataclasses import dataclass, field
 from typing import NoReturn
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Length, Scope
@@ -135,8 +136,7 @@ def match_type(
     return match.bindings
 
 
-@dataclass(slots=True)
-class _Match:
+class _Match(Struct):
     """A value that is checked against the type `node`, which a block's parameter or an assignment declares.
 
     `dims` are the declared dimensions and `sizes` the value's, from both of which `...` is taken; `bindings` fills up

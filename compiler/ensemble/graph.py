@@ -11,7 +11,6 @@ not know the probability 0.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from netc.compiler.analysis.heads import Heads, LogitKind
 from netc.compiler.ensemble.member import Member
@@ -25,6 +24,7 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Application, Model, ParameterInfo
 from netc.compiler.operations.reduce import softmax
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 
 _NEVER = -1e30  # the logarithm of the probability of a class that a member does not know
 _PREDICTED = (ResultKind.OUTPUT, ResultKind.LENGTH)
@@ -43,7 +43,7 @@ def ensemble(members: Sequence[Member], taken: Mapping[str, Type]) -> Model:
 
 def _lead(members: Sequence[Member]) -> int:
     """The place of the first member that knows all classes: losses and metrics are as it computes them."""
-    knowing = [all(classes.own == classes.count for classes in member.classes.values()) for member in members]
+    knowing = [all(classes.of_member == classes.count for classes in member.classes.values()) for member in members]
     return knowing.index(True)
 
 
@@ -195,7 +195,7 @@ class _Joined:
         fitting = [
             classes
             for classes in member.classes.values()
-            if (value.type.dims, classes.count) == ((*like.dims[:-1], classes.own), like.dims[-1])
+            if (value.type.dims, classes.count) == ((*like.dims[:-1], classes.of_member), like.dims[-1])
         ]
         return fitting[0].spread(value, number) if len(fitting) == 1 else None
 

@@ -1,7 +1,8 @@
 """A member of an ensemble: its model, and how its inputs, targets, outputs and classes become those of the ensemble."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.heads import Heads, heads_of
 from netc.compiler.ir.value import Value
@@ -10,21 +11,19 @@ from netc.compiler.model import Model
 Change = Callable[[Value], Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Classes:
+class Classes(Struct, frozen=True):
     """A member's classes of a target among `count` classes of the ensemble.
 
-    `spread` takes a value whose last axis has the member's `own` classes, and gives those of the ensemble, with a
+    `spread` takes a value whose last axis has the classes `of_member`, and gives those of the ensemble, with a
     number for each class that the member does not know.
     """
 
-    own: int
+    of_member: int
     count: int
     spread: Callable[[Value, float], Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A model of an ensemble, and what its own fitted data steps do to values of the ensemble's graph.
 
     `prepare` has, for each input or target that the ensemble takes as it was before these steps, what turns it into

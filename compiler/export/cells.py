@@ -5,9 +5,9 @@ user writes with the same equations becomes the same operation.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.export.exportable import Array, exportable
 from netc.compiler.ir.graph import Graph
@@ -48,8 +48,7 @@ def _split(gates: Value, count: int) -> list[Value]:
     return [apply("slice", gates, axis=1, start=i * units, stop=(i + 1) * units) for i in range(count)]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A recurrent operation of ONNX: the order of its gates there, its attributes, and its equations.
 
     `equations` returns the next carries from a step, the carries and the captured parameters. `parameters` has a letter

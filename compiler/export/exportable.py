@@ -1,10 +1,10 @@
 """A model to be exported: its prediction graph in the operations that both file formats have, and its numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
@@ -20,8 +20,7 @@ Array = np.ndarray[Any, Any]
 KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp})
 
 
-@dataclass(frozen=True, slots=True)
-class RawColumns:
+class RawColumns(Struct, frozen=True):
     """How columns of a table become an input: each is an input [batch] of the file, of f64 numbers or of texts.
 
     `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With
@@ -49,8 +48,7 @@ class RawColumns:
         return "text" if self.codes else "date" if self.is_date else "number"
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Struct, frozen=True):
     """A model to be written: its prediction graph, and the values of its parameters and states (`arrays`).
 
     `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes or places.

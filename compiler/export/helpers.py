@@ -72,10 +72,10 @@ def _attend(q: Any, k: Any, v: Any, scale: Any, causal: bool, **tables: Any) -> 
             later = np.arange(scores.shape[2]) > np.arange(scores.shape[1])[:, None]
             scores = np.where(later, -np.inf, scores).astype(q.dtype)
         if scores.size:
-            own = np.einsum("hts,shm->thm", _softmax(scores, -1), v[keys])
-            result[queries] = own
+            attended = np.einsum("hts,shm->thm", _softmax(scores, -1), v[keys])
+            result[queries] = attended
             if "query_lengths" in tables and "query_rows" not in tables:
-                result[i, len(own) :] = own[-1]
+                result[i, len(attended) :] = attended[-1]
     return result
 
 

@@ -146,7 +146,7 @@ class _NumpyFile(Writer):
         self.arrays[name] = self.random(name)
         return Term(f"_weights[{python_string(name)}]", "i32")
 
-    def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
+    def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
         lower = OPERATIONS[value.operation].lower
         if isinstance(lower, Fold):
             pair = {name: Term(name, value.type.dtype) for name in ("a", "b")}

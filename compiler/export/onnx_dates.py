@@ -4,7 +4,7 @@ All numbers are whole but the fraction, so f64 has them exactly. The calendar is
 its years begin in March, so that a leap day is the last of a year, and its eras have 400 years.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from netc.compiler.export.onnx_nodes import OnnxNodes
 from netc.compiler.export.scalar import Term
@@ -15,8 +15,7 @@ _ERA, _CENTURY, _FOUR_YEARS, _YEAR = 146097.0, 36524.0, 1460.0, 365.0  # days
 _JANUARY = 306.0  # days from March 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
+class _Number(Struct, frozen=True):
     """A tensor of f64 with arithmetic."""
 
     nodes: OnnxNodes

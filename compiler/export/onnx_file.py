@@ -194,7 +194,7 @@ class _OnnxFile(OnnxNodes):
         mask = self.node("Reshape", [is_running.text, shape], "bool")
         return self.node("Where", [mask.text, next_.text, carry.text], next_.dtype)
 
-    def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
+    def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
         """Writes a reduction with a combining function as a Scan over the elements. Returns None for other kernels."""
         lower = OPERATIONS[value.operation].lower
         if not isinstance(lower, Fold):

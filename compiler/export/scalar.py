@@ -3,8 +3,9 @@
 import ast
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
 
@@ -25,8 +26,7 @@ IN_SINGLE_PRECISION = frozenset(
 FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.is_float)
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """The name of an array or an expression for it, and its element type (`i64` for indices)."""
 
     text: str

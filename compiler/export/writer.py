@@ -7,8 +7,9 @@ tables of compiler/ir/rows.py from the samples' lengths.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NoReturn
+
+from msgspec import Struct
 
 from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.scalar import Term, translate
@@ -26,8 +27,7 @@ from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.dsl.diagnostics import fault
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """An integer array with an element for each sample or each row. Its operators write arithmetic to the file."""
 
     writer: "Writer"
@@ -68,8 +68,7 @@ class Index:
         return Index(self.writer, self.writer.take(self.term, index.term))
 
 
-@dataclass(frozen=True, slots=True)
-class RowTerms:
+class RowTerms(Struct, frozen=True):
     """The rows of a varying dimension.
 
     `length` is each sample's number of steps, `first` the row of its first step; `sample` and `step` say which sample
@@ -156,7 +155,7 @@ class Writer(ABC):
         """Writes a leaf that random numbers are generated from. Faults E1201 in formats that cannot hold it."""
         self.refuse(value, "random numbers", "what is drawn anew has no place in a file that is the same each time")
 
-    def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
+    def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
         """Writes an operation with a custom kernel. Returns None if the format cannot hold it."""
         return None
 
@@ -209,7 +208,7 @@ class Writer(ABC):
                 return translate(lower.expression, named, numbers, value.type.dtype, self)
         except KeyError as error:
             self.refuse(value, f"`{value.operation}`", f"no word for {error}")
-        term = self.own_kernel(value, operands)
+        term = self.custom_kernel(value, operands)
         if term is None:
             self.refuse(value, f"`{value.operation}`", f"{self.KIND} has no operation that it is made of")
         return term

@@ -5,12 +5,12 @@ roots are counted beside the others, because CPUs compute them in a unit of thei
 """
 
 import ast
-from dataclasses import dataclass
 from functools import cache
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+
+class Arithmetic(Struct, frozen=True):
     """An amount of arithmetic.
 
     `flops` are floating-point operations: an addition, multiplication, comparison, division or square root is one, a

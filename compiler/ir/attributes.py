@@ -1,4 +1,4 @@
-"""The attributes of a value: the arguments of its operation besides the operands, as a frozen dataclass.
+"""The attributes of a value: the arguments of its operation besides the operands, as a frozen Struct.
 
 The operation declares the class. Similar operations share a class (`Over`, `Dims`); a class that only one operation
 uses is defined next to that operation. An absent field is None: it is neither printed nor passed to the operation's
@@ -6,9 +6,10 @@ rules. Knows no value and no graph.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, make_dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct, defstruct
 
 from netc.compiler.ir.types import Dim, DTypeName
 
@@ -20,23 +21,20 @@ class Nested:
 Attribute = int | float | bool | str | tuple[Any, ...] | Nested
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(Struct, frozen=True):
     """The base of all attributes, and the class for operations without any.
 
     It has no methods, so that a plug-in's operation may give its attributes any names.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Named(Attributes):
+class Named(Attributes, frozen=True):
     """The name of a leaf."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Given(Named):
+class Given(Named, frozen=True):
     """A leaf that the runtime computes.
 
     `per` is "step" if it has a new value for each training step, and "batch" if it has the rows of the batch, in order.
@@ -45,36 +43,31 @@ class Given(Named):
     per: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Constant(Attributes):
+class Constant(Attributes, frozen=True):
     """The value of a constant."""
 
     value: int | float | bool
 
 
-@dataclass(frozen=True, slots=True)
-class Over(Attributes):
+class Over(Attributes, frozen=True):
     """The axes that an operation runs along, counted over all dimensions."""
 
     over: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Axis(Attributes):
+class Axis(Attributes, frozen=True):
     """The axis along which values are joined."""
 
     axis: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dims(Attributes):
+class Dims(Attributes, frozen=True):
     """The dimensions of the result of a `reshape` or a `broadcast`, or those that an `extent` counts."""
 
     dims: tuple[Dim, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ElementType(Attributes):
+class ElementType(Attributes, frozen=True):
     """The element type of the result."""
 
     dtype: DTypeName
@@ -101,7 +94,7 @@ def keywords_of(attributes: Attributes) -> dict[str, Any]:
     """
     kind = type(attributes)
     if (names := _NAMES.get(kind)) is None:
-        names = _NAMES[kind] = tuple(field.name for field in fields(kind))
+        names = _NAMES[kind] = kind.__struct_fields__
     return {name: item for name in names if (item := getattr(attributes, name)) is not None}
 
 
@@ -111,6 +104,10 @@ def attributes_class(names: tuple[str, ...]) -> type[Attributes]:
 
     It extends `Over` or `Dims` if it has their field, so that passes read the axes of such a reduction.
     """
-    base = next((kind for kind in (Over, Dims) if fields(kind)[0].name in names), Attributes)
-    added = [(name, Any) for name in names if name not in {field.name for field in fields(base)}]
-    return make_dataclass("Named", added, bases=(base,), frozen=True, slots=True) if added else base
+    base = next((kind for kind in (Over, Dims) if kind.__struct_fields__[0] in names), Attributes)
+    added = [(name, Any) for name in names if name not in base.__struct_fields__]
+    if not added:
+        return base
+    extended = defstruct("Named", added, bases=(base,), frozen=True)
+    assert issubclass(extended, Attributes)
+    return extended

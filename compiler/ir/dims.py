@@ -7,19 +7,18 @@ dimension without any name is called `steps of N`: every sample has N rows.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 Array = np.ndarray[Any, Any]
 _SAME = re.compile(r"steps of (\d+)")
 _TOKEN = re.compile(r"\s*(\d+|\w+|[-+*/(),])")
 
 
-@dataclass(frozen=True, slots=True)
-class _Of:
+class _Of(Struct, frozen=True):
     """`ceil(inner / number)` or `min(inner, number)`, as `kind` says."""
 
     kind: str
@@ -30,8 +29,7 @@ class _Of:
         return f"ceil({self.inner} / {self.number})" if self.kind == "ceil" else f"min({self.inner}, {self.number})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sum:
+class _Sum(Struct, frozen=True):
     """A sum of terms, each with its factor, and of a number."""
 
     terms: tuple[tuple["str | _Of", int], ...]

@@ -5,9 +5,10 @@ function, registered with `lowers` (lowering/forms.py).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from netc.compiler.ir.strides import StridedLayout
 
@@ -35,8 +36,7 @@ class Form(Enum):
     CUSTOM = "runs a function of the user, sample by sample"
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """Element by element: a Python expression over the operands x, y, z and the attributes.
 
     It may call the functions of targets/cpu/math/.
@@ -45,8 +45,7 @@ class Scalar:
     expression: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(Struct, frozen=True):
     """A reduction: an initial value and a Python expression that combines the result so far, `a`, with the next, `b`.
 
     `keyed` (max or min) does the same over integers that are ordered as the elements are; a vector may combine these in
@@ -58,8 +57,7 @@ class Fold:
     keyed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """No kernel: the operand's memory is read with other strides.
 
     `layout(strides, result, operand, **attributes)` takes the strides of the operand and the two types. It returns the
@@ -69,15 +67,13 @@ class View:
     layout: Callable[..., StridedLayout | None]
 
 
-@dataclass(frozen=True, slots=True)
-class SpecialForm:
+class SpecialForm(Struct, frozen=True):
     """A kernel of a special form, for which compiler/lowering/ has a function."""
 
     form: Form
 
 
-@dataclass(frozen=True, slots=True)
-class Scatter:
+class Scatter(Struct, frozen=True):
     """Each row of the first operand is combined with the row of the result that the second operand, an index, names.
 
     `initial` and `combine` are those of a `Fold`.
@@ -88,26 +84,22 @@ class Scatter:
     combine: str
 
 
-@dataclass(frozen=True, slots=True)
-class Custom:
+class Custom(Struct, frozen=True):
     """A custom kernel: a plain function over the arrays of one sample, the result's first (program/custom.py)."""
 
     form: ClassVar[Form] = Form.CUSTOM
     function: Callable[..., None]
 
 
-@dataclass(frozen=True, slots=True)
-class SplitMetric:
+class SplitMetric(Struct, frozen=True):
     """No kernel: the reference computes it once, over all samples of a split. Only metrics and `fitted` may use it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """No kernel: a pass replaces the value before its graph is lowered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
+class Expansion(Struct, frozen=True):
     """A function that builds the result from other operations."""
 
     build: Callable[..., Any]

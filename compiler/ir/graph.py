@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Given, Named, Nested
@@ -17,6 +16,7 @@ from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DTypeName, Type, is_undeclared
 from netc.compiler.ir.value import Operation, Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
+from netc.dsl.structs import replace
 
 T = TypeVar("T")
 _ADDING = threading.Lock()  # a finished graph is read by several threads

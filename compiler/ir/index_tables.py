@@ -7,10 +7,11 @@ its samples.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Type, bound_text, parse_bound
@@ -40,8 +41,7 @@ class TableKind(Enum):
 _OF_SAMPLES = (TableKind.FIRST, TableKind.RANKED, TableKind.LAST, TableKind.LENGTH, TableKind.START)
 
 
-@dataclass(frozen=True, slots=True)
-class Less:
+class Less(Struct, frozen=True):
     """The length of a dimension is subtracted."""
 
     dim: str
@@ -50,8 +50,7 @@ class Less:
         return f"less {self.dim}"
 
 
-@dataclass(frozen=True, slots=True)
-class Centred:
+class Centred(Struct, frozen=True):
     """Windows of `size` steps are centred, as those of a convolution with `pad = same`."""
 
     size: int
@@ -60,8 +59,7 @@ class Centred:
         return f"same {self.size}"
 
 
-@dataclass(frozen=True, slots=True)
-class FromEnd:
+class FromEnd(Struct, frozen=True):
     """The last steps of both dimensions correspond."""
 
     def __str__(self) -> str:
@@ -71,8 +69,7 @@ class FromEnd:
 Shift = Less | Centred | FromEnd
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(Struct, frozen=True):
     """Maps a step to a step of another dimension: step * times // by + offset, adjusted by `shift`.
 
     The tables of the kinds TO and IN read it.
@@ -113,8 +110,7 @@ class Other:
         return f"{self.times} {self.by} {self.offset} {shift}|{self.dim}"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexTable:
+class IndexTable(Struct, frozen=True):
     """One table: its kind, and the dimension whose rows it describes.
 
     `size` belongs to the kinds PLACE and HELD, `other` to TO and IN.
@@ -199,7 +195,7 @@ def _shift(match: re.Match[str]) -> Shift | None:
 def dims_of(values: Iterable[Value]) -> tuple[str, ...]:
     """The dimensions whose rows values need: their own varying ones, and those of the tables among them."""
     values = list(values)
-    own = [str(value.type.rows) for value in values if value.type.is_varying]
+    result_dims = [str(value.type.rows) for value in values if value.type.is_varying]
     tables = [table for value in values if (table := table_of(value)) is not None]
     others = [dim for table in tables if table.other is not None for dim in table.other.dims]
-    return tuple(dict.fromkeys([*own, *(table.dim for table in tables), *others]))
+    return tuple(dict.fromkeys([*result_dims, *(table.dim for table in tables), *others]))

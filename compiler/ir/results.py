@@ -4,9 +4,10 @@ A graph prints a result as `KIND.NAME`, and its parser reads that back. Arrays, 
 this text; nobody else takes it apart.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+
+from msgspec import Struct
 
 
 class ResultKind(Enum):
@@ -41,8 +42,7 @@ class ResultKind(Enum):
         return Result(self, str(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The key of one result of a graph."""
 
     kind: ResultKind

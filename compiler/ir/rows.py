@@ -6,11 +6,11 @@ one for each sample that still runs, in this order. There is no padding and no m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.index_tables import Other, TableKind
@@ -18,8 +18,7 @@ from netc.compiler.ir.index_tables import Other, TableKind
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """The rows of one batch along one dimension.
 
     `lengths` are the lengths of the samples, `ranked` the samples by rank, and `offsets` the first row of each step,

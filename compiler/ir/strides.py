@@ -5,13 +5,13 @@ its operation computes with these functions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Dim
 
 
-@dataclass(frozen=True, slots=True)
-class StridedLayout:
+class StridedLayout(Struct, frozen=True):
     """The strides of a view, and the offset of its first element from that of its operand."""
 
     strides: tuple[int, ...]

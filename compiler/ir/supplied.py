@@ -3,9 +3,10 @@
 The name of such a leaf is the printed form of a `Supplied`; only this file reads it.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+
+from msgspec import Struct
 
 
 class SuppliedKind(Enum):
@@ -25,8 +26,7 @@ class SuppliedKind(Enum):
         return Supplied(self, str(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Supplied:
+class Supplied(Struct, frozen=True):
     """One leaf that the runtime computes."""
 
     kind: SuppliedKind

@@ -8,10 +8,10 @@ sample (rows.py defines their order). If a value has two varying dimensions, or 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import Struct
 
 BATCH = "batch"
 SHARD_COUNT = 16  # of a batch of any size: the rounding of a sum over the batch depends on where it is cut
@@ -21,8 +21,7 @@ Dim = int | str
 Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, or each by its name
 
 
-@dataclass(frozen=True, slots=True)
-class DType:
+class DType(Struct, frozen=True):
     """All facts about an element type. `word` is its name in the text of kernels, `spelling` its name in the
     language.
 
@@ -100,8 +99,7 @@ class Mismatch(Exception):
         self.message, self.hint, self.code, self.about = message, hint, code, about
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(Struct, frozen=True):
     """`f32[batch, 64]`. `classes` is set where the elements are labels, 0 to classes - 1, stored as i32."""
 
     dtype: DTypeName
@@ -132,10 +130,10 @@ class Type:
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
-        own = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
-        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is called often
-            return own
-        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in own)
+        sample_dims = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
+        if not any([type(dim) is Bounded for dim in sample_dims]):  # noqa: C419  a list is faster, and this is called often
+            return sample_dims
+        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in sample_dims)
 
     @property
     def is_held(self) -> bool:

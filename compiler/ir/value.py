@@ -6,8 +6,9 @@ is one result in one graph. This file knows no particular operation and no pass.
 
 import builtins  # for `type`, where a field has that name
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
 from netc.compiler.ir.forms import Expansion, KernelRule
@@ -73,20 +74,23 @@ class Builder(Protocol):
     def leaf(self, role: Role, name: str, type_: Type, per: str | None = None) -> "Value": ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Value:
+class Value(Struct, frozen=True, eq=False):
     """One typed result: operation, operands in order, attributes, type, and its place in the source text."""
 
-    graph: Builder = field(repr=False)
+    graph: Builder
     number: int
     operation: str
-    operands: tuple["Value", ...] = field(repr=False)
+    operands: tuple["Value", ...]
     attributes: Attributes
     type: Type
-    span: Span = field(repr=False)
+    span: Span
 
     def __hash__(self) -> int:
         return self.number
+
+    def __repr__(self) -> str:  # without operands, whose operands would follow
+        parts = f"number={self.number}, operation={self.operation!r}, attributes={self.attributes}, type={self.type}"
+        return f"Value({parts})"
 
     def attributes_as(self, kind: builtins.type[A]) -> A:
         """The attributes, as an object of the class `kind`, which they must belong to."""
@@ -170,8 +174,8 @@ class Value:
         return apply("greater_equal", self, other)
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # an operation is defined once, so identity says which it is
-class Operation:
+# an operation is defined once, so identity says which it is
+class Operation(Struct, frozen=True, eq=False):
     """One operation, with everything about it.
 
     `arguments` defines its call in the language: name -> kind ("value", "values", "axes", "axis", "number" for an

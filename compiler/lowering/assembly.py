@@ -3,8 +3,6 @@
 These are concat, pad and interleave.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.attributes import Axis
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import fixed_size
@@ -16,6 +14,7 @@ from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.padding import inside_of, write_padding
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.window import image_axes
+from netc.dsl.structs import replace
 
 _FEW_PARTS = 8  # operands of a `concat` that one loop copies
 

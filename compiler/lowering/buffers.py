@@ -4,8 +4,9 @@ A value has a buffer of its own, or is read through another's (a view: reshape, 
 inside the loop of its users, which fuse.py has decided. Knows no form of kernels: forms.py has the table of them.
 """
 
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.forms import Scalar, View
@@ -23,10 +24,10 @@ from netc.compiler.lowering.storage import Storage
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Bindings:
+class Bindings(Struct, frozen=True):
     """The memory around the body of a scan: its leaves, its carries between steps, and the rows that it yields."""
 
     leaves: dict[str, StridedView]

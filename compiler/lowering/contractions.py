@@ -1,7 +1,6 @@
 """Sums over products of two operands: by the register tile where indices and strides allow it, else by a loop."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.strides import broadcast, contiguous
@@ -18,6 +17,7 @@ from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.nests import Access, Reduction
 from netc.compiler.program.scalars import Binary, Name, Number, Word, number
 from netc.compiler.program.tasks import Buffer, StridedView
+from netc.dsl.structs import replace
 
 _LANES = 8  # elements of a vector
 _LONG_RUN = 8  # neighbouring products that are worth summing in lanes

@@ -7,8 +7,9 @@ because the register tile can start from that term. elementwise.py lowers the lo
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Fold, Scalar, View
@@ -24,8 +25,7 @@ _MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
 
 
-@dataclass(eq=False, slots=True)
-class Unit:
+class Unit(Struct, eq=False):
     """Values that are computed together, at `position` in the program.
 
     `space` is the dimensions of the points that its loop walks, and `folded` the axes that its folds reduce. `space` is
@@ -40,8 +40,7 @@ class Unit:
     near: set[Value] = field(default_factory=set)  # values that it reads, and those that they are views of
 
 
-@dataclass
-class Fusion:
+class Fusion(Struct, dict=True):
     """The units of a graph.
 
     `inlined` values have no memory: the loops that read them compute them. `starts` maps a sum to its product; the

@@ -1,13 +1,12 @@
 """Rows of a table that an index names: reads them (gather), or combines rows at their indices (scatter)."""
 
-from dataclasses import replace
-
 from netc.compiler.ir.forms import Form, Scatter
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.lowering.loop import Loop
+from netc.dsl.structs import replace
 
 
 @lowers(Form.GATHER)

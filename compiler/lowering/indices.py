@@ -6,20 +6,21 @@ and the fourth kind in all three.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.tasks import Buffer, StridedView
+from netc.dsl.structs import replace
 
 _FEW_COLUMNS = 2
 
 Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(Struct, frozen=True):
     """The views through which a product reads its operands `a` and `b` and its starting value, and writes its result.
 
     `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
@@ -37,8 +38,7 @@ class Views:
     second: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Indices:
+class Indices(Struct, frozen=True):
     """The indices of the operands a and b and of the result, each a letter, and their sizes."""
 
     left: str

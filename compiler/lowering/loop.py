@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from netc.compiler.ir.attributes import Constant
@@ -17,6 +16,7 @@ from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, c
 from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task, Tasks, buffer_numbers
+from netc.dsl.structs import replace
 
 
 class LoopContext(Protocol):

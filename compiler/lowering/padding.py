@@ -5,8 +5,6 @@ of the wider rows, and nothing is copied. Where that is not possible (a view, an
 pad is a kernel of its own, which `netc explain` and `netc profile` show.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
@@ -19,6 +17,7 @@ from netc.compiler.lowering.loop import LoopContext
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad, pad
 from netc.compiler.program.tasks import Buffer, StridedView, all_of
+from netc.dsl.structs import replace
 
 
 def padded_forms(graph: Graph, fusion: Fusion) -> dict[Value, Value]:

@@ -6,7 +6,8 @@ gather rows of an operand.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim
 from netc.compiler.ir.value import Value
@@ -22,8 +23,7 @@ _WIDE = 8  # vectors of a row, of which tiles of one row take so many
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
 
 
-@dataclass(frozen=True, slots=True)
-class Nest:
+class Nest(Struct, frozen=True):
     """The loops of a product: of the tile itself, of runs and turns (DEPTHS), and around the tile (BATCHES)."""
 
     rows: Loop[Count]

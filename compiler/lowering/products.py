@@ -5,7 +5,6 @@ product_loops.py finds the loops of a tile; this file decides what the tile copi
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.ir.value import Value
@@ -17,6 +16,7 @@ from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
 from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
+from netc.dsl.structs import replace
 
 _SHORT_RUN = 9  # elements of a row of a window
 _FEW_ELEMENTS = 50  # of a window

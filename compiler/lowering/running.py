@@ -1,7 +1,5 @@
 """The running sum along an axis."""
 
-from dataclasses import replace
-
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import fixed_size
 from netc.compiler.ir.value import Value
@@ -12,6 +10,7 @@ from netc.compiler.operations.running import RunningSum
 from netc.compiler.program.nests import Reduction
 from netc.compiler.program.scalars import Binary, Name, number
 from netc.compiler.program.tasks import StridedView
+from netc.dsl.structs import replace
 
 
 @lowers(Form.RUNNING_SUM)

@@ -1,7 +1,6 @@
 """Scans: copies the initial carries, then lowers the body to tasks of one step, which the schedule walks."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.ir.forms import Form, View
 from netc.compiler.ir.graph import Graph
@@ -15,6 +14,7 @@ from netc.compiler.lowering.storage import Storage
 from netc.compiler.lowering.walk import run
 from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.compiler.program.tasks import Buffer, StridedView, Walk, all_of
+from netc.dsl.structs import replace
 
 
 @lowers(Form.SCAN)

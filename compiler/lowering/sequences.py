@@ -1,7 +1,5 @@
 """Sequences of a fixed length, x[batch, n, ...], and the same steps packed as rows, without those beyond each end."""
 
-from dataclasses import replace
-
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.value import Value
@@ -10,6 +8,7 @@ from netc.compiler.lowering.copies import copy, fill
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.program.tasks import Buffer, all_of
+from netc.dsl.structs import replace
 
 
 @lowers(Form.TO_STEPS)

@@ -4,7 +4,6 @@ The bits of a sum depend on where it is cut, so the number of shards does not de
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.roles import Role
@@ -14,6 +13,7 @@ from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.program.tasks import Buffer, StridedView
 from netc.compiler.targets.machine import LINE, Machine
+from netc.dsl.structs import replace
 
 
 def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:

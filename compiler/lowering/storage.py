@@ -5,7 +5,6 @@ f32; attention and custom kernels read f32, so a value that they read is kept in
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from netc.compiler.ir.forms import Custom, Form, SpecialForm, View
 from netc.compiler.ir.roles import Role
@@ -16,6 +15,7 @@ from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad
 from netc.compiler.program.tasks import StridedView
 from netc.compiler.targets.machine import Machine
+from netc.dsl.structs import replace
 
 _READS_F32 = (Form.ATTENTION, Form.ATTENTION_GRADIENT)
 

@@ -3,8 +3,6 @@
 One worker does each task from the first index to the last, because several indices may name one row.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.value import Value
@@ -16,6 +14,7 @@ from netc.compiler.lowering.loop import Loop
 from netc.compiler.program.kernels import FirstEqual
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Buffer, Pointer, Task, all_of
+from netc.dsl.structs import replace
 
 
 @lowers(Form.FIRST_EQUAL)

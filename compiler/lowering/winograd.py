@@ -5,7 +5,8 @@ some tiles at least, so that transforming the weights pays for a single sample t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
@@ -25,8 +26,7 @@ _FEW_TILES = 16  # of an image
 _BLOCK = 48  # tiles: more were measured to be no faster
 
 
-@dataclass(frozen=True, slots=True)
-class _Windows:
+class _Windows(Struct, frozen=True):
     """A product of windows of an image, one apart, with weights or slopes: its indices, and their sizes.
 
     A window's place has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
@@ -140,8 +140,7 @@ def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradie
     return _MUST_SAVE * cycles < STEP**2 * WINDOW**2 * windows.channels * outputs
 
 
-@dataclass(frozen=True, slots=True)
-class _Lowered:
+class _Lowered(Struct, frozen=True):
     """Makes the tasks of a convolution."""
 
     value: Value

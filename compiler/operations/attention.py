@@ -14,7 +14,6 @@ more for each packed side: where a sample's steps begin in the second table, and
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -32,16 +31,14 @@ Of = Literal["queries", "keys", "values"]
 _PACKED_RANK, _HELD_RANK = 3, 4
 
 
-@dataclass(frozen=True, slots=True)
-class Attending(Attributes):
+class Attending(Attributes, frozen=True):
     """The factor of the scores, and whether a query sees only the keys up to its own number."""
 
     scale: float
     causal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AttendingGradient(Attributes):
+class AttendingGradient(Attributes, frozen=True):
     """The attributes of `Attending`, and which operand's gradient it is: queries, keys or values."""
 
     scale: float

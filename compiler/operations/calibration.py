@@ -5,10 +5,10 @@ As in metrics.py, the runtime computes each once over all samples of a part, by 
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import SplitMetric
@@ -21,22 +21,19 @@ _PRECISION = 1e-12  # of the logarithm of a temperature
 _ROUNDING = 1e-9  # of a count that is computed in floats
 
 
-@dataclass(frozen=True, slots=True)
-class Level(Attributes):
+class Level(Attributes, frozen=True):
     """`level` is the share of new samples that are to be covered, above 0 and below 1."""
 
     level: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bins(Attributes):
+class Bins(Attributes, frozen=True):
     """`bins` is the number of equally wide parts of the range from 0 to 1."""
 
     bins: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reliability:
+class Reliability(Struct, frozen=True):
     """For each bin of confidences: how many samples are in it, the mean of their confidences, and the share of them
     that are right. Both are 0 in an empty bin."""
 
@@ -97,13 +94,13 @@ def temperature(logits: Any, label: Any) -> Any:
     z = z.reshape(-1, z.shape[-1])
     z = z - z.max(axis=1, keepdims=True)
     of_label, others = z[np.arange(len(z)), np.asarray(label, np.int64).ravel()], 1 / (len(z) + 2)
-    own = ((1 - others) * of_label + others * (z.sum(axis=1) - of_label) / (z.shape[1] - 1)).mean()
+    expected = ((1 - others) * of_label + others * (z.sum(axis=1) - of_label) / (z.shape[1] - 1)).mean()
 
     def slopes(u: float) -> tuple[float, float]:
         p = np.exp(math.exp(u) * z)
         p /= p.sum(axis=1, keepdims=True)
         mean = (p * z).sum(axis=1)
-        return float(mean.mean() - own), float(((p * z * z).sum(axis=1) - mean * mean).mean())
+        return float(mean.mean() - expected), float(((p * z * z).sum(axis=1) - mean * mean).mean())
 
     low, high, u = -math.log(_MOST), -math.log(_LEAST), 0.0  # of u = log(1 / T)
     for _ in range(_MOST_STEPS):

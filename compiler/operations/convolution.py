@@ -9,7 +9,6 @@ of the padded input, which are a view: nothing is copied.
 that the channels of input and output are split into.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.ir.attributes import Attributes
@@ -21,8 +20,7 @@ from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, window_count, windows_of
 
 
-@dataclass(frozen=True, slots=True)
-class Convolution(Attributes):
+class Convolution(Attributes, frozen=True):
     """The geometry of the windows of a convolution."""
 
     stride: Pair
@@ -31,15 +29,13 @@ class Convolution(Attributes):
     groups: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConvolutionInput(Convolution):
+class ConvolutionInput(Convolution, frozen=True):
     """`size` is the height and width of the input."""
 
     size: Pair
 
 
-@dataclass(frozen=True, slots=True)
-class ConvolutionWeights(Convolution):
+class ConvolutionWeights(Convolution, frozen=True):
     """`kernel` is the height and width of a window."""
 
     kernel: Pair

@@ -1,6 +1,5 @@
 """Rows of a value by their index: `gather` takes them, and `scatter_add` and `segment_max` combine them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from netc.compiler.ir.types import Dim, Mismatch, Type, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
 
 
-@dataclass(frozen=True, slots=True)
-class RowCount(Attributes):
+class RowCount(Attributes, frozen=True):
     """The number of rows of the result."""
 
     rows: Dim

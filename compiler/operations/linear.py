@@ -4,7 +4,6 @@ The gradient of an einsum consists of einsums, so no other product is needed.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
 
 
-@dataclass(frozen=True, slots=True)
-class Subscripts(Attributes):
+class Subscripts(Attributes, frozen=True):
     """A letter for each axis of both operands and of the result, such as `ik,kj->ij`.
 
     The product is summed over the letters that the result lacks.

@@ -3,7 +3,6 @@
 The runtime collects their operands batch by batch and then computes each once, by its NumPy reference (evaluation.py).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_
 from netc.compiler.operations.sequence import lengths
 
 
-@dataclass(frozen=True, slots=True)
-class Quantile(Attributes):
+class Quantile(Attributes, frozen=True):
     """`q` is the share of the samples that the quantile is not below, between 0 and 1."""
 
     q: float
@@ -33,10 +31,10 @@ def area_under_curve(scores: Any, positive: Any, over: Axes) -> Any:
     result = np.full(scores.shape[1:], np.nan)
     for column in np.ndindex(result.shape):
         values, is_positive = scores[:, *column], positive[:, *column] > 0.5
-        own, others = np.sort(values[is_positive]), np.sort(values[~is_positive])
-        if len(own) and len(others):
-            below, not_above = (np.searchsorted(others, own, side).sum() for side in ("left", "right"))
-            result[column] = (below + not_above) / 2 / (len(own) * len(others))
+        of_positive, of_negative = np.sort(values[is_positive]), np.sort(values[~is_positive])
+        if len(of_positive) and len(of_negative):
+            below, not_above = (np.searchsorted(of_negative, of_positive, side).sum() for side in ("left", "right"))
+            result[column] = (below + not_above) / 2 / (len(of_positive) * len(of_negative))
     return result.astype(scores.dtype)
 
 

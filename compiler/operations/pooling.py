@@ -4,7 +4,6 @@ A small window is computed element by element: the elements at (i, j) of all win
 slices fuse with the values around them.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,7 @@ from netc.compiler.operations.window import (
 _MOST_IN_A_LOOP = 9  # the largest window whose elements one loop takes one by one
 
 
-@dataclass(frozen=True, slots=True)
-class Pool(Attributes):
+class Pool(Attributes, frozen=True):
     """The windows of a pool."""
 
     size: Pair
@@ -38,8 +36,7 @@ class Pool(Attributes):
     pad: Pads
 
 
-@dataclass(frozen=True, slots=True)
-class Interleave(Attributes):
+class Interleave(Attributes, frozen=True):
     """The numbers of parts along the height and the width."""
 
     size: Pair

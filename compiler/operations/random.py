@@ -7,7 +7,6 @@ epoch. The rest is arithmetic on 32-bit words, which is written in operations.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,7 @@ from netc.compiler.operations.elementwise_definition import elementwise, result_
 RANDOM = ("uniform_like", "normal_like")
 
 
-@dataclass(frozen=True, slots=True)
-class Stream(Attributes):
+class Stream(Attributes, frozen=True):
     """The number of the stream of random words that a value draws from."""
 
     stream: int

@@ -1,6 +1,5 @@
 """The running sum along an axis, from its first element on, or from its last one (the gradient of the other)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import Operation, Value, apply, register
 
 
-@dataclass(frozen=True, slots=True)
-class RunningSum(Over):
+class RunningSum(Over, frozen=True):
     """The one axis in `over`, and whether the sum runs from the last element to the first."""
 
     is_reversed: bool | None = None

@@ -9,12 +9,12 @@ run. It has a leaf for each operand that it reads, whose slot says which one (`x
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Form, SpecialForm, View
@@ -40,8 +40,7 @@ class SlotKind(Enum):
         return Slot(self, index)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """The operand of a scan that a leaf of its body stands for."""
 
     kind: SlotKind
@@ -67,8 +66,7 @@ def add_leaf(body: Builder, slot: Slot, type_: Type) -> Value:
     return body.leaf(Role.GIVEN, str(slot), type_)
 
 
-@dataclass(frozen=True, slots=True)
-class ScanAttributes(Attributes):
+class ScanAttributes(Attributes, frozen=True):
     """The attributes of a scan.
 
     `counts` are the numbers of sequences and of initial values among the operands; the others are captured. `carries`
@@ -83,8 +81,7 @@ class ScanAttributes(Attributes):
     whole: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part(Attributes):
+class Part(Attributes, frozen=True):
     """The name of a scan's result and its type, both as text, because a scan may have results of several types."""
 
     of: str
@@ -96,15 +93,13 @@ class Part(Attributes):
         return parse_result(self.of)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSteps(Attributes):
+class StoredSteps(Attributes, frozen=True):
     """The number of steps that are stored for each sample."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """A scan value with its operands by kind."""
 
     value: Value
@@ -146,8 +141,7 @@ def leaves_of(body: Graph) -> dict[Slot, Value]:
     return {slot: leaf for leaf in body.values() if (slot := slot_of(leaf)) is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class ScanOperands:
+class ScanOperands(Struct, frozen=True):
     """The operands of a scan by kind: sequences, initial values of the carries, and captured values."""
 
     sequences: Sequence[Value] = ()

@@ -5,7 +5,6 @@ read the operand's memory in another order are Views.
 """
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,15 +19,13 @@ from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_si
 from netc.compiler.ir.value import Operation, Value, apply, register
 
 
-@dataclass(frozen=True, slots=True)
-class Order(Attributes):
+class Order(Attributes, frozen=True):
     """The axes of the operand in the order of the result."""
 
     order: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Slice(Attributes):
+class Slice(Attributes, frozen=True):
     """Every `step`-th element (each, if it is None) from start to stop (exclusive) along an axis."""
 
     axis: int
@@ -42,8 +39,7 @@ class Slice(Attributes):
         return 1 if self.step is None else self.step
 
 
-@dataclass(frozen=True, slots=True)
-class Pad(Attributes):
+class Pad(Attributes, frozen=True):
     """For each of `axes`: the number of elements before and after, and the distance between the operand's elements."""
 
     axes: tuple[int, ...]
@@ -58,8 +54,7 @@ class Pad(Attributes):
         return 0.0 if self.value is None else self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Count(Attributes):
+class Count(Attributes, frozen=True):
     """The number of elements of the result."""
 
     n: int

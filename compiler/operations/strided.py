@@ -7,7 +7,8 @@ among its weights, because its columns then fill a vector.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.window import Pads, Pair, image_axes, windows_of
@@ -16,8 +17,7 @@ _FEW_COLUMNS = 16  # columns of a product that one vector holds
 Span = tuple[int, int]  # start and stop along an axis
 
 
-@dataclass(frozen=True, slots=True)
-class _Phase:
+class _Phase(Struct, frozen=True):
     """The positions q = stride * h + n along one axis, for one n.
 
     Position q reads y[h + first] to y[h + first + taps - 1]. The weights are w[tap], w[tap + stride], ... in reverse

@@ -3,7 +3,6 @@
 Takes and returns values. Convolutions and pooling are built on it (convolution.py, pooling.py).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,7 @@ Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Window(Attributes):
+class Window(Attributes, frozen=True):
     """Windows of a size along an axis, `stride` apart, whose elements are `dilation` apart."""
 
     axis: int

@@ -8,7 +8,8 @@ or drops some of them, keeps them in memory anyway.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Constant, Over
 from netc.compiler.ir.graph import Graph
@@ -37,16 +38,14 @@ _Axis = int | None  # of an operand or a result; None if it has no such axis
 _Layout = tuple[_Axis, _Axis, _Axis, _Axis]  # the numbers of the axes of batch, steps, heads and columns
 
 
-@dataclass(frozen=True, slots=True)
-class _Mask:
+class _Mask(Struct, frozen=True):
     """A mask, and whether scores are kept where it is true."""
 
     value: Value
     keeps: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
+class _Scores(Struct, frozen=True):
     """The way from a product of queries and keys to weights: the axis of the keys, the scale and the masks."""
 
     product: Value
@@ -55,8 +54,7 @@ class _Scores:
     masks: list[_Mask]
 
 
-@dataclass(frozen=True, slots=True)
-class _Axes:
+class _Axes(Struct, frozen=True):
     """The operands of a product of queries and keys, their layouts, and which axes of the product are those
     of queries, keys and heads.
 
@@ -71,8 +69,7 @@ class _Axes:
     layouts: tuple[_Layout, _Layout]
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
+class _Match(Struct, frozen=True):
     """Attention, with operands of the old graph. `layouts` are those of queries, keys, values and result."""
 
     operands: tuple[Value, Value, Value]
@@ -126,8 +123,8 @@ def _with_axes(value: Value, layout: _Layout) -> Value:
     value = _transposed(value, tuple(axis for axis in layout if axis is not None))
     if None not in layout:
         return value
-    own = iter(value.type.dims)
-    dims = tuple(1 if axis is None else next(own) for axis in layout)
+    dims_left = iter(value.type.dims)
+    dims = tuple(1 if axis is None else next(dims_left) for axis in layout)
     value = apply("reshape", value, dims=dims)
     return value if layout[0] is not None else apply("broadcast", value, dims=(BATCH, *dims[1:]))
 
@@ -230,17 +227,17 @@ def _axes(scores: _Scores) -> _Axes | None:
         return None
     x, y = scores.product.operands
     queries, of_queries, keys, of_keys = (x, left, y, right) if key in right else (y, right, x, left)
-    own = [letter for letter in out if letter in of_queries and letter not in of_keys]
+    of_query_alone = [letter for letter in out if letter in of_queries and letter not in of_keys]
     shared = [letter for letter in out if letter in of_queries and letter in of_keys]
     depth = [letter for letter in of_queries if letter in of_keys and letter not in out]
     batch = out[0]
     heads = [letter for letter in shared if letter != batch]
-    letters = {*own, *shared, *depth, key, batch}
-    if len(own) > 1 or len(depth) != 1 or len(heads) > 1 or letters != set(left + right):
+    letters = {*of_query_alone, *shared, *depth, key, batch}
+    if len(of_query_alone) > 1 or len(depth) != 1 or len(heads) > 1 or letters != set(left + right):
         return None
     if of_keys[0] != batch or of_queries.find(batch) > 0 or len(of_queries) != len(set(of_queries)):
         return None
-    query, head = "".join(own), "".join(heads)
+    query, head = "".join(of_query_alone), "".join(heads)
     layouts = (_layout(of_queries, batch, query, head, depth[0]), _layout(of_keys, batch, key, head, depth[0]))
     return _Axes(queries, keys, _axis_of(out, query), scores.over, _axis_of(out, head), layouts)
 
@@ -275,11 +272,11 @@ def _is_causal(mask: _Mask, scores: _Scores, axes: _Axes) -> bool:
     varying = _varying(mask.value, scores.product.type.rank)
     if len(compared.operands) != 2 or varying != sorted((axes.query, axes.key)):
         return False
-    own = _varying(compared, compared.type.rank)
+    compared_axes = _varying(compared, compared.type.rank)
     numbers = [_counted(operand, compared.type.rank) for operand in compared.operands]
-    if len(own) != 2 or sorted(axis for axis in numbers if axis is not None) != own:
+    if len(compared_axes) != 2 or sorted(axis for axis in numbers if axis is not None) != compared_axes:
         return False
-    is_key_first = numbers[0] == own[int(axes.key > axes.query)]
+    is_key_first = numbers[0] == compared_axes[int(axes.key > axes.query)]
     return (compared.operation, is_key_first) in _SEEN[mask.keeps]
 
 

@@ -5,7 +5,8 @@ the history need not be copied for one more row.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
@@ -17,8 +18,7 @@ from netc.compiler.passes.narrow import is_view
 from netc.compiler.passes.simplify import rebuild
 
 
-@dataclass(frozen=True, slots=True)
-class Growing:
+class Growing(Struct, frozen=True):
     """`old` has the earlier steps along `axis`, then zeros up to its capacity. `new` has only this step."""
 
     old: Value
@@ -30,8 +30,7 @@ class Growing:
         return fixed_size(self.old.type.dims[self.axis])
 
 
-@dataclass(frozen=True, slots=True)
-class Multiplied:
+class Multiplied(Struct, frozen=True):
     """A product of a whole graph, `value`, at one step: its type there, and its operands.
 
     The operand `number` is the history `parts`, and the other is `factor`.

@@ -5,8 +5,6 @@ needs is computed after it, from the rows that the scan stacks. So `x @ W` of al
 the gradients of the weights.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
@@ -30,6 +28,7 @@ from netc.compiler.operations.scan import (
 from netc.compiler.operations.sequence import spread
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
+from netc.dsl.structs import replace
 
 
 def hoist(graph: Graph) -> Graph:

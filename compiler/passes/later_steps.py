@@ -7,9 +7,9 @@ length is unknown at the step too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
 from netc.compiler.ir.forms import Scalar
@@ -25,14 +25,14 @@ from netc.compiler.operations.running import RunningSum, cumsum
 from netc.compiler.operations.shape import Order, Slice
 from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
 from netc.compiler.passes.step_numbers import Counted, Number, Region, compared
+from netc.dsl.structs import replace
 
 VANISHING = -1e9  # the softmax of a number below this one is exactly 0 beside any ordinary number
 _LENGTH = "it depends on the number of all steps"
 _UNMASKED = "it reads all steps, and no mask hides the later ones", "in attention: causal = true"
 
 
-@dataclass(frozen=True, slots=True)
-class Elements:
+class Elements(Struct, frozen=True):
     """The known facts about a value: its elements of `later` steps and `beyond` the end, None if they are unknown; and
     whether it is a step's `number`, or a constant."""
 

@@ -10,7 +10,8 @@ A loss whose weights add up to 0 is 0 in that step, with gradients of 0.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, needed_by
@@ -27,8 +28,7 @@ _WEIGHTS = "weights of "
 _A_STEP, _A_BATCH = " a step", " a batch"  # endings of groups whose losses have no row for each sample
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """One loss: training minimises `total / count`, times `factor`.
 
     Terms of one `group` share their count. `samples` is the number of samples of the batch if the loss is one number

@@ -7,8 +7,9 @@ held along a dimension whose bound is not declared, `undeclared`, gets the lengt
 bound (`at_length`) when that is known.
 """
 
-from dataclasses import fields, replace
 from typing import Any
+
+from msgspec.structs import asdict
 
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.index_tables import TableKind, parse_table, table, table_of
@@ -22,6 +23,7 @@ from netc.compiler.operations.scan import pack as to_steps
 from netc.compiler.operations.shape import Order
 from netc.compiler.passes.attend import unshaped
 from netc.compiler.passes.simplify import rebuild
+from netc.dsl.structs import replace
 
 
 def packed(graph: Graph) -> Graph:
@@ -110,8 +112,12 @@ def _rows(x: Value, dim: str) -> Value | None:
         order = tuple(source.attributes.order[axis] for axis in order)
         (source,) = source.operands
     rows = _rows(source, dim) if source is not x and order[:2] == (0, 1) else None
-    own = tuple(axis - 1 for axis in order[1:])
-    return rows if rows is None or own == tuple(range(len(own))) else apply("transpose", rows, order=(0, *own[1:]))
+    packed = tuple(axis - 1 for axis in order[1:])
+    return (
+        rows
+        if rows is None or packed == tuple(range(len(packed)))
+        else apply("transpose", rows, order=(0, *packed[1:]))
+    )
 
 
 def _is_inside(mask: Value, dim: str) -> bool:
@@ -147,10 +153,7 @@ def _copy_at_length(graph: Graph, steps: int) -> tuple[Graph, dict[Value, Value]
     for value in graph.values():
         attributes = replace(
             value.attributes,
-            **{
-                field.name: _at_length(getattr(value.attributes, field.name), steps)
-                for field in fields(value.attributes)
-            },
+            **{name: _at_length(attribute, steps) for name, attribute in asdict(value.attributes).items()},
         )
         operands = [copies[operand] for operand in value.operands]
         type_ = value.type.with_dims(_at_length(value.type.dims, steps))

@@ -6,8 +6,9 @@ as if their gradient was the number 0, or stay as they are.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Dim, fixed_size
 from netc.compiler.ir.value import Value, apply
@@ -29,8 +30,7 @@ class Touched(Protocol):
         """The table with new values in its touched rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class TouchedRows:
+class TouchedRows(Struct, frozen=True):
     """The rows that an index names, a row for each of its elements. `first` numbers the first of equal elements."""
 
     index: Value
@@ -43,8 +43,7 @@ class TouchedRows:
         return apply("put", table, self.index, rows, self.first)
 
 
-@dataclass(frozen=True, slots=True)
-class TouchedMask:
+class TouchedMask(Struct, frozen=True):
     """All rows of the table, of which `is_touched` says in its type which are touched."""
 
     is_touched: Value
@@ -56,8 +55,7 @@ class TouchedMask:
         return apply("where", self.is_touched, rows, table)
 
 
-@dataclass(frozen=True, slots=True)
-class Gradient:
+class Gradient(Struct, frozen=True):
     """The gradient of a parameter.
 
     `value` has the parameter's type if `touched` is None or a mask. With `TouchedRows` it has the sum of a row's
@@ -68,8 +66,7 @@ class Gradient:
     touched: Touched | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookup:
+class _Lookup(Struct, frozen=True):
     """The rows of a gradient, and the rows of the table that they belong to."""
 
     index: Value

@@ -5,7 +5,6 @@ runs a pass on the bodies of scans, and `in_ranks` orders their samples for mach
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.dims import names_in, order_of
@@ -28,6 +27,7 @@ from netc.compiler.operations.scan import (
     slot_of,
 )
 from netc.compiler.passes.simplify import rebuild
+from netc.dsl.structs import replace
 
 
 def opened(graph: Graph, rematerialises: bool = False) -> Graph:

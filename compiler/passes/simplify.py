@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims
 from netc.compiler.ir.forms import Expansion
@@ -80,8 +81,7 @@ def simplify(graph: Graph) -> Graph:
 _FEW_PARTS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Padded:
+class _Padded(Struct, frozen=True):
     """A value that is padded with zeros along one axis; `before` zeros come first."""
 
     inner: Value

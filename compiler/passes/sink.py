@@ -6,8 +6,6 @@ A slice is moved only if this computes nothing twice that costs more than readin
 or a single cheap operation computes it from one large value, which is in memory anyway.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.arithmetic import arithmetic_of
 from netc.compiler.ir.attributes import ElementType
 from netc.compiler.ir.forms import Scalar
@@ -17,6 +15,7 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.shape import Slice, slice_
 from netc.compiler.passes.simplify import rebuild, simplify
+from netc.dsl.structs import replace
 
 _CHEAP = 8  # floating-point operations of an element, which take about as long as reading it
 
@@ -31,12 +30,12 @@ def sink(graph: Graph) -> Graph:
             return copy.add("slice", (x,), attributes, type_)
         parts = []
         for operand in x.operands:
-            own = axis - (x.type.rank - operand.type.rank)
-            if own < 0 or operand.type.dims[own] == 1:
+            operand_axis = axis - (x.type.rank - operand.type.rank)
+            if operand_axis < 0 or operand.type.dims[operand_axis] == 1:
                 parts.append(operand)
                 continue
-            dims = (*operand.type.dims[:own], type_.dims[axis], *operand.type.dims[own + 1 :])
-            parts.append(sliced(copy, operand, replace(attributes, axis=own), operand.type.with_dims(dims)))
+            dims = (*operand.type.dims[:operand_axis], type_.dims[axis], *operand.type.dims[operand_axis + 1 :])
+            parts.append(sliced(copy, operand, replace(attributes, axis=operand_axis), operand.type.with_dims(dims)))
         copied = copy.add_copy(x, parts, type_=x.type.with_dims(type_.dims))
         passes.add(copied)
         return copied

@@ -38,9 +38,9 @@ def needed_axes(graph: Graph) -> dict[Value, list[int]]:
     axes: dict[Value, list[int]] = {}
 
     def need(value: Value, axis: int) -> None:
-        own = axes.setdefault(value, [])
-        if axis not in own:
-            own.append(axis)
+        axes_of_value = axes.setdefault(value, [])
+        if axis not in axes_of_value:
+            axes_of_value.append(axis)
 
     for value in graph.results.values():
         need(value, rows_axis(value))

@@ -5,8 +5,11 @@ current one, the later ones, and the space beyond the end of the sequence.
 """
 
 import math
-from dataclasses import dataclass, replace
 from enum import Enum
+
+from msgspec import Struct
+
+from netc.dsl.structs import replace
 
 
 class Counted(Enum):
@@ -50,8 +53,7 @@ _PLACES: dict[Region, dict[Counted, tuple[int, int, int]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A sum of numbers of steps, each with its factor, and of a constant."""
 
     terms: tuple[tuple[Counted, float], ...]
@@ -71,7 +73,7 @@ class Number:
         return replace(self, terms=tuple((counted, factor) for _, factor in self.terms))
 
     def scaled(self, factor: float) -> "Number":
-        return Number(tuple((counted, own * factor) for counted, own in self.terms), self.plus * factor)
+        return Number(tuple((counted, coefficient * factor) for counted, coefficient in self.terms), self.plus * factor)
 
     def added(self, other: "Number") -> "Number":
         factors = dict(self.terms)

@@ -6,8 +6,9 @@ that can be written so never sees a later step. A generated token then costs its
 histories, however long the text before it is.
 """
 
-from dataclasses import dataclass, field, replace
 from typing import NoReturn
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, needed_by
@@ -46,12 +47,12 @@ from netc.compiler.passes.step_axes import (
     other_steps,
 )
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 
 STEP = "step.number"  # the leaf that says which step it is, from 0
 
 
-@dataclass(slots=True)
-class Stepping:
+class Stepping(Struct):
     """A step as a graph: its results `state.N` are the next values of its inputs of these names.
 
     The results of `begins` are the first values of those states that do not begin with zero. A history

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 
 from netc.compiler.ir.attributes import Attributes, Constant
 from netc.compiler.ir.forms import Scalar
@@ -14,6 +13,7 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf
 from netc.compiler.passes.simplify import rebuild
+from netc.dsl.structs import replace
 
 _COMMON = (0.0, 1.0, -1.0)  # numbers that stay: other models have them at the same places
 _Leaf = Callable[[Graph, float, Type], Value]

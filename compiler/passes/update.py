@@ -4,9 +4,10 @@ Formulas and defaults are those that PyTorch documents under the same names; `de
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
@@ -16,13 +17,13 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
 from netc.compiler.passes.row_gradient import Gradient, Touched, gradient_of
+from netc.dsl.structs import replace
 
 STEP = "optimizer.step"
 AVERAGE = "average."  # begins the name of the state that holds the mean of a parameter
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One parameter with its gradient, as the rule of an optimizer sees it.
 
     `value` and `gradient` are the parameter's, or those of its `touched` rows; for the other rows the gradient is the
@@ -134,8 +135,7 @@ def _lbfgs(p: Parameter) -> Value:
     return p.value
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerRule:
+class OptimizerRule(Struct, frozen=True):
     """An optimizer: its `numbers` with their defaults, and the rule that returns a parameter's next value.
 
     A number whose default is None must be given; one whose default is True or False is a switch. `leaves_rest` says

@@ -4,8 +4,9 @@ For verify_plan and for the emulator. Offsets that are loaded from memory are le
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from netc.compiler.program import attention, winograd
 from netc.compiler.program.custom import reads_result_first
@@ -24,8 +25,7 @@ from netc.compiler.program.product import POINTERS, WALKS, Product
 Interval = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True):
     """The numbers of the pointers that a kernel uses: those that it loads from (`reads`) and stores to (`writes`),
     those that it loads from before it has stored anything there (`needs`), and those that it stores to at offsets
     loaded from memory (`scattered`)."""

@@ -7,7 +7,8 @@ into the step before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Sizes
 from netc.compiler.planning.traffic import Touch, rows_of, steps_of, traffic
@@ -19,8 +20,7 @@ from netc.compiler.targets.bounds import LEVELS, Bounds, Level, Stream, Work
 _FEW = 8  # a call that writes less than one byte for so many that it reads only reads, and the other way round
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(Struct, frozen=True):
     """A task with its group, and what it touches of each buffer in a step: by all workers together, by one worker, and
     by one worker in a row block."""
 

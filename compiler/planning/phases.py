@@ -7,8 +7,9 @@ it, if a shard of them fits the cache. What is computed from memory that is kept
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Walk
@@ -17,8 +18,7 @@ from netc.compiler.targets.machine import Machine
 Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 
 
-@dataclass(eq=False, slots=True)
-class TaskGroup:
+class TaskGroup(Struct, eq=False):
     """Tasks in order, all of one kind (see program/schedule.py). `axis` is the axis along which they are shared out."""
 
     kind: Kind
@@ -36,8 +36,7 @@ class TaskGroup:
         return next(pointer.buffer.type.shape(1)[0] for pointer in pointers if pointer.shard)
 
 
-@dataclass(eq=False, slots=True)
-class _Placed:
+class _Placed(Struct, eq=False):
     """Tasks that are done together (a single one, or those of a scan's step) and their phase.
 
     A task over the batch may be done `in_shards`. The `following` tasks wait for these.
@@ -61,8 +60,7 @@ class _Placed:
         return {buffer for task in self.tasks for buffer in task.writes}
 
 
-@dataclass(frozen=True, slots=True)
-class _Follower:
+class _Follower(Struct, frozen=True):
     """A task that waits for another one: row by row (`in_step`), or until all its rows are done."""
 
     placed: _Placed

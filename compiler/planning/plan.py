@@ -7,7 +7,8 @@ block. The plan contains the schedule (program/schedule.py), which a target runs
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
@@ -20,8 +21,7 @@ from netc.compiler.program.tasks import Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
 
 
-@dataclass(frozen=True, slots=True)
-class _Lifetime:
+class _Lifetime(Struct, frozen=True):
     buffer: Buffer
     size: int
     first: int

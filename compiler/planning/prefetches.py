@@ -8,7 +8,8 @@ prefetches those of the next row block. The rows behind the last block are prefe
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
@@ -18,17 +19,17 @@ from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
+from netc.dsl.structs import replace
 
 _HIDDEN = 8  # floating-point operations of a product for each byte that it prefetches, measured on Zen 4 in f32
 
 
-@dataclass(slots=True)
-class _Product:
+class _Product(Struct):
     """A task that computes long: its number in the group, the bytes that it may still prefetch, and what it does."""
 
     number: int
     left: int
-    pointers: list[Pointer] = field(default_factory=list)
+    pointers: list[Pointer] = []
 
 
 def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, own: set[Buffer]) -> None:

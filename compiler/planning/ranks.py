@@ -9,7 +9,8 @@ its pointers (a scatter), or if it is so small that a message would take longer.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.accesses import Touched, reached, touched
@@ -21,12 +22,12 @@ from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import PERSISTENT, PRIVATE, Address, Call, Count, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.machine import Machine
+from netc.dsl.structs import replace
 
 _MOST_ROUNDS = 4  # steps until what is divided at the end of a step is the same as at its beginning
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Struct, frozen=True):
     """The part of a buffer that each rank has: its rows of a division, since a phase."""
 
     division: Division
@@ -34,8 +35,7 @@ class _Rows:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Access:
+class _Access(Struct, frozen=True):
     """A pointer that a task uses. `rows` are the rows that a rank touches through it if it shares the group out, or
     None if it may touch others."""
 
@@ -45,8 +45,7 @@ class _Access:
     is_write: bool
 
 
-@dataclass(slots=True)
-class _Steps:
+class _Steps(Struct):
     """Follows what each rank has of every buffer, phase by phase and step by step."""
 
     phases: int
@@ -85,14 +84,16 @@ def among_ranks(plan: Plan, machine: Machine) -> Plan:
     for phase in plan.schedule.phases:
         phases.append([])
         for group in phase:
-            own = [next(tasks) for _ in group.calls]
+            in_group = [next(tasks) for _ in group.calls]
             accesses = [
                 access
-                for task, call in zip(own, group.calls, strict=True)
+                for task, call in zip(in_group, group.calls, strict=True)
                 for access in _accesses(group, task, call, walked, plan.sizes)
             ]
-            spans.update(span for task, call in zip(own, group.calls, strict=True) for span in _persistent(task, call))
-            repeated = not _is_shared_out(accesses) or _is_small(group, own, plan.sizes, machine)
+            spans.update(
+                span for task, call in zip(in_group, group.calls, strict=True) for span in _persistent(task, call)
+            )
+            repeated = not _is_shared_out(accesses) or _is_small(group, in_group, plan.sizes, machine)
             phases[-1].append((replace(group, is_repeated=group.kind == "one" or repeated), accesses))
     schedule = replace(
         plan.schedule,

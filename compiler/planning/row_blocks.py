@@ -4,7 +4,8 @@ Knows groups of tasks and the sizes of their buffers, no addresses.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
@@ -72,16 +73,14 @@ def _moving(group: TaskGroup) -> set[Buffer]:
     return {buffer for buffer in group.buffers() if rowwise(group, buffer, elements_of_row(buffer))}
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytes:
+class _Bytes(Struct, frozen=True):
     """Bytes that do not depend on the rows of a block, and bytes for each of them."""
 
     fixed: int
     per_row: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Reuse:
+class _Reuse(Struct, frozen=True):
     """A buffer that a task touches again: its bytes, and those that were touched since it was touched last. It was
     then touched by an earlier task of the same block, or by one of the block before."""
 

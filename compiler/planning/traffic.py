@@ -6,7 +6,8 @@ which an access moves, at most the buffer. Knows no cache and no time.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.program.kernels import FIRST_EQUAL_ACCESSES, Contraction, FirstEqual, StoredCount
@@ -18,8 +19,7 @@ from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
 _NO_TRAFFIC = ("order", "scratch")  # kinds of buffers that are not counted
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(Struct, frozen=True):
     """The bytes of one buffer that a call reads and writes in a step, over all its rows."""
 
     read: int = 0

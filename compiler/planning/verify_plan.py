@@ -14,7 +14,8 @@ Takes the tasks and their plan, raises AssertionError. Values are checked by run
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.strides import contiguous
@@ -28,8 +29,7 @@ from netc.compiler.program.tasks import Buffer, Pointer, Task, Tasks
 from netc.compiler.program.verify import verify_tasks
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """A task at its place in a plan: its phase, its group's number among all, its own number among all."""
 
     phase: int

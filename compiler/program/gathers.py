@@ -5,8 +5,9 @@ and that another one reads are gathered between the phases, the rows of several 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from netc.compiler.ir.rows import Rows
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 Span = tuple[int, int]  # the first row or byte, and the one behind the last
 
 
-@dataclass(frozen=True, slots=True)
-class Division:
+class Division(Struct, frozen=True):
     """How the rows of a value are divided among ranks. Each rank has a range of them, or several.
 
     batch   the samples of the batch in its order
@@ -32,8 +32,7 @@ class Division:
     grain: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Gather:
+class Gather(Struct, frozen=True):
     """Rows that each rank gets from the others: `row_bytes` bytes each, from `offset` in a memory on."""
 
     memory: int
@@ -48,8 +47,7 @@ class Gather:
         return any(low < end and self.offset < high for low, high in spans)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """Values that are gathered together. Every rank has its rows when phase `after` is done, and all rows are needed
     when phase `before` begins. Phases of the next step are counted on, so the end of a step is its number of phases."""
 
@@ -58,8 +56,7 @@ class Message:
     gathers: tuple[Gather, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Gathers:
+class Gathers(Struct, frozen=True):
     """The messages of a step, and the parameters and states of which a rank knows only its rows until the last step of
     a run is done. `touched` are the ranges of bytes of all parameters and states that a step reads or writes."""
 
@@ -68,8 +65,7 @@ class Gathers:
     touched: tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StepSizes:
+class StepSizes(Struct, frozen=True):
     """The sizes that decide which rows a rank has: the samples of the batch, and the rows of varying dimensions."""
 
     batch: int

@@ -6,8 +6,9 @@ kernel text.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
@@ -16,8 +17,7 @@ from netc.compiler.program.winograd import Part
 Gathered = Literal["", "rows", "depth"]
 
 
-@dataclass(frozen=True, slots=True)
-class Contraction:
+class Contraction(Struct, frozen=True):
     """The generic product of an element type; its arguments are the fields of a Product (product.py).
 
     With `of_pairs`, its operands are in bf16, so that a target may multiply two of their numbers at once; with
@@ -34,8 +34,7 @@ class Contraction:
     gathered: Gathered = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionKernel:
+class AttentionKernel(Struct, frozen=True):
     """The generic attention of an element type, or its gradient; attention.py names its pointers and counts.
 
     `lengths` is how many of attention.LENGTHS it uses. The kernel of a single query (`has_one_query`) reads columns of
@@ -71,8 +70,7 @@ class AttentionKernel:
         return self.packs_keys if attention.side_of(pointer) == "key" else self.packs_queries
 
 
-@dataclass(frozen=True, slots=True)
-class WinogradKernel:
+class WinogradKernel(Struct, frozen=True):
     """A generic kernel of Winograd's convolution; winograd.py names its pointers and counts.
 
     With `has_start`, a convolution adds an image to its result.
@@ -83,8 +81,7 @@ class WinogradKernel:
     has_start: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCount:
+class StoredCount(Struct, frozen=True):
     """Stores the count that it is called with: the size of a dimension, as a number of the graph."""
 
     dtype: str
@@ -93,16 +90,14 @@ class StoredCount:
 FIRST_EQUAL_ACCESSES = 5  # of each element: itself, a slot of the table, the element named there, the slot, the result
 
 
-@dataclass(frozen=True, slots=True)
-class FirstEqual:
+class FirstEqual(Struct, frozen=True):
     """Stores for each element of an index the number of the first element that is equal to it.
 
     Its pointers are the result, the index and memory for twice as many numbers; it is called with their count.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayArgument:
+class ArrayArgument(Struct, frozen=True):
     """One sample of a buffer: its shape and strides in elements, the number of its pointer, and that of its buffer.
 
     Samples are `apart` elements apart; 0 if all samples share the array.
@@ -116,15 +111,14 @@ class ArrayArgument:
     apart: int
 
 
-@dataclass(frozen=True, slots=True)
-class CustomKernel:
+class CustomKernel(Struct, frozen=True):
     """A custom kernel: the function that an operation declares, with the arrays of its result and its operands.
 
     `attributes` are those of the value. If it `is_batched`, it is called sample by sample and takes their number.
     """
 
     operation: str
-    function: Callable[..., None] = field(repr=False)
+    function: Callable[..., None]
     arrays: tuple[ArrayArgument, ...]
     attributes: tuple[tuple[str, Any], ...]
     is_batched: bool

@@ -5,8 +5,9 @@ Raises ValueError with the line that cannot be read.
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Graph
@@ -62,8 +63,7 @@ def parse_tasks(text: str) -> Tasks:
 _Operand = tuple[Pointer, Address | None]
 
 
-@dataclass(slots=True)
-class _OpenTask:
+class _OpenTask(Struct):
     """A task whose lines are being read. `pointers` are by argument, in order."""
 
     title: re.Match[str]

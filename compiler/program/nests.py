@@ -5,10 +5,12 @@ Neighbouring axes that all accesses walk as one are joined here. A target writes
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from msgspec import Struct
+
 from netc.compiler.program.scalars import Binary, Expression, Name, Number, Word
+from netc.dsl.structs import replace
 
 Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
 ADDITION = Binary("+", Name("a"), Name("b"))  # what `combine` of a sum is
@@ -18,8 +20,7 @@ _LONG_ROW = 64  # elements of a row from which on its length need not be known
 _IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """An element of a buffer for each point of the iteration space: sum of stride * index (+ stride * a loaded index).
 
     `pointer` is the number of the kernel's address; None means that the offset itself is the element (a range of
@@ -32,16 +33,14 @@ class Access:
     indirect: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """`name = access`, or `name = expression` over the names of earlier lines."""
 
     name: str
     value: Access | Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Reduction:
+class Reduction(Struct, frozen=True):
     """How a fold reduces the values of its line: from `initial` on, `combine` joins the result so far, `a`, with the
     next value, `b`, and may use other lines. `initial` is a number, or an element that does not move along the folded
     axes. `keyed` ("max" or "min") reduces integers that are ordered as floats are, with NaN before all."""
@@ -51,8 +50,7 @@ class Reduction:
     keyed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """Stores the value of a line at `target`. With `fold`, the value is first reduced over the nest's folded axes."""
 
     line: str
@@ -65,8 +63,8 @@ class Output:
         return self.fold is not None and isinstance(self.fold.combine, Word) and self.fold.combine.word == "fma"
 
 
-@dataclass(frozen=True)
-class Nest:
+# a nest may have thousands of lines, and is the key of tables
+class Nest(Struct, frozen=True, cache_hash=True):
     """Loops over `extents`, with the lines and outputs inside. None is a count that the kernel takes as an argument.
 
     `folded` says which axes the folds reduce. `buffers` numbers the buffer that each pointer points into: pointers
@@ -85,15 +83,6 @@ class Nest:
     combine: Expression | None = None
     argmax: bool = False
     is_running: bool = False
-    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
-
-    def __hash__(self) -> int:
-        """Returns the hash, which is computed once: a nest may have thousands of lines, and is the key of tables."""
-        if self._hash is None:
-            parts = (self.extents, self.lines, self.outputs, self.buffers, self.folded, self.sums, self.combine)
-            object.__setattr__(self, "_hash", hash(parts))
-        assert self._hash is not None
-        return self._hash
 
     @property
     def folds_rows(self) -> bool:
@@ -125,8 +114,7 @@ class Nest:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """The count of a loop: a factor times the extent of an `axis` of the nest (None: the factor alone)."""
 
     factor: int

@@ -1,8 +1,9 @@
 """The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import Sizes, Type
 from netc.compiler.program.schedule import Schedule
@@ -15,16 +16,14 @@ ALIGNMENT = 64
 SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
 
     index: int
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
-class CallLayout:
+class CallLayout(Struct, frozen=True):
     """Everything about a plan that a caller of its code must know.
 
     `step_bytes` are the bytes by which each table moves on in a step (see Schedule.tables); `dims` are the varying
@@ -43,8 +42,7 @@ class CallLayout:
     phases: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The memory and the schedule of a program, for steps of at most `sizes`.
 
     `shared` and `private` are the bytes of the shared arena and of each worker's own. `tasks` are in the order of the

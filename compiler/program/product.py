@@ -12,8 +12,9 @@ tiles.py holds the kernel. Knows no buffers and no machine.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from netc.compiler.program import prefetched
 
@@ -48,8 +49,8 @@ _NUMBERS = (
 WORDS = (*POINTERS, *(f"{loop}_{field}" if loop else field for loop, field in _NUMBERS), *prefetched.NUMBERS)
 
 
-@dataclass(frozen=True)  # without slots: before Python 3.12, Loop[int](...) would fail with them
-class Loop(Generic[N]):
+# without slots: before Python 3.12, Loop[int](...) would fail with them
+class Loop(Struct, Generic[N], frozen=True):
     """A loop of `count` iterations, and by how many elements each operand moves in one of them.
 
     An operand that does not walk the loop (see WALKS) moves by 0. In `columns`, c and start always move by 1.
@@ -62,8 +63,7 @@ class Loop(Generic[N]):
     start: N
 
 
-@dataclass(frozen=True, kw_only=True)
-class Product(Generic[P, N]):
+class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     """The arguments of a product. Strides are in elements.
 
     `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for copies of a panel of b

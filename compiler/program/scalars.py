@@ -6,20 +6,19 @@ given operands. A target writes trees in words of its own with `written`. Knows 
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Name:
+
+class Name(Struct, frozen=True):
     """The value of a line of the loop, by the line's name; in a combination, one of the two values a and b."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number of an element type.
 
     It is kept as Python writes it, because equality must tell 1 from 1.0 and 0.0 from -0.0, and NaN must equal NaN.
@@ -29,16 +28,14 @@ class Number:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Struct, frozen=True):
     """An operator before one operand: `-`, `+`, `~` or `not`."""
 
     operator: str
     operand: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Struct, frozen=True):
     """An operator of arithmetic or of bits between two operands."""
 
     operator: str
@@ -46,24 +43,21 @@ class Binary:
     right: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
-class Logic:
+class Logic(Struct, frozen=True):
     """`and` or `or` between two or more operands."""
 
     operator: str
     operands: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Operands with an operator between each two neighbours: `x < y`."""
 
     operators: tuple[str, ...]
     operands: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """`yes if test else no`."""
 
     test: "Expression"
@@ -71,8 +65,7 @@ class Choice:
     no: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """A call of one of the functions that every target has for an element type: exp, tanh, max, ..."""
 
     word: str
@@ -80,8 +73,7 @@ class Word:
     operands: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(Struct, frozen=True):
     """The operand converted to an element type."""
 
     dtype: str
@@ -242,8 +234,7 @@ class _Definition(TreeReader):
 # ------------------------------------------------------------------ tree -> text
 
 
-@dataclass(frozen=True, slots=True)
-class Spelling:
+class Spelling(Struct, frozen=True):
     """How a target writes numbers, the names of functions and the names of conversions.
 
     If it `branches`, `and` and `or` compute their second operand only where it decides. Otherwise they are written as

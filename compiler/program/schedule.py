@@ -12,8 +12,9 @@ A target decides how a schedule is run. Knows no graph.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:  # a plan whose code is linked already has none
     from netc.compiler.program.gathers import Gathers
@@ -26,8 +27,7 @@ TABLES = 4
 NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """A number: the factor (`per` is "one"), times the rows of the call ("rows") or all rows of a dimension (its
     name)."""
 
@@ -35,8 +35,7 @@ class Count:
     per: str = "one"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """An address: `offset` bytes into a memory, plus `lead` bytes for each row before the first of the call, `shard`
     bytes for each shard before the call's, and `step` bytes for each row before the first of a scan's step."""
 
@@ -47,16 +46,14 @@ class Address:
     step: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A call of a kernel: addresses, then counts."""
 
     kernel: "Kernel"
     arguments: tuple[Address | Count, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Calls that are done in order for each row block.
 
     `row_block` is the number of rows that a worker takes through the calls at once, or of the samples of a shard.
@@ -75,8 +72,7 @@ class Group:
     is_repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each
     sample.
 
@@ -101,8 +97,7 @@ class Schedule:
                 yield from group.calls
 
 
-@dataclass(frozen=True, slots=True)
-class Arenas:
+class Arenas(Struct, frozen=True):
     """The bytes of the arena that workers share, and of each worker's own arena."""
 
     shared: int

@@ -4,8 +4,9 @@ Tasks name buffers, not addresses; plan.py chooses those.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.strides import contiguous
@@ -15,8 +16,7 @@ from netc.compiler.program.kernels import Kernel
 from netc.compiler.program.schedule import Count
 
 
-@dataclass(eq=False, slots=True)
-class Buffer:
+class Buffer(Struct, eq=False):
     """Contiguous memory of one value.
 
     A `persistent` buffer keeps its contents between steps. The caller of a program fills each `table` and reads each
@@ -30,8 +30,7 @@ class Buffer:
     is_per_step: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StridedView:
+class StridedView(Struct, frozen=True):
     """How a value is read: element i is at offset + sum of stride * i of its buffer.
 
     A range has no buffer (None): its elements are these sums themselves.
@@ -42,8 +41,7 @@ class StridedView:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(Struct, frozen=True):
     """An address that a task takes, in elements from the beginning of a buffer.
 
     It moves by `lead` elements for each row of the task's axis, and by `shard` elements for each shard.
@@ -55,8 +53,7 @@ class Pointer:
     shard: int = 0
 
 
-@dataclass(eq=False, frozen=True, slots=True)
-class Walk:
+class Walk(Struct, frozen=True, eq=False):
     """The steps of one scan over a dimension.
 
     All tasks of the scan are done for one step before any is done for the next.
@@ -69,8 +66,7 @@ class Walk:
 SHARDS = "shards"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One call of a kernel on all rows of `axis`.
 
     The axis is the batch or another dimension, a number of rows of a parameter, or SHARDS (the batch in shards, each
@@ -89,8 +85,7 @@ class Task:
     walk: Walk | None = None  # the scan of a task; its axis is then the samples that still run at a step
 
 
-@dataclass(slots=True)
-class Tasks:
+class Tasks(Struct):
     """The tasks of a program in an order in which they can run, and the buffers of its leaves and results."""
 
     tasks: list[Task] = field(default_factory=list)

@@ -127,8 +127,8 @@ def _verify_attention(kernel: AttentionKernel, task: Task) -> None:
         dtype = "i32" if name in kernel.tables else kernel.dtype
         assert pointers[name].buffer.type.dtype == dtype, f"{name} that are not {dtype}"
     for name in ("lengths", "packs_keys", "packs_queries"):
-        count, own = task.counts[numbers.index(name)], Count(int(getattr(kernel, name)))
-        assert count == own, f"{name} of the kernel is {own}, and of the task {count}"
+        count, expected = task.counts[numbers.index(name)], Count(int(getattr(kernel, name)))
+        assert count == expected, f"{name} of the kernel is {expected}, and of the task {count}"
     written = (*attention.written(kernel.is_gradient), *attention.SCRATCH)
     _verify_writes(task, {pointers[name].buffer for name in written})
 

@@ -6,8 +6,9 @@ runs on. Knows no kernel and no plan.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 Level = Literal["first cache", "second cache", "last cache", "memory"]
 Stream = Literal["read", "write", "update", "copy"]
@@ -15,8 +16,7 @@ LEVELS: tuple[Level, ...] = ("first cache", "second cache", "last cache", "memor
 STREAMS: tuple[Stream, ...] = ("read", "write", "update", "copy")
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """The least work of a kernel.
 
     `flops` are floating-point operations in `dtype`, which is bf16 for products of pairs of such numbers, and "bf16
@@ -35,8 +35,7 @@ class Work:
     accesses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """The shortest time that a machine can do some work in, and what limits it: `compute`, a level of memory, or the
     `call` itself."""
 
@@ -44,8 +43,7 @@ class Bound:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """The rates of a machine with some number of workers, all of them together.
 
     `flops` are floating-point operations per second, by element type, and `divisions` and `roots` those alone, in f32

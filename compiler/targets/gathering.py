@@ -5,11 +5,11 @@ Machine code begins and completes the messages between phases (cpu/messages.py),
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, pairwise
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span, StepSizes, spans_of
 from netc.compiler.targets.target import Array, Exchange, Part, Ranks
@@ -34,8 +34,7 @@ def lag_of(message: Message, phases: int) -> int:
     return (message.before - 1) // phases
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Struct, frozen=True):
     """The rows of a division: the ranges of each rank, and how many rows it has. If those of the ranks follow one
     another, `ends` are the first row, and the one behind those of each rank."""
 
@@ -53,8 +52,7 @@ class _Rows:
         return cls(spans, counts, [*accumulate(counts, initial=filled[0][0])])
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
+class _Packed(Struct, frozen=True):
     """Rows that are copied: where they are, the bytes by which that moves in each step, and the bytes of a row."""
 
     address: int
@@ -133,11 +131,11 @@ class Gathering:
                     nbytes = (high - low) * each.row_bytes
                     copies[-1].append([each.address + low * each.row_bytes, each.move, packet, nbytes])
                     packet += nbytes
-        own = self._ranks.rank
+        this_rank = self._ranks.rank
         exchange = self._ranks.exchange(parts)
         self._exchanges.append(exchange)
-        others = [record for rank, records in enumerate(copies) if rank != own for record in records]
-        return [copies[own], others, exchange.starts, exchange.waits]
+        others = [record for rank, records in enumerate(copies) if rank != this_rank for record in records]
+        return [copies[this_rank], others, exchange.starts, exchange.waits]
 
 
 def silent_table(gathers: Gathers) -> Array:

@@ -6,12 +6,14 @@ this machine. Knows no kernel and no pass.
 """
 
 import os
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from msgspec import Struct
+
 from netc.compiler.ir.types import DTYPES, SHARD_COUNT
 from netc.compiler.targets.processor import processor
+from netc.dsl.structs import replace
 
 LINE = 64  # bytes of a cache line
 PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cache
@@ -31,8 +33,7 @@ MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """A target description.
 
     `cpu` and `features` go to LLVM. With `vector_bytes`, `has_fma` and `registers`, which shape the register tile,

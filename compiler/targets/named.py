@@ -8,7 +8,6 @@ machine runs code for every instruction set below its own, and plans for caches 
 
 import os
 import re
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from netc.compiler.targets.machine import AMX, Machine, cores, host
 from netc.compiler.targets.processor import processor
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 
 VARIABLE = "NETC_TARGET"
 # The levels of x86-64 that the psABI names v1, v3 and v4, and the caches of a common CPU of each.

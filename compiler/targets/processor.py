@@ -5,9 +5,10 @@ there too, under what Linux says.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from netc.dsl import records
 from netc.dsl.installed import version_of
@@ -17,8 +18,7 @@ _CPU = Path("/proc/cpuinfo")
 _CHANGING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "apicid", "initial apicid", "core id", "physical id")
 
 
-@dataclass(frozen=True, slots=True)
-class Processor:
+class Processor(Struct, frozen=True):
     """LLVM's name of a CPU, and its instruction sets: `+avx2,-sse4a`."""
 
     cpu: str

@@ -5,7 +5,7 @@ Both compute the same bits, so no step is wasted. A step that is too small for m
 for any network, processor and number of ranks and workers.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from netc.compiler.targets.target import Call, Ranks
 
@@ -19,8 +19,7 @@ _AGAIN, _MOST = 32, 4096
 _UNDECIDED, _ALONE, _SHARED = range(3)
 
 
-@dataclass(slots=True)
-class _Trial:
+class _Trial(Struct):
     """The seconds of calls of similar sizes, for a sample or a row: of shared ones, and then of the others."""
 
     shared: list[float] = field(default_factory=list)

@@ -7,10 +7,10 @@ look like is known only to the targets.
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from msgspec import Struct, field
 
 if TYPE_CHECKING:  # a saved prediction runs without a graph
     from netc.compiler.ir.graph import Graph
@@ -27,16 +27,14 @@ Array = np.ndarray[Any, Any]
 # ------------------------------------------------------------------ what the runtime gives
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """A plan for the target's machine, and the largest number of workers of a call."""
 
     plan: "Plan"
     members: int
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The request to build a program.
 
     `graph` went through all passes. `make_plan` returns its plan; all workers of the program take part in it if its
@@ -51,8 +49,7 @@ class Request:
     is_spoiled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """Steps that an executable is asked to run: `steps` steps of `batch` samples each.
 
     `inputs` and `results` are contiguous arrays of the types that the executable's interface states. Inputs with a row
@@ -68,7 +65,7 @@ class Call:
     steps: int
     batch: int
     rows: "Mapping[str, Rows]"
-    kept: dict[str, Any] = field(default_factory=dict, compare=False)
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 class Memory(Protocol):
@@ -107,8 +104,7 @@ class Team(Protocol):
 NativeCall = tuple[int, int, int, int]  # the address of a function, and its arguments: words of 64 bits
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Bytes of all ranks, one rank behind another: those of rank r are from `ends[r]` to `ends[r + 1]` behind the
     address, on all of them."""
 
@@ -156,8 +152,7 @@ class Ranks(Protocol):
         """Fills an array, which all ranks have with the same shape, with the elements that rank 0 has."""
 
 
-@dataclass(slots=True)
-class Divided:
+class Divided(Struct):
     """The parameters and states of which each rank has only its own rows, after programs have updated them. A program
     that divides them in the same way goes on with these; before anything else reads them, all ranks gather the rest.
     `rest` has the functions that gather some of them."""
@@ -211,8 +206,7 @@ class Workspace(Protocol):
 # ------------------------------------------------------------------ what a target provides
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """The arrays and the memory that the runtime provides for each call of an executable.
 
     `inputs` and `results` are the types of the arrays, by name; a name such as `rows.step.time` is a table of
@@ -271,8 +265,7 @@ class Timed(Executable, Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """The code from which an executable is opened again: its own object code, the names of its kernels in the cache,
     and the layout of the plan that both belong to."""
 

@@ -8,16 +8,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from netc.dsl.source import Span
 
 Outside = Callable[[Path, str, Span], None]  # the file, its name in the text, and the place of that name
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(Struct, frozen=True):
     folders: tuple[Path, ...]
     outside: Outside
 

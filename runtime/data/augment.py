@@ -8,10 +8,10 @@ outside of them are 0.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
@@ -28,8 +28,7 @@ _CIRCLE = 360  # degrees
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True, slots=True)
-class AugmentationSpec:
+class AugmentationSpec(Struct, frozen=True):
     """A name of AUGMENTATIONS and its arguments, as the `.net` file has them at `span`."""
 
     name: str
@@ -37,8 +36,7 @@ class AugmentationSpec:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
+class Augmentation(Struct, frozen=True):
     """`draw(rng, count, arguments)` draws numbers for each sample, `apply(images, numbers, arguments)` changes some
     samples by theirs.
 

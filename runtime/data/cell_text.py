@@ -7,10 +7,11 @@ one spelling that a label has, whatever file it comes from.
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 # white space as Python and Rust have it; each engine alone would leave out some
 BLANKS = (
@@ -79,20 +80,19 @@ def moment_text(text: str) -> str:
     return f"{day} {time}{f'.{fraction}' if fraction else ''}{zone}"
 
 
-@dataclass(frozen=True, slots=True)
-class Notation:
+class Notation(Struct, frozen=True, dict=True):
     """The notation of numbers: the mark before decimals, and the one between thousands (empty: there is none)."""
 
     decimal: str = "."
     thousands: str = ""
-    _pattern: "re.Pattern[str]" = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _pattern(self) -> "re.Pattern[str]":
         separators = _SPACES if self.thousands and self.thousands in _SPACES else self.thousands
         grouped = rf"[0-9]{{1,3}}(?:[{re.escape(separators)}][0-9]{{3}})+|" if separators else ""
         mark = re.escape(self.decimal)
         pattern = rf"([+-]?)({grouped}[0-9]+|(?={mark}[0-9]))(?:{mark}([0-9]*))?([eE][+-]?[0-9]+)?"
-        object.__setattr__(self, "_pattern", re.compile(pattern))
+        return re.compile(pattern)
 
     @property
     def is_plain(self) -> bool:
@@ -123,8 +123,7 @@ class Misread(Exception):
     """A cell is a number in another notation than that of its file (`Notation.misreads`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CellRules:
+class CellRules(Struct, frozen=True):
     """How the cells of a file become values: the marks of missing values, and the notation of numbers."""
 
     marks: tuple[str, ...] = ()

@@ -8,11 +8,11 @@ out, and predicts for the others (pipeline.py).
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.quoting import cell as shown_cell
@@ -25,8 +25,7 @@ Index = tuple[int, ...]
 Words = str | Callable[[Index], str]  # a text, or a function that makes it for a cell
 
 
-@dataclass(frozen=True, slots=True)
-class RowProblem:
+class RowProblem(Struct, frozen=True):
     """A row of a file that cannot be used: its number in the file, the column of its first wrong cell (empty if the row
     cannot be taken apart into cells), and the reason.
     """
@@ -50,8 +49,7 @@ class RowFault(Fault):
         return type(self), (self.diagnostics, self.problems)
 
 
-@dataclass(slots=True)
-class BadRows:
+class BadRows(Struct):
     """The rows of a file that cannot be used, by their number in the file, each with the first problem that it had."""
 
     problems: dict[int, RowProblem] = field(default_factory=dict)
@@ -85,8 +83,7 @@ class CellKind(Enum):
     SEQUENCE = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True):
     """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
 
     `span` is the field or step in the `.net` file that reads them, `impute` the text of the field's step `impute`, if
@@ -98,7 +95,7 @@ class Location:
     columns: tuple[str, ...]
     rows: Array
     span: Span
-    remarks: Remarks = field(default_factory=Remarks, compare=False)
+    remarks: Remarks = field(default_factory=Remarks)
     impute: str = ""
     is_target: bool = False
     are_tokens: bool = False

@@ -1,7 +1,6 @@
 """Reads classes from the data: how many `class(auto)` has, and the classes of a field that the model does not read."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing, numbers
 from netc.runtime.data.data_step import State

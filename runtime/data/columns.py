@@ -1,16 +1,15 @@
 """Columns whose cells are not all in memory as objects: texts by numbers of words, and packed cells."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 
 
-@dataclass(frozen=True, slots=True)
-class TextColumn:
+class TextColumn(Struct, frozen=True):
     """A column of texts on disk; indexed by row numbers it is an array of str and None."""
 
     codes: Array
@@ -26,8 +25,7 @@ class TextColumn:
         return texts
 
 
-@dataclass(frozen=True, slots=True)
-class PackedColumn:
+class PackedColumn(Struct, frozen=True):
     """A column of other cells, each a message of msgpack; indexed by row numbers it is an array of objects."""
 
     ends: Array

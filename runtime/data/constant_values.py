@@ -1,8 +1,9 @@
 """Computes the constants in a `data` block, and takes calls such as `csv(...)` apart."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.elaborate.constants import compute
 from netc.dsl import syntax
@@ -12,8 +13,7 @@ from netc.runtime.data.declarations import Constants
 _TRUTHS = {"true": True, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
-class _Apply:
+class _Apply(Struct, frozen=True):
     """A pending list or operator: `to` replaces the values of its operands, the last ones, by its own."""
 
     node: syntax.ListOf | syntax.Unary | syntax.Binary

@@ -6,7 +6,6 @@ Bytes that are only scaled and reshaped stay bytes: a quarter of the memory.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
@@ -16,6 +15,7 @@ from netc.dsl.diagnostics import Label, fault
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State

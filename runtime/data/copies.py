@@ -5,8 +5,10 @@ has changed, the copy would never be used again: it is removed when another copy
 """
 
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from netc.dsl import eviction, home, temporary
 from netc.dsl.files import content_of
@@ -16,8 +18,7 @@ from netc.runtime.typed_json import parsed
 _ORIGIN = "origin.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The file or folder that a copy was made from, and how it was read (`variant`, which is only compared).
 
     `size` and `mtime_ns` are None for a folder of pictures: they do not change when one of its files does.
@@ -40,8 +41,7 @@ class Origin:
         return self.size is not None and (self.size, self.mtime_ns) != (status.st_size, status.st_mtime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A copy in the cache; `origin` is None if its `origin.json` is missing or broken."""
 
     entry: eviction.Entry

@@ -5,9 +5,10 @@ A regular text is taken apart by polars, any other by the module csv, which is s
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from netc.runtime.data.csv_check import regular_blocks
 from netc.runtime.data.csv_rows import CsvRows
@@ -50,8 +51,7 @@ def first_number(detected: Detected) -> int:
     return 1 + dialect.skip + dialect.has_sep_line + (dialect.header is True)
 
 
-@dataclass(slots=True)
-class IrregularText:
+class IrregularText(Struct):
     """A text that the module csv takes apart. `numbers` are those of its rows, once all frames were yielded."""
 
     file: TextFile

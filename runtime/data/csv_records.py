@@ -3,8 +3,9 @@
 import csv
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import islice
+
+from msgspec import Struct, field
 
 from netc.runtime.data.cell_text import CellRules
 
@@ -14,8 +15,7 @@ _LONGEST_CELL = (1 << 31) - 1
 csv.field_size_limit(_LONGEST_CELL)
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """The format of a csv file. `header` says whether the first record names the columns, or gives their names.
 
     An empty `quote` or `comment` means that there is none. With `has_sep_line` the first line is `sep=;`, as

@@ -3,11 +3,11 @@
 import csv
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TextIO
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.hints import Hint
@@ -24,8 +24,7 @@ BATCH = 1 << 14  # rows at a time
 _CELLS = 1 << 20  # cells at a time: fewer rows of a table that has many columns
 
 
-@dataclass(slots=True)
-class CsvRows:
+class CsvRows(Struct):
     """The rows of a csv file below its header, in batches of columns.
 
     `numbers` are the numbers of the rows that were yielded so far.

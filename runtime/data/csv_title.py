@@ -3,12 +3,12 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell
+from netc.dsl.structs import replace
 from netc.runtime.data.cell_text import is_number_or_blank
 from netc.runtime.data.csv_records import BLANKS_BETWEEN, Dialect, Records, lines, sample_rows
 from netc.runtime.data.text_file import TextFile

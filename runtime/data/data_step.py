@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged
 
@@ -18,8 +19,7 @@ _BLOCK = 1 << 22  # cells of a block of columns
 Chunks = Callable[[], Iterator[tuple[Array, Location]]]  # each call starts again with the first rows
 
 
-@dataclass(frozen=True, slots=True)
-class DataStep:
+class DataStep(Struct, frozen=True):
     """A step: `fit` learns a state from the training part, `apply` uses it on every part, and `undo` is its inverse.
 
     Arrays have the samples first. Of sequences a step sees one array with a row for each step of each sample.

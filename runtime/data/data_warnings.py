@@ -5,9 +5,9 @@ Takes the fitted states of a field and the array that training reads. Knows noth
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.diagnostics import Diagnostic, Label
@@ -32,8 +32,7 @@ _CATEGORIES = {"classes": "classes", "one_hot": "classes", "vocabulary": "tokens
 _PICTURE_STEPS = ("scale", "reshape", "flatten")  # pixels may well be the same in every picture
 
 
-@dataclass(frozen=True, slots=True)
-class FittedField:
+class FittedField(Struct, frozen=True):
     """A field of the training part: its fitted states, the array that training reads, and the type in the model."""
 
     field: FieldSpec

@@ -5,16 +5,16 @@ Rows are divided first; steps are fitted only on the training part.
 Rows go through the steps a chunk at a time. Every fault names the file, the row and the column.
 """
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Fault, fault, nearest
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
@@ -32,8 +32,7 @@ from netc.runtime.data.table import FilesOfRows, Table
 from netc.runtime.data.target_warnings import target_warnings
 
 
-@dataclass(slots=True, repr=False)
-class Dataset:
+class Dataset(msgspec.Struct):
     """Arrays by part and field, and the fitted states of each field's steps, as a run saves them.
 
     `spec` is the data block with the names of all columns. `rows` are the numbers that the rows of each part have in
@@ -44,14 +43,14 @@ class Dataset:
 
     spec: DataSpec
     parts: dict[str, dict[str, Field]]
-    states: dict[str, list[State]] = dataclasses.field(default_factory=dict)
-    rows: dict[str, Array] = dataclasses.field(default_factory=dict)
+    states: dict[str, list[State]] = msgspec.field(default_factory=dict)
+    rows: dict[str, Array] = msgspec.field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
-    remarks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    augmentations: dict[str, tuple[AugmentationSpec, ...]] = dataclasses.field(default_factory=dict)
-    rows_by_source: dict[str, int] = dataclasses.field(default_factory=dict)
-    files: dict[str, FilesOfRows] = dataclasses.field(default_factory=dict)
+    remarks: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    augmentations: dict[str, tuple[AugmentationSpec, ...]] = msgspec.field(default_factory=dict)
+    rows_by_source: dict[str, int] = msgspec.field(default_factory=dict)
+    files: dict[str, FilesOfRows] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{len(next(iter(fields.values()))):,} {name}" for name, fields in self.parts.items())
@@ -220,7 +219,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
         try:
             arrays[name] = convert(field, [], part, types[name], model.declared[name])
         except Fault as error:  # an array goes through no steps, which its hint would propose
-            raise Fault([dataclasses.replace(diagnostic, hint=None) for diagnostic in error.diagnostics]) from None
+            raise Fault([replace(diagnostic, hint=None) for diagnostic in error.diagnostics]) from None
     samples = Samples(table, part.rows)
     same_lengths(model, arrays, samples)
     long_enough(model, arrays, samples)

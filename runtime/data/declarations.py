@@ -1,8 +1,9 @@
 """The records that a checked `data` block consists of: its source, its fields with their steps, its split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.dsl.source import NOWHERE, Span
 
@@ -11,8 +12,7 @@ PARTS = ("train", "valid", "test", "calibration")
 Constants = Mapping[str, object]  # the values of the file's `let`s
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
+class SourceSpec(Struct, frozen=True):
     """`csv("data/cars.csv", delimiter = ";")`: a reader, a path as written, and options of the reader.
 
     `others` are further paths. A path may stand for several files: `parts/*.csv`.
@@ -30,8 +30,7 @@ class SourceSpec:
         return ", ".join((self.path, *self.others))
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
+class StepSpec(Struct, frozen=True):
     """`impute(median)`: a step of STEPS with its arguments."""
 
     name: str
@@ -39,8 +38,7 @@ class StepSpec:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
+class FieldSpec(Struct, frozen=True):
     """A field of the data: the columns that it consists of, and its steps.
 
     With `is_rest` it consists of all columns of the table except for `columns`. An `is_single` field has no axis of
@@ -58,8 +56,7 @@ class FieldSpec:
     is_target: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SplitSpec:
+class SplitSpec(Struct, frozen=True):
     """The division of rows into parts.
 
     `way` is "random", "ordered", "by" (rows that have the same cell in `column` stay together), "hash" (the same, and
@@ -111,8 +108,7 @@ class SplitSpec:
         return self.column is not None and self.way != "column"
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesSpec:
+class SeriesSpec(Struct, frozen=True):
     """The rows of a table that follow one another, so that windows may be cut from them.
 
     Rows with the same cell in `column` are one series; without it all rows are. They are in the order of their cells in
@@ -129,8 +125,7 @@ class SeriesSpec:
     form: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DataSpec:
+class DataSpec(Struct, frozen=True):
     """A checked `data` block.
 
     `source` is divided by the split's fractions: the block's own source, or else that of the training part. `series` is

@@ -5,7 +5,6 @@ A wrong `input x: float[1, 28, 28]` shows as an error of the first layer that re
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate.context import Context
@@ -15,6 +14,7 @@ from netc.compiler.ir.types import Type
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.declarations import DataSpec

@@ -6,12 +6,14 @@ possible, a message names the option that decides.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell, net_string
+from netc.dsl.structs import replace
 from netc.runtime.data.cell_text import CellRules, is_missing_text, is_number_or_blank
 from netc.runtime.data.csv_notation import notation_of
 from netc.runtime.data.csv_records import BLANKS_BETWEEN, Dialect, even, sample_rows
@@ -23,8 +25,7 @@ _NOTATION = ("delimiter", "decimal", "thousands")
 _SEP_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Detected:
+class Detected(Struct, frozen=True):
     """The dialect of a file, and the names of its columns.
 
     `options` are those that were found and not declared, if they are not the plain ones. The numbers of the columns

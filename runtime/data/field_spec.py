@@ -1,8 +1,9 @@
 """Checks the fields of a `data` block: `x = columns("a", "b") -> standardize` becomes a FieldSpec."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.ir.value import OPERATIONS
@@ -20,8 +21,7 @@ from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(Struct, frozen=True):
     """The head of a field: the names of its columns, or with `is_rest` of those that it leaves out.
 
     `is_single` loses the axis of columns.

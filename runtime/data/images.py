@@ -7,15 +7,16 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import json_text
+from netc.dsl.structs import replace
 from netc.runtime.available import NotEnough, refuse
 from netc.runtime.data import copies, picture_decoder, store
 from netc.runtime.data.access import opening
@@ -36,8 +37,7 @@ Options = Mapping[str, Any]
 _NONE: Mapping[int, Array] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
+class _Decoded(Struct, frozen=True):
     """Pictures as one array [n, h, w, c], and for each the number of its file: broken ones may be left out."""
 
     images: Array

@@ -3,13 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import (
     CellKind,
     Location,

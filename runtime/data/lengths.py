@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
@@ -88,16 +88,14 @@ def _fields_of(model: "Model") -> dict[str, Type]:
     return {**model.inputs, **model.targets}
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Struct, frozen=True):
     """The samples of fields: the rows of a table, by their positions in it."""
 
     table: Table
     rows: Array
 
 
-@dataclass(frozen=True, slots=True)
-class _Declaration:
+class _Declaration(Struct, frozen=True):
     """A field or dimensions, declared at `span`, with which samples are compared."""
 
     samples: Samples

@@ -5,14 +5,15 @@ Python programs read only through `read_fields`, so that both give the same bits
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import Type
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, RowFault, RowProblem
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 IsKept = Callable[[str], bool]  # whether a column is asked for besides those that fields read
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Struct, frozen=True):
     """The data block with the fitted states of its steps, by which new data is read, and where inputs are declared.
 
     Relative paths start from `folder`.
@@ -47,8 +47,7 @@ class Fitted:
     declared: Mapping[str, Span]
 
 
-@dataclass(frozen=True, slots=True)
-class NewData:
+class NewData(Struct, frozen=True):
     """New data as far as it can be used.
 
     `fields` hold the samples with the numbers `used`, out of `count`. `rows` are the rows of the table that the samples

@@ -6,10 +6,10 @@ bookkeepers write it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cell_text import BLANKS, Notation
@@ -23,8 +23,7 @@ _EXAMPLE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NumberForm:
+class NumberForm(Struct, frozen=True):
     """The notation of a column's numbers: the units before and after them, which may be missing, and the marks."""
 
     before: str

@@ -1,10 +1,10 @@
 """Steps on numbers: standardize, minmax, scale, log, clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
@@ -21,8 +21,7 @@ def _floats(chunks: Chunks) -> Iterator[Array]:
         yield numbers(array, location).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Usual:
+class _Usual(Struct, frozen=True):
     """The results of a step that are not far outside of training's, from `least` to `most`.
 
     `limits(state)` are the least and the largest number of training, for each column: None if an older run did not keep

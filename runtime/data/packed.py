@@ -3,12 +3,12 @@ other cells, such as sequences, each as a message of msgpack.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl import temporary
 from netc.runtime.data.columns import PackedColumn, TextColumn
@@ -56,8 +56,7 @@ class _Listing(msgspec.Struct, frozen=True):
     names: list[str]
 
 
-@dataclass(slots=True)
-class _Writer:
+class _Writer(Struct):
     """The arrays of a file, one after the other."""
 
     arrays: list[Array]

@@ -1,7 +1,6 @@
 """Reads the tables of a `data` block and divides their rows into parts: train, valid, test, calibration."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, NoReturn
@@ -11,6 +10,7 @@ import numpy as np
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec

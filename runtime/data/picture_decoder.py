@@ -6,11 +6,11 @@ FORMATS lists the only decoders of Pillow that may run. Knows nothing of folders
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.files import opened, reason
 from netc.runtime.available import require
@@ -45,8 +45,7 @@ class TooManyPixels(Exception):
         self.pixels = pixels
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The settings of a picture decoder.
 
     `size` is the height and width that they are scaled to; without it they keep theirs. `channels` is 1 (grey) or 3

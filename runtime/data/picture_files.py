@@ -6,11 +6,11 @@ What is left out is said in notes: hidden files, files that are no pictures, pic
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
@@ -27,8 +27,7 @@ _OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin")  # that n
 _NAMED = 3  # names of a kind in a note
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The files of a source in order, and its table without the images.
 
     `cells` are the cells that name the files, where these are those of a table that the user wrote.
@@ -39,8 +38,7 @@ class Listing:
     cells: Location | None = None
 
 
-@dataclass(slots=True)
-class _LeftOut:
+class _LeftOut(Struct):
     """The names of what is left out, by the reason."""
 
     hidden: list[str] = field(default_factory=list)

@@ -7,13 +7,13 @@ The options of `images` that are not about pictures are those of the table's rea
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import Location, RowFault, is_missing
 from netc.runtime.data.reader_options import PICTURES
 from netc.runtime.data.request import Request, Use

@@ -4,15 +4,16 @@ Knows nothing of the type that the model declares: conversion.py compares what c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import net_string
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, Location, RowFault
@@ -31,8 +32,7 @@ _MOST_LOST = 1e-3  # of the change that 1 makes in a value of the model, by roun
 _CELL = 16  # bytes of a cell while rows are copied from their columns
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Some rows of a table: the training, validation or test part of the data, or a whole file.
 
     If windows are cut from the rows, `stretches` are the places in `rows` at which rows begin that follow one another

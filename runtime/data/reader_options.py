@@ -6,11 +6,13 @@
 import codecs
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
+from netc.dsl.structs import replace
 from netc.runtime.data.constant_values import constant_or_truth, constant_value
 from netc.runtime.data.declarations import Constants
 
@@ -21,8 +23,7 @@ _ENCODING = re.compile(
 _MOST_SKIPPED = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """An option of a reader: `read` gives its value or faults E0303, `example` shows how it is written."""
 
     read: Callable[[syntax.Expression, Constants], Any]

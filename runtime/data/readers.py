@@ -5,11 +5,11 @@ file stays on disk (store.py). polars is imported where a table is read, as that
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
@@ -29,8 +29,7 @@ Read = Callable[[Request], Table]
 _LISTED = 6  # names of columns in a message
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """A kind of source: `read(request)` returns its table or raises a fault.
 
     A file whose name ends with one of `suffixes` is read by it where no reader is named, and one with one of `others`

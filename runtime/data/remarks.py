@@ -2,7 +2,8 @@
 numbers far outside of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import nearest
 from netc.dsl.quoting import cell as shown_cell
@@ -12,8 +13,7 @@ EXAMPLES = 3
 _WIDEST = 60  # characters of an example
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(Struct, frozen=True):
     """The words for cells that lack something: "2 cells with a category that training did not have".
 
     For numbers, `training` says what training had.
@@ -27,8 +27,7 @@ class Lack:
 NEW_CATEGORY = Lack("cell", "with a category that training did not have")
 
 
-@dataclass(slots=True)
-class Unseen:
+class Unseen(Struct):
     """The categories or numbers of a column that training did not see: how many cells, the first few of them, and the
     hints "did you mean ...?" for them.
 
@@ -56,8 +55,7 @@ class Unseen:
         return f"column `{shown_cell(column)}`: {noun} {lack.clause}: {', '.join(shown)}{training}"
 
 
-@dataclass(slots=True)
-class Remarks:
+class Remarks(Struct):
     """Remarks of steps about cells that they can use all the same. A reader says them once, after all rows are read.
 
     `unseen` is by column and by what its cells lack.

@@ -1,10 +1,11 @@
 """The request to a reader: the file, the use of each of its columns, and the options of the source."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Flag, auto
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.dsl.source import Span
 from netc.runtime.data.cells import BadRows
@@ -34,8 +35,7 @@ def every(use: Use) -> Uses:
 AS_NUMBERS = every(Use.NUMBERS)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A file to read: `shown` is its name in messages, `span` the place of the `.net` file that names it.
 
     With `bad_rows`, for new data, rows that the reader can leave out are noted there.
@@ -44,7 +44,7 @@ class Request:
     path: Path
     shown: str
     span: Span
-    uses: Uses = field(default=AS_NUMBERS)
+    uses: Uses = AS_NUMBERS
     options: Mapping[str, Any] = field(default_factory=dict)
     bad_rows: BadRows | None = None
 

@@ -1,9 +1,9 @@
 """The numbers that the rows of a table have in their file, where blank lines and comments may stand between them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.runtime.data.stored import Array
 
@@ -12,8 +12,7 @@ def _none() -> Array:
     return np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class RowNumbers:
+class RowNumbers(Struct, frozen=True):
     """The number of a table's first row in the file, and the gaps between the numbers of its rows.
 
     `gaps` has the position of each row that something was skipped before, ascending, and once for each skipped line.

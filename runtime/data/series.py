@@ -3,10 +3,10 @@
 Takes a table, and gives numbers of rows. What windows.py cuts from them is another matter.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
@@ -22,8 +22,7 @@ _WRITTEN = '2024-05-31 or 2024-05-31 18:00; others with format = "%d.%m.%Y"; for
 _GAP = 1.5  # times `every`: months have 28 to 31 days, and sensors are not punctual
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Struct, frozen=True):
     """The order of a table's rows.
 
     `order` has the numbers of all rows, series after series. By its place in that order, `groups` is the number of each

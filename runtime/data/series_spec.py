@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.structs import replace
 from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.date_step import is_format
 from netc.runtime.data.declarations import Constants, SeriesSpec

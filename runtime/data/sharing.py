@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
 
 try:
     import fcntl
@@ -23,8 +24,7 @@ WORTH_A_COPY = 1 << 20  # bytes of a file that several processes read
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(Struct, frozen=True):
     """The process `number` of `count` on a host, and the folder of what they share, which is gone after all of them
     have read their data.
     """
@@ -37,7 +37,7 @@ class Sharing:
         """A name in the folder for what this key says."""
         return self.folder / hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    def own(self, items: Sequence[Item]) -> Sequence[Item]:
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """The share of this process in items that each of them can work on alone."""
         return items[self.number :: self.count]
 

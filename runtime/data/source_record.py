@@ -7,8 +7,9 @@ import glob
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import opened
@@ -27,8 +28,7 @@ _LISTED = 3  # files in a message
 _FORM = "2:"  # before a checksum that `_checksum` computed: runs of earlier versions have others
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
+class SourceRecord(Struct, frozen=True):
     """A source at the time of training. `path` is as the data block has it, `size` is in bytes, of all `files`.
 
     `content` is a checksum of the files' names and contents, after the version of its rule. It is empty for many files

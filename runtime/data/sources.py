@@ -38,7 +38,7 @@ def read_source(source: SourceSpec, folder: Path, uses: Uses) -> Table:
     _refuse_twice(names, folder, source)
     processes = current()
     if processes is not None and len(names) > 1:
-        for name in processes.own(names):
+        for name in processes.share(names):
             with suppress(Fault):  # the fault of the first wrong file comes below
                 read(source.reader, folder / name, name, source.span, uses, options)
     tables = [read(source.reader, folder / name, name, source.span, uses, options) for name in names]

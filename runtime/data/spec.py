@@ -7,7 +7,6 @@ not fit their types.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
@@ -17,6 +16,7 @@ from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.quoting import net_string
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.augment import augmentations_of
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SeriesSpec, SourceSpec, SplitSpec
@@ -153,9 +153,9 @@ def _check_texts(origin: SourceSpec, fields: Mapping[str, FieldSpec], faults: Di
                 "E0701", fact, span, others=[Label(origin.span, lines)], hint=Hint.code("-> window(100)", At.BEHIND)
             )
         elif origin.reader != "text" and cuts and pieces is not None:
-            own = next((cut for cut in cuts if cut in field.steps), None)
-            cut = own or cuts[0]
+            cut_of_field = next((cut for cut in cuts if cut in field.steps), None)
+            cut = cut_of_field or cuts[0]
             fact = f"`{cut.name}` cuts one long series, and each row of `{field.name}` is a text of its own"
-            others = [] if own is not None else [Label(cut.span, "this cuts the rows")]
+            others = [] if cut_of_field is not None else [Label(cut.span, "this cuts the rows")]
             hint = f"leave out `{cut.span.text}`: the type class(auto)[t] takes texts of any length"
-            faults.add("E0701", fact, (own or pieces).span, others=others, hint=hint)
+            faults.add("E0701", fact, (cut_of_field or pieces).span, others=others, hint=hint)

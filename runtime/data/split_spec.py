@@ -1,12 +1,14 @@
 """Checks the split of a `data` block: `split = (train = 0.8, test = 0.2)` becomes a SplitSpec."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.dsl.synonyms import Kind
 from netc.runtime.data.constant_values import call_of, constant_or_truth, constant_value
 from netc.runtime.data.declarations import PARTS, Constants, SourceSpec, SplitSpec
@@ -152,8 +154,7 @@ def _seed(node: syntax.Expression, constants: Constants) -> int:
     return int(seed)
 
 
-@dataclass(slots=True)
-class _Parts:
+class _Parts(Struct):
     """The fraction of each part that is taken from the block's source, the sources of the others, and the seed."""
 
     fractions: dict[str, float] = field(default_factory=dict)

@@ -12,11 +12,11 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
@@ -94,8 +94,7 @@ def _nameless_file() -> IO[bytes]:
 Batches = Callable[[Sequence[str]], "Iterator[polars.DataFrame]"]  # of some columns, from the first row on
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """A table to copy: `batches` yields some rows at a time of the columns that it is given, which are some of `names`.
 
     `rows` are the numbers that the rows have in the file. `count` is how many there are, and `numeric` are columns
@@ -244,8 +243,7 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
     (folder / _LISTING).write_text(json_text(listing), encoding="utf-8")
 
 
-@dataclass(frozen=True, slots=True)
-class _Placement:
+class _Placement(Struct, frozen=True):
     """The place of a column in the file of all columns: from the byte `start` on."""
 
     name: str
@@ -257,8 +255,7 @@ class _Placement:
         return np.dtype(np.int32 if self.is_text else np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     """The file of all columns: the number of their rows, its size in bytes, and the place of each column."""
 
     rows: int

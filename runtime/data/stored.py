@@ -1,10 +1,10 @@
 """The forms of a field in memory: a plain array, bytes with a scale, or sequences of different lengths."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 Array = np.ndarray[Any, Any]
 _MOST_SHOWN = 24  # arrays in the printed form of a dictionary
@@ -18,8 +18,7 @@ class Arrays(dict[str, Array]):
         return "{" + ", ".join([*shown[:_MOST_SHOWN], *["..."] * (len(shown) > _MOST_SHOWN)]) + "}"
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
+class Bytes(Struct, frozen=True):
     """The values `array` * `scale`, where `array` is uint8 with the samples first.
 
     A step reads a quarter of the memory that floats would take: the factor is applied while a batch is gathered.
@@ -43,8 +42,7 @@ class Bytes:
         return numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Ragged:
+class Ragged(Struct, frozen=True):
     """Sequences: `rows` are the steps of the first, then those of the second, ...; `lengths` is how many each has."""
 
     rows: Array

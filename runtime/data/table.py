@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.quoting import cell, net_string
@@ -24,8 +24,7 @@ _WITH_HEADER = (".csv", ".tsv", ".txt")  # tables of text, whose first line is t
 _PATTERN = re.compile(r"[*?]|\.\.|^\w+[:-]\w*\d$")  # a name that was meant to stand for several columns
 
 
-@dataclass(frozen=True, slots=True)
-class SparseColumn:
+class SparseColumn(Struct, frozen=True):
     """A column with cells in some rows only. Indexed by row numbers it is an array, None where a cell is missing."""
 
     count: int
@@ -51,8 +50,7 @@ class SparseColumn:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class StackedColumn:
+class StackedColumn(Struct, frozen=True):
     """A column of several files, one after the other. Indexed by row numbers it is an array."""
 
     parts: tuple["Array | TextColumn | PackedColumn | SparseColumn", ...]
@@ -85,8 +83,7 @@ class StackedColumn:
 Column = Array | TextColumn | PackedColumn | SparseColumn | StackedColumn
 
 
-@dataclass(frozen=True, slots=True)
-class FilesOfRows:
+class FilesOfRows(Struct, frozen=True):
     """The file that each row of a table of several files is in: a number into `names` for each row."""
 
     names: tuple[str, ...]
@@ -100,8 +97,7 @@ class FilesOfRows:
         return [self.names[number] for number in self.numbers.tolist()]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Columns of equal length by name. A column indexed by row numbers is an array; text cells are str, None where
     missing.
 

@@ -4,7 +4,8 @@ Takes a model and its data block; looks at no row.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.analysis.copying import Copy, copy_of, place_in_file, remedy, shifted
 from netc.compiler.ir.roles import Role
@@ -31,10 +32,10 @@ def _shared_columns(model: Model, spec: DataSpec, written: DataSpec) -> Iterator
     """W0836 if an input has a target's column. Series and texts may: their target is often a later part."""
     for target, target_type in model.targets.items():
         for name, type_ in model.inputs.items():
-            field, own = spec.fields[name], spec.fields[target]
-            shared = [column for column in field.columns if column in own.columns]
-            is_its_own_target = set(field.columns) <= set(own.columns) and target_type.size(1) > 1  # an autoencoder
-            if not shared or is_its_own_target or _is_sequence(field, type_) or _is_sequence(own, target_type):
+            field, goal = spec.fields[name], spec.fields[target]
+            shared = [column for column in field.columns if column in goal.columns]
+            is_its_own_target = set(field.columns) <= set(goal.columns) and target_type.size(1) > 1  # an autoencoder
+            if not shared or is_its_own_target or _is_sequence(field, type_) or _is_sequence(goal, target_type):
                 continue
             columns = ", ".join(f"`{cell(column)}`" for column in shared)
             verb = "is" if len(shared) == 1 else "are"
@@ -42,7 +43,7 @@ def _shared_columns(model: Model, spec: DataSpec, written: DataSpec) -> Iterator
                 "W0836",
                 f"{columns} {verb} in the input `{name}` and in the target `{target}`: the model is given the answer",
                 Label(field.span),
-                (Label(own.span, "the target"),),
+                (Label(goal.span, "the target"),),
                 _without(written.fields[name], shared),
             )
 
@@ -64,8 +65,7 @@ def _without(field: FieldSpec, columns: list[str]) -> str:
     return f"leave {'it' if len(columns) == 1 else 'them'} out of `{field.name}`"
 
 
-@dataclass(frozen=True, slots=True)
-class _Moved:
+class _Moved(Struct, frozen=True):
     """A target with the elements of an input, `ahead` steps on, and how the model can copy them."""
 
     field: FieldSpec
@@ -96,10 +96,10 @@ def _steps_ahead(field: FieldSpec, target: FieldSpec, type_: Type) -> int | None
         return None  # it changes the input
     if not windows.is_series([field, target]):
         return 0 if _is_sequence(field, type_) else None
-    cut, own = windows.cut_of(field), windows.cut_of(target)
-    if cut.is_single or own.is_single or (cut.count, cut.step) != (own.count, own.step):
+    cut, target_cut = windows.cut_of(field), windows.cut_of(target)
+    if cut.is_single or target_cut.is_single or (cut.count, cut.step) != (target_cut.count, target_cut.step):
         return None
-    return own.first - cut.first
+    return target_cut.first - cut.first
 
 
 def _kept_steps(field: FieldSpec) -> list[tuple[object, ...]]:

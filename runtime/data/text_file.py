@@ -9,9 +9,10 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened
@@ -49,8 +50,7 @@ _WORD = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _GUESS = "cp1252"
 
 
-@dataclass(frozen=True, slots=True)
-class TextFile:
+class TextFile(Struct, frozen=True):
     """A text file: `raw` are its bytes, unpacked, or None if it is read from disk."""
 
     path: Path

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.cells import CellKind, Location, natural, refuse_missing

@@ -8,9 +8,9 @@ series.py says which rows follow one another.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
@@ -23,8 +23,7 @@ from netc.runtime.data.stored import Array, Ragged
 SERIES = ("window", "next")
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """The rows that a field takes for a window: `count` rows from row `first` after the window's start on.
 
     An `is_single` field takes one row and has no axis of rows. A window starts every `step` rows.

@@ -6,13 +6,13 @@ variables.py has the variables of the environment by which launchers say how man
 
 import json
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.distributed.variables import COUNTS, RANKS, SLURM_COUNT
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def _require_same(ranks: "MpiRanks") -> None:
     from importlib.metadata import version  # here, because every command imports this file
 
     packages = {name: version(name) for name in ("netc", "numpy", "llvmlite")}
-    own = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
-    every = [json.loads(text) for text in ranks.texts(json.dumps(own))]
+    environment = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
+    every = [json.loads(text) for text in ranks.texts(json.dumps(environment))]
     for number, other in enumerate(every):
         for name, value in other.items():
             if value != every[0][name]:
@@ -104,8 +104,8 @@ def threads_of_rank(ranks: "MpiRanks") -> int:
     """The default number of threads of a rank: the cores of a host over its ranks, and the same number on all hosts."""
     import socket  # here, because every command imports this file
 
-    own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
-    every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), own]))]
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
+    every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), cpus]))]
     return min(_threads_on_host(host, every) for host, _ in every)
 
 

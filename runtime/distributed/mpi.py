@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from msgspec import Struct
 
 from netc.compiler.targets.target import Part
 from netc.dsl import home, temporary
@@ -30,8 +30,7 @@ _TRIALS = 101  # of each size
 _PAUSE = 0.01  # seconds between two looks at a message
 
 
-@dataclass(frozen=True, slots=True)
-class MpiRanks:
+class MpiRanks(Struct, frozen=True):
     """The ranks of a communicator, and those on the host of this one. Messages about the end of the program use one of
     their own, so that they pass those of a step that some ranks are still in."""
 
@@ -69,14 +68,14 @@ class MpiRanks:
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """The largest number of all ranks at each position."""
-        own = np.array(numbers, np.int64)
-        largest = np.empty_like(own)
-        self.world.Allreduce(own, largest, MPI.MAX)
+        local = np.array(numbers, np.int64)
+        largest = np.empty_like(local)
+        self.world.Allreduce(local, largest, MPI.MAX)
         return [int(number) for number in largest]
 
-    def texts(self, own: str) -> list[str]:
+    def texts(self, text: str) -> list[str]:
         """The text of every rank."""
-        content = np.frombuffer(own.encode(), np.uint8)
+        content = np.frombuffer(text.encode(), np.uint8)
         sizes = np.empty(self.count, np.int64)
         self.world.Allgather(np.array([len(content)], np.int64), sizes)
         everything = np.empty(int(sizes.sum()), np.uint8)

@@ -6,12 +6,12 @@ Who sends what to whom is in rounds.py. All requests are between two ranks, so e
 import ctypes
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from msgspec import Struct
 
 from netc.compiler.targets.target import NativeCall, Part
 from netc.runtime.data.stored import Array
@@ -20,8 +20,7 @@ from netc.runtime.distributed.rounds import bytes_of, rounds
 _C_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class MpiExchange:
+class MpiExchange(Struct, frozen=True, weakref=True):
     """The requests of a message, and the calls that start them and wait for them."""
 
     starts: list[NativeCall]
@@ -40,12 +39,12 @@ class MpiExchange:
         calls: list[NativeCall] = []
         kept: list[Array] = []
         every: list[Any] = []
-        for own, partners in rounds(world.rank, world.size):
+        for block, partners in rounds(world.rank, world.size):
             requests = [
                 make([MPI.buffer.fromaddress(part.address + low, high - low), MPI.BYTE], partner, tag)
                 for tag, part in enumerate(parts)
                 for partner, theirs in partners
-                for make, ranks in ((world.Recv_init, theirs), (world.Send_init, own))
+                for make, ranks in ((world.Recv_init, theirs), (world.Send_init, block))
                 for low, high in [bytes_of(part, ranks)]
                 if low < high
             ]

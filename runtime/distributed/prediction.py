@@ -7,13 +7,14 @@ needs for the bytes that a rank receives. Overlap with computing is not counted.
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.model import Model
 from netc.compiler.targets.target import NativeCall, Part
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.distributed.network import Network
@@ -26,8 +27,7 @@ _FEWEST = 5  # runs
 _SEMAPHORE_WORDS = 8  # of 64 bits: more than a semaphore of any Linux has
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """A step on so many ranks. If they share it, a rank computes and gathers for so many seconds, and receives so many
     bytes; by itself a rank takes the seconds `alone`."""
 
@@ -87,8 +87,7 @@ def _system() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-@dataclass(frozen=True, slots=True)
-class _LastRank:
+class _LastRank(Struct, frozen=True):
     """The last of `count` ranks, which has the most rows, in a process without the others. Their rows never arrive, so
     the numbers are wrong, and the times are right."""
 

@@ -17,11 +17,11 @@ def rounds(rank: int, count: int) -> Iterator[tuple[range, list[tuple[int, range
     block = 1
     while block < count:
         blocks = min(_NEIGHBOURS, count // block)
-        own = rank - rank % block
+        begin_of_block = rank - rank % block
         first = rank - rank % (block * blocks)
         begins = range(first, first + block * blocks, block)
-        partners = [(begin + rank % block, range(begin, begin + block)) for begin in begins if begin != own]
-        yield range(own, own + block), partners
+        partners = [(begin + rank % block, range(begin, begin + block)) for begin in begins if begin != begin_of_block]
+        yield range(begin_of_block, begin_of_block + block), partners
         block *= blocks
 
 

@@ -7,9 +7,9 @@ that runs many ranks keeps each row once.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.sharing import sharing
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged

@@ -5,11 +5,11 @@ Training, prediction and evaluation share one: each brings graphs, this runs the
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.backends import target_of, with_shards
 from netc.compiler.ir.graph import Graph
@@ -20,6 +20,7 @@ from netc.compiler.model import Model
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
 from netc.dsl.diagnostics import fault
+from netc.dsl.structs import replace
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.assumed_bounds import assumed_bound, at_assumed_bound, undeclared_dims
@@ -40,8 +41,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
 
     Programs with the same `executables` share these, if their models differ only in numbers.
@@ -53,8 +53,7 @@ class Options:
     executables: SharedExecutables | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Struct, frozen=True):
     """A graph before the passes, and the dimensions whose bound it takes from the data (assumed_bounds.py)."""
 
     graph: Graph
@@ -65,8 +64,7 @@ class _Source:
         return cls(graph, undeclared_dims(graph))
 
 
-@dataclass(slots=True)
-class CompiledModel:
+class CompiledModel(Struct):
     """A model, its arrays in memory, and its steps. `guard` is the lock of whoever reads or writes the arrays.
 
     The memory holds the model's own parameters and states at first. `extend` gives the model memory for an

@@ -1,10 +1,10 @@
 """The fields that a caller passes, checked against the model and brought into the form that steps take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import DTYPES, Type, describe_sample
@@ -18,8 +18,7 @@ Fields = Mapping[str, Field]
 RawFields = Mapping[str, Any]  # by name: an array, samples first; for a varying dimension, a list of arrays
 
 
-@dataclass(frozen=True, slots=True)
-class FieldTypes:
+class FieldTypes(Struct, frozen=True):
     """The types of a model's fields and named values.
 
     `varying` is the varying dimension of each that has one; `shorter` are the dimensions that the model computes from

@@ -9,9 +9,8 @@ Nothing is kept in the debugging mode, which verifies every plan; with plug-ins,
 contain; and for targets other than machine code, which have nothing to keep.
 """
 
-from dataclasses import dataclass
-
 import msgspec
+from msgspec import Struct
 
 from netc.compiler.backends import target_of
 from netc.compiler.ir.graph import Graph, print_graph
@@ -64,8 +63,7 @@ class PlanFacts(msgspec.Struct, frozen=True):
     private: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeptPlan:
+class KeptPlan(Struct, frozen=True):
     """A plan's facts, and its code if that is kept too."""
 
     facts: PlanFacts
@@ -95,8 +93,7 @@ class _Record(msgspec.Struct, frozen=True):
     kernels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeptSteps:
+class KeptSteps(Struct, frozen=True):
     """The records of one graph on one target. `key` is the hash of all that decides them but the sizes of a plan."""
 
     key: str

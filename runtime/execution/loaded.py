@@ -5,11 +5,11 @@ Any number of threads may run it at the same time.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.machine import cores
@@ -26,8 +26,7 @@ if TYPE_CHECKING:  # saved machine code runs without a graph
 RowsOf = Callable[["Loaded", int], "tuple[Arrays, Mapping[str, Rows]]"]
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(Struct, frozen=True):
     """One step that is run again and again: it reads `inputs`, which may be changed in place, and fills `results`."""
 
     loaded: "Loaded"

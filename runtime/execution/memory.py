@@ -2,9 +2,9 @@
 
 import math
 import os
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.program.plan import ALIGNMENT
@@ -53,8 +53,7 @@ class Memory:
         return raw.view(DTYPES[dtype].numpy).reshape(shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Arena:
+class Arena(Struct, frozen=True):
     """The temporary memory of one call: `shared` by its workers, and `private` to each of them."""
 
     shared: Memory

@@ -1,8 +1,9 @@
 """The resources that all steps of a program share: the memory of parameters and states, threads, and the target."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from netc.compiler.backends import target_of
 from netc.compiler.ir.results import ResultKind
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """The arrays that stay between steps, parameters and states, in one memory: offsets and arrays by name. `divided`
     says of which of them a rank has only its rows."""
 
-    memory: Memory = field(repr=False)
-    offsets: dict[str, int] = field(repr=False)
+    memory: Memory
+    offsets: dict[str, int]
     arrays: Arrays
-    divided: Divided = field(default_factory=Divided, repr=False)
+    divided: Divided = field(default_factory=Divided)
 
     @classmethod
     def of(cls, model: "Model | None", graph: "Graph | None") -> "State":
@@ -58,8 +58,7 @@ def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str
     return types, offsets, size
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(Struct, frozen=True):
     """The parameters and states, the threads and the target of a program. All its steps use the same ones.
 
     With `executables`, numbers of a model are inputs of its steps, which share executables with other programs.

@@ -1,10 +1,10 @@
 """Batches of sequences of different lengths: samples ordered by length, rows of varying dimensions, index tables."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
@@ -22,8 +22,7 @@ from netc.runtime.locks import building
 _REMEMBERED = 8  # fields whose sequences are known to fit into the planned memory
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """`samples` are the samples' numbers, longest first; `rows` the rows of each varying dimension; `starts` the first
     row of each sample in the fields of a dimension."""
 

@@ -1,7 +1,8 @@
 """Executables that several programs of one process run, each with its own parameters, memory and numbers."""
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from netc.runtime.locks import Mutex
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:  # a saved prediction imports no pass
 _MOST = 64  # that are remembered
 
 
-@dataclass(frozen=True, slots=True)
-class SharedExecutable:
+class SharedExecutable(Struct, frozen=True):
     """An executable with the facts of its plan, and the plan if one was made."""
 
     executable: "Executable"
@@ -22,8 +22,7 @@ class SharedExecutable:
     plan: "Plan | None"
 
 
-@dataclass(slots=True)
-class SharedExecutables:
+class SharedExecutables(Struct):
     """Executables by a text of all that decides them, for any number of threads."""
 
     _entries: dict[str, SharedExecutable] = field(default_factory=dict)

@@ -1,9 +1,9 @@
 """The cost of a training step in memory and arithmetic, computed from its plan before anything is allocated."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler import pipeline
 from netc.compiler.backends import target_of, with_shards
@@ -60,8 +60,7 @@ def step_memory(
     return cost.kept, cost.arenas
 
 
-@dataclass(frozen=True, slots=True)
-class StepCost:
+class StepCost(Struct, frozen=True):
     """A training step's FLOPs, the bytes that stay between steps, and the bytes of its arenas."""
 
     flops: int

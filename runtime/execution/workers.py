@@ -9,8 +9,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from netc.compiler.targets.target import Ranks
 from netc.runtime.arguments import whole
@@ -22,8 +23,7 @@ _Jobs = queue.SimpleQueue[
 ]  # the work, what to do if it fails, the queue for the outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Team:
+class Team(Struct, frozen=True):
     """The workers of one call: its own thread, and helpers."""
 
     helpers: list[_Jobs]

@@ -4,11 +4,11 @@ A Python file runs in a process of its own (separate.py), an ONNX file in onnxru
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.export.exportable import Exported
 from netc.dsl.files import reason
@@ -20,8 +20,7 @@ SAMPLES = 17
 _TOLERANCE = {"f32": 1e-2, "f64": 1e-6, "bf16": 5e-2}  # beyond any rounding; a thousandth of it is usual
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The outcome, in words for the user, and whether the file must not be used."""
 
     text: str
@@ -34,26 +33,26 @@ def checked(run: Run, asked: Exported, path: Path) -> Checked:
         raw, prepared = column_samples(run, asked, SAMPLES)
     else:
         raw, prepared = samples_of(run, asked.inputs, SAMPLES)
-    own = run.predict_prepared(prepared, outputs=[*asked.outputs])
+    of_run = run.predict_prepared(prepared, outputs=[*asked.outputs])
     try:
-        exported = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)
+        exported = _of_python(asked, path, raw, of_run) if path.suffix == ".py" else _of_onnx(asked, path, raw)
     except Failed as error:
         return Checked(str(error), is_wrong=True)
     except NotRun as error:
         return Checked(f"not checked: {error}")
-    apart = max(difference(own[name], exported[name]) for name in asked.outputs)
+    apart = max(difference(of_run[name], exported[name]) for name in asked.outputs)
     compared = f"checked on {SAMPLES} synthetic samples: "
     if apart == np.inf:
         why = "NaN, infinite or of another shape where the run has a number, or the reverse"
         return Checked(f"{compared}it is not what the run says: {why}", is_wrong=True)
-    without = sum(_count_not_finite(own[name]) for name in asked.outputs)
+    without = sum(_count_not_finite(of_run[name]) for name in asked.outputs)
     note = f"; {without:,} of the run's numbers are NaN or infinite, and the file's are the same" if without else ""
     text = f"{compared}at most {apart:.1g} from what the run says{note}"
     return Checked(text, is_wrong=apart > _TOLERANCE[run.model.train.precision])
 
 
-def _of_python(asked: Exported, path: Path, raw: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    return predict_separately(path, [*raw.values()], {name: isinstance(own[name], list) for name in asked.outputs})
+def _of_python(asked: Exported, path: Path, raw: Mapping[str, Any], of_run: Mapping[str, Any]) -> dict[str, Any]:
+    return predict_separately(path, [*raw.values()], {name: isinstance(of_run[name], list) for name in asked.outputs})
 
 
 def _of_onnx(asked: Exported, path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,14 +75,14 @@ def _of_onnx(asked: Exported, path: Path, raw: Mapping[str, Any]) -> dict[str, A
     return from_padded(dict(zip(names, answers, strict=True)), asked, fields)
 
 
-def difference(own: Any, exported: Any) -> float:
+def difference(of_run: Any, exported: Any) -> float:
     """The largest difference between two outputs, relative to the largest number if that is above 1.
 
     NaN equals NaN, and an infinity equals itself; they differ from any other number, and outputs of different shapes
     differ, by infinity.
     """
-    pairs = [*zip(own, exported, strict=False)] if isinstance(own, list) else [(own, exported)]
-    is_other = isinstance(own, list) and len(own) != len(exported)
+    pairs = [*zip(of_run, exported, strict=False)] if isinstance(of_run, list) else [(of_run, exported)]
+    is_other = isinstance(of_run, list) and len(of_run) != len(exported)
     if is_other or any(np.shape(left) != np.shape(right) for left, right in pairs):
         return np.inf
     left, right = (np.concatenate([np.ravel(part[i]).astype(np.float64) for part in pairs]) for i in (0, 1))
@@ -95,6 +94,6 @@ def difference(own: Any, exported: Any) -> float:
     return float(np.max(np.abs(left - right), initial=0.0) / np.max(np.abs(left), initial=1.0))
 
 
-def _count_not_finite(own: Any) -> int:
-    parts = own if isinstance(own, list) else [own]
+def _count_not_finite(of_run: Any) -> int:
+    parts = of_run if isinstance(of_run, list) else [of_run]
     return sum(int((~np.isfinite(np.asarray(part, np.float64))).sum()) for part in parts)

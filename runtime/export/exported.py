@@ -6,7 +6,6 @@ From the end of a field's pipe on, the steps that are arithmetic (`standardize`,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import StepSpec
 from netc.runtime.data.pipeline import units_need_f64

@@ -6,11 +6,11 @@ every file. So can numbers and dates, and their buckets: the file takes values w
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 from netc.compiler.export.exportable import Exported, RawColumns
 from netc.compiler.ir.types import Type
+from netc.dsl.structs import replace
 from netc.runtime.data.cell_text import label_of
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec

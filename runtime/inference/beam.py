@@ -6,10 +6,10 @@ argmax.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.forms import View
@@ -34,8 +34,7 @@ _SCORES, _ENDS = ResultKind.VALUE.named("scores"), ResultKind.VALUE.named("ends"
 _ROWS = 2048  # hypotheses that are extended at once
 
 
-@dataclass(frozen=True, slots=True)
-class Decoder:
+class Decoder(Struct, frozen=True):
     """An output that beam search can compute, as three graphs.
 
     `before` has what the scan reads for each sample: the first carries, its sequences, captured values. `scores` is a

@@ -6,9 +6,9 @@ plain numbers; evaluation.py computes the metrics.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.metric_values import Interval
@@ -19,8 +19,7 @@ _MOST_SAMPLES = 10_000  # of a resample
 _MOST_ELEMENTS = 40_000_000  # that all resamples read, while they are more than _LEAST_RESAMPLES
 
 
-@dataclass(frozen=True, slots=True)
-class Resampling:
+class Resampling(Struct, frozen=True):
     """The number of resamples, and how many of `count` samples each draws.
 
     Of many samples only `size` are drawn at a time, and deviations are scaled by sqrt(size / count) (Bickel, Götze and

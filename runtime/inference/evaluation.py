@@ -1,14 +1,15 @@
 """Losses and metrics of a model over all samples of a split: some values batch by batch, the rest once from these."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
@@ -124,8 +125,7 @@ class Evaluator:
         return collected
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """Samples that a pair of graphs is computed for. `key` says which graphs these are."""
 
     key: object

@@ -3,7 +3,6 @@
 Knows a model and its `data` block, but neither data nor parameters.
 """
 
-from dataclasses import replace
 from typing import NoReturn
 
 from netc.compiler.ir.graph import Graph
@@ -14,6 +13,7 @@ from netc.compiler.model import Model
 from netc.compiler.passes.stepping import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
+from netc.dsl.structs import replace
 from netc.runtime.data.declarations import DataSpec
 
 

@@ -5,9 +5,9 @@ The states of several samples lie side by side, so they are stepped together, an
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
@@ -26,8 +26,7 @@ from netc.runtime.execution.memory import Memory
 _LEAST_CAPACITY, _CACHE_BYTES = 256, 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
+class Stepped(Struct, frozen=True):
     """A result of a graph that is stepped, from the rows of its input `field` along the dimension `dim`.
 
     The sequences have at most `most` steps; None means any number.
@@ -40,8 +39,7 @@ class Stepped:
     most: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(Struct, frozen=True):
     """Histories of one type, by name: their `steps` so far, and rows of the `new` step, along a first axis.
 
     So the rows of all histories are stored at once.

@@ -6,10 +6,10 @@ that is their mean, for pictures black, for words and letters a vector of zeros.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.analysis.attribution import SCORE, SELECTOR, attribution
 from netc.compiler.analysis.units import units_of_values
@@ -26,8 +26,7 @@ _MOST_NUMBERS = 1 << 25  # of all inputs at all points together
 _AT_ONCE = 1 << 23  # of these, at once in memory
 
 
-@dataclass(frozen=True, slots=True)
-class Attributed:
+class Attributed(Struct, frozen=True):
     """The attributions of one sample.
 
     `entry` is the entry of the output that is explained, None if the output is one number; `score` is its value for the
@@ -76,26 +75,28 @@ class Explainer:
     def explain(self, fields: Fields, sample: int) -> Attributed:
         """The attributions of one sample of prepared fields."""
         graphs = self.graphs
-        own = {name: _chosen(fields[name], np.array([sample])) for name in self.run.model.inputs}
-        starts = {name: own[name] for name in graphs.origins if name in own}
-        starts |= _run(self.run, ("starts", self.output), graphs.starts, own, 1) if graphs.starts is not None else {}
-        value = np.asarray(self.run.program.predictor.predict(own, outputs=[self.output])[self.output])[0]
+        of_sample = {name: _chosen(fields[name], np.array([sample])) for name in self.run.model.inputs}
+        starts = {name: of_sample[name] for name in graphs.origins if name in of_sample}
+        starts |= (
+            _run(self.run, ("starts", self.output), graphs.starts, of_sample, 1) if graphs.starts is not None else {}
+        )
+        value = np.asarray(self.run.program.predictor.predict(of_sample, outputs=[self.output])[self.output])[0]
         entry = int(np.argmax(value)) if value.ndim else None
         selector = np.zeros(value.shape, DTYPES[graphs.selector.dtype].numpy)
         selector[... if entry is None else entry] = 1
-        scores, gradients = self._along_the_path(starts, own, selector)
+        scores, gradients = self._along_the_path(starts, of_sample, selector)
         inputs: dict[str, Array] = {}
         for name, origin in graphs.origins.items():
             sample_values = _first(starts[name]).astype(np.float64)
             part = gradients[name] * (sample_values - self._baseline(name, sample_values))
             if name != origin:  # an embedded class: one number for each
-                axes = _first(own[origin]).ndim
+                axes = _first(of_sample[origin]).ndim
                 part = part.reshape(*part.shape[:axes], -1).sum(axis=-1)
             inputs[origin] = inputs[origin] + part if origin in inputs else part
         return self._in_units(Attributed(self.output, entry, float(scores[1]), float(scores[0]), inputs))
 
     def _along_the_path(
-        self, starts: Fields, own: Fields, selector: Array
+        self, starts: Fields, of_sample: Fields, selector: Array
     ) -> tuple[tuple[float, float], dict[str, Array]]:
         """The scores at both ends of the path, and the mean gradient along it at each point of the graph.
 
@@ -111,7 +112,9 @@ class Explainer:
             chunk = slice(begin, begin + step)
             count = len(points[chunk])
             same = {
-                name: _chosen(field, np.zeros(count, np.int64)) for name, field in own.items() if name not in origins
+                name: _chosen(field, np.zeros(count, np.int64))
+                for name, field in of_sample.items()
+                if name not in origins
             }
             along = {
                 name: _along(starts[name], points[chunk], self._baseline(name, _first(starts[name])))

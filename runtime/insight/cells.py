@@ -1,9 +1,9 @@
 """The cells of a part's rows as the data files have them, before any step: for pages and explanations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data import windows
 from netc.runtime.data.partition import read_parts, stratifying_target
@@ -13,8 +13,7 @@ from netc.runtime.insight.words import number_text, shortened
 from netc.runtime.runs.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class InputCells:
+class InputCells(Struct, frozen=True):
     """The columns that the inputs of a model read, and the texts of their cells [row][column]."""
 
     columns: tuple[str, ...]

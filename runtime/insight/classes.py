@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.drawing.plots import Frame, Mark, evenly, legend, line, series
@@ -19,8 +19,7 @@ _MOST_POINTS = 250  # of a curve
 _SIDE = 360.0  # of a plot, in pixels
 
 
-@dataclass(frozen=True, slots=True)
-class ClassScores:
+class ClassScores(Struct, frozen=True):
     """The scores of class number `number`; they are NaN where they would be divided by 0.
 
     `support` is how many samples are of the class, and `predicted` how many are said to be. `ranking` is None if all or

@@ -5,9 +5,9 @@ A code is an output float[n] from which alone another output is computed that a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import describe_sample
 from netc.runtime.data.stored import Array
@@ -33,8 +33,7 @@ _WIDTH = 520.0  # of a plot, in pixels
 _LONGEST_CODE = 1_000  # numbers: a covariance has the square of that
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """An output that is a code, the output `decoded` from it, and the input `like` which that output is."""
 
     name: str
@@ -63,8 +62,7 @@ def _inputs_read(run: Run, values: list[str], output: str) -> set[str]:
         return set()
 
 
-@dataclass(frozen=True, slots=True)
-class _Plane:
+class _Plane(Struct, frozen=True):
     """The plane through `centre` [n], spanned by the rows of `axes` [2, n], onto which codes are projected."""
 
     centre: Array

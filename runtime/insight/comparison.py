@@ -5,7 +5,8 @@ Each run is evaluated on its own data, once.
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.curves import curve_sections
@@ -24,8 +25,7 @@ _MOST_METRICS, _MOST_PLOTS, _MOST_LINES = 40, 12, 2_000
 _WIDTH, _ROW = 340.0, 26.0  # of a plot and of a run in it, in pixels
 
 
-@dataclass(frozen=True, slots=True)
-class _Evaluated:
+class _Evaluated(Struct, frozen=True):
     """A run under the name that it has on the page, and its metrics on `part`; none if it does not keep its data."""
 
     name: str

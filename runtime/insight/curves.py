@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.drawing.plots import (
     BOTTOM,
@@ -35,8 +37,7 @@ _STATISTICS = ("mean", "std", "min", "max")  # of a watched value
 _WATCHED = (("mean", "s0", 1), ("least", "s8", 3), ("largest", "s8", 4))  # a line: name, colour, place of its numbers
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """A curve of a panel: its name, its class in the style sheet, and its points, NaN where an epoch lacks it."""
 
     name: str
@@ -44,8 +45,7 @@ class _Line:
     points: Sequence[Point]
 
 
-@dataclass(frozen=True, slots=True)
-class _Panel:
+class _Panel(Struct, frozen=True):
     """Curves with the same axes, and the bands around the mean of a watched value: x, lower and upper end."""
 
     title: str
@@ -53,8 +53,7 @@ class _Panel:
     bands: Sequence[Sequence[tuple[float, float, float]]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """The settings of a panel: its vertical axis (None: as the numbers need), its size, and up to which epoch."""
 
     is_log: bool | None = False

@@ -4,9 +4,9 @@ The reference interpreter computes them in double precision.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.analysis.equations.derivation import Derivation, derive
 from netc.compiler.ir.value import Value
@@ -21,8 +21,7 @@ from netc.runtime.verification.situation import Situation
 from netc.runtime.verification.subject import chosen, ready_fields
 
 
-@dataclass(frozen=True, slots=True)
-class ValuedDerivation:
+class ValuedDerivation(Struct, frozen=True):
     """Equations, and the array of each value for one sample, whose axis is left out. `sample` says which one it is."""
 
     derivation: Derivation

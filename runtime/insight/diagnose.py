@@ -1,9 +1,8 @@
 """Diagnosis of a run's gradients: how far back in time and through how many layers they reach, which units are dead or
 saturated, and what the file could do about it."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.runtime.data.stored import Ragged
@@ -19,8 +18,7 @@ _WIDTH, _HEIGHT = 520.0, 320.0  # of a plot, in pixels
 _LEAST = 1e-30  # a gradient of 0 on a logarithmic axis
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosed:
+class Diagnosed(Struct, frozen=True):
     """Everything that was measured, and what is wrong with it."""
 
     reaches: tuple[Reach, ...]

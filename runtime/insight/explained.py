@@ -1,9 +1,9 @@
 """The attributions of a sample by what a person knows: columns with their cells, words, steps, pixels."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.execution.fields import Fields
@@ -14,8 +14,7 @@ from netc.runtime.insight.words import shortened
 from netc.runtime.runs.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """The part of a score that is attributed to a column or a word, with the text of its cell."""
 
     name: str
@@ -23,8 +22,7 @@ class Share:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """The pieces of a text in their order, and the part of the score that is attributed to each."""
 
     name: str
@@ -32,16 +30,14 @@ class Words:
     values: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(Struct, frozen=True):
     """The attributions [step] of a sequence of numbers."""
 
     name: str
     values: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
+class Pixels(Struct, frozen=True):
     """A picture [height, width] or [height, width, 3], and the attributions [height, width] of its pixels."""
 
     name: str
@@ -49,8 +45,7 @@ class Pixels:
     values: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """A sample: its prediction as a text, and the parts of its explanation, the columns by their size."""
 
     attributed: Attributed

@@ -5,9 +5,9 @@ initial values of its parameters. The text of the file is never searched.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model, ParameterInfo
@@ -27,8 +27,7 @@ _DEFAULT_LSTM_BIAS = (0.0, 1.0, 0.0, 0.0)  # lstm(n, forget = 1)
 Remedies = Sequence[tuple[bool, str]]  # whether the model could use it, and what to write
 
 
-@dataclass(frozen=True, slots=True)
-class Recurrence:
+class Recurrence(Struct, frozen=True):
     """A scan of the model: the blocks inside which it was applied, and the parameters that its body reads."""
 
     blocks: frozenset[str]

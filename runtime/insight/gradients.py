@@ -4,10 +4,10 @@ Takes a run and gives numbers. What is wrong with them is decided in `findings.p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.analysis.diagnosis import Probe, diagnosis
 from netc.compiler.ir.graph import Graph
@@ -24,8 +24,7 @@ _NEAR = 0.98  # how near: this share of the way from the middle of the range to 
 _LONG_SAMPLES = 0.5  # the share of the samples that go back at least as far as is measured
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """The number of steps that the gradient of a scan's state reaches back in time.
 
     `sizes[k]` is the mean norm of the gradient, of the loss at a sample's last step, k steps before that step. States
@@ -38,8 +37,7 @@ class Reach:
     sizes: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A weight: the norm of its gradient and its own norm."""
 
     name: str
@@ -53,8 +51,7 @@ class Layer:
         return self.gradient / self.weight if self.weight else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(Struct, frozen=True):
     """The units of a layer: how many there are, and how many are stuck.
 
     A ReLU is stuck if it is never above 0, a tanh or sigmoid if it is nearly always within a hundredth of a bound.
@@ -66,8 +63,7 @@ class Units:
     stuck: int
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """All measurements; `samples` is the number of samples at which units were looked at, and with `has_step_losses` a
     loss has a row for each step."""
 

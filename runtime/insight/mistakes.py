@@ -1,9 +1,9 @@
 """The errors of a network, for a page: its scores for each target, and the samples with the largest errors."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.insight.cells import InputCells, input_cells
@@ -51,8 +51,7 @@ def mistake_sections(run: Run, part: str, columns: Sequence[str] = ()) -> Iterat
     yield from left_out(len(predictions), _MOST_TARGETS, "targets")
 
 
-@dataclass(frozen=True, slots=True)
-class _Mistakes:
+class _Mistakes(Struct, frozen=True):
     """Samples by decreasing error: their places in the part, their rows in the data, and texts of their values.
 
     `errors` are distances from the true value, or for classes the chance of the true class.

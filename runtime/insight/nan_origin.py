@@ -6,10 +6,10 @@ numbers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.backends import interpreted_by
 from netc.compiler.ir.graph import Graph
@@ -18,6 +18,7 @@ from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.reference import values_of
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint
@@ -26,8 +27,7 @@ from netc.runtime.training.decisions import Decisions
 from netc.runtime.training.schedule import scheduled
 
 
-@dataclass(frozen=True, slots=True)
-class NanOrigin:
+class NanOrigin(Struct, frozen=True):
     """The value that is not finite first.
 
     `operands` has the least and the largest number of each operand, `result` the first number that is not finite, and

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array, Bytes, Field, taken
 from netc.runtime.execution.fields import Fields
@@ -18,8 +18,7 @@ from netc.runtime.runs.run import Run
 _REPEATS, _MOST_ROWS, _MOST_UNITS, _MOST_SHOWN = 5, 1_000, 60, 30
 
 
-@dataclass(frozen=True, slots=True)
-class Importance:
+class Importance(Struct, frozen=True):
     """The mean rise of the loss if a unit is shuffled, and the standard error of that mean over the repeats."""
 
     unit: Unit

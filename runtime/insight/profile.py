@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from netc.compiler.analysis.cost import work_of
 from netc.compiler.ir.arithmetic import Arithmetic
@@ -21,6 +22,7 @@ from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.bounds import Bound, Bounds, Work
 from netc.compiler.targets.target import Timed
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.sequences import SequenceStep
@@ -32,8 +34,7 @@ _SHORT_RUN, _MOST_STEPS = 2e-5, 64  # seconds and steps of a run if the time out
 _FEWEST_RUNS = 6  # if a step takes long
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One kernel call: its task, its seconds in a step, its work, and the bound that this work has on the machine."""
 
     task: Task
@@ -77,8 +78,7 @@ class Calls:
         return Bound(max(seconds, key=lambda name: seconds[name], default="compute"), sum(seconds.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Line(Calls):
+class Line(Calls, Struct, frozen=True):
     """The cost of one line of the file in a step; `rows` are the calls most of whose values belong to it."""
 
     number: int
@@ -96,8 +96,7 @@ def line_of(task: Task) -> int:
     return max(sorted(set(lines)), key=lines.count)
 
 
-@dataclass(frozen=True, slots=True)
-class Profile(Calls):
+class Profile(Calls, Struct, frozen=True):
     """The calls of a step in order, and the `seconds` of the whole step.
 
     `waiting` is the part of it in which threads wait at barriers or have nothing to do; with the calls' seconds, which
@@ -149,8 +148,7 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool 
     return Profile(rows, total, times.waiting, bounds, step.members, phase_of(step.graph))
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Struct, frozen=True):
     """The seconds of each call in a step, and those in which workers wait.
 
     If samples differ in length, all runs have the same steps, and these are the means of `order`, the samples of a run.

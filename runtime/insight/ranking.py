@@ -3,15 +3,13 @@
 Takes arrays and gives arrays; the sections of a page are in classes.py.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Struct, frozen=True):
     """The curves over all thresholds, from the highest to the lowest, each with the point before the first sample.
 
     `recall` is the share of the positive samples that score at least the threshold (the true positive rate),

@@ -5,15 +5,15 @@ Every text in a part is escaped while the page is written, so that no name, labe
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 _MOST_TEXT = 100_000  # characters of a file
 _MOST_PICTURE = 300_000  # characters of the picture of a model
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(Struct, frozen=True):
     """The title of what follows: `level` 2 is that of a section, 3 that of a part of one."""
 
     kind: ClassVar[str] = "heading"
@@ -21,40 +21,35 @@ class Heading:
     level: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Paragraph:
+class Paragraph(Struct, frozen=True):
     """A sentence or two."""
 
     kind: ClassVar[str] = "paragraph"
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A sentence on what the page does not show."""
 
     kind: ClassVar[str] = "note"
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(Struct, frozen=True):
     """A plot by its markup, an `<svg>` element that follows the colours of the page, and the text below it."""
 
     markup: str
     caption: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plots:
+class Plots(Struct, frozen=True):
     """Plots side by side, as many in a row as the page has room for."""
 
     kind: ClassVar[str] = "plots"
     plots: Sequence[Plot]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """Lines by epoch: a plot, the same one with a logarithmic axis, empty if that shows nothing, and the `numbers`.
 
     These are `x`, the epochs, `names`, those of the lines, and `numbers`, a list for each line, None where it breaks.
@@ -66,16 +61,14 @@ class Curve:
     numbers: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Curves:
+class Curves(Struct, frozen=True):
     """Curves side by side, whose scale and smoothing a reader chooses."""
 
     kind: ClassVar[str] = "curves"
     curves: Sequence[Curve]
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Struct, frozen=True):
     """A picture by its `source` (a data URL), with the text below it and the one that stands for it."""
 
     source: str
@@ -83,8 +76,7 @@ class Card:
     alternative: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Cards:
+class Cards(Struct, frozen=True):
     """Pictures side by side, `width` pixels wide each."""
 
     kind: ClassVar[str] = "cards"
@@ -97,8 +89,7 @@ class Cards:
         return cls([Card(source) for source in sources], width)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows of cells below their headings. `keys` names each row as the marks of plots are named (drawing/plots.py)."""
 
     kind: ClassVar[str] = "table"
@@ -107,16 +98,14 @@ class Table:
     keys: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """The metrics of the run in large letters: the name, the number, and the interval of each, empty if it has none."""
 
     kind: ClassVar[str] = "summary"
     metrics: Sequence[tuple[str, str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """The words of a text: each with its strength in percent, negative if it speaks against something, and its number.
 
     `between` separates them.
@@ -127,8 +116,7 @@ class Text:
     between: str = " "
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A count of a confusion matrix, how dark it is shown, from 0 to 75 percent, and the text of its share."""
 
     count: int
@@ -137,8 +125,7 @@ class Cell:
     share: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(Struct, frozen=True):
     """A confusion matrix: a row for each true label, a column for each predicted one."""
 
     kind: ClassVar[str] = "matrix"
@@ -146,16 +133,14 @@ class Matrix:
     rows: Sequence[Sequence[Cell]]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The lines of a file."""
 
     kind: ClassVar[str] = "listing"
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """The coloured lines of a `.net` file, and beside them the picture of its model as an `<svg>` element, if any.
 
     If it `is_difference`, lines begin with `+`, `-`, a blank or `@@`.

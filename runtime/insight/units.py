@@ -1,17 +1,16 @@
 """The columns of the data as places in the fields of a model: what may be shuffled or explained by itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.stored import Field, Ragged
 from netc.runtime.execution.fields import Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Struct, frozen=True):
     """A column of an input, or a whole input.
 
     A column is element `element` along axis `axis` of its field (axis 0 is that of samples). None for a whole input.

@@ -5,14 +5,15 @@ into its own, as if it had encoded the cells itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ensemble.member import Classes
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import natural
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec, StepSpec
@@ -22,8 +23,7 @@ _ENTRIES = {"classes": "classes", "one_hot": "classes", "vocabulary": "tokens"} 
 _SHAPES = ("reshape", "flatten")
 
 
-@dataclass(frozen=True, slots=True)
-class Categories:
+class Categories(Struct, frozen=True):
     """The categories of a field that differ between members: its step, at `index` of the pipe, and `states`, one for
     each member. `state` has the categories of all.
     """
@@ -62,8 +62,8 @@ class Categories:
 
     def classes(self, number: int, name: str, arrays: dict[str, Array]) -> Classes:
         """The classes of a target that the member with this number knows."""
-        own = _count(self.step, self.states[number])
-        matrix = _ones(self.codes(number), own).T.copy()
+        of_member = _count(self.step, self.states[number])
+        matrix = _ones(self.codes(number), of_member).T.copy()
         leaves = dict[str, Value]()
 
         def spread(value: Value, missing: float) -> Value:
@@ -75,7 +75,7 @@ class Categories:
                 result = result + (1.0 - apply("sum", leaves[name], over=(0,))) * missing
             return apply("cast", result, dtype=value.type.dtype)
 
-        return Classes(own, self.count, spread)
+        return Classes(of_member, self.count, spread)
 
     def codes(self, number: int) -> Array:
         """A member's own number of each category: that of unknown ones, or -1, for what it does not know."""
@@ -110,16 +110,18 @@ def categories_of(
     step, later = field.steps[index], field.steps[index + 1 :]
     if step.name not in _ENTRIES:
         return None
-    own = [each[index] for each in states]
-    if step.name == "classes" and not is_target and not own[0].get("unknown"):
+    encodings = [each[index] for each in states]
+    if step.name == "classes" and not is_target and not encodings[0].get("unknown"):
         return None
     if (is_target and step.name != "classes") or (step.name == "one_hot" and any(s.name in _SHAPES for s in later)):
         return None
     key = _ENTRIES[step.name]
-    labels = [*dict.fromkeys(label for state in own for label in state[key])]
-    if is_target and all(len(state[key]) < len(labels) for state in own):
+    labels = [*dict.fromkeys(label for state in encodings for label in state[key])]
+    if is_target and all(len(state[key]) < len(labels) for state in encodings):
         return None
-    return Categories(index, step, own, {**own[0], key: sorted(labels, key=natural) if key == "classes" else labels})
+    return Categories(
+        index, step, encodings, {**encodings[0], key: sorted(labels, key=natural) if key == "classes" else labels}
+    )
 
 
 def has_categories(field: FieldSpec) -> bool:

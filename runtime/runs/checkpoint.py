@@ -7,12 +7,13 @@ import errno
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -28,8 +29,7 @@ CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"  # in the folder
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """The place in training: epochs done, steps and samples done in the running epoch, and its losses so far.
 
     `sums` over `counts` are the means of the losses; `metrics` is the checksum of the epochs' rows in metrics.jsonl.

@@ -6,10 +6,10 @@ Gives faults and warnings with the place of the source in the model's text. Know
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.declarations import DIVISION, DataSpec, SourceSpec
 from netc.runtime.data.source_record import SourceRecord, recorded

@@ -7,10 +7,10 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from safetensors import SafetensorError, safe_open
 
 from netc.dsl.diagnostics import Fault
@@ -30,8 +30,7 @@ from netc.runtime.training.decisions import Decisions
 from netc.runtime.typed_json import converted, parsed
 
 
-@dataclass(slots=True)
-class Listed:
+class Listed(Struct):
     """A row of the table of runs.
 
     `metrics` are those of the epoch whose parameters the run is used with, `test.NAME` among them if training

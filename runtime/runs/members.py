@@ -6,10 +6,11 @@ their units are always in the units of the data. Where categories differ, the en
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.ensemble.graph import ensemble
@@ -20,6 +21,7 @@ from netc.compiler.model import Model
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.data_step import State, names_of_places
 from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.pipeline import labels_of, units_need_f64
@@ -32,8 +34,7 @@ from netc.runtime.runs.run_info import States
 _LISTED = 6  # labels in a message
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Struct, frozen=True):
     """A run that becomes a member: its name for messages, its model, its data block and its fitted steps."""
 
     name: str
@@ -42,8 +43,7 @@ class Trained:
     states: States
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """The model of an ensemble with its data block, the states of its steps, and the `arrays` that members fitted."""
 
     model: Model
@@ -52,20 +52,19 @@ class Joined:
     arrays: dict[str, Array]
 
 
-@dataclass(frozen=True, slots=True)
-class _JoinedField:
+class _JoinedField(Struct, frozen=True):
     """A field of the data: the steps that the ensemble has, their states, and those that each member does itself, after
     it has turned `categories` into its own.
     """
 
     field: FieldSpec
     states: list[State]
-    own: Sequence[Pairs]
+    member_steps: Sequence[Pairs]
     categories: Categories | None = None
 
     @property
     def is_own(self) -> bool:
-        return self.categories is not None or any(map(changes_numbers, self.own))
+        return self.categories is not None or any(map(changes_numbers, self.member_steps))
 
 
 def joined(members: Sequence[Trained]) -> Joined:
@@ -78,9 +77,9 @@ def joined(members: Sequence[Trained]) -> Joined:
         name: _joined_field(members, name, name in numeric) for name in (*first.model.inputs, *first.model.targets)
     }
     arrays: dict[str, Array] = {}
-    own = {name: field for name, field in by_name.items() if field.is_own}
-    parts = [_member(number, trained, own, arrays) for number, trained in enumerate(members, 1)]
-    model = ensemble(parts, {name: _raw_type(first, field) for name, field in own.items()})
+    separate = {name: field for name, field in by_name.items() if field.is_own}
+    parts = [_member(number, trained, separate, arrays) for number, trained in enumerate(members, 1)]
+    model = ensemble(parts, {name: _raw_type(first, field) for name, field in separate.items()})
     joined_fields = {**first.spec.fields, **{name: field.field for name, field in by_name.items()}}
     folds = {trained.spec.split.fold for trained in members}
     split = replace(first.spec.split, fold=0) if len(folds) > 1 else first.spec.split
@@ -114,15 +113,16 @@ def _raw_type(trained: Trained, joined_field: _JoinedField) -> Type:
     return type_ if is_picture else replace(type_, dtype="f64")
 
 
-def _member(number: int, trained: Trained, own: Mapping[str, _JoinedField], arrays: dict[str, Array]) -> Member:
+def _member(number: int, trained: Trained, separate: Mapping[str, _JoinedField], arrays: dict[str, Array]) -> Member:
     """A member with the steps that it does itself. `arrays` receives what these have learned."""
     model = trained.model
     units = {name: target for name, target in units_of_values(model).items() if name in model.outputs}
     prepare: dict[str, Change] = {}
     restore: dict[str, Change] = {}
     classes: dict[str, Classes] = {}
-    for name, field in own.items():
-        type_, pairs, prefix = {**model.inputs, **model.targets}[name], field.own[number - 1], f"member{number}.{name}"
+    for name, field in separate.items():
+        type_, prefix = {**model.inputs, **model.targets}[name], f"member{number}.{name}"
+        pairs = field.member_steps[number - 1]
         prepare[name] = partial(_through, FORWARD, pairs, prefix, arrays, type_.dtype)
         is_target = name in model.targets
         if field.categories is not None:
@@ -159,12 +159,12 @@ def _joined_field(members: Sequence[Trained], name: str, is_undone: bool) -> _Jo
     start = arithmetic if is_undone else min(differing, default=len(field.steps))
     if any(i < arithmetic for i in differing):
         return _with_categories(members, field, differing[0], arithmetic)
-    own = [[*zip(field.steps, each, strict=True)][start:] for each in states]
-    if not any(map(changes_numbers, own)):
+    member_steps = [[*zip(field.steps, each, strict=True)][start:] for each in states]
+    if not any(map(changes_numbers, member_steps)):
         start = len(field.steps)
-    kept = [*_kept(own[0] if start < len(field.steps) else ())]
+    kept = [*_kept(member_steps[0] if start < len(field.steps) else ())]
     steps = (*field.steps[:start], *(step for step, _ in kept))
-    return _JoinedField(replace(field, steps=steps), [*states[0][:start], *(state for _, state in kept)], own)
+    return _JoinedField(replace(field, steps=steps), [*states[0][:start], *(state for _, state in kept)], member_steps)
 
 
 def _with_categories(members: Sequence[Trained], field: FieldSpec, index: int, arithmetic: int) -> _JoinedField:
@@ -264,8 +264,8 @@ def _plain(item: Any) -> Any:
     """A part of a data block without its places in the text, and without the number of a fold."""
     if isinstance(item, Span):
         return None
-    if is_dataclass(item):
-        names = [each.name for each in fields(item) if each.name != "fold"]
+    if isinstance(item, Struct):
+        names = [name for name in item.__struct_fields__ if name != "fold"]
         return (type(item).__name__, *(_plain(getattr(item, name)) for name in names))
     if isinstance(item, Mapping):
         return {key: _plain(value) for key, value in item.items()}

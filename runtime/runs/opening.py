@@ -1,7 +1,6 @@
 """Opens the folder of a run: its model, as it was trained, its data block, its parameters and where training stands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from netc.compiler.elaborate.elaborator import elaborate
@@ -10,6 +9,7 @@ from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime import plugins
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.spec import array_spec, parse_data

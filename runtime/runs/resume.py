@@ -6,9 +6,11 @@ model, batch, seed). What changed is written into the run, so that the next `--r
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from netc.compiler.elaborate.replaced import names_of_values
 from netc.compiler.ir.graph import Graph, print_graph
@@ -19,6 +21,7 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.spec import parse_data
 from netc.runtime.runs.checkpoint import Progress
 from netc.runtime.runs.data_changes import refusals
@@ -32,8 +35,7 @@ from netc.runtime.settings import setting_span, setting_spans
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A difference, at its place in the new file, and whether a run may go on with it."""
 
     what: str
@@ -114,10 +116,10 @@ def _changes(old: Model, new: Model) -> Iterator[Change]:
     ):
         yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
     spans = setting_spans(new)
-    for field in fields(new.train):
-        before, after = getattr(old.train, field.name), getattr(new.train, field.name)
+    for name in new.train.__struct_fields__:
+        before, after = getattr(old.train, name), getattr(new.train, name)
         if _without_spans(before) != _without_spans(after):
-            yield _change_of_setting(field.name, before, after, spans.get(field.name, start))
+            yield _change_of_setting(name, before, after, spans.get(name, start))
 
 
 def _change_of_setting(name: str, before: Any, after: Any, span: Span) -> Change:
@@ -146,13 +148,13 @@ def _states(optimizer: Optimizer) -> tuple[str, bool, float | None]:
 
 
 def _without_spans(value: Any) -> Any:
-    """A dataclass as nested tuples without places in the text; a schedule in its printed form."""
+    """A record as nested tuples without places in the text; a schedule in its printed form."""
     if isinstance(value, Span):
         return None
     if isinstance(value, Graph):
         return _meaning(value, ResultKind.FACTOR)
-    if hasattr(value, "__dataclass_fields__"):
-        return tuple(_without_spans(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Struct):
+        return tuple(map(_without_spans, astuple(value)))
     if isinstance(value, dict):
         return {key: _without_spans(item) for key, item in value.items()}
     return tuple(_without_spans(item) for item in value) if isinstance(value, tuple | list) else value

@@ -6,15 +6,17 @@ run.json has the hashes of the first and the third file, and its own: what is op
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.units import units_of_values
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.displayed import Displayed
+from netc.dsl.structs import replace
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import DataSpec
@@ -49,8 +51,7 @@ if TYPE_CHECKING:
     from netc.runtime.runs.start_from import StartReport
 
 
-@dataclass(slots=True, repr=False)
-class Run(Displayed):
+class Run(Displayed, Struct, eq=False):
     """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
 
     `data_changes` are warnings about data that has changed since training; `load_data` finds them.
@@ -69,8 +70,8 @@ class Run(Displayed):
     info: RunInfo | None = None
     data_changes: tuple[Diagnostic, ...] = ()
     loaded: "StartReport | None" = None
-    _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
-    _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
+    _loading: Mutex = field(default_factory=Mutex)
+    _metrics_file: MetricsFile = field(default_factory=MetricsFile)
 
     def __post_init__(self) -> None:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
@@ -146,13 +147,13 @@ class Run(Displayed):
         given: Sequence[str] = (),
         strict: bool = False,
     ) -> Predictions:
-        """The answers for raw data: the same, bit for bit, as those of `netc predict`.
+        """The predictions for raw data: the same, bit for bit, as those of `netc predict`.
 
         `data` is a path, a DataFrame (of pandas, polars, or another library with the Arrow or the dataframe interchange
         interface), columns by name, or a list of rows, each with its cells by name. Columns are bound by name; those
         that no input reads may be missing. `given` names values of the model that `data` contains, as a prediction gave
-        them. A row that cannot be used has NaN or None as its answer, and is named in `problems`; with `strict` it is a
-        Fault. `beam` and `outputs` are as in Program.predict, which takes arrays that are prepared already.
+        them. The prediction for a row that cannot be used is NaN or None, and `problems` names the row; with
+        `strict` it is a Fault. `beam` and `outputs` are as in Program.predict, which takes prepared arrays.
         """
         names = self.needed(given, outputs)
         new = self.read(raw_table(self.fitted, data, [*self.model.inputs], given), names, strict)

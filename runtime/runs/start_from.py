@@ -5,12 +5,14 @@ Whether they fit needs no program: `check_start_from` is called before one is ma
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from netc.compiler.model import Model, StartFrom
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
+from netc.dsl.structs import replace
 from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.data.stored import Array
 from netc.runtime.program import Program
@@ -18,8 +20,7 @@ from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, read_checkpoint
 from netc.runtime.runs.data_changes import changes_since_run
 
 
-@dataclass(frozen=True, slots=True)
-class StartReport:
+class StartReport(Struct, frozen=True):
     """The outcome for each name: loaded, new in this model, unused in the other run, or of another shape there."""
 
     path: str

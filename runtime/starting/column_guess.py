@@ -8,12 +8,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
+from msgspec import Struct
 
 from netc.dsl.quoting import net_string
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import is_missing, natural, texts_of
 from netc.runtime.data.date_step import moment_of
 from netc.runtime.data.number_step import NumberForm
@@ -32,8 +33,7 @@ _ID = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|nr|no|number|index|idx)$|^unna
 _ID_AT_END = re.compile(r"[a-z](Id|ID)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(Struct, frozen=True):
     """A guess for a column: `kind` is number, class, category, date, text, array, sequence, picture, id, unique (a text
     that only names its row) or useless.
 

@@ -5,10 +5,10 @@ Takes guesses about the columns, and their cells. What is written for a series i
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.date_step import moment_of
@@ -30,8 +30,7 @@ _UNITS = (("year", 31_556_952), ("month", 2_629_746), ("week", 604_800), ("day",
 _SMALL_UNITS = (("minute", 60), ("second", 1))
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesGuess:
+class SeriesGuess(Struct, frozen=True):
     """The columns that order the rows: `time`, and `column`, which tells several series apart.
 
     `every` is the distance of two rows as `series` has it: `"1 hour"` in quotes, or a number. `shortest` is the number

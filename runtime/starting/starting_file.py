@@ -7,10 +7,11 @@ says what to do.
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
@@ -19,6 +20,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import is_missing, texts_of
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.picture_table import PATH
@@ -43,16 +45,14 @@ _LEFT_OUT = ("id", "unique", "useless")
 _AT_LAST = {"id": "number", "unique": "text"}  # what columns are taken for if there are no others
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """The text of a first file, and the columns that it leaves out, each with the reason."""
 
     text: str
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The file to write, `name`.net in `folder`, for the source `data`, whose paths start from the current folder.
 
     `shown` is the source as the user named it, `span` its place for messages.
@@ -151,8 +151,7 @@ def _table_start(request: Request, tries: bool) -> Start:
     raise last
 
 
-@dataclass(frozen=True, slots=True)
-class _Pictures:
+class _Pictures(Struct, frozen=True):
     """A guess for the column that names pictures, and the options of `images` that read them."""
 
     guess: Guess

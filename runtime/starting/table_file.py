@@ -4,10 +4,12 @@ Takes guesses about the columns. Does not know whether the file trains; starting
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import Struct, field
+
 from netc.dsl.quoting import net_comment, net_name, net_string
+from netc.dsl.structs import replace
 from netc.runtime.data.sql_reader import SCHEMES
 from netc.runtime.starting.cell_forms import is_time_of_day
 from netc.runtime.starting.column_guess import Guess
@@ -22,8 +24,7 @@ _SOME = 10_000  # rows: with fewer, 20 epochs are few steps for a number
 _RARE_CLASS = 0.2  # a class with a smaller share of the rows, or of the largest class, makes accuracy say little
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Struct, frozen=True):
     """The parts of a file: the source with its options, and guesses for all columns, the target's among them.
 
     `category_counts` are the numbers of classes that fields have in the training part, by field; a field that it
@@ -41,8 +42,7 @@ class Columns:
     series: SeriesGuess | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A field of the data block: its columns, its lines, its type in the model, and whether a sample has axes.
 
     `layers` lead from a picture or a sequence to some numbers, which the model calls `summary`.

@@ -4,12 +4,14 @@ Guesses about columns, the number of their places and the trial all take their c
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+
 from netc.dsl.diagnostics import Fault
 from netc.dsl.hints import At, Hint
+from netc.dsl.structs import replace
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.reader_options import OPTIONS
 from netc.runtime.data.request import Use, Uses, every
@@ -20,8 +22,7 @@ from netc.runtime.starting.kind_of_data import options_named
 _LIKE_DATA = "W0821"  # the header looks like the rows below it
 
 
-@dataclass(slots=True)
-class Tables:
+class Tables(Struct):
     """The tables of sources that were read. What was read once is not read again for the same uses of its columns."""
 
     _tables: dict[tuple[Any, ...], list[tuple[Uses, Table]]] = field(default_factory=dict)

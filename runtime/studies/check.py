@@ -1,7 +1,6 @@
 """Checks of a study that need the whole file: its model is elaborated with values at the edges of the search space."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
@@ -11,6 +10,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.parser import parse
 from netc.dsl.printer import expression
+from netc.dsl.structs import replace
 from netc.runtime.data.spec import parse_data
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.space import Edge, Varying, edge_cases

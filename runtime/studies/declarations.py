@@ -1,7 +1,8 @@
 """The records that a checked `study` block consists of, and what the words in it can do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.model import Better
 from netc.dsl.source import Span
@@ -10,8 +11,7 @@ from netc.runtime.studies.space import Space
 DEFAULT_TRIALS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A way to search, or to give trials up: its arguments with their defaults and least values, and its limits.
 
     `is_finite` says that it needs finitely many values, `takes_choices` that it varies choices and conditions, and
@@ -51,8 +51,7 @@ PRUNES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """The name of a method with its arguments, defaults filled in."""
 
     name: str
@@ -60,8 +59,7 @@ class Chosen:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class StudySpec:
+class StudySpec(Struct, frozen=True):
     """A checked `study` block.
 
     A study ends after `trials` trials, or at the end of the round in which it has lasted `seconds`, if these are set.

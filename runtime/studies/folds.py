@@ -8,7 +8,6 @@ and the fold that was running goes on from its checkpoint.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime import plugins
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.request import Uses

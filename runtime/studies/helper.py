@@ -13,10 +13,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import IO, Any
 
 import msgspec
+from msgspec import Struct, field
 
 from netc.runtime.environment import fingerprint
 from netc.runtime.locks import Mutex
@@ -75,8 +75,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             continue
 
 
-@dataclass(slots=True)
-class Helpers:
+class Helpers(Struct):
     """The helpers of a job, for any number of threads that each train a segment at a time.
 
     `is_allowed` says whether processes may be started.

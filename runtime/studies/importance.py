@@ -3,8 +3,9 @@
 import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.rounds import Trial
@@ -14,8 +15,7 @@ _MOST_TRIALS = 500  # that a forest is fitted to: its time grows faster than the
 LEAST_TRIALS = 8  # complete ones: the share of a setting among fewer says nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Importance:
+class Importance(Struct, frozen=True):
     """The importance of each setting for a metric, as shares of 1, by `method`: `fANOVA` or `PED-ANOVA`.
 
     A setting with a condition stands in `conditional` with its share among the settings that vary in the trials that

@@ -5,9 +5,10 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import content_of
@@ -18,8 +19,7 @@ from netc.runtime.studies.search import Outcome
 from netc.runtime.studies.store import TABLE, is_study, open_folder
 
 
-@dataclass(slots=True)
-class ListedStudy:
+class ListedStudy(Struct):
     """A row of the table of studies.
 
     `trials`, `pruned` and `failed` are counts. `best`, `settings` and `metrics`, those of the test part as `test.NAME`,

@@ -1,7 +1,6 @@
 """Lines of a `study` block that a command adds to those of the file: `--vary width=8,16`, `--trials 20`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netc.compiler.elaborate.replaced import names_of_lets
 from netc.dsl import syntax
@@ -9,6 +8,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.quoting import net_string
 from netc.dsl.source import Source, Span
+from netc.dsl.structs import replace
 from netc.runtime.studies.distributions import EXAMPLES
 
 _SOURCE = "the options of the study"

@@ -3,9 +3,9 @@ arXiv:1506.01186). A good rate lies where the loss falls fastest, well below the
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
@@ -26,8 +26,7 @@ _HIGHEST_SHARE = 0.2
 _FIRST = 10  # steps before which the mean says little
 
 
-@dataclass(frozen=True, slots=True)
-class RateTest:
+class RateTest(Struct, frozen=True):
     """The rate of each step with its loss and the running mean of the losses, up to where the loss has risen again.
 
     The loss falls fastest at the rate `steepest`, and is least at `least`.

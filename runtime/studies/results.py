@@ -5,10 +5,10 @@ Each row of the data, except those of the test part, is predicted by the model t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.columns import columns_of
 from netc.runtime.data.stored import Array
@@ -18,8 +18,7 @@ from netc.runtime.predictions import TargetPrediction, predictions_of
 from netc.runtime.runs.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class FoldResult:
+class FoldResult(Struct, frozen=True):
     """The metrics of a trained fold on its validation part, and its predictions there, as columns.
 
     `epochs` is how long it was trained. `positions` says where each predicted row stands in the data: the number of its
@@ -33,8 +32,7 @@ class FoldResult:
     positions: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Mean:
+class Mean(Struct, frozen=True):
     """The mean of a metric over the folds, and its standard error: the deviation of folds over the root of their
     number. It is NaN for a single fold."""
 
@@ -76,7 +74,7 @@ def out_of_fold(results: Sequence[FoldResult]) -> dict[str, list[Any]]:
 
 
 def _columns(number: int, run: Run) -> dict[str, list[Any]]:
-    """The predictions for the validation part: the row in the data, the fold, true values, then the answers."""
+    """The predictions for the validation part: the row in the data, the fold, true values, then the predictions."""
     dataset = run.load_data()
     fields, rows = dataset.parts["valid"], dataset.rows["valid"]
     columns: dict[str, list[Any]] = {}

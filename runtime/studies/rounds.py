@@ -8,10 +8,12 @@ import math
 import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from msgspec import Struct, field
+
 from netc.compiler.model import Model
+from netc.dsl.structs import replace
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.results import Mean, mean_of
 from netc.runtime.studies.search import Outcome, Search, rungs
@@ -24,8 +26,7 @@ _MOST_COUNTED = 10_000  # combinations of a grid
 _ALL = 1 << 40  # more epochs than any training has
 
 
-@dataclass(slots=True)
-class Trial:
+class Trial(Struct):
     """A trial: its values, a training for each fold and seed, and its `outcome` once it has one.
 
     `values` are the means of the compared metrics over its trainings, as far as they were done.
@@ -62,8 +63,7 @@ class Trial:
         return max(reached.epoch for reached in self.reached)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The progress of a study: the numbers of trials that have ended, were given up, are running and will be, and the
     number and the value of the best trial."""
 
@@ -75,8 +75,7 @@ class Standing:
     best_value: float = math.nan
 
 
-@dataclass(slots=True)
-class Rounds:
+class Rounds(Struct):
     """The rounds of a study. `train_all` trains segments and says when each is done."""
 
     spec: StudySpec

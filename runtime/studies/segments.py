@@ -8,11 +8,13 @@ data, so that other processes and machines can train it too: each has a `Segment
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct
 
 from netc.compiler.targets.machine import cores
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.structs import replace
 from netc.runtime import plugins
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.run_info import Constant
@@ -26,8 +28,7 @@ from netc.runtime.trainer import train_claimed
 _MOST_COPIED = 500_000_000  # bytes of data that each process may have for itself
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A training, or a part of one, as plain data.
 
     `settings` replace values of the file as `--set` does, `fold` is the validation part of a split into folds, and
@@ -47,8 +48,7 @@ class Segment:
         return {**self.settings}, self.until, self.fold, self.seed, self.state
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentResult:
+class SegmentResult(Struct, frozen=True):
     """The outcome of a segment, as plain data.
 
     `rows` have the metrics of each epoch of this segment, as metrics.jsonl does, but without times. `metrics` are those
@@ -71,17 +71,13 @@ class SegmentResult:
         return self.epoch, self.rows, {**self.metrics}, self.state, self.is_over, self.stopped
 
 
-@dataclass(slots=True)
 class Segments:
     """Trains segments of a file. `constants` replace its values as `--set` does, unless a segment replaces them."""
 
-    file: syntax.File
-    constants: Mapping[str, Constant] = field(default_factory=dict)
-    shared: Shared = field(init=False)
-    _helpers: Helpers = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.shared = Shared(self.file)
+    def __init__(self, file: syntax.File, constants: Mapping[str, Constant] | None = None) -> None:
+        self.file = file
+        self.constants = constants or {}
+        self.shared = Shared(file)
         self._helpers = Helpers(self._job, self._is_shareable)
 
     def _job(self) -> object:

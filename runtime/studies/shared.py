@@ -1,14 +1,16 @@
 """The parts that the trials of a file share: tables, data by fold, models by settings, compiled programs."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import Dataset, load, undone
 from netc.runtime.data.declarations import SourceSpec
@@ -29,8 +31,7 @@ from netc.runtime.training.programs import programs_of
 _MOST_MODELS = 64  # that are remembered, and as many data sets of folds
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """The model of some settings with its data. Models with the same `programs` take programs from each other.
 
     `undone` brings targets back to the units of the data, as Run.undone does.
@@ -42,8 +43,7 @@ class Prepared:
     undone: Mapping[str, Callable[[Array], Array]]
 
 
-@dataclass(slots=True)
-class Shared:
+class Shared(Struct):
     """The common parts of the trials of a file, for any number of threads."""
 
     file: syntax.File

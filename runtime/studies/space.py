@@ -6,7 +6,8 @@ Plain data and its values; knows neither how a space is read from a text (distri
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.elaborate.constants import compute
 from netc.compiler.elaborate.replaced import name_of_call
@@ -18,16 +19,14 @@ from netc.runtime.runs.run_info import Constant
 Values = Mapping[str, Constant]  # by the names of varying settings; one whose condition does not hold is not there
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """A value of a setting that varies, and the expression of the text that it is."""
 
     value: Constant
     node: syntax.Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Some values, each as `--set` takes it, and as an expression of the text."""
 
     values: tuple[Constant, ...]
@@ -53,8 +52,7 @@ class Choice:
         return names.index(text) if text in names else None
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """Numbers from `low` to `high`, both included: whole ones, or multiples of `step` above `low`, or any. With
     `is_log` their logarithms are evenly likely. `nodes` are the bounds as the text has them."""
 
@@ -85,8 +83,7 @@ class Range:
 Domain = Choice | Range
 
 
-@dataclass(frozen=True, slots=True)
-class Varying:
+class Varying(Struct, frozen=True):
     """A setting that varies. Without its `condition` it stays as it is in the file."""
 
     name: str

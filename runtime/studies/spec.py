@@ -5,8 +5,9 @@ Faults E0601 for unknown or repeated settings, E0602 for wrong values, E0201 and
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from netc.compiler.elaborate.checks import check_metric
 from netc.compiler.elaborate.replaced import TRAIN_SETTINGS, arguments_of, name_of_call
@@ -35,8 +36,7 @@ def parse_study(model: Model) -> StudySpec:
     return _Reader(model, model.study, split).read()
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """The lines of a study that were read so far."""
 
     model: Model

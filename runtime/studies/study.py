@@ -1,14 +1,16 @@
 """A study as a whole: started, or opened to go on; checked, and ready to be run on one machine or over MPI."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.loading import load_model
@@ -25,8 +27,7 @@ from netc.runtime.studies.space import grid_size
 from netc.runtime.studies.store import StudyFolder, new_study, open_folder
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
+class Study(Struct, frozen=True):
     """A study in its folder, and the model of its file."""
 
     folder: StudyFolder

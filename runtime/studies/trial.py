@@ -1,10 +1,10 @@
 """A training in memory, without the folder of a run. Its state is bytes, from which it goes on to the same bits."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.model import Model
 from netc.runtime.data.dataset import Dataset
@@ -37,8 +37,7 @@ class _State(msgspec.Struct, frozen=True):
     rows: list[Row]
 
 
-@dataclass(slots=True)
-class Trial:
+class Trial(Struct):
     """A model in training. `undone` brings targets back to the units of the data, as Run.undone does."""
 
     model: Model

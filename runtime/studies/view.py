@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.drawing.plots import Mark
@@ -18,8 +19,7 @@ from netc.runtime.studies.space import Range, Varying
 MOST_DRAWN = 500  # trials
 
 
-@dataclass(frozen=True)
-class View:
+class View(Struct, frozen=True, dict=True):
     """The finished trials of a study. `drawn` are those that plots show: all of them, or the best ones of many."""
 
     spec: StudySpec

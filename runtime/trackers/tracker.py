@@ -6,9 +6,10 @@ to these rows: so a run that is resumed has no epoch twice, and after a kill non
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
+
+from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
@@ -26,8 +27,7 @@ class Tracker(Protocol):
         """Ends writing. `is_over` says whether training is over, or was interrupted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """A kind of tracker: the packages that it needs, and the extra of netc that they come with."""
 
     open: Callable[[Run], Tracker]

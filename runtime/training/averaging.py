@@ -54,7 +54,7 @@ class Averages:
     def in_use(self) -> Iterator[None]:
         """Puts the averages in the place of parameters and states, until the end. Nobody may train meanwhile."""
         current = self._compiled.state.arrays
-        own = {name: current[name].copy() for name in self._names}
+        kept = {name: current[name].copy() for name in self._names}
         with self._compiled.guard.writing:
             for name in self._names:
                 current[name][...] = self._average(name)
@@ -62,7 +62,7 @@ class Averages:
             yield
         finally:
             with self._compiled.guard.writing:
-                for name, array in own.items():
+                for name, array in kept.items():
                     current[name][...] = array
 
     def _average(self, name: str) -> Array:

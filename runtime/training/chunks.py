@@ -1,10 +1,10 @@
 """Truncated backpropagation: a step of the optimizer for each chunk of long sequences, carries handed on."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
@@ -17,8 +17,7 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 _APART = 1_000_003  # epochs that chunks count as, so that each draws other random numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Chunk `number` of a batch's sequences. `running` are the positions in the batch of the samples that reach it."""
 
     number: int

@@ -6,7 +6,9 @@ the same, however many there were before.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
+
+from msgspec import Struct
 
 from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
 from netc.runtime.metric_values import MetricValue
@@ -20,8 +22,7 @@ def metric_of(better: Better, row: Row) -> float:
     return value if isinstance(value, float) else math.nan
 
 
-@dataclass(slots=True)
-class Best:
+class Best(Struct):
     """The best value of a metric so far, its epoch, and for how many epochs there was no better one.
 
     Epochs before the first value do not count. After it, an epoch without a value is no improvement.
@@ -43,15 +44,15 @@ class Best:
         return False
 
 
-@dataclass(slots=True)
-class Stopping:
+class Stopping(Struct, dict=True):
     """`early_stop`: over once the metric has not improved for `patience` epochs."""
 
     setting: EarlyStop
-    best: Best = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.best = Best(self.setting.better, self.setting.margin)
+    @cached_property
+    def best(self) -> Best:
+        """The best epoch so far."""
+        return Best(self.setting.better, self.setting.margin)
 
     @property
     def is_over(self) -> bool:
@@ -66,8 +67,7 @@ class Stopping:
         )
 
 
-@dataclass(slots=True)
-class PlateauRate:
+class PlateauRate(Struct, dict=True):
     """The factor of the rate, which falls after more than `patience` epochs without an improvement.
 
     It is ReduceLROnPlateau of PyTorch, except that a negative metric also has to improve by the margin.
@@ -75,10 +75,11 @@ class PlateauRate:
 
     setting: Plateau
     factor: float = 1.0
-    best: Best = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.best = Best(self.setting.better, self.setting.margin)
+    @cached_property
+    def best(self) -> Best:
+        """The best epoch so far."""
+        return Best(self.setting.better, self.setting.margin)
 
     def take(self, row: Row, epoch: int) -> None:
         self.best.take(row, epoch)

@@ -8,9 +8,9 @@ Vectors are f64 and have an entry for each element of each parameter. Knows a fu
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 
@@ -21,8 +21,7 @@ _INNER = 0.1  # a trial keeps this share of the bracket from its ends, so that t
 _FLAT = 1e-10  # of the change's square: a product of move and change below it has no curvature to learn from
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """Parameters, as they are stored, with the loss and its gradient there."""
 
     parameters: Array
@@ -37,8 +36,7 @@ class Point:
 Evaluate = Callable[[Array], Point]  # at parameters that it may round to the precision of the model
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """The last moves of the parameters and the changes of the gradient that they made, [history, parameters] each.
 
     `count` is how many there have ever been: number i is in row i modulo the history.
@@ -113,8 +111,7 @@ def next_point(start: Point, history: History, rate: float, evaluate: Evaluate) 
         history.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(Struct, frozen=True):
     """A length along the direction: the point there, and the slope of the loss along the direction."""
 
     length: float

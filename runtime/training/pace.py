@@ -1,12 +1,11 @@
 """The number of steps that workers do before they leave compiled code; Ctrl-C and progress are looked at in between."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _SECONDS = 0.05  # that workers stay in compiled code
 
 
-@dataclass(slots=True)
-class Pace:
+class Pace(Struct):
     """The number of steps that take about 50 ms, as far as is known from those that a program has done."""
 
     steps: int = 1

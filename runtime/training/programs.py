@@ -4,8 +4,9 @@ A number of the optimizer is an input of a step (passes/update.py), and only the
 order a model is trained. Which numbers are 0 decides what is computed: without momentum there is no velocity.
 """
 
-from dataclasses import fields
 from typing import Any
+
+from msgspec.structs import asdict
 
 from netc.compiler.ir.graph import print_graph
 from netc.compiler.model import Model, ParameterInfo, TrainSettings
@@ -20,10 +21,10 @@ _INPUTS = ("clip_norm", "clip_value")  # numbers besides the optimizer's that ar
 def programs_of(model: Model) -> str:
     """A text that two models have in common if, and only if, no program of one differs from that of the other."""
     types = [(name, str(type_)) for name, type_ in (*model.inputs.items(), *model.targets.items())]
-    own = [_of_parameter(info) for info in (*model.trainables.values(), *model.states.values())]
+    parameters = [_of_parameter(info) for info in (*model.trainables.values(), *model.states.values())]
     others = [
         types,
-        own,
+        parameters,
         _of_settings(model.train),
         model.bounds,
         [(entry.first, entry.other) for entry in model.equal],
@@ -38,9 +39,8 @@ def _of_parameter(info: ParameterInfo) -> tuple[Any, ...]:
 def _of_settings(train: TrainSettings) -> list[Any]:
     """The settings that decide a program."""
     settings: list[Any] = [train.optimizer.name, *_of_optimizer(train)]
-    for entry in fields(train):
-        value = getattr(train, entry.name)
-        match entry.name:
+    for setting, value in asdict(train).items():
+        match setting:
             case name if name in _READ_BY_THE_RUNTIME:
                 continue
             case name if name in _INPUTS:

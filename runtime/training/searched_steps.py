@@ -41,8 +41,8 @@ class SearchedSteps:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        own = {"is_over": self._is_over, "loss": self._loss, "data": self._data}
-        return {**self._history.arrays, **{f"lbfgs.{name}": array for name, array in own.items()}}
+        facts = {"is_over": self._is_over, "loss": self._loss, "data": self._data}
+        return {**self._history.arrays, **{f"lbfgs.{name}": array for name, array in facts.items()}}
 
     @property
     def is_over(self) -> bool:

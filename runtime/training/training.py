@@ -188,8 +188,8 @@ class Training:
                 chunk_fields = {**chunk.fields, **carried.fields(chunk)}
                 results = self.compiled.run_step(step, chunk_fields, rows, chunk.epoch(epoch), moved)
                 carried.take(chunk, results)
-                own = {name: value for name, value in results.items() if name not in carried.values}
-                parts.append(self._losses(step, own, rows))
+                step_results = {name: value for name, value in results.items() if name not in carried.values}
+                parts.append(self._losses(step, step_results, rows))
             losses.append(Losses.of_one_step(parts))
         return Losses.joined(losses)
 

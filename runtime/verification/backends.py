@@ -3,7 +3,6 @@ precision.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import NOWHERE, Span
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.program import Program
@@ -259,8 +259,8 @@ def span_of(program: Program, result: str) -> Span:
     model = program.model
     key = parse_result(result)
     name = key.name if key.kind in (ResultKind.GRADIENT, ResultKind.UPDATE) else result
-    own = {**model.trainables, **model.states}
-    for owner, info in own.items():
+    stored = {**model.trainables, **model.states}
+    for owner, info in stored.items():
         if name == owner or name.endswith(f".{owner}"):
             return info.span
     kinds = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC)

@@ -7,10 +7,10 @@ noise moves the expected results themselves.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.interpreter import Noise
@@ -20,8 +20,7 @@ _NOISE_RUNS, _TIMES_NOISE = 6, 16
 Results = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Counter:
+class Counter(Struct):
     """The number of results that were compared."""
 
     count: int = 0
@@ -48,8 +47,7 @@ def compared(results: int = 1) -> None:
         counter.count += results
 
 
-@dataclass(slots=True)
-class Rounding:
+class Rounding(Struct):
     """The distance by which rounding may move results.
 
     `disturbed(noise)` computes them again with noise in every operation; it is called only in doubt.
@@ -57,7 +55,7 @@ class Rounding:
 
     disturbed: Callable[[Noise], Results] | None = None
     base: Results | None = None  # the results without noise, if the expected ones are computed in another way
-    _moves: dict[str, float] | None = field(default=None, init=False)
+    _moves: dict[str, float] | None = None
 
     def moved(self, name: str, expected: Results) -> float:
         """The largest distance by which noise moves an element of a result."""

@@ -8,11 +8,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.forms import SplitMetric
@@ -52,8 +52,7 @@ _PER_PROGRAM = 8  # operations
 _CHECKS = ("updates", "compiled", "threads", "alone_compiled", "many_steps")  # those that depend on the machine
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """A part of the self-test. `run` yields a sentence for each thing that is wrong."""
 
     name: str

@@ -5,7 +5,6 @@ All compare bits but `accumulate`, whose sums run in another order, and `alone`,
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
 from netc.compiler.targets.named import machine_for
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.shared_executables import SharedExecutables
 from netc.runtime.execution.step_cost import in_a_step, step_memory

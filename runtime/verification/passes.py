@@ -152,9 +152,9 @@ def _unsound(graph: Graph) -> tuple[Value | None, str] | None:
 
 def unlike(graph: Graph, read: Graph) -> Value | None:
     """The first value of a graph, or the first result, that differs in the graph that was read back."""
-    own, others = graph.values(), read.values()
-    for i, value in enumerate(own):
-        other = others[i] if i < len(others) else None
+    expected, actual = graph.values(), read.values()
+    for i, value in enumerate(expected):
+        other = actual[i] if i < len(actual) else None
         if other is None or not _is_same(value, other):
             return value
     for name, value in graph.results.items():
@@ -169,11 +169,11 @@ def _is_same(value: Value, other: Value) -> bool:
         return False
     if [operand.number for operand in value.operands] != [operand.number for operand in other.operands]:
         return False
-    own, others = value.keywords, other.keywords
-    if own.keys() != others.keys():
+    expected, actual = value.keywords, other.keywords
+    if expected.keys() != actual.keys():
         return False
-    for name, attribute in own.items():
-        twin = others[name]
+    for name, attribute in expected.items():
+        twin = actual[name]
         if isinstance(attribute, Body) and isinstance(twin, Body):
             if unlike(attribute.graph, twin.graph) is not None:
                 return False

@@ -1,7 +1,6 @@
 """A model in double precision: f64 for every f32, so that rounding does not hide what a check looks for."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from netc.compiler.ir.attributes import Attribute
@@ -10,6 +9,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, ParameterInfo
+from netc.dsl.structs import replace
 
 
 def in_f64(model: Model) -> Model:

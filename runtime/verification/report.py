@@ -4,9 +4,10 @@ installation.
 
 import platform
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.targets.named import machine_for
 from netc.dsl import home
@@ -21,8 +22,7 @@ PLEASE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The differences that a check has found, and the number of results that it compared.
 
     A check that compared nothing does not apply to the model.

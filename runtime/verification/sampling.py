@@ -2,13 +2,13 @@
 the interpreter can compute in minutes.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.analysis.cost import flops
 from netc.compiler.model import Model
 from netc.compiler.passes.pack import at_length
+from netc.dsl.structs import replace
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.synthetic import synthetic_data
@@ -19,8 +19,7 @@ _MOST_FLOPS = 50_000_000  # of the forward graph for a batch, if two samples do 
 _LONGEST = 9  # steps of a sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(Struct, frozen=True):
     """A subject, and a sentence about its samples and its batch."""
 
     subject: Subject

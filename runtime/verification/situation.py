@@ -5,9 +5,9 @@ pass and no program.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table, table_of
@@ -53,8 +53,7 @@ class Leaves(dict[str, Array]):
         return array
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """A batch, which is all samples of `fields`, and the `arrays` that stay between steps."""
 
     model: Model

@@ -7,9 +7,9 @@ the steps shrink, is not judged.
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
@@ -183,8 +183,7 @@ class Replay:
         return self.situation.values(self.graph, hook)
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
+class Slope(Struct, frozen=True):
     """A directional derivative by differences: its value and its error.
 
     `is_known` is false where the function is not smooth enough to tell.

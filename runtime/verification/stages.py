@@ -5,7 +5,8 @@ it says, shows as a difference.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
@@ -28,8 +29,7 @@ from netc.compiler.passes.stabilise import stabilise
 from netc.runtime.verification.subject import has_loss
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """A graph and the pass that made it.
 
     With `is_stabler`, its results may be finite where those of the graph before are not.
@@ -40,8 +40,7 @@ class Stage:
     is_stabler: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """Stages whose results must be the same; `program` says what they compute."""
 
     program: str

@@ -5,10 +5,10 @@ programs over them. Knows no check.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.backends import Backend, target_of
 from netc.compiler.elaborate.optimizer_setting import default_numbers
@@ -19,6 +19,7 @@ from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Target
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.execution.shared_executables import SharedExecutables
@@ -30,8 +31,7 @@ _RATE = 0.01  # of gradient descent
 _JITTER = 0.05  # how far parameters are moved from their initial values: a bias of 0 hides what is done to it
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """A model and the data to verify it on.
 
     `fields` are what `Program.step` takes: one sample or more, fewer than a batch of the model or more than that.
@@ -47,8 +47,7 @@ class Subject:
         return len(next(iter(self.fields.values())))
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """Two ways to compute the same thing disagree.
 
     `where` names the step that is to blame and the result: "after `lift`: gradient.h.conv.W". `span` is the source of
@@ -64,8 +63,7 @@ class Difference:
         return f"{self.check}: {self.where} ({self.span}): {self.detail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """An oracle. `run` yields the differences that it finds, and nothing for a model that it does not apply to."""
 
     name: str

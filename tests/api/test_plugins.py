@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import netc
 from netc.compiler.ir.value import OPERATIONS
+from netc.dsl.structs import replace
 from netc.extend import (
     Expansion,
     Fold,

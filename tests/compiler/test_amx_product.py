@@ -7,7 +7,6 @@ the tests of all targets run the instructions too.
 import ctypes
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -34,6 +33,7 @@ from netc.compiler.targets.machine import BLOCK, PACKED, TILE, Machine
 from netc.compiler.targets.named import NAMED, machine_for
 from netc.compiler.targets.processor import Processor
 from netc.compiler.targets.target import Code
+from netc.dsl.structs import replace
 
 IN_TILES = source_of(Contraction("f32", of_pairs=True, in_tiles=True))
 _ANY = 200  # random cases

@@ -1,6 +1,5 @@
 """Rooflines: the bound of some work, the bytes that a call touches, the level they lie in, and the cached bounds."""
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from netc.compiler.targets.cpu.bounds_streams import last_cache_misses, measure_
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import NAMED
+from netc.dsl.structs import replace
 from netc.testing import graph_of
 
 KIB = 1 << 10

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +25,7 @@ from netc.compiler.program import schedule
 from netc.compiler.targets.cpu import cache, compile, emit
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
+from netc.dsl.structs import replace
 
 # there is no product, whose kernel would take seconds to compile
 NET = """model {
@@ -140,7 +140,7 @@ def test_a_damaged_or_renamed_entry_is_a_miss(copy: Path) -> None:
     assert cache.read(first.parts) == code
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(cache.Parts)])
+@pytest.mark.parametrize("field", cache.Parts.__struct_fields__)
 def test_everything_that_decides_the_code_is_in_the_key(copy: Path, field: str) -> None:
     readable = [entry for entry in cache.entries() if entry.parts]
     parts = readable[0].parts

@@ -1,7 +1,5 @@
 """A lowered program and its plan print, and read back to equal kernels, arguments and addresses."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from support import ROOT
@@ -29,6 +27,7 @@ from netc.compiler.program.tasks import Buffer, Task, Tasks
 from netc.compiler.program.verify import verify_tasks
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.named import NAMED
+from netc.dsl.structs import replace
 from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
 from tests.programs.generator import outcome
 

@@ -1,11 +1,10 @@
 """Whole models on both backends, and compared with PyTorch if it is installed (the extra `oracle`)."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import netc
+from netc.dsl.structs import replace
 from netc.runtime.training import schedule
 from netc.runtime.training.decisions import PlateauRate
 

@@ -4,7 +4,6 @@ On a machine without AVX512_BF16, two multiply-adds stand for its instruction, w
 """
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from netc.compiler.targets.cpu.compile import kernel_module, target_machine
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import BLOCK, PACKED, PANELS, Machine
 from netc.compiler.targets.named import NAMED, machine_for
+from netc.dsl.structs import replace
 
 PAIRS = source_of(Contraction("f32", of_pairs=True))
 _ANY = 120  # random cases

@@ -4,7 +4,6 @@ The emulator (compiler/targets/emulator) runs them without machine code, in many
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from netc.compiler.targets.emulator.kernels import EmulatedKernel, kernel_of, ke
 from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference, Region
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
+from netc.dsl.structs import replace
 from netc.runtime.execution.loaded import Loaded
 
 # Caches are so small, and shards begin so early, that a program of a few samples has several row blocks and shards.

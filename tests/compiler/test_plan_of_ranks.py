@@ -4,7 +4,6 @@ import ctypes
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -32,6 +31,7 @@ from netc.compiler.targets.target import Part, Team
 from netc.dsl.diagnostics import Fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import loaded

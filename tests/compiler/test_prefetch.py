@@ -2,7 +2,6 @@
 
 import ast
 import re
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,6 +11,7 @@ from netc.compiler.program.scalars import Name, Word, number
 from netc.compiler.targets.cpu.loops import write, write_generic
 from netc.compiler.targets.cpu.prefetch import Stretch, gaps, stretches
 from netc.compiler.targets.emulator.texts import function_of
+from netc.dsl.structs import replace
 
 LAST = 48  # channels
 

@@ -6,11 +6,11 @@ Counts are random, zero among them, and so are strides.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import Struct
 from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program import prefetched
@@ -21,13 +21,13 @@ from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.cpu.tile_sizes import all_sizes
 from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine, host
 from netc.compiler.targets.named import machine_for
+from netc.dsl.structs import replace
 
 Array = np.ndarray[Any, Any]
 MARGIN = 1024  # elements around everything that a kernel reads or writes
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """A product: the counts and strides of its loops by name, how many buffers it reads, and whether it has a start.
 
     Rows of a may be `gathered`, from some more than there are.
@@ -57,8 +57,7 @@ class Case:
 LOOPS = (*BATCHES, *DEPTHS, "rows", "columns")
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(Struct):
     """A view in memory that is NaN outside of the view's elements.
 
     `indices` are the places of the view's elements in `data`, and `address` is that of the first element.
@@ -66,7 +65,7 @@ class Memory:
 
     indices: Array
     data: Array
-    address: int = field(init=False)
+    address: int
 
     @classmethod
     def of(cls, extents: list[int], strides: list[int], dtype: str) -> "Memory":
@@ -77,9 +76,8 @@ class Memory:
             indices = indices + (np.arange(extent) * stride).reshape(shape)
         first = MARGIN - int(indices.min(initial=0))
         size = int(indices.max(initial=0)) + first + 1 + MARGIN
-        memory = cls(indices + first, np.full(size, np.nan, ELEMENTS[dtype]))
-        memory.address = memory.data.ctypes.data + first * memory.data.itemsize
-        return memory
+        data = np.full(size, np.nan, ELEMENTS[dtype])
+        return cls(indices + first, data, data.ctypes.data + first * data.itemsize)
 
     @property
     def values(self) -> Array:

@@ -1,7 +1,5 @@
 """The number of rows of a parameter that a worker takes at once through its gradient and its update."""
 
-from dataclasses import replace
-
 import pytest
 
 import netc
@@ -10,6 +8,7 @@ from netc.compiler.pipeline import prediction_graph, run_passes, training_graph
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.schedule import PERSISTENT, Group
 from netc.compiler.targets.named import NAMED
+from netc.dsl.structs import replace
 
 MACHINE = replace(NAMED["avx512"], second_cache=1 << 20)
 

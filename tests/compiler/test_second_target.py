@@ -5,10 +5,12 @@ Nothing else of netc knows it. Its counts for a dense layer and its gradient are
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from msgspec import Struct
+from msgspec.structs import astuple
 
 import netc
 from netc.compiler.ir.types import BATCH, DTYPES
@@ -21,7 +23,7 @@ from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
 from netc.compiler.targets.target import Call, Interface, Planned, Request, Workspace
 
-LOOPS = [item.name for item in fields(Product) if item.name in {name for walk in WALKS.values() for name in walk}]
+LOOPS = [name for name in Product.__struct_fields__ if name in {name for walk in WALKS.values() for name in walk}]
 
 
 @dataclass
@@ -93,7 +95,7 @@ def arithmetic(tree: object) -> Iterator[object]:
     """The operations of a scalar expression."""
     if isinstance(tree, Unary | Binary | Word):
         yield tree
-    children = [getattr(tree, item.name) for item in fields(tree)] if is_dataclass(tree) else []
+    children = list(astuple(tree)) if isinstance(tree, Struct) else []
     for child in children:
         for part in child if isinstance(child, tuple) else (child,):
             yield from arithmetic(part)

@@ -1,19 +1,19 @@
 """Whether ranks or workers share the steps of a program out: calls try both ways, and their times decide."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from msgspec import Struct
 
 from netc.compiler.program.gathers import Division, Gather
 from netc.compiler.targets import sharing
 from netc.compiler.targets.sharing import Sharing
 from netc.compiler.targets.target import Call, Divided
+from netc.dsl.structs import replace
 
 
-@dataclass(slots=True)
-class Ranks:
+class Ranks(Struct):
     """This process as one of two ranks, of which rank 0 has decided `decision`."""
 
     rank: int = 0

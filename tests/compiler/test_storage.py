@@ -1,6 +1,5 @@
 """Values that are kept in 16 bits: which they are, exact loops over them, and the same bits without the instruction."""
 
-from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -18,6 +17,7 @@ from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED, machine_for
+from netc.dsl.structs import replace
 
 PAIRS = NAMED["avx512bf16"]
 NET = """model {

@@ -73,7 +73,7 @@ LOOPS = [
 
 
 def nest(text: str, dtype: str, c: int) -> Nest:
-    numbers = {"c": c, "room": c + 3, "image": (PLACES + 2) * c, "places": PLACES * c}
+    numbers = {"c": c, "room": c + 3, "image": (PLACES + 2) * c, "windows": PLACES * c}
     kernel = parse_kernel(text.format(dtype=dtype, **numbers).splitlines(), (0, 1, 2))[0]
     assert isinstance(kernel, Nest)
     assert has_vector_rows(kernel)

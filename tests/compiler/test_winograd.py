@@ -1,7 +1,5 @@
 """Convolutions that are computed by Winograd's filtering: when they are, and that backends agree."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -18,6 +16,7 @@ from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.tasks import SHARDS, Task
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
+from netc.dsl.structs import replace
 
 NET = """model {
   input x: float[8, 12, 3]

@@ -1,23 +1,24 @@
 """A golden case: a text file with a description, the graph before, and a section for each pass after it."""
 
 import ast
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+
+from netc.dsl.structs import replace
 
 _BEFORE, _AFTER = "--- before", "--- after "
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """The name of a pass, and its arguments."""
 
     name: str
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class After:
+class After(Struct, frozen=True):
     """The graph after a sequence of passes, which `heading` names as the file does."""
 
     heading: str
@@ -39,8 +40,7 @@ def _call(node: ast.expr) -> Call:
     raise ValueError(f"a heading names passes, with arguments by name: {ast.unparse(node)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     description: str
     before: str
     sections: tuple[After, ...]

@@ -4,12 +4,12 @@ Each check computes the expected numbers without the pass: by the graph before, 
 in NumPy.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
@@ -29,8 +29,7 @@ Array = np.ndarray[Any, Any]
 _OF_DERIVATIVES = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The graphs before and after a pass, the arguments of the pass, and the tolerance of a check."""
 
     before: Graph

@@ -6,11 +6,11 @@ smaller (`second_cache`, `many_bytes`), and the rows of varying dimensions by na
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 
 from fusion_listing import fusion_lines
 from golden_emulation import check_emulated
 from golden_numbers import in_f64
+from msgspec import Struct
 from phase_listing import phase_lines
 
 from netc.compiler.ir.graph import Graph
@@ -31,6 +31,7 @@ from netc.compiler.program.plan_parser import parse_plan
 from netc.compiler.program.tasks import Buffer, Tasks, all_of
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import Machine
+from netc.dsl.structs import replace
 
 _MACHINES = {
     "sse2": Machine("x86-64", "", 16, False, 16),
@@ -39,8 +40,7 @@ _MACHINES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
+class _Where(Struct, frozen=True):
     """The sizes and the machine that a program is lowered for."""
 
     batch: int

@@ -1,12 +1,12 @@
 """The passes by the names that the headings of golden cases use: how each is run, and the check of its result."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import golden_checks as checks
 from golden_case import Call
 from golden_checks import Checked
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
@@ -32,8 +32,7 @@ from netc.compiler.passes.update import OPTIMIZERS, update
 from netc.dsl.source import NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """A pass in a case.
 
     An exact pass gives the same numbers but for the sign of a zero, also for infinity and NaN.

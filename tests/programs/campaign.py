@@ -9,8 +9,9 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from itertools import islice
+
+from msgspec import Struct, field
 
 import netc
 from netc.compiler import pipeline
@@ -28,8 +29,7 @@ PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
 COMPILED = tuple(name for name, check in CHECKS.items() if check.needs_kernels)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A failure of a check. `kind` stays the same while the program is reduced."""
 
     seed: int
@@ -38,8 +38,7 @@ class Failure:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """A seed, and what is to be done with its program."""
 
     seed: int
@@ -49,8 +48,7 @@ class Task:
     attempts: int  # the number of candidates that reduction may run; 0 means no reduction
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The result of a seed."""
 
     seed: int
@@ -60,8 +58,7 @@ class Result:
     reduced: tuple[str, ...] = ()  # a minimal file and a test to paste, for each failure
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """The sum of all results."""
 
     programs: int = 0

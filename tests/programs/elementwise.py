@@ -1,16 +1,16 @@
 """Element-wise productions: functions, operators, comparisons, `where`, constants, and operations of a file."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import exp
+
+from msgspec import Struct
 
 from tests.programs.growth import Growth, Production
 from tests.programs.values import Type, Value, broadcast, floats
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A function of one float: its text, the largest magnitude of its operand, and that of the result."""
 
     name: str
@@ -73,8 +73,7 @@ UNARY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(Struct, frozen=True):
     """A function of two floats that broadcast."""
 
     name: str
@@ -276,7 +275,7 @@ def constants(g: Growth) -> bool:
     return True
 
 
-def own_operation(g: Growth) -> bool:
+def custom_operation(g: Growth) -> bool:
     """`op name(x, y) = ...` before the model, and its use."""
     x = g.pick_float(most=4)
     if x is None:
@@ -305,4 +304,4 @@ def productions() -> Iterator[Production]:
     yield Production("where", 4, where)
     yield Production("bool as a number", 2, as_number)
     yield Production("constants", 0.8, constants)
-    yield Production("op", 0.6, own_operation)
+    yield Production("op", 0.6, custom_operation)

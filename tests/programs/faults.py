@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tests.programs.generator import PROFILES
 
@@ -23,8 +24,7 @@ FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # the pac
 PLAIN = "passes,updates,gradients,accumulate,alone,plan"
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """`old` becomes `new` in a file of the sources."""
 
     path: str
@@ -32,8 +32,7 @@ class Edit:
     new: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """Edits that make the compiler wrong.
 
     With `needs_kernels`, only compiled programs can detect it, because the emulator has no register tile.

@@ -5,7 +5,8 @@ weights for the productions (swarm testing: features that are left out let the o
 """
 
 import random
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 import netc
 from netc.compiler import pipeline
@@ -82,8 +83,7 @@ def grow(g: Growth, count: int) -> None:
             ), production.name
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """The program of a seed, and the number of rejected ones before it.
 
     `findings` are tracebacks of the compiler's front end.

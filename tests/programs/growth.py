@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
+from msgspec import Struct, field
+
+from netc.dsl.structs import replace
 from tests.programs.program import Statement
 from tests.programs.values import Dim, Steps, Type, Value, floats
 
@@ -30,8 +32,7 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """Bounds on the generated programs, and the productions that take part (all, or those named)."""
 
     name: str = "default"
@@ -44,8 +45,7 @@ class Profile:
     precision: Mapping[str, float] = field(default_factory=lambda: {"f64": 3, "f32": 1, "bf16": 0.5})
 
 
-@dataclass(slots=True)
-class Shared:
+class Shared(Struct):
     """The parts that a model, its blocks and the bodies of its scans share."""
 
     draw: random.Random
@@ -62,8 +62,7 @@ class Shared:
     count: int = 0
 
 
-@dataclass(slots=True)
-class Growth:
+class Growth(Struct):
     """A body that statements are added to. `where` is `model`, `block` or `scan`."""
 
     shared: Shared
@@ -220,8 +219,7 @@ IN_BLOCKS = frozenset({"model", "block"})  # not in the body of a scan
 IN_MODEL = frozenset({"model"})
 
 
-@dataclass(frozen=True, slots=True)
-class Production:
+class Production(Struct, frozen=True):
     """A rule that adds statements if operands of fitting types are in scope. It returns whether it did."""
 
     name: str

@@ -88,7 +88,7 @@ def conv_image(g: Growth) -> bool:
     return True
 
 
-def own_kernel(g: Growth) -> bool:
+def custom_kernel(g: Growth) -> bool:
     """A convolution with a parameter of the file."""
     x = image_of(g) or line_of(g)
     if x is None or x.type.is_varying:
@@ -289,7 +289,7 @@ def convolution_block(g: Growth) -> bool:
 
 def productions() -> Iterator[Production]:
     yield Production("conv", 9, conv_image, IN_BLOCKS)
-    yield Production("convolution with a parameter", 4, own_kernel, IN_BLOCKS)
+    yield Production("convolution with a parameter", 4, custom_kernel, IN_BLOCKS)
     yield Production("conv of a line", 4, conv_line, IN_BLOCKS)
     yield Production("depthwise", 3, depthwise, IN_BLOCKS)
     yield Production("conv_transpose", 3, conv_transpose, IN_BLOCKS)

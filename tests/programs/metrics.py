@@ -1,7 +1,8 @@
 """Metrics at the end of a program: a table of templates with the operands that each takes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tests.programs.growth import Growth
 from tests.programs.program import Statement
@@ -10,8 +11,7 @@ from tests.programs.values import floats
 Operands = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """The text of a metric, and all operands in scope that it may take."""
 
     name: str

@@ -3,16 +3,16 @@
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
+from netc.dsl.structs import replace
 from tests.programs.values import Steps, Type
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """A statement `keyword names template`.
 
     `{0}`, `{1}`, ... in the template are the operands. A block, a scan or a loop has a `body`.
@@ -44,8 +44,7 @@ class Statement:
         return 1 + sum(statement.count() for statement in self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
+class Lengths(Struct, frozen=True):
     """The least and the largest number of steps of a varying dimension in the data."""
 
     dim: str
@@ -54,8 +53,7 @@ class Lengths:
     like: str = ""  # another dimension that has the same length in every sample
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """A `.net` file and the data for it. `features` are the parts of the language that occur in it."""
 
     seed: int
@@ -64,7 +62,7 @@ class Program:
     settings: tuple[tuple[str, str], ...]
     lengths: tuple[Lengths, ...]
     samples: int
-    features: frozenset[str] = field(default=frozenset(), compare=False)
+    features: frozenset[str] = frozenset()
 
     @property
     def text(self) -> str:

@@ -5,7 +5,6 @@ does not have (random values, truncation, schedules) are not compared.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import netc
 from netc.dsl import syntax
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from netc.runtime.verification.subject import Subject, first_batch, program_of
 from tests.programs.program import Program
 from tests.programs.torch_evaluator import Evaluator

@@ -5,9 +5,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 import netc
+from netc.dsl.structs import replace
 from tests.programs.program import Lengths, Program, Statement, resized
 from tests.programs.values import Type
 
@@ -249,8 +251,7 @@ PASSES: tuple[Callable[[Program], Iterator[Program]], ...] = (
 )
 
 
-@dataclass(slots=True)
-class Search:
+class Search(Struct):
     """The number of candidates that may still be run, and those that were seen."""
 
     fails: Fails

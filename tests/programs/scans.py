@@ -1,7 +1,8 @@
 """Scans: carries that are updated, swapped, delayed, constant or never read; captured values; nested scans; `until`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tests.programs.growth import Growth, Production
 from tests.programs.program import Statement
@@ -174,8 +175,7 @@ def _body(g: Growth, inner: Growth, carries: list[str], count: int) -> None:
             grow(inner, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(Struct, frozen=True):
     """The beginning of a scan: the names of a step's values, the text behind `in`, the values that it walks (none if it
     counts), and the dimension that results get."""
 

@@ -1,7 +1,6 @@
 """The generator: a seed gives the same program, all features of the language occur, data fits; and the reducer."""
 
 import re
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,6 +11,7 @@ from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl.library import __file__ as library
+from netc.dsl.structs import replace
 from tests.programs.campaign import first_difference
 from tests.programs.endings import ENDINGS
 from tests.programs.generator import PRODUCTIONS, attempt, generate, outcome

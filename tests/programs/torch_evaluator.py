@@ -5,24 +5,24 @@ data is a tensor for each sample, and any other value is one tensor. It knows th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import Struct, field
 
 from netc.dsl import library, syntax
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.structs import replace
 from tests.programs.torch_forms import OPERATORS, SPECIAL
 from tests.programs.torch_functions import FUNCTIONS, LAYERS, OVER_FIXED
 from tests.programs.torch_scans import scan
 from tests.programs.torch_values import Function, Pair, Results, Samples, Scope, Unsupported, is_pair
 
 
-@dataclass(slots=True)
-class Evaluator:
+class Evaluator(Struct):
     """Runs statements. `parameters` and `states` are in the order in which the model declares them."""
 
     count: int

@@ -1,7 +1,8 @@
 """The values of names in the evaluation by PyTorch: values of the batch, several results, functions, scopes."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.dsl import syntax
 
@@ -22,8 +23,7 @@ class Pair(list):  # type: ignore[type-arg]
     """A tuple in the text, such as the two numbers of a kernel, or several axes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A block, an `op` or an operation with some of its arguments: the right side of `->`, or an argument."""
 
     name: str

@@ -4,14 +4,14 @@ They are written without the compiler, so an annotation in a generated file is a
 """
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 OPAQUE = "opaque"  # the first letter of dimensions for which a file has no expression
 USUAL_STEPS = 5  # the number of steps that estimates of sizes assume
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(Struct, frozen=True):
     """A varying dimension. `name` is its text in a file.
 
     It follows from the declared dimension `base`: it has at least k steps if `base` has at least `times * (k - 1) + 1 +
@@ -50,8 +50,7 @@ class Steps:
 Dim = int | Steps
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(Struct, frozen=True):
     """The type of one sample: `float[time, 3]`, `class(5)`, `bool[4]`."""
 
     kind: str = "float"
@@ -115,8 +114,7 @@ def floats(*dims: Dim) -> Type:
     return Type("float", dims)
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """The type and the traits of a named value.
 
     `scale` estimates its largest magnitude, so that numbers stay in a range in which differences are significant.

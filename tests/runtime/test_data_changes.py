@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from support import command, forge
 import netc
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import NOWHERE
+from netc.dsl.structs import replace
 from netc.runtime.data import source_record
 from netc.runtime.data.declarations import SourceSpec
 from netc.runtime.data.source_record import files_of, recorded

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from support import command
 
 import netc
 from netc.dsl.source import NOWHERE
+from netc.dsl.structs import replace
 from netc.runtime.data.cells import Location
 from netc.runtime.data.steps import STEPS
 from netc.runtime.export.check import checked

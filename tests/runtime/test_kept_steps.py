@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.named import machine_for
 from netc.dsl import records
+from netc.dsl.structs import replace
 from netc.runtime import environment, plugins
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import kept_steps, prepared

@@ -13,12 +13,12 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import asdict
 from safetensors.numpy import load_file, save
 from support import PROJECT as TEXT
 from support import command, netc_command, write_project

@@ -1,7 +1,6 @@
 """Segments of trials: the bits of `netc train` with the same settings, in memory, however epochs are divided."""
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from netc.compiler.targets.cpu.target import Cpu, MachineCode
 from netc.compiler.targets.target import Request
 from netc.dsl import syntax
 from netc.dsl.parser import parse_file
+from netc.dsl.structs import replace
 from netc.runtime import plugins
 from netc.runtime.runs.checkpoint import CHECKPOINT, read_checkpoint
 from netc.runtime.runs.run import Run

@@ -1,6 +1,5 @@
 """Details of training, against numbers computed by hand: small batches, weights of 0, decisions from metrics."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from support import run
 import netc
 from netc.compiler.model import Better, EarlyStop, Plateau
 from netc.dsl.source import NOWHERE
+from netc.dsl.structs import replace
 from netc.runtime.training.decisions import Decisions
 
 RNG = np.random.default_rng(11)

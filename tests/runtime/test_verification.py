@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.reference.target import Interpreted
+from netc.dsl.structs import replace
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import prepared
 from netc.runtime.execution.compiled_model import CompiledModel

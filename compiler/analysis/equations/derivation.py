@@ -1,7 +1,8 @@
 """The equations of a model, forward from its inputs to the loss and backward from the loss to its parameters."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from netc.compiler.analysis.equations.equation import Equation
 from netc.compiler.analysis.equations.formula import Formula, Name, everywhere
@@ -23,10 +24,10 @@ from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
+class Derivation(Struct, frozen=True):
     """The equations of the forward pass in order, and those of the derivatives from the loss back.
 
     `leaves` are the inputs, targets, parameters and states that the equations begin with. `graph` computes all.
@@ -78,7 +79,7 @@ def _level(graph: Graph) -> tuple[Level, Value]:
     slopes = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values(Role.PARAMETER))
     named = graph.results_of(ResultKind.NAMED)
     losses = {name: value for name, value in graph.results_of(ResultKind.TOTAL).items() if name}
-    simple, copies, own = simplified(graph, forward, slopes)
+    simple, copies, slope_of = simplified(graph, forward, slopes)
     names: dict[Value, Formula] = {}
     level_names = [(value, value.name) for value in simple.values() if value.role in LEAVES]
     level_names += [(copies[value], name) for name, value in named.items()]
@@ -86,9 +87,9 @@ def _level(graph: Graph) -> tuple[Level, Value]:
     roots = [
         copies[total],
         *(copies[value] for value in named.values()),
-        *(own[value] for value in own if value.role is Role.PARAMETER),
+        *(slope_of[value] for value in slope_of if value.role is Role.PARAMETER),
     ]
-    level = Level(simple, set(needed_by(copies.values())), own, roots, names)
+    level = Level(simple, set(needed_by(copies.values())), slope_of, roots, names)
     for value, text in level_names:
         if value not in names:
             level.name(value, text)
@@ -156,8 +157,8 @@ class _Writer:
         everything = set[Name]().union(*defines)
         reads = [
             {_whole(part) for equation in group for part in everywhere([equation.right]) if isinstance(part, Name)}
-            & everything - own
-            for group, own in zip(groups, defines, strict=True)
+            & everything - defined
+            for group, defined in zip(groups, defines, strict=True)
         ]
 
         def rank(i: int) -> tuple[bool, int]:

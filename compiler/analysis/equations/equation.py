@@ -1,13 +1,13 @@
 """An equation, and the loop over steps that it may stand in. Data only."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from netc.compiler.analysis.equations.formula import Formula, Name
 from netc.compiler.ir.value import Value
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """The loop that the equations of one step stand in.
 
     It goes along `dim`, from its end if `is_reversed`. `begins` are the carries before its first step; a loop of
@@ -34,8 +34,7 @@ class Loop:
         return tuple((replace(name, step=self.before), begin) for name, begin in self.begins)
 
 
-@dataclass(frozen=True, slots=True)
-class Equation:
+class Equation(Struct, frozen=True):
     """`left = right`, and the line of the file that it comes from (0 for none).
 
     `value` computes it in the derivation's graph; None if it is computed only inside a scan. `opens` is set for the

@@ -5,13 +5,15 @@ turns `-(1 / batch) * y + 1 / batch * p` into `(p - y) / batch` whatever p and y
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+
+from netc.dsl.structs import replace
 
 SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how strongly a written formula binds
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     """A named value, or the derivative of the loss with respect to it.
 
     `step` is where it is read in a sequence, relative to the current step; None for the whole value.
@@ -23,8 +25,7 @@ class Name:
     step: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A function of formulas; `over` are the axes that it runs along, as words."""
 
     function: str
@@ -32,23 +33,20 @@ class Call:
     over: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixProduct:
+class MatrixProduct(Struct, frozen=True):
     """`left @ right`."""
 
     left: "Formula"
     right: "Formula"
 
 
-@dataclass(frozen=True, slots=True)
-class Transpose:
+class Transpose(Struct, frozen=True):
     """A matrix with rows and columns exchanged."""
 
     inner: "Formula"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """A comparison as a number: 1 where it is true, else 0 (Iverson's bracket)."""
 
     sign: str
@@ -56,16 +54,14 @@ class Condition:
     right: "Formula"
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True):
     """A part of a value: the element of a class, or a range of positions."""
 
     inner: "Formula"
     at: "Formula | str"
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """`number / divisor` times the product of `factors` with their exponents, of which none is 0."""
 
     number: float = 1.0
@@ -73,8 +69,7 @@ class Term:
     factors: tuple[tuple["Formula", int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(Struct, frozen=True):
     """Two terms or more, or one that is not a bare factor."""
 
     terms: tuple[Term, ...]
@@ -135,7 +130,7 @@ def divided(formula: Formula, by: Formula) -> Formula:
 def powered(formula: Formula, exponent: int) -> Formula:
     """`formula ** exponent`, for a whole number other than 0."""
     term = _as_factor(formula)
-    factors = tuple((factor, own * exponent) for factor, own in term.factors)
+    factors = tuple((factor, power * exponent) for factor, power in term.factors)
     return _single(Term(term.number**exponent, term.divisor**exponent, factors))
 
 
@@ -209,7 +204,7 @@ def _terms(formula: Formula) -> tuple[Term, ...]:
         return (Term(factors=((formula, 1),)),)
     match formula.terms:
         case (Term(value, divisor, ((Sum() as inner, 1),)),) if abs(value) == divisor == 1:
-            return tuple(Term(value * own.number, divisor * own.divisor, own.factors) for own in inner.terms)
+            return tuple(Term(value * term.number, divisor * term.divisor, term.factors) for term in inner.terms)
     return formula.terms
 
 

@@ -53,23 +53,23 @@ def symbols(names: Iterable[str]) -> dict[str, str]:
     paths = {name: name.split(".") for name in names}
     result = {}
     for name, path in paths.items():
-        own = path[-1]
-        rivals = [other for other in paths.values() if other[-1] == own and other is not path]
+        last = path[-1]
+        rivals = [other for other in paths.values() if other[-1] == last and other is not path]
         count = 0
         while any(other[-1 - count : -1] == path[-1 - count : -1] for other in rivals) and count < len(path) - 1:
             count += 1
-        if len(path) > 1 and len(own) == 1:
+        if len(path) > 1 and len(last) == 1:
             count = max(count, 1)  # W alone says too little
         index = ", ".join(rf"\mathrm{{{_plain(part)}}}" for part in path[len(path) - 1 - count : -1])
-        result[name] = _symbol(own, index)
+        result[name] = _symbol(last, index)
     return result
 
 
 def _symbol(text: str, index: str) -> str:
     match = re.fullmatch(r"([A-Za-z])(\d*)(?:_(\w+))?", text)
-    base, own, after = match.groups("") if match else (rf"\mathrm{{{_plain(text)}}}", "", "")
+    base, digits, after = match.groups("") if match else (rf"\mathrm{{{_plain(text)}}}", "", "")
     after = after if after.isdigit() or not after else rf"\mathrm{{{_plain(after)}}}"
-    indices = ", ".join(filter(None, (own, after, index)))
+    indices = ", ".join(filter(None, (digits, after, index)))
     return f"{base}_{{{indices}}}" if indices else base
 
 
@@ -97,8 +97,8 @@ class Writer:
 
     def text(self, formula: Formula, binding: int = SUM) -> str:
         """A formula, in parentheses beside an operator that binds more strongly."""
-        text, own = self._written(formula)
-        return _bracketed(text) if own < binding else text
+        text, precedence = self._written(formula)
+        return _bracketed(text) if precedence < binding else text
 
     def _written(self, formula: Formula) -> tuple[str, int]:
         match formula:
@@ -173,10 +173,10 @@ class Writer:
         was_scalar = True
         for i, (factor, exponent) in enumerate(factors):
             is_open = isinstance(factor, Call) and factor.function in ("sum", "mean") and i == len(factors) - 1
-            own = self._power(factor, exponent, SUM if is_alone else PRODUCT if is_open else SIGN)
+            power = self._power(factor, exponent, SUM if is_alone else PRODUCT if is_open else SIGN)
             is_scalar = isinstance(factor, Name) and factor.is_scalar
             sign = r" \, " if was_scalar or is_scalar else r" \odot "
-            text = own if not text else f"{text}{sign if i or text else ''}{own}"
+            text = power if not text else f"{text}{sign if i or text else ''}{power}"
             was_scalar = is_scalar
         return text
 

@@ -6,7 +6,9 @@ results, `t1`, ... for any other part that is shared or would make an equation h
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.equations.formula import Formula, Name, Sum, parts_of
 from netc.compiler.analysis.equations.patterns import SILENT, shown
@@ -26,8 +28,7 @@ _SMALL = 4  # names and numbers that a reader sees at a glance, so that they may
 LEAVES = (Role.INPUT, Role.TARGET, Role.PARAMETER, Role.STATE)
 
 
-@dataclass(slots=True)
-class Level:
+class Level(Struct, dict=True):
     """A graph with the slopes of its values: the derivatives of the loss by them.
 
     `forward` are the values of the forward pass, `roots` what has to be stated, and `step` is 0 in the body of a scan.
@@ -43,19 +44,24 @@ class Level:
     names: dict[Value, Formula]
     step: int | None = None
     parts: dict[Value, Formula] = field(default_factory=dict)
-    value_of: dict[Value, Value] = field(init=False, default_factory=dict)
-    stated: list[Value] = field(init=False, default_factory=list)
-    live: list[Value] = field(init=False)
-    users: dict[Value, set[Value]] = field(init=False)
+    value_of: dict[Value, Value] = field(default_factory=dict)
+    stated: list[Value] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def live(self) -> list[Value]:
+        """The values that the roots need, in order."""
         needed = set(needed_by(self.roots))
-        self.live = [value for value in self.graph.values() if value in needed]
-        self.users = {}
-        for value in self.live:  # a value is read through those that only change its shape
+        return [value for value in self.graph.values() if value in needed]
+
+    @cached_property
+    def users(self) -> dict[Value, set[Value]]:
+        """The values that read a value, also through those that only change its shape."""
+        users: dict[Value, set[Value]] = {}
+        for value in self.live:
             if value.definition not in SILENT:
                 for operand in value.operands:
-                    self.users.setdefault(shown(operand), set()).add(value)
+                    users.setdefault(shown(operand), set()).add(value)
+        return users
 
     def reader(self) -> Reader:
         return Reader(self.names, self.parts)
@@ -131,7 +137,7 @@ class Namer:
         slope = shown(slope)
         if len(self.level.users.get(slope, ())) < 2 or slope in self.level.names:
             return False
-        others = [other for other, own in self.level.slopes.items() if shown(own) is slope]
+        others = [other for other, slope_value in self.level.slopes.items() if shown(slope_value) is slope]
         has_name = any(other in self.level.names for other in others)
         return not has_name and value is max(others, key=lambda other: other.number)
 

@@ -5,7 +5,8 @@ rows of sequences) is read as what it means: `[h > 0]`, `mean`, `last`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.equations.formula import (
     Call,
@@ -49,8 +50,7 @@ _FEW_POWERS = 16
 _ROWS_AS_FUNCTIONS = {TableKind.REVERSE: "reverse", TableKind.LAST: "last", TableKind.FIRST: "first"}
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(Struct):
     """Reads values as formulas, in which values that are in `names` stand for themselves.
 
     `parts` are the formulas of parts of scans that have one. A formula in `equal` is replaced by the name that it

@@ -1,9 +1,9 @@
 """Formulas of one step of a sequence: at this step, at the next one, or for all steps at once."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.analysis.equations.formula import Call, Element, Formula, Name, rewritten
+from netc.dsl.structs import replace
 
 _THIS = "t"  # marks the element of something that has no name
 

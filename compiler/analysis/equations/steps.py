@@ -5,7 +5,6 @@ after the scan (`∂h_out[t]`), and what the next step makes of it, which reads 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from netc.compiler.analysis.equations.formula import Call, Formula, Name, linear, number, plus
 from netc.compiler.analysis.equations.naming import Level, Namer, new_name, simplified, weight
@@ -20,6 +19,7 @@ from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, leaves_of,
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.scans import with_body
 from netc.compiler.passes.simplify import simplify
+from netc.dsl.structs import replace
 
 
 def unroll(level: Level, taken: set[str]) -> list[Unrolled]:
@@ -34,8 +34,8 @@ def unroll(level: Level, taken: set[str]) -> list[Unrolled]:
 
 def _back_of(level: Level, forward: Value, scans: list[Value]) -> Value | None:
     """The scan that computes the slopes of another one: it reads its parts, or the slopes of its parts."""
-    own = {value for value in level.live if value.role is Role.PART and value.operands[0] is forward}
-    read = {shown(level.slopes[value]) for value in own if value in level.slopes} | own
+    parts = {value for value in level.live if value.role is Role.PART and value.operands[0] is forward}
+    read = {shown(level.slopes[value]) for value in parts if value in level.slopes} | parts
     for value in scans:
         if value not in level.forward and any(shown(operand) in read for operand in Scan.of(value).sequences):
             return value
@@ -75,8 +75,8 @@ class _Body:
         self._follow(copies)
         results = [self.copies[value] for value in self.scan.body.results.values() if not self._is_spare(value)]
         of_leaves = [slopes[leaf] for leaf in self.leaves.values() if leaf in slopes]
-        own = {copies[value] for value in forward if value in copies}
-        level = Level(self.joint, own, slopes, [*results, *of_leaves], self.names, step=0)
+        forward_copies = {copies[value] for value in forward if value in copies}
+        level = Level(self.joint, forward_copies, slopes, [*results, *of_leaves], self.names, step=0)
         Namer(level, self.taken).run()
         reader = level.reader()
         placeholders = {
@@ -123,8 +123,8 @@ class _Body:
 
     def _is_spare(self, value: Value) -> bool:
         """Whether a result of the body is only there for derivatives to read."""
-        kinds = {result.kind for result, own in self.scan.body.results.items() if own is value}
-        reads = any(own is value and result in self.parts for result, own in self.scan.body.results.items())
+        kinds = {result.kind for result, computed in self.scan.body.results.items() if computed is value}
+        reads = any(computed is value and result in self.parts for result, computed in self.scan.body.results.items())
         return ResultKind.NEXT not in kinds and not reads
 
     def _name_leaves(self) -> None:
@@ -170,8 +170,8 @@ class _Body:
         for result, value in self.parts.items():
             if value in self.outer.slopes and result.kind is ResultKind.YIELD:
                 target = self.results[result]
-                own = self.names.get(target)
-                text = f"{own.text}_out" if isinstance(own, Name) else new_name("out", self.taken)
+                known_name = self.names.get(target)
+                text = f"{known_name.text}_out" if isinstance(known_name, Name) else new_name("out", self.taken)
                 add(target, f"g.{result}", element(self._outer_slope(value, text)))
         later: dict[Name, Value] = {}
         if seeds or any(result.kind is ResultKind.LAST for result in self.parts):
@@ -210,8 +210,8 @@ class _Body:
                 formula = Call(self.end, (all_steps(self.carries[result.number]),))
             self.outer.parts.setdefault(value, formula)
         values: dict[Formula, Value] = {}
-        for result, own in self.scan.body.results.items():
-            name = self.names.get(self.copies[own])
+        for result, computed in self.scan.body.results.items():
+            name = self.names.get(self.copies[computed])
             if result.kind is ResultKind.YIELD and isinstance(name, Name):
                 values[name] = self.parts.get(result) or part(self.scan.value, result)
         return values
@@ -279,7 +279,7 @@ class _Body:
         operands = back.operand_of()
         for slot, leaf in leaves_of(back.body).items():
             operand = shown(operands[slot])
-            own: Slot | None = sequence_of.get(operand)
+            sequence: Slot | None = sequence_of.get(operand)
             if slot.kind is SlotKind.CARRY:
                 carried = list(self.from_later.values())
                 names[leaf] = carried[slot.index] if slot.index < len(carried) else Name("sum so far")
@@ -287,8 +287,8 @@ class _Body:
                 names[leaf] = inner.formula(self.results[result_of[operand]])
             elif operand in slope_of and slot.kind is SlotKind.STEP_INPUT:
                 names[leaf] = element(self.outer.names[operand])
-            elif own is not None and own in self.leaves:
-                names[leaf] = self.names[self.leaves[own]]
+            elif sequence is not None and sequence in self.leaves:
+                names[leaf] = self.names[self.leaves[sequence]]
             else:
                 names[leaf] = self.outer.reader().formula(operand)
         return names

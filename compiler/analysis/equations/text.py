@@ -25,8 +25,8 @@ _STEPS = {0: "[t]", 1: "[t+1]", -1: "[t-1]"}
 
 def text_of(formula: Formula, binding: int = SUM) -> str:
     """A formula as text, in parentheses beside an operator that binds more strongly."""
-    text, own = _written(formula)
-    return f"({text})" if own < binding else text
+    text, precedence = _written(formula)
+    return f"({text})" if precedence < binding else text
 
 
 def _written(formula: Formula) -> tuple[str, int]:
@@ -70,8 +70,8 @@ def _term(term: Term) -> tuple[str, int]:
     if below:
         divisor = _joined(below, is_alone=False)
         text = f"{text} / {divisor if len(below) == 1 else f'({divisor})'}"
-    own = PRODUCT if len(above) > 1 or below else above[0][1]
-    return (f"-{text}", SIGN if own >= PRODUCT else own) if term.number < 0 else (text, own)
+    precedence = PRODUCT if len(above) > 1 or below else above[0][1]
+    return (f"-{text}", SIGN if precedence >= PRODUCT else precedence) if term.number < 0 else (text, precedence)
 
 
 def _power(factor: Formula, exponent: int) -> tuple[str, int]:
@@ -82,7 +82,7 @@ def _power(factor: Formula, exponent: int) -> tuple[str, int]:
 
 def _joined(parts: list[tuple[str, int]], is_alone: bool) -> str:
     """Factors with `*` between them; a matrix product among others is in parentheses."""
-    return " * ".join(text if is_alone or own > PRODUCT else f"({text})" for text, own in parts)
+    return " * ".join(text if is_alone or precedence > PRODUCT else f"({text})" for text, precedence in parts)
 
 
 def heading(loop: Loop) -> str:

@@ -1,6 +1,6 @@
 """A scan with the equations of one of its steps, forward and backward."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from netc.compiler.analysis.equations.equation import Equation, Loop
 from netc.compiler.analysis.equations.formula import Formula, Name
@@ -8,10 +8,10 @@ from netc.compiler.analysis.equations.naming import Level
 from netc.compiler.analysis.equations.stepped import with_later
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
+from netc.dsl.structs import replace
 
 
-@dataclass(slots=True)
-class Unrolled:
+class Unrolled(Struct):
     """A scan, its body as a level with the slopes of one step, and the scan that computes those, if there is one.
 
     `later` says what stands for the slope by each carry that comes from the next step. `values` are the parts of both

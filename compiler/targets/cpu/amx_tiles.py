@@ -9,10 +9,10 @@ tiles are fixed in the code, so LLVM allocates no tile register and moves none t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.targets.cpu import amx_emulated
 from netc.compiler.targets.cpu.function import BYTE, I64, Function, Number, Word, value_of
@@ -28,8 +28,7 @@ def emulation_for(module: Any, machine: Machine) -> Mapping[str, Function] | Non
     return None if machine.has_amx else amx_emulated.emulated(module)
 
 
-@dataclass(frozen=True, slots=True)
-class AmxTiles:
+class AmxTiles(Struct, frozen=True):
     """Writes AMX's instructions into a function.
 
     `emulation` is that of `emulation_for`; if there is one, `registers` is the address of the memory in place of the

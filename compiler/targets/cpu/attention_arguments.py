@@ -47,8 +47,8 @@ class AttentionArguments:
 
     def order(self, name: str, first: Number = 0) -> Word:
         """The address of the numbers of a packed operand's rows, from one on; 0 if they follow one another."""
-        own = self.words[f"own_{program.side_of(name)}_rows"] + self.run.number(_INDEX) * first
-        return self.is_packed(name).choose(own, 0)
+        address = self.words[f"own_{program.side_of(name)}_rows"] + self.run.number(_INDEX) * first
+        return self.is_packed(name).choose(address, 0)
 
     def copy_in(self, name: str, first: Number, to: tuple[Word, Number], sizes: Sequence[Number]) -> None:
         """Copies rows of an operand: `to` is the address and the distance of the new rows, `sizes` the numbers of rows,
@@ -71,9 +71,9 @@ class AttentionArguments:
         with run.loop(0, words["samples"]) as sample:
             words["sample"] = sample.index
             words["own_queries"], words["own_keys"] = words["query_count"], words["key_count"]
-            for number, (name, own) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
+            for number, (name, word) in enumerate(zip(program.LENGTHS, ("own_keys", "own_queries"), strict=True)):
                 with run.when(words["lengths"] > number):
-                    words[own] = at_most(words[own], self.number_of_sample(name))
+                    words[word] = at_most(words[word], self.number_of_sample(name))
             for side in program.SIDES:
                 words[f"own_{side}_rows"] = 0
                 with run.when(self.is_packed("keys" if side == "key" else "queries")):

@@ -28,7 +28,7 @@ _INDEX = 4  # bytes of a number in an index table
 _MAXIMA = 4  # running maxima of a column: one alone would wait for itself
 
 
-class Block(Vectors):
+class Block(Vectors, frozen=True):
     """Vectors and elements of a function under construction, as terms of math/ too."""
 
     @property
@@ -231,17 +231,17 @@ def turn(module: Any, lanes: Lanes) -> Function:
 
 
 def weigh(module: Any, lanes: Lanes, row: int) -> Function:
-    """Returns the function `weigh(scores, own, limit, maximum, total, factor)`: a column of an online softmax.
+    """Returns the function `weigh(scores, end, limit, maximum, total, factor)`: a column of an online softmax.
 
-    Of `own` scores, `row` elements apart, lane i sees those up to number limit + i. They become exp(score - maximum),
-    and the others zero. The maximum and the total so far are updated; earlier results must be multiplied by `factor`,
-    because the maximum has grown.
+    Of the scores up to `end`, `row` elements apart, lane i sees those up to number limit + i. They become
+    exp(score - maximum), and the others zero. The maximum and the total so far are updated; earlier results must be
+    multiplied by `factor`, because the maximum has grown.
     """
 
-    def write(block: Block, scores: Word, own: Word, limit: Word, *addresses: Word) -> None:
+    def write(block: Block, scores: Word, end: Word, limit: Word, *addresses: Word) -> None:
         function, step = block.function, row * lanes.size
         maximum, total, factor = addresses
-        seen = at_most(own, limit + lanes.count)
+        seen = at_most(end, limit + lanes.count)
         with function.loop(at_most(limit + 1, seen), seen) as k:
             at = scores + k.index * step
             block.put(block.masked(block.term(at), k.index - limit, float("-inf")), at)
@@ -265,7 +265,7 @@ def weigh(module: Any, lanes: Lanes, row: int) -> Function:
             block.put(weight, scores + k.index * step)
             block.set(added, block.get(added) + weight)
         block.put(block.term(total) * shrunk + block.get(added), total)
-        _clear(block, scores, step, seen, own)
+        _clear(block, scores, step, seen, end)
 
     return function_of(module, lanes, "weigh", 6, write)
 
@@ -280,18 +280,18 @@ def _clear(block: Block, column: Word, step: int, first: Word, end: Word) -> Non
 
 
 def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
-    """Returns the function `weigh_gradient(scores, slopes, own, limit, sums, dots, scale)` of a column of both blocks.
+    """Returns the function `weigh_gradient(scores, slopes, end, limit, sums, dots, scale)` of a column of both blocks.
 
-    Of `own` scores lane i sees those up to number limit + i. They become weights, exp(score - sum), and slopes, the
-    gradient of the weights, become that of the scores before their scale: scale * weight * (slope - dot). The others
-    become zero.
+    Of the scores up to `end`, lane i sees those up to number limit + i. They become weights, exp(score - sum), and
+    slopes, the gradient of the weights, become that of the scores before their scale: scale * weight * (slope - dot).
+    The others become zero.
     """
 
-    def write(block: Block, scores: Word, slopes: Word, own: Word, limit: Word, *more: Word) -> None:
+    def write(block: Block, scores: Word, slopes: Word, end: Word, limit: Word, *more: Word) -> None:
         function, step = block.function, row * lanes.size
         log_sum, dot = (block.term(address) for address in more[:2])
         scale = Term(block.scope, lanes.dtype, repeated(function.builder, block.factor(more[2]), lanes.vector))
-        seen = at_most(own, limit + lanes.count)
+        seen = at_most(end, limit + lanes.count)
         with function.loop(0, seen) as k:
             at = k.index * step
             weight = exp(block.term(scores + at) - log_sum)
@@ -300,8 +300,8 @@ def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
         with function.loop(at_most(limit + 1, seen), seen) as k:
             for column in (scores + k.index * step, slopes + k.index * step):
                 block.put(block.masked(block.term(column), k.index - limit, 0.0), column)
-        _clear(block, scores, step, seen, own)
-        _clear(block, slopes, step, seen, own)
+        _clear(block, scores, step, seen, end)
+        _clear(block, slopes, step, seen, end)
 
     return function_of(module, lanes, "weigh_gradient", 7, write)
 

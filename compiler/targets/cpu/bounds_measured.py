@@ -8,9 +8,10 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict
 
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Level
 from netc.compiler.targets.cpu.bounds_calls import measure_call
@@ -19,6 +20,7 @@ from netc.compiler.targets.cpu.peak import Kind, Run, peak_of
 from netc.compiler.targets.machine import Machine, last_cache
 from netc.dsl import eviction, home, temporary
 from netc.dsl.installed import version_of
+from netc.dsl.structs import replace
 
 
 def bounds_of(machine: Machine, members: int, run: Run, again: bool = False) -> Bounds:

@@ -13,9 +13,11 @@ import re
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from netc.dsl import eviction, home, temporary
 from netc.dsl.installed import version_of
@@ -29,8 +31,7 @@ _SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.p
 _NOT_CODE = ("listing", "parser", "verify", "bounds", "peak", "errors")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """All that decides the object code of a kernel: if a part is left out, a stale kernel may run."""
 
     kernel: str  # a hash of its text, form and arguments
@@ -52,8 +53,7 @@ class Parts:
         return hashlib.sha256(self.kernel.encode()).hexdigest()[:_FAMILY]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A kernel in the cache, without its code: when it was compiled (seconds since 1970) and why, and the lanes of its
     widest vectors. `parts` is None if the entry is damaged."""
 
@@ -176,7 +176,7 @@ def why_missing(parts: Parts, entries: Iterable[Entry]) -> str:
     if not same:
         return "it is new"
     _, before = max(same, key=lambda entry: entry[0])
-    differing = [field.name for field in fields(Parts) if getattr(before, field.name) != getattr(parts, field.name)]
+    differing = [name for name in Parts.__struct_fields__ if getattr(before, name) != getattr(parts, name)]
     descriptions = {
         "features": "the CPU's instruction sets differ",
         "sources": "netc's kernels have changed",

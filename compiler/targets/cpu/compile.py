@@ -11,11 +11,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache as cache_once
 from typing import IO, Any
 
 import llvmlite.binding as llvm
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.source import KernelSource
@@ -24,8 +25,7 @@ from netc.compiler.targets.machine import Machine, cores
 _WORTH_A_PROCESS = 6  # kernels: a helper process starts as slowly as a few of them compile
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """A kernel's object code, and the lanes of its widest vectors of floats: 1 if it has no vectors."""
 
     code: bytes

@@ -9,11 +9,11 @@ of its rank, and that among the workers of all ranks.
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.program.plan import CallLayout
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
@@ -47,8 +47,7 @@ def yield_address() -> int:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class CallResources:
+class CallResources(Struct, frozen=True):
     """The memories that a call of `members` workers runs in.
 
     `barrier` is the state of their barrier, which begins as zeros. `ticks` has a row of counters for each worker. The
@@ -102,12 +101,12 @@ def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", resources: Ca
     members = resources.members
     words = np.zeros((members, len(layout.dims), len(DIMENSION)), np.int64)
     for number, dim in enumerate(layout.dims):
-        own = rows[dim]
-        words[:, number, ROWS], words[:, number, STEPS_OF] = own.count, own.steps
-        words[:, number, OFFSETS] = own.offsets.ctypes.data
-        ends = own.shares(members)
+        rows_of_dim = rows[dim]
+        words[:, number, ROWS], words[:, number, STEPS_OF] = rows_of_dim.count, rows_of_dim.steps
+        words[:, number, OFFSETS] = rows_of_dim.offsets.ctypes.data
+        ends = rows_of_dim.shares(members)
         words[:, number, FIRST], words[:, number, END] = ends[:-1], ends[1:]
         if resources.ranks > 1:
-            ends = own.shares(members * resources.ranks)[resources.rank * members :][: members + 1]
+            ends = rows_of_dim.shares(members * resources.ranks)[resources.rank * members :][: members + 1]
         words[:, number, FIRST_OF_ALL], words[:, number, END_OF_ALL] = ends[:-1], ends[1:]
     return words.reshape(members, -1)

@@ -5,11 +5,11 @@ It consists of loops, addresses and calls, nothing that would need an optimiser.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.program.gathers import Gathers
 from netc.compiler.program.schedule import (
@@ -71,8 +71,7 @@ def emit(
     return str(_Emitter(schedule, symbols, profiled, spoiled).module)
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(Struct, frozen=True):
     """The values that calls are done for: rows from `row` on, the shard, and the first row of a scan's step."""
 
     row: Any

@@ -3,14 +3,15 @@
 `index_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
 elements: of equal ones the first, and of the first NaN if there is one. Zeros of both signs are equal.
 
-A row is walked in turns of some vectors. Each lane keeps its largest element and the turn in which it was seen, and the
+A row of a few vectors is walked twice: for its largest element, and then back, for the places of equal ones. A longer
+one is walked in turns of some vectors. Each lane keeps its largest element and the turn in which it was seen, and the
 first turn with the largest of all is looked at once more. So no branch depends on where the largest element is. The
 last turn overlaps the one before, which does no harm. On the way all elements are added up, which other units of a CPU
 do than compare: if there is a NaN, the sum is one, and it is searched for afterwards.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 from llvmlite import ir
@@ -18,7 +19,7 @@ from llvmlite import ir
 from netc.compiler.targets.cpu.sums import folded_lanes
 from netc.compiler.targets.cpu.values import Word, splat, word
 
-_TURNS = ((4, 16), (1, 1))  # the vectors of a turn, and those that a row must fill: the last turn is read twice
+_TURNS = ((16, 4), (6, 1))  # vectors that a row must fill to be walked in turns, and those of a turn
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
 _I64, _I32, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
@@ -57,11 +58,14 @@ class _Search:
             ways.append((position, builder.block))
             builder.cbranch(may_be_nan, doubt, end)
 
-        for vectors, least in _TURNS:
+        searches = [(self.lanes * least, partial(self.in_turns, vectors)) for least, vectors in _TURNS]
+        widths = [lanes for lanes in (self.lanes, self.lanes // 2) if lanes > 1]
+        searches += [(lanes, partial(self.in_two_passes, lanes)) for lanes in widths]
+        for least, search in searches:
             fits, fewer = (builder.append_basic_block(f"largest.{name}") for name in ("fits", "fewer"))
-            builder.cbranch(builder.icmp_signed(">=", self.count, _I64(self.lanes * least)), fits, fewer)
+            builder.cbranch(builder.icmp_signed(">=", self.count, _I64(least)), fits, fewer)
             builder.position_at_end(fits)
-            leave(*self.in_turns(vectors))
+            leave(*search())
             builder.position_at_end(fewer)
         leave(*self.one_by_one())
         builder.position_at_end(doubt)
@@ -76,19 +80,15 @@ class _Search:
         """The place of the largest of at least as many elements as some vectors have, and whether one may be NaN."""
         builder, lanes, size = self.builder, self.lanes, self.lanes * vectors
         last = builder.sub(self.count, _I64(size))
-        turns = builder.udiv(builder.add(self.count, _I64(size - 1)), _I64(size))
-
-        def start(turn: Any) -> Any:
-            return self.smaller(builder.mul(turn, _I64(size)), last)
+        before = builder.udiv(builder.sub(self.count, _I64(1)), _I64(size))  # turns before the last one
 
         integer = _NUMBERS[self.dtype]
         nothing = _repeated(self.element, 0.0, lanes)
         first, step, most = (_repeated(integer, number, lanes) for number in (0, 1, (1 << 31) - 1))
         least = _repeated(self.element, float("-inf"), lanes)
 
-        def body(index: Any, state: list[Any]) -> list[Any]:
+        def look_at(begin: Any, state: list[Any]) -> list[Any]:
             largest, seen_in, turn, total = state
-            begin = start(index)
             items = [self.load(builder.add(begin, _I64(lanes * i)), lanes) for i in range(vectors)]
             total = builder.fadd(total, _in_pairs(items, builder.fadd))
             best = _in_pairs(items, self.larger)
@@ -96,20 +96,56 @@ class _Search:
             seen_in = builder.select(is_larger, turn, seen_in)
             return [builder.select(is_larger, best, largest), seen_in, builder.add(turn, step), total]
 
-        largest, seen_in, _, total = self.loop(turns, [least, first, first, nothing], body)
+        def body(index: Any, state: list[Any]) -> list[Any]:
+            return look_at(builder.mul(index, _I64(size)), state)
+
+        seen = self.loop(before, [least, first, first, nothing], body)
+        largest, seen_in, _, total = look_at(last, seen)
         best = splat(builder, folded_lanes(builder, largest, lanes, lambda x, y: self.larger(y, x)), lanes)
         seen_in = builder.select(builder.fcmp_ordered("==", largest, best), seen_in, most)
         turn = folded_lanes(builder, seen_in, lanes, self.smaller)
-        begin = start(builder.sext(turn, _I64) if integer is _I32 else turn)
+        turn = builder.sext(turn, _I64) if integer is _I32 else turn
+        begin = self.smaller(builder.mul(turn, _I64(size)), last)
         bits: Any = _I64(0)
         for i in range(vectors):
             is_equal = builder.fcmp_ordered("==", self.load(builder.add(begin, _I64(lanes * i)), lanes), best)
             mask = builder.bitcast(is_equal, ir.IntType(lanes))
             wide = mask if lanes == 64 else builder.zext(mask, _I64)
             bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
-        nans = builder.bitcast(builder.fcmp_unordered("uno", total, total), ir.IntType(lanes))
-        position = builder.add(begin, builder.cttz(bits, _BIT(0)))
-        return position, builder.icmp_unsigned("!=", nans, ir.Constant(nans.type, 0))
+        return builder.add(begin, builder.cttz(bits, _BIT(0))), self.has_nan(total, lanes)
+
+    def in_two_passes(self, lanes: int) -> tuple[Any, Any]:
+        """The same of a row of few vectors, of so many lanes: from the last one to the first, the place of an element
+        that equals the largest one."""
+        builder, size = self.builder, _I64(lanes)
+        last = builder.sub(self.count, size)
+        before = builder.udiv(builder.sub(self.count, _I64(1)), size)  # vectors before the last one
+
+        def compare(index: Any, state: list[Any]) -> list[Any]:
+            item = self.load(builder.mul(index, size), lanes)
+            return [self.larger(item, state[0]), builder.fadd(state[1], item)]
+
+        item = self.load(last, lanes)
+        largest, total = self.loop(before, [item, item], compare)
+        best = splat(builder, folded_lanes(builder, largest, lanes, lambda x, y: self.larger(y, x)), lanes)
+
+        def find(begin: Any, otherwise: Any) -> Any:
+            mask = builder.bitcast(builder.fcmp_ordered("==", self.load(begin, lanes), best), ir.IntType(lanes))
+            bits = mask if lanes == 64 else builder.zext(mask, _I64)
+            position = builder.add(begin, builder.cttz(bits, _BIT(0)))
+            return builder.select(builder.icmp_unsigned("!=", bits, _I64(0)), position, otherwise)
+
+        def step_back(_: Any, state: list[Any]) -> list[Any]:
+            begin = builder.sub(state[1], size)
+            return [find(begin, state[0]), begin]
+
+        position, _ = self.loop(before, [find(last, last), builder.mul(before, size)], step_back)
+        return position, self.has_nan(total, lanes)
+
+    def has_nan(self, total: Any, lanes: int) -> Any:
+        """Whether a lane of a vector is NaN."""
+        nans = self.builder.bitcast(self.builder.fcmp_unordered("uno", total, total), ir.IntType(lanes))
+        return self.builder.icmp_unsigned("!=", nans, ir.Constant(nans.type, 0))
 
     def one_by_one(self) -> tuple[Any, Any]:
         """The place of the largest of fewer elements, and whether one is NaN."""

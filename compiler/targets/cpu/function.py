@@ -6,17 +6,16 @@ tiles.py writes the product kernel with it. Knows no kernel.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Word:
+class Word(Struct, frozen=True, eq=False):
     """A 64-bit integer of a function, or the bit that a comparison gives. Division rounds towards zero."""
 
     builder: Any
@@ -94,8 +93,7 @@ def pinned(number: Word) -> Word:
     return Word(number.builder, assembly)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """Integers in memory, under names. Functions pass it by its address."""
 
     builder: Any
@@ -112,8 +110,7 @@ class Record:
         return self.builder.gep(self.address, [ir.Constant(I64, self.names.index(name))])
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """An iteration of a loop: its index, and the step to the next one."""
 
     index: Word

@@ -5,8 +5,9 @@ are added to it. The order in which a sum is taken does not change. Knows only t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations, product
+
+from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
@@ -27,8 +28,7 @@ _LONG = 512  # bytes of such a row
 _GAIN = 0.001  # in loads for each point, that a longer body must be worth for each unit of its weight
 
 
-@dataclass(frozen=True, slots=True)
-class Jam:
+class Jam(Struct, frozen=True):
     """The points that a body computes at once: all of the axes in `complete`, and `steps` of the axis `along`.
 
     `complete` has the extent of each of its axes.

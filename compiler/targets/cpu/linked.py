@@ -10,9 +10,10 @@ import mmap
 import struct
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 ENTRY = "netc_run"  # the function of a schedule
 # what object code may call: kernels call these functions of libm, and LLVM calls those that fill and copy memory
@@ -59,8 +60,7 @@ class Linked:
         return bool(self._run(context) == 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(Struct, frozen=True):
     name: str
     type: int
     flags: int
@@ -79,8 +79,7 @@ class _Section:
         return bool(self.flags & _ALLOCATED and self.size and self.type != _UNWIND)
 
 
-@dataclass(slots=True)
-class _Object:
+class _Object(Struct):
     """An object file: its sections, and the place in the program's memory of each that is loaded, by number."""
 
     content: bytes
@@ -162,8 +161,7 @@ def _sections(content: bytes) -> list[_Section]:
     return sections
 
 
-@dataclass(frozen=True, slots=True)
-class _Symbol:
+class _Symbol(Struct, frozen=True):
     name: str
     is_local: bool
     section: int

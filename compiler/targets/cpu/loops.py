@@ -6,7 +6,6 @@ Knows no graph.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.extremes_in_chunks import fold_extremes, has_extremes_in_chunks
@@ -23,6 +22,7 @@ from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
 from netc.compiler.targets.cpu.transposes import squares, transposed_loads
 from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows
+from netc.dsl.structs import replace
 
 
 def write(nest: Nest) -> str:

@@ -40,11 +40,11 @@ def mark(builder: Any, instruction: Any, scope: int) -> None:
     if _marks[module][scope][0] is None:
         domain = module.add_metadata([ir.MetaDataString(module, "netc")])
         scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
-        others = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
-        _marks[module][scope] = module.add_metadata([scopes[scope]]), others
-    own, others = _marks[module][scope]
-    instruction.set_metadata("alias.scope", own)
-    instruction.set_metadata("noalias", others)
+        other_scopes = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
+        _marks[module][scope] = module.add_metadata([scopes[scope]]), other_scopes
+    alias_scope, other_scopes = _marks[module][scope]
+    instruction.set_metadata("alias.scope", alias_scope)
+    instruction.set_metadata("noalias", other_scopes)
 
 
 def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:

@@ -6,18 +6,17 @@ calls of C functions, such as those of MPI, whose addresses the record has.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.targets.gathering import CALL, COPY, PACKS, STARTS, UNPACKS, WAITS
 
 _I64, _I32, _I1, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(1), ir.IntType(8)
 
 
-@dataclass(frozen=True, slots=True)
-class Messages:
+class Messages(Struct, frozen=True):
     """The functions `i64 begin(record, step)` and `i64 complete(record, step)`. `step` is the one in which the message
     is begun; they return 0 or the code of an error."""
 

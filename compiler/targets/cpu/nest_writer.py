@@ -54,7 +54,7 @@ class NestWriter:
 
     def row(self, body: Callable[[], list[str]]) -> list[str]:
         """The loop over the last axis, with `body` inside: element by element, or in whole vectors and one for the
-        rest."""
+        rest, or several if elements are added to those of the row."""
         axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
         extent = self.nest.extents[axis]
         if not self.in_vectors or extent is None:
@@ -65,10 +65,25 @@ class NestWriter:
             self.part = "v"
             loop = [f"for i{axis} in range(0, {end}, {lanes}):", *indented(body())]
             lines += [f"if {extent} >= {lanes}:", *indented(loop)]
-        if extent % MOST_LANES[dtype]:
+        if self.nest.combine is not None:
+            lines += self.rest_of_row(extent, lanes, body)
+        elif extent % MOST_LANES[dtype]:
             self.part = f"r{extent}"
             lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
         self.part = ""
+        return lines
+
+    def rest_of_row(self, extent: int, lanes: str, body: Callable[[], list[str]]) -> list[str]:
+        """The elements behind a row's whole vectors, in vectors that they fill.
+
+        In one narrow vector some lanes would be left out, but a CPU compares the addresses of all of them: rows that
+        lie behind one another are each loaded after the one before was stored, and would wait for it.
+        """
+        axis, lines, size = self.kept[-1], list[str](), MOST_LANES[self.nest.outputs[0].target.dtype]
+        while size := size // 2:
+            if extent & size:
+                self.part = f"c{size}" if size > 1 else ""
+                lines += [f"if {lanes} > {size}:", *indented([f"i{axis} = {extent // (2 * size) * 2 * size}", *body()])]
         return lines
 
     def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
@@ -186,14 +201,17 @@ class NestWriter:
         several: dict[str, tuple[Output, list[str]]] = {}  # of totals that are extremes: what they are combined with
         begin, lines, end = list[str](), list[str](), list[str]()
         for point in jam.points(self.nest.folded, steps):
-            own: dict[str, str] = {}
+            texts: dict[str, str] = {}
             for line in self.nest.lines:
-                text = self.read(line.value, point, own) if isinstance(line.value, Access) else text_of(line.value, own)
+                if isinstance(line.value, Access):
+                    text = self.read(line.value, point, texts)
+                else:
+                    text = text_of(line.value, texts)
                 if text not in names:
                     names[text] = f"{line.name}_{len(names)}"
                     lines.append(f"{names[text]} = {text}")
-                own[line.name] = names[text]
-            lines += [self.write_to(output.target, own[output.line], point) for output in self.stored]
+                texts[line.name] = names[text]
+            lines += [self.write_to(output.target, texts[output.line], point) for output in self.stored]
             for i, fold in enumerate(self.folds):
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
@@ -202,9 +220,9 @@ class NestWriter:
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))
                 if self.keyed(fold):
-                    several.setdefault(totals[key], (fold, []))[1].append(own[fold.line])
+                    several.setdefault(totals[key], (fold, []))[1].append(texts[fold.line])
                 else:
-                    lines.append(f"{totals[key]} = {self.combined(fold, totals[key], own)}")
+                    lines.append(f"{totals[key]} = {self.combined(fold, totals[key], texts)}")
         for total, (fold, values) in several.items():
             lines += self.extreme(fold, total, values)
         self.still = frozenset()

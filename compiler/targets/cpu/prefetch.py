@@ -7,7 +7,8 @@ image do, end before the processor has recognised them. Knows only the nest, no 
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
@@ -17,8 +18,7 @@ _AHEAD = 8192  # bytes between what is read and what is prefetched, measured to 
 _LONG = 4096  # bytes of a row that the processor recognises in time
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """Elements that lie side by side: `count` of them, from `start` on behind the place of an access."""
 
     access: Access
@@ -63,8 +63,7 @@ def written(nest: Nest, axis: int, steps: int) -> Iterator[Stretch]:
             yield Stretch(target, move * max(1, _AHEAD // (move * nbytes)), move)
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Rows that lie apart along an axis; the axes inside of it are one row. The one `ahead` of a row is prefetched."""
 
     access: Access

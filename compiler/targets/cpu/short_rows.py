@@ -6,12 +6,11 @@ makes a call of `memcpy` of a loop that copies one row. A body that computes sev
 the same in all rows is then loaded once. Knows only the nest, no text and no machine.
 """
 
-from dataclasses import replace
-
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, Access, Line, Nest, Output
 from netc.compiler.program.scalars import names_of, words_of
 from netc.compiler.targets.cpu.jam import Jam
+from netc.dsl.structs import replace
 
 _FEWEST = 3  # elements of a row that LLVM shall compute in vectors
 _SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of several rows by itself

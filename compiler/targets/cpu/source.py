@@ -1,8 +1,9 @@
 """The source of a kernel for CPUs: text from which compile.py makes object code, and which is part of its key."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program import attention, winograd
@@ -60,8 +61,7 @@ _WINOGRAD: dict[winograd.Part, Form] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class KernelSource:
+class KernelSource(Struct, frozen=True):
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
     `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
@@ -98,8 +98,7 @@ def source_of(kernel: Kernel) -> KernelSource:
             return KernelSource("loop", _FIRST_EQUAL, 4)
 
 
-@dataclass(frozen=True, slots=True)
-class GenericKernel:
+class GenericKernel(Struct, frozen=True):
     """The source that is compiled for a kernel, which kernels of other shapes share, and the numbers of this kernel's
     shape, which follow its other arguments."""
 

@@ -1,7 +1,6 @@
 """Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
@@ -11,6 +10,7 @@ from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
 from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_one_vector
 from netc.compiler.targets.machine import LINE
+from netc.dsl.structs import replace
 
 _Parts = Literal["all", "short", "long"]  # of the stretches that are prefetched
 _AT_ONCE = 2048  # bytes that are prefetched at once: more lines would delay the loads behind them

@@ -5,10 +5,10 @@ Saved machine code is opened without LLVM, so whatever compiles is imported wher
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.program.gathers import Gather, StepSizes
 from netc.compiler.program.plan import CallLayout
@@ -22,10 +22,10 @@ from netc.compiler.targets.gathering import Gathering, silent_table
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.sharing import Sharing
 from netc.compiler.targets.target import Array, Call, Code, Interface, Ranks, Request, Workspace
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(Struct, frozen=True):
     """The target of the backend "cpu": the instruction set of `machine`."""
 
     machine: Machine
@@ -59,8 +59,7 @@ class Cpu:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(Struct, frozen=True):
     """A call with the contexts of its workers, which serve for the same call again while its resources are the same."""
 
     resources: CallResources

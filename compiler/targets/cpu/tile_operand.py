@@ -7,10 +7,10 @@ load a pointer or a number takes no time beside the multiply-adds of a step. Kno
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.targets.cpu.function import I64, Function, Word, pinned
@@ -21,8 +21,7 @@ NUMBER = 4  # bytes of the number of a gathered row
 Address = tuple[Any, Any]  # a pointer, and how many elements behind it
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """The rows of a tile: how many, the first row of each group, and the rows of a group. Rows that do not exist stand
     where others do."""
 

@@ -1,10 +1,11 @@
 """The sizes of register tiles, and which of them take the rows and columns of a product. Knows no kernel."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from netc.compiler.targets.cpu.function import Number, Word, at_least, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
+from netc.dsl.structs import replace
 
 FEW_ROWS = 4  # of a product whose tiles are wide
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
@@ -42,8 +43,7 @@ def _second_height(tile_rows: int) -> int:
     return heights(tile_rows)[1] if tile_rows > GROUP else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """The rows of a tile and its vectors, the last of which may be half a vector."""
 
     height: int

@@ -8,10 +8,10 @@ integers. Knows no word.
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct, field
 
 from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
 from netc.compiler.targets.cpu.loop_hints import keep_for_vectors
@@ -37,8 +37,7 @@ def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers:
         wider |= writer.variables.widened
 
 
-@dataclass(slots=True)
-class _Loop:
+class _Loop(Struct):
     """The blocks that `continue` and `break` of a loop jump to, and the jumps that lead there."""
 
     again: Any

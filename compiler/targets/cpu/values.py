@@ -5,11 +5,11 @@ text, such as `load_f32_0`, is a function that emits its instructions (`word`). 
 """
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.targets.cpu.math.terms import TYPES
 
@@ -18,8 +18,7 @@ _NO_SIGN = ("u8", "bool")  # types whose bits become other integers without a si
 _NUMPY = {"f32": np.float32, "f64": np.float64}
 
 
-@dataclass(frozen=True, slots=True)
-class Vector:
+class Vector(Struct, frozen=True):
     """The type of a vector of `lanes` elements."""
 
     dtype: str
@@ -32,8 +31,7 @@ class Vector:
 Kind = str | Vector
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A value of a kernel: its type, and what it is to LLVM."""
 
     kind: Kind

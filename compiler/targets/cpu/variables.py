@@ -6,17 +6,16 @@ LLVM (`phi`) chooses by the way that control came. It is written when the variab
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct, field
 
 from netc.compiler.targets.cpu.values import Kind, Value, common, converted, type_of
 
 
-@dataclass(slots=True, eq=False)
-class State:
+class State(Struct, eq=False):
     """The values and types of variables in a block, and on from there.
 
     `ways` are the blocks that control comes from, each with its state; variables that are not `changed` have the same

@@ -4,19 +4,19 @@ Addresses are in bytes. Knows no kernel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu import pairs
 from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
 from netc.compiler.targets.machine import LINE, PIECE, Machine
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Lanes:
+class Lanes(Struct, frozen=True):
     """The vectors of an element type on a machine.
 
     With `has_pairs`, an element of an operand of `multiply_add` holds two numbers of bf16, and both are multiplied.
@@ -59,8 +59,7 @@ class Lanes:
         return replace(self, machine=replace(self.machine, vector_bytes=self.machine.vector_bytes // 2))
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
+class Vectors(Struct, frozen=True):
     """Writes operations on vectors into a function."""
 
     function: Function

@@ -3,8 +3,9 @@ block, one for each position in a tile (program/winograd.py)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.program import winograd as program
 from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part
@@ -34,8 +35,7 @@ _VARIABLES = (
 _LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """Tiles that follow one another: the address of the first one, how far they are apart, and rows and columns of
     their elements, all in bytes."""
 

@@ -148,7 +148,8 @@ def _add_gradient(parts: Mapping[str, Array], scale: float, is_causal: bool) -> 
 def _refuse_aliases(access: Access, pointers: Mapping[str, Reference], stored: Sequence[str]) -> None:
     """Raises BrokenPlan if a result shares memory with anything else: the kernel reads operands while it writes."""
     for name in stored:
+        result = pointers[name]
         for other, pointer in pointers.items():
-            own = pointers[name]
-            if other != name and pointer.region is own.region and pointer.low < own.high and own.low < pointer.high:
+            overlaps = pointer.region is result.region and pointer.low < result.high and result.low < pointer.high
+            if other != name and overlaps:
                 raise access.fail(f"writes {name} into the memory of {other}")

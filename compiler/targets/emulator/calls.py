@@ -4,7 +4,8 @@ Everything that does not change from step to step is computed once. Knows no mem
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH
@@ -14,8 +15,7 @@ from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.emulator.kernels import EmulatedKernel
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """A pointer in a call: its address, its buffer, and where in the memory the buffer begins.
 
     The offset into the buffer and the size of a row are in bytes. A buffer in private memory that `is_band` holds
@@ -42,8 +42,7 @@ class Spot:
         return cls(address, pointer.buffer, tag, address.offset - offset, offset, row_bytes, is_band, is_open)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """A task at its position in the schedule, ready to be called."""
 
     task: Task

@@ -3,7 +3,8 @@
 import ast
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.targets.emulator.texts import Form, accesses, linear
 
@@ -55,8 +56,7 @@ def limits_of(loops: Sequence[ast.For]) -> dict[str, int]:
     return {name: max(limits) for name, limits in numbers.items() if len(limits) == len(stops[name])}
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedOffset:
+class PlacedOffset(Struct, frozen=True):
     """The offset of a load or store, and the loops around it."""
 
     form: Form
@@ -124,5 +124,5 @@ def is_accumulated(name: str, loop: ast.For) -> bool:
     reads = sum(
         isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(loop)
     )
-    own = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
-    return len(assignments) == 1 and reads == own >= 1
+    reads_of_itself = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
+    return len(assignments) == 1 and reads == reads_of_itself >= 1

@@ -3,11 +3,11 @@ arguments."""
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.planning.accesses import Touched, touched
 from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel, WinogradKernel
@@ -23,8 +23,7 @@ from netc.compiler.targets.emulator.words import WORDS
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class EmulatedKernel:
+class EmulatedKernel(Struct, frozen=True):
     """A kernel as functions `run` and `in_order` of an Access, pointers and counts.
 
     `in_order` goes element by element; it is used where a result shares memory with an operand.

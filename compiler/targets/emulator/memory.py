@@ -9,10 +9,10 @@ Most arrays are small, so `np.count_nonzero` is used in place of `any`, which ta
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.bf16 import from_bits, to_bits
 from netc.compiler.ir.types import DTYPES
@@ -48,8 +48,7 @@ class Region:
         self.readers[:] = 0
 
 
-@dataclass(slots=True)
-class Reference:
+class Reference(Struct):
     """A pointer of a task that runs: its position in a region, and the bytes `low` to `high` of its buffer there."""
 
     region: Region
@@ -63,8 +62,7 @@ class Reference:
         return f"{self.buffer.type} ({self.buffer.kind} {self.buffer.name})".replace(" )", ")")
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """Loads and stores for one call of a task, which a member does for `frame` in a `unit` of work (0: the only one
     in its phase)."""
 

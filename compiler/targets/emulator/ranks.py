@@ -5,9 +5,9 @@ until it is gathered. So a plan that forgets a message, or gathers other rows th
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec import Struct, field
 
 from netc.compiler.planning.ranks import among_ranks
 from netc.compiler.program.gathers import Gather, Message, StepSizes, spans_of
@@ -18,10 +18,10 @@ from netc.compiler.targets.emulator.memory import BrokenPlan
 from netc.compiler.targets.emulator.run import Emulator, Run
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Request
+from netc.dsl.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class EmulatedRanks:
+class EmulatedRanks(Struct, frozen=True):
     """The target that runs the plan for `machine` as `ranks` ranks."""
 
     machine: Machine
@@ -34,8 +34,7 @@ class EmulatedRanks:
         return RankedEmulator(among_ranks(planned.plan, self.machine), planned.members, self.ranks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytes:
+class _Bytes(Struct, frozen=True):
     """Memory at an address, as the emulator reads it."""
 
     bytes: Array
@@ -45,14 +44,12 @@ class _Bytes:
         return int(self.bytes.ctypes.data)
 
 
-@dataclass(frozen=True, slots=True)
-class _Arena:
+class _Arena(Struct, frozen=True):
     shared: _Bytes
     private: list[_Bytes]
 
 
-@dataclass(slots=True)
-class _Rank:
+class _Rank(Struct):
     """One rank: its run, its copies of what persists, and its results."""
 
     run: Run
@@ -117,8 +114,8 @@ def _forget_others(ranks: list[_Rank]) -> None:
     for regions in zip(*(rank.run.shared for rank in ranks), strict=True):
         written = [region.writers != 0 for region in regions]
         anywhere = np.logical_or.reduce(written)
-        for region, own in zip(regions, written, strict=True):
-            lost = anywhere & ~own
+        for region, written_here in zip(regions, written, strict=True):
+            lost = anywhere & ~written_here
             region.tags[lost], region.data[lost] = 0, NAN_BYTE
 
 

@@ -10,10 +10,10 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH
 from netc.compiler.program.plan import Plan
@@ -38,8 +38,7 @@ def random_order(seed: int) -> Iterator[None]:
         _random.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """The rows that a group's calls are done for: `rows` rows from `row` on, the shard, and the first row of a scan's
     step."""
 
@@ -49,8 +48,7 @@ class Frame:
     begin: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkUnit:
+class WorkUnit(Struct, frozen=True):
     """The frames that one member takes through a group, one after another. `group` is the group's number in its
     phase."""
 

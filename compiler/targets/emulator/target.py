@@ -1,14 +1,13 @@
 """The emulator as a target: runs the plan of the machine code in Python, and checks every access to memory."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from netc.compiler.targets.emulator.run import Emulator
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Emulated:
+class Emulated(Struct, frozen=True):
     """The target of the backend "plan": the plan for `machine`."""
 
     machine: Machine

@@ -8,9 +8,10 @@ source, once for each text.
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.targets.emulator import reductions
 from netc.compiler.targets.emulator.kernel_loops import (
@@ -42,8 +43,7 @@ def vectorised(function: ast.FunctionDef) -> Any:
     return names["kernel"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
+class _Axis(Struct, frozen=True):
     """An open loop: its variable, how many loops are around it, and whether it is an axis of arrays."""
 
     variable: str

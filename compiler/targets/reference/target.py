@@ -5,9 +5,9 @@ each step and writes results and updates back.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, dims_of, table_of
@@ -23,8 +23,7 @@ _UPDATE = ResultKind.UPDATE
 _READ = (Role.INPUT, Role.TARGET, Role.GIVEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """The target of the backend "reference". `interpreter` computes a graph's results; scans' bodies are its own."""
 
     machine: Machine

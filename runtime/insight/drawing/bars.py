@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.runtime.insight.drawing.plots import LETTER, Mark, svg, words
 
@@ -13,8 +14,7 @@ _ROW, _LONGEST = (
 _LONGEST_NAME, _LONGEST_TEXT = 28, 24
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A number with its name, the text beside it, and the length of its whisker to both sides, NaN for none."""
 
     name: str

@@ -6,11 +6,11 @@ on any background. Imports nothing of netc, so that the site of the docs may rea
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Colour:
+class Colour(Struct, frozen=True):
     """A colour on a light and on a dark background, and one that is seen on both."""
 
     light: str

@@ -4,7 +4,8 @@ From below: the step; forward, backward and update; the lines of the file; kerne
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.dsl.quoting import svg_text
 from netc.runtime.insight.drawing.colours import COLOURS, FILE_STYLE
@@ -19,8 +20,7 @@ _TINTS = (
 )  # how much of its colour fills a box of a row, from below; that of rows above is the last
 
 
-@dataclass(frozen=True, slots=True)
-class Flame:
+class Flame(Struct, frozen=True):
     """A box: its name, its time in seconds, what a reader should know of it, and the boxes that share its time.
 
     `kind` decides its colour: `step`, `forward`, `backward`, `update` or `waiting`.

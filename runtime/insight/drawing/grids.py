@@ -6,7 +6,8 @@ between boxes of different depth passes a port of each box that it enters or lea
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.outline import Box, Outline
 
@@ -34,8 +35,7 @@ def port_out(grid: int, source: int) -> Item:
     return f"o{grid}.{source}"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """A piece of the path from the box `source`: from one item to another one in a row below."""
 
     begin: Item
@@ -43,8 +43,7 @@ class Link:
     source: int
 
 
-@dataclass(slots=True)
-class Grid:
+class Grid(Struct):
     """`positions` is the row and the column of each item; `links` go down from row to row."""
 
     positions: dict[Item, tuple[int, int]] = field(default_factory=dict)

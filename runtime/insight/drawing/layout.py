@@ -4,7 +4,8 @@ A unit is a point; y goes down.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
@@ -32,8 +33,7 @@ SIZE, LEADING, PAD, HEAD = 9.0, 12.5, 7.0, 20.0  # of the font, a line, the bord
 _BETWEEN_ROWS, _BETWEEN_COLUMNS, _MARGIN, _LANE = 22.0, 16.0, 12.0, 6.0
 
 
-@dataclass(slots=True)
-class Placed:
+class Placed(Struct):
     """A box with its size and its top left corner; if it is unfolded, with its grid and the boxes inside by item.
 
     `columns` and `rows` are the widths and heights of the grid's columns and rows.

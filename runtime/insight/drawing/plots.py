@@ -7,9 +7,10 @@ what a mark belongs to: the script of the page highlights all marks and rows wit
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from netc.dsl.quoting import bounded, svg_text
 from netc.runtime.insight.drawing.colours import COLOURS, SERIES, scheme_css
@@ -22,8 +23,7 @@ _LINE = 'fill="none" stroke="currentColor"'  # of a path where there is no style
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """The look of a mark: its class, the key that it is highlighted by, its tooltip, and how good it is in percent."""
 
     kind: str
@@ -51,8 +51,7 @@ X = TypeVar("X", bound=Scale)
 Y = TypeVar("Y", bound=Scale)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame(Generic[X, Y]):
+class Frame(Struct, Generic[X, Y], frozen=True):
     """A plot of this size in pixels, with a horizontal axis `x` and a vertical one `y`."""
 
     width: float

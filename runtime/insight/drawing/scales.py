@@ -5,7 +5,8 @@ A place is between 0, the beginning of an axis, and 1, its end.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Tick = tuple[float, str]  # its place and its text
 
@@ -14,8 +15,7 @@ _RATIO = 20.0  # numbers above 0 that differ by a larger factor have a logarithm
 _MOST_CATEGORIES = 24  # that have a tick
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(Struct, frozen=True):
     """An axis of numbers from `low` to `high`, which differ. `is_whole` says that its ticks are whole numbers."""
 
     low: float
@@ -55,8 +55,7 @@ class Numbers:
         return [number * step for number in range(first, last + 1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Categories:
+class Categories(Struct, frozen=True):
     """An axis of texts, evenly spaced in their order."""
 
     texts: Sequence[str]

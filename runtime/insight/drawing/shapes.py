@@ -1,7 +1,8 @@
 """The picture of a model as shapes, outermost first: boxes with their texts, and links. Knows no file format."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.analysis.outline import Box
 from netc.runtime.insight.drawing.grids import Link, is_lane
@@ -10,8 +11,7 @@ from netc.runtime.insight.drawing.layout import HEAD, KINDS, LEADING, PAD, Layou
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """A line of text; `x` is its start, middle or end, as `anchor` says, and `y` its middle."""
 
     text: str
@@ -26,8 +26,7 @@ class Words:
         return font_size(self.is_title)
 
 
-@dataclass(frozen=True, slots=True)
-class Rectangle:
+class Rectangle(Struct, frozen=True):
     """A rounded rectangle for a box, and the texts in it. The edge of a folded block is thick."""
 
     box: Box
@@ -48,8 +47,7 @@ class Rectangle:
         return 1.6 if self.is_folded else 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """A link: straight from `begin` to `turn`, and from there a Bezier curve with two control points to `end`."""
 
     begin: Point
@@ -59,8 +57,7 @@ class Curve:
     has_head: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Struct, frozen=True):
     """A vertical line by which a link passes a row."""
 
     top: Point

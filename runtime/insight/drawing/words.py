@@ -1,15 +1,16 @@
 """The text in a box of the picture, and the details that are shown when it is clicked."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from netc.compiler.analysis.outline import RESULTS, Box
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(Struct, frozen=True):
     """The details of a box: its location in the file and the line there, the parameters and states that it reads (name,
     type, count), and its work.
     """

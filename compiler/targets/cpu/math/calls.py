@@ -8,17 +8,16 @@ alone, so that an element has the same bits in a vector and alone.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.targets.cpu.math import huge_angles, trigonometry
 from netc.compiler.targets.cpu.math.terms import Scope, Term, absolute, select
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """How an angle is reduced, unless it is large, and what is computed from n and the two parts of r."""
 
     reduced: Callable[[Term], tuple[Term, Term, Term]]

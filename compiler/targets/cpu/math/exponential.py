@@ -6,7 +6,8 @@ cancellation, and add powers of two, which are exact.
 """
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from netc.compiler.targets.cpu.math.terms import (
     Term,
@@ -21,8 +22,7 @@ from netc.compiler.targets.cpu.math.terms import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """Constants of a format."""
 
     rest: tuple[float, ...]  # Q

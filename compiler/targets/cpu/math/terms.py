@@ -7,11 +7,11 @@ in a vector and alone. Knows no function of libm.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
 from llvmlite import ir
+from msgspec import Struct
 
 Operand = Union["Term", float, int]
 TYPES: dict[str, Any] = {
@@ -25,8 +25,7 @@ TYPES: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """A floating-point format: its integers, the bits of its fraction, and the bias of its exponent."""
 
     dtype: str
@@ -52,8 +51,7 @@ F64 = Format("f64", "i64", 52, 1023, np.float64)
 FORMATS = {"f32": F32, "f64": F64}
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Where instructions are emitted: for `lanes` elements (0: one element that is no vector)."""
 
     builder: Any

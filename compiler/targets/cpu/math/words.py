@@ -6,9 +6,10 @@ an element that has versions for vectors.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from netc.compiler.program.scalars import WORD_NAMES
 from netc.compiler.targets.cpu import values
@@ -27,8 +28,7 @@ from netc.compiler.targets.cpu.values import Value, Vector, converted, splat
 from netc.compiler.targets.machine import Machine
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """A function of kernels: how it is written, and the element types of its operands and its result."""
 
     write: Callable[..., Term]
