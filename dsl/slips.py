@@ -8,14 +8,11 @@ from collections.abc import Callable, Iterator
 
 from netc.dsl.diagnostics import nearest_name
 from netc.dsl.hints import At, Change, Hint
+from netc.dsl.keywords import DEFINITIONS, STATEMENTS
 from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 
-_STATEMENTS = (
-    *("input", "target", "output", "loss", "metric", "watch", "param", "state", "update", "layer", "return", "yield"),
-    *("let", "block", "import"),
-)
-_OF_MODELS = ("input", "target", "output", "loss", "metric", "watch", "param", "state", "update")
+_BEGINNINGS = (*STATEMENTS, "return", "yield", *DEFINITIONS)
 _LONGEST = 1000  # characters of a line: patterns take time that grows with its square
 _PLACES = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
@@ -39,8 +36,8 @@ def _statement(line: str, at: int, section: str | None) -> str | None:
     if section in _PLACES:
         if word in settings_of(_PLACES[section]):
             return Hint.code(f"{word} = {rest}", At.STATEMENT)
-        return f"`{word}` stands in the block `model`" if word in _OF_MODELS else None
-    meant = nearest_name(word, _STATEMENTS)
+        return f"`{word}` stands in the block `model`" if word in STATEMENTS else None
+    meant = nearest_name(word, _BEGINNINGS)
     if meant is None or meant == word:
         return None
     return Hint(f"did you mean `{meant} {rest}`?", Change(f"{meant} {rest}", At.STATEMENT))

@@ -14,6 +14,7 @@ from netc.dsl.diagnostics import Diagnostic
 _NOT_ENOUGH = {
     "caret_after_tab": "the loss applies a constant",
     "cascade_broken_name": "a name after it is unknown too",
+    "return_in_a_model_of_a_target": "the loss reads a name that the model lacks",
     "data_head_unknown": "the column has an empty cell",
     "synonym_module": "another name of the same line is unknown too",
     "data_images_option": "the case has no pictures",

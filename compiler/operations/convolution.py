@@ -18,6 +18,7 @@ from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, window_count, windows_of
+from netc.compiler.operations.window_product import in_groups, is_depthwise, lead_of, transposed_weights, window_product
 
 
 class Convolution(Attributes, frozen=True):
@@ -62,38 +63,11 @@ def _conv_type(x: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups
     return x.with_dims((*x.dims[:-3], *out, w.dims[-1]))
 
 
-def _in_groups(x: Value, groups: int, axis: int = -1) -> Value:
-    """Splits an axis into [groups, size // groups]."""
-    at = axis % x.type.rank
-    size = fixed_size(x.type.dims[at])
-    return apply("reshape", x, dims=(*x.type.dims[:at], groups, size // groups, *x.type.dims[at + 1 :]))
-
-
-def _lead(x: Value) -> str:
-    """The subscript of the batch, or an empty text without a batch."""
-    return "b" if x.type.is_batched else ""
-
-
 def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Value:
-    out = _conv_type(x.type, w.type, stride, dilation, pad, groups)
-    kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
-    x, lead = padded(x, pad), _lead(x)
+    _conv_type(x.type, w.type, stride, dilation, pad, groups)
     if w.operands and isinstance(OPERATIONS[w.operation].lower, View):  # the register tile needs contiguous columns
         w = apply("copied", w)
-    if groups == x.type.dims[-1] == out.dims[-1] and groups > 1:
-        return _build_depthwise(x, w, kernel, stride, dilation)
-    if groups == 1:
-        return apply("einsum", windows_of(x, kernel, stride, dilation), w, subscripts=f"{lead}hiwjc,ijco->{lead}hwo")
-    seen = _in_groups(windows_of(x, kernel, stride, dilation), groups)
-    product = apply("einsum", seen, _in_groups(w, groups), subscripts=f"{lead}hiwjgc,ijcgo->{lead}hwgo")
-    return apply("reshape", product, dims=out.dims)
-
-
-def _build_depthwise(x: Value, w: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
-    """Builds a convolution with as many groups as channels and outputs: channels are in all operands alike."""
-    weights = apply("reshape", w, dims=(*kernel, w.type.dims[-1]))
-    lead = _lead(x)
-    return apply("einsum", windows_of(x, kernel, stride, dilation), weights, subscripts=f"{lead}hiwjc,ijc->{lead}hwc")
+    return window_product(padded(x, pad), w, stride, dilation, groups)
 
 
 def _input_type(y: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Type:
@@ -104,12 +78,12 @@ def _input_type(y: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, group
 def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Value:
     """Builds a convolution of y, spread by the stride and padded, with the flipped weights.
 
-    With a stride (and neither dilation nor groups), it is one convolution for each phase of the stride (strided.py).
+    With a stride (and no dilation), it is one convolution for each phase of the stride (strided.py). One for each
+    channel is bound by memory, so that zeros between the elements cost it no time.
     """
-    result = _input_type(y.type, w.type, stride, dilation, pad, groups, size)
     kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
-    if stride != (1, 1) and dilation == (1, 1) and groups == 1:
-        return spread_by_phases(y, w, stride, pad, size)
+    if stride != (1, 1) and dilation == (1, 1) and not is_depthwise(w, groups):
+        return spread_by_phases(y, w, stride, pad, size, groups)
     before, after, cut = [], [], []
     for n, axis in enumerate(image_axes(y.type)):
         reach, count = (kernel[n] - 1) * dilation[n], fixed_size(y.type.dims[axis])
@@ -124,16 +98,8 @@ def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gr
     for axis, (first, last) in zip(image_axes(y.type), cut, strict=True):
         if first or last:
             y = apply("slice", y, axis=axis, start=first, stop=fixed_size(y.type.dims[axis]) - last)
-    lead = _lead(y)
     turned = apply("reverse", apply("reverse", w, over=(0,)), over=(1,))
-    if groups == result.dims[-1] == w.type.dims[-1] and groups > 1:
-        return _build_depthwise(y, turned, kernel, (1, 1), dilation)
-    if groups == 1:
-        back = apply("copied", apply("transpose", turned, order=(0, 1, 3, 2)))
-        return apply("einsum", windows_of(y, kernel, (1, 1), dilation), back, subscripts=f"{lead}hiwjo,ijoc->{lead}hwc")
-    seen = _in_groups(windows_of(y, kernel, (1, 1), dilation), groups)
-    product = apply("einsum", seen, _in_groups(turned, groups), subscripts=f"{lead}hiwjgo,ijcgo->{lead}hwgc")
-    return apply("reshape", product, dims=result.dims)
+    return window_product(y, transposed_weights(turned, groups), (1, 1), dilation, groups)
 
 
 def _weights_type(x: Type, y: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Type:
@@ -150,13 +116,13 @@ def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, 
         if used != x.type.dims[axis]:
             x = apply("slice", x, axis=axis, start=0, stop=used)
     x, y = _with_lead(x, y)
-    lead = _lead(x)
+    lead = lead_of(x)
     seen = windows_of(x, kernel, stride, dilation)
     if groups == 1:
         return apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwo->ijco")
     if groups == x.type.dims[-1] == y.type.dims[-1]:
         return apply("reshape", apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwc->ijc"), dims=result.dims)
-    seen, y = _in_groups(seen, groups), _in_groups(y, groups)
+    seen, y = in_groups(seen, groups), in_groups(y, groups)
     product = apply("einsum", seen, y, subscripts=f"{lead}hiwjgc,{lead}hwgo->ijcgo")
     return apply("reshape", product, dims=result.dims)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.window import Pads, Pair, image_axes, windows_of
+from netc.compiler.operations.window import Pads, Pair, image_axes
+from netc.compiler.operations.window_product import transposed_weights, window_product
 
 _FEW_COLUMNS = 16  # columns of a product that one vector holds
 Span = tuple[int, int]  # start and stop along an axis
@@ -43,8 +44,8 @@ class _Phase(Struct, frozen=True):
 _Both = tuple[_Phase, _Phase]  # along the height and the width
 
 
-def spread_by_phases(y: Value, w: Value, stride: Pair, pad: Pads, size: Pair) -> Value:
-    """Spreads y[..., oh, ow, n] by w[kh, kw, c, n] over an image [..., *size, c].
+def spread_by_phases(y: Value, w: Value, stride: Pair, pad: Pads, size: Pair, groups: int = 1) -> Value:
+    """Spreads y[..., oh, ow, n] by w[kh, kw, c // groups, n] over an image [..., *size, c].
 
     `pad` (top, bottom, left, right) is the border of the image that is cut off.
     """
@@ -55,10 +56,10 @@ def spread_by_phases(y: Value, w: Value, stride: Pair, pad: Pads, size: Pair) ->
     counts = [-(-size[n] // stride[n]) for n in (0, 1)]
     seen = _within(y, [(reach[n][0], counts[n] + reach[n][1] - 1) for n in (0, 1)])
     has_all = all(tall.taps and wide.taps for tall, wide in phases)
-    if has_all and int(w.type.dims[2]) * len(phases) <= _FEW_COLUMNS:
+    if has_all and groups == 1 and int(w.type.dims[2]) * len(phases) <= _FEW_COLUMNS:
         parts = _side_by_side(seen, w, phases, stride, reach)
     else:
-        parts = [_alone(seen, w, phase, stride, reach, counts) for phase in phases]
+        parts = [_alone(seen, w, phase, stride, reach, counts, groups) for phase in phases]
     return _within(apply("interleave", *parts, size=stride), [(0, size[0]), (0, size[1])])
 
 
@@ -71,38 +72,41 @@ def _side_by_side(seen: Value, w: Value, phases: Sequence[_Both], stride: Pair, 
     for phase in phases:
         before = tuple(phase[n].first - reach[n][0] for n in (0, 1))
         after = tuple(reach[n][1] - phase[n].span()[1] for n in (0, 1))
-        padded.append(apply("pad", _weights(w, phase, stride), axes=(0, 1), before=before, after=after, step=(1, 1)))
-    product = _product(seen, apply("concat", *padded, axis=3), (reach[0][1] - reach[0][0], reach[1][1] - reach[1][0]))
+        weights = apply("transpose", _weights(w, phase, stride), order=(0, 1, 3, 2))
+        padded.append(apply("pad", weights, axes=(0, 1), before=before, after=after, step=(1, 1)))
+    product = window_product(seen, apply("concat", *padded, axis=3))
     channels, last = int(w.type.dims[2]), product.type.rank - 1
     return [apply("slice", product, axis=last, start=n * channels, stop=(n + 1) * channels) for n in range(len(phases))]
 
 
-def _alone(seen: Value, w: Value, phase: _Both, stride: Pair, reach: Sequence[Span], counts: Sequence[int]) -> Value:
+def _alone(
+    seen: Value,
+    w: Value,
+    phase: _Both,
+    stride: Pair,
+    reach: Sequence[Span],
+    counts: Sequence[int],
+    groups: int,
+) -> Value:
     """Computes one phase by a convolution of the elements that it reads."""
     if not phase[0].taps or not phase[1].taps:  # with a stride wider than the kernel, nothing is spread to this phase
-        dims = (*seen.type.dims[:-3], *counts, int(w.type.dims[2]))
+        dims = (*seen.type.dims[:-3], *counts, int(w.type.dims[2]) * groups)
         return apply("broadcast", seen.graph.constant(0.0, seen.type), dims=dims)
     spans = []
     for n, along_axis in enumerate(phase):
         start = along_axis.first - reach[n][0]
         spans.append((start, start + counts[n] + along_axis.taps - 1))
-    weights = apply("copied", _weights(w, phase, stride))
-    return _product(_within(seen, spans), weights, (phase[0].taps, phase[1].taps))
+    weights = transposed_weights(_weights(w, phase, stride), groups)
+    return window_product(_within(seen, spans), weights, groups=groups)
 
 
 def _weights(w: Value, phase: _Both, stride: Pair) -> Value:
-    """The weights of a phase in reverse order, as [taps along h, taps along w, n, c]."""
+    """The weights of a phase in reverse order: [taps along h, taps along w, c // groups, n]."""
     for axis, along_axis in enumerate(phase):
         stop = along_axis.tap + (along_axis.taps - 1) * stride[axis] + 1
         w = apply("slice", w, axis=axis, start=along_axis.tap, stop=stop, step=stride[axis])
         w = apply("reverse", w, over=(axis,))
-    return apply("transpose", w, order=(0, 1, 3, 2))
-
-
-def _product(x: Value, w: Value, kernel: Pair) -> Value:
-    """The sum over each window of x times w[kh, kw, n, c]: [..., oh, ow, c]."""
-    batch = "b" if x.type.is_batched else ""
-    return apply("einsum", windows_of(x, kernel, (1, 1), (1, 1)), w, subscripts=f"{batch}hiwjo,ijoc->{batch}hwc")
+    return w
 
 
 def _within(x: Value, spans: Sequence[Span]) -> Value:

@@ -172,8 +172,8 @@ def _at_length(item: Any, steps: int) -> Any:
             return Bounded(steps, item.name)
         case bool():
             return item
-        case int() if item == UNDECLARED:
-            return steps
+        case int() if item and item % UNDECLARED == 0:  # a prime number: it is a factor, as in the count of an array
+            return steps * _at_length(item // UNDECLARED, steps)
         case str() if (index := parse_table(item)) is not None and index.size == UNDECLARED:
             return str(replace(index, size=steps))
         case Body():
