@@ -47,7 +47,7 @@ class AttentionWriter(AttentionArguments):
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
         super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_PLACES, *blocks.PRODUCT, *tile.FIELDS))
         self.block = lanes.machine.attention_block(lanes.dtype)
-        self.product = blocks.product(module, lanes, self.names)
+        self.product = blocks.product(module, lanes, self.fields)
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
