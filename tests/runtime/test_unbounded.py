@@ -159,8 +159,8 @@ def test_memory_follows_the_batch_and_not_the_bound() -> None:
         steps: [sum(step_memory(model, 1, {"time": steps, "s": 1}, False, NAMED["avx2"])) for model in (free, bounded)]
         for steps in (64, 128, 256)
     }
-    assert all(own == other for own, other in needed.values())
-    first, second, third = (own for own, _ in needed.values())
+    assert all(bytes_here == other for bytes_here, other in needed.values())
+    first, second, third = (bytes_here for bytes_here, _ in needed.values())
     assert third - second <= 2.1 * (second - first)
     assert not any(value.type.is_held for value in training_graph(free).values())
 
