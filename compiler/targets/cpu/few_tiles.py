@@ -10,6 +10,7 @@ from typing import Any
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import WALKS
+from netc.compiler.targets.cpu import later
 from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.packing import pack_panel
 from netc.compiler.targets.cpu.panel_kernel import FIELDS, PanelKernel
@@ -60,6 +61,7 @@ class FewTilesKernel(PanelKernel):
         words["reads_start"], words["start_row"] = words["has_start"], words["rows_start"]
         words["panel_row"], words["panel_run"] = is_copied.choose(self.width, words["depth_b"]), words["runs_b"]
         self.fetch(words, words["a"], 0, 0)
+        later.fetch_nothing(words, words["a"])
         is_same = words["inner_b"].equals(0) | count.equals(1)
         apart = is_copied.choose(depth * self.width, words["inner_b"])
         words["panel_next"] = is_same.choose(0, apart * size)
