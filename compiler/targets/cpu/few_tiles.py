@@ -10,6 +10,7 @@ from typing import Any
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import WALKS
+from netc.compiler.targets.cpu import later
 from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.packing import pack_panel
 from netc.compiler.targets.cpu.panel_kernel import FIELDS, PanelKernel
@@ -64,6 +65,7 @@ class FewTilesKernel(PanelKernel):
         if self.gathered:
             words["strip_a"], words["strip_order"] = words["a"], words["order"]
         self.fetch(words, words["a"], 0, 0)
+        later.fetch_nothing(words, words["a"])
         is_same = words["inner_b"].equals(0) | count.equals(1)
         apart = is_copied.choose(depth * self.width, words["inner_b"])
         words["panel_next"] = is_same.choose(0, apart * size)
