@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from msgspec import Struct, field
+from msgspec import Struct
 from support import netc_command
 
 from netc.compiler.targets.target import Part
@@ -22,17 +22,13 @@ _C_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, cty
 _PATIENCE = 120.0  # seconds until a test with ranks that wait for one another fails
 
 
-class _Shared(Struct):
+class _Shared:
     """The state that the threads share."""
 
-    count: int
-    parts: list[Array] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.parts = [np.empty(0, np.uint8)] * self.count
-        self.barrier = threading.Barrier(self.count, timeout=_PATIENCE)
-
-    barrier: threading.Barrier = field(init=False)
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.parts = [np.empty(0, np.uint8)] * count
+        self.barrier = threading.Barrier(count, timeout=_PATIENCE)
 
 
 class ThreadExchange:
