@@ -91,9 +91,6 @@ class _Kernel(FewTilesKernel):
     def write_strips(self) -> None:
         """The loops around strips, or those of a few tiles."""
         turns, runs, depth = self.counts()
-        if self.gathered:
-            self.multiply_many_tiles(turns, runs, depth)
-            return
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
                 self.multiply_few_tiles(runs, depth)
