@@ -44,7 +44,7 @@ __all__ = [
 
 # Where each name that is no function of this file comes from: imported when it is first used, because a command such as
 # `netc predict` or `netc fmt` needs few of them, and all together take a second.
-_PLACES = {
+_MODULES = {
     "Classifier": "netc.estimators",
     "Diagnostic": "netc.dsl.diagnostics",
     "Fault": "netc.dsl.diagnostics",
@@ -66,13 +66,13 @@ if not TYPE_CHECKING:  # or type checkers would accept every name
             from importlib.metadata import version
 
             return version("netc")
-        if name not in _PLACES:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _ESTIMATORS and not _has_sklearn():
             raise ImportError(f'netc.{name} needs scikit-learn: pip install "netc[sklearn]"')
         from importlib import import_module
 
-        value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 
 
@@ -157,7 +157,7 @@ def train(
     from netc.compiler.model import Model
     from netc.dsl.structs import replace
     from netc.notebook.live import progress_in
-    from netc.runtime.arguments import kind_of, names_of, require_kind, whole
+    from netc.runtime.arguments import integer, kind_of, names_of, require_kind
     from netc.runtime.runs.starting import data_of_new_run, start_run
     from netc.runtime.trackers.tracker import require_trackers, tracked
     from netc.runtime.trainer import train as train_run
@@ -170,7 +170,7 @@ def train(
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"`on_epoch` is a function of the epoch's metrics, not {kind_of(on_epoch)}")
     if epochs is not None:
-        epochs = whole("epochs", epochs)
+        epochs = integer("epochs", epochs)
         model = replace(model, train=replace(model.train, epochs=epochs))
     if data is not None:
         model = replace(model, data=None)

@@ -132,6 +132,7 @@ def _forms() -> Iterator[Entry]:
         "size": "size(label)",
         "einsum": 'einsum(x, y, "ik,kj->ij")',
         "pair": "pair(x)",
+        "choices": "choices(k, n)",
         "levels": "levels(q, n)",
         "moments": "m, v = moments(x)",
         "pad": "pad(x, by)",

@@ -24,6 +24,7 @@ from benchmarks import (
 )
 from benchmarks import operations as operation_table
 from benchmarks import products as product_kernel
+from benchmarks.cases import cases
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import LIMIT
 from benchmarks.saved import Saved, SavedFault
@@ -61,6 +62,8 @@ def products(settings: Settings) -> None:
 
 def operations(settings: Settings) -> None:
     """Every operation and block beside its bound, netc alone; with `save`, the rows are also written there."""
+    if next(cases(settings.filter), None) is None:
+        raise SystemExit(f"--filter: no text of an operation, such as `conv2d, 1x1 large f32`, has `{settings.filter}`")
     rows = operation_table.show(settings.filter, settings.threads[0], settings.rounds * _OPERATION)
     if settings.save is not None:
         settings.save.write_text(json.dumps(rows, indent=1), encoding="utf-8")

@@ -36,9 +36,9 @@ def table(settings: Settings) -> None:
             best = np.minimum(best, _round(program, threads, number))
         ours, theirs = best.cumsum(axis=1)
         for length in _SHOWN:
-            own, other = ours[length - 1], theirs[length - 1]
+            ours_here, other = ours[length - 1], theirs[length - 1]
             last = np.median(best[0, length - 50 : length])
-            shown = [f"{own * 1e3:.1f}", f"{last * 1e6:.0f}", f"{other * 1e3:.1f}", f"{other / own:.2f}"]
+            shown = [f"{ours_here * 1e3:.1f}", f"{last * 1e6:.0f}", f"{other * 1e3:.1f}", f"{other / ours_here:.2f}"]
             rows.add([str(length), str(threads), *shown])
 
 

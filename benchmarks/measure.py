@@ -49,8 +49,8 @@ class Measured:
     def narrow_ratio(self) -> float | None:
         """The same for contenders in bf16 alone."""
         narrow = {name: seconds for name, seconds in self.best.items() if is_narrow(name)}
-        own = narrow.pop("netc bf16", None)
-        return min(narrow.values()) / own if own is not None and narrow else None
+        bf16 = narrow.pop("netc bf16", None)
+        return min(narrow.values()) / bf16 if bf16 is not None and narrow else None
 
 
 def is_narrow(name: str) -> bool:

@@ -211,8 +211,8 @@ def _ready(case: Case, graph: Graph, program: netc.Program | None, workers: Work
     if program is not None:
         data = synthetic_data(program.model, case.batch, types=types)
         with _same_rows():
-            own = program.compiled.new_step(graph, data, profiled=True)
-        return _Run(own, data, lambda order: program.run_step(own, data, order, 0))
+            profiled = program.compiled.new_step(graph, data, profiled=True)
+        return _Run(profiled, data, lambda order: program.run_step(profiled, data, order, 0))
     assert case.operation is not None
     rng, domain = np.random.default_rng(0), case.operation.domain
     arrays = {name: random_array(type_, rng, domain, case.batch) for name, type_ in types.items()}

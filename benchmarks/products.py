@@ -4,7 +4,6 @@ One thread. The kernel itself repeats each product, so that no call from Python 
 runs counts, by the processor time of the thread, so other work on the machine matters little.
 """
 
-import ctypes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,14 @@ from netc.compiler.ir.bf16 import as_bf16, to_bits
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, Loop, Product
 from netc.compiler.targets.cpu.bounds_measured import dtypes_of
-from netc.compiler.targets.cpu.compile import compile_kernel, parts_of, start_llvm, symbol_of, target_machine
+from netc.compiler.targets.cpu.compile import (
+    compile_kernel,
+    native_call,
+    parts_of,
+    start_llvm,
+    symbol_of,
+    target_machine,
+)
 from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import LINE, Machine
@@ -98,7 +104,7 @@ class Kernel:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compile_kernel(source, machine).code))
         self._engine.finalize_object()
         address = self._engine.get_function_address(symbol_of(parts_of(source, machine)))
-        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * source.arguments)(address)
+        self.call = native_call(source, address)
         self.pack = np.zeros(machine.pack_elements(result), self.dtype)
 
     def rate(self, operands: Operands, rounds: int) -> float:

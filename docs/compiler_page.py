@@ -220,8 +220,8 @@ vector (`targets/cpu/vector_rows.py`); so are odd rows of copies and of expressi
 are compiled from a text that adds vectors as it computes them, in the same order, also if values of these rows are
 stored (`targets/cpu/sums_in_chunks.py`). It adds elements that pass a test under a mask, where a CPU has masks, and
 counts in whole numbers if a sum only says how many pass. Maxima along rows are compiled from one that compares floats
-in vectors and looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). Sums and maxima over rows of at most one
-vector, such as the gradient of a bias for few channels, stay in a register over all rows
+in vectors and looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). Sums and maxima over rows of at most two
+vectors, such as the gradient of a bias for few channels, stay in registers over all rows
 (`targets/cpu/sums_in_memory.py`). LLVM finds the vectors of all other loops; it is told not to write out short rows of
 known length before it has looked for them (`targets/cpu/loop_hints.py`). Short rows of functions such as `exp` whose
 sum is taken in order are stored first, and

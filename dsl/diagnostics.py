@@ -107,6 +107,7 @@ CODES = {
     "W0602": "a `freeze` that leaves nothing to train",
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",
+    "W0613": "a learning rate that is most likely another number",
     "W0801": "inputs that are not scaled: columns of very different scale, or pixels up to 255",
     "W0803": "rows without a label",
     "W0821": "a table whose header looks like data",

@@ -17,7 +17,7 @@ from netc.dsl.source import Span
 class At(Enum):
     """What of the text a change replaces, seen from the place that a message points at."""
 
-    PLACE = "the place itself"
+    SPAN = "the place itself"
     BEHIND = "nothing: it is added behind the place, after a blank"
     STATEMENT = "the code in the line of the place, without its comment"
     LINE_BEFORE = "nothing: it is a line of its own before that of the place"
@@ -36,7 +36,7 @@ class Change(Struct, frozen=True):
     """A proposed text, and what it replaces: a span, what lies so to the message's place, or a word in that place."""
 
     text: str
-    at: Span | At | str = At.PLACE
+    at: Span | At | str = At.SPAN
 
     def edit(self, span: Span) -> Edit | None:
         """The change of the file for a message at `span`; None if that does not have what is replaced."""
@@ -46,7 +46,7 @@ class Change(Struct, frozen=True):
             return _in_place_of_word(self.at, self.text, span)
         start = span.start - span.column + 1  # of the line
         match self.at:
-            case At.PLACE:
+            case At.SPAN:
                 return Edit(span, self.text)
             case At.BEHIND:
                 return Edit(Span(span.source, span.end, span.end), f" {self.text}")
@@ -100,7 +100,7 @@ class Hint(str):
         return (str(self), *self.changes)
 
     @classmethod
-    def code(cls, text: str, at: Span | At | str = At.PLACE) -> "Hint":
+    def code(cls, text: str, at: Span | At | str = At.SPAN) -> "Hint":
         """A hint that is nothing but the proposed text."""
         return cls(text, Change(text, at))
 
@@ -126,7 +126,7 @@ class Hint(str):
                 yield self._title(change, edit), edit
 
     def _title(self, change: Change, edit: Edit) -> str:
-        if isinstance(change.at, str) or (change.at is At.PLACE and f"`{change.text}`" in self):
+        if isinstance(change.at, str) or (change.at is At.SPAN and f"`{change.text}`" in self):
             return f"`{change.text}` in place of `{edit.span.text}`"
         if change.at in (At.BEHIND, At.ARGUMENT):
             return f"add `{change.text}`"

@@ -8,9 +8,8 @@ from typing import ClassVar
 from pygments.lexer import RegexLexer, bygroups, words
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Text, Whitespace
 
-from netc.dsl.keywords import KEYWORDS, SECTIONS
+from netc.dsl.keywords import KEYWORDS, SECTIONS, STATEMENTS
 
-_DECLARED = ("input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer")
 _TYPES = ("float", "bool", "class", "int")
 _DECLARATION = bygroups(Whitespace, Keyword.Declaration)  # type: ignore[no-untyped-call]
 
@@ -27,7 +26,7 @@ class NetLexer(RegexLexer):
             (r"#.*", Comment.Single),
             (r"\n", Whitespace),
             (r'"(?=(?:\\.|[^"\\\n])*")', String.Double, "text"),
-            (rf"^([ \t]*)({'|'.join(_DECLARED)})(?=[ \t]+[^\W\d])", _DECLARATION),
+            (rf"^([ \t]*)({'|'.join(STATEMENTS)})(?=[ \t]+[^\W\d])", _DECLARATION),
             (r"[ \t\r]+", Whitespace),
             (rf"\b({'|'.join(SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
             (rf"({'|'.join(_TYPES)})(?=[ \t]*[\[(])", Keyword.Type),

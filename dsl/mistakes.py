@@ -13,7 +13,7 @@ from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_bracket
 from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.hints import At, Change, Hint
-from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS
+from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS, STATEMENTS
 from netc.dsl.scanning import blanked
 from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
@@ -254,6 +254,9 @@ def _unfinished_line(source: Source, span: Span, after: re.Match[str] | None) ->
             "E0101", "the line ends too early", Label(span, "here"), hint=f"input {line}, or target {line}"
         )
     if re.fullmatch(r"((output|watch|update)\s+)?\w+", line) and not after:
+        if line in STATEMENTS:
+            written = language.WORDS[line].example
+            return Diagnostic("E0101", "the line ends too early", Label(span, "here"), hint=written)
         is_setting = line in language.settings_of(Section.TRAIN)
         example = Hint.code(language.WORDS[line].example, At.STATEMENT) if is_setting else f"{line} = ..."
         return Diagnostic("E0101", "the line ends too early", Label(span, "here"), hint=example)
@@ -272,7 +275,12 @@ def _left_open(source: Source, span: Span, word: str) -> Diagnostic | None:
         return None
     bracket, at = opened[-1]
     before = source.text[: span.start]
-    begins_line = not before.rpartition("\n")[2].strip() and not before.rstrip().endswith((*CONTINUES, *OPEN))
+    first = before.rpartition("\n")[2].strip()
+    if first in STATEMENTS and re.match(r"\w", word):  # `output p` behind `dense(`: two words that no operator joins
+        start = before.rindex(first)
+        span, before, word = Span(source, start, start + len(first)), before[:start], first
+    may_go_on = word != first and before.rstrip().endswith((*CONTINUES, *OPEN))
+    begins_line = not before.rpartition("\n")[2].strip() and not may_go_on
     if word == "{" or (begins_line and word not in CLOSE):
         return Diagnostic(
             "E0102",

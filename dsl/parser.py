@@ -69,12 +69,16 @@ def _parser() -> Lark:
     return parser_of(grammar, Newlines())
 
 
+_OF_DATA = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".xlsx", ".npz", ".npy", ".gz")
 _MODEL = "model.net"  # the file of a run, in its folder
 
 
 def parse_file(path: Path, name: str | None = None) -> syntax.File:
     """Reads and parses a file. Raises Fault E0104 if it cannot be read, and what `parse` raises."""
     shown = name or str(path)
+    if path.suffix.lower() in _OF_DATA and os.path.isfile(path):
+        new = f"`netc new {path.stem} --data {path}` writes a first `.net` file for it"
+        fault("E0104", f"`{shown}` is data, and no `.net` file", _start_of(shown), hint=new)
     try:
         text = content_of(path).decode()
     except FileNotFoundError:

@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterator
 
 from netc.dsl.diagnostics import nearest_name
 from netc.dsl.hints import At, Change, Hint
+from netc.dsl.keywords import DEFINITIONS, STATEMENTS
 from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 
-_STATEMENTS = (
-    *("input", "target", "output", "loss", "metric", "watch", "param", "state", "update", "layer", "return", "yield"),
-    *("let", "block", "import"),
-)
-_OF_MODELS = ("input", "target", "output", "loss", "metric", "watch", "param", "state", "update")
+_BEGINNINGS = (*STATEMENTS, "return", "yield", *DEFINITIONS)
 _LONGEST = 1000  # characters of a line: patterns take time that grows with its square
-_PLACES = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
+_SECTIONS = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
 
 def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
@@ -36,11 +33,11 @@ def _statement(line: str, at: int, section: str | None) -> str | None:
     if match is None or match.end() != at:
         return None
     word, rest = match[1], line[at:].split("#")[0].strip()
-    if section in _PLACES:
-        if word in settings_of(_PLACES[section]):
+    if section in _SECTIONS:
+        if word in settings_of(_SECTIONS[section]):
             return Hint.code(f"{word} = {rest}", At.STATEMENT)
-        return f"`{word}` stands in the block `model`" if word in _OF_MODELS else None
-    meant = nearest_name(word, _STATEMENTS)
+        return f"`{word}` stands in the block `model`" if word in STATEMENTS else None
+    meant = nearest_name(word, _BEGINNINGS)
     if meant is None or meant == word:
         return None
     return Hint(f"did you mean `{meant} {rest}`?", Change(f"{meant} {rest}", At.STATEMENT))
@@ -55,6 +52,9 @@ def _comma(line: str, at: int, section: str | None) -> str | None:
 
 def _class(line: str, at: int, section: str | None) -> str | None:
     """`class 10` and `classes(10)`."""
+    if names := re.search(r":\s*class\s*\(([^()]*,[^()]*)\)", line):
+        count = names[1].count(",") + 1
+        return f"the number of classes stands here, not their names: class({count})"
     size = re.search(r":\s*(?:classes|class|Class)\b\s*\(?\s*(\w+)", line)
     return f"class({size[1]})" if size is not None and size.start() < at <= size.end() else None
 
@@ -63,6 +63,17 @@ def _percent(line: str, at: int, section: str | None) -> str | None:
     """`valid = 10%`."""
     share = re.search(r"(\d+(?:\.\d+)?)\s*%\s*$", line[:at])
     return f"{float(share[1]) / 100:g}, since a share is a number from 0 to 1" if share is not None else None
+
+
+def _unit(line: str, at: int, section: str | None) -> str | None:
+    """`epochs = 3 epochs`, `batch = 16k` and `memory = 2GB`."""
+    number = re.search(r"(\w+)\s*=\s*(\d[\d_.]*(?:e-?\d+)?)\s*$", line[:at])
+    unit = re.match(r"[^\W\d]\w*", line[at:])
+    if number is None or unit is None or unit[0] in ("if", "else", "and", "or"):
+        return None
+    if number[1] in ("memory", "time"):
+        return f'a size or a time stands in quotes: {number[1]} = "{number[2]} {unit[0]}"'
+    return f"a number has no unit: `{number[1]} = {number[2]}`, without `{unit[0]}`"
 
 
 def _dictionary(line: str, at: int, section: str | None) -> str | None:
@@ -92,8 +103,8 @@ def _python(line: str, at: int, section: str | None) -> str | None:
 
 
 def _block(line: str, at: int, section: str | None) -> str | None:
-    """`model = Sequential {` and `train: {`."""
-    block = re.match(r"\s*(data|model|train|study)\s*[=:]", line) if section is None else None
+    """`model = Sequential {`, `train: {`, `model Net {` and `model() {`."""
+    block = re.match(r"\s*(data|model|train|study)\s*(?:[=:]|\(|[^\W\d]\w*\s*\{)", line) if section is None else None
     return f"`{block[1]} {{` begins the block, and `}}` ends it" if block is not None and block.end() > at else None
 
 
@@ -101,6 +112,7 @@ _RULES: tuple[Callable[[str, int, str | None], str | None], ...] = (
     _block,
     _class,
     _percent,
+    _unit,
     _dictionary,
     _python,
     _statement,

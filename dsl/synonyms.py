@@ -155,6 +155,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "iscausal": "causal",
             "weightdecay l2": "decay",
             "beta": "beta1",
+            "betas": "`beta1 = 0.9, beta2 = 0.999`",
             "epsilon": "eps",
             "p": "the rate comes first, without a name: `dropout(0.2)`",
             "sep delim": "delimiter",

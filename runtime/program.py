@@ -12,7 +12,7 @@ from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
 from netc.dsl.structs import replace
-from netc.runtime.arguments import names_of, require_kind, whole
+from netc.runtime.arguments import integer, names_of, require_kind
 from netc.runtime.data.stored import Array, Arrays, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields
@@ -62,8 +62,8 @@ class Program:
 
         require_kind(model, Model, "a program is compiled of a model", 'netc.load("model.net") loads one')
         target = target_of(backend, machine)
-        most = model.train.batch if batch is None else whole("batch", batch)
-        options = Options(most, model.train.seed if seed is None else whole("seed", seed, 0), target)
+        most = model.train.batch if batch is None else integer("batch", batch)
+        options = Options(most, model.train.seed if seed is None else integer("seed", seed, 0), target)
         workers = Workers(target.machine.cores if threads is None else threads, ranks)
         training = Training.of(model, options, workers)
         self._share(training.compiled, training, None)
@@ -124,7 +124,7 @@ class Program:
         wrong name). `beam` is the number of hypotheses that beam search keeps of what a decoder may yield
         (inference/beam.py); above 1, faults E0507 if no output is decoded step by step.
         """
-        fields, beam = self._passed(fields), whole("beam", beam)
+        fields, beam = self._passed(fields), integer("beam", beam)
         self.inspect(fields)
         return self.predictor.predict(fields, beam, None if outputs is None else names_of("outputs", outputs))
 

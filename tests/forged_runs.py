@@ -84,8 +84,10 @@ def _sha256(content: bytes) -> str:
 def _write_info(folder: Path, info: dict[str, Any]) -> None:
     """Writes run.json with the hash that belongs to it."""
     rest = {key: item for key, item in info.items() if key != "hash"}
-    own = _sha256(json.dumps(dict(sorted(rest.items(), key=str)), sort_keys=False).encode("utf-8", "surrogatepass"))
-    (folder / "run.json").write_bytes(json.dumps({**rest, "hash": own}).encode("utf-8", "surrogatepass"))
+    checksum = _sha256(
+        json.dumps(dict(sorted(rest.items(), key=str)), sort_keys=False).encode("utf-8", "surrogatepass")
+    )
+    (folder / "run.json").write_bytes(json.dumps({**rest, "hash": checksum}).encode("utf-8", "surrogatepass"))
 
 
 def _info(folder: Path) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class ThreadExchange:
             raise self._ranks.failure(1)
 
     def _start(self, *_: int) -> int:
-        own = self._ranks.rank
-        sent = [_bytes(part)[part.ends[own] - part.ends[0] : part.ends[own + 1] - part.ends[0]] for part in self._parts]
+        at = self._ranks.rank
+        sent = [_bytes(part)[part.ends[at] - part.ends[0] : part.ends[at + 1] - part.ends[0]] for part in self._parts]
         try:
             self._received = self._ranks.exchange_arrays(np.concatenate([*sent, np.empty(0, np.uint8)]))
         except threading.BrokenBarrierError:
@@ -105,9 +105,9 @@ class ThreadRank:
         """See Ranks.copy_from_first."""
         array[...] = self.exchange_arrays(array.copy())[0]
 
-    def exchange_arrays(self, own: Array) -> list[Array]:
+    def exchange_arrays(self, array: Array) -> list[Array]:
         """The arrays of all ranks."""
-        self.shared.parts[self.rank] = own
+        self.shared.parts[self.rank] = array
         self.shared.barrier.wait()
         parts = [*self.shared.parts]
         self.shared.barrier.wait()
@@ -155,12 +155,12 @@ def launched(ranks: int, *arguments: object, cwd: Path, **environment: str) -> s
 
 def launched_program(ranks: int, *program: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """Starts a program on several ranks."""
-    own = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    variables = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     words = [launcher(), "--oversubscribe", "--bind-to", "none"] if _is_open_mpi() else [launcher()]
     return subprocess.Popen(
         [*words, "-n", str(ranks), *program],
         cwd=cwd,
-        env={**os.environ, **own, **environment},
+        env={**os.environ, **variables, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import netc
+from benchmarks import __main__ as benchmark_command
 from benchmarks import compare, operations, saved
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import Measured
@@ -238,15 +239,21 @@ def test_netc_and_pytorch_have_nearly_the_same_losses_in_bf16() -> None:
     form, weights = next(iter(batches(model.data(model.batch)))), model.weights()
 
     def losses(variant: str) -> list[list[float]]:
-        own = with_netc.Contender(variant, 1)
-        own.build(model, weights)
+        contender = with_netc.Contender(variant, 1)
+        contender.build(model, weights)
         training = Training(model, model.in_torch(Layers(weights)), form, variant)
-        return [[own.advance(), float(training.step(form.inputs, form.y))] for _ in range(3)]
+        return [[contender.advance(), float(training.step(form.inputs, form.y))] for _ in range(3)]
 
     (narrow, wide) = (np.array(losses(variant)) for variant in ("bf16", ""))
     np.testing.assert_allclose(narrow[:, 0], narrow[:, 1], atol=0.03 * wide[0, 0])
     np.testing.assert_allclose(wide[:, 0], wide[:, 1], rtol=1e-5)
     assert (np.abs(narrow - wide).max(axis=0) > 1e-5).all()
+
+
+def test_a_filter_that_selects_no_operation_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "operations", "--filter", "large f32 softmax"])
+    with pytest.raises(SystemExit, match=r"no text of an operation.*has `large f32 softmax`"):
+        benchmark_command.main()
 
 
 def test_runs_of_the_table_of_operations_write_to_the_same_memory() -> None:

@@ -14,6 +14,11 @@ from netc.dsl.diagnostics import Diagnostic
 _NOT_ENOUGH = {
     "caret_after_tab": "the loss applies a constant",
     "cascade_broken_name": "a name after it is unknown too",
+    "return_in_a_model_of_a_target": "the loss reads a name that the model lacks",
+    "data_classes_as_a_vector": "the loss is one of numbers",
+    "data_split_of_percents": "the other share is a percentage too",
+    "data_target_of_scikit": "the column has an empty cell",
+    "typing_call_before_an_output": "the call is unfinished",
     "data_head_unknown": "the column has an empty cell",
     "synonym_module": "another name of the same line is unknown too",
     "data_images_option": "the case has no pictures",

@@ -42,7 +42,7 @@ from netc.runtime.starting.starting_file import starting_file
 
 SEED = 20261129
 # In a plot: it depends on the length of labels.
-PLACE = re.compile(r"min-width: \d+px|(translate\()?[\d.MLHVhv ()-]+(rotate\(-90\))?")
+SPAN = re.compile(r"min-width: \d+px|(translate\()?[\d.MLHVhv ()-]+(rotate\(-90\))?")
 NET = """data {
   source = jsonl("t.jsonl")
   x = columns("a", "b") -> standardize
@@ -106,7 +106,7 @@ def test_labels_in_a_report(labels: list[str], tmp_path: Path) -> None:
         new = {*parsed.attributes} - {*calm.attributes}  # the colour of a cell, places in a plot
         coloured = {(name, value) for name, value in new if name == "style" and "color-mix" in str(value)}
         coloured.add(("aria-label", f"the graph of {quoting.escaped(run.model.source.file_name)}"))
-        assert [value for _, value in new - coloured if not PLACE.fullmatch(str(value))] == []
+        assert [value for _, value in new - coloured if not SPAN.fullmatch(str(value))] == []
         for label in part:
             shown = quoting.escaped(quoting.bounded(label, LONGEST_LABEL))
             assert parsed.texts.count(shown) >= 2, "a row and a column of the confusion"
@@ -176,8 +176,8 @@ def test_arrays_and_lists_come_back_from_another_process(tmp_path: Path, monkeyp
 
 def test_nan_is_a_difference() -> None:
     nan, inf = np.nan, np.inf
-    for own, other in (([1.0, 1], [1, nan]), ([nan, 1], [1, 1]), ([1.0], [inf]), ([inf], [-inf]), ([nan], [inf])):
-        assert difference(np.array(own), np.array(other)) == inf
+    for left, right in (([1.0, 1], [1, nan]), ([nan, 1], [1, 1]), ([1.0], [inf]), ([inf], [-inf]), ([nan], [inf])):
+        assert difference(np.array(left), np.array(right)) == inf
     assert difference([np.ones(2), np.full(3, nan)], [np.ones(2), np.ones(3)]) == inf
     assert (
         difference([np.ones(2)], [np.ones(3)])

@@ -8,6 +8,7 @@ import pytest
 from support import ROOT
 
 FLOORS = ("dsl", "compiler", "runtime", "api")
+MAY_HAVE_DATACLASSES = {ROOT / "dsl/structs.py", ROOT / "api/estimators/estimators.py"}
 FILES = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
 
 
@@ -26,7 +27,7 @@ def floor_of(module: str) -> int | None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    own = FLOORS.index(path.relative_to(ROOT).parts[0])
+    floor = FLOORS.index(path.relative_to(ROOT).parts[0])
     assert ast.get_docstring(tree), "does not say what it is for"
     for node in ast.walk(tree):
         names = (
@@ -38,8 +39,9 @@ def test_imports_go_down(path: Path) -> None:
         )
         for name in names:
             there = floor_of(name)
-            assert there is None or there <= own, f"line {node.lineno} imports {name}, a floor above"
+            assert there is None or there <= floor, f"line {node.lineno} imports {name}, a floor above"
         assert not {"pickle", "marshal", "shelve", "dill"} & set(names), "what is unpickled can run code"
+        assert "dataclasses" not in names or path in MAY_HAVE_DATACLASSES, "a record derives from msgspec.Struct"
 
 
 def packages_of_runtime() -> dict[str, set[str]]:
@@ -65,6 +67,23 @@ def test_packages_of_the_runtime_import_each_other_in_no_circle() -> None:
         TopologicalSorter(packages).prepare()
     except CycleError as error:
         pytest.fail(f"packages in a circle: {' <- '.join(error.args[1])}")
+
+
+# Names that do not say what they hold; docs/contributing.md has the words to use. The number 1 may be called `one`.
+VAGUE = {"found", "held", "known", "made", "own", "place", "places", "room", "rooms", "told", "wanted"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_say_what_they_hold(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                pass
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                pass
+            case _:
+                continue
+        assert name.strip("_").lower() not in VAGUE, f"line {node.lineno}: `{name}`"
 
 
 # What each package of the compiler may import from the others. A file directly in compiler/ counts as one.

@@ -160,9 +160,9 @@ def test_pieces_of_python(names: list[str]) -> None:
         assert len(tree.body) == 2
         assert ast.literal_eval(tree.body[1].value) == name
         assert ast.literal_eval(f'"""{quoting.python_docstring(name)}"""') == without_surrogates(name)
-        own = quoting.python_name(name, {"a", "xa"})
-        assert ast.parse(f"def f({own}): pass")
-        assert own not in ("a", "xa")
+        quoted = quoting.python_name(name, {"a", "xa"})
+        assert ast.parse(f"def f({quoted}): pass")
+        assert quoted not in ("a", "xa")
 
 
 IDENTIFIERS = (
@@ -475,11 +475,11 @@ def test_pieces_of_net(names: list[str]) -> None:
             assert plain(text)
             assert [item.value.value for item in file.items] == [name, 1]
             assert parse(Source("m.net", print_file(file))).items[0].value.value == name
-        own = quoting.net_name(name, {"b", "a", "c_0"}, "column")
-        text = f"let {own} = 1  # {quoting.net_comment(name)}\nlet b = 2\n"
+        quoted = quoting.net_name(name, {"b", "a", "c_0"}, "column")
+        text = f"let {quoted} = 1  # {quoting.net_comment(name)}\nlet b = 2\n"
         file = parse(Source("m.net", text))
-        assert [item.name.text for item in file.items] == [own, "b"]
-        assert own not in ("a", "b", "c_0")
+        assert [item.name.text for item in file.items] == [quoted, "b"]
+        assert quoted not in ("a", "b", "c_0")
         assert not re.search(r"#\s*allow:", quoting.net_comment(f"# {name}").removeprefix("# allow"))
     assert 0 < refusals < len(names)
 

@@ -98,7 +98,7 @@ def check(
         raise typer.BadParameter("it only applies with --verify", param_hint="--data")
     else:
         with outside.named():
-            of_data, dataset = _warnings(model, constants)
+            of_data, dataset = _warnings(model, constants, strict)
         options.warn(of_data, strict)
         facts = _facts(model, dataset, try_it, threads)
         if ranks is not None:
@@ -139,10 +139,11 @@ def _print_json(facts: "dict[str, Any]", warnings: "Sequence[Diagnostic]", outsi
     say_lines(json_text({**facts, "warnings": listed, "outside": list(outside.paths)}, indent=2))
 
 
-def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagnostic], Dataset | None]":
+def _warnings(model: "Model", constants: "dict[str, Any]", strict: bool) -> "tuple[list[Diagnostic], Dataset | None]":
     """The warnings about a file's data and its training, and the data. Raises Fault where one of them is wrong.
 
-    Data that is not there is no fault of the file: a note on the error stream says that it was not checked.
+    Data that is not there is no fault of the file: a note on the error stream says that it was not checked. With
+    `strict` it faults E0801.
     """
     from netc.runtime.training.checks import check_parts, check_schedules, check_training
 
@@ -155,6 +156,7 @@ def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagno
 
         check_study(model, constants)
     if model.data is not None:
+        from netc.dsl.near_files import near_file
         from netc.runtime.data.dataset import load
         from netc.runtime.data.source_record import files_of
         from netc.runtime.data.spec import parse_data
@@ -164,10 +166,12 @@ def _warnings(model: "Model", constants: "dict[str, Any]") -> "tuple[list[Diagno
             check_parts(model, spec.split.parts)
         sources = (spec.source, *(source for _, source in spec.split.sources))
         absent = [source.path for source in sources if not files_of(source, model.source.folder)]
-        if not absent:
+        if strict or not absent:
             dataset = load(model, spec)
             return [*dataset.warnings, *check_training(model, dataset)], dataset
-        say(f"note: the data was not checked, because `{absent[0]}` is not there", is_error=True)
+        hint = near_file(absent[0], model.source.folder)
+        why = f"`{absent[0]}` is not there{f': {hint}' if hint else ''}"
+        say(f"note: the data was not checked, because {why}", is_error=True)
     return check_schedules(model), None
 
 

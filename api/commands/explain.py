@@ -121,6 +121,7 @@ def explain(
     if not gradient and (latex or values or row is not None):
         raise typer.BadParameter("it only applies with --gradient", param_hint="--latex" if latex else "--values")
     model, _ = options.load(file, settings)
+    _check_line(model, line)
     _check_stages(after, diff, line)
     _check_ranks(ranks, after, model)
     if diff is not None:
@@ -174,6 +175,13 @@ def _step(model: "Model") -> "Graph":
     from netc.compiler.passes.storage import as_bytes
 
     return pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
+
+
+def _check_line(model: "Model", line: int | None) -> None:
+    """Raises BadParameter for a line that the file does not have."""
+    count = model.source.text.rstrip().count("\n") + 1
+    if line is not None and not 1 <= line <= count:
+        raise typer.BadParameter(f"the file has the lines 1 to {count}", param_hint="--line")
 
 
 def _check_stages(after: str | None, diff: str | None, line: int | None) -> None:

@@ -49,6 +49,21 @@ def _converted_plainly(parameters: list[Any]) -> list[Any]:
     return parameters
 
 
+def _setting_of(option: str) -> str | None:
+    """The setting of a file that an unknown option such as `--batch-size` means; None for any other text."""
+    from netc.dsl.synonyms import Kind, synonym
+    from netc.dsl.word import Section
+    from netc.dsl.words import settings_of
+
+    name = option.removeprefix("--").replace("-", "_")
+    if not option.startswith("--"):
+        return None
+    if name in (*settings_of(Section.TRAIN), "lr", "momentum"):
+        return name
+    hint = synonym(name, Kind.SETTING, ())
+    return next((change.text for change in hint.changes), None) if hint is not None else None
+
+
 class Command(TyperCommand):
     """A command."""
 
@@ -72,3 +87,8 @@ class Commands(TyperGroup):
             raise
         except (OSError, EOFError, KeyboardInterrupt) as error:
             raise Passed(error) from error
+        except Exception as error:
+            if (name := _setting_of(getattr(error, "option_name", ""))) is None:
+                raise
+            message = f"there is no such option; `--set {name}=...` gives `{name}` of the file a value"
+            raise typer.BadParameter(message, ctx=getattr(error, "ctx", ctx), param_hint=error.option_name) from None  # type: ignore[attr-defined]

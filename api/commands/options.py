@@ -88,6 +88,8 @@ def constants(settings: list[str] | None) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"`{setting}` is not NAME=VALUE", param_hint="--set")
+        if not text.strip():
+            raise typer.BadParameter(f"`{setting}` has no value: `{name.strip()}=...`", param_hint="--set")
         if "," in text and all(isinstance(constant(part.strip()), int | float) for part in text.split(",")):
             hint = f"`{setting}` has several values: `netc study M.net --vary {setting}` trains with each"
             raise typer.BadParameter(hint, param_hint="--set")

@@ -58,9 +58,9 @@ def row_of(name: str, folder: Path) -> list[str]:
     begin = time.perf_counter()
     reached, predicted = followed(stranger, folder)
     seconds = time.perf_counter() - begin
-    own = f"{score(stranger, predicted):.3f}" if predicted is not None else "-"
+    shown = f"{score(stranger, predicted):.3f}" if predicted is not None else "-"
     others = [f"{value:.3f}" for value in peers(stranger).values()]
-    return [name, "accuracy" if stranger.is_class else "R2", own, *others, f"{seconds:.1f}", reached]
+    return [name, "accuracy" if stranger.is_class else "R2", shown, *others, f"{seconds:.1f}", reached]
 
 
 def followed(stranger: Stranger, folder: Path) -> tuple[str, list[str] | None]:

@@ -89,9 +89,9 @@ def reviews(folder: Path, rng: np.random.Generator) -> Stranger:
     is_positive = rng.random(n) < 0.6
     texts = []
     for positive in is_positive:
-        own, other = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
-        words = [*rng.choice(_PLAIN, rng.integers(5, 14)), *rng.choice(own, rng.integers(1, 3))]
-        words += list(rng.choice(other, 1)) if rng.random() < 0.15 else []
+        frequent, rare = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
+        words = [*rng.choice(_PLAIN, rng.integers(5, 14)), *rng.choice(frequent, rng.integers(1, 3))]
+        words += list(rng.choice(rare, 1)) if rng.random() < 0.15 else []
         text = " ".join(rng.permutation(words))
         texts.append(text.capitalize() + rng.choice(["!", ".", ' "really"', "\n:-)", " 😀"]))
     frame = pd.DataFrame(

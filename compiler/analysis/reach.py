@@ -150,7 +150,7 @@ def _gathered(table: IndexTable, first: Reaches) -> Reaches:
     if reach is None:
         return {}
     match table.kind:
-        case TableKind.HELD:
+        case TableKind.PADDED:
             return {1: reach}
         case TableKind.PREVIOUS:
             return {0: reach.moved(-1, -1)}

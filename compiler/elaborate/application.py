@@ -25,6 +25,7 @@ from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
+from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
@@ -87,12 +88,43 @@ def apply_operation(
             *context.origins(call.operands, span),
         ]
 
+    if operation.name == "where":
+        _refuse_turned(call, spans, span)
     try:
         first, *more = context.guard(span, lambda: _results(call), labels)
     except Fault as error:
+        _refuse_remainder(call)
         raise _of_a_layer(error, call, arguments) from None
     context.applied.append(Applied(operation.name, True, tuple(call.operands), spans, first, span))
     return Results((first, *more)) if more else first
+
+
+def _refuse_turned(call: OperationCall, spans: Sequence[Span], span: Span) -> None:
+    """Faults E0402 for `where(x, x > 0, 0)`, whose condition is not the first argument."""
+    is_bool = [operand.type.dtype == "bool" for operand in call.operands]
+    if is_bool.count(True) != 1 or is_bool[0] or call.operands[0].role is Role.CONSTANT:
+        return
+    at = is_bool.index(True)
+    first, *others = [spans[at].text, *(place.text for number, place in enumerate(spans) if number != at)]
+    text = f"where({', '.join([first, *others])})"
+    is_inside = all(span.start <= place.start < span.end for place in spans)
+    hint = Hint.code(text, span) if is_inside else Hint(text)
+    label = f"this is {describe_sample(call.operands[0].type)}"
+    fault("E0402", "the condition of `where` comes first", spans[0], label, others=[Label(spans[at])], hint=hint)
+
+
+def _refuse_remainder(call: OperationCall) -> None:
+    """Faults E0401 for a `reshape` into parts of a size that does not divide a dimension: `reshape(q, h, n // h)`."""
+    for argument in call.rest if call.operation.name == "reshape" else ():
+        node = argument.value
+        if not isinstance(node, syntax.Binary) or node.operator != "//":
+            continue
+        size, by = (evaluate(call.context, side, call.scope) for side in (node.left, node.right))
+        if isinstance(size, int) and isinstance(by, int) and by > 0 and size % by:
+            divisors = [number for number in range(1, size + 1) if size % number == 0]
+            nearest = min(divisors, key=lambda number: abs(number - by))
+            hint = Hint(f"{nearest} in its place, which does", Change(str(nearest)))
+            fault("E0401", f"this does not divide the size {size}", node.right.span, f"it is {by}", hint=hint)
 
 
 def _of_a_layer(error: Fault, call: OperationCall, arguments: Sequence[syntax.Argument]) -> Fault:

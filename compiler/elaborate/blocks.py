@@ -258,10 +258,7 @@ def _at_arguments(error: Fault, block: syntax.Block, argument_spans: Mapping[str
         primary = diagnostic.primary
         argument_span = argument_spans.get(primary.span.text.rpartition("=")[2].strip())
         if argument_span is not None and primary.span.source is block.span.source and block.span.source.is_library:
-            is_inside = any(label.span.source.is_library for label in diagnostic.others)
-            declared = () if is_inside else (Label(primary.span),)
-            others = (*diagnostic.others, *declared)
-            diagnostic = replace(diagnostic, primary=Label(argument_span, primary.text), others=others)
+            diagnostic = replace(diagnostic, primary=Label(argument_span, primary.text))
         moved.append(diagnostic)
     return Fault(moved)
 

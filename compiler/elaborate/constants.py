@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.hints import Hint
 from netc.dsl.limits import fits
 from netc.dsl.source import Span
 
@@ -74,5 +75,8 @@ def integer(number: Any, span: Span, what: str, least: int = 1) -> int:
             hint=_as_whole_number(number),
         )
     if number < least:
-        fault("E0304", f"{what} must be at least {least}", span, f"this is {int(number)}")
+        hint = Hint.code(str(-int(number))) if -number >= max(least, 1) else None
+        if number == 0 and what == "a dimension":
+            hint = Hint("what has no size can be left out; a layer has 1 unit or more")
+        fault("E0304", f"{what} must be at least {least}", span, f"this is {int(number)}", hint=hint)
     return int(number)

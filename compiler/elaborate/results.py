@@ -1,6 +1,6 @@
 """Statements that give the model its results: outputs, losses, metrics, watched values, next values of states."""
 
-from netc.compiler.elaborate.bindings import Scope, Weighted
+from netc.compiler.elaborate.bindings import BlockFunction, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.ir.results import Result, ResultKind
@@ -10,6 +10,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.operations import sequence
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.hints import Hint
 from netc.dsl.source import Span
 
 
@@ -39,6 +40,8 @@ def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, sco
     before, context.may_own = context.may_own, False
     try:
         item = evaluate(context, node, scope)
+        if isinstance(item, BlockFunction):
+            _refuse_unapplied(context, item, node)
         result = item.value if isinstance(item, Weighted) else context.as_value(item, node.span)
     finally:
         context.may_own = before
@@ -48,6 +51,18 @@ def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, sco
     add_result(context, key, result, node.span)
     if isinstance(item, Weighted) and key.weight is not None:
         context.graph.results[key.weight] = item.weight
+
+
+def _refuse_unapplied(context: Context, item: BlockFunction, node: syntax.Expression) -> None:
+    """Faults E0205 for `loss cross_entropy`, with what the model may compare."""
+    called = node.arguments if isinstance(node, syntax.Call) else ()
+    operands = [*list(context.named)[-1:], *list(context.targets)[:1]]
+    if len(item.block.parameters) < 2 or len(operands) < 2 or not item.block.span.source.is_library:
+        return
+    written = [argument.span.text for argument in called if argument.name is not None]
+    call = f"{item.block.name.text}({', '.join([*operands, *written])})"
+    hint = Hint.code(call, node.span)
+    fault("E0205", "a block is no value", node.span, "it has to be applied to something", hint=hint)
 
 
 def _applied_name(node: syntax.Expression) -> str:

@@ -33,10 +33,12 @@ from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
-from netc.dsl.hints import Hint
+from netc.dsl.hints import Change, Hint
 from netc.dsl.synonyms import Kind
 
 _MOST_SHARDS = 4096
+_OF_UNIT_STEPS = ("adam", "adamw", "rmsprop", "adagrad")  # steps of about the length of the learning rate
+_LARGE_RATE = 0.5
 # whether higher is better, by the names of the library's losses and metrics
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
@@ -56,11 +58,12 @@ def train_settings(
     """
     values: dict[str, Any] = {"optimizer": Optimizer("adam", default_numbers("adam"))}
     names: dict[str, syntax.Name] = {}
+    nodes: dict[str, syntax.Expression] = {}
     for setting in settings:
         name = setting.name.text
         try:
             _check_name(setting.name, names)
-            names[name] = setting.name
+            names[name], nodes[name] = setting.name, setting.value
             if name not in SETTINGS and name not in MOVING:
                 choices = [*SETTINGS, *MOVING]
                 hint = nearest_or_all(name, choices, Kind.SETTING)
@@ -75,11 +78,32 @@ def train_settings(
                 values[name] = SETTINGS[name](setting.value, constant)
         except Fault as error:
             diagnostics.note(explained(error, setting.value))
+    if "optimizer" in names:
+        _note_large_rate(values["optimizer"], nodes["optimizer"], diagnostics)
     if OPTIMIZERS[values["optimizer"].name].searches:
         _check_search(values, names, diagnostics)
     if values.get("accumulate", 1) > 1:
         _check_accumulation(values, names, diagnostics)
     return TrainSettings(**values)
+
+
+def _note_large_rate(chosen: Optimizer, node: syntax.Expression, diagnostics: Diagnostics) -> None:
+    """W0613 for a rate that is most likely another number, as in `adam(0.9, 0.999)`, where steps are of that length."""
+    rate, arguments = chosen.numbers["lr"], node.arguments if isinstance(node, syntax.Call) else ()
+    if chosen.name not in _OF_UNIT_STEPS or rate <= _LARGE_RATE:
+        return
+    title = f"`{chosen.name}` moves each parameter by about {rate:g} in a step"
+    by_position = bool(arguments) and arguments[0].name is None
+    is_alone = len(arguments) < 2
+    others = [argument.span.text for argument in arguments]
+    if by_position and not is_alone:  # most likely a list of all but the rate, as other libraries have it
+        names = [name for name in chosen.numbers if name.startswith(("alpha", "beta"))]
+        texts = [argument.span.text for argument in arguments]
+        others = ["", *(f"{name} = {text}" for name, text in zip(names, texts, strict=False))]
+    hint = f"{chosen.name}({', '.join(['lr = 0.001', *others[1:]])})"
+    place = arguments[0].span if by_position else node.span
+    label = "the first number is the learning rate `lr`" if by_position else "this is its learning rate"
+    diagnostics.add("W0613", title, place, label, hint=Hint(hint, *([Change(hint, node.span)] if is_alone else [])))
 
 
 def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:

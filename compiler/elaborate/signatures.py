@@ -224,6 +224,9 @@ class _Match(Struct):
         takes_steps = self.node.kind == "float" and [dim.span.text for dim in self.node.dims] == ["t", "n"]
         if takes_steps and self.value.type.is_float and len(self.sizes) == 1:
             return "a layer that reads steps takes float[t, n]: `-> unsqueeze` before it makes a step of each number"
+        if takes_steps and len(self.sizes) == 3 and all(isinstance(size, int) for size in self.sizes):
+            height, width, channels = (int(str(size)) for size in self.sizes)
+            return f"`-> reshape({height}, {width * channels})` before it makes a step of each row of the image"
         if self.node.kind == "class" and self.value.type.is_float and self.value.role is not Role.TARGET:
             return "labels come from `-> classes` or `-> vocabulary` in `data`; numbers go into a layer such as `dense`"
         is_label = self.value.type.classes is not None and self.value.role is not Role.TARGET

@@ -25,6 +25,7 @@ from netc.compiler.operations.shape import Count
 from netc.compiler.operations.window import image_axes, image_size
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.hints import Change, Hint
 from netc.dsl.source import Span
 
 
@@ -139,6 +140,24 @@ def _levels(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     return numbers if count > 1 else float(numbers[0])
 
 
+def _choices(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """How many of n classes are chosen: a whole number from 1 to n."""
+    chosen, classes = required(context, "choices", ("k", "n"), arguments, span, "choices(5, 10)")
+    count = constants.integer(constant(context, classes.value, scope), classes.span, "n")
+    number = constants.integer(constant(context, chosen.value, scope), chosen.span, "k")
+    if number > count:
+        most = max(count - 1, 1)
+        hint = Hint(f"k = {most}", Change(str(most)))
+        fault(
+            "E0304",
+            f"k is {number}, and there are {count} classes",
+            chosen.span,
+            "no prediction could be wrong",
+            hint=hint,
+        )
+    return number
+
+
 def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """The mean and the variance of each channel, over the batch and all axes but the last."""
     (argument,) = required(context, "moments", ("x",), arguments, span, "m, v = moments(x)")
@@ -241,6 +260,7 @@ FORMS: Mapping[str, Form] = {
     "einsum": _einsum,
     "pair": _pair,
     "levels": _levels,
+    "choices": _choices,
     "moments": _moments,
     "pad": _pad,
     "last": _last,

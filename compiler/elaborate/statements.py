@@ -3,7 +3,8 @@ scope.
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, count, islice
+from typing import NoReturn
 
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Assigned, Broken, Item, Results, Scope
@@ -16,6 +17,9 @@ from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
+from netc.dsl.hints import Hint
+from netc.dsl.keywords import STATEMENTS
+from netc.dsl.source import Span
 
 _MOST_TURNS = 10_000
 _OF_MODELS = (syntax.Input, syntax.Target, syntax.Output, syntax.Loss, syntax.Metric, syntax.Watch)
@@ -45,6 +49,8 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
             meant = explained(context, statement, error)
             context.diagnostics.note(meant)
             _break_names(statement, scope)
+            if isinstance(statement, syntax.Return):  # its value has no name, and later statements may want one
+                scope.set("", Broken(), statement.span)
             if meant is not error and isinstance(statement, syntax.Assign):
                 scope.set("", Broken(), statement.span)  # the name that was meant is not known
         except BrokenName:
@@ -108,7 +114,8 @@ def run_statement(  # noqa: C901  a case for each kind of node
             loop(context, statement, scope, in_model)
         case syntax.Return(values=values):
             if in_model:
-                fault("E0103", "`return` stands in a block, not in a model", statement.span, hint="output y = ...")
+                hint = _as_outputs(values, statement.span, scope)
+                fault("E0103", "`return` stands in a block, not in a model", statement.span, hint=hint)
             context.path.start("", statement)
             return Results(tuple(evaluate(context, value, scope) for value in values))
         case syntax.Yield():
@@ -128,6 +135,8 @@ def assign(context: Context, statement: syntax.Assign, scope: Scope) -> None:
     Faults E0301 if there are too few.
     """
     names, node = statement.names, statement.value
+    if statement.type is not None and names[0].text in STATEMENTS:
+        _refuse_colon(statement, statement.type, names[0], scope)
     context.path.start(names[0].text, statement)
     item = evaluate(context, node, scope)
     if len(names) == 1:
@@ -151,6 +160,22 @@ def assign(context: Context, statement: syntax.Assign, scope: Scope) -> None:
     for name, result in zip(names, items, strict=False):
         scope.set(name.text, result, name.span)
         _note_name(context, name.text, result)
+
+
+def _as_outputs(values: Sequence[syntax.Expression], span: Span, scope: Scope) -> Hint:
+    """The hint for `return h` in a model: an output for each value, with a name that is not taken."""
+    taken = {*scope.all_names(), *scope.later}
+    free = chain(("y", "prediction"), (f"output_{number}" for number in count(1)))
+    names = (name for name in free if name not in taken)
+    lines = [f"output {name} = {value.span.text}" for name, value in zip(names, values, strict=False)]
+    return Hint.code(lines[0], span) if len(lines) == 1 else Hint(", ".join(lines) + ", in a line each")
+
+
+def _refuse_colon(statement: syntax.Assign, type_: syntax.TypeOf, word: syntax.Name, scope: Scope) -> NoReturn:
+    """Faults E0103 for `output: y = h`, which is read as a value `output` of the type `y`."""
+    scope.set(type_.span.text, Broken(), type_.span)
+    hint = Hint.code(f"{word.text} {type_.span.text} = {statement.value.span.text}", statement.span)
+    fault("E0103", f"no `:` stands after `{word.text}`", word.span, "a name follows", hint=hint)
 
 
 def _note_name(context: Context, name: str, item: Item) -> None:

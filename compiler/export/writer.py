@@ -274,9 +274,9 @@ class Writer(ABC):
                 return rows.first[rows.sample] + (rows.step - 1).maximum(0)
             case TableKind.REVERSE, _:
                 return rows.first[rows.sample] + rows.length[rows.sample] - rows.step - 1
-            case TableKind.PLACE, int(size):
+            case TableKind.SLOT, int(size):
                 return rows.sample * size + rows.step
-            case TableKind.HELD, int(size):
+            case TableKind.PADDED, int(size):
                 ahead = Index(self, self.counted(size))
                 first, last = (Index(self, self.column(index.term)) for index in (rows.first, rows.length - 1))
                 return first + ahead.minimum(last)

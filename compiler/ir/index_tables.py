@@ -26,7 +26,7 @@ class TableKind(Enum):
     PREVIOUS = "previous"  # the row of the step before; at a first step, the row itself
     REVERSE = "reverse"  # the row of the same sample that is as far from its end as this one from its start
     SOURCE = "source"  # the row in the field that holds the sequences of the whole data
-    PLACE = "place"  # `size` times the sample plus the step
+    SLOT = "slot"  # `size` times the sample plus the step: the row in storage with `size` steps a sample
     TO = "to"  # the row of the step that an `Other` assigns to the step, or of the nearest step that exists
     IN = "in"  # whether that step exists, 0 or 1
     FIRST = "first"  # the row of the sample's first step, which is its rank
@@ -35,7 +35,7 @@ class TableKind(Enum):
     LENGTH = "length"  # the number of the sample's steps
     ORDERED = "ordered"  # all rows in the order of the samples, and those of a sample in the order of its steps
     START = "start"  # the number of steps of all samples before this one: where its rows begin in ORDERED
-    HELD = "held"  # the rows of the sample's first `size` steps, with its last row repeated beyond its end
+    PADDED = "padded"  # the rows of the sample's first `size` steps, with its last row repeated beyond its end
 
 
 _OF_SAMPLES = (TableKind.FIRST, TableKind.RANKED, TableKind.LAST, TableKind.LENGTH, TableKind.START)
@@ -146,7 +146,7 @@ class IndexTable(Struct, frozen=True):
     def type(self) -> Type:
         """The type of the table, integers."""
         dims: tuple[Dim, ...] = (BATCH if self.kind in _OF_SAMPLES else self.dim,)
-        if self.kind is TableKind.HELD and self.size is not None:
+        if self.kind is TableKind.PADDED and self.size is not None:
             dims = (BATCH, Bounded(self.size, self.dim))
         return Type("i32", dims)
 

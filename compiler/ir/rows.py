@@ -89,7 +89,7 @@ class Rows(Struct, frozen=True):
             return self.ranked
         if kind is TableKind.LAST:
             return np.asarray(offsets[self.lengths - 1] + rank_of, np.int32)
-        if kind is TableKind.HELD and size is not None:
+        if kind is TableKind.PADDED and size is not None:
             ahead = np.minimum(np.arange(size), self.lengths[:, None] - 1)
             return np.asarray(offsets[ahead] + rank_of[:, None], np.int32)
         if kind is TableKind.STEP:
@@ -101,7 +101,7 @@ class Rows(Struct, frozen=True):
         if kind is TableKind.PREVIOUS:
             return np.asarray(offsets[np.maximum(step - 1, 0)] + rank, np.int32)
         sample = self.ranked[rank]
-        if kind is TableKind.PLACE and size is not None:
+        if kind is TableKind.SLOT and size is not None:
             return np.asarray(sample * size + step, np.int32)
         if kind is TableKind.REVERSE:
             return np.asarray(offsets[self.lengths[sample] - 1 - step] + rank, np.int32)

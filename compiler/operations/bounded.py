@@ -40,7 +40,7 @@ def hold(x: Value) -> Value:
     """Turns rows of steps into [batch, name <= most, ...]; returns other values unchanged."""
     if not x.type.is_varying:
         return x
-    return apply("gather", x, table(x.graph, TableKind.HELD, rows_of(x), size=at_bound(x, rows_of(x))))
+    return apply("gather", x, table(x.graph, TableKind.PADDED, rows_of(x), size=at_bound(x, rows_of(x))))
 
 
 def pack(x: Value) -> Value:

@@ -144,7 +144,7 @@ clip = elementwise(
 )
 where = elementwise(
     "where",
-    "y where x is true, else z, element by element.",
+    "y where x is true, or a number other than 0, else z, element by element.",
     scalar="y if x else z",
     operands=3,
     reference=np.where,

@@ -75,7 +75,7 @@ sigmoid = elementwise(
     "sigmoid",
     "1 / (1 + exp(-x)), between 0 and 1.",
     scalar="sigmoid(x)",
-    reference=lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
+    reference=lambda x: _sigmoid(x),
     gradient=lambda g, r, x: g * r * (1 - r),
 )
 relu = elementwise(
@@ -110,7 +110,7 @@ silu = elementwise(
     "silu",
     "x * sigmoid(x).",
     scalar="x * sigmoid(x)",
-    reference=lambda x: x * 0.5 * (1 + np.tanh(0.5 * x)),
+    reference=lambda x: x * _sigmoid(x),
     gradient=lambda g, r, x: g * apply("sigmoid", x) * (1 + x - r),
 )
 softplus = elementwise(
@@ -134,6 +134,11 @@ normal_cdf = elementwise(
     reference=lambda x: _normal_cdf(x),
     gradient=lambda g, r, x: g * _normal_density(x),
 )
+
+
+def _sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), with all digits where it is small, and without an overflow."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
 def _normal_density(x: Value) -> Value:

@@ -288,13 +288,13 @@ def to_steps(x: Value, dim: str) -> Value:
     """Packs x[batch, n, ...] as rows of the dimension `dim`, without the elements beyond each sample's end."""
     if x.definition is unpack and x.operands[0].type.rows == dim:
         return x.operands[0]
-    return apply("to_steps", x, table(x.graph, TableKind.PLACE, dim, size=int(x.type.dims[1])))
+    return apply("to_steps", x, table(x.graph, TableKind.SLOT, dim, size=int(x.type.dims[1])))
 
 
 def from_steps(y: Value, size: int) -> Value:
     """Unpacks rows as [batch, size, ...], with zeros beyond each sample's end."""
     assert y.type.rows is not None
-    return apply("from_steps", y, table(y.graph, TableKind.PLACE, y.type.rows, size=size), size=size)
+    return apply("from_steps", y, table(y.graph, TableKind.SLOT, y.type.rows, size=size), size=size)
 
 
 def scans(graph: Graph) -> Iterator[Scan]:

@@ -139,7 +139,7 @@ def _query_lengths(copy: Graph, match: _Match, copies: dict[Value, Value]) -> li
     if isinstance(key_dim, Bounded) and key_dim.name == dim.name and match.key_lengths is not None:
         return [copies[match.key_lengths]]
     rows = table_of(queries.operands[1]) if queries.definition is gather else None
-    return [table(copy, TableKind.LENGTH, rows.dim)] if rows is not None and rows.kind is TableKind.HELD else []
+    return [table(copy, TableKind.LENGTH, rows.dim)] if rows is not None and rows.kind is TableKind.PADDED else []
 
 
 def _match(value: Value, is_private: Callable[[Value], bool]) -> _Match | None:
@@ -315,7 +315,7 @@ def _counted(value: Value, rank: int) -> int | None:
     if numbers.definition is gather:
         rows, steps = table_of(numbers.operands[1]), table_of(unshaped(numbers.operands[0]))
         kinds = [each.kind for each in (rows, steps) if each is not None and rows is not None and each.dim == rows.dim]
-        is_number = kinds == [TableKind.HELD, TableKind.STEP]
+        is_number = kinds == [TableKind.PADDED, TableKind.STEP]
     else:
         is_number = numbers.role is Role.RANGE
     axes = _varying(value, rank)

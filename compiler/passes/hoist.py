@@ -58,13 +58,15 @@ class _Split:
         self.body = gathered(original.body)
         self.graph, self.dim, self.is_reversed = graph, original.dim, original.is_reversed
         self.operand_by_slot = dict(zip(original.operand_of(), operands, strict=True))
-        # A scan that recomputes stays in one piece: only values that are the same at every step leave it.
+        # A scan that recomputes stays in one piece: only values that are the same at every step leave it, and products
+        # of what it yields anyway. So a sum to which a product is added begins with the same number as without a limit
+        # on memory, and has the same bits.
         self.is_whole = bool(original.value.attributes_as(ScanAttributes).whole)
         in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.is_whole else (SlotKind.CARRY,)
         self.carried = depending(self.body, *in_core)
         self.moving = depending(self.body, SlotKind.STEP_INPUT, SlotKind.CARRY)
         self.from_leaves = depending(self.body, *SlotKind)
-        self.needed = set(self.body.values()) if self.is_whole else self.of_carries()
+        self.needed = set(self.body.values()) - self.of_yields() if self.is_whole else self.of_carries()
         self.outer: dict[Value, Value] = {}  # values of the body -> values outside
         self.copies: dict[Value, Value] = {}  # values of the body -> values in the core
         self.inner = Graph()
@@ -93,6 +95,18 @@ class _Split:
                     needed.add(operand)
                     waiting.append(operand)
         return needed
+
+    def of_yields(self) -> set[Value]:
+        """Returns the yielded products of values that are yielded too, or that are the same at every step."""
+        users, yields = self.body.all_users(), set(self.body.results_of(ResultKind.YIELD).values())
+        yields -= set(self.body.results_of(ResultKind.NEXT).values())
+        return {
+            value
+            for value in yields
+            if value.role is Role.CONTRACTION
+            and not users[value]
+            and all(operand in yields or operand not in self.carried for operand in value.operands)
+        }
 
     def stays(self, value: Value) -> bool:
         """Whether a value stays in the core: it depends on a carry, and a carry depends on it or it cannot be moved."""

@@ -80,8 +80,8 @@ def _elements(value: Value, axis: int, operands: list[Elements]) -> Elements:
             return _reduced(value, axis, over, operands[0])
         case Subscripts() as product:
             return _product(value, axis, product, operands)
-        case _ if table is not None and table.kind is TableKind.HELD:
-            return _held(operands[0], axis)
+        case _ if table is not None and table.kind is TableKind.PADDED:
+            return _clamped(operands[0], axis)
         case Slice(axis=changed) | Axis(axis=changed) if changed not in other_steps(value, axis):
             return _UNKNOWN
     if other_steps(value, axis) and value.definition is not gather:
@@ -105,11 +105,11 @@ def _of_leaf(value: Value, axis: int) -> Elements:
     return _UNKNOWN
 
 
-def _held(rows: Elements, axis: int) -> Elements:
+def _clamped(rows: Elements, axis: int) -> Elements:
     """The steps of a packed value, side by side: at the current step, or at every step."""
     if rows.number is None:
         return _UNKNOWN
-    return Elements(number=rows.number.as_other(Counted.HELD) if axis == NONE else rows.number)
+    return Elements(number=rows.number.as_other(Counted.CLAMPED) if axis == NONE else rows.number)
 
 
 # ------------------------------------------------------------------ sums and products

@@ -69,7 +69,7 @@ def _attend(copy: Graph, value: Value, operands: list[Value], with_rows: set[str
     result = apply("attend", q, k, v, *counts, *tables, **value.keywords)
     if query_dim is None:
         return result
-    return apply("gather", result, table(copy, TableKind.HELD, query_dim.name, size=query_dim))
+    return apply("gather", result, table(copy, TableKind.PADDED, query_dim.name, size=query_dim))
 
 
 def _dim_of(type_: Type, with_rows: set[str | None]) -> Bounded | None:
@@ -92,14 +92,14 @@ def _packed(x: Value, dim: Bounded) -> Value:
     rows = _rows(x, dim.name)
     if rows is not None:
         return rows
-    return apply("to_steps", x, table(x.graph, TableKind.PLACE, dim.name, size=int(dim)))
+    return apply("to_steps", x, table(x.graph, TableKind.SLOT, dim.name, size=int(dim)))
 
 
 def _rows(x: Value, dim: str) -> Value | None:
     """The rows of a dimension that a value holds at a bound, perhaps in another shape; None if it holds none."""
     if x.definition is gather:
         index = table_of(x.operands[1])
-        is_held = index is not None and index.kind is TableKind.HELD and index.dim == dim
+        is_held = index is not None and index.kind is TableKind.PADDED and index.dim == dim
         return x.operands[0] if is_held else None
     dims = x.type.dims
     if x.definition is where and x.operands[1].type.dims == dims and _is_inside(x.operands[0], dim):
@@ -172,8 +172,8 @@ def _at_length(item: Any, steps: int) -> Any:
             return Bounded(steps, item.name)
         case bool():
             return item
-        case int() if item == UNDECLARED:
-            return steps
+        case int() if item and item % UNDECLARED == 0:  # a prime number: it is a factor, as in the count of an array
+            return steps * _at_length(item // UNDECLARED, steps)
         case str() if (index := parse_table(item)) is not None and index.size == UNDECLARED:
             return str(replace(index, size=steps))
         case Body():

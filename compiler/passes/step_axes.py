@@ -105,7 +105,7 @@ def follows_from_step(table: IndexTable) -> bool:
 def _of_moved(value: Value, axis: int, table: IndexTable) -> Axes:
     """The axes for a value whose rows an index table names."""
     operand, kind = value.operands[0], table.kind
-    if value.definition is gather and kind is TableKind.HELD:
+    if value.definition is gather and kind is TableKind.PADDED:
         if axis == NONE and follows_from_number(operand):
             return (EVERY, NONE)
         return (0, NONE)

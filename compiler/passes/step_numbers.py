@@ -17,7 +17,7 @@ class Counted(Enum):
 
     THIS = "the current step"
     OTHER = "the step of the element"
-    HELD = "the same, but beyond the end it is the last step"
+    CLAMPED = "the same, but beyond the end it is the last step"
     END = "the number of steps"
 
 
@@ -31,22 +31,22 @@ class Region(Enum):
 
 # What each number is in a region, in terms of one of them: it is larger by the first integer, and by any multiple of
 # the sign, at least once if the third is 1.
-_PLACES: dict[Region, dict[Counted, tuple[int, int, int]]] = {
+_OFFSETS: dict[Region, dict[Counted, tuple[int, int, int]]] = {
     Region.EARLIER: {
         Counted.THIS: (0, 0, 0),
         Counted.OTHER: (0, -1, 0),
-        Counted.HELD: (0, -1, 0),
+        Counted.CLAMPED: (0, -1, 0),
         Counted.END: (0, 1, 1),
     },
     Region.LATER: {
         Counted.OTHER: (0, 0, 0),
-        Counted.HELD: (0, 0, 0),
+        Counted.CLAMPED: (0, 0, 0),
         Counted.THIS: (0, -1, 1),
         Counted.END: (0, 1, 1),
     },
     Region.BEYOND: {
         Counted.END: (0, 0, 0),
-        Counted.HELD: (-1, 0, 0),
+        Counted.CLAMPED: (-1, 0, 0),
         Counted.OTHER: (0, 1, 0),
         Counted.THIS: (0, -1, 1),
     },
@@ -88,7 +88,7 @@ class Number(Struct, frozen=True):
             return -math.inf, math.inf
         least = most = self.plus
         for counted, factor in self.terms:
-            offset, sign, once = _PLACES[region][counted]
+            offset, sign, once = _OFFSETS[region][counted]
             step = factor * sign
             least += factor * offset + (step * once if step >= 0 else -math.inf)
             most += factor * offset + (step * once if step <= 0 else math.inf)

@@ -253,9 +253,9 @@ class _Builder:
             self.steps[value, axis] = self.delayed(self.steps[operand, of], 1)
         elif table.delay is not None:
             self.steps[value, axis] = self.delayed(self.steps[operand, of], table.delay)
-        elif kind is TableKind.HELD and axis == NONE and of == 0:
+        elif kind is TableKind.PADDED and axis == NONE and of == 0:
             self.growing[value, axis] = self.history_of(operand)
-        elif kind is TableKind.HELD and axis == NONE:
+        elif kind is TableKind.PADDED and axis == NONE:
             rows = self.steps[operand, of]
             rows = apply("reshape", rows, dims=(1, *rows.type.dims))
             self.steps[value, axis] = apply("broadcast", rows, dims=type_.dims)

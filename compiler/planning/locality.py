@@ -39,7 +39,7 @@ class Locality:
 
     def __init__(self, plan: Plan, sizes: Sizes, members: int, data: Mapping[str, int]) -> None:
         self.members, self.data = members, data
-        self.placed = [_place(task, group, sizes, members) for task, group in _in_groups(plan)]
+        self.placed = [_placed(task, group, sizes, members) for task, group in _in_groups(plan)]
         self.touchers: dict[Buffer, list[int]] = {}
         for number, placed in enumerate(self.placed):
             for buffer in placed.touches:
@@ -103,7 +103,7 @@ def _in_groups(plan: Plan) -> Iterator[tuple[Task, Group]]:
                 yield next(tasks), group
 
 
-def _place(task: Task, group: Group, sizes: Sizes, members: int) -> _Placed:
+def _placed(task: Task, group: Group, sizes: Sizes, members: int) -> _Placed:
     touches = traffic(task, sizes)
     moving = {pointer.buffer for pointer in task.pointers if pointer.lead or pointer.shard}
     shares = 1 if group.kind == "one" else members

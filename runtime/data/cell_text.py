@@ -20,8 +20,8 @@ BLANKS = (
     + "\u2028\u2029\u202f\u205f\u3000"
 )
 NAN = r"^[+-]?nan$"  # in small letters
-WHOLE = r"^([+-]?[0-9]+)\.0+$"  # a whole number that is written with a fraction
-_NAN, _WHOLE = re.compile(NAN), re.compile(WHOLE)
+INTEGER = r"^([+-]?[0-9]+)\.0+$"  # a whole number that is written with a fraction
+_NAN, _INTEGER = re.compile(NAN), re.compile(INTEGER)
 _EXACT = 1 << 53  # below it every whole number is a float64
 _SPACES = " \u00a0\u2009\u202f"  # those that separate thousands
 
@@ -52,7 +52,7 @@ def hint_for_number(text: str) -> str | None:
 
 def label_of_text(text: str) -> str:
     """A text as a label: a whole number loses its `.0`."""
-    return _WHOLE.sub(r"\1", text) if text.endswith("0") else text
+    return _INTEGER.sub(r"\1", text) if text.endswith("0") else text
 
 
 def label_of(cell: Any) -> str:

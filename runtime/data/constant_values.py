@@ -53,7 +53,8 @@ def constant_value(node: syntax.Expression, constants: Constants) -> Any:
             case syntax.Name(text=text) if text in constants:
                 values.append(constants[text])
             case _:
-                fault("E0303", "this must be a number or a text", part.span)
+                hint = f'a text stands in quotes: "{part.span.text}"' if isinstance(part, syntax.Attribute) else None
+                fault("E0303", "this must be a number or a text", part.span, hint=hint)
     return values[0]
 
 

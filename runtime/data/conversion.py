@@ -191,6 +191,9 @@ def _as_read(what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type) -
     """The hint with the declaration that the data has: as it is, or with a step that gives it the declared shape."""
     declared = type_.shape(1)[1:]
     read_type = type_.with_dims((*type_.dims[:1], *shape))
+    if type_.classes is None and not shape and any(STEPS[step.name].labels is not None for step in field.steps):
+        name = f"{'target' if field.is_target else 'input'} {field.name}"
+        return Hint(f"{name}: class(auto)", Change("class(auto)", At.TYPE))
     read = _declaration(field, read_type)
     if windows.is_series([field]):
         return read

@@ -115,6 +115,12 @@ def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
             names = [argument.span.text for argument in call_of(right)[1]]
             left_out = f"({', '.join(names)})" if len(names) > 1 else "".join(names) or right.span.text
             return Hint.code(f"columns(all, except = {left_out})")
+        case syntax.Index(value=syntax.Name(text="columns" | "column")):
+            return 'columns("width", "height"): the names of the columns, in quotes'
+        case syntax.Call(arguments=(syntax.Argument(name=None, value=syntax.Text() as column),)) if (
+            kind not in (*READERS, *_HEADS) and synonym(kind, Kind.COLUMNS, _HEADS) is None
+        ):
+            return Hint(f"{name} = column({column.span.text})", Change(f"column({column.span.text})"))
     if kind in READERS:
         return f"source = {head.span.text}"
     if name in settings_of(Section.TRAIN):
@@ -137,6 +143,7 @@ def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], c
     names = tuple(_column_name(argument.value, constants) for argument in arguments if argument.name is None)
     if len(names) != 1 or len(arguments) != 1 or not isinstance(names[0], str):
         hint = f"columns({', '.join(argument.span.text for argument in arguments)})" if len(names) > 1 else None
+        hint = hint or _NUMBERED
         fault("E0301", f"`{call_of(head)[0]}` takes one name in quotes", head.span, hint=hint)
     return _Columns(names, is_single=True)
 
@@ -172,10 +179,11 @@ def _several_columns(head: syntax.Expression, arguments: Sequence[syntax.Argumen
             name = _column_name(entry, constants)
             names += name if is_rest and isinstance(name, tuple) else [name]
     if not (names or is_rest) or not all(isinstance(name, str) for name in names):
-        fault("E0301", "`columns` takes names in quotes", head.span)
+        fault("E0301", "`columns` takes names in quotes", head.span, hint=_NUMBERED)
     return _Columns(tuple(names), is_single=False, is_rest=is_rest)
 
 
+_NUMBERED = 'columns have the names of the header, in quotes; with `header = false` they are "1", "2", ...'
 _HEADS: Mapping[str, Callable[[syntax.Expression, Sequence[syntax.Argument], Constants], _Columns]] = {
     "field": _one_column,
     "column": _one_column,

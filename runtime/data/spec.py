@@ -78,7 +78,8 @@ def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:
             fault("E0701", fact, step.span, hint=Hint.code(step.name))
         if definition.labels is not None and type_.classes is None:
             fact, label = f"`{field.name}` is declared as {describe_sample(type_)}", "and this makes classes of it"
-            axes = describe_sample(type_).partition("[")
+            has_axes = len(field.columns) > 1 or any(STEPS[each.name].makes_sequences for each in field.steps)
+            axes = describe_sample(type_).partition("[") if has_axes or windows.is_series([field]) else ()
             classes = f"class(auto){''.join(axes[1:])}"
             hint = Hint(f"target {field.name}: {classes}", Change(classes, At.TYPE))
             fault("E0402", fact, declared, others=[Label(step.span, label)], hint=hint)

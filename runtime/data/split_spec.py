@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.hints import Change, Hint
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.dsl.synonyms import Kind
@@ -188,5 +189,7 @@ def _fraction(node: syntax.Expression, constants: Constants, most: float = 1) ->
     """The share of a part. Faults E0602 if it is none, or if it leaves no rows where some are needed (`most`)."""
     fraction = constant_value(node, constants)
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= most:
-        fault("E0602", f"a fraction is above 0 and {'at most' if most == 1 else 'below'} 1", node.span)
+        is_percent = isinstance(fraction, int | float) and 1 < fraction < 100
+        hint = Hint(f"{fraction / 100:g} for {fraction:g} %", Change(f"{fraction / 100:g}")) if is_percent else None
+        fault("E0602", f"a fraction is above 0 and {'at most' if most == 1 else 'below'} 1", node.span, hint=hint)
     return float(fraction)

@@ -87,8 +87,8 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
     counts = np.maximum((lengths - reach) // first.step + 1, 0)
     if not counts.any():
         is_new = span.source.name == part  # a file of new data, and no part of the split
-        whole = f"`{part}`" if is_new else f"the part `{part}`"
-        where = whole if len(lengths) == 1 else f"the longest stretch of {whole} without a gap"
+        part_text = f"`{part}`" if is_new else f"the part `{part}`"
+        where = part_text if len(lengths) == 1 else f"the longest stretch of {part_text} without a gap"
         longest = int(lengths.max())
         fact = f"{where} has {longest} row{'s' * (longest != 1)}, and a window reaches over {reach}"
         hint = "more rows: a trained run keeps its window; `netc generate` continues a short text"

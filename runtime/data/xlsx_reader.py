@@ -24,7 +24,7 @@ _BYTES = 8  # of memory for a byte of a sheet's XML
 _CELL = 64  # bytes of memory for a cell of the rectangle that has all cells of a sheet, also where there is none
 _PIECE = 1 << 22  # bytes of XML at a time
 # the place of a cell that has a value: letters of its column, and the number of its row
-_PLACE = re.compile(rb"<(?:\w+:)?c\s(?:[^<>]*?\s)?r\s*=\s*[\"']\s*([A-Za-z]{1,9}[0-9]{1,15})\s*[\"'][^<>]*(?<!/)>")
+_REFERENCE = re.compile(rb"<(?:\w+:)?c\s(?:[^<>]*?\s)?r\s*=\s*[\"']\s*([A-Za-z]{1,9}[0-9]{1,15})\s*[\"'][^<>]*(?<!/)>")
 _LETTERS, _DIGITS = string.ascii_letters.encode(), string.digits.encode()
 _FIRST_ROW = 2
 
@@ -85,7 +85,7 @@ def _require_rectangle(sheet: IO[bytes], request: Request) -> None:
     rest = b""
     while piece := sheet.read(_PIECE):
         text = rest + piece
-        cells = b" ".join(_PLACE.findall(text))
+        cells = b" ".join(_REFERENCE.findall(text))
         columns.update(cells.translate(None, _DIGITS).split())
         rows.update(cells.translate(None, _LETTERS).split())
         rest = text[max(text.rfind(b"<"), 0) :]

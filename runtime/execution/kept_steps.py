@@ -46,10 +46,10 @@ class Facts(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, graph: Graph) -> "Facts":
-        given = graph.values(Role.GIVEN)
+        leaves = graph.values(Role.GIVEN)
         return cls(
-            tuple(value.name for value in given),
-            tuple(value.name for value in given if value.is_per_step),
+            tuple(value.name for value in leaves),
+            tuple(value.name for value in leaves if value.is_per_step),
             dims_of(graph.values()),
             first_dim(graph),
         )

@@ -28,14 +28,14 @@ def passed(types: FieldTypes, fields: object) -> dict[str, Any]:
         example = next(iter(types.model.inputs), "x")
         raise TypeError(f'fields are arrays by name, such as {{"{example}": ...}}, not {kind_of(fields)}')
     return {
-        name: _Passed(name, types.types[name], _place(types.model, name)).checked(field)
+        name: _Passed(name, types.types[name], _span(types.model, name)).checked(field)
         if name in types.types
         else field
         for name, field in ((name, fields[name]) for name in fields.keys())  # noqa: SIM118
     }
 
 
-def _place(model: Model, name: str) -> Span:
+def _span(model: Model, name: str) -> Span:
     """Where a model declares a field, or computes a value that a caller passes in its place."""
     return model.declared[name] if name in model.declared else model.values[name].span
 
@@ -43,8 +43,8 @@ def _place(model: Model, name: str) -> Span:
 class _Passed:
     """One field, with its declared type and where it is declared."""
 
-    def __init__(self, name: str, type_: Type, place: Span) -> None:
-        self.name, self.type, self.place = name, type_, place
+    def __init__(self, name: str, type_: Type, span: Span) -> None:
+        self.name, self.type, self.span = name, type_, span
 
     def checked(self, field: Any) -> Any:
         if isinstance(field, Bytes):
@@ -135,4 +135,4 @@ class _Passed:
 
     def _refuse(self, code: str, title: str, expected: str, hint: str | None = None) -> NoReturn:
         label = f"{describe_sample(self.type)}: {expected}" if expected else f"{describe_sample(self.type)} each"
-        refuse(code, title, self.place, label, hint)
+        refuse(code, title, self.span, label, hint)

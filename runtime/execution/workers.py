@@ -14,7 +14,7 @@ from functools import partial
 from msgspec import Struct, field
 
 from netc.compiler.targets.target import Ranks
-from netc.runtime.arguments import whole
+from netc.runtime.arguments import integer
 from netc.runtime.locks import renew_after_fork
 
 _Done = queue.SimpleQueue[BaseException | None]
@@ -67,7 +67,7 @@ class Workers:
     """
 
     def __init__(self, count: int, ranks: Ranks | None = None) -> None:
-        count = whole("threads", count)
+        count = integer("threads", count)
         self.count, self.ranks = count, ranks
         self.shares_small_steps = False  # for tests: all take part in small steps too
         self._helpers: list[_Jobs] = []  # all of them, to be dismissed in the end

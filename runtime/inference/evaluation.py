@@ -33,14 +33,14 @@ class Evaluator:
         """See Program.evaluate."""
         part = self._part(fields, undo or {})
         with self._compiled.guard.reading:
-            return self._whole(part, self._collected(part))
+            return self._over_all(part, self._collected(part))
 
     def evaluate_with_intervals(self, fields: RawFields, undo: Undo | None = None) -> tuple[MetricValues, Intervals]:
         """See Program.evaluate_with_intervals."""
         part = self._part(fields, undo or {})
         with self._compiled.guard.reading:
             collected = self._collected(part)
-            metrics = self._whole(part, collected)
+            metrics = self._over_all(part, collected)
             resampling = Resampling.of(part.count, collected)
             resampled = self._resamples(part, collected, resampling)
         numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and name in resampled}
@@ -69,7 +69,7 @@ class Evaluator:
         self._compiled.step_of(key, lambda: evaluation.batches, fields)  # while it is built, others may write
         return _Part(key, evaluation, fields, count, undo)
 
-    def _whole(self, part: "_Part", collected: Fields) -> MetricValues:
+    def _over_all(self, part: "_Part", collected: Fields) -> MetricValues:
         """The losses and metrics of all samples."""
         return self._metrics(part.evaluation.over_split, self._results(part, collected))
 

@@ -67,7 +67,7 @@ class Stepper:
         self._graph, self._output = what.graph.only(what.output), str(what.output)
         self._steps: dict[int, Stepping] = {}  # by capacity
         self._capacity, self._most = self._fitting(_LEAST_CAPACITY), what.most
-        one_step = self._made(self._capacity)
+        one_step = self._with_capacity(self._capacity)
         if one_step.histories and one_step.reads_earlier_steps_alone:
             nbytes = sum(type_.nbytes(samples) for type_ in one_step.histories.values()) // self._capacity
             self._capacity = self._fitting(max(_CACHE_BYTES // nbytes, _LEAST_CAPACITY))
@@ -80,7 +80,7 @@ class Stepper:
         """A capacity, or the most steps that sequences may have."""
         return capacity if self._what.most is None else min(capacity, self._what.most)
 
-    def _made(self, capacity: int) -> Stepping:
+    def _with_capacity(self, capacity: int) -> Stepping:
         if capacity not in self._steps:
             one_step = stepping(self._graph, self._what.dim, capacity)
             self._steps[capacity] = one_step.narrowed(self._compiled.model.train.precision)
@@ -88,7 +88,7 @@ class Stepper:
 
     def _begin(self) -> None:
         """Goes to the beginning of the sequences."""
-        one_step = self._made(self._capacity)
+        one_step = self._with_capacity(self._capacity)
         first: dict[str, Array] = {}
         if one_step.begins.results:
             with self._compiled.guard.reading:
@@ -129,7 +129,7 @@ class Stepper:
     @property
     def reads_own_step(self) -> bool:
         """Whether the output at a step depends on the rows of that step, and not on those of earlier steps alone."""
-        graph = self._made(self._capacity).graph
+        graph = self._with_capacity(self._capacity).graph
         return any(leaf.name == self._what.field for leaf in needed_by([graph.results[self._what.output]]))
 
     def step(self, rows: Array) -> Array:
@@ -156,7 +156,7 @@ class Stepper:
         if self._blocks and self.position == self._capacity:
             self._grow()
         if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
-            self._call = self._called(self._made(self._capacity))
+            self._call = self._called(self._with_capacity(self._capacity))
         inputs = self._call.inputs
         inputs[self._what.field][...] = rows
         if STEP in inputs:
@@ -168,7 +168,7 @@ class Stepper:
     def _grow(self) -> None:
         """Gives the histories twice the capacity."""
         self._capacity = min(2 * self._capacity, self._most or 2 * self._capacity)
-        one_step, before = self._made(self._capacity), self._blocks
+        one_step, before = self._with_capacity(self._capacity), self._blocks
         self._blocks = [self._block(names, type_) for names, type_ in _by_type(one_step.histories)]
         for block, old in zip(self._blocks, before, strict=True):
             block.steps[:, :, : self.position] = old.steps

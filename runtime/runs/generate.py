@@ -76,9 +76,9 @@ def unknown_tokens(run: Run, prompt: str) -> list[str]:
     """
     name, _ = token_names(steppable_graph(run.model))
     spec = run.spec.fields[name]
-    known = {*labels_of(spec, run.states[name])}
+    vocabulary = {*labels_of(spec, run.states[name])}
     pieces = _pieces({step.name for step in spec.steps}, prompt)
-    return [piece for piece in dict.fromkeys(pieces) if piece not in known]
+    return [piece for piece in dict.fromkeys(pieces) if piece not in vocabulary]
 
 
 def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:

@@ -174,11 +174,11 @@ def _row_of(line: bytes) -> Row:
         if isinstance(number, list) and len({len(row) for row in number}) > 1:
             raise ValueError(f"the rows of the matrix `{name}` differ in length")
     row: Row = with_nan(numbers)
-    row["epoch"] = _whole(numbers["epoch"])  # a resumed run writes the line again as it was
+    row["epoch"] = _integer(numbers["epoch"])  # a resumed run writes the line again as it was
     return row
 
 
-def _whole(number: object) -> int:
+def _integer(number: object) -> int:
     if not isinstance(number, float) or not number.is_integer():
         raise ValueError("an epoch's number is no whole number")
     return int(number)

@@ -85,8 +85,8 @@ def test_a_block_that_is_applied_to_several_shapes_shows_each() -> None:
     text = "block b(x: float[n]) {\n  h = x -> relu\n  return h\n}\nmodel {\n  input x: float[2]\n  input y: float[3]\n"
     text += "  output z = concat(b(x), b(y), b(x))\n}\n"
     assert shown(text)["h = x -> relu"] == "float[2] | float[3]"
-    (own,) = [shape for shape in shapes(analysed(TEXT)) if shape.text == "float[8]" and "twice" in shape.span.text]
-    assert own.tip == "96 parameters"
+    (inner,) = [shape for shape in shapes(analysed(TEXT)) if shape.text == "float[8]" and "twice" in shape.span.text]
+    assert inner.tip == "96 parameters"
 
 
 def test_a_text_with_a_fault_shows_the_shapes_that_are_known() -> None:

@@ -333,3 +333,22 @@ def test_help_has_a_sentence_for_each_command_and_keeps_every_bracket(tmp_path: 
         assert re.fullmatch(r"[^.]+(\.\S[^.]*)*\.", parsed.short_help), name
         texts = [parsed.help or "", *(getattr(parameter, "help", None) or "" for parameter in parsed.params)]
         assert not any("[" in text for text in texts), f"{name}: Rich takes a word in square brackets for a style"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("train", "t.csv"), 1, "`netc new t --data t.csv` writes a first `.net` file for it"),
+        (("train", "m.net", "--lr", "0.1"), 2, "`--set lr=...` gives `lr` of the file a value"),
+        (("train", "m.net", "--batch_size", "8"), 2, "`--set batch=...` gives `batch` of the file a value"),
+        (("train", "m.net", "--set", "lr="), 2, "`lr=` has no value"),
+        (("explain", "m.net", "--line", "999"), 2, "the file has the lines 1 to 4"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_meant(
+    arguments: tuple[str, ...], status: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.net").write_text("model {\n  input x: float\n  output y = 2 * x\n}\n")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    done = command(*arguments, cwd=tmp_path)
+    assert (done.returncode, message in " ".join(done.stderr.replace("│", " ").split())) == (status, True), done.stderr

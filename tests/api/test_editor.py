@@ -188,7 +188,7 @@ def test_a_session_with_every_request(tmp_path: Path) -> None:
         edit = await client.text_document_rename_async(types.RenameParams(document, editor.at("x: float[2]"), "size"))
         text = TEXT
         for edited in sorted(edit.changes[editor.uri], key=lambda edited: -edited.range.start.line):
-            start, end = (offset_at(TEXT, place) for place in (edited.range.start, edited.range.end))
+            start, end = (offset_at(TEXT, at) for at in (edited.range.start, edited.range.end))
             text = text[:start] + edited.new_text + text[end:]
         assert text == TEXT.replace("  x = columns", "  size = columns").replace("input x:", "input size:").replace(
             "twice(x, units = width)", "twice(size, units = width)"
@@ -239,11 +239,11 @@ def test_faults_are_sent_while_one_types(tmp_path: Path) -> None:
     async def talk(editor: Editor) -> None:
         editor.open(TEXT)
         assert await editor.faults() == []
-        place = types.Range(editor.at("dense(1)"), editor.at("dense(1)", 5))
-        editor.change("dennse", place)
+        at = types.Range(editor.at("dense(1)"), editor.at("dense(1)", 5))
+        editor.change("dennse", at)
         (fault,) = await editor.faults()
         assert (fault.code, fault.severity) == ("E0201", types.DiagnosticSeverity.Error)
-        assert fault.range.start == place.start
+        assert fault.range.start == at.start
         assert "did you mean `dense`?" in fault.message
         code_actions = await editor.client.text_document_code_action_async(
             types.CodeActionParams(editor.document, fault.range, types.CodeActionContext([fault]))

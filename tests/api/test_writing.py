@@ -206,13 +206,13 @@ def calls(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_certain_modules_write_files_and_print(path: Path) -> None:
-    own, called = path.relative_to(ROOT).as_posix(), {*calls(path)}
-    if own not in _WRITERS:
+    relative, called = path.relative_to(ROOT).as_posix(), {*calls(path)}
+    if relative not in _WRITERS:
         assert not called & {"write_text", "write_bytes", "savez", "np.save"}, "write_whole writes files"
-    if own not in _PRINTERS:
+    if relative not in _PRINTERS:
         assert not called & {"print", "typer.echo", "click.echo", "secho"}, "terminal.say prints"
-    if own not in _PRINTERS | _STREAMS:
+    if relative not in _PRINTERS | _STREAMS:
         assert not any(name.startswith(("sys.stdout.write", "sys.stderr.write")) for name in called)
-    if own not in _WRITERS:
+    if relative not in _WRITERS:
         asked = {name for name in called if name.endswith((".is_file", ".is_dir", ".exists"))} - {"os.path.exists"}
         assert not asked, "they raise for a name that is too long; os.path.exists and the like are False"

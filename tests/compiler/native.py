@@ -1,6 +1,5 @@
 """Compiles a kernel for any target that this machine can run, calls it with integers, and checks its assembly."""
 
-import ctypes
 import re
 
 import llvmlite.binding as llvm
@@ -8,7 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.compile import kernel_module, parts_of, symbol_of, target_machine
+from netc.compiler.targets.cpu.compile import kernel_module, native_call, parts_of, symbol_of, target_machine
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import runnable
@@ -31,7 +30,7 @@ class Kernel:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         address = self._engine.get_function_address(symbol_of(parts))
-        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * source.arguments)(address)
+        self.call = native_call(source, address)
 
 
 def check_instructions(target: str, assembly: str) -> None:

@@ -20,11 +20,11 @@ LENGTHS, OTHERS = (4, 1, 7, 2, 5, 7, 3), (3, 6, 1, 2, 8, 2, 4)
 RNG = np.random.default_rng(2)
 X = [RNG.standard_normal((n, 6)) for n in LENGTHS]
 Y = [RNG.standard_normal((n, 4)) for n in OTHERS]
-ONE = [RNG.integers(0, 4, n).astype(np.int32) for n in LENGTHS]
-FIELDS = {"x": X, "y": Y, "one": ONE}
+QUERIES = [RNG.integers(0, 4, n).astype(np.int32) for n in LENGTHS]
+FIELDS = {"x": X, "y": Y, "one": QUERIES}
 
 # z: float[time, 4], of x: float[time, 6] and k: float[s, 6]
-MADE = {
+MODELS = {
     "attention": "z = attention(x -> dense(6), k, k) -> dense(4)",
     "heads, causal, positions": (
         "h = x -> positions -> self_attention(heads = 2, causal = true)\n"
@@ -91,9 +91,9 @@ def text_of(statement: str, bounds: tuple[int, int] | None = (9, 8)) -> str:
 
 
 @pytest.mark.every(3)
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_batch_gives_the_results_of_its_samples(name: str, backend: Backend) -> None:
-    check_samples(text_of(MADE[name]), backend)
+    check_samples(text_of(MODELS[name]), backend)
 
 
 @pytest.mark.every(2)
@@ -103,7 +103,7 @@ def test_attention_block_by_block_gives_the_results_of_its_samples(
     name: str, bounds: tuple[int, int] | None, backend: Backend
 ) -> None:
     """The scores of 40 times 36 steps, or of any number: the gradient computes them again."""
-    text = text_of(MADE[name], bounds)
+    text = text_of(MODELS[name], bounds)
     graph = gradient_graph(netc.parse(text))
     assert [len(graph.values(OPERATIONS[kind])) for kind in ("attend", "attend_gradient")] == [FAR[name], 3 * FAR[name]]
     check_samples(text, backend)
@@ -151,15 +151,15 @@ def test_self_attention_agrees_with_pytorch(causal: bool, bound: int) -> None:
         "train {\n  precision = f64\n  batch = 7\n}\n"
     )
     program = run(text)
-    own = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
-    for array in own.values():
+    parameters = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
+    for array in parameters.values():
         array[...] = rng.standard_normal(array.shape) * 0.4
     theirs = torch.nn.MultiheadAttention(6, 3, batch_first=True, dtype=torch.float64)
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.tensor(own["W"].T.copy()))
-        theirs.in_proj_bias.copy_(torch.tensor(own["b"]))
-        theirs.out_proj.weight.copy_(torch.tensor(own["W_out"].T.copy()))
-        theirs.out_proj.bias.copy_(torch.tensor(own["b_out"]))
+        theirs.in_proj_weight.copy_(torch.tensor(parameters["W"].T.copy()))
+        theirs.in_proj_bias.copy_(torch.tensor(parameters["b"]))
+        theirs.out_proj.weight.copy_(torch.tensor(parameters["W_out"].T.copy()))
+        theirs.out_proj.bias.copy_(torch.tensor(parameters["b_out"]))
     truths = [rng.standard_normal(x.shape) for x in X]
     predicted, total = program.predict({"x": X})["p"], torch.zeros((), dtype=torch.float64)
     for x, y, z in zip(X, truths, predicted, strict=True):

@@ -15,7 +15,7 @@ from netc.compiler.ir.value import apply
 from netc.compiler.passes.differentiate import differentiate
 
 
-def places(size: int, kernel: int, stride: int, dilation: int, pad: int) -> int:
+def window_count(size: int, kernel: int, stride: int, dilation: int, pad: int) -> int:
     return (size + pad - dilation * (kernel - 1) - 1) // stride + 1
 
 
@@ -29,7 +29,7 @@ COMBINATIONS = [
         ((1, 1), (2, 1)),
         ((1, 3, 4), (1, 1, 17), (2, 4, 6), (3, 3, 3), (2, 10, 10)),
     )
-    if all(places(size[n], kernel[n], stride[n], dilation[n], pad[2 * n] + pad[2 * n + 1]) >= 1 for n in (0, 1))
+    if all(window_count(size[n], kernel[n], stride[n], dilation[n], pad[2 * n] + pad[2 * n + 1]) >= 1 for n in (0, 1))
 ]
 CHOSEN = COMBINATIONS[::11]  # a step that the number of choices of no option shares, so that all of them occur
 

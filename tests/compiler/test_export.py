@@ -46,9 +46,9 @@ RANDOM = ("scramble", "unit", "uniform_like", "normal_like", "dropout")
 
 
 def python_of(text: str) -> Any:
-    room: dict[str, Any] = {}
-    exec(compile(text, "model.py", "exec"), room)
-    return room["predict"]
+    namespace: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), namespace)
+    return namespace["predict"]
 
 
 def session_of(content: bytes) -> onnxruntime.InferenceSession:

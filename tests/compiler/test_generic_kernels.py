@@ -51,9 +51,9 @@ train {{
 """
 
 
-def elementwise(rows: int, columns: int, room: int) -> AnyKernel:
+def elementwise(rows: int, columns: int, size: int) -> AnyKernel:
     """An array of rows x columns a sample, between whose samples there is room, times a number for each column."""
-    return parse_kernel(ELEMENTWISE.format(rows=rows, columns=columns, room=room).splitlines(), (0, 1, 2))[0]
+    return parse_kernel(ELEMENTWISE.format(rows=rows, columns=columns, size=size).splitlines(), (0, 1, 2))[0]
 
 
 def test_the_generic_form_takes_the_numbers_of_a_shape() -> None:
@@ -74,10 +74,10 @@ def test_short_rows_keep_their_numbers() -> None:
 def test_one_code_computes_all_shapes(target: str) -> None:
     samples, rng, source = 4, np.random.default_rng(0), generic_of(elementwise(3, 128, 384)).source
     code = Kernel(source, machine_for(target))
-    for rows, columns, room in ((1, 128, 128), (3, 130, 390), (5, 200, 1000), (2, 3000, 8000)):
-        generic = generic_of(elementwise(rows, columns, room))
+    for rows, columns, size in ((1, 128, 128), (3, 130, 390), (5, 200, 1000), (2, 3000, 8000)):
+        generic = generic_of(elementwise(rows, columns, size))
         assert generic.source == source
-        x = rng.normal(size=(samples, room)).astype(np.float32)
+        x = rng.normal(size=(samples, size)).astype(np.float32)
         factors = rng.normal(size=columns).astype(np.float32)
         result, expected = np.full_like(x, 7), np.full_like(x, 7)  # what lies between samples stays
         code.call(x.ctypes.data, factors.ctypes.data, result.ctypes.data, samples, *generic.numbers)

@@ -117,8 +117,8 @@ def test_losses_and_metrics_agree_with_their_formulas(backend: str) -> None:
     assert metrics["loss"] == pytest.approx(metrics["kind"] + metrics["size"] + metrics["plain"], abs=1e-12)
     pairs = []
     for label in range(3):
-        own, others = p[fields["y"] == label, label], p[fields["y"] != label, label]
-        pairs.append(np.mean((own[:, None] > others) + 0.5 * (own[:, None] == others)))
+        positive, negative = p[fields["y"] == label, label], p[fields["y"] != label, label]
+        pairs.append(np.mean((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)))
     assert metrics["area"] == pytest.approx(np.mean(pairs), abs=1e-12)
     table = np.zeros((3, 3))
     np.add.at(table, (fields["y"], p.argmax(1)), 1)

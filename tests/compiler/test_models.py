@@ -284,8 +284,8 @@ model {
   loss mse(z, y)
 }""")
     assert set(model.parameters) == {
-        f"{name}.{own}"
-        for own in "Wb"
+        f"{name}.{letter}"
+        for letter in "Wb"
         for name in (
             "a.unit.h.dense",
             "a.unit.dense",

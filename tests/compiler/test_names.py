@@ -38,8 +38,8 @@ RESULTS = {
 }
 TABLES = {
     "rows.sample.time": IndexTable(TableKind.SAMPLE, "time"),
-    "rows.place12.steps of 12": IndexTable(TableKind.PLACE, "steps of 12", size=12),
-    "rows.held40.time": IndexTable(TableKind.HELD, "time", size=40),
+    "rows.slot12.steps of 12": IndexTable(TableKind.SLOT, "steps of 12", size=12),
+    "rows.padded40.time": IndexTable(TableKind.PADDED, "time", size=40),
     "rows.to 2 1 -3 same 5|time.ceil(time / 2)": IndexTable(
         TableKind.TO, "ceil(time / 2)", other=Other("time", 2, 1, -3, Centred(5))
     ),
@@ -86,9 +86,9 @@ def test_names_of_other_leaves_are_neither(name: str) -> None:
 def test_a_table_knows_its_type_and_dimensions() -> None:
     graph = Graph()
     leaves = [table(graph, TableKind.STEP, "time"), table(graph, TableKind.LAST, "time")]
-    leaves.append(table(graph, TableKind.HELD, "time", size=7))
+    leaves.append(table(graph, TableKind.PADDED, "time", size=7))
     assert [leaf.type.dims for leaf in leaves] == [("time",), ("batch",), ("batch", Bounded(7, "time"))]
-    assert [table_of(leaf) for leaf in leaves][2] == IndexTable(TableKind.HELD, "time", size=7)
+    assert [table_of(leaf) for leaf in leaves][2] == IndexTable(TableKind.PADDED, "time", size=7)
     assert TABLES["rows.to 1 1 0 less s|t.s + t"].dims == ("s + t", "t", "s")
 
 

@@ -5,6 +5,7 @@ import pytest
 from both import BATCH, compiled, evaluate, examples, graph_of, random_array
 
 import netc
+from netc.compiler.export import helpers
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS, apply
@@ -171,3 +172,15 @@ def test_values_at_the_edges(text: str, x: list[float], expected: list[float]) -
     for backend in ("cpu", "reference"):
         predicted = netc.compile(model, backend=backend).predict({"x": np.array([x], float)})["z"][0]
         np.testing.assert_allclose(predicted, expected, atol=1e-12, err_msg=backend)
+
+
+@pytest.mark.parametrize("text", ["sigmoid(x)", "silu(x) / x", "grad(softplus(x), x)"])
+def test_small_probabilities_keep_their_digits(text: str) -> None:
+    x = np.array([-700.0, -88, -40, -20, -1])
+    expected = np.exp(x) / (1 + np.exp(x))
+    model = netc.parse(f"model {{\n  input x: float\n  output z = {text}\n}}\ntrain {{ precision = f64 }}")
+    for backend in ("cpu", "reference"):
+        predicted = netc.compile(model, backend=backend).predict({"x": x})["z"]
+        np.testing.assert_allclose(predicted, expected, rtol=1e-14, atol=0, err_msg=backend)
+    with np.errstate(over="raise", invalid="raise"):  # exported files compute this
+        np.testing.assert_allclose(helpers._sigmoid(np.append(x, [0, 1e4])), [*expected, 0.5, 1], rtol=1e-14, atol=0)

@@ -51,8 +51,8 @@ def drawn(outline: Outline) -> str:
         reads = f" reads {' '.join(box.reads)}" if box.reads else ""
         work = "" if box.flops == 0 else " FLOPs by length" if box.flops is None else f" {box.flops} FLOPs"
         to = f" -> {', '.join(ways[box.key])}" if box.key in ways else ""
-        own = f"{'  ' * deep}{box.kind} {name}{box.title}: {box.type}{reads}{work} line {box.span.line}{to}"
-        return [own, *(line for inner in box.inside for line in lines(inner, deep + 1))]
+        text = f"{'  ' * deep}{box.kind} {name}{box.title}: {box.type}{reads}{work} line {box.span.line}{to}"
+        return [text, *(line for inner in box.inside for line in lines(inner, deep + 1))]
 
     return "\n".join(line for box in outline.boxes for line in lines(box, 0)) + "\n"
 

@@ -3,6 +3,7 @@
 Counts are random, zero among them, and so are strides.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -214,6 +215,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
                 yield case
                 loops = {"rows": replace(case.loops["rows"], a=1), "depth": replace(case.loops["depth"], a=rows)}
                 yield replace(case, loops={**case.loops, **loops})
+    yield from few_tiles(machine, dtype)
     for rows in range(1, 6):  # wide tiles
         for columns in (3 * lanes, 5 * lanes + 1, 8 * lanes - 1, 8 * lanes, 31 * lanes + 2, 32 * lanes + 1):
             yield plain_case(rows, columns, 3, 1 + rows % 2, has_start=bool(columns % 2))
@@ -247,6 +249,19 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
+
+
+def few_tiles(machine: Machine, dtype: str) -> Iterator[Case]:
+    """Batches of small products, whose panels are copied some at a time."""
+    tall, lanes = machine.tile_rows, machine.lanes(dtype)
+    heights = (1, tall - 1, 2 * tall, 4 * tall)
+    for batches, rows, depth in itertools.product((0, 1, 4, 9), heights, (1, PACKED // 4 + 1)):
+        for columns, transposed in itertools.product((lanes + 1, 2 * lanes + lanes // 2), (False, True)):
+            case = plain_case(rows, columns, depth, 1, transposed, bool(rows % 2))
+            for loop in ("inner", "outer"):
+                for b in (0, depth * columns):
+                    loops = {**case.loops, loop: Loop(batches, rows * depth, b, rows * columns, rows % 3)}
+                    yield replace(case, loops=loops)
 
 
 def gathered_cases(gathered: Gathered, dtype: str, machine: Machine, rng: np.random.Generator) -> Iterator[Case]:

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 ROWS = 200  # of the table: more than four for each lookup of a batch
 TOUCHED = 12  # the batches name the first rows alone, and each of them several times
 
-ONE = "  h = mean(e[t], over = time)"
+LOOKUP = "  h = mean(e[t], over = time)"
 SEVERAL = "  h = mean(e[s], over = 0) * e[s[0]] + e[s[1]]"
 BOTH = "  h = mean(e[t], over = time) * e[s[0]]"  # along different dimensions
 SCAN = "  h = scan k in t with c = zeros(4) {\n    c = tanh(c + e[k])\n    yield c\n  } -> last"
@@ -91,17 +91,17 @@ def near(actual: dict[str, Array], expected: dict[str, Array]) -> None:
 @pytest.mark.parametrize(
     ("lookups", "optimizer", "settings"),
     [
-        (ONE, "sgd(lr = 0.1)", ""),
+        (LOOKUP, "sgd(lr = 0.1)", ""),
         (SCAN, "sgd(lr = 0.1)", "schedule = cosine"),
         (SEVERAL, "sgd(lr = 0.1)", "clip_norm = 0.05"),
         (SEVERAL, "sgd(lr = 0.1)", 'clip_value = 0.02\n  lr_scale = ("e" = 0.5)'),
-        (ONE, "sgd(lr = 0.1, momentum = 0.9, nesterov = true, decay = 0.1)", ""),
+        (LOOKUP, "sgd(lr = 0.1, momentum = 0.9, nesterov = true, decay = 0.1)", ""),
         (SEVERAL, "adam(lr = 0.1)", ""),
         (SCAN, "adam(lr = 0.1, decay = 0.1)", "clip_norm = 0.05"),
-        (ONE, "adamw(lr = 0.1, decay = 0.5)", "clip_value = 0.02"),
+        (LOOKUP, "adamw(lr = 0.1, decay = 0.5)", "clip_value = 0.02"),
         (SEVERAL, "rmsprop(lr = 0.1, momentum = 0.5)", ""),
-        (ONE, "adagrad(lr = 0.1, lr_decay = 0.1)", ""),
-        (ONE, "adagrad(lr = 0.1, decay = 0.1)", ""),
+        (LOOKUP, "adagrad(lr = 0.1, lr_decay = 0.1)", ""),
+        (LOOKUP, "adagrad(lr = 0.1, decay = 0.1)", ""),
     ],
 )
 def test_a_step_by_rows_gives_the_numbers_of_a_dense_one(lookups: str, optimizer: str, settings: str) -> None:
@@ -136,8 +136,8 @@ def test_accumulated_gradients_are_dense() -> None:
 @pytest.mark.parametrize("optimizer", LAZY)
 def test_lazy_leaves_moments_and_weights_of_other_rows_as_they_are(optimizer: str) -> None:
     """The rows that a batch does not touch keep their bits. The others are computed as if all rows were like them."""
-    text = text_of(ONE, optimizer)
-    by_rows, by_mask = trained(text), trained(text_of(ONE, optimizer, time=UNBOUNDED))
+    text = text_of(LOOKUP, optimizer)
+    by_rows, by_mask = trained(text), trained(text_of(LOOKUP, optimizer, time=UNBOUNDED))
     near(by_rows, by_mask)
     for name in (name for name in by_rows if name == "e" or name.endswith(".e")):
         for step, (before, after) in enumerate(pairwise(by_rows[name])):
@@ -160,7 +160,7 @@ def test_lazy_changes_nothing_where_each_step_touches_all_rows(optimizer: str) -
     np.testing.assert_allclose(*tables, rtol=1e-9)
 
 
-@pytest.mark.parametrize("lookups", [ONE, BOTH])
+@pytest.mark.parametrize("lookups", [LOOKUP, BOTH])
 def test_lazy_adam_agrees_with_pytorch(lookups: str) -> None:
     """torch.optim.SparseAdam, which adds eps before the correction of the second moment and not after it."""
     torch = pytest.importorskip("torch")
@@ -190,7 +190,7 @@ def test_lazy_adam_agrees_with_pytorch(lookups: str) -> None:
 @pytest.mark.parametrize(
     ("lookups", "optimizer", "settings"),
     [
-        (ONE, "sgd(lr = 0.1)", "clip_norm = 0.05"),
+        (LOOKUP, "sgd(lr = 0.1)", "clip_norm = 0.05"),
         (SEVERAL, "adam(lr = 0.1)", ""),
         (SCAN, "adamw(lr = 0.1, lazy = true)", ""),
         (BOTH, "adagrad(lr = 0.1, lazy = true)", ""),

@@ -22,7 +22,7 @@ F = RNG.standard_normal((len(LENGTHS), 6, 3))
 FIELDS = {"x": X, "v": V, "y": Y, "f": F}
 
 # values float[4] of each sample, computed from x: float[time, 3], f: float[6, 3] and v: float[4]
-MADE = {
+MODELS = {
     "rnn": "last(x -> rnn(4))",
     "lstm": "last(x -> lstm(4))",
     "gru": "last(x -> gru(4))",
@@ -227,9 +227,9 @@ def test_random_values_are_drawn_anew_at_each_step() -> None:
 
 
 @pytest.mark.every(3)
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_recurrence_on_both_backends_and_for_each_sample_alone(name: str, backend: Backend) -> None:
-    text = text_of(MADE[name])
+    text = text_of(MODELS[name])
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
     names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
     expected, (loss, gradients) = reference.predict(names)["p"], reference.gradients(names, wrt=("v", "f"))
@@ -288,7 +288,7 @@ def test_two_dimensions_that_rank_samples_differently() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_training_steps_agree_with_the_interpreter(threads: int) -> None:
-    text = text_of(MADE["stacked"])
+    text = text_of(MODELS["stacked"])
     reference, compiled = run(text, "reference"), run(text, threads=threads)
     names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
     short = {key: field[2:5] for key, field in names.items()}
@@ -302,7 +302,7 @@ def test_training_steps_agree_with_the_interpreter(threads: int) -> None:
 def test_recurrent_layers_agree_with_pytorch(layer: str) -> None:
     torch = pytest.importorskip("torch")
     program = run(text_of(f"last(x -> {layer.lower()}(4))"))
-    own = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
+    parameters = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
     theirs = getattr(torch.nn, layer)(3, 4, dtype=torch.float64)
     order = {"LSTM": (0, 1, 2, 3), "GRU": (0, 1, 2), "RNN": (0,)}[layer]
 
@@ -311,10 +311,10 @@ def test_recurrent_layers_agree_with_pytorch(layer: str) -> None:
         return torch.tensor(np.concatenate([parts[i] for i in order], axis=-1).T.copy())
 
     with torch.no_grad():
-        theirs.weight_ih_l0.copy_(columns(own["W"]))
-        theirs.weight_hh_l0.copy_(columns(own["U"]))
-        theirs.bias_ih_l0.copy_(columns(own["b"]))
-        theirs.bias_hh_l0.copy_(columns(own["c"]) if "c" in own else torch.zeros(4 * len(order)))
+        theirs.weight_ih_l0.copy_(columns(parameters["W"]))
+        theirs.weight_hh_l0.copy_(columns(parameters["U"]))
+        theirs.bias_ih_l0.copy_(columns(parameters["b"]))
+        theirs.bias_hh_l0.copy_(columns(parameters["c"]) if "c" in parameters else torch.zeros(4 * len(order)))
     loss = 0
     ends = []
     for i, x in enumerate(X):

@@ -112,12 +112,12 @@ def test_slices_leave_out_steps_at_the_ends() -> None:
         "k": [np.concatenate([k, k[:1], k[:1]]) for k in TOKENS],
     }
     reference, *compiled = run(text, "reference"), run(text), run(text, threads=2)
-    own = {name.partition("dense.")[2]: array for name, array in reference.parameters.items() if name.startswith("h.")}
+    cell = {name.partition("dense.")[2]: array for name, array in reference.parameters.items() if name.startswith("h.")}
     dense = {
         name.partition("dense.")[2]: array for name, array in reference.parameters.items() if name.startswith("z.")
     }
     for i, x in enumerate(fields["x"]):
-        h = np.tanh(x @ own["W"] + own["b"])
+        h = np.tanh(x @ cell["W"] + cell["b"])
         hidden = (np.square(h[1:] - h[:-1]).mean(0) + h[1:-1].sum(0)) @ dense["W"] + dense["b"]
         np.testing.assert_allclose(reference.predict(fields)["p"][i], hidden, rtol=1e-10)
     expected = reference.gradients(fields)[1]
@@ -186,9 +186,9 @@ def test_windows_and_slices_agree_with_fixed_lengths(statement: str, backend: Ba
         for name, array in reference.parameters.items():
             fixed.parameters[name][...] = array
         np.testing.assert_allclose(predicted[i], fixed.predict({"x": x[i][None]})["p"][0], rtol=1e-10, atol=1e-12)
-        sample_loss, own = fixed.gradients({"x": x[i][None], "y": y[i : i + 1]})
+        sample_loss, of_sample = fixed.gradients({"x": x[i][None], "y": y[i : i + 1]})
         total += sample_loss / 6
-        for name, array in own.items():
+        for name, array in of_sample.items():
             sums[name] += array / 6
     assert loss == pytest.approx(total, rel=1e-10)
     for name, array in gradients.items():

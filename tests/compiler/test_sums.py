@@ -98,7 +98,7 @@ def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size:
     kind = {"f32": np.float32, "f64": np.float64}[dtype]
     x, y = (RNG.standard_normal((5, size)).astype(kind) for _ in range(2))
     x[0, 3] = np.nan
-    row, place = RNG.standard_normal((5, 1)).astype(kind), np.arange(5, dtype=np.int32)
+    row, column = RNG.standard_normal((5, 1)).astype(kind), np.arange(5, dtype=np.int32)
     graph, leaf = input_of(dtype, (size,))
     other = graph.leaf(Role.INPUT, "y", leaf.type)
     of_row = graph.leaf(Role.INPUT, "row", Type(dtype, ("batch", 1)))
@@ -109,7 +109,7 @@ def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size:
     chosen = {
         "picked": (
             apply("where", is_place, leaf * leaf, of_row - other),
-            np.where(np.arange(size) == place[:, None], x * x, row - y),
+            np.where(np.arange(size) == column[:, None], x * x, row - y),
         ),
         "counted": (apply("cast", larger, dtype=dtype) / (leaf * leaf + 1), (x > y).astype(kind) / (x * x + 1)),
         "largest": (apply("maximum", leaf, -other), np.maximum(x, -y)),
@@ -120,7 +120,7 @@ def test_sums_of_expressions_have_the_bits_of_their_definition(dtype: str, size:
     }
     for name, (value, _) in chosen.items():
         graph.results[parse_result(name)] = apply("sum", value, over=(1,))
-    results = compiled(graph, {"x": x, "y": y, "row": row, "place": place}, 5)
+    results = compiled(graph, {"x": x, "y": y, "row": row, "place": column}, 5)
     for name, (_, elements) in chosen.items():
         np.testing.assert_array_equal(results[name], [in_blocks(line) for line in elements], err_msg=name)
 
@@ -182,8 +182,8 @@ def test_extremes_over_rows_find_nan_and_keep_the_first_of_equals(name: str) -> 
     """Rows are compared in pairs; a NaN in any of them is the result, and the first of two zeros remains."""
     rows = 9
     x = RNG.standard_normal((rows, rows, 20)).astype(np.float32)
-    for place in range(rows):
-        x[place, place, 3] = np.nan
+    for column in range(rows):
+        x[column, column, 3] = np.nan
     x[0, :, 7] = [0.0, -0.0] * 4 + [0.0]
     x[1, :, 7] = [-0.0, 0.0] * 4 + [-0.0]
     graph, leaf = input_of("f32", (rows, 20))

@@ -7,7 +7,7 @@ from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.loops import write_generic
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_one_vector
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_vectors
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel
 
@@ -57,7 +57,7 @@ t2 = t0 > t1
 t3 = t0 * t0 - t1
 t4 = t3 if t2 else t1
 {dtype} p2[i0 * {room} + i1] = t4"""
-SAMPLES, PLACES = 4, 11
+SAMPLES, POSITIONS = 4, 11
 WIDTHS = (1, 3, 6, 16, 19)
 
 LOOPS = [
@@ -73,7 +73,7 @@ LOOPS = [
 
 
 def nest(text: str, dtype: str, c: int) -> Nest:
-    numbers = {"c": c, "room": c + 3, "image": (PLACES + 2) * c, "windows": PLACES * c}
+    numbers = {"c": c, "room": c + 3, "image": (POSITIONS + 2) * c, "windows": POSITIONS * c}
     kernel = parse_kernel(text.format(dtype=dtype, **numbers).splitlines(), (0, 1, 2))[0]
     assert isinstance(kernel, Nest)
     assert has_vector_rows(kernel)
@@ -94,16 +94,16 @@ def test_rows_of_every_length(target: str, dtype: str) -> None:
     """All numbers are small whole numbers, so that sums are exact in any order."""
     rng, machine = np.random.default_rng(0), machine_for(target)
     for c in WIDTHS:
-        x = rng.integers(-3, 4, (SAMPLES, PLACES + 2, c)).astype(FLOATS[dtype])
-        g = rng.integers(-3, 4, (SAMPLES, PLACES, c)).astype(FLOATS[dtype])
+        x = rng.integers(-3, 4, (SAMPLES, POSITIONS + 2, c)).astype(FLOATS[dtype])
+        g = rng.integers(-3, 4, (SAMPLES, POSITIONS, c)).astype(FLOATS[dtype])
         windows, gradient = nest(WINDOWS, dtype, c), nest(GRADIENT, dtype, c)
         assert keeps_totals(gradient)
         for kernel, left, right, expected in (
-            (windows, x[0], x[1, :3], np.stack([(x[0, i : i + 3] * x[1, :3]).sum(0) for i in range(PLACES)])),
-            (gradient, x, g, np.stack([(x[:, i : i + PLACES] * g).sum((0, 1)) for i in range(3)])),
+            (windows, x[0], x[1, :3], np.stack([(x[0, i : i + 3] * x[1, :3]).sum(0) for i in range(POSITIONS)])),
+            (gradient, x, g, np.stack([(x[:, i : i + POSITIONS] * g).sum((0, 1)) for i in range(3)])),
         ):
             result = np.full((len(expected), c + 3), 7, FLOATS[dtype])
-            count = PLACES if kernel is windows else SAMPLES
+            count = POSITIONS if kernel is windows else SAMPLES
             addresses = (array.ctypes.data for array in (left, right, result))
             code = Kernel(generic_of(kernel).source, machine)
             code.call(*addresses, count)
@@ -117,10 +117,10 @@ def test_copies_of_odd_rows(target: str) -> None:
         kernel = parse_kernel(COPY.format(dtype="f32", c=c, room=c + 3).splitlines(), (0, 1))[0]
         assert isinstance(kernel, Nest)
         assert has_odd_rows(kernel) == (c in (6, 19))
-        x = np.random.default_rng(0).normal(size=(PLACES, c)).astype(np.float32)
-        result = np.full((PLACES, c + 3), 7, np.float32)
+        x = np.random.default_rng(0).normal(size=(POSITIONS, c)).astype(np.float32)
+        result = np.full((POSITIONS, c + 3), 7, np.float32)
         code = Kernel(generic_of(kernel).source, machine_for(target))
-        code.call(x.ctypes.data, result.ctypes.data, PLACES)
+        code.call(x.ctypes.data, result.ctypes.data, POSITIONS)
         np.testing.assert_array_equal(result[:, :c], x)
         np.testing.assert_array_equal(result[:, c:], 7)
 
@@ -133,11 +133,11 @@ def test_expressions_in_odd_rows(target: str, dtype: str) -> None:
         assert isinstance(kernel, Nest)
         assert has_odd_rows(kernel) == (c in (6, 19) or (c, dtype) == (3, "f64"))
         rng = np.random.default_rng(0)
-        x, row = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((PLACES, c), (PLACES, 1)))
+        x, row = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((POSITIONS, c), (POSITIONS, 1)))
         x[0, 0] = np.nan
-        result = np.full((PLACES, c + 3), 7, FLOATS[dtype])
+        result = np.full((POSITIONS, c + 3), 7, FLOATS[dtype])
         code = Kernel(generic_of(kernel).source, machine_for(target))
-        code.call(*(array.ctypes.data for array in (x, row, result)), PLACES)
+        code.call(*(array.ctypes.data for array in (x, row, result)), POSITIONS)
         np.testing.assert_array_equal(result[:, :c], np.where(x > row, x * x - row, row))
         np.testing.assert_array_equal(result[:, c:], 7)
 
@@ -187,15 +187,16 @@ t4 = t3 * t3
 @pytest.mark.every(3)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_totals_of_narrow_rows_are_one_vector(target: str, dtype: str) -> None:
-    """Of every width around that of a vector, with the bits of a sum in order, and without writing beside it."""
+def test_totals_of_narrow_rows_are_vectors(target: str, dtype: str) -> None:
+    """Of every width around those of one and of two vectors, with the bits of a sum in order, and without writing
+    beside it."""
     order, rng = np.array([1, 0, 2], np.int32), np.random.default_rng(0)
     for windows in (1, 6, 13):
-        for c in (1, 2, 3, 4, 5, 8, 9, 16, 17):
+        for c in (1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 32, 33):
             text = FOLDS.format(dtype=dtype, windows=windows, c=c, image=windows * c)
             kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
             assert isinstance(kernel, Nest)
-            assert may_fit_one_vector(kernel)
+            assert may_fit_vectors(kernel)
             x, mean = (rng.normal(size=shape).astype(FLOATS[dtype]) for shape in ((3, windows, c), (c,)))
             if c > 1:
                 x[1, windows // 2, 1] = np.nan
@@ -214,4 +215,4 @@ def test_totals_of_functions_are_left_to_loops() -> None:
     text = FOLDS.format(dtype="f32", windows=6, c=4, image=24).replace("t3 * t3", "exp.f32(t3)")
     kernel = parse_kernel(text.splitlines(), (0, 1, 2, 3, 4))[0]
     assert isinstance(kernel, Nest)
-    assert not may_fit_one_vector(kernel)
+    assert not may_fit_vectors(kernel)

@@ -11,11 +11,11 @@ from netc.dsl.source import Source, Span
 TEXT = 'x = csv("a.csv")  # read\ninput y: class(3)[t]  # a label\n  epochs\nz = nn.relu(x)\n'
 
 
-def applied(hint: str | None, place: str) -> list[str]:
+def applied(hint: str | None, span: str) -> list[str]:
     """The lines that each change of a hint leaves of TEXT, for a message at the first occurrence of `place`."""
     source = Source("t.net", TEXT)
-    start = TEXT.index(place)
-    message = Diagnostic("E0201", "wrong", Label(Span(source, start, start + len(place))), hint=hint)
+    start = TEXT.index(span)
+    message = Diagnostic("E0201", "wrong", Label(Span(source, start, start + len(span))), hint=hint)
     texts = [TEXT[: edit.span.start] + edit.text + TEXT[edit.span.end :] for edit in message.edits]
     return [next(line for line in text.split("\n") if line not in TEXT.split("\n")) for text in texts]
 
@@ -35,8 +35,8 @@ def applied(hint: str | None, place: str) -> list[str]:
         (nearest("a.csv", ["b.csv"]), '"a.csv"', 'x = csv("b.csv")  # read'),
     ],
 )
-def test_a_change_is_made_where_the_message_points(hint: Hint, place: str, line: str) -> None:
-    assert applied(hint, place) == [line]
+def test_a_change_is_made_where_the_message_points(hint: Hint, span: str, line: str) -> None:
+    assert applied(hint, span) == [line]
 
 
 def test_a_list_of_names_offers_each() -> None:
@@ -54,8 +54,8 @@ def test_a_list_of_names_offers_each() -> None:
         (None, "epochs"),
     ],
 )
-def test_what_is_not_there_is_not_changed(hint: str | None, place: str) -> None:
-    assert applied(hint, place) == []
+def test_what_is_not_there_is_not_changed(hint: str | None, span: str) -> None:
+    assert applied(hint, span) == []
 
 
 def test_a_fault_in_another_process_keeps_its_changes() -> None:

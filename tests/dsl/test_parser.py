@@ -12,7 +12,7 @@ from netc.dsl.parser import Newlines, parse
 from netc.dsl.printer import expression, print_file
 from netc.dsl.source import Source
 
-WHOLE = """# digits.net: a small convolutional network for handwritten digits
+COMPLETE = """# digits.net: a small convolutional network for handwritten digits
 let filters = 16                       # netc train digits.net --set filters=32
 
 data {
@@ -96,7 +96,7 @@ def test_grammar_has_no_conflict() -> None:
     assert Lark(grammar, parser="lalr", strict=True, postlex=Newlines())
 
 
-@pytest.mark.parametrize("text", [WHOLE, *(f"model {{\n{snippet}\n}}\n" for snippet in RIGHT)])
+@pytest.mark.parametrize("text", [COMPLETE, *(f"model {{\n{snippet}\n}}\n" for snippet in RIGHT)])
 def test_print_gives_back_what_was_read(text: str) -> None:
     tree = parse(Source("a.net", text))
     printed = print_file(tree)

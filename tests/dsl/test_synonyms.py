@@ -24,7 +24,7 @@ from netc.runtime.data.steps import STEPS
 # for each kind of name, a file in which NAME is unknown, and names as other libraries spell them
 DATA = "data {{\n  source = {}\n  x = {}{}\n  split = {}\n}}\n"
 MODEL = "model {{\n  input x: float[4]\n  {}\n  output y = x\n}}\n"
-PLACES = {
+POSITIONS = {
     Kind.VALUE: (
         MODEL.format("h = NAME(x)"),
         "Conv2D Linear BatchNorm2d MaxPooling2D Dense LSTM ReLU embedding",
@@ -65,7 +65,7 @@ def hint_of(text: str, name: str) -> str:
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
 def test_names_of_other_libraries(kind: Kind) -> None:
-    text, names = PLACES[kind]
+    text, names = POSITIONS[kind]
     for name in names.split():
         assert hint_of(text, name) == (synonym(name, kind, ("lr",)) or f"did you mean `{name.lower()}`?"), name
 

@@ -91,8 +91,8 @@ def _field(type_: Type, count: int, rng: np.random.Generator) -> Any:
             return rng.standard_normal(shape).astype(DTYPES[type_.dtype].numpy)
         return rng.integers(0, type_.classes or 2, shape).astype(DTYPES[type_.dtype].numpy)
 
-    own = type_.shape(1)[1:] if type_.is_batched else type_.shape(1)
+    dims = type_.shape(1)[1:] if type_.is_batched else type_.shape(1)
     if type_.is_varying:
         lengths = rng.integers(1, _LONGEST + 1, count)
-        return Ragged.of([numbers((length, *own)) for length in lengths], DTYPES[type_.dtype].numpy)
-    return numbers((count, *own) if type_.is_batched else own)
+        return Ragged.of([numbers((length, *dims)) for length in lengths], DTYPES[type_.dtype].numpy)
+    return numbers((count, *dims) if type_.is_batched else dims)

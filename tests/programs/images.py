@@ -12,7 +12,7 @@ def _kernel(g: Growth, size: Dim, most: int = 5) -> int:
     return g.draw.choice([k for k in (1, 2, 3, 3, 4, 5) if k <= min(least, most)])
 
 
-def _places(size: int, kernel: int, stride: int, dilation: int, pad: str | int | tuple[int, int]) -> int:
+def _window_counts(size: int, kernel: int, stride: int, dilation: int, pad: str | int | tuple[int, int]) -> int:
     if pad == "same":
         return -(-size // stride)
     around = 0 if pad == "valid" else 2 * pad if isinstance(pad, int) else sum(pad)  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def line_of(g: Growth, most: float = 6) -> Value | None:
 def _along_line(g: Growth, size: Dim, kernel: int, stride: int, dilation: int, pad: str | int) -> Dim | None:
     """The number of windows along a sequence, or None if none fits."""
     if isinstance(size, int):
-        count = _places(size, kernel, stride, dilation, pad)
+        count = _window_counts(size, kernel, stride, dilation, pad)
         return count if count > 0 else None
     if pad == "same":
         return size if stride == 1 else size.divided(stride)
@@ -71,7 +71,8 @@ def conv_image(g: Growth) -> bool:
     pad = g.draw.choice(("same", "same", "valid", 1, 2, (1, 0, 2, 1)))
     sides = (pad, pad) if not isinstance(pad, tuple) else (pad[:2], pad[2:])
     out = [
-        _places(n, *rest) for n, rest in zip((h, w), zip(kernels, strides, dilations, sides, strict=True), strict=True)
+        _window_counts(n, *rest)
+        for n, rest in zip((h, w), zip(kernels, strides, dilations, sides, strict=True), strict=True)
     ]
     if min(out) < 1 or not g.fits(*out, units):
         return False
@@ -102,7 +103,7 @@ def custom_kernel(g: Growth) -> bool:
     if name == "conv_transpose2d":
         out = [size * stride for size in sizes]
     else:
-        out = [_places(size, kernel, stride, 1, pad) for size in sizes]
+        out = [_window_counts(size, kernel, stride, 1, pad) for size in sizes]
     channels = c * units if name == "depthwise_conv2d" else units
     w = g.parameter(*[kernel] * len(sizes), c, units) if g.fits(*out, channels) else None
     if w is None:
@@ -148,7 +149,7 @@ def depthwise(g: Growth) -> bool:
     stride = g.draw.choice((1, 1, 2))
     m = g.draw.choice((1, 1, 2, 3))
     pad = g.draw.choice(("same", "same", "valid", 1))
-    out = [_places(n, kernel, stride, 1, pad) for n in (h, w)]
+    out = [_window_counts(n, kernel, stride, 1, pad) for n in (h, w)]
     if min(out) < 1 or not g.fits(*out, c * m):
         return False
     options = f"{kernel}" + (f", stride = {stride}" if stride > 1 else "") + (f", pad = {pad}" if pad != "same" else "")

@@ -118,7 +118,7 @@ def make_data(fields: Mapping[str, Type], lengths: tuple[Lengths, ...], samples:
     for name, type_ in fields.items():
         rng, first = _generator(seed, name), type_.dims[0] if type_.dims else None
         if isinstance(first, Steps):
-            data[name] = [_array(rng, type_, (first.count(own), *type_.numbers)) for own in each]
+            data[name] = [_array(rng, type_, (first.count(leading), *type_.numbers)) for leading in each]
         else:
             data[name] = _array(rng, type_, (samples, *type_.numbers))
     return data

@@ -227,9 +227,9 @@ def _add_product(inner: Growth, factors: tuple[Value, Value]) -> None:
     inner.feature("captured value times a parameter")
 
 
-def _until(own: list[Value], head: _Head) -> str:
+def _until(values: list[Value], head: _Head) -> str:
     """` until z > 0.4` for the last number of the body that may end the scan; empty if it has none."""
-    for value in reversed(own):
+    for value in reversed(values):
         if value.type == floats() and value.name not in head.names and not value.is_discrete:
             return f" until {value.name} > 0.4"
     return ""
@@ -250,16 +250,16 @@ def scan(g: Growth) -> bool:
     if factors is not None:
         _add_product(inner, factors)
     _body(g, inner, carries, g.draw.choice((0, 1, 1, 2, 3)))
-    own = [
+    values = [
         value for name, value in inner.values.items() if name not in g.values or g.values[name].number != value.number
     ]
     yielded = [
-        value for value in own if value.type.is_float and value.is_batched and g.fits(head.dim, *value.type.dims)
+        value for value in values if value.type.is_float and value.is_batched and g.fits(head.dim, *value.type.dims)
     ]
     if not yielded:
         return False
     results = g.draw.sample(yielded[-4:], g.draw.choice([n for n in (1, 1, 2) if n <= len(yielded[-4:])]))
-    until = _until(own, head) if is_counting and g.where == "model" and g.chance(0.5) else ""
+    until = _until(values, head) if is_counting and g.where == "model" and g.chance(0.5) else ""
     text = ", ".join(f"{{{number}}}" for number in range(len(results)))
     inner.add(Statement("yield", (), text, tuple(result.name for result in results)))
     begins = " with " + ", ".join(texts) if texts else ""

@@ -65,10 +65,10 @@ def _memory(g: Growth) -> str | None:
 
 def _patterns(g: Growth) -> list[str]:
     """Patterns that match some parameter."""
-    own = [value.name for value in g.values.values() if value.is_parameter]
+    parameters = [value.name for value in g.values.values() if value.is_parameter]
     text = "\n".join(statement.head for statement in g.statements)
     layers = ["*.W", "*.b"] if "dense(" in text or "conv(" in text or "gru(" in text else []
-    return [*own, *layers]
+    return [*parameters, *layers]
 
 
 MORE: dict[str, tuple[float, Callable[[Growth], str | None]]] = {

@@ -45,9 +45,9 @@ class Evaluator(Struct):
             return function(*arguments, **options)
         results = []
         for n in range(self.count):
-            own = [argument[n] if isinstance(argument, Samples) else argument for argument in arguments]
+            of_sample = [argument[n] if isinstance(argument, Samples) else argument for argument in arguments]
             named = {name: option[n] if isinstance(option, Samples) else option for name, option in options.items()}
-            results.append(function(*own, **named))
+            results.append(function(*of_sample, **named))
         if isinstance(results[0], tuple):  # several results
             return Results(Samples(column) for column in zip(*results, strict=True))
         return Samples(results)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Tensor = torch.Tensor
 Pair = tuple[int, int]
@@ -127,7 +128,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int = 1, causal: bool = Fa
     q = q[None] if is_vector else q
     split = [array.reshape(array.shape[0], heads, -1).transpose(0, 1) for array in (q, k, v)]
     mask = torch.ones(q.shape[0], k.shape[0], dtype=torch.bool).tril() if causal else None
-    out = F.scaled_dot_product_attention(*split, attn_mask=mask).transpose(0, 1).reshape(q.shape[0], -1)
+    with sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
+        out = F.scaled_dot_product_attention(*split, attn_mask=mask).transpose(0, 1).reshape(q.shape[0], -1)
     return out[0] if is_vector else out
 
 

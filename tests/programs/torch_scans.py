@@ -25,16 +25,16 @@ def scan(self: "Evaluator", node: syntax.Scan, scope: Scope) -> Any:
         inner = Scope(scope)
         for name, sequence in zip(node.names, walked, strict=True):  # beyond its end a sample repeats its last step
             inner[name.text] = Samples(
-                own[min(step, length - 1)] for own, length in zip(sequence, lengths, strict=True)
+                steps[min(step, length - 1)] for steps, length in zip(sequence, lengths, strict=True)
             )
         inner.update(zip((carry.name.text for carry in node.carries), carries, strict=True))
         self.run(statements, inner)
         for stack, value in zip(stacks, last.values, strict=True):
             results = _of_samples(self.evaluate(value, inner), self.count)
-            for own, result, length in zip(stack, results, lengths, strict=True):
-                own += [result] if step < length else []
+            for steps, result, length in zip(stack, results, lengths, strict=True):
+                steps += [result] if step < length else []
         carries = [_of_samples(inner[carry.name.text], self.count) for carry in node.carries]
-    values = [Samples(torch.stack(own) for own in stack) for stack in stacks]
+    values = [Samples(torch.stack(steps) for steps in stack) for stack in stacks]
     return values[0] if len(values) == 1 else Results(values)
 
 
@@ -45,7 +45,7 @@ def _walked(self: "Evaluator", node: syntax.Scan, scope: Scope) -> tuple[list[Se
         counted = torch.arange(start, stop, dtype=torch.float64)
         return [(counted,) * self.count], [stop - start] * self.count
     sequences = [_of_samples(self.evaluate(sequence, scope), self.count) for sequence in node.over]
-    return list(sequences), [len(own) for own in sequences[0]]
+    return list(sequences), [len(steps) for steps in sequences[0]]
 
 
 def _of_samples(value: Any, count: int) -> Samples:

@@ -111,8 +111,8 @@ def test_a_category_is_explained_against_the_same_share_of_each(tmp_path: Path) 
     for sample in range(3):
         result = Explainer(run, "guess").explain(fields, sample)
         assert result.baseline == pytest.approx(weights[:3].mean())
-        place = int(np.argmax(np.asarray(fields["k"])[sample]))
-        assert result.inputs["k"].sum() == pytest.approx(weights[place] - weights[:3].mean())
+        column = int(np.argmax(np.asarray(fields["k"])[sample]))
+        assert result.inputs["k"].sum() == pytest.approx(weights[column] - weights[:3].mean())
         assert abs(result.gap) < 1e-9
 
 

@@ -162,10 +162,10 @@ def test_a_requirement_beyond_the_free_memory_is_a_message(monkeypatch: pytest.M
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> int:
     """A machine with 200 MB free."""
-    room = 200_000_000
+    limit = 200_000_000
     for module in (available, content):
-        monkeypatch.setattr(module, "memory", lambda: FreeMemory(room, "this machine has"))
-    return room
+        monkeypatch.setattr(module, "memory", lambda: FreeMemory(limit, "this machine has"))
+    return limit
 
 
 # ------------------------------------------------------------------ a step

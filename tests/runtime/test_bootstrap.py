@@ -126,9 +126,9 @@ def test_the_area_under_the_curve_counts_pairs() -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.integers(0, 6, (40, 2)).astype(np.float64), rng.integers(0, 2, (40, 2))
     for column, area in enumerate(area_under_curve(scores, positive, (0,))):
-        own, others = (scores[positive[:, column] == side, column] for side in (1, 0))
-        pairs = (own[:, None] > others).sum() + 0.5 * (own[:, None] == others).sum()
-        assert area == pairs / (len(own) * len(others))
+        high, low = (scores[positive[:, column] == side, column] for side in (1, 0))
+        pairs = (high[:, None] > low).sum() + 0.5 * (high[:, None] == low).sum()
+        assert area == pairs / (len(high) * len(low))
     assert np.isnan(area_under_curve(scores, np.ones((40, 2)), (0,))).all()
 
 

@@ -69,9 +69,9 @@ def log_loss(logits: Array, labels: Array, temperature: float) -> float:
     logp = (
         z - np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)) - z.max(axis=1, keepdims=True)
     )
-    own, others = logp[np.arange(len(z)), labels], 1 / (len(z) + 2)
-    rest = (logp.sum(axis=1) - own) / (z.shape[1] - 1)
-    return -float(((1 - others) * own + others * rest).mean())
+    of_label, others = logp[np.arange(len(z)), labels], 1 / (len(z) + 2)
+    rest = (logp.sum(axis=1) - of_label) / (z.shape[1] - 1)
+    return -float(((1 - others) * of_label + others * rest).mean())
 
 
 @pytest.mark.parametrize(("scale", "classes"), [(0.3, 3), (1.0, 2), (5.0, 3), (20.0, 10)])

@@ -203,8 +203,8 @@ def test_probabilities_and_sets_follow_from_the_validation_part(iris: Path) -> N
     assert math.exp(run.program.persistent["p.calibrated.fitted"]) == pytest.approx(best, rel=1e-4)
     z = np.exp(test["raw"] / best)
     np.testing.assert_allclose(test["p"], z / z.sum(axis=1, keepdims=True), rtol=1e-3, atol=1e-6)
-    own = np.sort(valid["p"][np.arange(len(labels)), labels])
-    threshold = own[::-1][math.ceil((len(labels) + 1) * 0.9) - 1]
+    of_label = np.sort(valid["p"][np.arange(len(labels)), labels])
+    threshold = of_label[::-1][math.ceil((len(labels) + 1) * 0.9) - 1]
     np.testing.assert_array_equal(test["likely"], test["p"] >= threshold)
     sets = [(each.output, each.is_set) for each in covered(run.model.graph)]
     assert sets == [("adaptive", True), ("likely", True)]

@@ -453,9 +453,13 @@ def test_check_says_what_training_would_say_about_the_data(tmp_path: Path) -> No
     assert checked["warnings"] == [{"code": "W0834", "title": "`x` is the same in every training row", "line": 3}]
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
     (tmp_path / "t.csv").unlink()
-    absent = command("check", "m.net", "--strict", cwd=tmp_path)
+    absent = command("check", "m.net", cwd=tmp_path)
     assert absent.returncode == 0
     assert absent.stderr == "note: the data was not checked, because `t.csv` is not there\n"
+    (tmp_path / "t2.csv").write_text("x\n1\n")
+    assert "`t.csv` is not there: did you mean `t2.csv`?" in command("check", "m.net", cwd=tmp_path).stderr
+    strict = command("check", "m.net", "--strict", cwd=tmp_path)
+    assert (strict.returncode, strict.stderr.count("E0801")) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_gradients_at_each_step_agree_with_a_hand_written_backward_pass(tmp_path
     model = f"{text}  h = x -> rnn(4)\n  z = {last}\n  output z = z\n  loss (z - y) ** 2\n"
     run = trained(tmp_path, model, x, y, settings="  precision = f64\n")
     (reach,) = diagnose(run).reaches
-    own = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("h.")}
+    cell = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("h.")}
     out = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("z.")}
     fields = run.load_data().parts["train"]
     from netc.runtime.random import permutation
@@ -68,11 +68,11 @@ def test_gradients_at_each_step_agree_with_a_hand_written_backward_pass(tmp_path
     for i in permutation(len(inputs), 0, 0)[:16]:
         states = [np.zeros(4)]
         for step in inputs[i]:
-            states.append(np.tanh(step @ own["W"] + states[-1] @ own["U"] + own["b"]))
+            states.append(np.tanh(step @ cell["W"] + states[-1] @ cell["U"] + cell["b"]))
         target = targets[i][-1] if each_step else targets[i]
         gradient = 2 * (states[-1] @ out["W"] + out["b"] - target) * out["W"][:, 0]
         for k, state in enumerate(reversed(states[1:])):
-            gradient = (gradient * (1 - state**2)) @ own["U"].T
+            gradient = (gradient * (1 - state**2)) @ cell["U"].T
             sizes[k].append(float(np.linalg.norm(gradient)))
     expected = [np.mean(at_step) for at_step in sizes if at_step]
     np.testing.assert_allclose(reach.sizes, expected[: len(reach.sizes)], rtol=1e-9)

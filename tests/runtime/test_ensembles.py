@@ -119,10 +119,10 @@ def test_folds_become_one_run(data: str, model: str, tmp_path: Path) -> None:
     assert states[0] != states[1], "each member has its own steps"
     same_means(members, ensemble, tmp_path / "t.csv")
     ensemble = netc.open(tmp_path / "runs" / "e", threads=1)
-    own = [netc.open(folder, threads=1).evaluate("test") for folder in members]
+    of_members = [netc.open(folder, threads=1).evaluate("test") for folder in members]
     metrics = ensemble.evaluate("test")
-    assert metrics.keys() == own[0].keys()
-    assert metrics["loss"] <= np.mean([each["loss"] for each in own]) * 1.05, "the mean predicts no worse than one"
+    assert metrics.keys() == of_members[0].keys()
+    assert metrics["loss"] <= np.mean([each["loss"] for each in of_members]) * 1.05, "the mean predicts no worse"
     with pytest.raises(Fault) as refused:
         ensemble.evaluate("valid")
     assert "training rows of some member" in str(refused.value)
@@ -168,17 +168,17 @@ HEADS = {
         'y = column("is_a")\n  ',
         HIDDEN.replace("TYPE", "float") + "z = h -> dense(1) -> squeeze\n  output p = sigmoid(z)\n  "
         "loss binary_cross_entropy(z, y)",
-        lambda own, true: -np.mean(true * np.log(own["p"]) + (1 - true) * np.log(1 - own["p"])),
+        lambda prediction, true: -np.mean(true * np.log(prediction["p"]) + (1 - true) * np.log(1 - prediction["p"])),
     ),
     "logits": (
         KIND,
         HIDDEN.replace("TYPE", "class(3)") + "output z = h -> dense(3)\n  loss cross_entropy(z, y)",
-        lambda own, true: -np.mean(np.log(np.exp(own["z"])[np.arange(len(true)), true])),
+        lambda prediction, true: -np.mean(np.log(np.exp(prediction["z"])[np.arange(len(true)), true])),
     ),
     "logarithm": (
         KIND,
         HIDDEN.replace("TYPE", "class(3)") + "output p = h -> dense(3) -> softmax\n  loss nll(log(p), y)",
-        lambda own, true: -np.mean(np.log(own["p"][np.arange(len(true)), true])),
+        lambda prediction, true: -np.mean(np.log(prediction["p"][np.arange(len(true)), true])),
     ),
 }
 
@@ -192,15 +192,17 @@ def test_losses_are_those_of_mean_probabilities(case: str, tmp_path: Path) -> No
     if case != "logits":
         same_means(members, ensemble, tmp_path / "t.csv")
     parts = ensemble.load_data().parts["valid"]
-    own = {name: value.astype(np.float64) for name, value in ensemble.predict_prepared(parts).items()}
-    assert ensemble.evaluate("valid")["loss"] == pytest.approx(loss(own, np.asarray(parts["y"])), rel=1e-5)
+    predictions = {name: value.astype(np.float64) for name, value in ensemble.predict_prepared(parts).items()}
+    assert ensemble.evaluate("valid")["loss"] == pytest.approx(loss(predictions, np.asarray(parts["y"])), rel=1e-5)
     if case == "logits":
         each = [raw_outputs(folder, tmp_path / "t.csv")["z"].astype(np.float64) for folder in members]
         chances = [np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in each]
         assert np.allclose(
             np.exp(raw_outputs(ensemble.folder, tmp_path / "t.csv")["z"]), np.mean(chances, 0), rtol=1e-5
         )
-    assert ensemble.facts_of([*own]) == netc.open(members[0]).facts_of([*own]), "outputs stand for what the members' do"
+    assert ensemble.facts_of([*predictions]) == netc.open(members[0]).facts_of([*predictions]), (
+        "outputs stand for what the members' do"
+    )
 
 
 def test_a_loss_of_parameters_is_the_mean_of_the_members(tmp_path: Path) -> None:
@@ -209,9 +211,9 @@ def test_a_loss_of_parameters_is_the_mean_of_the_members(tmp_path: Path) -> None
     path = write_model(tmp_path, INPUT + NUMBER + SPLIT, model)
     members = [trained(path, s=seed) for seed in range(2)]
     metrics = start_ensemble(members, tmp_path / "runs" / "e", 1).evaluate("test")
-    own = [netc.open(folder).evaluate("test") for folder in members]
+    of_members = [netc.open(folder).evaluate("test") for folder in members]
     for name in ("penalty_of", "both"):
-        assert metrics[name] == pytest.approx(np.mean([each[name] for each in own]), rel=1e-5)
+        assert metrics[name] == pytest.approx(np.mean([each[name] for each in of_members]), rel=1e-5)
 
 
 def test_members_may_have_other_widths(tmp_path: Path) -> None:
@@ -392,10 +394,10 @@ def test_classes_are_those_of_all_members(tmp_path: Path) -> None:
     assert [netc.open(folder).states["y"][0]["classes"] for folder in members] == [["a", "c"], ["a", "b", "c"]]
     ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
     assert ensemble.states["y"][0]["classes"] == ["a", "b", "c"]
-    own = [raw_outputs(folder, tmp_path / "t.csv")["p"] for folder in members]
+    of_members = [raw_outputs(folder, tmp_path / "t.csv")["p"] for folder in members]
     chances = raw_outputs(ensemble.folder, tmp_path / "t.csv")
-    spread = np.stack([own[0][:, 0], np.zeros(60, np.float32), own[0][:, 1]], 1)
-    assert np.array_equal(chances["p"], mean([spread, own[1]]))
+    spread = np.stack([of_members[0][:, 0], np.zeros(60, np.float32), of_members[0][:, 1]], 1)
+    assert np.array_equal(chances["p"], mean([spread, of_members[1]]))
     assert np.array_equal(chances["y_hat"], chances["p"].argmax(1))
     parts = ensemble.load_data().parts["train"]
     outputs, true = ensemble.predict_prepared(parts)["p"].astype(np.float64), np.asarray(parts["y"])
@@ -444,8 +446,8 @@ def test_truths_are_what_most_members_say(tmp_path: Path) -> None:
     )
     members = [trained(path, s=seed) for seed in range(3)]
     ensemble = start_ensemble(members, tmp_path / "runs" / "e", 1)
-    own = [raw_outputs(folder, tmp_path / "t.csv")["sure"] for folder in members]
-    assert np.array_equal(raw_outputs(ensemble.folder, tmp_path / "t.csv")["sure"], np.sum(own, 0) > 1.5)
+    of_members = [raw_outputs(folder, tmp_path / "t.csv")["sure"] for folder in members]
+    assert np.array_equal(raw_outputs(ensemble.folder, tmp_path / "t.csv")["sure"], np.sum(of_members, 0) > 1.5)
 
 
 def test_labels_that_each_member_chooses_have_no_mean(tmp_path: Path) -> None:

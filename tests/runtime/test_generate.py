@@ -21,7 +21,7 @@ from netc.runtime.runs.generate import Generator, draw, generate
 from netc.runtime.runs.run import Run
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
-MADE = {
+MODELS = {
     "an LSTM": "e -> lstm(8)",
     "two layers": "e -> gru(6) -> layernorm -> lstm(7)",
     "what was before": "e + shift(e) -> rnn(6)",
@@ -68,9 +68,9 @@ def trained(folder: Path, statement: str) -> Run:
     return netc.train(netc.load(folder / "m.net"), out=folder / "run")
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MODELS)
 def test_stepping_predicts_the_same_as_the_whole_sequence(tmp_path: Path, name: str) -> None:
-    run = trained(tmp_path, MADE[name])
+    run = trained(tmp_path, MODELS[name])
     model = Generator(run)
     codes = np.array([model.tokens.index(letter) for letter in "the mat sat on"], np.int32)
     likely = run.program.predict({"letter": [codes]})["likely"][0]
@@ -85,7 +85,7 @@ def test_a_model_that_reads_later_steps_is_refused(tmp_path: Path, name: str) ->
 
 
 def test_a_text_is_continued(tmp_path: Path) -> None:
-    run = trained(tmp_path, MADE["an LSTM"])
+    run = trained(tmp_path, MODELS["an LSTM"])
     first, again, other = ("".join(generate(run, "the ", 40, seed=seed)) for seed in (1, 1, 2))
     assert first == again != other
     assert len(first) == 40
@@ -137,9 +137,9 @@ def test_a_model_that_reads_earlier_tokens_alone_predicts_the_next_one(tmp_path:
 def test_a_text_ends_where_the_model_ends_it(tmp_path: Path) -> None:
     run = of_names(tmp_path, SHIFTED["the input"])
     assert "".join(generate(run, "em", 40, temperature=0)) == "ma"
-    whole = {"".join(generate(run, "", 40, temperature=0.3, seed=seed)) for seed in range(8)}
-    assert whole <= {*NAMES}
-    assert len(whole) > 1
+    sequence = {"".join(generate(run, "", 40, temperature=0.3, seed=seed)) for seed in range(8)}
+    assert sequence <= {*NAMES}
+    assert len(sequence) > 1
     done = command("generate", run.folder, "--temperature", 0, cwd=tmp_path)
     assert done.stdout.strip() in NAMES, done.stderr
 
@@ -150,7 +150,7 @@ def test_a_text_beyond_the_bound_is_continued_from_earlier_tokens_alone(tmp_path
 
 
 def test_training_meanwhile_shows_in_the_next_token(tmp_path: Path) -> None:
-    run = netc.open(trained(tmp_path, MADE["an LSTM"]).folder)
+    run = netc.open(trained(tmp_path, MODELS["an LSTM"]).folder)
     model, other = Generator(run), Generator(run)
     assert (model.next(3) == other.next(3)).all()
     before = other.next(4)
@@ -189,7 +189,7 @@ def test_any_temperature_draws_tokens_that_are_possible() -> None:
 
 
 def test_a_prediction_of_sequences_is_json(tmp_path: Path) -> None:
-    run = trained(tmp_path, MADE["an LSTM"])
+    run = trained(tmp_path, MODELS["an LSTM"])
     done = command("predict", run.folder, tmp_path / "t.txt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))

@@ -77,10 +77,10 @@ def fingerprints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Returns the list with the one text by which these names differ from other tests'.
     """
     monkeypatch.delenv("NETC_DEBUG")
-    own = [str(tmp_path)]
-    monkeypatch.setattr(kept_steps, "fingerprint", lambda: f"{environment.fingerprint()} {own[0]}")
+    folders = [str(tmp_path)]
+    monkeypatch.setattr(kept_steps, "fingerprint", lambda: f"{environment.fingerprint()} {folders[0]}")
     monkeypatch.setattr(kept_steps, "_ENVIRONMENT", kept_steps.fingerprint())
-    return own
+    return folders
 
 
 @pytest.fixture

@@ -263,13 +263,13 @@ def series(folder: Path, columns: dict[str, list], settings: str, steps: str = "
 def expected(rows: list[tuple[str, float, float]], every: float) -> list[list[float]]:
     """The windows of rows (series, time, value) in a simple way: five rows of one series without a gap."""
     ordered = sorted(rows)
-    windows = []
+    cut = []
     for i in range(len(ordered) - 4):
         five = ordered[i : i + 5]
         steps = [(second[1] - first[1]) / every for first, second in pairwise(five)]
         if len({row[0] for row in five}) == 1 and max(steps) <= 1.5:
-            windows.append([row[2] for row in five])
-    return windows
+            cut.append([row[2] for row in five])
+    return cut
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -294,9 +294,9 @@ def test_windows_stay_in_a_series_and_cross_no_gap(seed: int, tmp_path: Path) ->
             assert all(window in expected(rows, 1) for window in part)
         for store in "abc":
             of_store = [row for row in rows if row[0] == store]
-            own = {part: [window for window in both[part] if window[0] // 100 == "abc".index(store)] for part in both}
+            cut = {part: [window for window in both[part] if window[0] // 100 == "abc".index(store)] for part in both}
             edges = (len(of_store) * 7 // 10, -(-len(of_store) * 7 // 10))  # rounded down or up
-            assert own in [
+            assert cut in [
                 {"train": expected(of_store[:edge], 1), "test": expected(of_store[edge:], 1)} for edge in edges
             ]
         alone = series(tmp_path, columns, setting + "  split = ordered(train = 1.0)")
@@ -344,9 +344,9 @@ def test_a_split_by_groups_cuts_each_group_alone(tmp_path: Path) -> None:
     columns = {"v": list(range(60)), "store": ["s1", "s2", "s3"] * 20}
     for way in ('by("store", train = 0.67, test = 0.33)', 'hash("store", train = 0.67, test = 0.33, seed = 2)'):
         parts = series(tmp_path, columns, f"  split = {way}")
-        windows = [window for part in parts.values() for window in part]
-        assert len(windows) == 3 * 16
-        assert all(np.array_equal(np.diff(window), [3.0] * 4) for window in windows)
+        cut = [window for part in parts.values() for window in part]
+        assert len(cut) == 3 * 16
+        assert all(np.array_equal(np.diff(window), [3.0] * 4) for window in cut)
 
 
 def test_rows_that_are_taken_out_end_a_window(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(5)
 LENGTHS = (23, 7, 40, 12, 10, 31)
 X = [RNG.standard_normal((n, 3)) for n in LENGTHS]
 Y = [RNG.standard_normal((n, 2)) for n in LENGTHS]
-MADE = {
+MODELS = {
     "an RNN": "h = x -> rnn(5)",
     "two layers": "h = x -> lstm(4) -> gru(5)",
     "what was before": "h = concat(x, shift(x, first = ones(3)), over = -1) -> rnn(5)",
@@ -30,11 +30,11 @@ def text_of(statement: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)
     )
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MODELS)
 def test_states_are_carried_from_chunk_to_chunk(name: str) -> None:
     """With weights that hardly move, the loss is that of whole sequences, on all backends and on threads."""
-    cut = text_of(MADE[name], "  truncate = (time = 10)\n")
-    untruncated = run(text_of(MADE[name])).step({"x": X, "y": Y})["loss"]
+    cut = text_of(MODELS[name], "  truncate = (time = 10)\n")
+    untruncated = run(text_of(MODELS[name])).step({"x": X, "y": Y})["loss"]
     programs = [run(cut, "reference"), run(cut), run(cut, threads=2), run(cut, threads=3)]
     losses = [program.step({"x": X, "y": Y})["loss"] for program in programs]
     assert losses == pytest.approx([untruncated] * 4, rel=1e-4)
@@ -45,7 +45,7 @@ def test_states_are_carried_from_chunk_to_chunk(name: str) -> None:
 
 
 def test_a_chunk_longer_than_the_sequences_changes_nothing() -> None:
-    text = text_of(MADE["two layers"], optimizer="sgd(lr = 0.1)")
+    text = text_of(MODELS["two layers"], optimizer="sgd(lr = 0.1)")
     first, other = run(text), run(text.replace("batch = 6", "batch = 6\n  truncate = (time = 40)"))
     for _ in range(2):
         assert first.step({"x": X, "y": Y})["loss"] == pytest.approx(other.step({"x": X, "y": Y})["loss"], rel=1e-12)
@@ -55,8 +55,8 @@ def test_a_chunk_longer_than_the_sequences_changes_nothing() -> None:
 
 def test_gradients_stop_at_the_beginning_of_a_chunk() -> None:
     torch = pytest.importorskip("torch")
-    program = run(text_of(MADE["an RNN"], "  truncate = (time = 10)\n", "sgd(lr = 0.1)"))
-    own = {name: torch.tensor(array, requires_grad=True) for name, array in program.parameters.items()}
+    program = run(text_of(MODELS["an RNN"], "  truncate = (time = 10)\n", "sgd(lr = 0.1)"))
+    tensors = {name: torch.tensor(array, requires_grad=True) for name, array in program.parameters.items()}
     program.step({"x": X, "y": Y})
     states = [torch.zeros(5, dtype=torch.float64) for _ in X]
     for begin in range(0, 40, 10):
@@ -64,16 +64,16 @@ def test_gradients_stop_at_the_beginning_of_a_chunk() -> None:
         for i, (x, y) in enumerate(zip(X, Y, strict=True)):
             h = states[i].detach()
             for step in range(begin, min(begin + 10, len(x))):
-                h = torch.tanh(torch.tensor(x[step]) @ own["h.rnn.W"] + h @ own["h.rnn.U"] + own["h.rnn.b"])
-                z = h @ own["z.dense.W"] + own["z.dense.b"]
+                h = torch.tanh(torch.tensor(x[step]) @ tensors["h.rnn.W"] + h @ tensors["h.rnn.U"] + tensors["h.rnn.b"])
+                z = h @ tensors["z.dense.W"] + tensors["z.dense.b"]
                 total, count = total + ((z - torch.tensor(y[step])) ** 2).mean(), count + 1
             states[i] = h
-        gradients = torch.autograd.grad(total / count, list(own.values()))
-        own = {
+        gradients = torch.autograd.grad(total / count, list(tensors.values()))
+        tensors = {
             name: (value - 0.1 * gradient).detach().requires_grad_()
-            for (name, value), gradient in zip(own.items(), gradients, strict=True)
+            for (name, value), gradient in zip(tensors.items(), gradients, strict=True)
         }
-    for name, value in own.items():
+    for name, value in tensors.items():
         np.testing.assert_allclose(program.parameters[name], value.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
@@ -108,7 +108,14 @@ train {
 
 
 # layers that keep their bits under a limit; `memory` must hold for each layer of the library
-LAYERS = ("lstm(32)", "gru(32)", "lstm_peephole(32)", "lstm(16) -> gru(32)", "bidirectional(lstm(16))")
+LAYERS = (
+    "lstm(32)",
+    "gru(32)",
+    "lstm_peephole(32)",
+    "lstm(16) -> gru(32)",
+    "bidirectional(lstm(16))",
+    "bidirectional(gru(16)) -> bidirectional(gru(32))",  # two products are added to the gradient of the first layer
+)
 KEPT = 6 * 200 * 32 * 4  # 32 numbers for each step of the longest batch, in bytes
 
 
@@ -196,7 +203,7 @@ def test_other_dimensions_are_not_truncated(backend: str) -> None:
     )
     rng = np.random.default_rng(0)
     lengths = {"x": (4, 6), "z": (2, 5), "y": (4, 6)}
-    fields = {name: [rng.standard_normal((n, 2)) for n in own] for name, own in lengths.items()}
+    fields = {name: [rng.standard_normal((n, 2)) for n in counts] for name, counts in lengths.items()}
     program = run(text, backend)
     first = program.step(fields)["loss"]
     for _ in range(5):

@@ -94,6 +94,16 @@ def test_everything_agrees_where_values_are_stored_at_a_bound(name: str, precisi
     assert [str(difference) for difference in verify(sampled(model).subject)] == []
 
 
+@pytest.mark.parametrize("random", ["dropout(0.3)", "noisy"])
+def test_everything_agrees_where_numbers_are_drawn_for_pairs_of_steps(random: str) -> None:
+    """There are as many random numbers as the product of two dimensions, neither of which has a declared bound."""
+    noisy = "block noisy(w: float[t, s]) {\n  return w + 0.1 * normal_like(w)\n}\n"
+    statement = f"w = softmax((x -> dense(6)) @ transpose(k)) -> {random}\n  z = w @ k"
+    model = netc.parse((noisy if random == "noisy" else "") + text_of(statement))
+    checks = ["passes", "gradients", "alone", "compiled", "threads"]
+    assert [str(difference) for difference in verify(sampled(model).subject, checks)] == []
+
+
 @pytest.mark.parametrize("name", STORED)
 def test_a_bound_that_the_data_needs_computes_what_a_declared_one_does(name: str, backend: Backend) -> None:
     """The longest samples come first, in the middle and last: the memory is that of the data at hand."""
@@ -149,8 +159,8 @@ def test_memory_follows_the_batch_and_not_the_bound() -> None:
         steps: [sum(step_memory(model, 1, {"time": steps, "s": 1}, False, NAMED["avx2"])) for model in (free, bounded)]
         for steps in (64, 128, 256)
     }
-    assert all(own == other for own, other in needed.values())
-    first, second, third = (own for own, _ in needed.values())
+    assert all(bytes_here == other for bytes_here, other in needed.values())
+    first, second, third = (bytes_here for bytes_here, _ in needed.values())
     assert third - second <= 2.1 * (second - first)
     assert not any(value.type.is_held for value in training_graph(free).values())
 

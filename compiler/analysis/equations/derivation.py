@@ -153,10 +153,10 @@ class _Writer:
     def _ordered(self, groups: Sequence[list[Equation]]) -> list[Equation]:
         """Orders the groups from the loss back: each as soon as all that it reads has been stated, parameters first."""
         parameters = {self.level.text_of(value) for value in self.level.live if value.role is Role.PARAMETER}
-        defines = [{_whole(equation.left) for equation in group} for group in groups]
+        defines = [{_array(equation.left) for equation in group} for group in groups]
         everything = set[Name]().union(*defines)
         reads = [
-            {_whole(part) for equation in group for part in everywhere([equation.right]) if isinstance(part, Name)}
+            {_array(part) for equation in group for part in everywhere([equation.right]) if isinstance(part, Name)}
             & everything - defined
             for group, defined in zip(groups, defines, strict=True)
         ]
@@ -174,5 +174,5 @@ class _Writer:
         return ordered
 
 
-def _whole(name: Name) -> Name:
+def _array(name: Name) -> Name:
     return Name(name.text, name.is_derivative)

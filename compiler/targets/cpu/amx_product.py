@@ -16,9 +16,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu import pair_packing, pair_product
 from netc.compiler.targets.cpu.amx_tiles import AmxTiles, emulation_for
-from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
+from netc.compiler.targets.cpu.function import Fields, Function, Record, Word, at_most
 from netc.compiler.targets.cpu.pair_product import PairKernel
 from netc.compiler.targets.cpu.product_kernel import Tiles
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
@@ -28,7 +29,7 @@ _MOST = 2 * TILE  # rows and columns of a block of sums
 _ROWS = 192  # of a block of a: these, a corner and panels fit into the memory of a product of pairs
 _DEEPEST = PACKED + TILE  # pairs of a copied row, and at most those of a panel
 # Variables: the pairs of a strip, the address of the copy of a corner of c, and that of memory in place of registers.
-_NAMES = (*pair_product.NAMES, "all_pairs", "corner", "registers")
+_FIELDS = Fields.of(WORDS, pair_product.FIELDS.variables, ("all_pairs", "corner", "registers"))
 _A, _B = 4, 6  # the first of two tiles for rows of a, and for columns of b; those of sums are before them
 
 
@@ -49,7 +50,7 @@ class _Kernel(PairKernel):
         assert self.before_panels + PANELS * _DEEPEST * _MOST <= lanes.machine.pack_elements("f32")
         self.turned_back, self.copy = pair_packing.pack_turned_back(module, lanes), _copy(module, lanes)
         self.emulation = emulation_for(module, lanes.machine)
-        super().__init__(module, symbol, lanes, _NAMES)
+        super().__init__(module, symbol, lanes, _FIELDS)
         self.width = _MOST
 
     def write_strips(self) -> None:
@@ -97,7 +98,7 @@ class _Kernel(PairKernel):
         """Fills a row of a tile with zeros."""
         Vectors(self.run, self.lanes).store(ir.Constant(ir.VectorType(ir.FloatType(), TILE), [0.0] * TILE), address)
 
-    def tiles(self) -> Tiles:
+    def add_tiles(self) -> Tiles:
         """Adds the functions of blocks of sums of all sizes to the module."""
         sizes = [(rows, columns) for rows in (_MOST, TILE) for columns in (_MOST, TILE)]
         return {(rows, columns): self.block(rows, columns) for rows, columns in sizes}
@@ -110,7 +111,7 @@ class _Kernel(PairKernel):
         has it. a_step is not used."""
         function = Function(self.module, f"block_{height}_{width}", 6)
         record, a, _, c, start, rows = function.parameters
-        words = function.record(record, self.names)
+        words = function.record(record, self.fields)
         block = _Block(AmxTiles(function, self.emulation, words["registers"]), height // TILE, width // TILE)
         corner, size, reads_start = words["corner"], self.size, words["reads_start"] > 0
         is_partial = (rows < height) | (words["columns"] < width)

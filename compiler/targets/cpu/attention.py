@@ -31,7 +31,7 @@ from netc.compiler.targets.machine import LINE, Machine
 # whether that is where the operand has them.
 _VARIABLES = ("first", "count", "lanes", "end", "key", "some", "diagonal")
 _PARTS = ("queries", "keys", "values", "result", "gradients", "of_keys", "of_values")
-_PLACES = tuple(f"{part}_{what}" for part in _PARTS for what in ("at", "apart", "is_there"))
+_OPERANDS = tuple(f"{part}_{what}" for part in _PARTS for what in ("at", "apart", "is_there"))
 
 
 def attention(symbol: str, dtype: str, machine: Machine) -> Any:
@@ -45,9 +45,9 @@ class AttentionWriter(AttentionArguments):
     """Writes what the kernels of blocks have in common: memory, copies, and loops over blocks."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
-        super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_PLACES, *blocks.PRODUCT, *tile.FIELDS))
+        super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_OPERANDS, *blocks.PRODUCT, *tile.FIELDS))
         self.block = lanes.machine.attention_block(lanes.dtype)
-        self.product = blocks.product(module, lanes, self.names)
+        self.product = blocks.product(module, lanes, self.fields)
         self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))

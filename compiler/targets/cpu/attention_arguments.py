@@ -6,7 +6,7 @@ from typing import Any
 
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import attention_blocks as blocks
-from netc.compiler.targets.cpu.function import Function, Number, Word, at_most
+from netc.compiler.targets.cpu.function import Fields, Function, Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 
 UNIT = program.bits_of(1.0)
@@ -21,13 +21,11 @@ class AttentionArguments:
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool, more: Sequence[str] = ()) -> None:
         self.module, self.lanes, self.size = module, lanes, lanes.size
         arguments = (*program.pointers(is_gradient), *program.numbers(is_gradient))
-        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *more)))
+        self.fields = Fields.of(arguments, _VARIABLES, more)
         self.copied_in, self.copied_out = blocks.copy_in(module, lanes), blocks.copy_out(module, lanes)
-        self.run = Function(module, symbol, len(arguments), is_internal=False)
-        self.words, self.address = self.run.new_record(self.names)
+        self.run = Function(module, symbol, 1, is_internal=False)
+        self.words, self.address = self.run.new_record(self.fields)
         self.vectors = Vectors(self.run, lanes)
-        for name, argument in zip(arguments, self.run.parameters, strict=True):
-            self.words[name] = argument
 
     def view(self, name: str, first: Number = 0) -> tuple[Word, Word, Word]:
         """The address of an operand of this sample and head from a row on, and its strides along rows and columns.

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.exponential import exp
 from netc.compiler.targets.cpu.math.logarithm import log
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
@@ -103,14 +103,14 @@ def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Ca
     return function
 
 
-def product(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function:
+def product(module: Any, lanes: Lanes, fields: Fields) -> Function:
     """Returns the function `product(record)`: c = a b, or c + a b if `reads_start` is 1. See PRODUCT."""
     tall, width, size = lanes.machine.tile_rows, VECTORS * lanes.count, lanes.size
-    tiles = {(size.height, size.vectors): tile.tile(module, size, lanes, names) for size in sizes(lanes.machine)}
+    tiles = {(size.height, size.vectors): tile.tile(module, size, lanes, fields) for size in sizes(lanes.machine)}
 
     def write(block: Block, address: Word) -> None:
         function = block.function
-        words = function.record(address, names)
+        words = function.record(address, fields)
         columns, rows, depth = (words[name] for name in ("all_columns", "all_rows", "all_depth"))
 
         def take(panel: Word, first_row: Word, end: Word) -> None:

@@ -1,7 +1,7 @@
 """Compiles kernels' sources to object code, many of them side by side, in one process for each core.
 
-A kernel becomes a C function of 64-bit integers: addresses, then counts. Loops are translated from a text
-(text_kernel.py); products, attention and Winograd's filtering are written in LLVM's terms.
+A kernel becomes a C function of 64-bit integers: addresses, then counts, or the address of these. Loops are translated
+from a text (text_kernel.py); products, attention and Winograd's filtering are written in LLVM's terms.
 """
 
 import ctypes.util
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache as cache_once
 from typing import IO, Any
 
@@ -44,6 +44,17 @@ def symbol_of(parts: cache.Parts) -> str:
     """Returns the name of a kernel's function. It holds the kernel's key, so that no two kernels of a program share
     it."""
     return f"netc_{parts.name}"
+
+
+def native_call(source: KernelSource, address: int) -> Callable[..., None]:
+    """Returns a Python function of a kernel's arguments that calls its machine code at an address."""
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * source.parameters)(address)
+
+    def call(*arguments: int) -> None:
+        record = (ctypes.c_int64 * source.arguments)(*arguments)
+        function(*((ctypes.addressof(record),) if source.reads_record else arguments))
+
+    return call
 
 
 def target_machine(machine: Machine, effort: int = 3) -> Any:

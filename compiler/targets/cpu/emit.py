@@ -49,6 +49,7 @@ from netc.compiler.targets.cpu.context import (
     YIELD,
 )
 from netc.compiler.targets.cpu.messages import emit_messages
+from netc.compiler.targets.cpu.records import Records
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
 from netc.compiler.targets.cpu.step_function import StepFunction, is_x86
 from netc.compiler.targets.gathering import RECORD, borders, lag_of
@@ -80,6 +81,9 @@ class _Frame(Struct, frozen=True):
     begin: Any
 
 
+_NO_ROWS = _Frame(*(_I64(0),) * 4)  # of an argument that is the same in all calls
+
+
 class _Emitter(StepFunction):
     """Emits one schedule."""
 
@@ -90,7 +94,7 @@ class _Emitter(StepFunction):
         module.triple = llvm.get_default_triple()
         self.schedule, self.profiled, self.spoiled = schedule, profiled, spoiled
         self.kernels = {
-            kernel: ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
+            kernel: ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.parameters), symbol)
             for kernel, symbol in symbols.items()
         }
         self.barrier = emit_barrier(module, is_x86(module))
@@ -108,6 +112,7 @@ class _Emitter(StepFunction):
         entered = self.ticks() if self.profiled else None
         self.restore = self.flush_subnormals()
         self.load_lengths()
+        self.records = Records(self, self.schedule, lambda argument: self.argument(argument, _NO_ROWS))
 
         def meet() -> None:
             failed = builder.call(self.barrier, [state, self.members, give_way, spins])
@@ -311,10 +316,12 @@ class _Emitter(StepFunction):
         """
         frame = _Frame(row, rows, shard, begin)
         for i, call in enumerate(calls):
-            kernel = generic_of(call.kernel)
-            arguments = [self.argument(argument, frame) for argument in call.arguments]
-            arguments += [self.number(number) for number in kernel.numbers]
+            kernel, record = generic_of(call.kernel), self.records.record_of(number + i)
+            written = range(len(call.arguments)) if record is None else record.written
+            values = [self.argument(call.arguments[each], frame) for each in written]
+            values += [self.number(number) for number in kernel.numbers]
             before = self.ticks() if self.profiled else None
+            arguments = values if record is None else [self.records.complete(record, values)]
             self.builder.call(self.kernels[kernel.source], arguments)
             if before is not None:
                 self.add_ticks(before, number + i)

@@ -4,7 +4,7 @@ branches and records of integers.
 tiles.py writes the product kernel with it. Knows no kernel.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,21 +93,40 @@ def pinned(number: Word) -> Word:
     return Word(number.builder, assembly)
 
 
+class Fields(Struct, frozen=True):
+    """The names of the integers in a kernel's record: its arguments, which lie in memory that its caller keeps and only
+    the caller writes, and variables. An argument that is a variable too is one from the beginning on: it is copied."""
+
+    arguments: tuple[str, ...]
+    variables: tuple[str, ...]
+
+    @classmethod
+    def of(cls, arguments: Iterable[str], *variables: Iterable[str]) -> "Fields":
+        return cls(tuple(arguments), tuple(dict.fromkeys(name for names in variables for name in names)))
+
+
 class Record(Struct, frozen=True):
-    """Integers in memory, under names. Functions pass it by its address."""
+    """The record of a kernel. Its functions pass it by its address, where the address of the arguments lies; the
+    variables lie behind it."""
 
     builder: Any
     address: Any
-    names: tuple[str, ...]
+    arguments: Any
+    fields: Fields
 
     def __getitem__(self, name: str) -> Word:
-        return Word(self.builder, self.builder.load(self._at(name)))
+        variables, arguments = self.fields.variables, self.fields.arguments
+        address = self._of_variable(name) if name in variables else self._at(self.arguments, arguments.index(name))
+        return Word(self.builder, self.builder.load(address))
 
     def __setitem__(self, name: str, number: Number) -> None:
-        self.builder.store(value_of(number), self._at(name))
+        self.builder.store(value_of(number), self._of_variable(name))
 
-    def _at(self, name: str) -> Any:
-        return self.builder.gep(self.address, [ir.Constant(I64, self.names.index(name))])
+    def _of_variable(self, name: str) -> Any:
+        return self._at(self.address, 1 + self.fields.variables.index(name))
+
+    def _at(self, begin: Any, number: int) -> Any:
+        return self.builder.gep(begin, [ir.Constant(I64, number)])
 
 
 class Turn(Struct):
@@ -146,14 +165,22 @@ class Function:
         number = self.builder.load(self.builder.inttoptr(address.value, I32.as_pointer()))
         return Word(self.builder, self.builder.sext(number, I64))
 
-    def new_record(self, names: Sequence[str]) -> tuple[Record, Word]:
-        """Returns a record in memory of this call, and its address."""
-        memory = self.builder.alloca(I64, len(names))
-        return Record(self.builder, memory, tuple(names)), Word(self.builder, self.builder.ptrtoint(memory, I64))
+    def new_record(self, fields: Fields) -> tuple[Record, Word]:
+        """Returns a record in memory of this call, and its address. The arguments lie at this function's parameter."""
+        memory, (arguments,) = self.builder.alloca(I64, 1 + len(fields.variables)), self.parameters
+        self.builder.store(arguments.value, memory)
+        record = Record(self.builder, memory, self.builder.inttoptr(arguments.value, I64.as_pointer()), fields)
+        given = Record(self.builder, memory, record.arguments, Fields(fields.arguments, ()))
+        for name in fields.arguments:
+            if name in fields.variables:
+                record[name] = given[name]
+        return record, Word(self.builder, self.builder.ptrtoint(memory, I64))
 
-    def record(self, address: Word, names: Sequence[str]) -> Record:
-        """Returns a caller's record."""
-        return Record(self.builder, self.builder.inttoptr(address.value, I64.as_pointer()), tuple(names))
+    def record(self, address: Word, fields: Fields) -> Record:
+        """Returns the record of a caller."""
+        memory = self.builder.inttoptr(address.value, I64.as_pointer())
+        arguments = self.builder.inttoptr(self.builder.load(memory), I64.as_pointer())
+        return Record(self.builder, memory, arguments, fields)
 
     @contextmanager
     def loop(self, start: Number, stop: Number, step: Number = 1) -> Iterator[Turn]:
@@ -171,6 +198,23 @@ class Function:
         index.add_incoming((turn.index + turn.step).value, builder.block)
         builder.branch(head)
         builder.position_at_end(end)
+
+    @contextmanager
+    def walk(self, count: Word, addresses: Sequence[Word], steps: Sequence[Number]) -> Iterator[list[Word]]:
+        """Writes a loop of `count` iterations around the body of the `with` statement. In each, the addresses lie a
+        step behind those of the one before."""
+        before = self.builder.block
+        with self.loop(0, count) as turn:
+            head = turn.index.value.parent
+            with self.builder.goto_block(head):
+                self.builder.position_at_start(head)
+                phis = [self.builder.phi(I64) for _ in addresses]
+            now = [Word(self.builder, phi) for phi in phis]
+            yield now
+            end = self.builder.block
+            for phi, address, number, step in zip(phis, addresses, now, steps, strict=True):
+                phi.add_incoming(address.value, before)
+                phi.add_incoming((number + step).value, end)
 
     @contextmanager
     def when(self, condition: Word) -> Iterator[None]:

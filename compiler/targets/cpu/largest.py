@@ -28,9 +28,9 @@ def argmax(writer: NestWriter) -> list[str]:
         search = f"at = index_of_largest_{dtype}(p{access.pointer}, {writer.offset(access)}, {writer.ranges[axis]})"
         return writer.loops(writer.kept, [*lines, search, writer.store(output, "at")])
     key = f"key = max_key_{dtype}({line} + {word}(0.0))"  # the sum turns -0.0 into 0.0
-    first = f"place = I32({index}) if key == best else I32({writer.ranges[axis]})"
+    first = f"index = I32({index}) if key == best else I32({writer.ranges[axis]})"
     largest = writer.loops([axis], [*writer.lines(), key, "best = max(best, key)"])
-    place = writer.loops([axis], [*writer.lines(), key, first, "at = min(at, place)"])
+    smallest = writer.loops([axis], [*writer.lines(), key, first, "at = min(at, index)"])
     start = f"best = max_key_{dtype}({word}(-INF))"
     begin = f"at = I32({writer.ranges[axis]})"
-    return writer.loops(writer.kept, [start, *largest, begin, *place, writer.store(output, "at")])
+    return writer.loops(writer.kept, [start, *largest, begin, *smallest, writer.store(output, "at")])

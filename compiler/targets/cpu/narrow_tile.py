@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from llvmlite import ir
 
-from netc.compiler.targets.cpu.function import I32, I64, Function, Number, Word, at_most, pinned
+from netc.compiler.targets.cpu.function import I32, I64, Fields, Function, Number, Word, at_most, pinned
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, joined
 from netc.compiler.targets.machine import PIECE, Machine
 
@@ -39,22 +39,22 @@ def narrow_operations(machine: Machine, dtype: str) -> list[int]:
     return [count for vectors in _VECTORS * bool(columns) for count in (columns * vectors, vectors, vectors)]
 
 
-def multiply_narrow(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Function | None:
+def multiply_narrow(module: Any, lanes: Lanes, fields: Fields) -> Function | None:
     """Returns the function `multiply_narrow(record)` of a panel of few columns, or None if a machine has no such tiles.
 
-    Tiles take the rows of a block, one after another. `record` is the address of a record with the fields `names`:
-    those of tile.FIELDS, `depth_a`, `rows`, and the addresses `block_a`, `panel_c` and `panel_start`. `a_row` or
+    Tiles take the rows of a block, one after another. `record` is the address of a record with the variables of
+    tile.FIELDS, `depth_a`, `rows`, and the addresses `block_a`, `panel_c` and `panel_start`. `a_row` or
     `depth_a` is 1.
     """
     if not (columns := narrow_columns(lanes)):
         return None
     function, heights = Function(module, "multiply_narrow", 1), [count * lanes.count // columns for count in _VECTORS]
     (record,) = function.parameters
-    words = function.record(record, names)
+    words = function.record(record, fields)
     is_along_depth = words["depth_a"].equals(1)
     chosen: list[tuple[_Along, Word]] = [("depth", is_along_depth), ("rows", ~is_along_depth)]
     for along, is_chosen in chosen:
-        tiles = {height: _narrow_tile(module, height, along, lanes, names) for height in heights}
+        tiles = {height: _narrow_tile(module, height, along, lanes, fields) for height in heights}
         with function.when(is_chosen), function.loop(0, words["rows"]) as i:
             i.step = rows = at_most(words["rows"] - i.index, max(heights))
             a, c, start = (
@@ -68,13 +68,13 @@ def multiply_narrow(module: Any, lanes: Lanes, names: tuple[str, ...]) -> Functi
     return function
 
 
-def _narrow_tile(module: Any, height: int, along: _Along, lanes: Lanes, names: tuple[str, ...]) -> Function:
+def _narrow_tile(module: Any, height: int, along: _Along, lanes: Lanes, fields: Fields) -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
-    `record` is the address of a record with the fields `names`, those of tile.FIELDS among them.
+    `record` is the address of a record with the variables of tile.FIELDS.
     """
     function = Function(module, f"narrow_{height}_along_{along}", 6)
-    _Narrow(function, height, lanes, names).write(along)
+    _Narrow(function, height, lanes, fields).write(along)
     function.end()
     return function
 
@@ -82,13 +82,13 @@ def _narrow_tile(module: Any, height: int, along: _Along, lanes: Lanes, names: t
 class _Narrow:
     """Writes one tile. Sums, and the places in a and b, are variables, which LLVM keeps in registers."""
 
-    def __init__(self, function: Function, height: int, lanes: Lanes, names: tuple[str, ...]) -> None:
+    def __init__(self, function: Function, height: int, lanes: Lanes, fields: Fields) -> None:
         self.function, self.builder, self.lanes, self.size = function, function.builder, lanes, lanes.size
         self.columns = narrow_columns(lanes)
         self.pieces = lanes.count // self.columns
         self.vectors = Vectors(function, lanes)
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
-        self.words = function.record(record, names)
+        self.words = function.record(record, fields)
         # The last vector overlaps the one before; in a single one, rows that do not exist stand where the last one does
         group = [function.number(i) for i in range(self.pieces)]
         self.in_group = group if height > self.pieces else [at_most(row, rows - 1) for row in group]

@@ -29,12 +29,14 @@ class NestWriter:
         has_rows = has_hints and shape is None and not in_vectors and has_free_rows(nest)
         self.row_axis = len(nest.extents) - 1 if has_rows else None
         # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes,
-        # "c32" and "c8" for sums in chunks, or "w" for a row of at most one vector
+        # "c32" and "c8" for sums in chunks, or "w" for what a row has left, at most one vector
         self.part = ""
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
         ]
+        self.count = self.ranges[-1] if self.ranges else ""  # of the elements that a row has left
+        self.total = "total"  # how the names of totals begin
         self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
         self.scopes = _scopes(nest)
         self.kept = [axis for axis in range(len(nest.extents)) if not nest.folded[axis]]
@@ -108,7 +110,7 @@ class NestWriter:
         part = self.part if self.part and access.strides[-1] else ""
         if access.pointer is None:
             return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].word}({offset})"
-        count = f", {self.ranges[-1]}" if part == "w" else ""
+        count = f", {self.count}" if part == "w" else ""
         return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset}{count})"
 
     def lines(self) -> list[str]:
@@ -133,7 +135,7 @@ class NestWriter:
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
         word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
-        count = f", {self.ranges[-1]}" if self.part == "w" else ""
+        count = f", {self.count}" if self.part == "w" else ""
         return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
 
     @staticmethod
@@ -187,7 +189,7 @@ class NestWriter:
         totals: dict[tuple[int, str], tuple[str, Output, Point]] = {}
         for point in jam.points(self.nest.folded, steps):
             for i, fold in enumerate(self.folds):
-                name = f"total{len(totals)}"
+                name = f"{self.total}{len(totals)}"
                 totals.setdefault((i, self.offset(fold.target, point)), (name, fold, point))
         self.still = frozenset()
         return list(totals.values())
@@ -215,7 +217,7 @@ class NestWriter:
             for i, fold in enumerate(self.folds):
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
-                    totals[key] = f"total{len(totals)}"
+                    totals[key] = f"{self.total}{len(totals)}"
                     first = self.initial(fold, point) if is_done else self.read(fold.target, point)
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))

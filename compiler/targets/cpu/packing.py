@@ -1,14 +1,14 @@
 """Copies of a product's operands in the order in which tiles read them, as functions in LLVM vector IR."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from netc.compiler.targets.cpu.function import Function, at_most
+from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most, pinned
 from netc.compiler.targets.cpu.tile_sizes import rows_of_next
-from netc.compiler.targets.cpu.vectors import Lanes, Vectors, transposed
-from netc.compiler.targets.machine import LINE, VECTORS
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import GROUP, LINE, PIECE, VECTORS
 
 _COLUMNS = 4  # that pack_rows takes at a time
-_SMALL = 4  # rows, at most, of the squares in which columns are turned that fill no vector
 _AHEAD = 16  # rows of b, or columns of a, between one that is copied and one that is prefetched
 
 
@@ -30,26 +30,67 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
                 at = i * lanes.machine.vector_bytes
                 row = vectors.load(b + k.index * b_row * size + at)
                 vectors.store(row, to + k.index * (width * size) + at)
-    with function.when(~is_along):
-        in_squares = b_row.equals(1).choose(columns // count * count, 0)
-        with function.loop(0, in_squares, count) as j, function.loop(0, depth, count) as k:
-            source = b + (k.index + j.index * b_column) * size
-            # rows past the depth are never read
-            for i, row in enumerate(vectors.load_transposed(source, b_column * size)):
-                vectors.store(row, to + ((k.index + i) * width + j.index) * size)
-        in_pieces = b_row.equals(1).choose(columns, in_squares)
-        few = min(_SMALL, count)
-        with function.loop(in_squares, in_pieces, few) as j, function.loop(0, depth, few) as k:
-            # a column that does not exist is the last one that does, and past the panel's width nothing is written
-            offsets = [at_most(j.index + i, columns - 1) * b_column + k.index for i in range(few)]
-            small = transposed(function.builder, [vectors.load_piece(b + at * size, few) for at in offsets], size)
-            for i, row in enumerate(small):
-                vectors.store(row, to + ((k.index + i) * width + j.index) * size)
-        with function.loop(in_pieces, columns) as j, function.loop(0, depth) as k:
-            source = b + (k.index * b_row + j.index * b_column) * size
-            vectors.copy_element(source, to + (k.index * width + j.index) * size)
+    with function.when(~is_along & b_row.equals(1)):
+        _copy_turned(function, lanes)
+    with function.when(~is_along & ~b_row.equals(1)), function.loop(0, columns) as j, function.loop(0, depth) as k:
+        source = b + (k.index * b_row + j.index * b_column) * size
+        vectors.copy_element(source, to + (k.index * width + j.index) * size)
     function.end()
     return function
+
+
+def _copy_turned(function: Function, lanes: Lanes) -> None:
+    """Copies a panel of b whose rows lie along memory, in strips of columns.
+
+    Rows past the depth are never read, and past the panel's width nothing is written.
+    """
+    to, b, _, b_column, depth, columns = function.parameters
+    vectors, size, count = Vectors(function, lanes), lanes.size, lanes.count
+    step, width, in_vectors = b_column * size, VECTORS * count * size, columns // count * count
+    with function.loop(0, in_vectors, count) as j:
+        _copy_strip(vectors, to + j.index * size, width, _rows(b + j.index * step, step, count), depth)
+    # The last columns are as many as a vector has, which overlap the ones before; without any before, those that do
+    # not exist are the last one that does.
+    left, kinds = columns - in_vectors, [lanes]
+    while kinds[-1].count * size > PIECE:
+        kinds.append(kinds[-1].half)
+    for kind in kinds:
+        fewer = kind.count // 2 if kind is not kinds[-1] else 0
+        with function.when((left > fewer) & (left <= kind.count)):
+            first = at_least(columns - kind.count, 0)
+            rows = _rows(b + first * step, step, kind.count, columns - first, fewer)
+            _copy_strip(Vectors(function, kind), to + first * size, width, rows, depth)
+
+
+def _rows(first: Word, step: Word, count: int, existing: Word | None = None, certain: int = 0) -> list[list[Word]]:
+    """The addresses of rows from the first one on, in groups of which each has one as its base.
+
+    With `existing` rows, of which so many are certain to exist, the others are the last one that does.
+    """
+    groups: list[list[Word]] = []
+    for i in range(count):
+        if existing is not None and i >= max(certain, 1):
+            before = groups[-1][-1]
+            groups.append([before + (existing > i).choose(step, 0)])
+        elif i % GROUP:
+            groups[-1].append(groups[-1][0] + step * (i % GROUP))
+        else:
+            groups.append([first + step * i])
+    return groups
+
+
+def _copy_strip(vectors: Vectors, to: Word, width: int, rows: Sequence[Sequence[Word]], depth: Word) -> None:
+    """Copies a strip of as many columns as a vector has elements, a piece of each at a time, to rows of `width` bytes.
+    They lie at the addresses of `rows`, groups that `_rows` gives."""
+    size, piece = vectors.lanes.size, vectors.piece
+    begins, steps = [to, *(group[0] for group in rows)], [piece * width, *(piece * size for _ in rows)]
+    with vectors.function.walk((depth + piece - 1) // piece, begins, steps) as (target, *addresses):
+        moved: list[Word] = []
+        for address, group in zip(addresses, rows, strict=True):
+            base = pinned(address)
+            moved += [base + (row - group[0]) for row in group]
+        for i, row in enumerate(vectors.load_columns(moved)):
+            vectors.store(row, target + i * width)
 
 
 def pack_rows(module: Any, lanes: Lanes) -> Function:

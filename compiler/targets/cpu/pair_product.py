@@ -19,8 +19,8 @@ from llvmlite import ir
 
 from netc.compiler.program.product import BATCHES, WORDS
 from netc.compiler.targets.cpu import pair_packing, tile
-from netc.compiler.targets.cpu.function import Word, at_least, at_most
-from netc.compiler.targets.cpu.product_kernel import ProductKernel
+from netc.compiler.targets.cpu.function import Fields, Word, at_least, at_most
+from netc.compiler.targets.cpu.product_kernel import ProductKernel, multiply_tile
 from netc.compiler.targets.cpu.tile_sizes import Size, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import PACKED, PANELS, SLACK, Machine
@@ -42,13 +42,13 @@ _VARIABLES = (
     # of a block of rows: addresses and their number, and how far apart pairs of a are; of a panel: addresses
     *("block_a", "block_c", "block_start", "rows", "a_step", "panel_c", "panel_start"),
 )
-NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *_VARIABLES)))
+FIELDS = Fields.of(WORDS, tile.FIELDS, _VARIABLES)
 
 
 def pair_product(symbol: str, machine: Machine) -> Any:
     """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
     module = ir.Module(symbol)
-    PairKernel(module, symbol, Lanes("f32", machine, has_pairs=True), NAMES).write()
+    PairKernel(module, symbol, Lanes("f32", machine, has_pairs=True), FIELDS).write()
     return module
 
 
@@ -59,7 +59,7 @@ class PairKernel(ProductKernel):
     # Elements of memory: the copy of a block, with a vector behind each row. What is behind panels is room.
     before_panels = 48 * (PACKED + 16) + SLACK
 
-    def __init__(self, module: Any, symbol: str, lanes: Lanes, names: tuple[str, ...]) -> None:
+    def __init__(self, module: Any, symbol: str, lanes: Lanes, fields: Fields) -> None:
         self.along, self.across, self.turned, self.any = (
             pack(module, lanes)
             for pack in (
@@ -67,7 +67,7 @@ class PairKernel(ProductKernel):
                 *(pair_packing.pack_turned, pair_packing.pack_any),
             )
         )
-        super().__init__(module, symbol, lanes, names)
+        super().__init__(module, symbol, lanes, fields)
 
     def write_strips(self) -> None:
         """The loops around strips."""
@@ -236,10 +236,12 @@ class PairKernel(ProductKernel):
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         panel = self.multiply_panel
-        words = panel.record(panel.parameters[0], self.names)
-        tiles = self.tiles()
+        words = panel.record(panel.parameters[0], self.fields)
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = self.rows_of_next(words["rows"] - i.index, words["columns"])
             a = words["block_a"] + i.index * words["a_row"] * self.lanes.unit
-            self.multiply_tile(tiles, words, i.index, a, words["a_step"], rows)
+            c = words["panel_c"] + i.index * words["rows_c"] * self.size
+            start = words["panel_start"] + i.index * words["start_row"] * self.size
+            at = (a, words["a_step"], c, start)
+            multiply_tile(panel, panel.parameters[0], self.tiles, words["columns"], rows, at)
         panel.end()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Number, Record, Word, at_most
-from netc.compiler.targets.cpu.product_kernel import ProductKernel
+from netc.compiler.targets.cpu.function import Fields, Number, Record, Word, at_most
+from netc.compiler.targets.cpu.narrow_tile import narrow_columns
+from netc.compiler.targets.cpu.product_kernel import ProductKernel, multiply_tile
 from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
 from netc.compiler.targets.cpu.vectors import Vectors
@@ -33,25 +34,32 @@ _VARIABLES = (
     # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a where it lies, and the
     # address of the next rows of b', or 0, if panels are copied from these
     *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
+    # the rows that a call of a tile takes, in a product of few tiles
+    "taken",
     # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
     *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-NAMES = tuple(dict.fromkeys((*WORDS, *tile.FIELDS, *tile.AHEAD, *tile.REPEATED, *_VARIABLES)))
+FIELDS = Fields.of(WORDS, tile.FIELDS, tile.AHEAD, tile.REPEATED, _VARIABLES)
 
 
 class PanelKernel(ProductKernel):
-    """Writes the function multiply_panel(record), whose record has the variables NAMES."""
+    """Writes the function multiply_panel(record), whose record has the fields FIELDS."""
 
     def sizes(self) -> Sequence[Size]:
         """The sizes of tiles, those for few rows and those with half vectors among them."""
         return all_sizes(self.lanes.machine)
 
+    def is_narrow(self, columns: Word) -> Word:
+        """Whether a panel has so few columns that narrow tiles multiply it, and a lies as they read it."""
+        is_read = self.words["depth_a"].equals(1) | self.words["rows_a"].equals(1)
+        return is_read & (columns <= narrow_columns(self.lanes))
+
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         lanes, size, panel = self.lanes, self.size, self.multiply_panel
-        words, vectors = panel.record(panel.parameters[0], NAMES), Vectors(panel, lanes)
-        tiles = self.tiles()
+        words, vectors, tiles = panel.record(panel.parameters[0], FIELDS), Vectors(panel, lanes), self.tiles
+        words["panel_next"] = 0
         with panel.loop(0, words["rows"]) as i:
             left, tall = words["rows"] - i.index, lanes.machine.tile_rows
             rows, words["tiles"] = rows_of_next(left, tall), tiles_of_next(left, tall)
@@ -69,9 +77,13 @@ class PanelKernel(ProductKernel):
             if self.gathered == "rows":
                 a_row = panel.number(NUMBER)
             words["a_next"] = rows * a_row
+            words["c_next"], words["start_next"] = (rows * words[row] * size for row in ("rows_c", "start_row"))
             step = is_packed.choose(rows, words["depth_a"])
             i.step = rows * words["tiles"]
-            self.multiply_tile(tiles, words, i.index, words["block_a"] + i.index * a_row, step, rows)
+            c = words["panel_c"] + i.index * words["rows_c"] * size
+            start = words["panel_start"] + i.index * words["start_row"] * size
+            at = (words["block_a"] + i.index * a_row, step, c, start)
+            multiply_tile(panel, panel.parameters[0], tiles, words["columns"], rows, at)
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:

@@ -11,8 +11,8 @@ Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s
 `range_i32c32(i)` is i, i + 1, ..., i + 31. `true_boolc64(tests)` is the number of true ones of 64 tests.
 Extremes in chunks (extremes_in_chunks.py) use these too.
 
-Rows of at most one vector, whose length a call says, have words that take it: `load_f32w_0(address, i, count)`,
-`store_f32w_0`, and `splat_f32w(x)`, a vector of one number.
+The last vector of a row whose length a call says has words that take what is left of it:
+`load_f32w_0(address, i, count)`, `store_f32w_0`, and `splat_f32w(x)`, a vector of one number.
 """
 
 import ast
@@ -173,7 +173,7 @@ def _added(kind: Vector) -> Word:
     return emit
 
 
-# ------------------------------------------------------------------ rows of at most one vector
+# ------------------------------------------------------------------ rows whose length a call says
 
 
 def _first(builder: Any, kind: Vector, count: Any) -> Any:

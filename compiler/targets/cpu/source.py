@@ -65,12 +65,24 @@ class KernelSource(Struct, frozen=True):
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
 
     `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
-    "bf16 in tiles" for large ones; of a product with a gathered operand, "f32 of gathered rows", say.
+    "bf16 in tiles" for large ones; of a product with a gathered operand, "f32 of gathered rows", say. Because it has
+    many arguments, few of which change from call to call, its function takes the address of a record of them, which the
+    caller keeps (records.py).
     """
 
     form: Form
     text: str
     arguments: int
+
+    @property
+    def reads_record(self) -> bool:
+        """Whether the function takes the address of its arguments in place of them."""
+        return self.form != "loop"
+
+    @property
+    def parameters(self) -> int:
+        """The number of int64 that the function takes."""
+        return 1 if self.reads_record else self.arguments
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,6 @@
 """Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
@@ -8,13 +8,13 @@ from netc.compiler.program.nests import Access
 from netc.compiler.targets.cpu.jam import Jam, jam_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
-from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_one_vector
+from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_vectors
 from netc.compiler.targets.machine import LINE
 from netc.dsl.structs import replace
 
 _Parts = Literal["all", "short", "long"]  # of the stretches that are prefetched
 _AT_ONCE = 2048  # bytes that are prefetched at once: more lines would delay the loads behind them
-_STEPS = 8  # rows that the body of totals in one vector adds
+_STEPS = 8  # rows that the body of totals in registers adds, each in one vector; half as many in two
 
 
 def fold_in_memory(writer: NestWriter) -> list[str]:
@@ -22,26 +22,40 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 
     The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
     it takes all folded axes completely. Vectors of totals stay in registers along the last folded axis, if what they
-    sum stays in the first cache. A row of unknown length has its totals in one vector if the call says that it fits.
+    sum stays in the first cache. A row of unknown length has its totals in one or two vectors if the call says that it
+    fits.
     """
-    if not writer.has_hints or not may_fit_one_vector(writer.nest):
+    if not writer.has_hints or not may_fit_vectors(writer.nest):
         return _fold_rows(writer)
     dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
-    narrow, rows = _fold_in_one_vector(writer), _fold_rows(writer)
-    return [f"if {count} <= LANES_{dtype}:", *indented(narrow), "else:", *indented(rows)]
+    one, two = (indented(_fold_in_vectors(writer, vectors)) for vectors in (1, 2))
+    longer = [f"if {count} <= 2 * LANES_{dtype}:", *two, "else:", *indented(_fold_rows(writer))]
+    return [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
 
 
-def _fold_in_one_vector(writer: NestWriter) -> list[str]:
-    """The totals of a row are one vector, which is stored in the end."""
+def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:
+    """The totals of a row are so many vectors, which are stored in the end. The last one may have lanes to spare."""
     (last,), dtype = writer.kept, writer.folds[0].target.dtype
-    jam = Jam({}, writer.folded[-1], min(_STEPS, writer.nest.extents[writer.folded[-1]] or _STEPS))
-    begin = [f"i{last} = 0"]
-    begin += [f"{name} = splat_{dtype}w({writer.initial(fold)})" for name, fold, _ in writer.totals_of(jam, 1)]
-    writer.part = "w"
-    lines = writer.in_steps(jam, lambda steps: writer.parts_of_body(jam, steps, False)[1])
-    end = writer.parts_of_body(jam, 1, False)[2]
-    writer.part = ""
-    return [*begin, *writer.loops(writer.folded[:-1], lines), *end]
+    steps = _STEPS // vectors
+    jam = Jam({}, writer.folded[-1], min(steps, writer.nest.extents[writer.folded[-1]] or steps))
+
+    def each(write: Callable[[], list[str]]) -> list[str]:
+        lines = list[str]()
+        for number, prefix in enumerate(("total", "upper")[:vectors]):
+            writer.total, writer.part = prefix, "w" if number == vectors - 1 else "v"
+            writer.count = f"{writer.ranges[-1]} - i{last}" if number else writer.ranges[-1]
+            lines += [f"i{last} = {f'LANES_{dtype}' if number else 0}"] if vectors > 1 else []
+            lines += write()
+        writer.total, writer.part, writer.count = "total", "", writer.ranges[-1]
+        return lines
+
+    def begin() -> list[str]:
+        return [f"{name} = splat_{dtype}w({writer.initial(fold)})" for name, fold, _ in writer.totals_of(jam, 1)]
+
+    lines = writer.in_steps(jam, lambda steps: each(lambda: writer.parts_of_body(jam, steps, False)[1]))
+    end = each(lambda: writer.parts_of_body(jam, 1, False)[2])
+    first = [f"i{last} = 0"] if vectors == 1 else []
+    return [*first, *each(begin), *writer.loops(writer.folded[:-1], lines), *end]
 
 
 def _fold_rows(writer: NestWriter) -> list[str]:

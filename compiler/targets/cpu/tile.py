@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.targets.cpu import pairs
-from netc.compiler.targets.cpu.function import BYTE, I64, Function, Word, at_most, pinned
+from netc.compiler.targets.cpu.function import BYTE, I64, Fields, Function, Word, at_most, pinned
 from netc.compiler.targets.cpu.tile_operand import OPERANDS, Operand, Rows, moved
 from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
@@ -33,23 +33,24 @@ FIELDS = (
 # The fields of tiles that fetch ahead: an address, how far the next one is, in bytes, at each row of depth, and how far
 # the next tile's is; that of the tile behind it is so much less than `fetched_turn`.
 AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
-# The fields of a call that multiplies several tiles: their number, and how far a is apart of two tiles, in bytes.
-REPEATED = ("tiles", "a_next")
+# The fields of a call that multiplies several tiles: their number, and how far operands and result of two tiles are
+# apart, in bytes.
+REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
 _SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
-def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...], gathered: Gathered = "") -> Function:
+def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered = "") -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
-    `record` is the address of a record with the fields `names`; the tile reads those of FIELDS. If there are those of
-    AHEAD too, tiles of many rows prefetch a cache line at each row of depth, into the second cache. If there are those
-    of REPEATED, a call of the tallest tile multiplies several tiles of `rows` rows: what lies between two tiles is then
-    little enough for the processor to begin the second one while it adds up the first. If rows of a are `gathered`,
-    there are the fields of tile_operand.py too.
+    `record` is the address of a record with these fields; the tile reads those of FIELDS. If there are those of AHEAD
+    too, tiles of many rows prefetch a cache line at each row of depth, into the second cache. If there are those of
+    REPEATED, a call multiplies several tiles of `rows` rows: what lies between two tiles is then little enough for the
+    processor to begin the second one while it adds up the first. If rows of a are `gathered`, there are the fields of
+    tile_operand.py too.
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
-    _Tile(function, size, lanes, names, gathered).write()
+    _Tile(function, size, lanes, fields, gathered).write()
     function.end()
     return function
 
@@ -57,20 +58,18 @@ def tile(module: Any, size: Size, lanes: Lanes, names: tuple[str, ...], gathered
 class _Tile:
     """Writes one tile: blocks that read the start, sum over runs and depth, and store."""
 
-    def __init__(
-        self, function: Function, size: Size, lanes: Lanes, names: tuple[str, ...], gathered: Gathered
-    ) -> None:
+    def __init__(self, function: Function, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered) -> None:
         self.function, self.builder, self.height, self.lanes = function, function.builder, size.height, lanes
         self.size, self.number, height = size, size.vectors, size.height
         last = lanes.half if size.ends_in_half else lanes
         self.vectors = [Vectors(function, kind) for kind in (*(lanes,) * (self.number - 1), last)]
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, a_step, self.c, self.start, rows = function.parameters
-        self.fields = fields = function.record(record, names)
-        self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(names)
-        self.repeats = size.height == lanes.machine.tile_rows and set(REPEATED) <= set(names)
+        self.record = read = function.record(record, fields)
+        self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(fields.variables)
+        self.repeats = set(REPEATED) <= set(fields.variables)
         kind, optional = OPERANDS[gathered], (*AHEAD * self.fetches, *REPEATED * self.repeats)
-        self.words = {name: fields[name] for name in (*FIELDS, *optional, *kind.fields)}
+        self.words = {name: read[name] for name in (*FIELDS, *optional, *kind.fields)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
         self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
@@ -91,18 +90,19 @@ class _Tile:
     @contextmanager
     def each_tile(self) -> Iterator[None]:
         """The loop over the tiles of a call."""
-        builder, words, rows, size = self.builder, self.words, self.function.parameters[5], self.lanes.size
+        builder, words = self.builder, self.words
         block, end = (builder.function.append_basic_block(name) for name in ("tile", "last"))
-        first = {"a": self.a, "c": self.c, "start": self.start, "tiles": words["tiles"]}
+        first = {"a": self.a, "panel": words["panel"], "c": self.c, "start": self.start, "tiles": words["tiles"]}
         first |= {name: words[name] for name in ("fetched", "fetched_move") if self.fetches}
-        steps = {"a": words["a_next"], "tiles": self.function.number(-1)}
-        steps |= {name: words[row] * rows * size for name, row in (("c", "rows_c"), ("start", "start_row"))}
+        steps = {name: words[f"{name}_next"] for name in ("a", "panel", "c", "start")}
+        steps["tiles"] = self.function.number(-1)
         builder.branch(block)
         builder.position_at_end(block)
         phis = {name: builder.phi(I64) for name in first}
         now = {name: Word(builder, phi) for name, phi in phis.items()}
         # else LLVM would keep an address for each row of c, and move all of them from tile to tile
         self.a, self.c, self.start = (pinned(now[name]) for name in ("a", "c", "start"))
+        words["panel"] = now["panel"]
         before, self.entry = self.entry, block
         if self.fetches:
             words["fetched"], move = now["fetched"], now["fetched_move"]
@@ -241,7 +241,7 @@ class _Tile:
 
         builder.position_at_end(blocks["partial"])
         addresses = self.row_addresses(self.c, self.words["rows_c"], is_reversed=True)
-        columns = self.fields["columns"]  # read again, or else LLVM would compute masks before each loop over tiles
+        columns = self.record["columns"]  # read again, or else LLVM would compute masks before each loop over tiles
         masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
         for i, j in self.grid:
             self.vectors[j].store_masked(result[i, j], addresses[i, j], masks[j])

@@ -8,6 +8,7 @@ from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 from netc.dsl.structs import replace
 
 FEW_ROWS = 4  # of a product whose tiles are wide
+_BETWEEN = 6  # rows of tiles between those of few rows and of twice as many
 _LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
 _WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
 _HALVED = 64  # bytes of the vectors of which there are halves
@@ -60,17 +61,20 @@ def sizes(machine: Machine) -> list[Size]:
 
 
 def all_sizes(machine: Machine) -> list[Size]:
-    """Returns the same with the tiles of few rows, which are low and wide, and with tiles that end in half a vector.
+    """Returns the same with the tiles of few rows, which are low and wide, one more height, and tiles that end in half
+    a vector.
 
     A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
     sums for multiply-adds to follow one another. Zen 4 multiplies two half vectors of 32 bytes in the time of one of
-    64, and other CPUs take no longer than for whole ones; a tile of a few rows would gain nothing, because it waits for
-    its sums.
+    64, and stores them faster than half of a vector by a mask; other CPUs take no longer than for whole ones.
     """
     low = [Size(height, number) for height in _LOW for number in range(1, VECTORS + 1)]
     wide = [Size(height, number) for height in (FEW_ROWS, *_LOW) for number in _wide(height, machine)]
-    tall = [size for size in sizes(machine) if size.height > FEW_ROWS and machine.vector_bytes == _HALVED]
-    return [*sizes(machine), *low, *wide, *(replace(size, ends_in_half=True) for size in tall)]
+    most = sizes(machine)
+    if machine.tile_rows > 2 * FEW_ROWS:
+        most += [Size(_BETWEEN, number) for number in range(1, VECTORS + 1)]
+    halved = most if machine.vector_bytes == _HALVED else []
+    return [*most, *low, *wide, *(replace(size, ends_in_half=True) for size in halved)]
 
 
 def _wide(height: int, machine: Machine) -> list[int]:

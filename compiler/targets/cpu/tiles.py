@@ -18,10 +18,11 @@ of a after another: the panel at work stays in the first cache, and what is copi
 each panel is copied to the same place. With a few rows, panels are as wide as low tiles allow, because such a product
 takes as long as it takes to read b. A panel of a few columns is multiplied by narrow tiles (narrow_tile.py).
 
-A product whose batches are one panel each, small images or heads of attention, sets what they share once, before the
-loops over batches: each of them takes less time than the loops around strips.
+A product whose batches are a few tiles each, heads of attention or narrow layers, has loops of its own
+(few_tiles.py). One whose batches are one panel each, such as small images, sets what they share once, before the loops
+over batches: each of them takes less time than the loops around strips.
 
-One call of a tile multiplies several tiles of rows, so that little lies between two of them: a processor adds up the
+One call of a tile multiplies several tiles, so that little lies between two of them: a processor adds up the
 first while it begins the second. What remains are stores, and on Zen 4 each takes the time of a multiply-add or two.
 
 While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
@@ -45,10 +46,11 @@ from llvmlite import ir
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES
+from netc.compiler.targets.cpu.few_tiles import FewTilesKernel
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
-from netc.compiler.targets.cpu.narrow_tile import multiply_narrow, narrow_columns
-from netc.compiler.targets.cpu.packing import pack_panel, pack_rows
-from netc.compiler.targets.cpu.panel_kernel import NAMES, PanelKernel
+from netc.compiler.targets.cpu.narrow_tile import multiply_narrow
+from netc.compiler.targets.cpu.packing import pack_rows
+from netc.compiler.targets.cpu.panel_kernel import FIELDS
 from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
 from netc.compiler.targets.cpu.vectors import Lanes
@@ -77,18 +79,29 @@ def product(symbol: str, dtype: str, machine: Machine, gathered: Gathered = "") 
     return module
 
 
-class _Kernel(PanelKernel):
+class _Kernel(FewTilesKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
-        self.pack_panel, self.pack_rows = pack_panel(module, lanes), pack_rows(module, lanes)
-        self.multiply_narrow = None if gathered else multiply_narrow(module, lanes, NAMES)
-        super().__init__(module, symbol, lanes, NAMES, gathered)
+        self.pack_rows = pack_rows(module, lanes)
+        self.multiply_narrow = None if gathered else multiply_narrow(module, lanes, FIELDS)
+        super().__init__(module, symbol, lanes, gathered)
 
     def write_strips(self) -> None:
-        """The loops around strips."""
-        words, run = self.words, self.run
+        """The loops around strips, or those of a few tiles."""
         turns, runs, depth = self.counts()
+        if self.gathered:
+            self.multiply_many_tiles(turns, runs, depth)
+            return
+        with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
+            with few:
+                self.multiply_few_tiles(runs, depth)
+            with many:
+                self.multiply_many_tiles(turns, runs, depth)
+
+    def multiply_many_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
+        """The loops around strips, or, if each is a panel, around panels."""
+        words, run = self.words, self.run
         self.choose_sizes(runs, depth)
         words["tile"] = 0
         is_single = self.is_single_panel(turns, runs, depth)
@@ -118,7 +131,7 @@ class _Kernel(PanelKernel):
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
         self.find_next(words["a"], words["b"], turns - 1, words["most"])
-        is_narrow, is_same = self.is_narrow(), self.is_same_for_batches("b")
+        is_narrow, is_same = self.is_narrow(words["columns"]), self.is_same_for_batches("b")
 
         def pack(b: Word) -> None:
             strides = (words["depth_b"], words["columns_b"])
@@ -264,7 +277,7 @@ class _Kernel(PanelKernel):
         is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
         is_cold = is_spread & j.equals(0) & words["is_near"].equals(0)
         words["is_cold"] = is_cold.choose(1, 0) if not self.gathered else 0
-        self.multiply(self.is_narrow())
+        self.multiply(words["packs_a"].equals(0) & self.is_narrow(words["columns"]))
 
     def address_of_a(self, strip: Word, i: Word) -> Word:
         """The address of row i of a strip of a, or that of its number if rows are gathered."""
@@ -281,12 +294,6 @@ class _Kernel(PanelKernel):
             self.multiply_narrow(self.run, self.address)
         with self.run.when(~is_narrow):
             self.multiply_panel(self.run, self.address)
-
-    def is_narrow(self) -> Word:
-        """Whether a panel has so few columns that narrow tiles multiply it, and a lies as they read it."""
-        words = self.words
-        is_read = (words["depth_a"].equals(1) | words["rows_a"].equals(1)) & words["packs_a"].equals(0)
-        return is_read & (words["columns"] <= narrow_columns(self.lanes))
 
     def find_next_rows(self, panel: Word, j: Word, has_next: Word) -> None:
         """Sets the address of the rows of b' behind a panel that is copied from its rows, or 0 without any. A tile

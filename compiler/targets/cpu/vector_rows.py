@@ -63,7 +63,7 @@ def has_odd_rows(nest: Nest) -> bool:
     )
 
 
-def may_fit_one_vector(nest: Nest) -> bool:
+def may_fit_vectors(nest: Nest) -> bool:
     """Whether a nest folds rows of floats, whose length only the call says, to one row: sums, maxima and minima of
     expressions that can be computed in vectors."""
     if not nest.folds_rows or nest.folded.count(False) != 1 or nest.extents[-1] is not None or nest.combine is not None:

@@ -148,15 +148,23 @@ class Vectors(Struct, frozen=True):
         Pieces of the rows are joined as they are loaded, so that elements move inside of pieces only: half of the
         shuffles of `transposed`.
         """
-        builder, count, size = self.function.builder, self.lanes.count, self.lanes.size
-        piece, columns = min(count, PIECE // size), []
-        for first in range(0, count, piece):
-            pieces = [
-                [self.load_piece(address + row * j + first * size, piece) for j in range(i, count, piece)]
-                for i in range(piece)
-            ]
-            columns += _of_squares(builder, [joined(builder, row) for row in pieces], 1, piece)
-        return columns
+        rows = [address + row * i for i in range(self.lanes.count)]
+        firsts = range(0, self.lanes.count, self.piece)
+        return [column for first in firsts for column in self.load_columns(rows, first)]
+
+    @property
+    def piece(self) -> int:
+        """The elements of a piece of a vector, inside of which they are moved by simple instructions."""
+        return min(self.lanes.count, PIECE // self.lanes.size)
+
+    def load_columns(self, rows: Sequence[Word], first: int = 0) -> list[Any]:
+        """As many columns as a piece has elements, from column `first` on, of rows that begin at some addresses."""
+        count, piece = self.lanes.count, self.piece
+        pieces = [
+            [self.load_piece(rows[j] + first * self.lanes.size, piece) for j in range(i, count, piece)]
+            for i in range(piece)
+        ]
+        return _of_squares(self.function.builder, [joined(self.function.builder, row) for row in pieces], 1, piece)
 
 
 def transposed(builder: Any, rows: Sequence[Any], size: int) -> list[Any]:

@@ -105,7 +105,7 @@ class _Winograd(WinogradWriter):
         """Returns the function `sums_given(record)`, which writes the gradient of the weights."""
         function = Function(self.module, "sums_given", 1)
         words, vectors, size = (
-            function.record(function.parameters[0], self.names),
+            function.record(function.parameters[0], self.fields),
             Vectors(function, self.lanes),
             self.size,
         )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from netc.compiler.program import winograd as program
 from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_transforms import Square
@@ -77,11 +77,9 @@ class WinogradWriter:
     def __init__(self, module: Any, symbol: str, part: Part, lanes: Lanes) -> None:
         self.module, self.lanes, self.size = module, lanes, lanes.size
         arguments = (*program.pointers(part), *program.numbers(part))
-        self.names = tuple(dict.fromkeys((*arguments, *_VARIABLES, *_LAYOUT, *tile.FIELDS)))
-        self.run = Function(module, symbol, len(arguments), is_internal=False)
-        self.words, self.address = self.run.new_record(self.names)
-        for name, argument in zip(arguments, self.run.parameters, strict=True):
-            self.words[name] = argument
+        self.fields = Fields.of(arguments, _VARIABLES, _LAYOUT, tile.FIELDS)
+        self.run = Function(module, symbol, 1, is_internal=False)
+        self.words, self.address = self.run.new_record(self.fields)
 
     def begin(self, is_gradient: bool) -> None:
         """Sets where the parts of the kernel's memory lie, and what all products have in common."""
@@ -114,7 +112,7 @@ class WinogradWriter:
         It uses the tiles of some `images`, and the rows of channels or outputs, the `axis`, in the kernel's memory.
         """
         function = Function(self.module, name, 1)
-        words, size = function.record(function.parameters[0], self.names), self.size
+        words, size = function.record(function.parameters[0], self.fields), self.size
         count, across, down = words["count"], words["tiles_across"], words["tiles_down"]
         counts = {axis: words[axis]}
         sides = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
@@ -142,9 +140,9 @@ class WinogradWriter:
         """Returns the function `product(record)`: c = a b at each position, or c + a b if `reads_start` is 1."""
         function, size, tall = Function(self.module, "product", 1), self.size, self.lanes.machine.tile_rows
         address = function.parameters[0]
-        words = function.record(address, self.names)
+        words = function.record(address, self.fields)
         tiles = {
-            (size.height, size.columns(self.lanes)): tile.tile(self.module, size, self.lanes, self.names)
+            (size.height, size.columns(self.lanes)): tile.tile(self.module, size, self.lanes, self.fields)
             for size in sizes(self.lanes.machine)
         }
         rows, width = words["rows_a"], words["width"]

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 _BLOCK, _SQUARE = "block_of_", "square0"
-_PLACE = "index_of_largest_"
+_SEARCH_WORD = "index_of_largest_"
 _SEARCH = """\
 best = max_key_{dtype}({word}(-INF))
 for k in range({count}):
@@ -39,7 +39,7 @@ def function_of(text: str) -> ast.FunctionDef:
     in another order. Elements of squares are loaded from where the squares were."""
     function = parsed(text)
     _NoPrefetches().visit(function)
-    if _PLACE in text:
+    if _SEARCH_WORD in text:
         _PlainSearches().visit(function)
     if _SQUARE in text:
         _PlainLoads().visit(function)
@@ -108,8 +108,8 @@ class _PlainSearches(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> Any:
         match node.value:
-            case ast.Call(func=ast.Name(id=word), args=[pointer, offset, count]) if word.startswith(_PLACE):
-                dtype = word.removeprefix(_PLACE)
+            case ast.Call(func=ast.Name(id=word), args=[pointer, offset, count]) if word.startswith(_SEARCH_WORD):
+                dtype = word.removeprefix(_SEARCH_WORD)
                 names = {"pointer": ast.unparse(pointer), "offset": ast.unparse(offset), "count": ast.unparse(count)}
                 return ast.parse(_SEARCH.format(dtype=dtype, word=dtype.upper(), **names)).body
         return node

@@ -57,7 +57,7 @@ class Layout:
     def __init__(self, outline: Outline, model: Model, unfold: int) -> None:
         self.model, self.grids, self.unfold = model, grids_of(outline), unfold
         self.outermost = self._grid(None, outline.boxes, TOP, 0)
-        self._place(self.outermost, 0.0, 0.0)
+        self._position(self.outermost, 0.0, 0.0)
 
     def _measured(self, box: Box, depth: int) -> Placed:
         """A box with its size, and its boxes inside if it is unfolded."""
@@ -84,14 +84,14 @@ class Layout:
         height = head + sum(rows) + _BETWEEN_ROWS * (len(rows) - 1) + 2 * _MARGIN
         return Placed(box, width, height, lines, grid, inside, columns, rows)
 
-    def _place(self, placed: Placed, x: float, y: float) -> None:
+    def _position(self, placed: Placed, x: float, y: float) -> None:
         """Sets the corner of a box and of all boxes inside."""
         placed.x, placed.y = x, y
         if placed.grid is None:
             return
         for item, inner in placed.inside.items():
             x, top = self.top(placed, item)
-            self._place(inner, x - inner.width / 2, top)
+            self._position(inner, x - inner.width / 2, top)
 
     def top(self, around: Placed, item: Item) -> tuple[float, float]:
         """The middle of an item's upper edge in the grid of a box. Ports are on the edge of that box."""
